@@ -1,0 +1,182 @@
+"""What the daemon needs of the outside: a transport, a store, agents. One contract suite a port.
+
+Invariant: foreign exceptions end here. An implementation maps them to `MeshError` or to an
+outcome, once. Neighbours: `transport/`, `store/` and `agents/` implement; `engine` and `perform` use.
+"""
+
+from collections.abc import Awaitable, Callable
+from typing import Protocol, TypeAlias
+
+from msgspec import Struct
+
+from protocol.inputs import Entry, Input, Lost, Written
+from protocol.wire.agents import Card
+
+Sink: TypeAlias = Callable[[Input], None]  # where inputs go: the engine's inbox; never blocks
+
+
+class Transport(Protocol):
+    """Core messaging: at most once, and nothing is buffered while the link is down."""
+
+    @property
+    def is_up(self) -> bool:
+        """True while a server is connected."""
+        ...
+
+    @property
+    def server(self) -> str:
+        """The address of the connected server, or the one that is tried."""
+        ...
+
+    async def open(self, sink: Sink) -> None:
+        """Connect; then `Received`, `Absent` and `LinkChanged` go to `sink`.
+
+        Keeps trying for ever once it was connected. Raises MeshError("broker") when the first
+        connection cannot be made, with the reason (refused, credentials, timeout).
+        """
+        ...
+
+    async def subscribe(self, subject: str) -> None:
+        """Messages on `subject` (wildcards as in NATS) become `Received`; kept over reconnects."""
+        ...
+
+    async def watch_absences(self, subject: str) -> None:
+        """"No responders" answers on `subject` (ends in `.*`) become `Absent(last token)`."""
+        ...
+
+    def publish(self, subject: str, frame: bytes, reply: str = "") -> bool:
+        """Send now; False when it was dropped, because the link is down or the buffer is full."""
+        ...
+
+    async def flush(self) -> None:
+        """Return when the server has taken everything published so far, or after 2 s."""
+        ...
+
+    async def close(self) -> None:
+        """Flush and disconnect. Idempotent."""
+        ...
+
+
+class Store(Protocol):
+    """Hard state: one bucket of keys, changed by compare-and-set only. A key is like `p07.<id>`."""
+
+    async def open(self) -> None:
+        """Make the bucket if it is missing, check its settings if not. Raises MeshError("store")."""
+        ...
+
+    async def write(self, key: str, value: bytes, *, expect: int, keep_s: float = 0.0) -> Written | Lost:
+        """Compare-and-set: `expect` is the revision that must stand there, 0 for none.
+
+        A time-out is no outcome: the identical write is repeated until it is acknowledged or
+        refused, or until the caller cancels. A write of ours whose acknowledgement was lost comes
+        back as `Written`. `keep_s` > 0: the key removes itself that long after.
+        """
+        ...
+
+    async def read(self, key: str) -> Entry | None:
+        """The value as its leader knows it, or None. Raises MeshError("store") on a time-out."""
+        ...
+
+    async def scan(self, prefix: str) -> list[Entry]:
+        """All keys under one first token (`p07` or `node`), sorted by key. Raises MeshError("store")."""
+        ...
+
+    async def copies(self) -> tuple[int, str]:
+        """How many copies of the record there are, and where: (1, "a")."""
+        ...
+
+    async def close(self) -> None:
+        """Let go; writes under way are cancelled. Idempotent."""
+        ...
+
+
+class Work(Struct, frozen=True):
+    """One task or call as an agent is given it. `input` is a plain JSON-like value."""
+
+    task: str
+    capability: str
+    input: object
+    epoch: int
+    attempt: int
+    deadline_s: float
+    iid: str
+    gid: str
+
+
+class Finished(Struct, frozen=True):
+    """The agent's result, a plain JSON-like value."""
+
+    output: object
+
+
+class Failed(Struct, frozen=True):
+    """The agent's failure. `code` as in `protocol.inputs.AgentFailed`; `retry`: another try may help."""
+
+    code: str
+    message: str
+    retry: bool
+
+
+Outcome: TypeAlias = Finished | Failed
+
+
+class Desk(Protocol):
+    """What an agent may ask of its daemon while it works on one task."""
+
+    def progress(self, value: object) -> None:
+        """How far it is; the last word is shown."""
+        ...
+
+    async def call(self, capability: str, input: object, timeout_s: float) -> object:
+        """Call another agent. Raises MeshError."""
+        ...
+
+    async def submit(self, capability: str, input: object, *, key: str, is_awaited: bool) -> object:
+        """Submit a child task: its id, or with `is_awaited` its result. Raises MeshError.
+
+        `key` is the idempotency key, or "" for the default: the parent's id and the call's index.
+        """
+        ...
+
+
+class Agent(Protocol):
+    """One adapter for one agent, whatever its kind."""
+
+    @property
+    def card(self) -> Card:
+        """What is announced."""
+        ...
+
+    @property
+    def state(self) -> str:
+        """starting, ready, restarting, failed (given up) or stopped."""
+        ...
+
+    @property
+    def detail(self) -> str:
+        """Why it is in that state, one sentence or nothing."""
+        ...
+
+    async def start(self) -> None:
+        """Bring it up and return when it is ready. Raises MeshError("manifest") when it never can be."""
+        ...
+
+    async def run(self, work: Work, desk: Desk) -> Outcome:
+        """Do one task. Cancelling this call stops the work: the agent is told, then made to.
+
+        Never raises for the agent's own fault: a crash, a hang past the limit, too much output
+        or nonsense is `Failed`.
+        """
+        ...
+
+    async def stop(self) -> None:
+        """End it and everything it started. Idempotent."""
+        ...
+
+    def log(self) -> list[str]:
+        """Its last lines of stderr, oldest first."""
+        ...
+
+
+AgentWatcher: TypeAlias = Callable[[str, str, str], None]  # agent, state, detail: told of every change
+Spawn: TypeAlias = Callable[[str, Awaitable[None]], None]  # the supervisor's: a named background task

@@ -1,0 +1,1 @@
+"""The one import promised to agent authors."""

@@ -1,0 +1,107 @@
+"""All that can leave a node. The mirror of `inputs`.
+
+Machines return these; `node.py` seals those that carry a body (it fills `subject` and `frame`)
+and hands the list to the shell, which performs it in order.
+"""
+
+from typing import TypeAlias
+
+from msgspec import Struct
+
+from protocol.events import Event
+from protocol.primitives import NodeId
+from protocol.wire.kinds import Body, Fact, Record
+
+
+class Send(Struct, frozen=True):
+    """One message to one life of a node. With `probe` the broker's "no responders" comes back as `Absent`."""
+
+    to: NodeId
+    life: int
+    body: Body
+    probe: int | None = None
+    iid: str = ""
+    gid: str = ""
+    cause: str = ""
+    subject: str = ""
+    reply: str = ""
+    frame: bytes = b""
+
+
+class Spread(Struct, frozen=True):
+    """One fact to the region. A fact of another node is passed on as it was sealed: `frame` is set by the machine."""
+
+    body: Fact
+    subject: str = ""
+    frame: bytes = b""
+
+
+class Write(Struct, frozen=True):
+    """A compare-and-set of hard state: `expect` is the revision that must stand there, 0 for none.
+
+    One write a key is under way at a time. With `keep_s` the key removes itself that many seconds
+    later. With `urgent` (the end of a task in hand) it finds room even in a full lane.
+    """
+
+    key: str
+    record: Record
+    expect: int
+    keep_s: float = 0.0
+    urgent: bool = False
+    frame: bytes = b""
+
+
+class Read(Struct, frozen=True):
+    """Read one key from its leader; comes back as `Found`."""
+
+    key: str
+
+
+class List(Struct, frozen=True):
+    """Read all records of some partitions; comes back as `Listed`."""
+
+    partitions: tuple[int, ...]
+
+
+class RunAgent(Struct, frozen=True):
+    """Give a task or call to a local agent; comes back as `AgentFinished` or `AgentFailed`.
+
+    `epoch` is the fencing token; a call has epoch 0. `input` is msgpack.
+    """
+
+    agent: str
+    task: str
+    epoch: int
+    attempt: int
+    capability: str
+    input: bytes
+    deadline_s: float
+    iid: str
+    gid: str
+    hops: int
+    ancestors: tuple[str, ...]
+
+
+class StopAgent(Struct, frozen=True):
+    """Stop what an agent does for this task and epoch; nothing comes back."""
+
+    task: str
+    epoch: int
+
+
+class Reply(Struct, frozen=True):
+    """The answer to a request of the shell: a value, or a code of the error table with its fields."""
+
+    request: int
+    value: object = None
+    code: str = ""
+    fields: dict[str, object] = {}
+
+
+class Emit(Struct, frozen=True):
+    """Something happened: said once, read by log, metrics, audit and the live stream."""
+
+    event: Event
+
+
+Effect: TypeAlias = Send | Spread | Write | Read | List | RunAgent | StopAgent | Reply | Emit

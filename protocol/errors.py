@@ -1,0 +1,92 @@
+"""Every error the mesh can answer with: one row a code, with its HTTP status, exit code, sentence and cure.
+
+Invariant: a code stands in `ERRORS` or it does not exist. Neighbours: the API turns rows into
+problem documents, the commands into `error[code]: …` and an exit code.
+"""
+
+from msgspec import Struct
+
+
+class ErrorRow(Struct, frozen=True):
+    """One code: HTTP status, process exit code, a sentence with named fields, and what to try."""
+
+    status: int
+    exit: int
+    message: str
+    hint: str
+
+
+OK, FAILED, USAGE, UNREACHABLE, DENIED, TASK_FAILED, TIMED_OUT, NOT_FOUND, CONFLICT, DEGRADED = range(10)
+INTERRUPTED = 130
+
+ERRORS: dict[str, ErrorRow] = {
+    # what was asked
+    "bad_input": ErrorRow(400, USAGE, "{what}", "look at the field that is named and send it again"),
+    "too_large": ErrorRow(413, USAGE, "{what} is {bytes} bytes; the limit is {limit}", "pass a reference to the data instead of the data"),
+    "bad_capability": ErrorRow(400, USAGE, "{capability} is not a capability", "write name@major, for example scoring@2"),
+    "unknown_task": ErrorRow(404, NOT_FOUND, "no task has the id {task}", "list the tasks with: meshctl tasks"),
+    "unknown_peer": ErrorRow(404, NOT_FOUND, "no peer is called {peer}", "list the peers with: meshctl peers"),
+    "unknown_agent": ErrorRow(404, NOT_FOUND, "no agent is called {agent}", "list the agents with: meshctl agents"),
+    "unknown_path": ErrorRow(404, NOT_FOUND, "there is nothing at {path}", "the paths are listed at /openapi.json"),
+    "bad_method": ErrorRow(405, USAGE, "{path} does not answer to {method}", "the methods are listed at /openapi.json"),
+    "ambiguous": ErrorRow(409, CONFLICT, "{given} fits more than one: {candidates}", "give more characters"),
+    "key_reused": ErrorRow(409, CONFLICT, "the key {key} was used for another task, {task}", "use a new idempotency key for different work"),
+    "already_ended": ErrorRow(409, CONFLICT, "the task {task} has ended: {state}", "nothing is left to do; see: meshctl tasks show {task}"),
+    # who can do it
+    "no_agent": ErrorRow(404, NOT_FOUND, "nobody in the mesh has the capability {capability}", "see what there is with: meshctl capabilities"),
+    "no_free_agent": ErrorRow(503, FAILED, "every agent with {capability} is busy", "submit a task instead of a call: tasks wait for their turn"),
+    "draining": ErrorRow(503, FAILED, "the node {node} is draining", "ask another node"),
+    "overloaded": ErrorRow(503, FAILED, "{what} is full ({limit})", "try again in a moment, or on another node"),
+    # how it went
+    "agent_failed": ErrorRow(502, TASK_FAILED, "{message}", "see the agent's log, then submit again"),
+    "task_failed": ErrorRow(502, TASK_FAILED, "{message}", "see what happened with: meshctl tasks show {task}"),
+    "timed_out": ErrorRow(504, TIMED_OUT, "{what} did not answer within {seconds} s", "ask again, or give more time with --timeout"),
+    "unsettled": ErrorRow(504, TIMED_OUT, "the record of {task} was not acknowledged within {seconds} s; it may still be written", "ask for it later with: meshctl tasks show {task}"),
+    "detached": ErrorRow(503, FAILED, "this node is {state}: it cannot write the record now", "it mends itself when the server answers; see: meshctl status"),
+    "not_ready": ErrorRow(503, DEGRADED, "this node is {state}", "wait for it with: meshctl status --wait 10"),
+    "cancelled": ErrorRow(409, TASK_FAILED, "the task {task} was cancelled", "submit it again if it is still wanted"),
+    # who may
+    "denied": ErrorRow(403, DENIED, "{what} is not allowed", "ask who runs this mesh"),
+    "unauthorized": ErrorRow(401, DENIED, "the request carries no valid token", "send the token in DIR/api.json as: Authorization: Bearer TOKEN"),
+    "bad_host": ErrorRow(403, DENIED, "the host {host} is not one this API answers to", "use the address in DIR/api.json"),
+    # the daemon and its host
+    "unreachable": ErrorRow(503, UNREACHABLE, "no daemon answers at {where}", "start one with: meshd start"),
+    "config": ErrorRow(400, USAGE, "{key}: {problem} ({origin})", "see the settings in configs/reference.toml"),
+    "directory": ErrorRow(500, FAILED, "{path}: {problem}", "{cure}"),
+    "port_taken": ErrorRow(500, FAILED, "{address} is taken by another program", "choose another with {flag} HOST:PORT"),
+    "broker": ErrorRow(500, FAILED, "the nats-server {problem}", "{cure}"),
+    "bad_join": ErrorRow(400, USAGE, "this is no invitation: {problem}", "make one on a node of the mesh with: meshctl invite"),
+    "insecure": ErrorRow(400, USAGE, "{address} is not a loopback address", "set insecure = true in a --config file if you mean it"),
+    "manifest": ErrorRow(400, USAGE, "{path}: {problem}", "see configs/agents.d/ for a manifest that works"),
+    "store": ErrorRow(503, FAILED, "the store {problem}", "see: meshctl status"),
+    "internal": ErrorRow(500, FAILED, "the daemon made a mistake: {what}", "see the daemon's log, and report it"),
+}
+
+
+class MeshError(Exception):
+    """An error with a code of the table; its text is one plain sentence.
+
+    Raises KeyError when the code is unknown or a field of its sentence is missing.
+    """
+
+    def __init__(self, code: str, **fields: object) -> None:
+        row = ERRORS[code]
+        self.code = code
+        self.fields = fields
+        self.message = row.message.format_map(fields)
+        self.hint = row.hint.format_map(fields)
+        self.status = row.status
+        self.exit = row.exit
+        super().__init__(self.message)
+
+
+class LocalError(Exception):
+    """We misused the core: a bug here. Stop loudly."""
+
+
+class RemoteError(Struct, frozen=True):
+    """A peer misbehaved: a value to count and emit, never an exception in the engine."""
+
+    peer: str
+    code: str
+    detail: str = ""

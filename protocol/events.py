@@ -1,0 +1,227 @@
+"""What happened, said once. Log, metrics, audit and the live stream are readers of these.
+
+Invariant: an event is complete by itself: whoever reads it needs no other state. Its kind is its tag.
+"""
+
+from typing import TypeAlias
+
+from msgspec import Struct
+
+from protocol.primitives import NodeId
+
+
+class PeerAlive(Struct, frozen=True, tag_field="kind", tag="peer_alive"):
+    """A node was seen for the first time, or came back."""
+
+    peer: NodeId
+    name: str
+    life: int
+    incarnation: int
+
+
+class PeerSuspect(Struct, frozen=True, tag_field="kind", tag="peer_suspect"):
+    """A node did not answer. `evidence` is timeout or absent; `accuser` said so."""
+
+    peer: NodeId
+    name: str
+    life: int
+    accuser: NodeId
+    evidence: str
+
+
+class PeerDead(Struct, frozen=True, tag_field="kind", tag="peer_dead"):
+    """A node was declared dead by enough accusers, `after_s` seconds after the first suspicion."""
+
+    peer: NodeId
+    name: str
+    life: int
+    accusers: tuple[NodeId, ...]
+    evidence: str
+    after_s: float
+
+
+class PeerLeft(Struct, frozen=True, tag_field="kind", tag="peer_left"):
+    """A node said goodbye."""
+
+    peer: NodeId
+    name: str
+    life: int
+
+
+class PeerUnreachable(Struct, frozen=True, tag_field="kind", tag="peer_unreachable"):
+    """More than half of the view does not answer: it may be us, so nobody is declared dead."""
+
+    peers: tuple[NodeId, ...]
+
+
+class NameConflict(Struct, frozen=True, tag_field="kind", tag="name_conflict"):
+    """Two live nodes use one name; the first keeps it."""
+
+    name: str
+    holder: NodeId
+    claimant: NodeId
+
+
+class StateChanged(Struct, frozen=True, tag_field="kind", tag="state_changed"):
+    """This node is now joined, detached, islanded or draining."""
+
+    state: str
+    reason: str
+
+
+class FrameRefused(Struct, frozen=True, tag_field="kind", tag="frame_refused"):
+    """A frame had no effect; `code` says which rule it broke."""
+
+    code: str
+    src: str
+    subject: str
+
+
+class CapabilitiesChanged(Struct, frozen=True, tag_field="kind", tag="capabilities_changed"):
+    """A node announced another set of agents."""
+
+    peer: NodeId
+    name: str
+    version: int
+    capabilities: tuple[str, ...]
+
+
+class TaskSubmitted(Struct, frozen=True, tag_field="kind", tag="task_submitted"):
+    """The first write of a task's record stands."""
+
+    task: str
+    iid: str
+    gid: str
+    capability: str
+    submitter: str
+
+
+class TaskAwarded(Struct, frozen=True, tag_field="kind", tag="task_awarded"):
+    """A write that gives the task to `owner` stands. `why` is local, gossip, late, or what ended the award before."""
+
+    task: str
+    iid: str
+    epoch: int
+    owner: NodeId
+    why: str
+    former: NodeId = ""
+
+
+class TaskStarted(Struct, frozen=True, tag_field="kind", tag="task_started"):
+    """An agent of this node began."""
+
+    task: str
+    iid: str
+    epoch: int
+    agent: str
+
+
+class TaskDone(Struct, frozen=True, tag_field="kind", tag="task_done"):
+    """The result was committed."""
+
+    task: str
+    iid: str
+    epoch: int
+    owner: NodeId
+    took_ms: int
+
+
+class TaskFailed(Struct, frozen=True, tag_field="kind", tag="task_failed"):
+    """The task ended without a result."""
+
+    task: str
+    iid: str
+    epoch: int
+    code: str
+    message: str
+
+
+class TaskCancelled(Struct, frozen=True, tag_field="kind", tag="task_cancelled"):
+    """The task was cancelled."""
+
+    task: str
+    iid: str
+    epoch: int
+
+
+class TaskPoison(Struct, frozen=True, tag_field="kind", tag="task_poison"):
+    """Too many nodes died of the task; it is set aside with its history."""
+
+    task: str
+    iid: str
+    epoch: int
+    died: tuple[NodeId, ...]
+
+
+class AwardDeclined(Struct, frozen=True, tag_field="kind", tag="award_declined"):
+    """The owner said no, or gave the task back."""
+
+    task: str
+    iid: str
+    epoch: int
+    owner: NodeId
+    reason: str
+    detail: str
+
+
+class LeaseLapsed(Struct, frozen=True, tag_field="kind", tag="lease_lapsed"):
+    """The owner stayed silent for its lease, or the broker says that it is gone."""
+
+    task: str
+    iid: str
+    epoch: int
+    owner: NodeId
+    evidence: str  # silent | absent
+    silent_s: float
+
+
+class ResultRefused(Struct, frozen=True, tag_field="kind", tag="result_refused"):
+    """A result came too late: its award is not the one that stands. Kept with the task."""
+
+    task: str
+    iid: str
+    epoch: int
+    owner: NodeId
+    stands_epoch: int
+    stands_state: str
+
+
+class TasksAdopted(Struct, frozen=True, tag_field="kind", tag="tasks_adopted"):
+    """This node watches tasks whose home is gone, or took up its own again after a restart."""
+
+    home: NodeId
+    tasks: int
+    why: str  # guardian | restarted
+
+
+class AgentChanged(Struct, frozen=True, tag_field="kind", tag="agent_changed"):
+    """An agent became ready, crashed, restarted or was given up."""
+
+    agent: str
+    state: str  # ready | crashed | restarting | failed | stopped
+    detail: str
+
+
+Event: TypeAlias = (
+    PeerAlive
+    | PeerSuspect
+    | PeerDead
+    | PeerLeft
+    | PeerUnreachable
+    | NameConflict
+    | StateChanged
+    | FrameRefused
+    | CapabilitiesChanged
+    | TaskSubmitted
+    | TaskAwarded
+    | TaskStarted
+    | TaskDone
+    | TaskFailed
+    | TaskCancelled
+    | TaskPoison
+    | AwardDeclined
+    | LeaseLapsed
+    | ResultRefused
+    | TasksAdopted
+    | AgentChanged
+)

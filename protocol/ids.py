@@ -1,0 +1,87 @@
+"""Names of things: node, mesh and task ids, partitions, capabilities, and rank by rendezvous hash.
+
+Invariant: an id is a function of what it names, so two nodes mint the same one without talking.
+Neighbours: `subjects` puts ids into NATS subjects; `identity` owns the keys that node ids hash.
+"""
+
+import re
+from base64 import b32encode
+from collections.abc import Iterable
+from hashlib import blake2b, sha256
+
+from protocol.primitives import NodeId, Rng
+
+PARTITIONS = 64  # a guardian lists one in 20 ms at 10,000 keys; 64 spread evenly over a few hundred nodes
+SHORT_CHARS = 8  # 40 bits: shown to people, never compared
+
+TOKEN = re.compile(r"[a-z0-9_-]{1,32}")
+CAPABILITY = re.compile(r"[a-z][a-z0-9_.-]{0,63}@(0|[1-9][0-9]{0,3})")
+AGENT_NAME = re.compile(r"[a-z][a-z0-9_-]{0,47}")
+
+
+def _base32(digest: bytes) -> str:
+    return b32encode(digest).decode("ascii").rstrip("=").lower()
+
+
+def node_id(public_key: bytes) -> NodeId:
+    """The id of the holder of an Ed25519 public key (32 bytes): 32 characters of base32."""
+    return _base32(sha256(b"meshd/node-id/v1" + public_key).digest()[:20])
+
+
+def mesh_id(root_key: bytes) -> str:
+    """The id of the mesh whose root is this Ed25519 public key: 12 characters, a subject token."""
+    return _base32(sha256(b"meshd/mesh-id/v1" + root_key).digest())[:12]
+
+
+def fingerprint(root_key: bytes) -> str:
+    """What a person compares before joining: the whole hash of the mesh's root key, 52 characters."""
+    return _base32(sha256(b"meshd/mesh-id/v1" + root_key).digest())
+
+
+def task_id(*, mesh: str, submitter: str, key: str) -> str:
+    """The id of a submitted task: the same submit through two nodes is one task."""
+    parts = "\0".join(("meshd/task/v1", mesh, submitter, key))
+    return _base32(blake2b(parts.encode(), digest_size=16).digest())
+
+
+def partition(task: str) -> int:
+    """Which of the 64 partitions a task belongs to; guardians watch partitions, not tasks."""
+    return blake2b(task.encode(), digest_size=2).digest()[0] % PARTITIONS
+
+
+def task_key(task: str) -> str:
+    """The key of a task's record in the bucket, `p<partition>.<id>`."""
+    return f"p{partition(task):02d}.{task}"
+
+
+def minted(rng: Rng) -> str:
+    """A fresh interaction, goal or idempotency id: 26 characters, 128 bits of chance."""
+    return _base32(rng.getrandbits(128).to_bytes(16, "big"))
+
+
+def short(full: str) -> str:
+    """The first eight characters of an id, for people."""
+    return full[:SHORT_CHARS]
+
+
+def is_token(text: str) -> bool:
+    """True for what may stand as one token of a subject: `[a-z0-9_-]{1,32}`."""
+    return TOKEN.fullmatch(text) is not None
+
+
+def is_capability(text: str) -> bool:
+    """True for `name@major`."""
+    return CAPABILITY.fullmatch(text) is not None
+
+
+def ranked(candidates: Iterable[NodeId], *, salt: str) -> list[NodeId]:
+    """Candidates by rendezvous hash, best first (Thaler and Ravishankar 1998).
+
+    Every node computes the same order from the same candidates, and one candidate's
+    coming or going moves nobody else.
+    """
+
+    def weight(node: NodeId) -> bytes:
+        return blake2b(f"{salt}\0{node}".encode(), digest_size=8).digest()
+
+    return sorted(candidates, key=lambda node: (weight(node), node))

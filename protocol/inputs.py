@@ -1,0 +1,202 @@
+"""All that can enter a node. The mirror of `effects`.
+
+Invariant: an input is a plain value; whoever makes it has already done the waiting.
+"""
+
+from typing import TypeAlias
+
+from msgspec import Struct
+
+from protocol.wire.agents import Card
+
+
+class Received(Struct, frozen=True):
+    """A frame arrived on a subject; it is opened, verified and dated inside the node."""
+
+    subject: str
+    frame: bytes
+
+
+class Absent(Struct, frozen=True):
+    """The broker said "no responders" to the message that was sent with this probe number."""
+
+    probe: int
+
+
+class LinkChanged(Struct, frozen=True):
+    """The connection to the server came up or went away."""
+
+    up: bool
+
+
+class Lagged(Struct, frozen=True):
+    """The engine's loop woke up `late_ms` later than asked: we are slow, not the others."""
+
+    late_ms: int
+
+
+class Written(Struct, frozen=True):
+    """A write stands: the key's new revision."""
+
+    key: str
+    revision: int
+
+
+class Lost(Struct, frozen=True):
+    """A write was refused: another stands there. `frame` is empty when the key is gone."""
+
+    key: str
+    revision: int
+    frame: bytes
+
+
+class Unsent(Struct, frozen=True):
+    """A write never left: the lane is full, or the daemon is stopping."""
+
+    key: str
+    reason: str
+
+
+class Found(Struct, frozen=True):
+    """What a `Read` found; `revision` 0 and an empty frame when there is nothing."""
+
+    key: str
+    revision: int
+    frame: bytes
+
+
+class Entry(Struct, frozen=True):
+    """One key of the bucket with its value and revision."""
+
+    key: str
+    revision: int
+    frame: bytes
+
+
+class Listed(Struct, frozen=True):
+    """What a `List` found. `failed` says why the listing could not be made, else it is empty."""
+
+    partitions: tuple[int, ...]
+    entries: tuple[Entry, ...]
+    failed: str = ""
+
+
+class Submit(Struct, frozen=True):
+    """A durable task is wanted; answered by `Reply(request, …)`. `input` is msgpack."""
+
+    request: int
+    capability: str
+    input: bytes
+    submitter: str
+    key: str  # idempotency key, never empty
+    gid: str = ""  # inherited, or minted when empty
+    parent_iid: str = ""
+    priority: int = 5
+    deadline_s: float = 86_400.0
+    exclusive: bool = False
+    hops: int = 0
+    ancestors: tuple[str, ...] = ()
+    route: str = "auto"
+
+
+class Cancel(Struct, frozen=True):
+    """End a task that has not ended; answered by `Reply`."""
+
+    request: int
+    task: str
+
+
+class MakeCall(Struct, frozen=True):
+    """Request and reply to an agent somewhere; answered by `Reply`. `input` is msgpack."""
+
+    request: int
+    capability: str
+    input: bytes
+    timeout_s: float = 30.0
+    hops: int = 0
+    ancestors: tuple[str, ...] = ()
+    agent: str = ""
+    iid: str = ""
+    gid: str = ""
+
+
+class Inquiry(Struct, frozen=True):
+    """How do these tasks run, as their home tells? Answered by `Reply` with `Account`'s lines."""
+
+    request: int
+    home: str
+    tasks: tuple[str, ...]
+
+
+class Advertise(Struct, frozen=True):
+    """The agents that are ready on this node, all of them; replaces what was said before."""
+
+    cards: tuple[Card, ...]
+
+
+class AgentProgress(Struct, frozen=True):
+    """An agent's last word on how far it is, as msgpack."""
+
+    task: str
+    epoch: int
+    progress: bytes
+
+
+class AgentFinished(Struct, frozen=True):
+    """An agent is done with a task or call; `result` is msgpack."""
+
+    task: str
+    epoch: int
+    result: bytes
+
+
+class AgentFailed(Struct, frozen=True):
+    """An agent could not: a code of the error table, a sentence, and whether another try may help.
+
+    Codes: agent_failed (it said so), agent_crashed, agent_timeout, agent_output (too large or no
+    value), agent_unavailable (it was not there to take the task).
+    """
+
+    task: str
+    epoch: int
+    code: str
+    message: str
+    retry: bool
+
+
+class Drain(Struct, frozen=True):
+    """Take no new work; `undrain` is `Drain(on=False)`."""
+
+    on: bool
+
+
+class Leave(Struct, frozen=True):
+    """Say goodbye: the node is about to stop."""
+
+
+class Tick(Struct, frozen=True):
+    """Time has passed; every machine looks at its own deadlines."""
+
+
+Input: TypeAlias = (
+    Received
+    | Absent
+    | LinkChanged
+    | Lagged
+    | Written
+    | Lost
+    | Unsent
+    | Found
+    | Listed
+    | Submit
+    | Cancel
+    | MakeCall
+    | Inquiry
+    | Advertise
+    | AgentProgress
+    | AgentFinished
+    | AgentFailed
+    | Drain
+    | Leave
+    | Tick
+)

@@ -1,0 +1,40 @@
+"""Every bound of the protocol with its reason. Units end the name."""
+
+# frames
+FRAME_BYTES_MAX = 1_000_000  # the server's max_payload is 1 MiB; leave room for its own headers
+SWIM_BYTES_MAX = 2_048  # a probe is a header and three integers
+GOSSIP_BYTES_MAX = 65_536  # one page of facts
+HEADER_BYTES_MAX = 1_024  # subject, key, ids; 300 bytes in practice
+INPUT_BYTES_MAX = 262_144  # a task's input travels in its record and in its award
+OUTPUT_BYTES_MAX = 262_144  # and so does its result
+DEPTH_MAX = 16  # nesting of free-form values; msgpack alone would take 1,024 levels
+TEXT_CHARS_MAX = 512  # reasons, names and messages that are shown to people
+
+# time
+CLOCK_SKEW_MS_MAX = 30_000  # how far a sender's wall clock may be off before its frames are refused
+LIFE_AHEAD_MS_MAX = 86_400_000  # a life this far in the future is a lie or a broken clock
+INCARNATION_JUMP_MAX = 1 << 20  # one refutation a second for twelve days
+
+# memory
+REPLAY_WINDOW_BITS = 1_024  # messages of one life that may arrive out of order
+LIVES_TRACKED_MAX = 8_192  # replay windows kept, the least recently used dropped first
+PEERS_MAX = 4_096  # members of one view; more are refused and counted
+FACTS_PER_DELTA_MAX = 64  # with its envelope a fact is at most 1 kB
+CARDS_PER_NODE_MAX = 128  # agents one node may announce
+INBOX_MAX = 16_384  # inputs waiting for the engine
+INBOX_BATCH_MAX = 256  # inputs handled before effects go out
+WRITES_WAITING_MAX = 8_192  # writes waiting for the store; ends of tasks always find room
+TASKS_WATCHED_MAX = 65_536  # unfinished tasks one node watches as home and guardian
+TASKS_ENDED_KEPT = 4_096  # ended tasks remembered, so that a late ask is answered
+CALLS_OPEN_MAX = 4_096  # calls waiting for their reply
+TASKS_PER_ASK_MAX = 512  # tasks named in one ask: 40 bytes each
+EVENTS_KEPT = 4_096  # the live stream resumes from these
+ATTEMPTS_KEPT = 32  # rows of history kept in a task's record, oldest dropped
+
+# work
+ATTEMPTS_MAX = 5  # an agent that failed a task this often fails it for good
+DEATHS_MAX = 3  # nodes that may die of one task before it is set aside as poison
+HOPS_MAX = 8  # how deep tasks may submit tasks
+PRIORITY_MAX = 9  # 0 is least, 5 the default
+DEADLINE_S_MAX = 30 * 86_400.0  # a month
+LISTED_MAX = 100_000  # records one listing may return

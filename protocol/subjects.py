@@ -1,0 +1,57 @@
+"""The NATS subjects of one mesh, made and taken apart in one place.
+
+Invariant: the token `src` of a subject is the only node that may publish there; the envelope's
+signer must equal it. Neighbours: `envelope` binds a frame to the subject it was signed for.
+"""
+
+from msgspec import Struct
+
+from protocol.primitives import NodeId
+
+
+class Subjects(Struct, frozen=True):
+    """Every subject of the mesh with id `mesh` (design: a mesh is one prefix, each class one wildcard)."""
+
+    mesh: str
+
+    def fact(self, *, region: str, src: NodeId) -> str:
+        """Gossip of one node to its region."""
+        return f"mesh.{self.mesh}.fact.{region}.{src}"
+
+    def facts(self) -> str:
+        """Subscription: all gossip of the mesh."""
+        return f"mesh.{self.mesh}.fact.*.*"
+
+    def node(self, *, dst: NodeId, life: int, src: NodeId) -> str:
+        """Point to point, to one life of a node: a message for an earlier life reaches nobody."""
+        return f"mesh.{self.mesh}.node.{dst}.{life}.{src}"
+
+    def inbox(self, *, dst: NodeId, life: int) -> str:
+        """Subscription: everything sent to this life."""
+        return f"mesh.{self.mesh}.node.{dst}.{life}.*"
+
+    def absent(self, *, src: NodeId, probe: int) -> str:
+        """Reply subject of a message whose non-delivery the sender wants to hear of."""
+        return f"mesh.{self.mesh}.absent.{src}.{probe}"
+
+    def absences(self, *, src: NodeId) -> str:
+        """Subscription: the broker's "no responders" to this node's messages."""
+        return f"mesh.{self.mesh}.absent.{src}.*"
+
+    def event(self, *, src: NodeId, kind: str) -> str:
+        """Domain events of one node, for people and programs."""
+        return f"mesh.{self.mesh}.event.{src}.{kind}"
+
+    def record(self, key: str) -> str:
+        """The subject under which the store keeps a key of hard state."""
+        return f"$KV.{self.bucket}.{key}"
+
+    @property
+    def bucket(self) -> str:
+        """Name of the key-value bucket that holds the mesh's hard state."""
+        return f"{self.mesh}-tasks"
+
+
+def source(subject: str) -> NodeId:
+    """The `src` token of a fact or node subject: always the last."""
+    return subject.rpartition(".")[2]

@@ -1,0 +1,71 @@
+"""Deadlines of one machine, by key; the machine asks which are due.
+
+Invariant: one deadline a key; equal deadlines come due in the order they were set, so the
+same inputs give the same effects. Neighbours: each machine keeps one of its own.
+"""
+
+from collections.abc import Hashable
+from heapq import heapify, heappop, heappush
+from typing import Generic, TypeVar
+
+from protocol.primitives import Mono
+
+Key = TypeVar("Key", bound=Hashable)
+
+_STALE_RATIO_MAX = 4  # rebuild the heap when cancelled entries outnumber live ones this many times
+
+
+class Timers(Generic[Key]):
+    """A heap of (deadline, sequence, key) with lazy cancellation."""
+
+    def __init__(self) -> None:
+        self._heap: list[tuple[Mono, int, Key]] = []
+        self._live: dict[Key, tuple[Mono, int]] = {}
+        self._sequence = 0
+
+    def set(self, key: Key, at: Mono) -> None:
+        """Arm `key` for the monotonic time `at` (nanoseconds), replacing an earlier deadline."""
+        self._sequence += 1
+        self._live[key] = (at, self._sequence)
+        heappush(self._heap, (at, self._sequence, key))
+        if len(self._heap) > 64 + _STALE_RATIO_MAX * len(self._live):
+            self._heap = [(at, seq, key) for key, (at, seq) in self._live.items()]
+            heapify(self._heap)
+
+    def cancel(self, key: Key) -> None:
+        """Disarm `key`; harmless when it is not armed."""
+        self._live.pop(key, None)
+
+    def deadline(self, key: Key) -> Mono | None:
+        """When `key` comes due, or None."""
+        entry = self._live.get(key)
+        return None if entry is None else entry[0]
+
+    def postpone(self, by_ns: int) -> None:
+        """Move every deadline later: the clock stood still that long."""
+        self._live = {key: (at + by_ns, seq) for key, (at, seq) in self._live.items()}
+        self._heap = [(at, seq, key) for key, (at, seq) in self._live.items()]
+        heapify(self._heap)
+
+    def next(self) -> Mono | None:
+        """The earliest deadline, or None."""
+        self._drop_stale()
+        return self._heap[0][0] if self._heap else None
+
+    def due(self, now: Mono) -> list[Key]:
+        """Keys whose deadline has come, earliest first; each is disarmed."""
+        keys: list[Key] = []
+        self._drop_stale()
+        while self._heap and self._heap[0][0] <= now:
+            _, _, key = heappop(self._heap)
+            del self._live[key]
+            keys.append(key)
+            self._drop_stale()
+        return keys
+
+    def _drop_stale(self) -> None:
+        while self._heap and self._live.get(self._heap[0][2]) != self._heap[0][:2]:
+            heappop(self._heap)
+
+    def __len__(self) -> int:
+        return len(self._live)

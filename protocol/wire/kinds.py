@@ -1,0 +1,55 @@
+"""The table of all message kinds: tag → class, family, size. One class is one kind.
+
+Invariant: a signature of one family never verifies as another; a tag is never reused.
+"""
+
+from typing import TypeAlias
+
+from msgspec import Struct
+
+from protocol.limits import FRAME_BYTES_MAX, GOSSIP_BYTES_MAX, SWIM_BYTES_MAX
+from protocol.wire import call, gossip, swim, task
+
+Fact: TypeAlias = gossip.AnyFact
+Record: TypeAlias = task.TaskRecord | task.Presence
+AnySwim: TypeAlias = swim.Ping | swim.Ack
+AnyGossip: TypeAlias = gossip.Digest | gossip.Delta
+AnyTask: TypeAlias = (
+    task.Award
+    | task.Accept
+    | task.Decline
+    | task.Ask
+    | task.Answer
+    | task.Result
+    | task.Refused
+    | task.Withdraw
+    | task.Inquire
+    | task.Account
+)
+AnyCall: TypeAlias = call.Call | call.CallReply
+Body: TypeAlias = AnySwim | AnyGossip | AnyTask | AnyCall
+AnyBody: TypeAlias = Body | Fact | Record
+
+
+class Kind(Struct, frozen=True):
+    """One row: the class of the body, its family, and the largest frame that may carry it (bytes)."""
+
+    body: type[Struct]
+    family: str
+    frame_bytes_max: int
+
+
+def _rows(family: str, frame_bytes_max: int, *bodies: type[Struct]) -> dict[str, Kind]:
+    return {str(body.__struct_config__.tag): Kind(body, family, frame_bytes_max) for body in bodies}
+
+
+KINDS: dict[str, Kind] = {
+    **_rows("swim", SWIM_BYTES_MAX, swim.Ping, swim.Ack),
+    **_rows("fact", GOSSIP_BYTES_MAX, gossip.Alive, gossip.Suspect, gossip.Confirm, gossip.Dead),
+    **_rows("fact", GOSSIP_BYTES_MAX, gossip.Left, gossip.Capabilities, gossip.Load),
+    **_rows("gossip", GOSSIP_BYTES_MAX, gossip.Digest, gossip.Delta),
+    **_rows("task", FRAME_BYTES_MAX, task.Award, task.Accept, task.Decline, task.Ask, task.Answer),
+    **_rows("task", FRAME_BYTES_MAX, task.Result, task.Refused, task.Withdraw, task.Inquire, task.Account),
+    **_rows("call", FRAME_BYTES_MAX, call.Call, call.CallReply),
+    **_rows("record", FRAME_BYTES_MAX, task.TaskRecord, task.Presence),
+}

@@ -1,0 +1,20 @@
+"""Family `swim`: is this life of a node there?
+
+Invariant: a probe goes to one life by subject, so an answer proves that very life.
+"""
+
+from msgspec import Struct
+
+
+class Ping(Struct, frozen=True, array_like=True, tag="ping"):
+    """Are you there? `suspect_incarnation` ≥ 0 tells the target that it is suspected at it (Lifeguard's buddy)."""
+
+    probe: int
+    suspect_incarnation: int = -1
+
+
+class Ack(Struct, frozen=True, array_like=True, tag="ack"):
+    """I am, at this incarnation."""
+
+    probe: int
+    incarnation: int
