@@ -1,0 +1,42 @@
+"""Background work with a name: the only place that makes asyncio tasks.
+
+Invariant: a task's failure is told exactly once, to `on_failure`; `close` ends them all.
+Neighbours: everything in the daemon that waits in the background.
+"""
+
+import asyncio
+from collections.abc import Callable, Coroutine
+from typing import Any, TypeAlias
+
+OnFailure: TypeAlias = Callable[[str, BaseException], None]
+
+
+class Supervisor:
+    """Holds the background tasks of one daemon."""
+
+    def __init__(self, on_failure: OnFailure) -> None:
+        self._on_failure = on_failure
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    def spawn(self, name: str, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+        """Run `work` in the background under `name`; its failure goes to `on_failure`."""
+        task = asyncio.create_task(work, name=name)
+        self._tasks.add(task)
+        task.add_done_callback(self._ended)
+        return task
+
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
+        if task.cancelled():
+            return
+        failure = task.exception()
+        if failure is not None:
+            self._on_failure(task.get_name(), failure)
+
+    async def close(self) -> None:
+        """Cancel everything and wait until it has ended."""
+        current = asyncio.current_task()
+        while tasks := [task for task in self._tasks if task is not current]:
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
