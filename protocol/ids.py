@@ -7,6 +7,7 @@ Neighbours: `subjects` puts ids into NATS subjects; `identity` owns the keys tha
 import re
 from base64 import b32encode
 from collections.abc import Iterable
+from functools import lru_cache
 from hashlib import blake2b, sha256
 
 from protocol.primitives import NodeId, Rng
@@ -23,6 +24,7 @@ def _base32(digest: bytes) -> str:
     return b32encode(digest).decode("ascii").rstrip("=").lower()
 
 
+@lru_cache(maxsize=8_192)
 def node_id(public_key: bytes) -> NodeId:
     """The id of the holder of an Ed25519 public key (32 bytes): 32 characters of base32."""
     return _base32(sha256(b"meshd/node-id/v1" + public_key).digest()[:20])

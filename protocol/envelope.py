@@ -1,0 +1,343 @@
+"""Signed frames: sealing what we say, opening what others said, and a value for every refusal.
+
+    frame = magic(2) version(1) flags(1) header_bytes(2) header body signature(64)
+
+Signed are the family's prefix, everything up to the body, and the body's digest. A frame is bound to
+the subject it was sealed for; nothing is re-encoded to verify. Invariant: checks run cheapest
+first, the signature before the body is decoded. Neighbours: `identity` (keys), `wire.kinds` (bodies).
+"""
+
+from collections.abc import Callable
+from hashlib import blake2b
+from typing import Protocol, TypeAlias, cast
+
+import msgspec
+from msgspec import Struct
+
+from protocol import limits
+from protocol.identity import KEY_BYTES, SIGNATURE_BYTES, admitted_key, is_signed
+from protocol.ids import node_id
+from protocol.primitives import Instant, NodeId, WallMs
+from protocol.subjects import Subjects, source
+from protocol.wire.kinds import KINDS, AnyBody
+
+MAGIC = b"MD"
+VERSION = 1
+PREAMBLE_BYTES = 6
+FRESH_MS = 30_000  # how long a message may take effect after it was sent
+KEPT_MS = 0  # a life without end: records in the bucket
+
+REFUSALS: dict[str, str] = {
+    "too_short": "the frame ends before its signature",
+    "too_large": "the frame is larger than its kind may be",
+    "bad_magic": "the bytes are no frame of this mesh's protocol",
+    "bad_version": "the frame's version is not spoken here",
+    "bad_header": "the header is no valid header",
+    "unknown_kind": "the kind of message is not known here",
+    "wrong_subject": "the frame was sealed for another subject",
+    "wrong_family": "this kind of message may not travel on this subject",
+    "wrong_signer": "the signer is not the source that the subject names",
+    "not_admitted": "the signer was never admitted to this mesh",
+    "expired": "the frame is older than its life",
+    "from_future": "the frame, or its sender's life, is too far ahead of this clock",
+    "old_life": "the sender has begun a newer life",
+    "replayed": "the frame has taken effect before",
+    "bad_signature": "the signature is not the signer's over these bytes",
+    "bad_body": "the body is not what its kind says",
+    "echo": "the frame is this node's own",
+}
+
+
+class Header(Struct, frozen=True, array_like=True):
+    """Routing fields of a frame. Fields are only added, at the end, with defaults."""
+
+    key: bytes  # the signer's Ed25519 public key; its hash is the source
+    subject: str  # the destination: where the frame may take effect, and nowhere else
+    kind: str
+    life: int  # of the source: start time in ms
+    seq: int  # rises with every frame of a life
+    sent_ms: WallMs
+    ttl_ms: int
+    iid: str = ""
+    gid: str = ""
+    cause: str = ""  # `src.life.seq` of the frame that led to this one
+
+
+class Envelope(Struct, frozen=True):
+    """An opened frame: who says what, under which subject."""
+
+    src: NodeId
+    header: Header
+    body: AnyBody
+    frame: bytes
+
+    @property
+    def name(self) -> str:
+        """What `cause` says in frames that follow from this one."""
+        return f"{self.src}.{self.header.life}.{self.header.seq}"
+
+
+class Refusal(Struct, frozen=True):
+    """A frame that has no effect; `code` is a row of `REFUSALS`."""
+
+    code: str
+    src: str
+    subject: str
+
+
+class Signer(Protocol):
+    """A private key: `identity.Identity`, or a cheap stand-in inside the simulator."""
+
+    public_key: bytes
+    id: NodeId
+
+    def sign(self, message: bytes) -> bytes:
+        """A signature of 64 bytes."""
+        ...
+
+
+Verify: TypeAlias = Callable[[bytes, bytes, bytes], bool]  # public key, message, signature
+
+
+def _ed25519(public_key: bytes, message: bytes, signature: bytes) -> bool:
+    return is_signed(public_key=public_key, message=message, signature=signature)
+
+
+def _signed_bytes(*, family: str, head: bytes | memoryview, body: bytes | memoryview) -> bytes:
+    digest = blake2b(body, digest_size=32).digest()  # signing 16 KB itself costs six times more
+    return b"".join((b"meshd/env/v1/", family.encode(), b"\0", head, digest))
+
+
+_encoder = msgspec.msgpack.Encoder()
+_header_decoder = msgspec.msgpack.Decoder(Header)
+_body_decoders = {tag: msgspec.msgpack.Decoder(kind.body) for tag, kind in KINDS.items()}
+_UNDECODABLE = (msgspec.DecodeError, RecursionError, UnicodeDecodeError)  # msgspec raises the last two bare
+
+
+class Sealer:
+    """Signs what one life of a node says."""
+
+    def __init__(self, *, signer: Signer, life: int) -> None:
+        self._signer = signer
+        self._life = life
+        self._seq = 0
+
+    def seal(
+        self,
+        body: AnyBody,
+        *,
+        subject: str,
+        now: Instant,
+        ttl_ms: int = FRESH_MS,
+        iid: str = "",
+        gid: str = "",
+        cause: str = "",
+    ) -> bytes:
+        """The frame that carries `body` to `subject`.
+
+        Raises ValueError when it is larger than its kind may be: check sizes where values enter.
+        """
+        self._seq += 1
+        kind = str(body.__struct_config__.tag)
+        header = _encoder.encode(
+            Header(
+                self._signer.public_key,
+                subject,
+                kind,
+                self._life,
+                self._seq,
+                now.wall_ms,
+                ttl_ms,
+                iid,
+                gid,
+                cause,
+            )
+        )
+        head = b"".join((MAGIC, bytes((VERSION, 0)), len(header).to_bytes(2, "big"), header))
+        encoded = _encoder.encode(body)
+        frame_bytes = len(head) + len(encoded) + SIGNATURE_BYTES
+        if frame_bytes > KINDS[kind].frame_bytes_max:
+            raise ValueError(f"a frame of kind {kind} has {frame_bytes} bytes")
+        signature = self._signer.sign(_signed_bytes(family=KINDS[kind].family, head=head, body=encoded))
+        return b"".join((head, encoded, signature))
+
+
+class _Window:
+    """Which of the last 1,024 sequence numbers of one life have been seen (RFC 4303, section 3.4.3)."""
+
+    __slots__ = ("life", "newest", "seen")
+
+    def __init__(self, life: int) -> None:
+        self.life = life
+        self.newest = 0
+        self.seen = 0
+
+    def is_new(self, seq: int) -> bool:
+        behind = self.newest - seq
+        if behind < 0:
+            return True
+        return behind < limits.REPLAY_WINDOW_BITS and not self.seen >> behind & 1
+
+    def mark(self, seq: int) -> None:
+        ahead = seq - self.newest
+        if ahead > 0:
+            kept = self.seen << ahead if ahead < limits.REPLAY_WINDOW_BITS else 0
+            self.seen = (kept | 1) & ((1 << limits.REPLAY_WINDOW_BITS) - 1)
+            self.newest = seq
+        else:
+            self.seen |= 1 << -ahead
+
+
+class Opener:
+    """Opens frames for one node. Remembers who was admitted and what has been seen."""
+
+    def __init__(self, *, me: NodeId, subjects: Subjects, root_key: bytes, verify: Verify = _ed25519) -> None:
+        self._me = me
+        self._subjects = subjects
+        self._root_key = root_key
+        self._verify = verify
+        self._admitted: dict[NodeId, bool] = {}
+        self._windows: dict[NodeId, _Window] = {}
+        self._fact_prefix = f"mesh.{subjects.mesh}.fact."
+        self._node_prefix = f"mesh.{subjects.mesh}.node."
+        self._record_prefix = subjects.record("")
+
+    def admit(self, proof: bytes) -> NodeId | None:
+        """Take in a node by its admission; its id, or None when the proof proves nothing."""
+        key = admitted_key(root_key=self._root_key, proof=proof)
+        if key is None:
+            return None
+        src = node_id(key)
+        if src not in self._admitted and len(self._admitted) >= 2 * limits.PEERS_MAX:
+            self._admitted.pop(next(iter(self._admitted)))
+        self._admitted[src] = True
+        return src
+
+    def open(self, subject: str, frame: bytes, now: Instant) -> Envelope | Refusal:
+        """A message as it arrived on `subject`: all checks, in the order of their price."""
+        peeked = self._peek(frame, subject)
+        if isinstance(peeked, Refusal):
+            return peeked
+        src, header, header_end = peeked
+        family = KINDS[header.kind].family
+        prefix = self._fact_prefix if family == "fact" else self._node_prefix
+        if family == "record" or not subject.startswith(prefix):
+            return Refusal("wrong_family", src, subject)
+        if source(subject) != src:
+            return Refusal("wrong_signer", src, subject)
+        if src == self._me:
+            return Refusal("echo", src, subject)
+        if src not in self._admitted and header.kind != "alive":
+            return Refusal("not_admitted", src, subject)
+        if now.wall_ms > header.sent_ms + min(header.ttl_ms, FRESH_MS) + limits.CLOCK_SKEW_MS_MAX:
+            return Refusal("expired", src, subject)
+        if header.sent_ms > now.wall_ms + limits.CLOCK_SKEW_MS_MAX:
+            return Refusal("from_future", src, subject)
+        stale = self._staleness(src, header, family)
+        if stale:
+            return Refusal(stale, src, subject)
+        opened = self._finish(src, header, header_end, frame, subject, now)
+        if isinstance(opened, Envelope) and family != "fact":
+            self._remember(src, header)
+        return opened
+
+    def open_relayed(self, frame: bytes, now: Instant) -> Envelope | Refusal:
+        """A fact that somebody passed on: bound to the subject it was sealed for, however old it is."""
+        peeked = self._peek(frame, "")
+        if isinstance(peeked, Refusal):
+            return peeked
+        src, header, header_end = peeked
+        if KINDS[header.kind].family != "fact" or not header.subject.startswith(self._fact_prefix):
+            return Refusal("wrong_family", src, header.subject)
+        if source(header.subject) != src:
+            return Refusal("wrong_signer", src, header.subject)
+        if src == self._me:
+            return Refusal("echo", src, header.subject)
+        if src not in self._admitted and header.kind != "alive":
+            return Refusal("not_admitted", src, header.subject)
+        if header.sent_ms > now.wall_ms + limits.CLOCK_SKEW_MS_MAX:
+            return Refusal("from_future", src, header.subject)
+        return self._finish(src, header, header_end, frame, header.subject, now)
+
+    def open_record(self, key: str, frame: bytes, now: Instant) -> Envelope | Refusal:
+        """A value of the bucket: bound to its key, without end, written by anyone who was admitted."""
+        subject = self._subjects.record(key)
+        peeked = self._peek(frame, subject)
+        if isinstance(peeked, Refusal):
+            return peeked
+        src, header, header_end = peeked
+        if KINDS[header.kind].family != "record":
+            return Refusal("wrong_family", src, subject)
+        if src != self._me and src not in self._admitted and header.kind != "presence":
+            return Refusal("not_admitted", src, subject)
+        return self._finish(src, header, header_end, frame, subject, now)
+
+    def _peek(self, frame: bytes, subject: str) -> tuple[NodeId, Header, int] | Refusal:
+        """The header, unverified: who claims to say what, and where the body begins."""
+        if len(frame) < PREAMBLE_BYTES + SIGNATURE_BYTES:
+            return Refusal("too_short", "", subject)
+        if len(frame) > limits.FRAME_BYTES_MAX:
+            return Refusal("too_large", "", subject)
+        if frame[:2] != MAGIC:
+            return Refusal("bad_magic", "", subject)
+        if frame[2] != VERSION or frame[3] != 0:
+            return Refusal("bad_version", "", subject)
+        header_end = PREAMBLE_BYTES + int.from_bytes(frame[4:6], "big")
+        if header_end > PREAMBLE_BYTES + limits.HEADER_BYTES_MAX:
+            return Refusal("bad_header", "", subject)
+        if header_end > len(frame) - SIGNATURE_BYTES:
+            return Refusal("too_short", "", subject)
+        try:
+            header = _header_decoder.decode(frame[PREAMBLE_BYTES:header_end])
+        except _UNDECODABLE:
+            return Refusal("bad_header", "", subject)
+        if len(header.key) != KEY_BYTES or header.life <= 0 or header.seq <= 0:
+            return Refusal("bad_header", "", subject)
+        src = node_id(header.key)
+        kind = KINDS.get(header.kind)
+        if kind is None:
+            return Refusal("unknown_kind", src, subject)
+        if len(frame) > kind.frame_bytes_max:
+            return Refusal("too_large", src, subject)
+        if subject and header.subject != subject:
+            return Refusal("wrong_subject", src, subject)
+        return src, header, header_end
+
+    def _staleness(self, src: NodeId, header: Header, family: str) -> str:
+        """Why a message is of the past, or nothing. Facts carry versions of their own instead."""
+        if family == "fact":
+            return ""
+        window = self._windows.get(src)
+        if window is None or header.life > window.life:
+            return ""
+        if header.life < window.life:
+            return "old_life"
+        return "" if window.is_new(header.seq) else "replayed"
+
+    def _remember(self, src: NodeId, header: Header) -> None:
+        window = self._windows.pop(src, None)
+        if window is None or header.life > window.life:
+            window = _Window(header.life)
+            if len(self._windows) >= limits.LIVES_TRACKED_MAX:
+                self._windows.pop(next(iter(self._windows)))
+        window.mark(header.seq)
+        self._windows[src] = window  # last in the order: most recently used
+
+    def _finish(
+        self, src: NodeId, header: Header, header_end: int, frame: bytes, subject: str, now: Instant
+    ) -> Envelope | Refusal:
+        """Signature, then body; an alive fact or a presence also brings its sender's admission."""
+        if header.life > now.wall_ms + limits.LIFE_AHEAD_MS_MAX:
+            return Refusal("from_future", src, subject)
+        view = memoryview(frame)
+        body = view[header_end:-SIGNATURE_BYTES]
+        message = _signed_bytes(family=KINDS[header.kind].family, head=view[:header_end], body=body)
+        if not self._verify(header.key, message, frame[-SIGNATURE_BYTES:]):
+            return Refusal("bad_signature", src, subject)
+        try:
+            decoded = _body_decoders[header.kind].decode(body)
+        except _UNDECODABLE:
+            return Refusal("bad_body", src, subject)
+        if src not in self._admitted and src != self._me and self.admit(getattr(decoded, "admission", b"")) != src:
+            return Refusal("not_admitted", src, subject)
+        return Envelope(src, header, cast(AnyBody, decoded), frame)
