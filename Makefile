@@ -1,0 +1,47 @@
+# Needs Python 3.11 or later and a package index; everything else goes into .venv.
+.DEFAULT_GOAL := help
+.PHONY: help demo test lint bench sim clean
+BIN := .venv/bin
+PYTEST_ARGS ?=
+DEMO_ARGS ?=
+SIM_ARGS ?=
+export PYTHON
+
+# $(call gate,name,command): silent when it holds; when not, says what it said and stops.
+define gate
+@said=$$($(2) 2>&1) && echo "ok: $(1)" || { printf '%s\n' "$$said" "make: $(1) failed, so nothing after it was run" >&2; exit 1; }
+endef
+
+help:
+	@echo "make demo    three daemons share real work, one is killed, nothing is lost   (DEMO_ARGS=...)"
+	@echo "make test    lint, types, floors and every test                              (PYTEST_ARGS=...)"
+	@echo "make lint    the same without the tests"
+	@echo "make bench   figures, as ratios taken in one run"
+	@echo "make sim     the mesh in a virtual world                                     (SIM_ARGS=...)"
+	@echo "make clean   remove what the others made"
+
+demo:
+	@.ci/install run
+	@$(BIN)/meshctl demo $(DEMO_ARGS)
+
+test: lint
+	@$(BIN)/python -m pytest $(PYTEST_ARGS)
+
+lint:
+	@.ci/install dev
+	$(call gate,ruff check,$(BIN)/ruff check)
+	$(call gate,ruff format --check,$(BIN)/ruff format --check)
+	$(call gate,mypy --strict,$(BIN)/python -m mypy)
+	$(call gate,import floors,$(BIN)/lint-imports)
+
+bench:
+	@.ci/install dev
+	@for bench in tests/bench/*.py; do echo "== $$bench"; $(BIN)/python "$$bench" || exit 1; done
+
+sim:
+	@.ci/install run
+	@$(BIN)/python -m simulations $(SIM_ARGS)
+
+clean:
+	@rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache dist build
+	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
