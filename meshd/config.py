@@ -1,0 +1,165 @@
+"""The settings as this daemon was given them: flags over environment over files over defaults.
+
+Invariant: sources are merged once, as plain values that keep their origin, and converted once;
+what is wrong names its key, its rule and its origin. Neighbours: `settings` declares them.
+"""
+
+import tomllib
+from collections.abc import Iterator, Mapping, Sequence
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Any
+
+import msgspec
+from msgspec import Struct
+
+from meshd.settings import Row, Settings, address, is_loopback, rows
+from protocol.errors import MeshError
+
+FILE_BYTES_MAX = 1_000_000  # a hundred times the reference; reading stops there
+PREFIX = "MESHD_"
+SHOWN_CHARS = 60  # how much of a wrong value an error repeats
+
+# The flags of `meshd start` that are settings.
+FLAGS: Mapping[str, str] = {
+    "node.name": "--name",
+    "node.region": "--region",
+    "node.domain": "--domain",
+    "api.listen": "--listen",
+    "nats.listen": "--nats-listen",
+}
+
+
+class Given(Struct, frozen=True):
+    """A plain value and where it came from: `default`, `file x.toml`, `environment MESHD_…` or `flag --…`."""
+
+    value: object
+    origin: str
+
+
+class Config(Struct, frozen=True):
+    """The settings, and each one's value and origin by dotted key."""
+
+    settings: Settings
+    origins: dict[str, Given]
+
+
+def load(
+    *, files: Sequence[Path] = (), environ: Mapping[str, str] | None = None, flags: Mapping[str, object] | None = None
+) -> Config:
+    """Merge and convert. `flags` maps dotted keys of `FLAGS` to values; None is a flag that was not given.
+
+    Raises MeshError: "config" for what is unknown, of the wrong type or out of range, with the
+    key, the rule and the origin; "insecure" for an address beyond this host.
+    """
+    known = {row.key: row for row in rows()}
+    given = {row.key: Given(row.default, "default") for row in rows()}
+    for file in files:
+        given |= _from_file(file, known)
+    given |= _from_environ(environ or {}, known)
+    for key, value in (flags or {}).items():
+        if value is not None:
+            given[key] = Given(value, f"flag {FLAGS[key]}")
+    plain: dict[str, Any] = {}
+    for key, one in given.items():
+        _put(plain, key, _converted(known[key], one))
+    settings = msgspec.convert(plain, Settings)
+    _refuse_exposure(settings)
+    return Config(settings, given)
+
+
+def _from_file(path: Path, known: Mapping[str, Row]) -> dict[str, Given]:
+    origin = f"file {path}"
+    try:
+        with path.open("rb") as file:
+            content = file.read(FILE_BYTES_MAX + 1)
+    except OSError as failure:
+        raise MeshError("config", key=str(path), problem=f"cannot be read: {failure.strerror}", origin=origin) from None
+    if len(content) > FILE_BYTES_MAX:
+        raise MeshError("config", key=str(path), problem=f"is larger than {FILE_BYTES_MAX} bytes", origin=origin)
+    try:
+        tables = tomllib.loads(content.decode())
+    except UnicodeDecodeError as failure:
+        line = content.count(b"\n", 0, failure.start) + 1
+        raise MeshError("config", key=str(path), problem=f"is not UTF-8 at line {line}", origin=origin) from None
+    except (ValueError, RecursionError) as failure:  # a number of thousands of digits is a plain ValueError
+        raise MeshError("config", key=str(path), problem=f"is not TOML: {failure}", origin=origin) from None
+    found: dict[str, Given] = {}
+    groups = {key.partition(".")[0] for key in known if "." in key}
+    for path_in_file, value in _leaves(tables, groups):
+        key = ".".join(part if "." not in part else repr(part) for part in path_in_file)
+        if key not in known:
+            raise MeshError("config", key=_shown_key(key), problem=_unknown(key, known), origin=origin)
+        found[key] = Given(value, origin)
+    return found
+
+
+def _leaves(tables: Mapping[str, object], groups: set[str]) -> Iterator[tuple[tuple[str, ...], object]]:
+    for name, value in tables.items():
+        if name in groups and isinstance(value, dict):
+            for inner, leaf in value.items():
+                yield (name, inner), leaf
+        else:
+            yield (name,), value
+
+
+def _from_environ(environ: Mapping[str, str], known: Mapping[str, Row]) -> dict[str, Given]:
+    """Names with a double underscore are settings. Of the others only top-level settings are:
+    `MESHD_DIR` is none, and Kubernetes sets `MESHD_PORT` and the like for a service called meshd."""
+    found: dict[str, Given] = {}
+    for name in sorted(environ):
+        if not name.startswith(PREFIX):
+            continue
+        key = name.removeprefix(PREFIX).lower().replace("__", ".")
+        if "." not in key and key not in known:
+            continue
+        origin = f"environment {name}"
+        if key not in known:
+            raise MeshError("config", key=_shown_key(key), problem=_unknown(key, known), origin=origin)
+        found[key] = Given(environ[name], origin)
+    return found
+
+
+def _unknown(key: str, known: Mapping[str, Row]) -> str:
+    if any(row.startswith(f"{key}.") for row in known):
+        return "is a table, and was given a value"
+    near = get_close_matches(key, known, n=1) or [
+        row for row in known if row.rpartition(".")[2] == key.rpartition(".")[2]
+    ]
+    return "no such setting" + (f"; did you mean {near[0]}?" if near else "")
+
+
+def _converted(row: Row, given: Given) -> object:
+    """The value as its type; text from outside a file stands for any type, lists split at commas."""
+    value = given.value
+    is_text = given.origin.startswith(("environment", "flag"))
+    if is_text and isinstance(value, str) and isinstance(row.default, tuple):
+        value = [part.strip() for part in value.split(",") if part.strip()]
+    try:
+        return msgspec.convert(value, row.type, strict=not is_text)
+    except msgspec.ValidationError:
+        problem = f"must be {row.rule}, not {_shown(given.value)}"
+        raise MeshError("config", key=row.key, problem=problem, origin=given.origin) from None
+
+
+def _shown(value: object) -> str:
+    try:
+        shown = repr(value)
+    except ValueError:  # CPython refuses to print an integer of more than 4,300 digits
+        return "that number"
+    return shown if len(shown) <= SHOWN_CHARS else shown[:SHOWN_CHARS] + "…"
+
+
+def _shown_key(key: str) -> str:
+    return key if key.isprintable() and len(key) <= SHOWN_CHARS else _shown(key)
+
+
+def _put(plain: dict[str, Any], key: str, value: object) -> None:
+    group, _, name = key.rpartition(".")
+    (plain.setdefault(group, {}) if group else plain)[name] = value
+
+
+def _refuse_exposure(settings: Settings) -> None:
+    for listen in (settings.api.listen, settings.nats.listen):
+        if listen and not settings.insecure and not is_loopback(address(listen)[0]):
+            raise MeshError("insecure", address=listen)

@@ -1,0 +1,207 @@
+"""Every setting of the daemon, one line each: type, unit, bound, default and help.
+
+Invariant: that line is the only declaration. `config` checks values by it, and
+`configs/reference.toml` is generated from it. Neighbours: `config` fills these; `app` hands them on.
+"""
+
+import ipaddress
+from typing import Annotated, Any, Literal, TypeAlias
+
+import msgspec
+from msgspec import Meta, Struct
+from msgspec.inspect import (
+    BoolType,
+    FloatType,
+    IntType,
+    LiteralType,
+    Metadata,
+    StrType,
+    StructType,
+    Type,
+    VarTupleType,
+    type_info,
+)
+
+_PORT = "([0-9]{1,4}|[1-5][0-9]{4}|6[0-4][0-9]{3}|65[0-4][0-9]{2}|655[0-2][0-9]|6553[0-5])"
+_HOST = r"([A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\])"
+
+# A Meta's title is how a person writes the value, where the type alone does not say it.
+Name: TypeAlias = Annotated[str, Meta(pattern=r"^[a-z0-9_-]{1,32}\Z", title="1 to 32 of a-z 0-9 _ -")]
+NameOrNone: TypeAlias = Annotated[str, Meta(pattern=r"^[a-z0-9_-]{0,32}\Z", title="up to 32 of a-z 0-9 _ -")]
+Listen: TypeAlias = Annotated[str, Meta(pattern=rf"^({_HOST}:{_PORT})?\Z", title="HOST:PORT, or nothing")]
+Url: TypeAlias = Annotated[str, Meta(pattern=rf"^(nats|tls)://{_HOST}(:{_PORT})?/?\Z", title="nats://HOST:PORT")]
+
+
+class NodeSettings(Struct, frozen=True, forbid_unknown_fields=True):
+    """What this node is called and where it stands."""
+
+    name: Annotated[NameOrNone, Meta(description="Name of this node; the host's name when empty")] = ""
+    region: Annotated[Name, Meta(description="Where it stands; near nodes are preferred")] = "local"
+    domain: Annotated[Name, Meta(description="Business area that owns its agents")] = "default"
+
+
+class ApiSettings(Struct, frozen=True, forbid_unknown_fields=True):
+    """The HTTP API."""
+
+    listen: Annotated[Listen, Meta(description="TCP address; a free port on 127.0.0.1 when empty")] = ""
+
+
+class NatsSettings(Struct, frozen=True, forbid_unknown_fields=True):
+    """The NATS server this node uses, or runs."""
+
+    urls: Annotated[tuple[Url, ...], Meta(max_length=16, description="Servers to use; none: run one here")] = ()
+    listen: Annotated[Listen, Meta(description="Address of the server that runs here; 127.0.0.1 when empty")] = ""
+    credential_file: Annotated[str, Meta(description='JSON {"user", "password"} for these servers, mode 0600')] = ""
+
+
+class MembershipSettings(Struct, frozen=True, forbid_unknown_fields=True):
+    """How nodes find out who is there."""
+
+    preset: Annotated[Literal["local", "lan", "wan"], Meta(description="Timing of probes")] = "lan"
+
+
+class TaskSettings(Struct, frozen=True, forbid_unknown_fields=True):
+    """How work is handed out, watched and moved."""
+
+    deadline_s: Annotated[float, Meta(ge=1.0, le=2_592_000.0, description="A task ends by then")] = 86_400.0
+    lease_s: Annotated[float, Meta(ge=0.5, le=600.0, description="How long an owner may stay silent")] = 3.0
+    ask_interval_s: Annotated[float, Meta(ge=0.1, le=60.0, description="Time between two asks")] = 0.5
+    award_timeout_s_min: Annotated[float, Meta(ge=0.02, le=60.0, description="Least wait for a yes or no")] = 0.1
+    attempts_max: Annotated[int, Meta(ge=1, le=100, description="Failures of the agent that fail a task")] = 5
+
+
+class ResultSettings(Struct, frozen=True, forbid_unknown_fields=True):
+    """What is kept of work that has ended."""
+
+    keep_s: Annotated[float, Meta(ge=60.0, le=31_536_000.0, description="How long ended tasks are kept")] = 86_400.0
+
+
+class AgentSettings(Struct, frozen=True, forbid_unknown_fields=True):
+    """The agents of this node."""
+
+    folder: Annotated[str, Meta(min_length=1, description="Manifests; relative to the state directory")] = "agents.d"
+    drain_s: Annotated[float, Meta(ge=0.0, le=3_600.0, description="Time to finish when the daemon stops")] = 10.0
+
+
+class LogSettings(Struct, frozen=True, forbid_unknown_fields=True):
+    """The daemon's log, on stderr."""
+
+    level: Annotated[Literal["debug", "info", "warning", "error"], Meta(description="The least that is shown")] = "info"
+    format: Annotated[Literal["auto", "json", "text"], Meta(description="auto: text on a terminal, else JSON")] = "auto"
+
+
+class Settings(Struct, frozen=True, forbid_unknown_fields=True):
+    """All settings; a group is a table of the TOML file."""
+
+    insecure: Annotated[bool, Meta(description="Allow addresses beyond this host without TLS")] = False
+    node: NodeSettings = NodeSettings()
+    api: ApiSettings = ApiSettings()
+    nats: NatsSettings = NatsSettings()
+    membership: MembershipSettings = MembershipSettings()
+    tasks: TaskSettings = TaskSettings()
+    results: ResultSettings = ResultSettings()
+    agents: AgentSettings = AgentSettings()
+    log: LogSettings = LogSettings()
+
+
+class Row(Struct, frozen=True):
+    """One setting as read from its line: dotted key, type to convert to, rule and help as a person reads them."""
+
+    key: str
+    type: Any
+    rule: str
+    help: str
+    default: object
+
+
+def rows() -> tuple[Row, ...]:
+    """All settings, in the order of their declaration."""
+    return tuple(_rows_of(Settings, prefix=""))
+
+
+def address(listen: str) -> tuple[str, int]:
+    """The host and port of a `listen` setting that is not empty."""
+    host, _, port = listen.rpartition(":")
+    return host.strip("[]"), int(port)
+
+
+def is_loopback(host: str) -> bool:
+    """True when nobody beyond this host can reach an address on `host`."""
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+def reference() -> str:
+    """The text of `configs/reference.toml`: every setting at its default, with its rule."""
+    lines = ["# Every setting with its default. Generated from meshd/settings.py; a test compares them."]
+    table = ""
+    for row in rows():
+        group, _, name = row.key.rpartition(".")
+        if group != table:
+            table = group
+            lines += ["", f"[{group}] # {_groups()[group]}"]
+        lines.append(f"{name} = {toml_value(row.default)} # {row.help}: {row.rule}")
+    return "\n".join(lines) + "\n"
+
+
+def toml_value(value: object) -> str:
+    """A setting's value as TOML writes it."""
+    if isinstance(value, (list, tuple)):
+        return "[" + ", ".join(toml_value(item) for item in value) + "]"
+    return msgspec.json.encode(value).decode()
+
+
+def _groups() -> dict[str, str]:
+    return {
+        field.name: (field.type.cls.__doc__ or "").partition("\n")[0].rstrip(".")
+        for field in _struct(Settings).fields
+        if isinstance(field.type, StructType)
+    }
+
+
+def _rows_of(struct: type[Struct], prefix: str) -> list[Row]:
+    found: list[Row] = []
+    for field, inspected in zip(msgspec.structs.fields(struct), _struct(struct).fields, strict=True):
+        key = prefix + field.name
+        if isinstance(inspected.type, StructType):
+            found += _rows_of(inspected.type.cls, prefix=f"{key}.")
+            continue
+        noted = inspected.type.extra_json_schema if isinstance(inspected.type, Metadata) else None
+        said = (noted or {}).get("description", "")
+        found.append(Row(key, field.type, _rule(inspected.type), said, field.default))
+    return found
+
+
+def _struct(struct: type[Struct]) -> StructType:
+    seen = type_info(struct)
+    if not isinstance(seen, StructType):
+        raise TypeError(struct)
+    return seen
+
+
+def _rule(seen: Type) -> str:
+    """What a value must be: "a number from 0.5 to 600"."""
+    if isinstance(seen, Metadata):
+        form = (seen.extra_json_schema or {}).get("title")
+        return str(form) if form else _rule(seen.type)
+    match seen:
+        case BoolType():
+            return "true or false"
+        case IntType():
+            return "a whole number" + _range(seen.ge, seen.le)
+        case FloatType():
+            return "a number" + _range(seen.ge, seen.le)
+        case LiteralType():
+            return "one of " + ", ".join(str(value) for value in seen.values)
+        case VarTupleType():
+            return f"a list of up to {seen.max_length}, each {_rule(seen.item_type)}"
+        case StrType():
+            return "text" + (", not empty" if seen.min_length else "")
+        case _:
+            raise TypeError(seen)
+
+
+def _range(least: float | None, most: float | None) -> str:
+    return f" from {least:,.15g} to {most:,.15g}".replace(",", "_") if least is not None and most is not None else ""

@@ -1,0 +1,165 @@
+"""Configuration: which source wins, and how each mistake is told."""
+
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from meshd.config import FLAGS, load
+from meshd.settings import rows
+from protocol.errors import MeshError
+
+
+def _written(folder: Path, text: str, name: str = "meshd.toml") -> Path:
+    path = folder / name
+    path.write_text(text)
+    return path
+
+
+def _refusal(**sources: object) -> MeshError:
+    with pytest.raises(MeshError) as caught:
+        load(**sources)  # type: ignore[arg-type]  # each test gives one source of its own type
+    return caught.value
+
+
+def test_without_any_source_every_setting_is_its_default() -> None:
+    config = load()
+    assert {one.origin for one in config.origins.values()} == {"default"}
+    assert set(config.origins) == {row.key for row in rows()}
+
+
+def test_flags_win_over_environment_over_later_files_over_earlier_ones(tmp_path: Path) -> None:
+    first = _written(
+        tmp_path, '[node]\nname = "file1"\nregion = "file1"\ndomain = "file1"\n[tasks]\nlease_s = 9', "1.toml"
+    )
+    second = _written(tmp_path, '[node]\nname = "file2"\nregion = "file2"\ndomain = "file2"', "2.toml")
+    environ = {"MESHD_NODE__NAME": "env", "MESHD_NODE__REGION": "env"}
+    config = load(files=[first, second], environ=environ, flags={"node.name": "flag", "node.domain": None})
+    node = config.settings.node
+    assert (node.name, node.region, node.domain) == ("flag", "env", "file2")
+    assert config.settings.tasks.lease_s == 9.0
+    origins = {key: one.origin for key, one in config.origins.items()}
+    assert origins["node.name"] == "flag --name"
+    assert origins["node.region"] == "environment MESHD_NODE__REGION"
+    assert origins["node.domain"] == f"file {second}"
+    assert origins["tasks.lease_s"] == f"file {first}"
+    assert origins["tasks.deadline_s"] == "default"
+
+
+def test_text_of_the_environment_becomes_numbers_truth_values_and_lists() -> None:
+    environ = {
+        "MESHD_TASKS__LEASE_S": "4.5",
+        "MESHD_INSECURE": "true",
+        "MESHD_NATS__URLS": "nats://a:4222, tls://b",
+    }
+    settings = load(environ=environ).settings
+    assert settings.tasks.lease_s == 4.5
+    assert settings.insecure is True
+    assert settings.nats.urls == ("nats://a:4222", "tls://b")
+
+
+def test_names_that_are_no_settings_are_left_alone() -> None:
+    environ = {"MESHD_DIR": "/x", "MESHD_JOIN": "mj1_", "MESHD_PORT_4222_TCP_ADDR": "10.0.0.1", "MESH": "1"}
+    assert {one.origin for one in load(environ=environ).origins.values()} == {"default"}
+
+
+@pytest.mark.parametrize(
+    ("text", "key", "problem"),
+    [
+        ("[node]\nnmae = 'a'", "node.nmae", "no such setting; did you mean node.name?"),
+        ("lease_s = 3", "lease_s", "no such setting; did you mean tasks.lease_s?"),
+        ("[quux]\nx = 1", "quux", "no such setting"),
+        ("node = 3", "node", "is a table, and was given a value"),
+        ("'node.name' = 'a'", "'node.name'", "no such setting; did you mean node.name?"),
+        ('"\\u001b[2J" = 1', "'\\x1b[2J'", "no such setting"),
+        (f"[log]\nlevel = 0x{'f' * 9000}", "log.level", "must be one of debug, error, info, warning, not that number"),
+        ("[tasks]\nlease_s = 0.1", "tasks.lease_s", "must be a number from 0.5 to 600, not 0.1"),
+        ("[tasks]\nlease_s = nan", "tasks.lease_s", "must be a number from 0.5 to 600, not nan"),
+        ("[tasks]\nlease_s = '3'", "tasks.lease_s", "must be a number from 0.5 to 600, not '3'"),
+        ("[tasks]\nlease_s = true", "tasks.lease_s", "must be a number from 0.5 to 600, not True"),
+        ("[tasks.lease_s]\nx = 1", "tasks.lease_s", "must be a number from 0.5 to 600, not {'x': 1}"),
+        ("insecure = 1979-05-27", "insecure", "must be true or false, not datetime.date(1979, 5, 27)"),
+        ("insecure = 1", "insecure", "must be true or false, not 1"),
+        ("[log]\nlevel = 'loud'", "log.level", "must be one of debug, error, info, warning, not 'loud'"),
+        ("[node]\nname = 'A b'", "node.name", "must be up to 32 of a-z 0-9 _ -, not 'A b'"),
+        ("[node]\nname = 'a\\n'", "node.name", "must be up to 32 of a-z 0-9 _ -, not 'a\\\\n'"),
+        ("[api]\nlisten = '127.0.0.1:65536'", "api.listen", "must be HOST:PORT, or nothing, not '127.0.0.1:65536'"),
+        ("[nats]\nurls = 'nats://a'", "nats.urls", "must be a list of up to 16, each nats://HOST:PORT, not 'nats://a'"),
+        ("[nats]\nurls = ['http://a']", "nats.urls", "must be a list of up to 16, each nats://HOST:PORT, not ['http://a']"),
+    ],
+)  # fmt: skip
+def test_a_mistake_in_a_file_names_key_rule_and_file(tmp_path: Path, text: str, key: str, problem: str) -> None:
+    path = _written(tmp_path, text)
+    refusal = _refusal(files=[path])
+    assert refusal.code == "config"
+    assert refusal.fields == {"key": key, "problem": problem, "origin": f"file {path}"}
+
+
+@pytest.mark.parametrize(
+    ("content", "problem"),
+    [
+        (b"[node\n", "is not TOML: Expected ']' at the end of a table declaration (at line 1, column 6)"),
+        (b"a = 1\nb = \xff", "is not UTF-8 at line 2"),
+        (b"[node]\nname='a'\nname='b'\n", "is not TOML: Cannot overwrite a value (at line 3, column 9)"),
+        (b"x = " + b"9" * 9_000, "is not TOML: Exceeds the limit"),
+        (b"#" * 1_000_001, "is larger than 1000000 bytes"),
+    ],
+)
+def test_a_file_that_is_no_toml_names_the_line(tmp_path: Path, content: bytes, problem: str) -> None:
+    path = tmp_path / "broken.toml"
+    path.write_bytes(content)
+    assert str(_refusal(files=[path]).fields["problem"]).startswith(problem)
+
+
+def test_a_file_nested_without_end_is_refused_and_not_followed(tmp_path: Path) -> None:
+    refusal = _refusal(files=[_written(tmp_path, "x = " + "[" * 50_000)])
+    assert str(refusal.fields["problem"]).startswith("is not TOML")
+
+
+def test_a_missing_file_and_a_folder_are_named(tmp_path: Path) -> None:
+    assert _refusal(files=[tmp_path / "no.toml"]).fields["problem"] == "cannot be read: No such file or directory"
+    assert _refusal(files=[tmp_path]).fields["problem"] == "cannot be read: Is a directory"
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "problem"),
+    [
+        ("MESHD_TASKS__LEASE_S", "soon", "must be a number from 0.5 to 600, not 'soon'"),
+        ("MESHD_TASKS__LEASE_S", "inf", "must be a number from 0.5 to 600, not 'inf'"),
+        ("MESHD_TASKS__LEASES", "3", "no such setting; did you mean tasks.lease_s?"),
+        ("MESHD_INSECURE", "perhaps", "must be true or false, not 'perhaps'"),
+    ],
+)
+def test_a_mistake_in_the_environment_names_the_variable(name: str, value: str, problem: str) -> None:
+    refusal = _refusal(environ={name: value})
+    assert refusal.fields["problem"] == problem
+    assert refusal.fields["origin"] == f"environment {name}"
+
+
+def test_a_mistake_in_a_flag_names_the_flag() -> None:
+    refusal = _refusal(flags={"api.listen": "eighty"})
+    assert refusal.fields["origin"] == "flag --listen"
+    assert "api.listen: must be HOST:PORT, or nothing, not 'eighty' (flag --listen)" in str(refusal)
+
+
+def test_every_flag_stands_for_a_setting() -> None:
+    assert set(FLAGS) <= {row.key for row in rows()}
+
+
+@pytest.mark.parametrize("key", ["api.listen", "nats.listen"])
+def test_an_address_beyond_this_host_is_refused_until_insecure_is_said(key: str, tmp_path: Path) -> None:
+    refusal = _refusal(flags={key: "0.0.0.0:4222"})
+    assert (refusal.code, refusal.fields) == ("insecure", {"address": "0.0.0.0:4222"})
+    meant = _written(tmp_path, "insecure = true")
+    assert load(files=[meant], flags={key: "0.0.0.0:4222"}).settings.insecure is True
+
+
+@given(st.dictionaries(st.sampled_from([f"MESHD_{row.key.upper().replace('.', '__')}" for row in rows()]), st.text()))
+def test_any_text_in_the_environment_is_taken_or_refused_with_a_sentence(environ: dict[str, str]) -> None:
+    code = ""
+    try:
+        load(environ=environ)
+    except MeshError as refusal:
+        code = refusal.code
+    assert code in {"", "config", "insecure"}

@@ -1,0 +1,62 @@
+"""Settings: one line declares a setting, and everything else follows from it."""
+
+import msgspec
+import pytest
+
+from meshd.settings import Settings, address, is_loopback, reference, rows, toml_value
+
+
+def test_every_setting_has_a_help_a_rule_and_a_default_that_its_own_rule_accepts() -> None:
+    for row in rows():
+        assert row.help, row.key
+        assert row.rule, row.key
+        assert msgspec.convert(row.default, row.type) == row.default, row.key
+
+
+def test_every_number_has_a_lower_and_an_upper_bound() -> None:
+    numbers = [row for row in rows() if isinstance(row.default, (int, float)) and not isinstance(row.default, bool)]
+    assert len(numbers) > 5
+    for row in numbers:
+        assert " from " in row.rule, row.key
+
+
+def test_the_defaults_are_the_settings_without_any_argument() -> None:
+    settings = msgspec.convert({}, Settings)
+    assert settings == Settings()
+    assert settings.insecure is False
+
+
+def test_an_unknown_key_is_refused_by_the_type_itself() -> None:
+    with pytest.raises(msgspec.ValidationError, match="unknown field `nod`"):
+        msgspec.convert({"nod": {}}, Settings)
+
+
+def test_the_reference_shows_every_setting_once() -> None:
+    lines = [line for line in reference().splitlines() if " = " in line]
+    assert [line.partition(" = ")[0] for line in lines] == [row.key.rpartition(".")[2] for row in rows()]
+
+
+@pytest.mark.parametrize(
+    ("listen", "expected"),
+    [
+        ("127.0.0.1:80", ("127.0.0.1", 80)),
+        ("[::1]:4222", ("::1", 4222)),
+        ("node-a.example:65535", ("node-a.example", 65535)),
+    ],
+)
+def test_an_address_is_split_into_host_and_port(listen: str, expected: tuple[str, int]) -> None:
+    assert address(listen) == expected
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "127.8.9.1", "::1", "localhost"])
+def test_loopback_hosts_are_recognised(host: str) -> None:
+    assert is_loopback(host)
+
+
+@pytest.mark.parametrize("host", ["0.0.0.0", "::", "10.0.0.1", "localhost.example", "127.1"])
+def test_hosts_that_others_may_reach_are_not_loopback(host: str) -> None:
+    assert not is_loopback(host)
+
+
+def test_values_are_written_as_toml_writes_them() -> None:
+    assert toml_value((True, 1.5, 'a "b"\n', ())) == '[true, 1.5, "a \\"b\\"\\n", []]'
