@@ -56,6 +56,26 @@ def task_key(task: str) -> str:
     return f"p{partition(task):02d}.{task}"
 
 
+def task_of(key: str) -> str:
+    """The task whose record, or late result, stands under a key."""
+    return key.split(".")[1]
+
+
+def late_key(task: str, epoch: int) -> str:
+    """The key under which a result is kept that came too late to be committed."""
+    return f"{task_key(task)}.late{epoch}"
+
+
+def is_task_key(key: str) -> bool:
+    """True for the key of a task's record itself."""
+    return key.startswith("p") and key.count(".") == 1
+
+
+def presence_key(node: NodeId) -> str:
+    """The key that a node keeps writing, to know whether it can."""
+    return f"node.{node}"
+
+
 def minted(rng: Rng) -> str:
     """A fresh interaction, goal or idempotency id: 26 characters, 128 bits of chance."""
     return _base32(rng.getrandbits(128).to_bytes(16, "big"))

@@ -58,11 +58,15 @@ class Unsent(Struct, frozen=True):
 
 
 class Found(Struct, frozen=True):
-    """What a `Read` found; `revision` 0 and an empty frame when there is nothing."""
+    """What a `Read` found; `revision` 0 and an empty frame when there is nothing.
+
+    `failed` says why it could not be read, else it is empty.
+    """
 
     key: str
     revision: int
     frame: bytes
+    failed: str = ""
 
 
 class Entry(Struct, frozen=True):
@@ -118,6 +122,13 @@ class MakeCall(Struct, frozen=True):
     agent: str = ""
     iid: str = ""
     gid: str = ""
+
+
+class Await(Struct, frozen=True):
+    """Reply with the record when this task, watched here, has ended; refused when it is watched elsewhere."""
+
+    request: int
+    task: str
 
 
 class Inquiry(Struct, frozen=True):
@@ -190,6 +201,7 @@ Input: TypeAlias = (
     | Listed
     | Submit
     | Cancel
+    | Await
     | MakeCall
     | Inquiry
     | Advertise

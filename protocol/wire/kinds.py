@@ -21,7 +21,6 @@ AnyTask: TypeAlias = (
     | task.Ask
     | task.Answer
     | task.Result
-    | task.Refused
     | task.Withdraw
     | task.Inquire
     | task.Account
@@ -49,7 +48,7 @@ KINDS: dict[str, Kind] = {
     **_rows("fact", GOSSIP_BYTES_MAX, gossip.Left, gossip.Capabilities, gossip.Load),
     **_rows("gossip", GOSSIP_BYTES_MAX, gossip.Digest, gossip.Delta),
     **_rows("task", FRAME_BYTES_MAX, task.Award, task.Accept, task.Decline, task.Ask, task.Answer),
-    **_rows("task", FRAME_BYTES_MAX, task.Result, task.Refused, task.Withdraw, task.Inquire, task.Account),
+    **_rows("task", FRAME_BYTES_MAX, task.Result, task.Withdraw, task.Inquire, task.Account),
     **_rows("call", FRAME_BYTES_MAX, call.Call, call.CallReply),
     **_rows("record", FRAME_BYTES_MAX, task.TaskRecord, task.Presence),
 }

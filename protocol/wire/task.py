@@ -157,15 +157,6 @@ class Result(Struct, frozen=True, array_like=True, tag="result"):
     record: bytes
 
 
-class Refused(Struct, frozen=True, array_like=True, tag="refused"):
-    """A former owner to the home: my result came too late and was not committed. Kept and shown."""
-
-    task: str
-    epoch: int
-    result: bytes
-    at_ms: WallMs
-
-
 class Withdraw(Struct, frozen=True, array_like=True, tag="withdraw"):
     """Watcher to owner: stop; the task was cancelled or given to another."""
 

@@ -1,0 +1,88 @@
+"""What to do next with a task that nobody holds: pure decisions over what its watcher knows.
+
+Invariant: the same knowledge gives the same decision, but for the jitter of a pause.
+Pure leaf; `ledger` carries the decisions out.
+"""
+
+from msgspec import structs
+
+from protocol import ids, limits, records
+from protocol.effects import Emit, Reply
+from protocol.events import TaskCancelled, TaskFailed, TaskPoison
+from protocol.inputs import Submit
+from protocol.primitives import Instant, NodeId, Rng
+from protocol.routing import Candidate
+from protocol.watched import Phase, TaskSettings, Watched
+from protocol.wire.task import Failure, TaskRecord, TaskState
+
+
+def refused(request: int, code: str, **fields: object) -> Reply:
+    """The reply that says no."""
+    return Reply(request, code=code, fields=fields)
+
+
+def problem_of(order: Submit, *, watched: int) -> Reply | None:
+    """Why a submit cannot be taken, whoever could do it; None when it can."""
+    request = order.request
+    if not ids.is_capability(order.capability):
+        return refused(request, "bad_capability", capability=order.capability)
+    if len(order.input) > limits.INPUT_BYTES_MAX:
+        sizes = {"bytes": len(order.input), "limit": limits.INPUT_BYTES_MAX}
+        return refused(request, "too_large", what="the input", **sizes)
+    if order.hops > limits.HOPS_MAX:
+        what = f"this task would be number {order.hops} in a row of tasks that submit tasks"
+        return refused(request, "bad_input", what=f"{what}; the limit is {limits.HOPS_MAX}")
+    if watched >= limits.TASKS_WATCHED_MAX:
+        return refused(request, "overloaded", what="the ledger of this node", limit=limits.TASKS_WATCHED_MAX)
+    return None
+
+
+def ending(watched: Watched, *, settings: TaskSettings, now: Instant) -> TaskRecord | None:
+    """The record of a task that has to end now, or None."""
+    record, ended = watched.record, tuple(watched.ended)
+    if watched.cancels:
+        return records.cancelled(record, now=now)
+    if now.wall_ms >= record.deadline_ms:
+        failure = Failure("deadline", "the task did not end before its deadline")
+        return records.failed(record, failure=failure, now=now, ended=ended)
+    if watched.phase is not Phase.WAITING:
+        return None
+    if record.failures >= settings.attempts_max:
+        last = ended[-1].detail if ended else ""
+        failure = Failure("agent_failed", last or f"{record.failures} attempts failed")
+        return records.failed(record, failure=failure, now=now, ended=ended)
+    if len(record.died) >= limits.DEATHS_MAX:
+        return records.poisoned(record, now=now, ended=ended)
+    return None
+
+
+def chosen(watched: Watched, candidates: list[Candidate], *, now: Instant) -> Candidate | None:
+    """The first candidate with room that has not lapsed or declined this task lately."""
+    for candidate in candidates:
+        if candidate.free > 0 and watched.excluded.get(candidate.node, 0) <= now.mono_ns:
+            return candidate
+    return None
+
+
+def backoff_s(failures: int, *, settings: TaskSettings, rng: Rng) -> float:
+    """Full jitter (Brooker 2015): anything between nothing and the doubled pause."""
+    return rng.random() * min(settings.backoff_s_max, settings.backoff_s_min * 2.0 ** max(failures - 1, 0))
+
+
+def counted(record: TaskRecord, *, failures: int = 0, died: NodeId = "") -> TaskRecord:
+    """The record with one more thing held against the task; written with the next change."""
+    deaths = record.died if not died or died in record.died else (*record.died, died)
+    return structs.replace(record, failures=record.failures + failures, died=deaths)
+
+
+def end_events(record: TaskRecord) -> list[Emit]:
+    """What its watcher says of an end that it wrote; "done" is said by the owner."""
+    message = record.failure.message if record.failure is not None else ""
+    code = record.failure.code if record.failure is not None else ""
+    if record.state is TaskState.FAILED:
+        return [Emit(TaskFailed(record.id, record.iid, record.epoch, code, message))]
+    if record.state is TaskState.CANCELLED:
+        return [Emit(TaskCancelled(record.id, record.iid, record.epoch))]
+    if record.state is TaskState.POISON:
+        return [Emit(TaskPoison(record.id, record.iid, record.epoch, record.died))]
+    return []

@@ -1,0 +1,324 @@
+"""The owner's side: what was awarded to this node, from the award to the commit of its end.
+
+Invariant: a result is committed by compare-and-set on the revision of its award, so a lost lease
+cannot commit. Neighbours: `slots` is shared with `calls`; `ledger` is the watcher's side.
+"""
+
+from msgspec import Struct
+
+from protocol import ids, limits, records
+from protocol.effects import Effect, Emit, Read, RunAgent, Send, StopAgent, Write
+from protocol.events import ResultRefused, TaskDone, TaskFailed, TaskStarted
+from protocol.inputs import AgentFailed, AgentFinished, AgentProgress
+from protocol.primitives import NS_PER_MS, Instant, Mono, NodeId
+from protocol.slots import Slots
+from protocol.watched import TaskSettings
+from protocol.wire.task import (
+    ENDED,
+    Accept,
+    Answer,
+    Ask,
+    Award,
+    Decline,
+    Failure,
+    Result,
+    Running,
+    TaskRecord,
+    TaskState,
+    Withdraw,
+)
+
+BUSY_RETRY_MS = 200  # by then the load that misled the watcher has been announced anew
+CHECK_S = 2.0  # how often a task that its watcher does not name is checked against the record
+
+
+class _Grant(Struct):
+    """One task in hand. Mutable; `record` is as awarded, `ending` what is being committed."""
+
+    record: TaskRecord
+    revision: int
+    watcher: NodeId
+    watcher_life: int
+    started_ms: int
+    asked: Mono
+    checked: Mono
+    progress: bytes = b""
+    ending: TaskRecord | None = None
+    is_stopped: bool = False
+
+
+class Holder:
+    """Tasks in hand by id, and the last that were given back or ended."""
+
+    def __init__(self, *, me: NodeId, life: int, settings: TaskSettings, keep_s: float, slots: Slots) -> None:
+        self._me = me
+        self._life = life
+        self._settings = settings
+        self._keep_s = keep_s
+        self._slots = slots
+        self._grants: dict[str, _Grant] = {}
+        self._given_back: dict[str, Decline] = {}
+        self._ended: dict[str, int] = {}  # task → epoch whose end we committed
+        self._is_open = True
+
+    # --- what watchers say
+
+    def on_award(
+        self, sender: NodeId, life: int, body: Award, record: TaskRecord, now: Instant
+    ) -> list[Effect]:
+        """Take the task or say no. `record` was opened and is bound to its key."""
+        is_mine = record.state is TaskState.AWARDED and record.owner == self._me and record.owner_life == self._life
+        if not is_mine or record.id != body.task or record.epoch != body.epoch:
+            return []
+        grant = self._grants.get(record.id)
+        if grant is not None and grant.record.epoch >= record.epoch:
+            return [_to(sender, life, Accept(record.id, record.epoch), record)] * (grant.record.epoch == record.epoch)
+        if self._ended.get(record.id, -1) >= record.epoch:
+            return [_to(sender, life, Answer(0, (), (record.id,), ()), record)]
+        given_back = self._given_back.get(record.id)
+        if given_back is not None and given_back.epoch == record.epoch:
+            return [_to(sender, life, given_back, record)]
+        effects = self._stopped(record.id)
+        refusal = self._refusal(record, now)
+        if refusal is not None:
+            return [*effects, _to(sender, life, refusal, record)]
+        is_committing = record.id in self._grants  # an earlier award's end is on its way to be refused
+        agent = None if is_committing else self._slots.take(record.id, record.capability)
+        if agent is None:
+            busy = Decline(record.id, record.epoch, "busy", retry_after_ms=BUSY_RETRY_MS)
+            return [*effects, _to(sender, life, busy, record)]
+        grant = _Grant(record, body.revision, sender, life, now.wall_ms, now.mono_ns, now.mono_ns)
+        self._grants[record.id] = grant
+        return [
+            *effects,
+            _to(sender, life, Accept(record.id, record.epoch), record),
+            Emit(TaskStarted(record.id, record.iid, record.epoch, agent)),
+            self._run(agent, record, now),
+        ]
+
+    def _refusal(self, record: TaskRecord, now: Instant) -> Decline | None:
+        if not self._is_open:
+            return Decline(record.id, record.epoch, "draining", retry_after_ms=60_000)
+        if not self._slots.has(record.capability):
+            return Decline(record.id, record.epoch, "no_agent", f"no agent here has {record.capability}")
+        if record.deadline_ms <= now.wall_ms:
+            return Decline(record.id, record.epoch, "deadline", "the deadline has passed", retry_after_ms=60_000)
+        return None
+
+    def _run(self, agent: str, record: TaskRecord, now: Instant) -> RunAgent:
+        return RunAgent(
+            agent=agent,
+            task=record.id,
+            epoch=record.epoch,
+            attempt=record.failures + 1,
+            capability=record.capability,
+            input=record.input,
+            deadline_s=(record.deadline_ms - now.wall_ms) / 1_000,
+            iid=record.iid,
+            gid=record.gid,
+            hops=record.hops,
+            ancestors=record.ancestors,
+        )
+
+    def on_ask(self, sender: NodeId, life: int, body: Ask, now: Instant) -> list[Effect]:
+        """Say what of this is in hand; stop what the ask shows as stale."""
+        running: list[Running] = []
+        ended: list[str] = []
+        unknown: list[str] = []
+        effects: list[Effect] = []
+        for line in body.held:
+            grant = self._grants.get(line.task)
+            given_back = self._given_back.get(line.task)
+            if grant is not None and grant.record.epoch == line.epoch:
+                grant.watcher, grant.watcher_life, grant.asked = sender, life, now.mono_ns
+                grant.checked = now.mono_ns
+                running.append(Running(line.task, line.epoch, grant.started_ms, grant.progress))
+            elif grant is not None and grant.record.epoch > line.epoch:
+                ended.append(line.task)  # the asker is behind: it should read the record
+            elif self._ended.get(line.task, -1) >= line.epoch:
+                ended.append(line.task)
+            elif given_back is not None and given_back.epoch == line.epoch:
+                effects.append(Send(to=sender, life=life, body=given_back))
+            else:
+                effects += self._stopped(line.task)
+                unknown.append(line.task)
+        answer = Answer(body.round, tuple(running), tuple(ended), tuple(unknown))
+        return [*effects, Send(to=sender, life=life, body=answer), *self._unnamed(sender, body, now)]
+
+    def _unnamed(self, sender: NodeId, body: Ask, now: Instant) -> list[Effect]:
+        """Tasks whose watcher no longer names them may be over: look at their records."""
+        if len(body.held) >= limits.TASKS_PER_ASK_MAX:
+            return []  # one page of several
+        named = {line.task for line in body.held}
+        effects: list[Effect] = []
+        for task, grant in self._grants.items():
+            is_due = now.since_s(grant.checked) >= CHECK_S and grant.ending is None
+            if grant.watcher == sender and task not in named and is_due:
+                grant.checked = now.mono_ns
+                effects.append(Read(ids.task_key(task)))
+        return effects
+
+    def on_withdraw(self, body: Withdraw) -> list[Effect]:
+        """The task was cancelled or given to another."""
+        grant = self._grants.get(body.task)
+        return self._stopped(body.task) if grant is not None and grant.record.epoch <= body.epoch else []
+
+    # --- what agents say
+
+    def on_progress(self, report: AgentProgress) -> list[Effect]:
+        """Kept for the next ask."""
+        grant = self._grants.get(report.task)
+        if grant is not None and grant.record.epoch == report.epoch:
+            grant.progress = report.progress
+        return []
+
+    def on_finished(self, report: AgentFinished, now: Instant) -> list[Effect]:
+        """Commit the result, if the award still stands."""
+        grant = self._current(report.task, report.epoch)
+        if grant is None:
+            return []
+        done = records.done(grant.record, result=report.result, started_ms=grant.started_ms, now=now)
+        return self._commit(grant, done)
+
+    def on_failed(self, report: AgentFailed, now: Instant) -> list[Effect]:
+        """Another try may help: give it back. Otherwise the failure is the task's end."""
+        grant = self._current(report.task, report.epoch)
+        if grant is None:
+            return []
+        if report.retry:
+            counts = report.code != "agent_unavailable"
+            return self._give_back(grant, report.code, report.message, counts=counts)
+        failure = Failure(report.code, report.message[: limits.TEXT_CHARS_MAX])
+        failed = records.failed(grant.record, failure=failure, now=now)
+        return self._commit(grant, failed)
+
+    def _current(self, task: str, epoch: int) -> _Grant | None:
+        grant = self._grants.get(task)
+        is_current = grant is not None and grant.record.epoch == epoch and grant.ending is None
+        return grant if is_current else None
+
+    def _commit(self, grant: _Grant, ending: TaskRecord) -> list[Effect]:
+        grant.ending = ending
+        key = ids.task_key(ending.id)
+        return [Write(key, ending, expect=grant.revision, keep_s=self._keep_s, urgent=True)]
+
+    # --- outcomes of the store
+
+    def on_written(self, write: Write, record: TaskRecord, revision: int) -> list[Effect]:
+        """The end stands: say so to whoever watches the task."""
+        grant = self._grants.get(record.id)
+        if grant is None or grant.ending is None or grant.record.epoch != record.epoch:
+            return []
+        self._remember(self._ended, record.id, record.epoch)
+        self._release(record.id)
+        event: Effect
+        if record.state is TaskState.DONE:
+            took_ms = record.finished_ms - record.submitted_ms
+            event = Emit(TaskDone(record.id, record.iid, record.epoch, self._me, took_ms))
+        else:
+            failure = record.failure or Failure("agent_failed", "")
+            event = Emit(TaskFailed(record.id, record.iid, record.epoch, failure.code, failure.message))
+        body = Result(record.id, record.epoch, revision, write.frame)
+        return [event, _to(grant.watcher, grant.watcher_life, body, record)]
+
+    def on_lost(self, key: str, record: TaskRecord | None) -> list[Effect]:
+        """The award does not stand any more: the result is refused, and shown."""
+        grant = self._grants.get(ids.task_of(key))
+        if grant is None or grant.ending is None:
+            return []
+        ours = grant.ending
+        self._release(ours.id)
+        epoch = 0 if record is None else record.epoch
+        state = "gone" if record is None else record.state.value
+        refused = Emit(ResultRefused(ours.id, ours.iid, ours.epoch, self._me, epoch, state))
+        return [refused, Write(ids.late_key(ours.id, ours.epoch), ours, expect=0, keep_s=self._keep_s)]
+
+    def on_unsent(self, key: str) -> list[Effect]:
+        """Ends always find room, so the daemon is stopping: the next owner will do it again."""
+        self._release(ids.task_of(key))
+        return []
+
+    def on_found(self, record: TaskRecord | None, key: str) -> list[Effect]:
+        """The record of a task that its watcher did not name."""
+        grant = self._grants.get(ids.task_of(key))
+        if grant is None or grant.ending is not None:
+            return []
+        if record is None:
+            return []
+        is_ours = record.owner == self._me and record.epoch == grant.record.epoch and record.state not in ENDED
+        return [] if is_ours else self._stopped(grant.record.id)
+
+    # --- time and leaving
+
+    def on_tick(self, now: Instant) -> list[Effect]:
+        """An exclusive task that nobody asked about for a lease may be somebody else's by now."""
+        effects: list[Effect] = []
+        for grant in list(self._grants.values()):
+            is_unasked = grant.record.exclusive and now.since_s(grant.asked) >= self._settings.lease_s
+            if is_unasked and grant.ending is None:
+                detail = "nobody asked about it for a lease"
+                effects += self._give_back(grant, "unasked", detail, counts=False)
+        return effects
+
+    def next_deadline(self) -> Mono | None:
+        """When the first exclusive task runs out of its lease."""
+        lease_ns = int(self._settings.lease_s * 1_000 * NS_PER_MS)
+        ends = [grant.asked + lease_ns for grant in self._grants.values() if grant.record.exclusive]
+        return min(ends, default=None)
+
+    def close(self) -> None:
+        """Take nothing more; what is in hand goes on."""
+        self._is_open = False
+
+    def reopen(self) -> None:
+        """Take work again."""
+        self._is_open = True
+
+    def give_all_back(self) -> list[Effect]:
+        """The node leaves: whatever is in hand and not being committed goes back."""
+        effects: list[Effect] = []
+        for grant in list(self._grants.values()):
+            if grant.ending is None:
+                effects += self._give_back(grant, "drained", "the node is leaving", counts=False)
+        return effects
+
+    @property
+    def in_hand(self) -> int:
+        """How many tasks this node holds."""
+        return len(self._grants)
+
+    def running(self) -> tuple[tuple[str, int], ...]:
+        """Tasks in hand with their epochs."""
+        return tuple((task, grant.record.epoch) for task, grant in self._grants.items())
+
+    # --- keeping book
+
+    def _give_back(self, grant: _Grant, reason: str, detail: str, *, counts: bool) -> list[Effect]:
+        record = grant.record
+        text = detail[: limits.TEXT_CHARS_MAX]
+        decline = Decline(record.id, record.epoch, reason, text, counts=counts)
+        self._remember(self._given_back, record.id, decline)
+        return [*self._stopped(record.id), _to(grant.watcher, grant.watcher_life, decline, record)]
+
+    def _stopped(self, task: str) -> list[Effect]:
+        """Stop the agent, unless the end is already on its way to the store: the fence judges that."""
+        grant = self._grants.get(task)
+        if grant is None or grant.ending is not None:
+            return []
+        self._release(task)
+        return [StopAgent(task, grant.record.epoch)]
+
+    def _release(self, task: str) -> None:
+        if self._grants.pop(task, None) is not None:
+            self._slots.give_back(task)
+
+    @staticmethod
+    def _remember(book: dict[str, int] | dict[str, Decline], task: str, value: int | Decline) -> None:
+        book.pop(task, None)
+        book[task] = value  # type: ignore[assignment]  # the two books hold one kind of value each
+        if len(book) > limits.TASKS_ENDED_KEPT:
+            book.pop(next(iter(book)))
+
+
+def _to(node: NodeId, life: int, body: Accept | Answer | Decline | Result, record: TaskRecord) -> Send:
+    return Send(to=node, life=life, body=body, iid=record.iid, gid=record.gid)

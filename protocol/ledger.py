@@ -1,0 +1,532 @@
+"""The home's ledger: tasks from their submit to their end, and who is given each of them.
+
+Invariant: nothing that depends on a write leaves before its outcome is in, and every change of a
+record is one compare-and-set. A guardian runs the same code for the tasks of a home that is gone.
+Neighbours: `awards` decides what is next, `watch` asks owners and finds who lapsed (they share
+`owners`), `holder` is the owner's side, `records` says how a record may change.
+"""
+
+from typing import Protocol
+
+from protocol import awards, ids, limits, records
+from protocol.awards import refused
+from protocol.backlog import Backlog
+from protocol.effects import Effect, Emit, Read, Reply, Send, Write
+from protocol.errors import LocalError
+from protocol.events import AwardDeclined, LeaseLapsed, TaskAwarded, TaskSubmitted
+from protocol.inputs import Cancel, Submit
+from protocol.owners import Owners
+from protocol.primitives import Instant, Mono, NodeId, Rng
+from protocol.routing import Candidate
+from protocol.timers import Timers
+from protocol.watched import Phase, TaskSettings, Watched
+from protocol.wire.task import (
+    ENDED,
+    Accept,
+    Attempt,
+    Award,
+    Decline,
+    Held,
+    Result,
+    Running,
+    Status,
+    TaskRecord,
+    TaskState,
+    Withdraw,
+)
+
+EXCLUDED_LEASES = 10  # while others live, a node that lapsed a task does not get it again for this long
+NO_AGENT_S = 5.0  # a node that said it has no such agent is believed this long
+RETRY_WRITE_S = 1.0  # the lane was full
+
+
+class View(Protocol):
+    """What the ledger may ask about the rest of the mesh."""
+
+    def candidates(self, capability: str, now: Instant) -> list[Candidate]:
+        """Agents of live nodes with the capability, the best first."""
+        ...
+
+    def reserve(self, node: NodeId, agent: str, now: Instant) -> None:
+        """An award to this agent is under way: count its slot at once."""
+        ...
+
+    def release(self, node: NodeId, agent: str, now: Instant) -> None:
+        """The slot is free again, as far as we know."""
+        ...
+
+    def life_of(self, node: NodeId) -> int | None:
+        """The life of a node as last seen, or None."""
+        ...
+
+    def round_trip_s(self, node: NodeId) -> float:
+        """Seconds from a message to its answer, lately."""
+        ...
+
+
+class Ledger:
+    """All tasks that this node watches, by id."""
+
+    def __init__(
+        self, *, me: NodeId, mesh: str, settings: TaskSettings, keep_s: float, owners: Owners, view: View, rng: Rng
+    ) -> None:
+        self._me = me
+        self._mesh = mesh
+        self._settings = settings
+        self._keep_s = keep_s
+        self._owners = owners
+        self._view = view
+        self._rng = rng
+        self._tasks: dict[str, Watched] = {}
+        self._backlog = Backlog()
+        self._timers: Timers[tuple[str, str]] = Timers()
+        self._strangers: dict[str, list[int]] = {}  # tasks that are not watched here and should be cancelled
+        self._may_award = False
+        self._excused_until: Mono = 0  # what lapses before then is blamed on an outage
+
+    # --- requests
+
+    def submit(self, order: Submit, now: Instant) -> list[Effect]:
+        """A durable task is wanted. The reply waits for the first write, `answer_s` at most."""
+        problem = awards.problem_of(order, watched=len(self._tasks))
+        if problem is not None:
+            return [problem]
+        task = ids.task_id(mesh=self._mesh, submitter=order.submitter, key=order.key)
+        known = self._tasks.get(task)
+        if known is not None:
+            return self._repeated(order, known)
+        candidates = self._view.candidates(order.capability, now)
+        if not candidates:
+            return [refused(order.request, "no_agent", capability=order.capability)]
+        gid = order.gid or ids.minted(self._rng)
+        record = records.opened(order, task=task, iid=ids.minted(self._rng), gid=gid, home=self._me, now=now)
+        watched = self._tasks[task] = Watched(record, revision=0, frame=b"")
+        watched.submits.append(order.request)
+        self._timers.set(("answer", task), now.after(self._settings.answer_s))
+        self._timers.set(("deadline", task), now.after(order.deadline_s))
+        return self._advance(watched, now) or self._write(watched, record)
+
+    def _repeated(self, order: Submit, known: Watched) -> list[Effect]:
+        """The same key again: the same task when the work is the same, else a conflict."""
+        if known.record.digest != records.work_digest(capability=order.capability, input=order.input):
+            return [refused(order.request, "key_reused", key=order.key, task=known.record.id)]
+        if known.is_known:
+            return [Reply(order.request, value=known.record)]
+        known.submits.append(order.request)
+        return []
+
+    def cancel(self, request: Cancel, now: Instant) -> list[Effect]:
+        """End a task that has not ended; any node may, not only its home."""
+        watched = self._tasks.get(request.task)
+        if watched is None:
+            self._strangers.setdefault(request.task, []).append(request.request)
+            return [Read(ids.task_key(request.task))]
+        watched.cancels.append(request.request)
+        return [] if watched.phase is Phase.WRITING else self._advance(watched, now)
+
+    def wait(self, request: int, task: str) -> list[Effect]:
+        """Reply with the record when the task has ended; refuse at once when it is not watched here."""
+        watched = self._tasks.get(task)
+        if watched is None:
+            return [refused(request, "unknown_task", task=task)]
+        watched.waits.append(request)
+        return []
+
+    def status(self, tasks: tuple[str, ...]) -> tuple[Status, ...]:
+        """What only the watcher knows of tasks: whether they run, since when, how far they are."""
+        known = [self._tasks[task] for task in tasks if task in self._tasks]
+        return tuple(Status(each.record.id, each.is_running, each.started_ms, each.progress) for each in known)
+
+    # --- outcomes of the store
+
+    def on_written(self, write: Write, record: TaskRecord, revision: int, now: Instant) -> list[Effect]:
+        """A write of ours stands."""
+        watched = self._tasks.get(record.id)
+        if watched is None:
+            return []
+        effects: list[Effect] = []
+        if not watched.is_known:
+            submitted = TaskSubmitted(record.id, record.iid, record.gid, record.capability, record.submitter)
+            effects.append(Emit(submitted))
+        former = watched.record
+        self._learn(watched, record, revision, write.frame)
+        effects += self._answer_submits(watched)
+        if former.owner and (former.owner, former.owner_life) != watched.owner or record.state is TaskState.CANCELLED:
+            effects += _withdrawn(former)
+        if record.state in ENDED:
+            return [*effects, *awards.end_events(record), *self._tell_home(watched), *self._settle(watched, now)]
+        if record.state is TaskState.AWARDED:
+            awarded = TaskAwarded(record.id, record.iid, record.epoch, record.owner, watched.why, former.owner)
+            return [*effects, Emit(awarded), *self._offer(watched, now), *self._cancel_now(watched, now)]
+        watched.phase = Phase.WAITING
+        return effects + self._advance(watched, now)
+
+    def on_lost(self, key: str, record: TaskRecord | None, revision: int, frame: bytes, now: Instant) -> list[Effect]:
+        """Another write stands: it is the truth. None when the key is gone or unreadable."""
+        watched = self._tasks.get(ids.task_of(key))
+        if watched is None:
+            return []
+        self._unreserve(watched, now)
+        if record is None:
+            return self._drop(watched, now, "store", problem=f"does not give back the record of {watched.record.id}")
+        if watched.is_known:
+            return self._take_up(watched, record, revision, frame, now)
+        ours = watched.record
+        if record.digest != ours.digest:
+            return self._drop(watched, now, "key_reused", key=ours.key, task=ours.id)
+        self._learn(watched, record, revision, frame)
+        effects = self._answer_submits(watched)
+        if record.home == self._me or record.state in ENDED or watched.cancels:
+            return effects + self._take_up(watched, record, revision, frame, now)
+        self._forget(watched, now)  # submitted before, through a node that watches it
+        return effects
+
+    def on_unsent(self, key: str, reason: str, now: Instant) -> list[Effect]:
+        """A write never left."""
+        watched = self._tasks.get(ids.task_of(key))
+        if watched is None:
+            return []
+        self._unreserve(watched, now)
+        if not watched.is_known:
+            return self._drop(watched, now, "overloaded", what=reason, limit=limits.WRITES_WAITING_MAX)
+        watched.phase = Phase.WAITING
+        self._timers.set(("retry", watched.record.id), now.after(RETRY_WRITE_S))
+        return []
+
+    def on_found(
+        self, key: str, record: TaskRecord | None, revision: int, frame: bytes, failed: str, now: Instant
+    ) -> list[Effect]:
+        """The answer to a `Read`: a task whose owner says that it ended, or a stranger's to cancel."""
+        task = ids.task_of(key)
+        watched = self._tasks.get(task)
+        if watched is not None:
+            is_news = record is not None and revision > watched.revision and watched.phase is not Phase.WRITING
+            return self._take_up(watched, record, revision, frame, now) if record is not None and is_news else []
+        requests = self._strangers.pop(task, [])
+        if failed:
+            return [refused(request, "store", problem=failed) for request in requests]
+        if record is None:
+            return [refused(request, "unknown_task", task=task) for request in requests]
+        if record.state in ENDED:
+            state = record.state.value
+            return [refused(request, "already_ended", task=task, state=state) for request in requests]
+        if not requests:
+            return []
+        watched = self._tasks[task] = Watched(record, revision=revision, frame=frame)
+        watched.cancels = requests
+        return self._advance(watched, now)
+
+    def adopt(self, record: TaskRecord, revision: int, frame: bytes, now: Instant) -> list[Effect]:
+        """Watch a task found in a listing: our own after a restart, or one whose home is gone."""
+        watched = self._tasks.get(record.id)
+        if watched is not None and (watched.phase is Phase.WRITING or revision <= watched.revision):
+            return []
+        if watched is None:
+            watched = self._tasks[record.id] = Watched(record, revision=revision, frame=frame)
+        left_s = (record.deadline_ms - now.wall_ms) / 1_000
+        self._timers.set(("deadline", record.id), now.after(min(max(left_s, 0.0), limits.DEADLINE_S_MAX)))
+        return self._take_up(watched, record, revision, frame, now)
+
+    def watches(self, task: str) -> bool:
+        """True while this node watches the task."""
+        return task in self._tasks
+
+    def abandon(self, home: NodeId, now: Instant) -> None:
+        """The home is back and watches its own tasks again."""
+        for watched in [each for each in self._tasks.values() if each.record.home == home]:
+            if watched.phase is not Phase.WRITING and not watched.cancels:
+                self._forget(watched, now)
+
+    # --- messages
+
+    def on_accept(self, sender: NodeId, body: Accept, now: Instant) -> list[Effect]:
+        """The owner has it."""
+        watched = self._awarded_to(sender, body.task, body.epoch)
+        if watched is not None:
+            self._now_held(watched, now.wall_ms, now)
+        return []
+
+    def on_decline(self, sender: NodeId, body: Decline, now: Instant) -> list[Effect]:
+        """The owner said no, or gives it back; when its agent failed, that counts against the task."""
+        watched = self._awarded_to(sender, body.task, body.epoch)
+        if watched is None or body.epoch == watched.declined_epoch:
+            return []
+        record, detail = watched.record, body.detail[: limits.TEXT_CHARS_MAX]
+        watched.declined_epoch = body.epoch
+        watched.ended.append(Attempt(body.epoch, sender, body.reason, now.wall_ms, detail))
+        watched.record = awards.counted(record, failures=int(body.counts))
+        pause_s = body.retry_after_ms / 1_000 or self._settings.lease_s
+        if body.counts:
+            pause_s = awards.backoff_s(watched.record.failures, settings=self._settings, rng=self._rng)
+            watched.not_before = now.after(pause_s)
+            self._unreserve(watched, now)  # whereas "busy" means that there was no slot to count on
+        watched.excluded[sender] = now.after(NO_AGENT_S if body.reason == "no_agent" else pause_s)
+        self._timers.set(("retry", record.id), watched.excluded[sender])
+        self._owners.release(record.id)
+        self._nobody_has_it(watched)
+        declined = AwardDeclined(record.id, record.iid, body.epoch, sender, body.reason, detail)
+        return [Emit(declined), *self._advance(watched, now)]
+
+    def on_result(self, body: Result, record: TaskRecord, frame: bytes, now: Instant) -> list[Effect]:
+        """The owner committed an end, or whoever cancelled the task tells us."""
+        watched = self._tasks.get(record.id)
+        if watched is None or watched.phase is Phase.WRITING or body.revision <= watched.revision:
+            return []  # a write of ours that is under way will lose, and bring the same news
+        if record.state not in ENDED or record.epoch < watched.record.epoch:
+            return []
+        return self._take_up(watched, record, body.revision, frame, now)
+
+    def on_running(self, sender: NodeId, line: Running, now: Instant) -> list[Effect]:
+        """A line of an answer: the owner has it."""
+        watched = self._awarded_to(sender, line.task, line.epoch)
+        if watched is not None and line.epoch != watched.declined_epoch:
+            self._now_held(watched, line.started_ms, now)
+            watched.progress = line.progress
+        return []
+
+    def on_ended(self, task: str) -> list[Effect]:
+        """A line of an answer: the owner says that the record has ended, or that it knows a newer one."""
+        return [Read(ids.task_key(task))] if task in self._tasks else []
+
+    def on_unknown(self, sender: NodeId, task: str, now: Instant) -> list[Effect]:
+        """A line of an answer: the award never arrived there. It is sent again."""
+        watched = self._tasks.get(task)
+        if watched is None or watched.phase not in (Phase.HELD, Phase.WAITING):
+            return []
+        is_theirs = watched.record.state is TaskState.AWARDED and watched.record.owner == sender
+        return self._offer(watched, now) if is_theirs and watched.declined_epoch != watched.record.epoch else []
+
+    # --- leases
+
+    def on_lapsed(self, task: str, *, evidence: str, silent_s: float, now: Instant) -> list[Effect]:
+        """The owner was silent for its lease, or the broker says that nobody listens for it."""
+        watched = self._tasks.get(task)
+        if watched is None or watched.record.state is not TaskState.AWARDED or watched.phase is Phase.WRITING:
+            return []
+        record, owner = watched.record, watched.record.owner
+        if watched.lapsed_epoch == record.epoch:
+            return self._advance(watched, now)
+        watched.lapsed_epoch = record.epoch
+        watched.ended.append(Attempt(record.epoch, owner, evidence, now.wall_ms))
+        watched.excluded[owner] = now.after(EXCLUDED_LEASES * self._settings.lease_s)
+        if now.mono_ns >= self._excused_until:
+            watched.record = awards.counted(record, died=owner)
+        self._nobody_has_it(watched)
+        lapsed = LeaseLapsed(record.id, record.iid, record.epoch, owner, evidence, round(silent_s, 3))
+        return [Emit(lapsed), *self._advance(watched, now)]
+
+    def on_offer_unheard(self, task: str, epoch: int, *, evidence: str, now: Instant) -> list[Effect]:
+        """The award was not answered in time, or nobody listens there: on to the next."""
+        watched = self._tasks.get(task)
+        if watched is None or watched.phase is not Phase.OFFERED or watched.record.epoch != epoch:
+            return []
+        record = watched.record
+        if watched.lapsed_epoch != epoch:
+            watched.ended.append(Attempt(epoch, record.owner, evidence, now.wall_ms, "the award was not answered"))
+        watched.lapsed_epoch = epoch
+        watched.excluded[record.owner] = now.after(self._settings.lease_s)
+        self._nobody_has_it(watched)
+        unheard = AwardDeclined(record.id, record.iid, epoch, record.owner, evidence, "the award was not answered")
+        return [Emit(unheard), *(self._advance(watched, now) or self._keep_asking(watched, now))]
+
+    def on_link(self, *, is_usable: bool, now: Instant) -> list[Effect]:
+        """The store can be written again, or not. What fell silent meanwhile is not to blame."""
+        self._may_award = is_usable
+        self._excused_until = now.after(2 * self._settings.lease_s)
+        return self.on_capacity(now)
+
+    def on_lag(self, now: Instant) -> None:
+        """We were stopped: what fell silent meanwhile is not to blame."""
+        self._excused_until = now.after(2 * self._settings.lease_s)
+
+    # --- time
+
+    def on_tick(self, now: Instant) -> list[Effect]:
+        """Deadlines of tasks, awards and pauses."""
+        effects: list[Effect] = []
+        for purpose, task in self._timers.due(now.mono_ns):
+            watched = self._tasks.get(task)
+            if watched is None:
+                continue
+            if purpose == "award":
+                epoch = watched.record.epoch
+                effects += self.on_offer_unheard(task, epoch, evidence="silent", now=now)
+            elif purpose == "answer":
+                seconds = f"{self._settings.answer_s:g}"
+                effects += [refused(request, "unsettled", task=task, seconds=seconds) for request in watched.submits]
+                watched.submits.clear()
+            elif watched.phase is not Phase.WRITING:
+                effects += self._advance(watched, now)
+        return effects
+
+    def next_deadline(self) -> Mono | None:
+        """The earliest of all deadlines, monotonic nanoseconds."""
+        return self._timers.next()
+
+    # --- giving work out
+
+    def on_capacity(self, now: Instant) -> list[Effect]:
+        """Somebody may have room: give out what waits, the most urgent first."""
+        effects: list[Effect] = []
+        for capability in self._backlog.capabilities() if self._may_award else ():
+            room = sum(candidate.free for candidate in self._view.candidates(capability, now))
+            for task in self._backlog.first(capability, min(room, limits.INBOX_BATCH_MAX)):
+                effects += self._advance(self._tasks[task], now)
+        return effects
+
+    def _advance(self, watched: Watched, now: Instant) -> list[Effect]:
+        """The next write of a task: its end, an award, or none yet."""
+        record = watched.record
+        ended = awards.ending(watched, settings=self._settings, now=now)
+        if ended is not None:
+            return self._write(watched, ended, urgent=True)
+        if watched.phase is not Phase.WAITING:
+            return []
+        if now.mono_ns < watched.not_before:
+            self._timers.set(("retry", record.id), watched.not_before)
+            return []
+        candidates = self._view.candidates(record.capability, now) if self._may_award else []
+        candidate = awards.chosen(watched, candidates, now=now)
+        if candidate is None:
+            if watched.is_known:
+                self._backlog.push(record)
+            return []
+        life = self._view.life_of(candidate.node)
+        if life is None:
+            raise LocalError(f"a candidate without a life: {candidate.node}")
+        self._unreserve(watched, now)
+        self._view.reserve(candidate.node, candidate.agent, now)
+        watched.reserved = (candidate.node, candidate.agent)
+        watched.why = watched.ended[-1].ended if watched.ended else ("local" if candidate.is_self else "gossip")
+        ended_attempts = tuple(watched.ended)
+        awarded = records.awarded(record, owner=candidate.node, owner_life=life, now=now, ended=ended_attempts)
+        return self._write(watched, awarded)
+
+    def _write(self, watched: Watched, record: TaskRecord, *, urgent: bool = False) -> list[Effect]:
+        self._backlog.discard(record.id)
+        self._timers.cancel(("award", record.id))
+        self._owners.release(record.id)
+        watched.phase = Phase.WRITING
+        keep_s = self._keep_s if record.state in ENDED else 0.0
+        key = ids.task_key(record.id)
+        return [Write(key, record, expect=watched.revision, keep_s=keep_s, urgent=urgent)]
+
+    def _offer(self, watched: Watched, now: Instant) -> list[Effect]:
+        """Send the award; its owner has four round trips to answer."""
+        record = watched.record
+        watched.phase = Phase.OFFERED
+        self._backlog.discard(record.id)
+        self._owners.release(record.id)
+        within_s = max(self._settings.award_timeout_s_min, 4 * self._view.round_trip_s(record.owner))
+        self._timers.set(("award", record.id), now.after(within_s))
+        body = Award(record.id, record.epoch, watched.revision, watched.frame)
+        return [Send(to=record.owner, life=record.owner_life, body=body, iid=record.iid, gid=record.gid)]
+
+    def _keep_asking(self, watched: Watched, now: Instant) -> list[Effect]:
+        record = watched.record
+        line = Held(record.id, record.epoch, watched.revision)
+        self._owners.hold(watched.owner, line, is_exclusive=record.exclusive, now=now)
+        return []
+
+    def _now_held(self, watched: Watched, started_ms: int, now: Instant) -> None:
+        if watched.lapsed_epoch == watched.record.epoch:  # it was slow, not gone: take the blame back
+            watched.lapsed_epoch = 0
+            watched.ended = [attempt for attempt in watched.ended if attempt.epoch != watched.record.epoch]
+        self._backlog.discard(watched.record.id)
+        self._timers.cancel(("award", watched.record.id))
+        watched.phase = Phase.HELD
+        watched.started_ms = started_ms
+        self._keep_asking(watched, now)
+
+    def _nobody_has_it(self, watched: Watched) -> None:
+        watched.phase = Phase.WAITING
+        watched.started_ms = 0
+        watched.progress = b""
+        self._timers.cancel(("award", watched.record.id))
+
+    def _awarded_to(self, sender: NodeId, task: str, epoch: int) -> Watched | None:
+        watched = self._tasks.get(task)
+        if watched is None or watched.phase is Phase.WRITING:
+            return None
+        record = watched.record
+        fits = record.state is TaskState.AWARDED and record.owner == sender and record.epoch == epoch
+        return watched if fits else None
+
+    # --- what is known
+
+    def _learn(self, watched: Watched, record: TaskRecord, revision: int, frame: bytes) -> None:
+        watched.record, watched.revision, watched.frame = record, revision, frame
+        watched.is_known = True
+        watched.ended.clear()
+
+    def _take_up(
+        self, watched: Watched, record: TaskRecord, revision: int, frame: bytes, now: Instant
+    ) -> list[Effect]:
+        """Go on from a record that another wrote: settle it, ask its owner, or give it out."""
+        self._learn(watched, record, revision, frame)
+        if record.state in ENDED:
+            return self._settle(watched, now)
+        if record.state is TaskState.AWARDED:
+            watched.phase = Phase.HELD
+            self._keep_asking(watched, now)
+            return self._cancel_now(watched, now)
+        watched.phase = Phase.WAITING
+        return self._advance(watched, now)
+
+    def _cancel_now(self, watched: Watched, now: Instant) -> list[Effect]:
+        return self._advance(watched, now) if watched.cancels else []
+
+    def _settle(self, watched: Watched, now: Instant) -> list[Effect]:
+        """The task has ended: answer everyone who waits for it, and let its slot be used."""
+        record = watched.record
+        effects = self._answer_submits(watched)
+        effects += [Reply(request, value=record) for request in watched.waits]
+        if record.state is TaskState.CANCELLED:
+            effects += [Reply(request, value=record) for request in watched.cancels]
+        else:
+            fields: dict[str, object] = {"task": record.id, "state": record.state.value}
+            effects += [Reply(request, code="already_ended", fields=fields) for request in watched.cancels]
+        self._forget(watched, now)
+        return effects + self.on_capacity(now)
+
+    def _drop(self, watched: Watched, now: Instant, code: str, **fields: object) -> list[Effect]:
+        requests = (*watched.submits, *watched.waits, *watched.cancels)
+        self._forget(watched, now)
+        return [refused(request, code, **fields) for request in requests]
+
+    def _forget(self, watched: Watched, now: Instant) -> None:
+        task = watched.record.id
+        self._unreserve(watched, now)
+        self._owners.release(task)
+        self._backlog.discard(task)
+        for purpose in ("answer", "award", "deadline", "retry"):
+            self._timers.cancel((purpose, task))
+        del self._tasks[task]
+
+    def _unreserve(self, watched: Watched, now: Instant) -> None:
+        if watched.reserved is not None:
+            node, agent = watched.reserved
+            self._view.release(node, agent, now)
+            watched.reserved = None
+
+    def _answer_submits(self, watched: Watched) -> list[Effect]:
+        self._timers.cancel(("answer", watched.record.id))
+        effects: list[Effect] = [Reply(request, value=watched.record) for request in watched.submits]
+        watched.submits.clear()
+        return effects
+
+    def _tell_home(self, watched: Watched) -> list[Effect]:
+        """The end that we wrote concerns a task of another home."""
+        record = watched.record
+        life = self._view.life_of(record.home)
+        if record.home == self._me or life is None:
+            return []
+        body = Result(record.id, record.epoch, watched.revision, watched.frame)
+        return [Send(to=record.home, life=life, body=body, iid=record.iid, gid=record.gid)]
+
+
+def _withdrawn(former: TaskRecord) -> list[Effect]:
+    """Tell who held the task before that it need not go on."""
+    if former.state is not TaskState.AWARDED:
+        return []
+    return [Send(to=former.owner, life=former.owner_life, body=Withdraw(former.id, former.epoch))]

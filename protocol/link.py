@@ -1,0 +1,108 @@
+"""Is this node joined, detached or islanded? Found by a compare-and-set of its own key.
+
+Invariant: neither the connection nor a health page says whether writes go through; only a write
+does. Neighbours: `ledger`, `watch` and `guardian` are told whenever the answer changes.
+"""
+
+from typing import Annotated
+
+from msgspec import Meta, Struct
+
+from protocol import ids
+from protocol.effects import Effect, Emit, Write
+from protocol.events import StateChanged
+from protocol.primitives import Instant, Mono, NodeId
+from protocol.timers import Timers
+from protocol.wire.task import Presence
+
+KEEP_S = 7 * 86_400.0  # a node's admission stays readable this long after its last beat
+
+
+class LinkSettings(Struct, frozen=True, forbid_unknown_fields=True):
+    """How a node finds out that it cannot write."""
+
+    beat_s: Annotated[float, Meta(ge=0.1, le=60, description="how often a node writes its own key")] = 2.0
+    islanded_after_s: Annotated[
+        float, Meta(ge=0.2, le=600, description="a write unanswered for this long means that the node is islanded")
+    ] = 3.0
+
+
+class Link:
+    """The state of this node's way to the record: starting, joined, detached or islanded."""
+
+    def __init__(self, *, me: NodeId, life: int, name: str, admission: bytes, settings: LinkSettings) -> None:
+        self._me = me
+        self._life = life
+        self._name = name
+        self._admission = admission
+        self._settings = settings
+        self._timers: Timers[str] = Timers()
+        self._key = ids.presence_key(me)
+        self._revision = 0
+        self._beat = 0
+        self._is_up = False
+        self._is_writing = False
+        self.state = "starting"
+
+    @property
+    def is_usable(self) -> bool:
+        """True when writes go through, as far as we know."""
+        return self.state == "joined"
+
+    def on_link(self, *, is_up: bool, now: Instant) -> list[Effect]:
+        """The connection came or went."""
+        self._is_up = is_up
+        if not is_up:
+            self._timers.cancel("overdue")
+            return [] if self.state == "starting" else self._become("detached", "no server answers")
+        if self._is_writing:
+            self._timers.set("overdue", now.after(self._settings.islanded_after_s))
+            return []
+        return self._write(now)
+
+    def _write(self, now: Instant) -> list[Effect]:
+        self._is_writing = True
+        self._beat += 1
+        self._timers.set("overdue", now.after(self._settings.islanded_after_s))
+        presence = Presence(self._life, self._beat, self._name, self._admission)
+        return [Write(self._key, presence, expect=self._revision, keep_s=KEEP_S, urgent=True)]
+
+    def on_written(self, revision: int, now: Instant) -> list[Effect]:
+        """Our key was written: so can others be."""
+        self._is_writing = False
+        self._revision = revision
+        self._timers.cancel("overdue")
+        self._timers.set("beat", now.after(self._settings.beat_s))
+        return self._become("joined", "") if self._is_up else []
+
+    def on_lost(self, revision: int, now: Instant) -> list[Effect]:
+        """An earlier life's beat stands there, or a write of ours that was thought lost: go on from it."""
+        self._is_writing = False
+        self._revision = revision
+        return self._write(now)
+
+    def on_unsent(self, now: Instant) -> list[Effect]:
+        """The write never left."""
+        self._is_writing = False
+        self._timers.set("beat", now.after(self._settings.beat_s))
+        return []
+
+    def on_tick(self, now: Instant) -> list[Effect]:
+        """The next beat, or the end of our patience with the last."""
+        effects: list[Effect] = []
+        for purpose in self._timers.due(now.mono_ns):
+            if purpose == "overdue":
+                effects += self._become("islanded", "the server answers, but writes do not go through")
+            elif not self._is_writing:
+                effects += self._write(now)
+        return effects
+
+    def next_deadline(self) -> Mono | None:
+        """When to look again."""
+        return self._timers.next()
+
+    def _become(self, state: str, reason: str) -> list[Effect]:
+        if state == self.state:
+            return []
+        self.state = state
+        return [Emit(StateChanged(state, reason))]

@@ -1,0 +1,134 @@
+"""How a task's record may change: the transition table and the functions that make the next record.
+
+Invariant: only an award raises the epoch; while awarded, only the end, the next award or a
+cancel follows. Pure leaf; `ledger` and `holder` decide when, this says what.
+"""
+
+from collections.abc import Mapping
+from hashlib import blake2b
+from typing import Literal, TypeAlias
+
+from msgspec import structs
+
+from protocol import limits
+from protocol.errors import LocalError
+from protocol.inputs import Submit
+from protocol.primitives import Instant, NodeId, WallMs
+from protocol.wire.task import Attempt, Failure, TaskRecord, TaskState
+
+Change: TypeAlias = Literal["award", "done", "fail", "cancel", "poison"]
+
+_S = TaskState
+TRANSITIONS: Mapping[TaskState, Mapping[Change, TaskState]] = {
+    _S.OPEN: {"award": _S.AWARDED, "fail": _S.FAILED, "cancel": _S.CANCELLED},
+    _S.AWARDED: {
+        "award": _S.AWARDED,
+        "done": _S.DONE,
+        "fail": _S.FAILED,
+        "cancel": _S.CANCELLED,
+        "poison": _S.POISON,
+    },
+    _S.DONE: {},
+    _S.FAILED: {},
+    _S.CANCELLED: {},
+    _S.POISON: {},
+}
+
+
+def _moved(record: TaskRecord, change: Change) -> TaskState:
+    try:
+        return TRANSITIONS[record.state][change]
+    except KeyError:
+        raise LocalError(f"a task that is {record.state.value} cannot {change}") from None
+
+
+def work_digest(*, capability: str, input: bytes) -> bytes:
+    """What tells a repeated submit (same work) from a reused key (other work): 16 bytes."""
+    return blake2b(capability.encode() + b"\0" + input, digest_size=16).digest()
+
+
+def opened(order: Submit, *, task: str, iid: str, gid: str, home: NodeId, now: Instant) -> TaskRecord:
+    """The first record of a submitted task, given to nobody yet."""
+    return TaskRecord(
+        id=task,
+        iid=iid,
+        gid=gid,
+        parent_iid=order.parent_iid,
+        capability=order.capability,
+        submitter=order.submitter,
+        key=order.key,
+        home=home,
+        state=TaskState.OPEN,
+        epoch=0,
+        owner="",
+        owner_life=0,
+        input=order.input,
+        exclusive=order.exclusive,
+        priority=order.priority,
+        submitted_ms=now.wall_ms,
+        deadline_ms=now.wall_ms + int(order.deadline_s * 1_000),
+        hops=order.hops,
+        ancestors=order.ancestors,
+        digest=work_digest(capability=order.capability, input=order.input),
+        route=order.route,
+    )
+
+
+def awarded(
+    record: TaskRecord, *, owner: NodeId, owner_life: int, now: Instant, ended: tuple[Attempt, ...] = ()
+) -> TaskRecord:
+    """The next award: epoch + 1. `ended` are the attempts that ended since the last write."""
+    return structs.replace(
+        record,
+        state=_moved(record, "award"),
+        epoch=record.epoch + 1,
+        owner=owner,
+        owner_life=owner_life,
+        awarded_ms=now.wall_ms,
+        attempts=(record.attempts + ended)[-limits.ATTEMPTS_KEPT :],
+    )
+
+
+def done(record: TaskRecord, *, result: bytes, started_ms: WallMs, now: Instant) -> TaskRecord:
+    """Ended with a result (msgpack)."""
+    return structs.replace(
+        record, state=_moved(record, "done"), result=result, started_ms=started_ms, finished_ms=now.wall_ms
+    )
+
+
+def failed(record: TaskRecord, *, failure: Failure, now: Instant, ended: tuple[Attempt, ...] = ()) -> TaskRecord:
+    """Ended without a result, for a reason."""
+    return structs.replace(
+        record,
+        state=_moved(record, "fail"),
+        failure=failure,
+        finished_ms=now.wall_ms,
+        attempts=(record.attempts + ended)[-limits.ATTEMPTS_KEPT :],
+    )
+
+
+def cancelled(record: TaskRecord, *, now: Instant) -> TaskRecord:
+    """Ended because somebody asked for it."""
+    failure = Failure("cancelled", f"the task {record.id} was cancelled")
+    return structs.replace(record, state=_moved(record, "cancel"), failure=failure, finished_ms=now.wall_ms)
+
+
+def poisoned(record: TaskRecord, *, now: Instant, ended: tuple[Attempt, ...] = ()) -> TaskRecord:
+    """Set aside: too many nodes were lost while they held it."""
+    failure = Failure("poison", f"{len(record.died)} nodes were lost while they held this task")
+    return structs.replace(
+        record,
+        state=_moved(record, "poison"),
+        failure=failure,
+        finished_ms=now.wall_ms,
+        attempts=(record.attempts + ended)[-limits.ATTEMPTS_KEPT :],
+    )
+
+
+def diagram() -> str:
+    """The transition table as text, one line a state; the README shows this."""
+    rows = []
+    for state, changes in TRANSITIONS.items():
+        moves = ", ".join(f"{change} ─▶ {after.value}" for change, after in changes.items())
+        rows.append(f"{state.value:<10} {moves or 'ended'}")
+    return "\n".join(rows)

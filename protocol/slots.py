@@ -1,0 +1,53 @@
+"""The slots of a node's own agents: how many things each may do at once, and what holds them.
+
+Invariant: a key holds at most one slot; taken never exceeds the card's slots.
+Pure leaf; `holder` (tasks) and `calls` share one.
+"""
+
+from collections.abc import Hashable
+
+from protocol.wire.agents import Card
+
+
+class Slots:
+    """Agents by name, and who holds their slots."""
+
+    def __init__(self) -> None:
+        self._cards: dict[str, Card] = {}
+        self._held: dict[Hashable, str] = {}
+        self._taken: dict[str, int] = {}
+
+    def advertise(self, cards: tuple[Card, ...]) -> None:
+        """The agents that are ready now; slots in use stay in use."""
+        self._cards = {card.name: card for card in cards}
+
+    def has(self, capability: str, agent: str = "") -> bool:
+        """True when an agent here can do this, free or not."""
+        return any(capability in card.capabilities for card in self._cards.values() if agent in ("", card.name))
+
+    def take(self, key: Hashable, capability: str, agent: str = "") -> str | None:
+        """Hold a slot for `key`: the agent with most room, or None when all are busy."""
+        best, room_best = None, 0
+        for name, card in self._cards.items():
+            room = card.slots - self._taken.get(name, 0)
+            if capability in card.capabilities and agent in ("", name) and room > room_best:
+                best, room_best = name, room
+        if best is not None:
+            self._held[key] = best
+            self._taken[best] = self._taken.get(best, 0) + 1
+        return best
+
+    def give_back(self, key: Hashable) -> None:
+        """Free the slot that `key` holds; harmless when it holds none."""
+        agent = self._held.pop(key, None)
+        if agent is not None:
+            self._taken[agent] -= 1
+
+    def free(self) -> tuple[tuple[str, int], ...]:
+        """Free slots by agent, in the order of the cards."""
+        return tuple((name, max(0, card.slots - self._taken.get(name, 0))) for name, card in self._cards.items())
+
+    @property
+    def taken(self) -> int:
+        """How many slots are in use."""
+        return len(self._held)
