@@ -62,6 +62,14 @@ class NameConflict(Struct, frozen=True, tag_field="kind", tag="name_conflict"):
     claimant: NodeId
 
 
+class PeerMisbehaved(Struct, frozen=True, tag_field="kind", tag="peer_misbehaved"):
+    """A node said what no honest node says; it had no effect. `code` names the rule, `detail` the value."""
+
+    peer: NodeId
+    code: str
+    detail: str = ""
+
+
 class StateChanged(Struct, frozen=True, tag_field="kind", tag="state_changed"):
     """This node is now joined, detached, islanded or draining."""
 
@@ -70,11 +78,12 @@ class StateChanged(Struct, frozen=True, tag_field="kind", tag="state_changed"):
 
 
 class FrameRefused(Struct, frozen=True, tag_field="kind", tag="frame_refused"):
-    """A frame had no effect; `code` says which rule it broke."""
+    """Frames had no effect; `code` says which rule the last of `count` broke."""
 
     code: str
     src: str
     subject: str
+    count: int = 1
 
 
 class CapabilitiesChanged(Struct, frozen=True, tag_field="kind", tag="capabilities_changed"):
@@ -209,6 +218,7 @@ Event: TypeAlias = (
     | PeerLeft
     | PeerUnreachable
     | NameConflict
+    | PeerMisbehaved
     | StateChanged
     | FrameRefused
     | CapabilitiesChanged

@@ -14,13 +14,23 @@ TEXT_CHARS_MAX = 512  # reasons, names and messages that are shown to people
 CLOCK_SKEW_MS_MAX = 30_000  # how far a sender's wall clock may be off before its frames are refused
 LIFE_AHEAD_MS_MAX = 86_400_000  # a life this far in the future is a lie or a broken clock
 INCARNATION_JUMP_MAX = 1 << 20  # one refutation a second for twelve days
+INCARNATION_MAX = 1 << 53  # any reader's integer holds it
 
 # memory
 REPLAY_WINDOW_BITS = 1_024  # messages of one life that may arrive out of order
 LIVES_TRACKED_MAX = 8_192  # replay windows kept, the least recently used dropped first
 PEERS_MAX = 4_096  # members of one view; more are refused and counted
-FACTS_PER_DELTA_MAX = 64  # with its envelope a fact is at most 1 kB
+FACTS_PER_DELTA_MAX = 64  # most facts, sealed, are below 1 kB
+FACT_BYTES_MAX = 49_152  # one fact must fit into a page together with the page's own envelope
+DELTA_BYTES_MAX = 60_000  # sealed facts of one page; the rest of the frame is its header
+ROWS_PER_DIGEST_MAX = 800  # 60 bytes each: a fine digest fits into one frame
+TOMBSTONES_MAX = 1_000  # and four more for every node of the view; the oldest go first
+ACCUSATIONS_MAX = 8  # sealed accusations in one dead fact; two prove it
+BROADCASTS_MAX = 256  # own facts waiting for their repetition
+PROBES_OPEN_MAX = 1_024  # probes waiting for an answer; verification comes in bursts
 CARDS_PER_NODE_MAX = 128  # agents one node may announce
+CAPABILITIES_PER_CARD_MAX = 64  # capabilities one agent may announce
+SLOTS_MAX = 10_000  # how many things at once one agent may claim to do
 INBOX_MAX = 16_384  # inputs waiting for the engine
 INBOX_BATCH_MAX = 256  # inputs handled before effects go out
 WRITES_WAITING_MAX = 8_192  # writes waiting for the store; ends of tasks always find room

@@ -1,7 +1,8 @@
 """Family `gossip`: facts that nodes state about themselves and each other, and their repair.
 
 Invariant: a fact is signed by who states it and versioned by who owns it, so it may be relayed
-by anybody as the frame it came in. Neighbours: `membership` and `catalogue` read facts, `gossip` repairs them.
+by anybody as the frame it came in. A tombstone (`Dead`, `Left`) proves by itself whom it buries.
+Neighbours: `membership` and `catalogue` read facts, `gossip` repairs them.
 """
 
 from typing import TypeAlias
@@ -34,7 +35,7 @@ class Suspect(Struct, frozen=True, array_like=True, tag="suspect"):
 
 
 class Confirm(Struct, frozen=True, array_like=True, tag="confirm"):
-    """I was chosen to verify a suspicion, and `peer` does not answer me either."""
+    """I looked after somebody else's suspicion, and `peer` does not answer me either."""
 
     peer: NodeId
     life: int
@@ -43,19 +44,25 @@ class Confirm(Struct, frozen=True, array_like=True, tag="confirm"):
 
 
 class Dead(Struct, frozen=True, array_like=True, tag="dead"):
-    """`peer` is dead: `accusations` are the sealed suspect and confirm facts of distinct nodes that prove it."""
+    """`peer` is dead: this is the declarer's own accusation, and it carries those of others.
+
+    `accusations` are the sealed suspect and confirm facts of other nodes; `alive` is the sealed
+    alive fact of the dead node in that life, so that who never knew it can trust the life.
+    """
 
     peer: NodeId
     life: int
     incarnation: int
     evidence: str
     accusations: tuple[bytes, ...]
+    alive: bytes = b""
 
 
 class Left(Struct, frozen=True, array_like=True, tag="left"):
-    """I go. Final at once for this life."""
+    """I go. Final at once for this life. `admission` as in `Alive`: a goodbye must open everywhere."""
 
     incarnation: int
+    admission: bytes = b""
 
 
 class Capabilities(Struct, frozen=True, array_like=True, tag="capabilities"):
@@ -78,17 +85,31 @@ class Load(Struct, frozen=True, array_like=True, tag="load"):
 AnyFact: TypeAlias = Alive | Suspect | Confirm | Dead | Left | Capabilities | Load
 
 
+class Row(Struct, frozen=True, array_like=True):
+    """One line of a fine digest: the version of one fact, `number` 0 when it is lacking."""
+
+    about: NodeId
+    slot: str  # standing | capabilities | load
+    life: int
+    number: int
+
+
 class Digest(Struct, frozen=True, array_like=True, tag="digest"):
-    """What I have, as hashes of buckets of (node, fact kind, version); the other sends what differs."""
+    """What I have. Coarse: `buckets`, 64 hashes. Fine: `rows`, complete for the buckets in `scope`.
+
+    A coarse digest is answered by a fine one of what differs; a fine one by deltas of what the
+    sender lacks, and by a fine one, without scope, of what the receiver lacks.
+    """
 
     round: int
-    buckets: tuple[int, ...]
-    answer: bool = False  # this is a counter-digest: do not answer with another
+    buckets: tuple[int, ...] = ()
+    scope: tuple[int, ...] = ()
+    rows: tuple[Row, ...] = ()
+    more: bool = False  # other buckets differ too: ask again soon
 
 
 class Delta(Struct, frozen=True, array_like=True, tag="delta"):
-    """What you lack or have otherwise: one page of sealed facts."""
+    """What you lack: one page of sealed facts, in an order in which each can be opened."""
 
     round: int
     facts: tuple[bytes, ...]
-    more: bool = False

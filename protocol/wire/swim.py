@@ -1,6 +1,7 @@
 """Family `swim`: is this life of a node there?
 
 Invariant: a probe goes to one life by subject, so an answer proves that very life.
+Neighbour: `membership` sends and answers these.
 """
 
 from msgspec import Struct
