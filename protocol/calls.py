@@ -10,11 +10,11 @@ from protocol import ids, limits
 from protocol.awards import refused
 from protocol.effects import Effect, Reply, RunAgent, Send
 from protocol.inputs import AgentFailed, AgentFinished, MakeCall
-from protocol.ledger import View
 from protocol.primitives import Instant, Mono, NodeId, Rng
 from protocol.routing import Candidate
 from protocol.slots import Slots
 from protocol.timers import Timers
+from protocol.view import View
 from protocol.wire.call import Call, CallReply
 
 PREFIX = "call-"  # ids of calls as agents see them; task ids are base32 and never hold a dash

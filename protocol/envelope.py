@@ -241,7 +241,7 @@ class Opener:
             self._remember(src, header)
         return opened
 
-    def open_relayed(self, frame: bytes, now: Instant) -> Envelope | Refusal:
+    def open_relayed(self, frame: bytes, now: Instant, *, is_own: bool = False) -> Envelope | Refusal:
         """A fact that somebody passed on: bound to the subject it was sealed for, however old it is."""
         peeked = self._peek(frame, "")
         if isinstance(peeked, Refusal):
@@ -251,9 +251,9 @@ class Opener:
             return Refusal("wrong_family", src, header.subject)
         if source(header.subject) != src:
             return Refusal("wrong_signer", src, header.subject)
-        if src == self._me:
+        if src == self._me and not is_own:
             return Refusal("echo", src, header.subject)
-        if src not in self._admitted and header.kind != "alive":
+        if src not in self._admitted and header.kind != "alive" and not is_own:
             return Refusal("not_admitted", src, header.subject)
         if header.sent_ms > now.wall_ms + limits.CLOCK_SKEW_MS_MAX:
             return Refusal("from_future", src, header.subject)

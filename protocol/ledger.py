@@ -6,8 +6,6 @@ Neighbours: `awards` decides what is next, `watch` asks owners and finds who lap
 `owners`), `holder` is the owner's side, `records` says how a record may change.
 """
 
-from typing import Protocol
-
 from protocol import awards, ids, limits, records
 from protocol.awards import refused
 from protocol.backlog import Backlog
@@ -17,8 +15,8 @@ from protocol.events import AwardDeclined, LeaseLapsed, TaskAwarded, TaskSubmitt
 from protocol.inputs import Cancel, Submit
 from protocol.owners import Owners
 from protocol.primitives import Instant, Mono, NodeId, Rng
-from protocol.routing import Candidate
 from protocol.timers import Timers
+from protocol.view import View
 from protocol.watched import Phase, TaskSettings, Watched
 from protocol.wire.task import (
     ENDED,
@@ -38,30 +36,6 @@ from protocol.wire.task import (
 EXCLUDED_LEASES = 10  # while others live, a node that lapsed a task does not get it again for this long
 NO_AGENT_S = 5.0  # a node that said it has no such agent is believed this long
 RETRY_WRITE_S = 1.0  # the lane was full
-
-
-class View(Protocol):
-    """What the ledger may ask about the rest of the mesh."""
-
-    def candidates(self, capability: str, now: Instant) -> list[Candidate]:
-        """Agents of live nodes with the capability, the best first."""
-        ...
-
-    def reserve(self, node: NodeId, agent: str, now: Instant) -> None:
-        """An award to this agent is under way: count its slot at once."""
-        ...
-
-    def release(self, node: NodeId, agent: str, now: Instant) -> None:
-        """The slot is free again, as far as we know."""
-        ...
-
-    def life_of(self, node: NodeId) -> int | None:
-        """The life of a node as last seen, or None."""
-        ...
-
-    def round_trip_s(self, node: NodeId) -> float:
-        """Seconds from a message to its answer, lately."""
-        ...
 
 
 class Ledger:
@@ -226,6 +200,11 @@ class Ledger:
         left_s = (record.deadline_ms - now.wall_ms) / 1_000
         self._timers.set(("deadline", record.id), now.after(min(max(left_s, 0.0), limits.DEADLINE_S_MAX)))
         return self._take_up(watched, record, revision, frame, now)
+
+    @property
+    def waiting(self) -> int:
+        """How many tasks wait for somebody to do them."""
+        return len(self._backlog)
 
     def watches(self, task: str) -> bool:
         """True while this node watches the task."""

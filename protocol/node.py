@@ -1,0 +1,534 @@
+"""The switchboard: what enters goes to its machine, what machines say goes to each other or out.
+
+Invariant: `handle` is a function of the node's state, the input, the time and the seeded chance;
+nothing else. Neighbours: the machines know nothing of each other; only this file knows them all.
+"""
+
+from typing import Literal, TypeAlias, assert_never
+
+from msgspec import Struct
+
+from protocol import effects as fx
+from protocol import events, ids, inputs
+from protocol.calls import PREFIX, Calls
+from protocol.catalogue import Catalogue
+from protocol.effects import Effect
+from protocol.envelope import Envelope, Opener, Refusal, Sealer
+from protocol.gossip import Gossip
+from protocol.guardian import Guardian, Homes
+from protocol.holder import Holder
+from protocol.inputs import Input
+from protocol.inquiries import Inquiries
+from protocol.ledger import Ledger
+from protocol.link import Link, LinkSettings
+from protocol.membership import Membership, MembershipSettings
+from protocol.owners import Owners
+from protocol.post import Post
+from protocol.primitives import NS_PER_S, Instant, Mono, NodeId, Rng
+from protocol.replica import Heard, Me
+from protocol.routing import POLICIES, Candidate
+from protocol.slots import Slots
+from protocol.subjects import Subjects
+from protocol.watch import Lapse, Watch
+from protocol.watched import TaskSettings
+from protocol.wire import call, gossip, swim, task
+from protocol.wire.task import TaskRecord
+
+Origin: TypeAlias = Literal["membership", "gossip", "catalogue", "ledger", "watch", "holder", "calls", "link", "homes"]
+
+REFUSALS_PER_S = 20  # events a second about refused frames; the rest is counted in the next one
+
+
+class NodeSettings(Struct, frozen=True):
+    """All that the core can be told."""
+
+    membership: MembershipSettings = MembershipSettings()
+    tasks: TaskSettings = TaskSettings()
+    link: LinkSettings = LinkSettings()
+    keep_s: float = 86_400.0
+    routing: str = "local-first"
+
+
+class Node:
+    """One life of one node."""
+
+    def __init__(
+        self, *, me: Me, mesh: str, settings: NodeSettings, sealer: Sealer, opener: Opener, rng: Rng
+    ) -> None:
+        self.me = me
+        self._settings = settings
+        self._opener = opener
+        self._post: Post[Origin] = Post(me=me.id, region=me.region, subjects=Subjects(mesh), sealer=sealer)
+        self._rng = rng
+        self._slots = Slots()
+        owners = Owners()
+        tasks, keep_s = settings.tasks, settings.keep_s
+        self.membership = Membership(me=me, settings=settings.membership, rng=rng)
+        self.gossip = Gossip(me=me, rng=rng)
+        self.catalogue = Catalogue(me=me)
+        self.link = Link(me=me.id, life=me.life, name=me.name, admission=me.admission, settings=settings.link)
+        self.ledger = Ledger(me=me.id, mesh=mesh, settings=tasks, keep_s=keep_s, owners=owners, view=self, rng=rng)
+        self.holder = Holder(me=me.id, life=me.life, settings=tasks, keep_s=keep_s, slots=self._slots)
+        self._watch = Watch(settings=tasks, owners=owners)
+        self._guardian = Guardian(me=me.id, settings=tasks)
+        self._calls = Calls(view=self, slots=self._slots, rng=rng)
+        self._homes = Inquiries()
+        self._is_draining = False
+        self._was_usable = False
+        self._refused_in: Mono = 0  # the second for which refusals are being counted
+        self._refused = 0
+
+    # --- the view that machines are given: `protocol.view.View`
+
+    def candidates(self, capability: str, now: Instant) -> list[Candidate]:
+        """Agents of live nodes with the capability, the best first."""
+        found = [each for each in self.catalogue.match(capability, now) if self.membership.is_alive(each.node)]
+        return POLICIES[self._settings.routing](found, self._rng)
+
+    def reserve(self, node: NodeId, agent: str, now: Instant) -> None:
+        """Count a slot that an award under way will use."""
+        self.catalogue.reserve(node, agent, now)
+
+    def release(self, node: NodeId, agent: str, now: Instant) -> None:
+        """Count it no more."""
+        self.catalogue.release(node, agent, now)
+
+    def life_of(self, node: NodeId) -> int | None:
+        """The life of a node as last seen."""
+        return self.me.life if node == self.me.id else self.membership.life_of(node)
+
+    def round_trip_s(self, node: NodeId) -> float:
+        """Seconds to a node and back."""
+        return 0.0 if node == self.me.id else self.membership.round_trip_s(node)
+
+    @property
+    def state(self) -> str:
+        """starting, joined, detached, islanded or draining."""
+        is_draining = self._is_draining and self.link.state == "joined"
+        return "draining" if is_draining else self.link.state
+
+    # --- in and out
+
+    def handle(self, input: Input, now: Instant) -> list[Effect]:
+        """Take one input; what has to leave the node because of it, in order."""
+        out = self._route(input, now)
+        out += self._after(now)
+        return out
+
+    def next_deadline(self) -> Mono | None:
+        """When the next `Tick` is due, monotonic nanoseconds."""
+        machines = (
+            self.membership,
+            self.gossip,
+            self.catalogue,
+            self.link,
+            self.ledger,
+            self.holder,
+            self._watch,
+            self._guardian,
+            self._calls,
+            self._homes,
+        )
+        deadlines = [deadline for machine in machines if (deadline := machine.next_deadline()) is not None]
+        return min(deadlines, default=None)
+
+    def _route(self, input: Input, now: Instant) -> list[Effect]:
+        match input:
+            case inputs.Received():
+                return self._on_frame(input, now)
+            case inputs.Tick():
+                return self._on_tick(now)
+            case inputs.Absent():
+                return self._on_absent(input.probe, now)
+            case inputs.LinkChanged():
+                return self._on_link(is_up=input.up, now=now)
+            case inputs.Lagged():
+                return self._on_lag(input.late_ms, now)
+            case inputs.Written() | inputs.Lost() | inputs.Unsent():
+                return self._on_outcome(input, now)
+            case inputs.Found():
+                return self._on_found(input, now)
+            case inputs.Listed():
+                return self._on_listed(input, now)
+            case inputs.Submit():
+                return self._on_submit(input, now)
+            case inputs.Cancel():
+                return self._carry("ledger", self.ledger.cancel(input, now), now)
+            case inputs.Await():
+                return self._carry("ledger", self.ledger.wait(input.request, input.task), now)
+            case inputs.MakeCall():
+                return self._carry("calls", self._calls.make(input, now), now)
+            case inputs.Inquiry():
+                return self._on_inquiry(input, now)
+            case inputs.Advertise():
+                self._slots.advertise(input.cards)
+                return self._carry("catalogue", self.catalogue.advertise(input.cards, now), now)
+            case inputs.AgentProgress():
+                return self._carry("holder", self.holder.on_progress(input), now)
+            case inputs.AgentFinished():
+                return self._on_finished(input, now)
+            case inputs.AgentFailed():
+                return self._on_failed(input, now)
+            case inputs.Drain():
+                return self._on_drain(is_on=input.on, now=now)
+            case inputs.Leave():
+                return self._on_leave(now)
+            case _:
+                assert_never(input)
+
+    def _carry(self, origin: Origin, effects: list[Effect], now: Instant) -> list[Effect]:
+        """Seal what leaves; hand to ourselves what is for us; tell the other machines who came or went."""
+        out: list[Effect] = []
+        for effect in effects:
+            match effect:
+                case fx.Send():
+                    if effect.to == self.me.id:
+                        if effect.life == self.me.life:
+                            out += self._on_body(self.me.id, self.me.life, effect, now)
+                    else:
+                        out.append(self._post.send(origin, effect, now))
+                case fx.Spread():
+                    out += self._spread(effect, now)
+                case fx.Write():
+                    out.append(self._post.write(origin, effect, now))
+                case fx.Emit():
+                    out.append(effect)
+                    if origin == "membership":
+                        out += self._on_peer_event(effect.event, now)
+                case fx.Read() | fx.List() | fx.RunAgent() | fx.StopAgent() | fx.Reply():
+                    out.append(effect)
+                case _:
+                    assert_never(effect)
+        return out
+
+    def _spread(self, fact: fx.Spread, now: Instant) -> list[Effect]:
+        sealed = self._post.spread(fact, now)
+        if not fact.frame:
+            opened = self._opener.open_relayed(sealed.frame, now, is_own=True)
+            if isinstance(opened, Envelope):
+                return [sealed, *self._carry("gossip", self.gossip.keep_own(_heard(opened), now), now)]
+        return [sealed]
+
+    def _after(self, now: Instant) -> list[Effect]:
+        """What follows from any input: whether we can award, and how busy we are."""
+        out: list[Effect] = []
+        if self.link.is_usable != self._was_usable:
+            is_usable = self._was_usable = self.link.is_usable
+            self._watch.on_link(is_usable=is_usable, now=now)
+            out += self._carry("ledger", self.ledger.on_link(is_usable=is_usable, now=now), now)
+            out += self._carry("ledger", self._guardian.on_link(is_usable=is_usable, now=now), now)
+        load = self.catalogue.set_load(
+            self._slots.free(),
+            running=self._slots.taken,
+            waiting=self.ledger.waiting,
+            is_draining=self._is_draining,
+            now=now,
+        )
+        if load:
+            out += self._carry("catalogue", load, now)
+        return out
+
+    # --- messages
+
+    def _on_frame(self, received: inputs.Received, now: Instant) -> list[Effect]:
+        opened = self._opener.open(received.subject, received.frame, now)
+        if isinstance(opened, Refusal):
+            return self._refuse(opened, now)
+        if isinstance(opened.body, gossip.AnyFact):
+            return self._on_fact(_heard(opened), now)
+        if isinstance(opened.body, TaskRecord | task.Presence):
+            return []  # records travel by the store; the opener refuses them on node subjects
+        message = fx.Send(
+            to=self.me.id,
+            life=self.me.life,
+            body=opened.body,
+            iid=opened.header.iid,
+            gid=opened.header.gid,
+            cause=opened.name,
+        )
+        return self._on_body(opened.src, opened.header.life, message, now)
+
+    def _refuse(self, refusal: Refusal, now: Instant) -> list[Effect]:
+        """Say it, but not as often as a flood would have us say it."""
+        if refusal.code == "echo":
+            return []
+        second = now.mono_ns // NS_PER_S
+        if second != self._refused_in:
+            self._refused_in, self._refused = second, 0
+        self._refused += 1
+        if self._refused > REFUSALS_PER_S and self._refused & (self._refused - 1):
+            return []  # past the first, only at powers of two
+        count = 1 if self._refused <= REFUSALS_PER_S else self._refused // 2
+        return [fx.Emit(events.FrameRefused(refusal.code, refusal.src, refusal.subject, count))]
+
+    def _on_body(self, src: NodeId, life: int, message: fx.Send, now: Instant) -> list[Effect]:
+        """One message to this node, from another or from itself."""
+        body = message.body
+        match body:
+            case swim.Ping() | swim.Ack():
+                return self._carry("membership", self.membership.on_message(src, life, body, now), now)
+            case gossip.Digest():
+                return self._carry("gossip", self.gossip.on_digest(src, life, body, now), now)
+            case gossip.Delta():
+                return self._on_delta(src, life, body, now)
+            case task.Ask():
+                return self._carry("holder", self.holder.on_ask(src, life, body, now), now)
+            case task.Award():
+                record = self._record(ids.task_key(body.task), body.record, now)
+                effects = [] if record is None else self.holder.on_award(src, life, body, record, now)
+                return self._carry("holder", effects, now)
+            case task.Withdraw():
+                return self._carry("holder", self.holder.on_withdraw(body), now)
+            case task.Accept():
+                return self._carry("ledger", self.ledger.on_accept(src, body, now), now)
+            case task.Decline():
+                return self._carry("ledger", self.ledger.on_decline(src, body, now), now)
+            case task.Answer():
+                return self._on_answer(src, life, body, now)
+            case task.Result():
+                record = self._record(ids.task_key(body.task), body.record, now)
+                effects = [] if record is None else self.ledger.on_result(body, record, body.record, now)
+                return self._carry("ledger", effects, now)
+            case task.Inquire():
+                account = task.Account(body.request, self.ledger.status(body.tasks))
+                return self._carry("homes", [fx.Send(to=src, life=life, body=account)], now)
+            case task.Account():
+                return self._carry("homes", self._homes.on_account(src, body), now)
+            case call.Call():
+                served = self._calls.on_call(src, life, body, iid=message.iid, gid=message.gid)
+                return self._carry("calls", served, now)
+            case call.CallReply():
+                return self._carry("calls", self._calls.on_reply(src, body, now), now)
+            case _:
+                assert_never(body)
+
+    def _on_answer(self, src: NodeId, life: int, body: task.Answer, now: Instant) -> list[Effect]:
+        self._watch.on_answer(src, life, body, now)
+        effects: list[Effect] = []
+        for line in body.running:
+            effects += self.ledger.on_running(src, line, now)
+        for name in body.ended:
+            effects += self.ledger.on_ended(name)
+        for name in body.unknown:
+            effects += self.ledger.on_unknown(src, name, now)
+        return self._carry("ledger", effects, now)
+
+    # --- facts
+
+    def _on_delta(self, src: NodeId, life: int, body: gossip.Delta, now: Instant) -> list[Effect]:
+        out: list[Effect] = []
+        for frame in body.facts:
+            opened = self._opener.open_relayed(frame, now)
+            if isinstance(opened, Refusal):
+                out += self._refuse(opened, now)
+            else:
+                out += self._on_fact(_heard(opened, is_relayed=True), now)
+        return out + self._carry("gossip", self.gossip.on_delta(src, life, body, now), now)
+
+    def _on_fact(self, heard: Heard, now: Instant) -> list[Effect]:
+        is_new, repairs = self.gossip.on_fact(heard, now)
+        out = self._carry("gossip", repairs, now)
+        if not is_new:
+            return out
+        body = heard.body
+        match body:
+            case gossip.Capabilities() | gossip.Load():
+                out += self._carry("catalogue", self.catalogue.on_fact(heard, now), now)
+                return out + self._carry("ledger", self.ledger.on_capacity(now), now)
+            case gossip.Dead():
+                opened = [self._opener.open_relayed(frame, now) for frame in body.accusations]
+                accusations = tuple(_heard(each, is_relayed=True) for each in opened if isinstance(each, Envelope))
+                return out + self._carry("membership", self.membership.on_fact(heard, now, accusations), now)
+            case gossip.Alive() | gossip.Suspect() | gossip.Confirm() | gossip.Left():
+                return out + self._carry("membership", self.membership.on_fact(heard, now), now)
+            case _:
+                assert_never(body)
+
+    def _on_peer_event(self, event: events.Event, now: Instant) -> list[Effect]:
+        """Membership says that somebody came or went: whose tasks are whose to watch, and who can do what."""
+        if isinstance(event, events.PeerAlive):
+            self.ledger.abandon(event.peer, now)
+            return []
+        if isinstance(event, events.PeerDead | events.PeerLeft):
+            self.catalogue.forget(event.peer)
+            self.gossip.forget(event.peer)
+        if isinstance(event, events.PeerSuspect | events.PeerDead | events.PeerLeft):
+            return self._carry("ledger", self._guardian.on_gone(self._known_homes(now), now), now)
+        return []
+
+    def _known_homes(self, now: Instant) -> Homes:
+        alive = tuple(sorted({*self.membership.alive(), self.me.id}))
+        settled_s = self.membership.settled_s(now)
+        return Homes(alive, lambda node: self.membership.peer(node) is not None, settled_s)
+
+    # --- link, store
+
+    def _on_link(self, *, is_up: bool, now: Instant) -> list[Effect]:
+        out = self._carry("link", self.link.on_link(is_up=is_up, now=now), now)
+        out += self._carry("membership", self.membership.on_link(is_up, now), now)
+        return out + self._carry("gossip", self.gossip.on_link(is_up, now), now)
+
+    def _on_lag(self, late_ms: int, now: Instant) -> list[Effect]:
+        self._watch.on_lag(now)
+        self.ledger.on_lag(now)
+        return self._carry("membership", self.membership.on_lag(late_ms, now), now)
+
+    def _on_absent(self, probe: int, now: Instant) -> list[Effect]:
+        expected = self._post.absent(probe)
+        if expected is None:
+            return []
+        origin, number = expected
+        if origin == "membership":
+            return self._carry(origin, self.membership.on_absent(number, now), now)
+        if origin == "watch":
+            return self._on_lapses(self._watch.on_absent(number, now), now)
+        if origin == "calls":
+            return self._carry(origin, self._calls.on_absent(number, now), now)
+        if origin == "homes":
+            return self._carry(origin, self._homes.on_absent(number), now)
+        return []
+
+    def _on_lapses(self, lapses: list[Lapse], now: Instant) -> list[Effect]:
+        out: list[Effect] = []
+        for each in lapses:
+            moved = self.ledger.on_lapsed(each.task, evidence=each.evidence, silent_s=each.silent_s, now=now)
+            out += self._carry("ledger", moved, now)
+        return out
+
+    def _on_outcome(self, outcome: inputs.Written | inputs.Lost | inputs.Unsent, now: Instant) -> list[Effect]:
+        origin, write = self._post.outcome(outcome.key)
+        if origin == "link":
+            return self._carry(origin, self._link_outcome(outcome, now), now)
+        if not ids.is_task_key(outcome.key) or not isinstance(write.record, TaskRecord):
+            return []  # a late result, kept to be shown
+        holds = origin == "holder"
+        match outcome:
+            case inputs.Written():
+                if not holds:
+                    written = self.ledger.on_written(write, write.record, outcome.revision, now)
+                    return self._carry("ledger", written, now)
+                return self._carry("holder", self.holder.on_written(write, write.record, outcome.revision), now)
+            case inputs.Lost():
+                record = self._record(outcome.key, outcome.frame, now)
+                if holds:
+                    return self._carry("holder", self.holder.on_lost(outcome.key, record), now)
+                lost = self.ledger.on_lost(outcome.key, record, outcome.revision, outcome.frame, now)
+                return self._carry("ledger", lost, now)
+            case inputs.Unsent():
+                if holds:
+                    return self._carry("holder", self.holder.on_unsent(outcome.key), now)
+                return self._carry("ledger", self.ledger.on_unsent(outcome.key, outcome.reason, now), now)
+            case _:
+                assert_never(outcome)
+
+    def _link_outcome(self, outcome: inputs.Written | inputs.Lost | inputs.Unsent, now: Instant) -> list[Effect]:
+        match outcome:
+            case inputs.Written():
+                return self.link.on_written(outcome.revision, now)
+            case inputs.Lost():
+                return self.link.on_lost(outcome.revision, now)
+            case inputs.Unsent():
+                return self.link.on_unsent(now)
+            case _:
+                assert_never(outcome)
+
+    def _on_found(self, found: inputs.Found, now: Instant) -> list[Effect]:
+        if not ids.is_task_key(found.key):
+            if found.frame:
+                self._opener.open_record(found.key, found.frame, now)  # a presence brings an admission
+            return []
+        record = self._record(found.key, found.frame, now)
+        out = self._carry("holder", self.holder.on_found(record, found.key), now)
+        seen = self.ledger.on_found(found.key, record, found.revision, found.frame, found.failed, now)
+        return out + self._carry("ledger", seen, now)
+
+    def _on_listed(self, listed: inputs.Listed, now: Instant) -> list[Effect]:
+        self._guardian.on_listed(listed.partitions, failed=bool(listed.failed), now=now)
+        homes = self._known_homes(now)
+        out: list[Effect] = []
+        adopted: dict[NodeId, int] = {}
+        for entry in listed.entries:
+            record = self._record(entry.key, entry.frame, now) if ids.is_task_key(entry.key) else None
+            if record is None or not self._guardian.is_ours(record, homes, now):
+                continue
+            if not self.ledger.watches(record.id):
+                adopted[record.home] = adopted.get(record.home, 0) + 1
+            out += self._carry("ledger", self.ledger.adopt(record, entry.revision, entry.frame, now), now)
+        for home, count in adopted.items():
+            why = "restarted" if home == self.me.id else "guardian"
+            out.append(fx.Emit(events.TasksAdopted(home, count, why)))
+        return out
+
+    def _record(self, key: str, frame: bytes, now: Instant) -> TaskRecord | None:
+        opened = self._opener.open_record(key, frame, now) if frame else None
+        return opened.body if isinstance(opened, Envelope) and isinstance(opened.body, TaskRecord) else None
+
+    # --- requests and agents
+
+    def _on_submit(self, order: inputs.Submit, now: Instant) -> list[Effect]:
+        if self._is_draining:
+            return [fx.Reply(order.request, code="draining", fields={"node": self.me.name})]
+        return self._carry("ledger", self.ledger.submit(order, now), now)
+
+    def _on_inquiry(self, order: inputs.Inquiry, now: Instant) -> list[Effect]:
+        status = self.ledger.status(order.tasks)
+        if order.home == self.me.id or status:
+            return [fx.Reply(order.request, value=status)]
+        life = self.life_of(order.home) if self.membership.is_alive(order.home) else None
+        return self._carry("homes", self._homes.make(order, life, now), now)
+
+    def _on_finished(self, report: inputs.AgentFinished, now: Instant) -> list[Effect]:
+        if report.task.startswith(PREFIX):
+            return self._carry("calls", self._calls.on_finished(report), now)
+        return self._carry("holder", self.holder.on_finished(report, now), now)
+
+    def _on_failed(self, report: inputs.AgentFailed, now: Instant) -> list[Effect]:
+        if report.task.startswith(PREFIX):
+            return self._carry("calls", self._calls.on_failed(report), now)
+        return self._carry("holder", self.holder.on_failed(report, now), now)
+
+    def _on_drain(self, *, is_on: bool, now: Instant) -> list[Effect]:
+        if is_on == self._is_draining:
+            return []
+        self._is_draining = is_on
+        if is_on:
+            self.holder.close()
+            self._calls.close()
+        else:
+            self.holder.reopen()
+            self._calls.reopen()
+        return [fx.Emit(events.StateChanged(self.state, "asked to drain" if is_on else "asked to work again"))]
+
+    def _on_leave(self, now: Instant) -> list[Effect]:
+        out = self._carry("holder", self.holder.give_all_back(), now)
+        return out + self._carry("membership", self.membership.leave(now), now)
+
+    # --- time
+
+    def _on_tick(self, now: Instant) -> list[Effect]:
+        out = self._carry("link", self.link.on_tick(now), now)
+        out += self._carry("membership", self.membership.on_tick(now), now)
+        out += self._carry("gossip", self.gossip.on_tick(now), now)
+        out += self._carry("catalogue", self.catalogue.on_tick(now), now)
+        asks, lapses = self._watch.on_tick(now)
+        out += self._on_lapses(lapses, now)
+        out += self._carry("watch", list(asks), now)
+        out += self._carry("ledger", self.ledger.on_tick(now), now)
+        out += self._carry("holder", self.holder.on_tick(now), now)
+        out += self._carry("ledger", self._guardian.on_tick(now), now)
+        out += self._carry("calls", self._calls.on_tick(now), now)
+        return out + self._carry("homes", self._homes.on_tick(now), now)
+
+
+def _heard(envelope: Envelope, *, is_relayed: bool = False) -> Heard:
+    header = envelope.header
+    return Heard(
+        src=envelope.src,
+        life=header.life,
+        seq=header.seq,
+        sent_ms=header.sent_ms,
+        body=envelope.body,
+        frame=envelope.frame,
+        subject=header.subject,
+        is_relayed=is_relayed,
+    )

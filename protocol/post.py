@@ -1,0 +1,80 @@
+"""What leaves a node is sealed here, and what comes back of it finds who sent it.
+
+Invariant: outcomes of writes to one key come back in the order of the writes; a probe number is
+used once. Neighbours: `node` is the only caller; `envelope` seals.
+"""
+
+from collections import deque
+from typing import Generic, TypeVar
+
+from msgspec import structs
+
+from protocol.effects import Send, Spread, Write
+from protocol.envelope import KEPT_MS, Sealer
+from protocol.errors import LocalError
+from protocol.primitives import Instant, NodeId
+from protocol.subjects import Subjects
+
+PROBES_KEPT = 8_192  # messages whose "no responders" is still expected; what is older was received
+
+Origin = TypeVar("Origin")
+
+
+class Post(Generic[Origin]):
+    """Seals for one life of a node and remembers which machine each thing came from."""
+
+    def __init__(self, *, me: NodeId, region: str, subjects: Subjects, sealer: Sealer) -> None:
+        self._me = me
+        self._region = region
+        self._subjects = subjects
+        self._sealer = sealer
+        self._probe = 0
+        self._probes: dict[int, tuple[Origin, int]] = {}
+        self._writes: dict[str, deque[tuple[Origin, Write]]] = {}
+
+    def send(self, origin: Origin, message: Send, now: Instant) -> Send:
+        """The message with subject, reply subject and frame."""
+        subject = self._subjects.node(dst=message.to, life=message.life, src=self._me)
+        frame = self._sealer.seal(
+            message.body, subject=subject, now=now, iid=message.iid, gid=message.gid, cause=message.cause
+        )
+        reply = ""
+        if message.probe is not None:
+            self._probe += 1
+            self._probes[self._probe] = (origin, message.probe)
+            if len(self._probes) > PROBES_KEPT:
+                self._probes.pop(next(iter(self._probes)))
+            reply = self._subjects.absent(src=self._me, probe=self._probe)
+        return structs.replace(message, subject=subject, reply=reply, frame=frame)
+
+    def spread(self, fact: Spread, now: Instant) -> Spread:
+        """The fact with subject and frame; one that is relayed keeps its own."""
+        if fact.frame:
+            return fact
+        subject = self._subjects.fact(region=self._region, src=self._me)
+        return structs.replace(fact, subject=subject, frame=self._sealer.seal(fact.body, subject=subject, now=now))
+
+    def write(self, origin: Origin, change: Write, now: Instant) -> Write:
+        """The write with its frame, whose outcome `origin` will get."""
+        subject = self._subjects.record(change.key)
+        frame = self._sealer.seal(change.record, subject=subject, now=now, ttl_ms=KEPT_MS)
+        sealed = structs.replace(change, frame=frame)
+        self._writes.setdefault(change.key, deque()).append((origin, sealed))
+        return sealed
+
+    def absent(self, probe: int) -> tuple[Origin, int] | None:
+        """Whose message found no receiver, and the number it was sent with there."""
+        return self._probes.pop(probe, None)
+
+    def outcome(self, key: str) -> tuple[Origin, Write]:
+        """The oldest write of this key without an outcome, and who wants to know.
+
+        Raises LocalError when there is none: the shell invented an outcome.
+        """
+        waiting = self._writes.get(key)
+        if not waiting:
+            raise LocalError(f"an outcome for {key}, which was not being written")
+        oldest = waiting.popleft()
+        if not waiting:
+            del self._writes[key]
+        return oldest

@@ -1,0 +1,33 @@
+"""What the machines that give out work may ask about the rest of the mesh.
+
+Invariant: a reader; the answers are as of now. `node.py` implements it over membership and catalogue.
+"""
+
+from typing import Protocol
+
+from protocol.primitives import Instant, NodeId
+from protocol.routing import Candidate
+
+
+class View(Protocol):
+    """Live agents, their slots, and how far away they are."""
+
+    def candidates(self, capability: str, now: Instant) -> list[Candidate]:
+        """Agents of live nodes with the capability, the best first."""
+        ...
+
+    def reserve(self, node: NodeId, agent: str, now: Instant) -> None:
+        """An award to this agent is under way: count its slot at once."""
+        ...
+
+    def release(self, node: NodeId, agent: str, now: Instant) -> None:
+        """The slot is free again, as far as we know."""
+        ...
+
+    def life_of(self, node: NodeId) -> int | None:
+        """The life of a node as last seen, or None."""
+        ...
+
+    def round_trip_s(self, node: NodeId) -> float:
+        """Seconds from a message to its answer, lately."""
+        ...
