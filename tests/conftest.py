@@ -1,0 +1,31 @@
+"""Fixtures that several packages share: real nats-servers."""
+
+import asyncio
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.servers import NatsServer
+
+
+@pytest.fixture(scope="session")
+def nats_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[NatsServer]:
+    """One server for all tests that leave it alone; use names of your own on it."""
+    server = NatsServer(tmp_path_factory.mktemp("nats"))
+    try:
+        asyncio.run(server.start())
+        yield server
+    finally:
+        server.stop()
+
+
+@pytest.fixture
+async def own_nats_server(tmp_path: Path) -> AsyncIterator[NatsServer]:
+    """A server that the test may kill, freeze and start again."""
+    server = NatsServer(tmp_path / "nats")
+    try:
+        await server.start()
+        yield server
+    finally:
+        server.stop()
