@@ -22,6 +22,9 @@ from msgspec.inspect import (
     type_info,
 )
 
+from protocol.link import LinkSettings
+from protocol.watched import TaskSettings
+
 _PORT = "([0-9]{1,4}|[1-5][0-9]{4}|6[0-4][0-9]{3}|65[0-4][0-9]{2}|655[0-2][0-9]|6553[0-5])"
 _HOST = r"([A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\])"
 
@@ -35,9 +38,9 @@ Url: TypeAlias = Annotated[str, Meta(pattern=rf"^(nats|tls)://{_HOST}(:{_PORT})?
 class NodeSettings(Struct, frozen=True, forbid_unknown_fields=True):
     """What this node is called and where it stands."""
 
-    name: Annotated[NameOrNone, Meta(description="Name of this node; the host's name when empty")] = ""
-    region: Annotated[Name, Meta(description="Where it stands; near nodes are preferred")] = "local"
-    domain: Annotated[Name, Meta(description="Business area that owns its agents")] = "default"
+    name: Annotated[NameOrNone, Meta(description="name of this node; the host's name when empty")] = ""
+    region: Annotated[Name, Meta(description="where it stands; near nodes are preferred")] = "local"
+    domain: Annotated[Name, Meta(description="business area that owns its agents")] = "default"
 
 
 class ApiSettings(Struct, frozen=True, forbid_unknown_fields=True):
@@ -49,55 +52,46 @@ class ApiSettings(Struct, frozen=True, forbid_unknown_fields=True):
 class NatsSettings(Struct, frozen=True, forbid_unknown_fields=True):
     """The NATS server this node uses, or runs."""
 
-    urls: Annotated[tuple[Url, ...], Meta(max_length=16, description="Servers to use; none: run one here")] = ()
-    listen: Annotated[Listen, Meta(description="Address of the server that runs here; 127.0.0.1 when empty")] = ""
+    urls: Annotated[tuple[Url, ...], Meta(max_length=16, description="servers to use; none: run one here")] = ()
+    listen: Annotated[Listen, Meta(description="address of the server that runs here; 127.0.0.1 when empty")] = ""
     credential_file: Annotated[str, Meta(description='JSON {"user", "password"} for these servers, mode 0600')] = ""
 
 
 class MembershipSettings(Struct, frozen=True, forbid_unknown_fields=True):
     """How nodes find out who is there."""
 
-    preset: Annotated[Literal["local", "lan", "wan"], Meta(description="Timing of probes")] = "lan"
-
-
-class TaskSettings(Struct, frozen=True, forbid_unknown_fields=True):
-    """How work is handed out, watched and moved."""
-
-    deadline_s: Annotated[float, Meta(ge=1.0, le=2_592_000.0, description="A task ends by then")] = 86_400.0
-    lease_s: Annotated[float, Meta(ge=0.5, le=600.0, description="How long an owner may stay silent")] = 3.0
-    ask_interval_s: Annotated[float, Meta(ge=0.1, le=60.0, description="Time between two asks")] = 0.5
-    award_timeout_s_min: Annotated[float, Meta(ge=0.02, le=60.0, description="Least wait for a yes or no")] = 0.1
-    attempts_max: Annotated[int, Meta(ge=1, le=100, description="Failures of the agent that fail a task")] = 5
+    preset: Annotated[Literal["local", "lan", "wan"], Meta(description="timing of probes")] = "lan"
 
 
 class ResultSettings(Struct, frozen=True, forbid_unknown_fields=True):
     """What is kept of work that has ended."""
 
-    keep_s: Annotated[float, Meta(ge=60.0, le=31_536_000.0, description="How long ended tasks are kept")] = 86_400.0
+    keep_s: Annotated[float, Meta(ge=60.0, le=31_536_000.0, description="how long ended tasks are kept")] = 86_400.0
 
 
 class AgentSettings(Struct, frozen=True, forbid_unknown_fields=True):
     """The agents of this node."""
 
-    folder: Annotated[str, Meta(min_length=1, description="Manifests; relative to the state directory")] = "agents.d"
-    drain_s: Annotated[float, Meta(ge=0.0, le=3_600.0, description="Time to finish when the daemon stops")] = 10.0
+    folder: Annotated[str, Meta(min_length=1, description="manifests; relative to the state directory")] = "agents.d"
+    drain_s: Annotated[float, Meta(ge=0.0, le=3_600.0, description="time to finish when the daemon stops")] = 10.0
 
 
 class LogSettings(Struct, frozen=True, forbid_unknown_fields=True):
     """The daemon's log, on stderr."""
 
-    level: Annotated[Literal["debug", "info", "warning", "error"], Meta(description="The least that is shown")] = "info"
+    level: Annotated[Literal["debug", "info", "warning", "error"], Meta(description="the least that is shown")] = "info"
     format: Annotated[Literal["auto", "json", "text"], Meta(description="auto: text on a terminal, else JSON")] = "auto"
 
 
 class Settings(Struct, frozen=True, forbid_unknown_fields=True):
     """All settings; a group is a table of the TOML file."""
 
-    insecure: Annotated[bool, Meta(description="Allow addresses beyond this host without TLS")] = False
+    insecure: Annotated[bool, Meta(description="allow addresses beyond this host without TLS")] = False
     node: NodeSettings = NodeSettings()
     api: ApiSettings = ApiSettings()
     nats: NatsSettings = NatsSettings()
     membership: MembershipSettings = MembershipSettings()
+    link: LinkSettings = LinkSettings()
     tasks: TaskSettings = TaskSettings()
     results: ResultSettings = ResultSettings()
     agents: AgentSettings = AgentSettings()
