@@ -1,0 +1,47 @@
+"""The examples in configs/ load, say what they mean, and the reference is the settings' own."""
+
+import tomllib
+from pathlib import Path
+
+import pytest
+
+from meshd.config import load
+from meshd.settings import Settings, reference
+
+CONFIGS = Path(__file__).parent.parent / "configs"
+EXAMPLES = sorted(path for path in CONFIGS.rglob("*.toml") if path.parent.name != "agents.d")
+
+
+def test_the_reference_is_generated_from_the_settings() -> None:
+    assert (CONFIGS / "reference.toml").read_text() == reference(), (
+        "write it anew: .venv/bin/python -c 'from meshd.settings import reference; print(reference(), end=\"\")'"
+        " > configs/reference.toml"
+    )
+
+
+def test_the_reference_changes_nothing() -> None:
+    assert load(files=[CONFIGS / "reference.toml"]).settings == Settings()
+
+
+@pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: str(path.relative_to(CONFIGS)))
+def test_every_example_is_accepted_and_says_what_it_is_for(path: Path) -> None:
+    load(files=[path])
+    assert path.read_text().startswith("# ")
+
+
+def test_every_value_of_an_example_but_the_reference_differs_from_the_default_or_is_explained() -> None:
+    defaults = load().origins
+    for path in EXAMPLES:
+        if path.name == "reference.toml":
+            continue
+        lines = path.read_text().splitlines()
+        for group, values in tomllib.loads(path.read_text()).items():
+            for name, value in values.items() if isinstance(values, dict) else ():
+                line = next(line for line in lines if line.startswith(f"{name} = "))
+                assert value != defaults[f"{group}.{name}"].value or "#" in line, (path, name)
+
+
+def test_the_three_nodes_have_three_names_and_one_server() -> None:
+    settings = [load(files=[CONFIGS / "three-nodes" / f"{name}.toml"]).settings for name in "abc"]
+    assert [one.node.name for one in settings] == ["a", "b", "c"]
+    assert [bool(one.nats.listen) for one in settings] == [True, False, False]
