@@ -1,0 +1,107 @@
+"""What the API needs of the daemon, in the terms of `schemas`.
+
+Invariant: `MeshError` is the only exception that comes out of here. Neighbours: `routes` calls it;
+the daemon's service implements it over the engine.
+"""
+
+from collections.abc import AsyncIterator
+from typing import Protocol
+
+from meshd.api.schemas import (
+    AgentView,
+    CallAnswer,
+    CallRequest,
+    CapabilityView,
+    Cursor,
+    Invitation,
+    Peer,
+    Pong,
+    Readiness,
+    Stamped,
+    Status,
+    SubmitRequest,
+    Task,
+    TaskFilter,
+)
+
+
+class Backend(Protocol):
+    """One node, seen from its API. Every method may raise MeshError and nothing else."""
+
+    def status(self) -> Status:
+        """How this node stands."""
+        ...
+
+    def ready(self) -> Readiness:
+        """Whether it takes and does work."""
+        ...
+
+    def peers(self) -> list[Peer]:
+        """Every node in view, itself included, by name."""
+        ...
+
+    def peer(self, name: str) -> Peer:
+        """One node by its name, id or a unique prefix of its id. Raises unknown_peer or ambiguous."""
+        ...
+
+    def agents(self) -> list[AgentView]:
+        """Every agent of the mesh, those of this node with their state, by name and node."""
+        ...
+
+    def capabilities(self) -> list[CapabilityView]:
+        """What can be done in the mesh, by name."""
+        ...
+
+    async def tasks(self, wanted: TaskFilter, *, after: Cursor | None, limit: int) -> list[Task]:
+        """Up to `limit` tasks of the mesh that pass the filter, ordered by (submitted_ms, id), largest first.
+
+        With `after`, only those that come later in that order: smaller than (after.submitted_ms, after.id).
+        """
+        ...
+
+    async def task(self, name: str) -> Task:
+        """One task by its id or a unique prefix of it. Raises unknown_task or ambiguous."""
+        ...
+
+    async def wait(self, task: str, timeout_s: float) -> Task:
+        """The task (full id) when it has ended, or as it stands after `timeout_s`."""
+        ...
+
+    async def submit(self, request: SubmitRequest, *, key: str, principal: str) -> tuple[Task, bool]:
+        """Accept a task durably; true when this made it, false when the same submit stood already.
+
+        `key` is the idempotency key, or "" to mint one; `principal` is who asks. `wait_s` is not
+        for this method. Raises no_agent, key_reused, unsettled (with `task`), detached, overloaded …
+        """
+        ...
+
+    async def cancel(self, task: str) -> Task:
+        """End a task (full id) that has not ended. Raises already_ended."""
+        ...
+
+    async def call(self, capability: str, request: CallRequest) -> CallAnswer:
+        """Request and reply. Raises no_agent, no_free_agent, timed_out, agent_failed …"""
+        ...
+
+    async def ping(self, name: str) -> Pong:
+        """Probe one node now. Raises unknown_peer or timed_out."""
+        ...
+
+    def invite(self) -> Invitation:
+        """What lets another host join."""
+        ...
+
+    def events(self, after_seq: int | None) -> AsyncIterator[Stamped]:
+        """Events after `after_seq`, oldest first, then as they happen; None: only what happens from now on.
+
+        Ends when the node stops. A reader that is too far behind what is kept sees a gap in `seq`.
+        """
+        ...
+
+    def stop(self) -> None:
+        """Begin to leave, as SIGTERM does; returns at once."""
+        ...
+
+    def metrics(self) -> bytes:
+        """The Prometheus text exposition, format 0.0.4."""
+        ...
