@@ -7,6 +7,7 @@ GOSSIP_BYTES_MAX = 65_536  # one page of facts
 HEADER_BYTES_MAX = 1_024  # subject, key, ids; 300 bytes in practice
 INPUT_BYTES_MAX = 262_144  # a task's input travels in its record and in its award
 OUTPUT_BYTES_MAX = 262_144  # and so does its result
+PROGRESS_BYTES_MAX = 4_096  # it travels with every answer to an ask
 DEPTH_MAX = 16  # nesting of free-form values; msgpack alone would take 1,024 levels
 TEXT_CHARS_MAX = 512  # reasons, names and messages that are shown to people
 
@@ -28,6 +29,8 @@ TOMBSTONES_MAX = 1_000  # and four more for every node of the view; the oldest g
 ACCUSATIONS_MAX = 8  # sealed accusations in one dead fact; two prove it
 BROADCASTS_MAX = 256  # own facts waiting for their repetition
 PROBES_OPEN_MAX = 1_024  # probes waiting for an answer; verification comes in bursts
+SLOTS_MAX = 64  # tasks one agent may work on at once; more is another agent
+REQUESTS_OPEN_MAX = 1_024  # calls and submits one agent process may wait for
 CARDS_PER_NODE_MAX = 128  # agents one node may announce
 CAPABILITIES_PER_CARD_MAX = 64  # capabilities one agent may announce
 SLOTS_MAX = 10_000  # how many things at once one agent may claim to do
