@@ -1,0 +1,72 @@
+"""Which of several agents gets the work: pure orderings of candidates, best first.
+
+Invariant: an ordering returns every candidate once; whoever has no free slot comes after all who
+have one. Neighbours: `catalogue` finds candidates; `node` applies the policy of the settings.
+"""
+
+from collections.abc import Callable, Mapping
+from typing import TypeAlias
+
+from msgspec import Struct
+
+from protocol.primitives import NodeId, Rng, chosen
+
+
+class Candidate(Struct, frozen=True):
+    """One agent that has a capability.
+
+    `free` is slots as last heard, less own awards on their way; `age_s` is the age of what was
+    heard; `latency_ms` and `cost` are the manifest's claims.
+    """
+
+    node: NodeId
+    agent: str
+    free: int
+    slots: int
+    age_s: float
+    latency_ms: int = 0
+    cost: float = 0.0
+    is_self: bool = False
+
+
+Policy: TypeAlias = Callable[[list[Candidate], Rng], list[Candidate]]
+
+
+def local_first(candidates: list[Candidate], rng: Rng) -> list[Candidate]:
+    """This node's own free agents, then the others by `random_two`. No message, no wait."""
+    own = [each for each in candidates if each.is_self and each.free > 0]
+    return own + random_two([each for each in candidates if not (each.is_self and each.free > 0)], rng)
+
+
+def random_two(candidates: list[Candidate], rng: Rng) -> list[Candidate]:
+    """Of two taken at random the one with more free slots, again and again (Mitzenmacher 2001).
+
+    What is known of others is always a little old; always taking the best known sends everybody
+    to the same node.
+    """
+    ready = [each for each in candidates if each.free > 0]
+    order: list[Candidate] = []
+    while ready:
+        one, other = chosen(rng, len(ready)), chosen(rng, len(ready))
+        best = other if _has_more_room(ready[other], ready[one]) else one
+        order.append(ready[best])
+        ready[best] = ready[-1]
+        ready.pop()
+    return order + [each for each in candidates if each.free <= 0]
+
+
+def least_loaded(candidates: list[Candidate], rng: Rng) -> list[Candidate]:
+    """Most free slots first, then the lowest declared latency, then by node id."""
+    del rng  # an ordering without chance
+    return sorted(candidates, key=lambda each: (-max(0, each.free), each.latency_ms, each.node, each.agent))
+
+
+def _has_more_room(one: Candidate, other: Candidate) -> bool:
+    return (one.free, -one.latency_ms) > (other.free, -other.latency_ms)
+
+
+POLICIES: Mapping[str, Policy] = {
+    "local-first": local_first,
+    "random-two": random_two,
+    "least-loaded": least_loaded,
+}

@@ -1,0 +1,137 @@
+"""The arithmetic of failure detection: whom to probe next, how far to trust ourselves, when a suspect is dead.
+
+Invariant: pure leaves without a clock; each is told the time and the chance it needs. The more
+nodes accuse, the shorter the wait; the worse we feel ourselves, the more patient we are (Lifeguard,
+arXiv 1707.00788). Neighbour: `membership` decides with these.
+"""
+
+from collections.abc import Callable, Sequence
+from math import gcd, log
+
+from msgspec import Struct
+
+from protocol import ids
+from protocol.primitives import Mono, NodeId, Rng, chosen
+
+ACCUSERS_MAX = 2  # so that one bad key kills nobody
+
+
+class Accusation(Struct, frozen=True):
+    """One node's word against another; `frame` is its sealed fact, empty when it is our own."""
+
+    evidence: str
+    frame: bytes = b""
+
+
+class Suspicion:
+    """Who accuses one incarnation of one life of a node, and since when."""
+
+    __slots__ = ("accusers", "incarnation", "since")
+
+    def __init__(self, *, incarnation: int, since: Mono) -> None:
+        self.incarnation = incarnation
+        self.since = since
+        self.accusers: dict[NodeId, Accusation] = {}
+
+    def add(self, accuser: NodeId, accusation: Accusation) -> bool:
+        """Count an accuser; False when it was counted before."""
+        if accuser in self.accusers:
+            return False
+        self.accusers[accuser] = accusation
+        return True
+
+    @property
+    def confirmations(self) -> int:
+        """Accusers beyond the first."""
+        return max(0, len(self.accusers) - 1)
+
+    def count(self, evidence: str) -> int:
+        """How many accuse on this evidence."""
+        return sum(each.evidence == evidence for each in self.accusers.values())
+
+    @property
+    def evidence(self) -> str:
+        """`absent` when anybody was told so by the broker, else `timeout`."""
+        return "absent" if self.count("absent") else "timeout"
+
+
+def wait_s(*, confirmations: int, expected: int, min_s: float, max_s: float) -> float:
+    """Seconds from the first suspicion to death: from `max_s` down to `min_s` as confirmations come in.
+
+    `expected` is how many can be had at all; with none expected the wait is `min_s`
+    (Lifeguard, section 4.2: the first confirmations count most).
+    """
+    if expected <= 0:
+        return min_s
+    share = log(min(confirmations, expected) + 1) / log(expected + 1)
+    return max(min_s, max_s - (max_s - min_s) * share)
+
+
+def accusers_needed(unsuspected: int) -> int:
+    """How many distinct nodes must accuse before one is dead; `unsuspected` counts ourselves."""
+    return max(1, min(ACCUSERS_MAX, unsuspected))
+
+
+def verifiers(living: Sequence[NodeId], *, suspect: NodeId, life: int, incarnation: int, count: int) -> list[NodeId]:
+    """Who looks after a suspicion: the same few nodes wherever this is computed, by rendezvous hash."""
+    return ids.ranked(living, salt=f"verify {suspect} {life} {incarnation}")[:count]
+
+
+class Health:
+    """How far we may trust our own probes: 0 is well, up to `worst`. Slow nodes accuse slowly."""
+
+    __slots__ = ("_worst", "score")
+
+    def __init__(self, worst: int) -> None:
+        self._worst = worst
+        self.score = 0
+
+    def better(self) -> None:
+        """A probe was answered, or others see what we see."""
+        self.score = max(0, self.score - 1)
+
+    def worse(self, by: int = 1) -> None:
+        """A probe went unanswered, we were accused, or our loop ran late."""
+        self.score = min(self._worst, self.score + by)
+
+    @property
+    def factor(self) -> int:
+        """What to multiply waits with."""
+        return self.score + 1
+
+
+class ProbeWalk:
+    """Everybody once a round, in another order each round, without shuffling a list.
+
+    Step i of a round visits position (offset + i × stride) mod n, the stride prime to n. Who
+    joins is visited in the next round, so within 2n - 1 steps of joining (SWIM, section 4.3).
+    """
+
+    __slots__ = ("_index", "_offset", "_round", "_stride")
+
+    def __init__(self) -> None:
+        self._round: Sequence[NodeId] = ()
+        self._index = 0
+        self._offset = 0
+        self._stride = 1
+
+    def next(self, members: Sequence[NodeId], is_member: Callable[[NodeId], bool], rng: Rng) -> NodeId | None:
+        """The next of `members` to probe, or None when there is none; leavers are passed over."""
+        for _ in range(len(self._round) - self._index):
+            node = self._round[(self._offset + self._index * self._stride) % len(self._round)]
+            self._index += 1
+            if is_member(node):
+                return node
+        if not members:
+            return None
+        self._begin(members, rng)
+        return self.next(members, is_member, rng)
+
+    def _begin(self, members: Sequence[NodeId], rng: Rng) -> None:
+        count = len(members)
+        self._round = tuple(members)
+        self._index = 0
+        self._offset = chosen(rng, count)
+        self._stride = 1 + chosen(rng, count)
+        while gcd(self._stride, count) != 1:
+            self._stride += 1
