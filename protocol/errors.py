@@ -28,6 +28,7 @@ ERRORS: dict[str, ErrorRow] = {
     "unknown_peer": ErrorRow(404, NOT_FOUND, "no peer is called {peer}", "list the peers with: meshctl peers"),
     "unknown_agent": ErrorRow(404, NOT_FOUND, "no agent is called {agent}", "list the agents with: meshctl agents"),
     "unknown_path": ErrorRow(404, NOT_FOUND, "there is nothing at {path}", "the paths are listed at /openapi.json"),
+    "bad_content_type": ErrorRow(415, USAGE, "a body of type {given} is not taken", "send it with the header Content-Type: application/json"),
     "bad_method": ErrorRow(405, USAGE, "{path} does not answer to {method}", "the methods are listed at /openapi.json"),
     "ambiguous": ErrorRow(409, CONFLICT, "{given} fits more than one: {candidates}", "give more characters"),
     "key_reused": ErrorRow(409, CONFLICT, "the key {key} was used for another task, {task}", "use a new idempotency key for different work"),
@@ -51,6 +52,7 @@ ERRORS: dict[str, ErrorRow] = {
     "bad_host": ErrorRow(403, DENIED, "the host {host} is not one this API answers to", "use the address in DIR/api.json"),
     # the daemon and its host
     "unreachable": ErrorRow(503, UNREACHABLE, "no daemon answers at {where}", "start one with: meshd start"),
+    "cut_off": ErrorRow(503, UNREACHABLE, "the daemon at {where} went away before it had answered", "{cure}"),
     "config": ErrorRow(400, USAGE, "{key}: {problem} ({origin})", "see the settings in configs/reference.toml"),
     "directory": ErrorRow(500, FAILED, "{path}: {problem}", "{cure}"),
     "port_taken": ErrorRow(500, FAILED, "{address} is taken by another program", "choose another with {flag} HOST:PORT"),
