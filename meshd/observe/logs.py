@@ -1,0 +1,194 @@
+"""The daemon's log on stderr: readable on a terminal, one JSON object a line off it.
+
+Invariant: one event is one line, made by the table `LINES`; what others wrote in it is escaped.
+Neighbours: the performer hands events in; every module of the daemon logs to `logging.getLogger("meshd.…")`.
+"""
+
+import json
+import logging
+import queue
+import sys
+import threading
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
+from typing import TextIO, TypeAlias
+
+import msgspec
+from msgspec import Struct
+
+from meshd.observe.text import shown
+from protocol import events
+from protocol.events import Event
+from protocol.ids import short
+from protocol.primitives import NodeId
+
+ROOT = "meshd"
+NameOf: TypeAlias = Callable[[NodeId], str]
+
+LINES_WAITING_MAX = 10_000  # a few seconds of the worst storm, 2 MB
+FLUSH_S = 2.0
+
+DEBUG, INFO, WARNING, ERROR = logging.DEBUG, logging.INFO, logging.WARNING, logging.ERROR
+
+# Fields that hold ids of nodes and of tasks: shown by name, and short.
+NODES = frozenset({"peer", "peers", "accuser", "accusers", "owner", "former", "home", "holder", "claimant", "died"})
+IDS = frozenset({"task", "src"})
+
+
+class Line(Struct, frozen=True):
+    """How one kind of event is told: how loud, and a sentence with the event's fields."""
+
+    level: int
+    sentence: str
+
+
+LINES: Mapping[type, Line] = {
+    events.PeerAlive: Line(INFO, "{name} is alive"),
+    events.PeerSuspect: Line(WARNING, "{name} is suspect: {evidence}, says {accuser}"),
+    events.PeerDead: Line(WARNING, "{name} is dead, {after_s:.1f} s after the first suspicion: {evidence}"),
+    events.PeerLeft: Line(INFO, "{name} left"),
+    events.PeerUnreachable: Line(WARNING, "most of the mesh does not answer, so nobody is declared dead: {peers}"),
+    events.PeerMisbehaved: Line(WARNING, "{peer} broke a rule: {code} {detail}"),
+    events.NameConflict: Line(WARNING, "{claimant} calls itself {name}, as {holder} did first"),
+    events.StateChanged: Line(INFO, "this node is {state}: {reason}"),
+    events.FrameRefused: Line(WARNING, "a frame of {src} was refused: {code}, on {subject}"),
+    events.CapabilitiesChanged: Line(INFO, "{name} can do {capabilities}"),
+    events.TaskSubmitted: Line(INFO, "task {task} was submitted: {capability}"),
+    events.TaskAwarded: Line(INFO, "task {task} was awarded to {owner}: {why}, epoch {epoch}"),
+    events.TaskStarted: Line(DEBUG, "task {task} began: agent {agent}, epoch {epoch}"),
+    events.TaskDone: Line(INFO, "task {task} is done: {owner} took {took_ms} ms"),
+    events.TaskFailed: Line(WARNING, "task {task} failed: {code}: {message}"),
+    events.TaskCancelled: Line(INFO, "task {task} was cancelled"),
+    events.TaskPoison: Line(ERROR, "task {task} is poison: {died} died of it"),
+    events.AwardDeclined: Line(INFO, "{owner} declined task {task}: {reason} {detail}"),
+    events.LeaseLapsed: Line(WARNING, "the lease of task {task} lapsed: {owner} is {evidence} for {silent_s:.1f} s"),
+    events.ResultRefused: Line(WARNING, "a late result of task {task} from {owner}, epoch {epoch}, was refused: "
+                                        "epoch {stands_epoch} stands, {stands_state}"),
+    events.TasksAdopted: Line(INFO, "{tasks} tasks of {home} are watched here: {why}"),
+    events.AgentChanged: Line(INFO, "agent {agent} is {state}: {detail}"),
+}  # fmt: skip
+
+
+def configure(*, level: str, format: str, stream: TextIO | None = None) -> logging.Logger:
+    """Set up the log of this process and return its logger. `format` is auto, json or text."""
+    stream = stream if stream is not None else sys.stderr
+    handler = PatientHandler(stream)
+    is_text = format == "text" or (format == "auto" and stream.isatty())
+    handler.setFormatter(TextFormatter() if is_text else JsonFormatter())
+    logger = logging.getLogger(ROOT)
+    for former in logger.handlers:
+        former.close()
+    logger.handlers = [handler]
+    logger.propagate = False
+    logger.setLevel(level.upper())
+    return logger
+
+
+def log_event(logger: logging.Logger, event: Event, *, name_of: NameOf = short) -> None:
+    """One line for one event; `name_of` turns node ids into names."""
+    line = LINES[type(event)]
+    if logger.isEnabledFor(line.level):
+        logger.log(line.level, "%s", told(event, name_of=name_of), extra={"event": event})
+
+
+def told(event: Event, *, name_of: NameOf = short) -> str:
+    """The event as one sentence."""
+    fields = {field: _told_field(field, getattr(event, field), name_of) for field in event.__struct_fields__}
+    return LINES[type(event)].sentence.format_map(fields).rstrip(" :")
+
+
+def _told_field(field: str, value: object, name_of: NameOf) -> object:
+    if isinstance(value, tuple):
+        return ", ".join(str(_told_field(field, one, name_of)) for one in value) or "nothing"
+    if not isinstance(value, str):
+        return value
+    if field in NODES:
+        return shown(name_of(value)) if value else "nobody"
+    return short(shown(value)) if field in IDS else shown(value)
+
+
+class TextFormatter(logging.Formatter):
+    """`12:03:04.120 warning  broker: the server ended`: for people, in their own time zone."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """One line, and after it the traceback, if there is one."""
+        at = datetime.fromtimestamp(record.created, UTC).astimezone()
+        source = record.name.removeprefix(ROOT).lstrip(".")
+        said = f"{source}: {shown(record.getMessage())}" if source else shown(record.getMessage())
+        lines = [f"{at:%H:%M:%S}.{int(record.msecs):03d} {record.levelname.lower():<7} {said}"]
+        if record.exc_info:
+            lines += [shown(line) for line in self.formatException(record.exc_info).splitlines()]
+        return "\n".join(lines)
+
+
+class JsonFormatter(logging.Formatter):
+    """`{"time": …, "level": …, "source": …, "message": …, "event": {…}}`: for programs, in UTC."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """One line; a traceback and the event's own fields are members of the object."""
+        at = datetime.fromtimestamp(record.created, UTC)
+        line: dict[str, object] = {
+            "time": f"{at:%Y-%m-%dT%H:%M:%S}.{int(record.msecs):03d}Z",
+            "level": record.levelname.lower(),
+            "source": record.name,
+            "message": shown(record.getMessage()),
+        }
+        event = getattr(record, "event", None)
+        if event is not None:
+            line["event"] = event
+        if record.exc_info:
+            line["traceback"] = self.formatException(record.exc_info)
+        # Beyond ASCII everything is escaped, so that no terminal takes it for a command.
+        return json.dumps(msgspec.to_builtins(line), ensure_ascii=True)
+
+
+class PatientHandler(logging.Handler):
+    """Hands lines to a thread that writes them: a reader that stalls costs lines, never a heartbeat."""
+
+    def __init__(self, stream: TextIO) -> None:
+        super().__init__()
+        self._stream = stream
+        self._lost = 0
+        self._waiting: queue.Queue[str | threading.Event] = queue.Queue(LINES_WAITING_MAX)
+        self._closing = False
+        self._writer = threading.Thread(target=self._write, name="log", daemon=True)
+        self._writer.start()
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Take one record; it is dropped and counted when too many wait."""
+        try:
+            self._waiting.put_nowait(self.format(record) + "\n")
+        except queue.Full:
+            self._lost += 1
+
+    def flush(self) -> None:
+        """Return when all that was taken has been written, or after `FLUSH_S`."""
+        written = threading.Event()
+        try:
+            self._waiting.put(written, timeout=FLUSH_S)
+        except queue.Full:
+            return
+        written.wait(FLUSH_S)
+
+    def close(self) -> None:
+        """Write what waits and end the thread; at the latest when the process ends."""
+        if not self._closing:
+            self._closing = True
+            self.flush()
+        super().close()
+
+    def _write(self) -> None:
+        while not (self._closing and self._waiting.empty()):
+            line = self._waiting.get()
+            try:
+                if isinstance(line, str):
+                    self._stream.write(line)
+                if self._lost:
+                    lost, self._lost = self._lost, 0
+                    self._stream.write(f"{lost} lines of the log were lost: nobody took them in time\n")
+                if self._waiting.empty():
+                    self._stream.flush()
+            except (OSError, ValueError):  # the reader has gone, or the stream was closed: nowhere is left to say it
+                pass
+            if isinstance(line, threading.Event):
+                line.set()

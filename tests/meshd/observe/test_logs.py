@@ -1,0 +1,168 @@
+"""The log: one line an event, for people or for programs, and never in the way of the engine."""
+
+import io
+import json
+import logging
+import threading
+import typing
+from collections.abc import Iterator
+
+import pytest
+
+from meshd.observe import logs
+from meshd.observe.logs import LINES, configure, log_event, told
+from protocol import events
+from protocol.events import Event
+
+SUBMITTED = events.TaskSubmitted("t" * 26, "i" * 26, "g" * 26, "scoring@2", "someone")
+
+
+@pytest.fixture
+def stream() -> Iterator[io.StringIO]:
+    yield io.StringIO()
+    logger = logging.getLogger(logs.ROOT)
+    for handler in logger.handlers:
+        handler.close()
+    logger.handlers = []
+    logger.propagate = True
+    logger.setLevel(logging.NOTSET)
+
+
+def _said(logger: logging.Logger, stream: io.StringIO) -> str:
+    for handler in logger.handlers:
+        handler.flush()
+    return stream.getvalue()
+
+
+def _example(kind: type[Event]) -> Event:
+    samples = {"str": "word", "int": 3, "float": 1.5}
+    given: dict[str, typing.Any] = {
+        field: samples.get(str(getattr(hint, "__name__", "")), ("one", "two"))
+        for field, hint in typing.get_type_hints(kind).items()
+    }
+    return kind(**given)
+
+
+@pytest.mark.parametrize("kind", typing.get_args(Event), ids=lambda kind: kind.__name__)
+def test_every_kind_of_event_has_a_line_whose_fields_it_has(kind: type[Event]) -> None:
+    sentence = told(_example(kind), name_of=lambda node: f"<{node}>")
+    assert sentence
+    assert "{" not in sentence
+
+
+def test_the_table_knows_no_other_kinds_than_there_are() -> None:
+    assert set(LINES) == set(typing.get_args(Event))
+
+
+def test_nodes_are_told_by_name_and_tasks_by_their_short_id() -> None:
+    event = events.TaskAwarded("t" * 26, "i", 2, "n" * 32, "silent")
+    assert (
+        told(event, name_of={"n" * 32: "node-b"}.__getitem__) == "task tttttttt was awarded to node-b: silent, epoch 2"
+    )
+
+
+def test_a_node_that_is_not_known_by_name_is_told_by_its_short_id() -> None:
+    assert told(events.TaskPoison("t" * 26, "i", 2, ("a" * 32, "b" * 32))).endswith("aaaaaaaa, bbbbbbbb died of it")
+
+
+def test_a_name_with_control_characters_stays_on_its_line() -> None:
+    assert told(events.PeerLeft("p", "evil\n\x1b[31m", 1)) == "evil\\n\\x1b[31m left"
+
+
+def test_text_lines_begin_with_time_level_and_source(stream: io.StringIO) -> None:
+    logger = configure(level="info", format="text", stream=stream)
+    logging.getLogger("meshd.broker").warning("the server %s", "ended\nbadly")
+    assert _said(logger, stream).partition(" ")[2] == "warning broker: the server ended\\nbadly\n"
+
+
+def test_json_lines_hold_the_event_and_nothing_beyond_ascii(stream: io.StringIO) -> None:
+    logger = configure(level="info", format="json", stream=stream)
+    log_event(logger, events.PeerLeft("p", "grün\u202e", 7))
+    said = _said(logger, stream)
+    assert said.isascii()
+    line = json.loads(said)
+    assert line["event"] == {"kind": "peer_left", "peer": "p", "name": "grün\u202e", "life": 7}
+    assert line["message"] == "grün\\u202e left"
+    assert line["level"] == "info"
+    assert line["time"].endswith("Z")
+
+
+def test_a_log_that_is_no_terminal_is_json_by_itself(stream: io.StringIO) -> None:
+    logger = configure(level="info", format="auto", stream=stream)
+    logger.info("hello")
+    assert json.loads(_said(logger, stream))["message"] == "hello"
+
+
+class _Terminal(io.StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
+def test_a_terminal_gets_text_by_itself(stream: io.StringIO) -> None:
+    terminal = _Terminal()
+    logger = configure(level="info", format="auto", stream=terminal)
+    logger.info("hello")
+    assert _said(logger, terminal).endswith("info    hello\n")
+
+
+def test_what_is_below_the_level_is_not_written(stream: io.StringIO) -> None:
+    logger = configure(level="warning", format="text", stream=stream)
+    log_event(logger, SUBMITTED)
+    logger.info("quiet")
+    assert _said(logger, stream) == ""
+
+
+@pytest.mark.parametrize("format", ["text", "json"])
+def test_a_traceback_comes_along(stream: io.StringIO, format: str) -> None:
+    logger = configure(level="info", format=format, stream=stream)
+    try:
+        raise ValueError("\x1b[31m")
+    except ValueError:
+        logger.exception("it broke")
+    said = _said(logger, stream)
+    assert "Traceback" in said
+    assert "\x1b" not in said
+
+
+def test_setting_up_again_replaces_the_former_log(stream: io.StringIO) -> None:
+    configure(level="info", format="text", stream=stream)
+    second = io.StringIO()
+    logger = configure(level="info", format="text", stream=second)
+    logger.info("once")
+    assert _said(logger, second).count("once") == 1
+    assert stream.getvalue() == ""
+
+
+class _Stalled(io.StringIO):
+    """A reader that takes nothing until it is told to."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.go_on = threading.Event()
+
+    def write(self, text: str) -> int:
+        self.go_on.wait(30)
+        return super().write(text)
+
+
+def test_a_reader_that_stalls_costs_lines_and_says_how_many_but_never_blocks(
+    stream: io.StringIO, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(logs, "LINES_WAITING_MAX", 10)
+    stalled = _Stalled()
+    logger = configure(level="info", format="text", stream=stalled)
+    for number in range(50):
+        logger.info("line %d", number)
+    stalled.go_on.set()
+    said = _said(logger, stalled)
+    kept = said.count("line ")
+    assert 10 <= kept <= 11
+    assert f"{50 - kept} lines of the log were lost" in said
+
+
+def test_a_reader_that_has_gone_is_no_failure(stream: io.StringIO) -> None:
+    closed = io.StringIO()
+    logger = configure(level="info", format="text", stream=closed)
+    closed.close()
+    logger.info("nobody reads this")
+    logger.handlers[0].flush()

@@ -1,0 +1,111 @@
+"""Metrics: counted from events, set from a snapshot, one row each."""
+
+import typing
+
+import pytest
+
+from meshd.observe.metrics import METRICS, Metrics
+from protocol import events
+from protocol.events import Event
+
+
+def _lines(metrics: Metrics) -> dict[str, float]:
+    rows = (line.rpartition(" ") for line in metrics.render().decode().splitlines() if not line.startswith("#"))
+    return {name: float(value) for name, _, value in rows}
+
+
+def _done(took_ms: int) -> events.TaskDone:
+    return events.TaskDone("t", "i", 1, "o", took_ms)
+
+
+def test_events_are_counted_by_kind() -> None:
+    metrics = Metrics()
+    for _ in range(3):
+        metrics.on_event(events.PeerLeft("p", "b", 1))
+    assert _lines(metrics)['meshd_events_total{kind="peer_left"}'] == 3
+
+
+def test_refused_frames_are_counted_by_the_rule_they_broke() -> None:
+    metrics = Metrics()
+    metrics.on_event(events.FrameRefused("replay", "s", "x"))
+    metrics.on_event(events.FrameRefused("replay", "s", "x"))
+    metrics.on_event(events.FrameRefused("expired", "s", "x"))
+    lines = _lines(metrics)
+    assert lines['meshd_frames_refused_total{code="replay"}'] == 2
+    assert lines['meshd_frames_refused_total{code="expired"}'] == 1
+
+
+@pytest.mark.parametrize(
+    ("event", "line"),
+    [
+        (_done(10), 'meshd_tasks_ended_total{state="done"}'),
+        (events.TaskFailed("t", "i", 1, "c", "m"), 'meshd_tasks_ended_total{state="failed"}'),
+        (events.TaskCancelled("t", "i", 1), 'meshd_tasks_ended_total{state="cancelled"}'),
+        (events.TaskPoison("t", "i", 1, ()), 'meshd_tasks_ended_total{state="poison"}'),
+        (events.TaskAwarded("t", "i", 1, "o", "gossip"), 'meshd_awards_total{why="gossip"}'),
+        (events.AwardDeclined("t", "i", 1, "o", "busy", ""), 'meshd_awards_declined_total{reason="busy"}'),
+        (events.LeaseLapsed("t", "i", 1, "o", "absent", 1.0), 'meshd_leases_lapsed_total{evidence="absent"}'),
+        (events.AgentChanged("scorer", "crashed", "exit 1"), 'meshd_agent_crashes_total{agent="scorer"}'),
+    ],
+)
+def test_an_event_counts_in_its_own_metric(event: Event, line: str) -> None:
+    metrics = Metrics()
+    metrics.on_event(event)
+    assert _lines(metrics)[line] == 1
+
+
+def test_an_agent_that_becomes_ready_is_no_crash() -> None:
+    metrics = Metrics()
+    metrics.on_event(events.AgentChanged("scorer", "ready", ""))
+    assert not [line for line in _lines(metrics) if line.startswith("meshd_agent_crashes_total")]
+
+
+def test_durations_fall_into_buckets_in_seconds() -> None:
+    metrics = Metrics()
+    metrics.on_event(_done(15))
+    metrics.on_event(_done(1_500))
+    lines = _lines(metrics)
+    assert lines['meshd_task_seconds_bucket{le="0.02"}'] == 1
+    assert lines['meshd_task_seconds_bucket{le="2.0"}'] == 2
+    assert lines["meshd_task_seconds_sum"] == pytest.approx(1.515)
+
+
+def test_gauges_come_from_the_snapshot_and_former_labels_go_away() -> None:
+    metrics = Metrics()
+    metrics.set_gauges({"meshd_state": {"starting": 1}, "meshd_tasks_running": 4})
+    metrics.set_gauges({"meshd_state": {"joined": 1}})
+    lines = _lines(metrics)
+    assert lines['meshd_state{state="joined"}'] == 1
+    assert 'meshd_state{state="starting"}' not in lines
+    assert lines["meshd_tasks_running"] == 4
+
+
+def test_a_gauge_without_a_row_is_a_mistake_of_ours() -> None:
+    with pytest.raises(KeyError):
+        Metrics().set_gauges({"meshd_nonsense": 1})
+
+
+def test_two_daemons_in_one_process_count_apart() -> None:
+    first, second = Metrics(), Metrics()
+    first.on_event(_done(1))
+    assert _lines(second).get('meshd_tasks_ended_total{state="done"}') is None
+
+
+def test_every_row_has_help_a_unit_or_total_in_its_name_and_the_prefix() -> None:
+    assert len({row.name for row in METRICS}) == len(METRICS)
+    for row in METRICS:
+        assert row.name.startswith("meshd_")
+        assert row.help
+        assert row.name.endswith("_total") == (row.kind == "counter"), row.name
+        assert (row.share is None) == (row.kind == "gauge"), row.name
+        assert bool(row.buckets) == (row.kind == "histogram"), row.name
+
+
+def test_no_event_breaks_a_metric() -> None:
+    metrics = Metrics()
+    samples = {"str": "word", "int": 3, "float": 1.5}
+    for kind in typing.get_args(Event):
+        hints = typing.get_type_hints(kind).items()
+        metrics.on_event(kind(**{field: samples.get(getattr(hint, "__name__", ""), ("one",)) for field, hint in hints}))
+    counted = [value for line, value in _lines(metrics).items() if line.startswith("meshd_events_total")]
+    assert counted == [1.0] * len(typing.get_args(Event))

@@ -1,0 +1,36 @@
+"""Text of others on a terminal: harmless, short, and otherwise as it was."""
+
+import unicodedata
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from meshd.observe.text import SHOWN_CHARS_MAX, shown
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("plain text, Grüße, 日本, 👍", "plain text, Grüße, 日本, 👍"),
+        ("\x1b[2Jgone", "\\x1b[2Jgone"),
+        ("two\nlines\r", "two\\nlines\\r"),
+        ("\u202egnp.exe", "\\u202egnp.exe"),
+        ("\u2028\u0085\x7f", "\\u2028\\x85\\x7f"),
+        ("\udc80", "\\udc80"),
+    ],
+)
+def test_what_could_move_the_cursor_or_turn_the_line_is_escaped(text: str, expected: str) -> None:
+    assert shown(text) == expected
+
+
+def test_a_long_text_is_cut_off_and_says_how_long_it_was() -> None:
+    said = shown("x" * 5_000)
+    assert said == "x" * SHOWN_CHARS_MAX + "… (5000 characters)"
+
+
+@given(st.text(max_size=200))
+def test_no_control_character_and_no_line_break_is_left(text: str) -> None:
+    said = shown(text)
+    assert all(unicodedata.category(char) not in {"Cc", "Zl", "Zp", "Cs"} for char in said)
+    assert len(said.splitlines()) <= 1
