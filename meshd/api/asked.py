@@ -1,0 +1,120 @@
+"""A request as handlers see it: path, query and body, already checked against their schemas.
+
+Invariant: nothing unknown passes; what is refused is named with its place. Neighbours: `routes`
+declares the schemas, `guards` has checked who asks.
+"""
+
+import asyncio
+import re
+from collections.abc import Mapping
+from typing import Any, TypeVar
+
+import msgspec
+from aiohttp import web
+from msgspec import Struct
+
+from meshd.api.guards import BODY_BYTES_MAX
+from protocol import limits
+from protocol.errors import MeshError
+
+T = TypeVar("T")
+
+BODY_S_MAX = 15.0  # for the whole body: a megabyte at 70 kB/s
+KEY = re.compile(r"[\x21-\x7e]{1,128}")
+PATH_PART_CHARS_MAX = 128
+_INT_MIN, _INT_MAX = -(1 << 63), (1 << 64) - 1  # what msgpack can carry
+
+
+class Asked(Struct, frozen=True):
+    """One request: the names in its path, its decoded query and body, and the two headers that matter."""
+
+    path: Mapping[str, str]
+    query: Any
+    body: Any
+    key: str = ""
+    last_event_id: str = ""
+
+
+async def read(request: web.Request, *, query: type[Struct], body: type[Struct] | None) -> Asked:
+    """Check and decode all of a request. Raises MeshError bad_input, too_large or timed_out."""
+    path = dict(request.match_info)
+    for name, part in path.items():
+        if len(part) > PATH_PART_CHARS_MAX or not part.isprintable():
+            raise MeshError("bad_input", what=f"the {name} in the path is no name")
+    key = request.headers.get("Idempotency-Key", "")
+    if key and KEY.fullmatch(key) is None:
+        raise MeshError("bad_input", what="Idempotency-Key is 1 to 128 printable ASCII characters without spaces")
+    return Asked(
+        path=path,
+        query=_query(request, query),
+        body=None if body is None else _decoded(await _bytes(request), body),
+        key=key,
+        last_event_id=request.headers.get("Last-Event-ID", ""),
+    )
+
+
+def _query(request: web.Request, schema: type[T]) -> T:
+    given = request.query
+    for name in given:
+        if len(given.getall(name)) > 1:
+            raise MeshError("bad_input", what=f"the query names {_shown(name)} more than once")
+    try:
+        return msgspec.convert(dict(given), schema, strict=False)
+    except msgspec.ValidationError as failure:
+        raise MeshError("bad_input", what=f"the query: {failure}") from None
+
+
+async def _bytes(request: web.Request) -> bytes:
+    chunks = bytearray()
+    try:
+        async with asyncio.timeout(BODY_S_MAX):
+            async for chunk in request.content.iter_any():
+                chunks += chunk
+                if len(chunks) > BODY_BYTES_MAX:
+                    raise MeshError("too_large", what="the body", bytes=f"over {BODY_BYTES_MAX}", limit=BODY_BYTES_MAX)
+    except TimeoutError:
+        raise MeshError("timed_out", what="the rest of the body", seconds=BODY_S_MAX) from None
+    return bytes(chunks)
+
+
+def _decoded(content: bytes, schema: type[T]) -> T:
+    try:
+        body = msgspec.json.decode(content.strip() or b"{}", type=schema)
+    except msgspec.ValidationError as failure:
+        raise MeshError("bad_input", what=f"the body: {failure}") from None
+    except (msgspec.DecodeError, UnicodeDecodeError) as failure:
+        raise MeshError("bad_input", what=f"the body is no JSON: {failure}") from None
+    except RecursionError:
+        raise MeshError("bad_input", what=f"the body is nested deeper than {limits.DEPTH_MAX} levels") from None
+    if hasattr(body, "input"):
+        check_value(body.input, "$.input")
+    return body
+
+
+def check_value(value: object, place: str, depth: int = 1) -> None:
+    """Refuse what an agent could not be handed. Raises MeshError("bad_input") naming the place."""
+    if depth > limits.DEPTH_MAX:
+        raise MeshError("bad_input", what=f"{place[:200]} is nested deeper than {limits.DEPTH_MAX} levels")
+    match value:
+        case str():
+            try:
+                value.encode()
+            except UnicodeEncodeError:
+                raise MeshError("bad_input", what=f"{place[:200]} holds half of a surrogate pair") from None
+        case bool() | float() | None:
+            pass
+        case int() if not _INT_MIN <= value <= _INT_MAX:
+            raise MeshError("bad_input", what=f"{place[:200]} is a whole number of more than 64 bits")
+        case list():
+            for index, item in enumerate(value):
+                check_value(item, f"{place}[{index}]", depth + 1)
+        case dict():
+            for name, item in value.items():
+                check_value(name, f"a name in {place}", depth)
+                check_value(item, f"{place}.{_shown(name)}", depth + 1)
+        case _:
+            pass
+
+
+def _shown(name: str) -> str:
+    return ascii(name)[1:-1][:60]

@@ -1,0 +1,258 @@
+"""What can be asked: one row a path, with its schemas and its handler.
+
+Invariant: this table is the only declaration; the router and the OpenAPI document are made from it.
+Neighbours: `asked` has checked a request before a handler sees it; handlers only talk to `Backend`.
+"""
+
+from base64 import urlsafe_b64decode, urlsafe_b64encode
+from collections.abc import Awaitable, Callable
+from typing import TypeAlias
+
+import msgspec
+from msgspec import Struct
+
+from meshd.api import schemas
+from meshd.api.asked import Asked
+from meshd.api.backend import Backend
+from meshd.api.schemas import ENDED_STATES, CapabilityView, Cursor, Task
+from protocol.errors import MeshError
+from protocol.ids import is_capability
+
+PAGE_BYTES_MAX = 4_194_304  # a page ends early rather than weigh more
+PRINCIPAL = "operator"  # whoever can open the socket or read the token owns this node
+
+Answer: TypeAlias = tuple[int, Struct]
+Handle: TypeAlias = Callable[[Backend, Asked], Awaitable[Answer]]
+
+
+async def status(node: Backend, _asked: Asked) -> Answer:
+    return 200, node.status()
+
+
+async def peers(node: Backend, _asked: Asked) -> Answer:
+    return 200, schemas.Peers(tuple(node.peers()))
+
+
+async def peer(node: Backend, asked: Asked) -> Answer:
+    return 200, node.peer(asked.path["name"])
+
+
+async def ping(node: Backend, asked: Asked) -> Answer:
+    return 200, await node.ping(asked.path["name"])
+
+
+async def agents(node: Backend, asked: Asked) -> Answer:
+    query: schemas.AgentsQuery = asked.query
+    wanted = node.peer(query.node).id if query.node else ""
+    found = (a for a in node.agents() if (not wanted or a.node == wanted) and (a.here or not query.here))
+    return 200, schemas.Agents(tuple(found))
+
+
+async def agent(node: Backend, asked: Asked) -> Answer:
+    name = asked.path["name"]
+    found = tuple(a for a in node.agents() if a.name == name)
+    if not found:
+        raise MeshError("unknown_agent", agent=name)
+    return 200, schemas.Agents(found)
+
+
+async def capabilities(node: Backend, asked: Asked) -> Answer:
+    query: schemas.CapabilitiesQuery = asked.query
+    text = query.search.casefold()
+    return 200, schemas.Capabilities(tuple(c for c in node.capabilities() if _mentions(c, text)))
+
+
+async def capability(node: Backend, asked: Asked) -> Answer:
+    name = _capability(asked.path["name"])
+    for found in node.capabilities():
+        if found.name == name:
+            return 200, found
+    raise MeshError("no_agent", capability=name)
+
+
+async def tasks(node: Backend, asked: Asked) -> Answer:
+    query: schemas.TasksQuery = asked.query
+    home = node.peer(query.home).id if query.home else ""
+    wanted = schemas.TaskFilter(
+        state=query.state,
+        capability=_capability(query.capability) if query.capability else "",
+        home=home,
+        gid=query.gid,
+    )
+    found = await node.tasks(wanted, after=_position(query.cursor), limit=query.limit + 1)
+    return 200, _page(found, query.limit)
+
+
+async def task(node: Backend, asked: Asked) -> Answer:
+    query: schemas.TaskQuery = asked.query
+    found = await node.task(asked.path["id"])
+    if query.wait_s and found.state not in ENDED_STATES:
+        found = await node.wait(found.id, query.wait_s)
+    return 200, found
+
+
+async def submit(node: Backend, asked: Asked) -> Answer:
+    request: schemas.SubmitRequest = asked.body
+    _capability(request.capability)
+    accepted, is_new = await node.submit(request, key=asked.key, principal=PRINCIPAL)
+    if request.wait_s and accepted.state not in ENDED_STATES:
+        accepted = await node.wait(accepted.id, request.wait_s)
+    return 201 if is_new else 200, accepted
+
+
+async def cancel(node: Backend, asked: Asked) -> Answer:
+    found = await node.task(asked.path["id"])
+    return 200, await node.cancel(found.id)
+
+
+async def call(node: Backend, asked: Asked) -> Answer:
+    return 200, await node.call(_capability(asked.path["capability"]), asked.body)
+
+
+async def invite(node: Backend, _asked: Asked) -> Answer:
+    return 201, node.invite()
+
+
+async def stop(node: Backend, _asked: Asked) -> Answer:
+    node.stop()
+    return 202, schemas.Stopping(stopping=True)
+
+
+async def healthz(_node: Backend, _asked: Asked) -> Answer:
+    return 200, schemas.Health(ok=True)
+
+
+async def readyz(node: Backend, _asked: Asked) -> Answer:
+    readiness = node.ready()
+    if not readiness.ready:
+        state = f"{readiness.state}: {readiness.reason}" if readiness.reason else readiness.state
+        raise MeshError("not_ready", state=state)
+    return 200, readiness
+
+
+class Route(Struct, frozen=True):
+    """One method on one path: what is taken, what is answered, and by whom."""
+
+    method: str
+    path: str
+    summary: str
+    handle: Handle
+    answer: type[Struct]
+    query: type[Struct] = schemas.NoQuery
+    body: type[Struct] | None = None
+    status: int = 200
+    errors: tuple[str, ...] = ()  # codes that belong to this path; those of the guards go without saying
+
+
+ROUTES: tuple[Route, ...] = (
+    Route("GET", "/v1/status", "how this node stands", status, schemas.Status),
+    Route("GET", "/v1/peers", "the nodes in view", peers, schemas.Peers),
+    Route("GET", "/v1/peers/{name}", "one node", peer, schemas.Peer, errors=("unknown_peer", "ambiguous")),
+    Route(
+        "POST",
+        "/v1/peers/{name}/ping",
+        "probe a node now",
+        ping,
+        schemas.Pong,
+        body=schemas.Nothing,
+        errors=("unknown_peer", "timed_out"),
+    ),
+    Route("GET", "/v1/agents", "the agents of the mesh", agents, schemas.Agents, query=schemas.AgentsQuery),
+    Route("GET", "/v1/agents/{name}", "one agent, wherever it runs", agent, schemas.Agents, errors=("unknown_agent",)),
+    Route(
+        "GET",
+        "/v1/capabilities",
+        "what can be done in the mesh",
+        capabilities,
+        schemas.Capabilities,
+        query=schemas.CapabilitiesQuery,
+    ),
+    Route("GET", "/v1/capabilities/{name}", "who can", capability, schemas.CapabilityView, errors=("no_agent",)),
+    Route("GET", "/v1/tasks", "tasks, newest first", tasks, schemas.TaskPage, query=schemas.TasksQuery),
+    Route(
+        "POST",
+        "/v1/tasks",
+        "submit a task; 200 when the same submit stood already",
+        submit,
+        Task,
+        body=schemas.SubmitRequest,
+        status=201,
+        errors=("no_agent", "key_reused", "unsettled", "detached", "overloaded"),
+    ),
+    Route(
+        "GET",
+        "/v1/tasks/{id}",
+        "one task, when it has ended if asked to wait",
+        task,
+        Task,
+        query=schemas.TaskQuery,
+        errors=("unknown_task", "ambiguous"),
+    ),
+    Route(
+        "POST",
+        "/v1/tasks/{id}/cancel",
+        "end a task",
+        cancel,
+        Task,
+        body=schemas.Nothing,
+        errors=("unknown_task", "ambiguous", "already_ended"),
+    ),
+    Route(
+        "POST",
+        "/v1/call/{capability}",
+        "request and reply",
+        call,
+        schemas.CallAnswer,
+        body=schemas.CallRequest,
+        errors=("no_agent", "no_free_agent", "timed_out", "agent_failed"),
+    ),
+    Route(
+        "POST",
+        "/v1/invitations",
+        "let another host join",
+        invite,
+        schemas.Invitation,
+        body=schemas.Nothing,
+        status=201,
+    ),
+    Route("POST", "/v1/stop", "leave and end", stop, schemas.Stopping, body=schemas.Nothing, status=202),
+    Route("GET", "/healthz", "the process answers", healthz, schemas.Health),
+    Route("GET", "/readyz", "the node takes work", readyz, schemas.Readiness, errors=("not_ready",)),
+)
+
+
+def _capability(text: str) -> str:
+    if not is_capability(text):
+        raise MeshError("bad_capability", capability=repr(text)[:100])
+    return text
+
+
+def _mentions(found: CapabilityView, text: str) -> bool:
+    return text in found.name or any(text in f"{p.agent}\n{p.purpose}".casefold() for p in found.providers)
+
+
+def _page(found: list[Task], limit: int) -> schemas.TaskPage:
+    """The first `limit` of `found`, or fewer when they are heavy; at least one."""
+    kept: list[Task] = []
+    weight = 0
+    for one in found[:limit]:
+        weight += len(msgspec.json.encode(one))
+        if kept and weight > PAGE_BYTES_MAX:
+            break
+        kept.append(one)
+    is_last = len(kept) == len(found)
+    return schemas.TaskPage(tuple(kept), None if is_last else _cursor(kept[-1]))
+
+
+def _cursor(last: Task) -> str:
+    position = msgspec.json.encode(Cursor(last.submitted_ms, last.id))
+    return urlsafe_b64encode(position).decode("ascii").rstrip("=")
+
+
+def _position(cursor: str) -> Cursor | None:
+    if not cursor:
+        return None
+    try:
+        return msgspec.json.decode(urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4)), type=Cursor)
+    except (ValueError, RecursionError):
+        raise MeshError("bad_input", what="the cursor is not one of a page that was answered here") from None

@@ -1,0 +1,201 @@
+"""Where the API listens: a unix socket for this user, loopback TCP for everything else.
+
+Invariant: `DIR/api.json` (0600) names what answers now, and is removed when nothing does.
+Neighbours: the daemon starts it with its `Backend`; commands find it by `api.json`.
+"""
+
+import asyncio
+import errno
+import ipaddress
+import os
+import secrets
+from collections.abc import Awaitable, Callable
+
+import msgspec
+from aiohttp import web
+from msgspec import Struct
+
+from meshd.api import asked, events, guards, openapi, schemas
+from meshd.api.backend import Backend
+from meshd.api.connection import Connection, Door
+from meshd.api.problems import Decider
+from meshd.api.routes import ROUTES, Route
+from meshd.statedir import StateDir
+from protocol.errors import MeshError
+
+API_FILE = "api.json"
+CLOSE_S = 2.0  # for answers under way when the daemon stops
+METRICS_TYPE = "text/plain; version=0.0.4; charset=utf-8"
+
+BACKEND: web.AppKey[Backend] = web.AppKey("backend", Backend)
+
+
+class Address(Struct, frozen=True):
+    """What stands in `api.json`."""
+
+    url: str
+    token: str
+    socket: str
+
+
+class Api:
+    """The API of one node, listening from `start` to `close`."""
+
+    def __init__(self, backend: Backend, state: StateDir, *, listen: str = "", insecure: bool = False) -> None:
+        """`listen` is HOST:PORT, or "" for a free port on 127.0.0.1; other than loopback needs `insecure`."""
+        self._backend = backend
+        self._state = state
+        self._listen = listen or "127.0.0.1:0"
+        self._insecure = insecure
+        self._token = secrets.token_urlsafe(32)
+        self._listeners: list[asyncio.Server] = []
+        self._runner: web.AppRunner | None = None
+        self._waiting: set[asyncio.Task[object]] = set()
+        self.address = Address(url="", token=self._token, socket="")
+
+    async def start(self) -> Address:
+        """Listen, and write where into `api.json`. Raises MeshError port_taken, insecure, config or directory."""
+        host, port = _host_port(self._listen, insecure=self._insecure)
+        self._runner = web.AppRunner(self._app(), shutdown_timeout=CLOSE_S, handler_cancellation=True)
+        await self._runner.setup()
+        try:
+            socket_path = await self._listen_unix()
+            url = await self._listen_tcp(host, port)
+            self.address = Address(url=url, token=self._token, socket=socket_path)
+            self._state.write(API_FILE, msgspec.json.encode(self.address) + b"\n")
+        except MeshError:
+            await self.close()
+            raise
+        return self.address
+
+    async def close(self) -> None:
+        """Answer no more; who waits is cut off, answers under way get a moment. Idempotent."""
+        for listener in self._listeners:
+            listener.close()
+        self._listeners.clear()
+        for task in tuple(self._waiting):
+            task.cancel()
+        if self._runner is not None:
+            await self._runner.cleanup()
+            self._runner = None
+        if self.address.socket:
+            _remove(self.address.socket)
+            _remove(str(self._state.path / API_FILE))
+            self.address = Address(url="", token=self._token, socket="")
+
+    def _app(self) -> web.Application:
+        app = web.Application(middlewares=guards.CHAIN)
+        app[BACKEND] = self._backend
+        app.on_response_prepare.append(guards.add_headers)
+        for route in ROUTES:
+            app.router.add_route(route.method, route.path, self._until_close(_answering(route)))
+        streams = events.Streams(self._backend)
+        description = msgspec.json.encode(openapi.document(self._backend.status().version))
+
+        async def stream(request: web.Request) -> web.StreamResponse:
+            query = (await asked.read(request, query=schemas.EventsQuery, body=None)).query
+            last_event_id = request.headers.get("Last-Event-ID", "")
+            return await streams.serve(request, after=query.after, last_event_id=last_event_id)
+
+        async def metrics(_request: web.Request) -> web.StreamResponse:
+            return web.Response(body=self._backend.metrics(), headers={"Content-Type": METRICS_TYPE})
+
+        async def describe(_request: web.Request) -> web.StreamResponse:
+            return web.Response(body=description, content_type="application/json")
+
+        app.router.add_get("/v1/events", self._until_close(stream), allow_head=False)
+        app.router.add_get("/metrics", metrics, allow_head=False)
+        app.router.add_get("/openapi.json", describe, allow_head=False)
+        return app
+
+    def _until_close(self, handle: guards.Handler) -> guards.Handler:
+        """A handler that `close` cuts off: streams and long polls would hold up the end."""
+
+        async def handled(request: web.Request) -> web.StreamResponse:
+            task = asyncio.current_task()
+            assert task is not None  # noqa: S101  # coroutines of a server run in tasks
+            self._waiting.add(task)
+            try:
+                return await handle(request)
+            finally:
+                self._waiting.discard(task)
+
+        return handled
+
+    async def _listen_unix(self) -> str:
+        path = str(self._state.socket_path())
+        _remove(path)  # the lock on the directory is ours: whoever listened there is gone
+        door = Door(decider=self._decider())
+        before = os.umask(0o177)  # the socket is 0600 from its first moment
+        try:
+            listener = await asyncio.get_running_loop().create_unix_server(self._connections(door), path)
+        except OSError as failure:
+            problem = f"no socket can be made: {failure.strerror or failure}"
+            raise MeshError("directory", path=path, problem=problem, cure="choose another with --dir") from None
+        finally:
+            os.umask(before)
+        self._listeners.append(listener)
+        return path
+
+    async def _listen_tcp(self, host: str, port: int) -> str:
+        door = Door(token=self._token, decider=self._decider())
+        try:
+            listener = await asyncio.get_running_loop().create_server(self._connections(door), host, port)
+        except OSError as failure:
+            if failure.errno == errno.EADDRINUSE:
+                raise MeshError("port_taken", address=self._listen, flag="--listen") from None
+            raise MeshError(
+                "config", key="api.listen", problem=f"{self._listen}: {failure.strerror or failure}", origin="--listen"
+            ) from None
+        self._listeners.append(listener)
+        port = listener.sockets[0].getsockname()[1]
+        shown = f"[{host}]" if ":" in host else host
+        names = {f"{shown}:{port}"} | ({f"localhost:{port}"} if _is_loopback(host) else set())
+        door.hosts = frozenset(name.lower() for name in names)
+        return f"http://{shown}:{port}"
+
+    def _connections(self, door: Door) -> Callable[[], Connection]:
+        assert self._runner is not None  # noqa: S101  # `start` made it
+        server = self._runner.server
+        assert server is not None  # noqa: S101  # `setup` made it
+        return lambda: Connection(server, door)
+
+    def _decider(self) -> Decider:
+        status = self._backend.status()
+        return Decider(node=status.node, name=status.name)
+
+
+def _answering(route: Route) -> Callable[[web.Request], Awaitable[web.StreamResponse]]:
+    async def answer(request: web.Request) -> web.StreamResponse:
+        question = await asked.read(request, query=route.query, body=route.body)
+        status, value = await route.handle(request.app[BACKEND], question)
+        return web.Response(status=status, body=msgspec.json.encode(value), content_type="application/json")
+
+    return answer
+
+
+def _host_port(listen: str, *, insecure: bool) -> tuple[str, int]:
+    host, _, port = listen.rpartition(":")
+    host = host.removeprefix("[").removesuffix("]")
+    if not host or not port.isascii() or not port.isdecimal() or int(port) > 65_535:
+        raise MeshError("config", key="api.listen", problem=f"{listen!r} is not HOST:PORT", origin="--listen")
+    if not insecure and not _is_loopback(host):
+        raise MeshError("insecure", address=listen)
+    return host, int(port)
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+def _remove(path: str) -> None:
+    try:
+        os.unlink(path)
+    except FileNotFoundError:
+        pass
+    except OSError as failure:
+        reason = failure.strerror or str(failure)
+        raise MeshError("directory", path=path, problem=f"cannot be removed: {reason}", cure="remove it") from None
