@@ -4,7 +4,7 @@ Invariant: `MeshError` is the only exception that comes out of here. Neighbours:
 the daemon's service implements it over the engine.
 """
 
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncIterator
 from typing import Protocol
 
 from meshd.api.schemas import (
@@ -91,12 +91,8 @@ class Backend(Protocol):
         """What lets another host join."""
         ...
 
-    def last_seq(self) -> int:
-        """The `seq` of the latest event of this life; 0 when there was none."""
-        ...
-
-    def events(self, after_seq: int) -> AsyncGenerator[Stamped, None]:
-        """Events after `after_seq`, oldest first, then as they happen.
+    def events(self, after_seq: int | None) -> AsyncIterator[Stamped]:
+        """Events after `after_seq`, oldest first, then as they happen; None: only what happens from now on.
 
         Ends when the node stops. A reader that is too far behind what is kept sees a gap in `seq`.
         """

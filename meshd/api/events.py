@@ -6,7 +6,7 @@ Format: WHATWG HTML, section 9.2, server-sent events.
 """
 
 import asyncio
-from contextlib import aclosing
+from collections.abc import AsyncGenerator
 
 import msgspec
 from aiohttp import web
@@ -38,7 +38,7 @@ class Streams:
         resumed = _resumed(last_event_id, life)
         if self._open >= STREAMS_MAX:
             raise MeshError("overloaded", what="the event stream", limit=f"{STREAMS_MAX} readers")
-        since = next(seq for seq in (resumed, after, self._backend.last_seq()) if seq is not None)
+        since = after if resumed is None else resumed
         response = web.StreamResponse(headers={"Content-Type": "text/event-stream; charset=utf-8"})
         response.force_close()
         transport = request.transport
@@ -56,21 +56,25 @@ class Streams:
             self._open -= 1
         return response
 
-    async def _pump(self, request: web.Request, response: web.StreamResponse, *, since: int, life: int) -> None:
-        expected = since + 1
+    async def _pump(self, request: web.Request, response: web.StreamResponse, *, since: int | None, life: int) -> None:
+        # Nothing is awaited for long between the header and the first event, so "from now on" misses none.
+        events = self._backend.events(since)
+        expected = None if since is None else since + 1
         try:
-            async with aclosing(self._backend.events(since)) as events:
-                async for stamped in events:
-                    if _backlog(request) > BACKLOG_BYTES_MAX:
-                        await response.write(b"event: lagged\ndata: {}\n\n")
-                        return
-                    if stamped.seq > expected:
-                        gap = msgspec.json.encode({"from": expected, "to": stamped.seq - 1})
-                        await response.write(b"event: missed\ndata: " + gap + b"\n\n")
-                    expected = stamped.seq + 1
-                    await response.write(b"id: %d.%d\ndata: %b\n\n" % (life, stamped.seq, encoded(stamped)))
+            async for stamped in events:
+                if _backlog(request) > BACKLOG_BYTES_MAX:
+                    await response.write(b"event: lagged\ndata: {}\n\n")
+                    return
+                if expected is not None and stamped.seq > expected:
+                    gap = msgspec.json.encode({"from": expected, "to": stamped.seq - 1})
+                    await response.write(b"event: missed\ndata: " + gap + b"\n\n")
+                expected = stamped.seq + 1
+                await response.write(b"id: %d.%d\ndata: %b\n\n" % (life, stamped.seq, encoded(stamped)))
         except ConnectionError:
             return
+        finally:
+            if isinstance(events, AsyncGenerator):
+                await events.aclose()
 
 
 def encoded(stamped: Stamped) -> bytes:
