@@ -78,7 +78,10 @@ class Store(Protocol):
         ...
 
     async def scan(self, prefix: str) -> list[Entry]:
-        """All keys under one first token (`p07` or `node`), sorted by key. Raises MeshError("store")."""
+        """All keys under one first token (`p07` or `node`), or every key for "", sorted by key.
+
+        Raises MeshError("store").
+        """
         ...
 
     async def copies(self) -> tuple[int, str]:

@@ -31,7 +31,18 @@ class _Asked(Struct):
     iid: str
     gid: str
     to: NodeId = ""
+    agent: str = ""
     tries: int = 0
+
+
+class Answered(Struct, frozen=True):
+    """The value of the reply to a call: the result (msgpack), and who gave it."""
+
+    result: bytes
+    node: NodeId
+    agent: str
+    iid: str
+    gid: str
 
 
 class _Served(Struct):
@@ -89,11 +100,11 @@ class Calls:
             life = self._view.life_of(candidate.node)
             if life is None or candidate.node == asked.to:
                 continue
-            asked.to = candidate.node
+            asked.to, asked.agent = candidate.node, candidate.agent
             asked.tries += 1
             order = asked.order
             left_ms = max(1, (asked.ends - now.mono_ns) // 1_000_000)
-            body = Call(number, order.capability, order.input, left_ms, order.hops, order.ancestors, order.agent)
+            body = Call(number, order.capability, order.input, left_ms, order.hops, order.ancestors, candidate.agent)
             return [Send(to=candidate.node, life=life, body=body, probe=number, iid=asked.iid, gid=asked.gid)]
         return self._end(number, refused(asked.order.request, "no_free_agent", capability=asked.order.capability))
 
@@ -112,7 +123,8 @@ class Calls:
         request = asked.order.request
         if body.code:
             return self._end(body.request, refused(request, "agent_failed", message=body.message))
-        return self._end(body.request, Reply(request, value=body.result))
+        answered = Answered(body.result, sender, asked.agent, asked.iid, asked.gid)
+        return self._end(body.request, Reply(request, value=answered))
 
     def on_absent(self, number: int, now: Instant) -> list[Effect]:
         """Nobody received the call."""

@@ -25,6 +25,7 @@ MAGIC = b"MD"
 VERSION = 1
 PREAMBLE_BYTES = 6
 FRESH_MS = 30_000  # how long a message may take effect after it was sent
+SELF_ADMITTING = ("alive", "left")  # facts that carry their source's admission
 KEPT_MS = 0  # a life without end: records in the bucket
 
 REFUSALS: dict[str, str] = {
@@ -227,7 +228,7 @@ class Opener:
             return Refusal("wrong_signer", src, subject)
         if src == self._me:
             return Refusal("echo", src, subject)
-        if src not in self._admitted and header.kind != "alive":
+        if src not in self._admitted and header.kind not in SELF_ADMITTING:
             return Refusal("not_admitted", src, subject)
         if now.wall_ms > header.sent_ms + min(header.ttl_ms, FRESH_MS) + limits.CLOCK_SKEW_MS_MAX:
             return Refusal("expired", src, subject)
@@ -253,7 +254,7 @@ class Opener:
             return Refusal("wrong_signer", src, header.subject)
         if src == self._me and not is_own:
             return Refusal("echo", src, header.subject)
-        if src not in self._admitted and header.kind != "alive" and not is_own:
+        if src not in self._admitted and header.kind not in SELF_ADMITTING and not is_own:
             return Refusal("not_admitted", src, header.subject)
         if header.sent_ms > now.wall_ms + limits.CLOCK_SKEW_MS_MAX:
             return Refusal("from_future", src, header.subject)

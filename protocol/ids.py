@@ -13,6 +13,7 @@ from hashlib import blake2b, sha256
 from protocol.primitives import NodeId, Rng
 
 PARTITIONS = 64  # a guardian lists one in 20 ms at 10,000 keys; 64 spread evenly over a few hundred nodes
+TASK_CHARS = 26  # of a task id: 16 bytes in base32
 SHORT_CHARS = 8  # 40 bits: shown to people, never compared
 
 TOKEN = re.compile(r"[a-z0-9_-]{1,32}")

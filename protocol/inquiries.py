@@ -1,10 +1,11 @@
 """Asking a home how its tasks run: what the record does not say.
 
-Invariant: an inquiry is answered within `WITHIN_S`, if only with nothing. Neighbours: `ledger` answers.
+Invariant: an inquiry is answered within `WITHIN_S`, if only with the news that there is no answer. Neighbours: `ledger` answers.
 """
 
 from msgspec import Struct
 
+from protocol.awards import refused
 from protocol.effects import Effect, Reply, Send
 from protocol.inputs import Inquiry
 from protocol.primitives import Instant, Mono, NodeId
@@ -30,7 +31,7 @@ class Inquiries:
     def make(self, order: Inquiry, life: int | None, now: Instant) -> list[Effect]:
         """Ask the home, if it is there."""
         if life is None:
-            return [Reply(order.request, value=())]
+            return [refused(order.request, "timed_out", what=order.home, seconds="0")]
         self._number += 1
         self._open[self._number] = _Open(order.request, order.home)
         self._timers.set(self._number, now.after(WITHIN_S))
@@ -42,20 +43,22 @@ class Inquiries:
         waiting = self._open.get(body.request)
         if waiting is None or waiting.home != sender:
             return []
-        return self._end(body.request, body.tasks)
+        self._timers.cancel(body.request)
+        return [Reply(self._open.pop(body.request).request, value=body.tasks)]
 
     def on_absent(self, number: int) -> list[Effect]:
         """The home is not there."""
-        return self._end(number, ()) if number in self._open else []
+        return self._unanswered(number) if number in self._open else []
 
     def on_tick(self, now: Instant) -> list[Effect]:
         """Inquiries that were not answered in time."""
-        return [effect for number in self._timers.due(now.mono_ns) for effect in self._end(number, ())]
+        return [effect for number in self._timers.due(now.mono_ns) for effect in self._unanswered(number)]
 
     def next_deadline(self) -> Mono | None:
         """When the first open inquiry ends."""
         return self._timers.next()
 
-    def _end(self, number: int, value: object) -> list[Effect]:
+    def _unanswered(self, number: int) -> list[Effect]:
         self._timers.cancel(number)
-        return [Reply(self._open.pop(number).request, value=value)]
+        waiting = self._open.pop(number)
+        return [refused(waiting.request, "timed_out", what=waiting.home, seconds=f"{WITHIN_S:g}")]

@@ -152,8 +152,7 @@ class Ledger:
         effects = self._answer_submits(watched)
         if record.home == self._me or record.state in ENDED or watched.cancels:
             return effects + self._take_up(watched, record, revision, frame, now)
-        self._forget(watched, now)  # submitted before, through a node that watches it
-        return effects
+        return effects + self._forget(watched, now)  # submitted before, through a node that watches it
 
     def on_unsent(self, key: str, reason: str, now: Instant) -> list[Effect]:
         """A write never left."""
@@ -210,11 +209,13 @@ class Ledger:
         """True while this node watches the task."""
         return task in self._tasks
 
-    def abandon(self, home: NodeId, now: Instant) -> None:
+    def abandon(self, home: NodeId, now: Instant) -> list[Effect]:
         """The home is back and watches its own tasks again."""
+        effects: list[Effect] = []
         for watched in [each for each in self._tasks.values() if each.record.home == home]:
             if watched.phase is not Phase.WRITING and not watched.cancels:
-                self._forget(watched, now)
+                effects += self._forget(watched, now)
+        return effects
 
     # --- messages
 
@@ -460,20 +461,22 @@ class Ledger:
         record = watched.record
         effects = self._answer_submits(watched)
         effects += [Reply(request, value=record) for request in watched.waits]
+        watched.waits.clear()
         if record.state is TaskState.CANCELLED:
             effects += [Reply(request, value=record) for request in watched.cancels]
         else:
             fields: dict[str, object] = {"task": record.id, "state": record.state.value}
             effects += [Reply(request, code="already_ended", fields=fields) for request in watched.cancels]
-        self._forget(watched, now)
-        return effects + self.on_capacity(now)
+        return effects + self._forget(watched, now) + self.on_capacity(now)
 
     def _drop(self, watched: Watched, now: Instant, code: str, **fields: object) -> list[Effect]:
         requests = (*watched.submits, *watched.waits, *watched.cancels)
+        watched.waits.clear()
         self._forget(watched, now)
         return [refused(request, code, **fields) for request in requests]
 
-    def _forget(self, watched: Watched, now: Instant) -> None:
+    def _forget(self, watched: Watched, now: Instant) -> list[Effect]:
+        """Watch it no more; whoever waits for its end has to ask elsewhere."""
         task = watched.record.id
         self._unreserve(watched, now)
         self._owners.release(task)
@@ -481,6 +484,7 @@ class Ledger:
         for purpose in ("answer", "award", "deadline", "retry"):
             self._timers.cancel((purpose, task))
         del self._tasks[task]
+        return [refused(request, "unknown_task", task=task) for request in watched.waits]
 
     def _unreserve(self, watched: Watched, now: Instant) -> None:
         if watched.reserved is not None:

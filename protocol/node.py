@@ -101,6 +101,10 @@ class Node:
         """Seconds to a node and back."""
         return 0.0 if node == self.me.id else self.membership.round_trip_s(node)
 
+    def record_of(self, key: str, frame: bytes, now: Instant) -> TaskRecord | None:
+        """The record in a frame from the bucket, or None when it is not one of this mesh."""
+        return self._record(key, frame, now)
+
     @property
     def state(self) -> str:
         """starting, joined, detached, islanded or draining."""
@@ -347,8 +351,7 @@ class Node:
     def _on_peer_event(self, event: events.Event, now: Instant) -> list[Effect]:
         """Membership says that somebody came or went: whose tasks are whose to watch, and who can do what."""
         if isinstance(event, events.PeerAlive):
-            self.ledger.abandon(event.peer, now)
-            return []
+            return self._carry("ledger", self.ledger.abandon(event.peer, now), now)
         if isinstance(event, events.PeerDead | events.PeerLeft):
             self.catalogue.forget(event.peer)
             self.gossip.forget(event.peer)

@@ -1,0 +1,154 @@
+"""The command `meshd`: start and stop the daemon of this host.
+
+Invariant: `start` answers with one line, the way in or the reason why not, and its exit code says
+which. Neighbours: `meshd.app` is the daemon; everything else is asked of it through `meshctl`.
+"""
+
+import os
+import signal
+import sys
+from pathlib import Path
+from typing import Any
+
+import click
+
+from protocol.errors import FAILED, INTERRUPTED, TIMED_OUT, MeshError
+
+DETACH_S_MAX = 60.0  # a daemon that is not ready by then is ended, and its log says why
+STOP_S_MAX = 60.0  # draining, leaving and stopping the server are each bounded below this
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+def main() -> None:
+    """The daemon of a peer-to-peer agent mesh. See also: meshctl --help."""
+
+
+@main.command()
+@click.option("--dir", "dir_", type=click.Path(path_type=Path), help="State directory; else $MESHD_DIR, else the user's.")
+@click.option("--name", help="Name of this node; else the host's name.")
+@click.option("--join", metavar="TOKEN", help="Join a mesh: what `meshctl invite` printed on one of its nodes.")
+@click.option("--config", "files", multiple=True, type=click.Path(path_type=Path), help="Settings (TOML); repeatable.")
+@click.option("--listen", metavar="HOST:PORT", help="The HTTP API; else a free port on 127.0.0.1.")
+@click.option("--nats-listen", metavar="HOST:PORT", help="Where other hosts may join; else 127.0.0.1.")
+@click.option("--region", help="Where this node stands.")
+@click.option("--domain", help="Business area that owns its agents.")
+@click.option("--detach", is_flag=True, help="Return once it is ready, or say why it is not.")
+def start(dir_: Path | None, join: str | None, files: tuple[Path, ...], detach: bool, **flags: Any) -> None:
+    """Run the daemon in the foreground, as a service manager wants it."""
+    from meshd.app import Order, run
+    from meshd.where import default_dir
+
+    settings = {
+        "node.name": flags["name"],
+        "node.region": flags["region"],
+        "node.domain": flags["domain"],
+        "api.listen": flags["listen"],
+        "nats.listen": flags["nats_listen"],
+    }
+    order = Order(
+        dir=dir_ or default_dir(),
+        join=join or "",
+        files=files,
+        flags={key: value for key, value in settings.items() if value is not None},
+    )
+    if detach:
+        _detached(order)
+        return
+    try:
+        run(order, said=lambda line: click.echo(line))
+    except MeshError as failure:
+        _say(failure)
+        sys.exit(failure.exit)
+    except KeyboardInterrupt:
+        sys.exit(INTERRUPTED)
+
+
+@main.command()
+@click.option("--dir", "dir_", type=click.Path(path_type=Path), help="State directory of the daemon to stop.")
+@click.option("--timeout", "timeout_s", type=float, default=STOP_S_MAX, show_default=True, help="Seconds to wait.")
+def stop(dir_: Path | None, timeout_s: float) -> None:
+    """Leave, drain, stop the embedded server; return when all is gone."""
+    from meshd.stopping import stop_daemon
+    from meshd.where import default_dir
+
+    path = dir_ or default_dir()
+    try:
+        click.echo(stop_daemon(path, within_s=timeout_s))
+    except MeshError as failure:
+        _say(failure)
+        sys.exit(failure.exit)
+    except TimeoutError:
+        click.echo(f"error[timed_out]: the daemon in {path} is still there after {timeout_s:g} s", err=True)
+        click.echo("try: run it again to wait longer; a second signal ends it at once", err=True)
+        sys.exit(TIMED_OUT)
+    except KeyboardInterrupt:
+        sys.exit(INTERRUPTED)
+
+
+@main.command()
+def version() -> None:
+    """Print the version."""
+    from importlib.metadata import version as installed
+
+    click.echo(installed("agent-meshd"))
+
+
+def _say(failure: MeshError) -> None:
+    click.echo(f"error[{failure.code}]: {failure.message}", err=True)
+    click.echo(f"try: {failure.hint}", err=True)
+
+
+def _detached(order: Any) -> None:
+    """Run the daemon in a session of its own; its first words come back through a pipe."""
+    from meshd.app import run
+
+    order.dir.mkdir(parents=True, exist_ok=True, mode=0o700)
+    reading, writing = os.pipe()
+    child = os.fork()
+    if child:
+        os.close(writing)
+        sys.exit(_await_first_words(reading, child))
+    os.close(reading)
+    os.setsid()
+    log = os.open(order.dir / "meshd.log", os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+    nothing = os.open(os.devnull, os.O_RDONLY)
+    for source, target in ((nothing, 0), (log, 1), (log, 2)):
+        os.dup2(source, target)
+    code = 0
+    try:
+        run(order, said=lambda line: _tell(writing, f"0{line}"))
+    except MeshError as failure:
+        _tell(writing, f"{failure.exit}error[{failure.code}]: {failure.message}\ntry: {failure.hint}")
+        code = failure.exit
+    except BaseException:
+        _tell(writing, f"{FAILED}error[internal]: the daemon ended; see {order.dir / 'meshd.log'}")
+        raise
+    sys.exit(code)
+
+
+def _tell(fd: int, text: str) -> None:
+    """Say the first words to the waiting parent, once; later ones reach nobody."""
+    try:
+        os.write(fd, text.encode())
+        os.close(fd)
+    except OSError:
+        return
+
+
+def _await_first_words(fd: int, child: int) -> int:
+    """Print what the daemon says and return the exit code for it."""
+    import select
+
+    try:
+        ready, _, _ = select.select([fd], [], [], DETACH_S_MAX)
+        words = os.read(fd, 65_536).decode() if ready else ""
+    except KeyboardInterrupt:
+        os.kill(child, signal.SIGTERM)
+        return INTERRUPTED
+    if not ready:
+        os.kill(child, signal.SIGTERM)
+        click.echo(f"error[timed_out]: the daemon was not ready within {DETACH_S_MAX:g} s", err=True)
+        return FAILED
+    code = int(words[0]) if words else FAILED
+    click.echo(words[1:] or "error[internal]: the daemon ended without a word", err=code != 0)
+    return FAILED if code else 0

@@ -1,0 +1,160 @@
+"""Carries out what the node decided: sends, writes, reads, runs agents, answers, tells observers.
+
+Invariant: messages leave at once and in order; writes pass through a lane of their own, one at a
+time a key, so that a slow store delays awards and never heartbeats. Decides nothing.
+Neighbours: `engine` in front; transport, store, agents and observers behind.
+"""
+
+import asyncio
+from collections import deque
+from collections.abc import Callable, Sequence
+from typing import Protocol, TypeAlias, assert_never
+
+from meshd.ports import Sink, Store, Transport
+from meshd.supervise import Supervisor
+from protocol import limits
+from protocol.effects import Effect, Emit, List, Read, Reply, RunAgent, Send, Spread, StopAgent, Write
+from protocol.errors import MeshError
+from protocol.events import Event
+from protocol.inputs import Entry, Found, Listed, Unsent
+
+READS_MAX = 4  # listings and reads under way at once; they share the connection with the writes
+
+Observer: TypeAlias = Callable[[Event], None]  # never blocks, never raises
+
+
+class Workshop(Protocol):
+    """Where agents run: `meshd.hosting.Hosting`."""
+
+    def run(self, order: RunAgent) -> None:
+        """Give it to the agent; the outcome comes back as an input."""
+        ...
+
+    def stop(self, order: StopAgent) -> None:
+        """Stop it; nothing comes back."""
+        ...
+
+
+class Performer:
+    """The only place where effects become deeds."""
+
+    def __init__(
+        self,
+        *,
+        transport: Transport,
+        store: Store,
+        workshop: Workshop,
+        observers: Sequence[Observer],
+        supervisor: Supervisor,
+    ) -> None:
+        self._transport = transport
+        self._store = store
+        self._workshop = workshop
+        self._observers = tuple(observers)
+        self._supervisor = supervisor
+        self._sink: Sink = lambda input: None
+        self._replies: dict[int, asyncio.Future[Reply]] = {}
+        self._lanes: dict[str, deque[Write]] = {}
+        self._reading = asyncio.Semaphore(READS_MAX)
+        self.writes_waiting = 0
+        self.dropped = 0  # messages that the transport did not take
+
+    def bind(self, sink: Sink) -> None:
+        """Where outcomes go."""
+        self._sink = sink
+
+    def expect(self, request: int) -> asyncio.Future[Reply]:
+        """The reply to a request that is about to be put."""
+        future: asyncio.Future[Reply] = asyncio.get_running_loop().create_future()
+        self._replies[request] = future
+        return future
+
+    def forget(self, request: int) -> None:
+        """Nobody waits for this reply any more."""
+        self._replies.pop(request, None)
+
+    def submit(self, effects: Sequence[Effect]) -> None:
+        """Carry out the effects of one turn, in order; nothing here waits."""
+        for effect in effects:
+            match effect:
+                case Send():
+                    self._publish(effect.subject, effect.frame, effect.reply)
+                case Spread():
+                    self._publish(effect.subject, effect.frame, "")
+                case Write():
+                    self._queue(effect)
+                case Read():
+                    self._supervisor.spawn(f"read {effect.key}", self._read(effect.key))
+                case List():
+                    self._supervisor.spawn("list", self._list(effect.partitions))
+                case RunAgent():
+                    self._workshop.run(effect)
+                case StopAgent():
+                    self._workshop.stop(effect)
+                case Reply():
+                    self._answer(effect)
+                case Emit():
+                    for observer in self._observers:
+                        observer(effect.event)
+                case _:
+                    assert_never(effect)
+
+    def _publish(self, subject: str, frame: bytes, reply: str) -> None:
+        if not self._transport.publish(subject, frame, reply):
+            self.dropped += 1
+
+    def _answer(self, reply: Reply) -> None:
+        future = self._replies.pop(reply.request, None)
+        if future is not None and not future.done():
+            future.set_result(reply)
+
+    def _queue(self, write: Write) -> None:
+        if self.writes_waiting >= limits.WRITES_WAITING_MAX and not write.urgent:
+            self._sink(Unsent(write.key, "the lane of writes"))
+            return
+        self.writes_waiting += 1
+        lane = self._lanes.get(write.key)
+        if lane is not None:
+            lane.append(write)
+            return
+        self._lanes[write.key] = deque((write,))
+        self._supervisor.spawn(f"write {write.key}", self._write_all(write.key))
+
+    async def _write_all(self, key: str) -> None:
+        """All writes of one key, one after the other; each outcome is an input."""
+        lane = self._lanes[key]
+        try:
+            while lane:
+                write = lane[0]
+                outcome = await self._store.write(key, write.frame, expect=write.expect, keep_s=write.keep_s)
+                lane.popleft()
+                self.writes_waiting -= 1
+                self._sink(outcome)
+        finally:
+            del self._lanes[key]
+
+    async def _read(self, key: str) -> None:
+        try:
+            async with self._reading:
+                entry = await self._store.read(key)
+        except MeshError as failure:
+            self._sink(Found(key, 0, b"", failed=failure.message))
+            return
+        self._sink(Found(key, entry.revision, entry.frame) if entry is not None else Found(key, 0, b""))
+
+    async def _list(self, partitions: tuple[int, ...]) -> None:
+        entries: list[Entry] = []
+        try:
+            for partition in partitions:
+                async with self._reading:
+                    entries += await self._store.scan(f"p{partition:02d}")
+        except MeshError as failure:
+            self._sink(Listed(partitions, (), failed=failure.message))
+            return
+        self._sink(Listed(partitions, tuple(entries)))
+
+    async def settle(self, within_s: float) -> None:
+        """Return when no write is waiting any more, or after `within_s`."""
+        deadline = asyncio.get_running_loop().time() + within_s
+        while self.writes_waiting and asyncio.get_running_loop().time() < deadline:
+            await asyncio.sleep(0.01)

@@ -1,0 +1,252 @@
+"""One node as its API shows it: the engine's answers in the terms of `api.schemas`.
+
+Invariant: says nothing that the node, the record or the agents do not say; `MeshError` is the only
+exception that comes out. Neighbours: `api` calls it; `views` turns values into schemas.
+"""
+
+import asyncio
+import secrets
+from collections.abc import AsyncIterator, Callable
+
+from meshd import clock, values, views
+from meshd.api import schemas
+from meshd.engine import Engine
+from meshd.hosting import Hosting
+from meshd.observe.stream import Stream
+from meshd.ports import Transport
+from meshd.shelf import Shelf
+from protocol import ids, limits
+from protocol.errors import MeshError
+from protocol.inputs import Await, Cancel, Inquiry, MakeCall, Submit
+from protocol.primitives import NS_PER_MS, NodeId
+from protocol.records import work_digest
+from protocol.replica import Peer
+from protocol.wire.task import ENDED, Status, TaskRecord, TaskState
+
+DETACHED_GRACE_S = 5.0  # a submit waits out a short outage; in a longer one it is refused at once
+
+
+class Service:
+    """`api.backend.Backend` over one running node."""
+
+    def __init__(
+        self,
+        *,
+        engine: Engine,
+        transport: Transport,
+        hosting: Hosting,
+        stream: Stream,
+        shelf: Shelf,
+        views: views.Views,
+        default_deadline_s: float,
+        invite: Callable[[], schemas.Invitation],
+        stop: Callable[[], None],
+        metrics: Callable[[], bytes],
+    ) -> None:
+        self._engine = engine
+        self._node = engine.node
+        self._transport = transport
+        self._hosting = hosting
+        self._stream = stream
+        self._shelf = shelf
+        self._views = views
+        self._default_deadline_s = default_deadline_s
+        self.invite = invite
+        self.stop = stop
+        self.metrics = metrics
+        hosting.bind(sink=engine.put, ask=engine.ask, wait_for=self.ended)
+
+    # --- how it stands
+
+    def status(self) -> schemas.Status:
+        """How this node stands."""
+        return self._views.status()
+
+    def ready(self) -> schemas.Readiness:
+        """Whether it takes and does work."""
+        status = self._views.status()
+        return schemas.Readiness(ready=status.state == "joined", state=status.state, reason=status.reason)
+
+    def peers(self) -> list[schemas.Peer]:
+        """Every node in view, this one included."""
+        return self._views.peers()
+
+    def peer(self, name: str) -> schemas.Peer:
+        """One node by name, id or unique prefix of its id."""
+        return self._views.peer(self._named(name))
+
+    def agents(self) -> list[schemas.AgentView]:
+        """Every agent of the mesh."""
+        return self._views.agents()
+
+    def capabilities(self) -> list[schemas.CapabilityView]:
+        """What can be done in the mesh."""
+        return self._views.capabilities()
+
+    async def ping(self, name: str) -> schemas.Pong:
+        """Probe one node now."""
+        peer = self._named(name)
+        began = clock.monotonic_ns()
+        try:
+            await self._engine.ask(lambda request: Inquiry(request, peer.id, ()))
+        except MeshError as failure:
+            if failure.code != "timed_out":
+                raise
+            raise MeshError("timed_out", what=peer.name, seconds=failure.fields["seconds"]) from None
+        took_ms = (clock.monotonic_ns() - began) / NS_PER_MS
+        return schemas.Pong(name=peer.name, id=peer.id, rtt_ms=round(took_ms, 3))
+
+    def _named(self, name: str) -> Peer:
+        peers = self._node.membership.snapshot()
+        exact = [peer for peer in peers if name in (peer.name, peer.id)]
+        living = [peer for peer in exact if peer.state in ("alive", "suspect")]
+        found = living or exact or [peer for peer in peers if len(name) >= 4 and peer.id.startswith(name)]
+        if not found:
+            raise MeshError("unknown_peer", peer=name)
+        if len(found) > 1:
+            candidates = ", ".join(f"{peer.name} ({ids.short(peer.id)})" for peer in found[:8])
+            raise MeshError("ambiguous", given=name, candidates=candidates)
+        return found[0]
+
+    # --- tasks
+
+    async def tasks(
+        self, wanted: schemas.TaskFilter, *, after: schemas.Cursor | None, limit: int
+    ) -> list[schemas.Task]:
+        """Tasks of the whole mesh, newest first."""
+        home = self._home_of(wanted.home)
+        found = [record for record in await self._shelf.all() if _fits(record, wanted, home)]
+        found.sort(key=lambda record: (record.submitted_ms, record.id), reverse=True)
+        if after is not None:
+            found = [each for each in found if (each.submitted_ms, each.id) < (after.submitted_ms, after.id)]
+        if wanted.state in ("running", "awarded"):  # the homes tell which is which
+            lines = await self._lines(found)
+            shown = [self._views.task(record, lines.get(record.id)) for record in found]
+            return [task for task in shown if task.state == wanted.state][:limit]
+        lines = await self._lines(found[:limit])
+        return [self._views.task(record, lines.get(record.id)) for record in found[:limit]]
+
+    def _home_of(self, name: str) -> NodeId:
+        """The id of the node that a filter names; an unknown one fits nothing."""
+        try:
+            return self._named(name).id if name else ""
+        except MeshError:
+            return name
+
+    async def task(self, name: str) -> schemas.Task:
+        """One task by its id or a unique prefix."""
+        return await self._shown(await self._shelf.one(name))
+
+    async def _shown(self, record: TaskRecord) -> schemas.Task:
+        lines = await self._lines([record])
+        late = await self._shelf.late(record.id) if record.epoch > 1 else []
+        return self._views.task(record, lines.get(record.id), late)
+
+    async def _lines(self, records: list[TaskRecord]) -> dict[str, Status]:
+        """What the homes of unfinished tasks say of them; a home that is gone says nothing."""
+        by_home: dict[NodeId, list[str]] = {}
+        for record in records:
+            if record.state is TaskState.AWARDED:
+                by_home.setdefault(record.home, []).append(record.id)
+        asked: list[tuple[NodeId, tuple[str, ...]]] = [
+            (home, tuple(tasks[start : start + limits.TASKS_PER_ASK_MAX]))
+            for home, tasks in by_home.items()
+            for start in range(0, len(tasks), limits.TASKS_PER_ASK_MAX)
+        ]
+        answers = await asyncio.gather(*(self._inquire(home, tasks) for home, tasks in asked))
+        return {line.task: line for lines in answers for line in lines}
+
+    async def _inquire(self, home: NodeId, tasks: tuple[str, ...]) -> tuple[Status, ...]:
+        try:
+            answer = await self._engine.ask(lambda request: Inquiry(request, home, tasks))
+        except MeshError:
+            return ()
+        return answer if isinstance(answer, tuple) else ()
+
+    async def wait(self, task: str, timeout_s: float) -> schemas.Task:
+        """The task when it has ended, or as it stands after `timeout_s`."""
+        try:
+            async with asyncio.timeout(timeout_s):
+                return await self._shown(await self.ended(task))
+        except TimeoutError:
+            return await self.task(task)
+
+    async def ended(self, task: str) -> TaskRecord:
+        """The record of a task once it has ended: told by its watcher here, or looked up."""
+        while True:
+            try:
+                record = await self._engine.ask(lambda request: Await(request, task), timeout_s=limits.DEADLINE_S_MAX)
+            except MeshError as failure:
+                if failure.code != "unknown_task":
+                    raise
+                return await self._shelf.ended(task)
+            if isinstance(record, TaskRecord) and record.state in ENDED:
+                return record
+
+    async def submit(self, request: schemas.SubmitRequest, *, key: str, principal: str) -> tuple[schemas.Task, bool]:
+        """Accept a task durably; the second value tells whether this made it."""
+        self._refuse_when_cut_off()
+        encoded = values.packed(request.input, what="the input", bytes_max=limits.INPUT_BYTES_MAX)
+        own_key = key or secrets.token_hex(16)
+        began_ms = clock.wall_ms()
+
+        def make(number: int) -> Submit:
+            return Submit(
+                request=number,
+                capability=request.capability,
+                input=encoded,
+                submitter=principal,
+                key=own_key,
+                gid=request.gid,
+                priority=5 if request.priority is None else request.priority,
+                deadline_s=request.deadline_s or self._default_deadline_s,
+                exclusive=request.exclusive,
+                route=request.route,
+            )
+
+        record = await self._engine.ask(make)
+        if not isinstance(record, TaskRecord):
+            raise MeshError("internal", what="a submit was answered without a record")
+        if record.digest != work_digest(capability=request.capability, input=encoded):
+            raise MeshError("key_reused", key=own_key, task=record.id)
+        is_new = not key or record.submitted_ms >= began_ms
+        return self._views.task(record, None), is_new
+
+    def _refuse_when_cut_off(self) -> None:
+        if self._views.cut_off_s() > DETACHED_GRACE_S:
+            raise MeshError("detached", state=self._node.state)
+
+    async def cancel(self, task: str) -> schemas.Task:
+        """End a task that has not ended."""
+        record = await self._engine.ask(lambda request: Cancel(request, task))
+        if not isinstance(record, TaskRecord):
+            raise MeshError("internal", what="a cancel was answered without a record")
+        return self._views.task(record, None)
+
+    async def call(self, capability: str, request: schemas.CallRequest) -> schemas.CallAnswer:
+        """Request and reply."""
+        encoded = values.packed(request.input, what="the input", bytes_max=limits.INPUT_BYTES_MAX)
+        began = clock.monotonic_ns()
+
+        def make(number: int) -> MakeCall:
+            return MakeCall(number, capability, encoded, timeout_s=request.timeout_s, agent=request.agent)
+
+        answer = await self._engine.ask(make, timeout_s=request.timeout_s + 5.0)
+        return self._views.answer(capability, answer, (clock.monotonic_ns() - began) / NS_PER_MS)
+
+    async def events(self, after_seq: int | None) -> AsyncIterator[schemas.Stamped]:
+        """What happens, from `after_seq` on."""
+        async for each in self._stream.follow(after_seq):
+            yield schemas.Stamped(each.seq, each.time_ms, each.node, each.event)
+
+
+def _fits(record: TaskRecord, wanted: schemas.TaskFilter, home: NodeId) -> bool:
+    state = "awarded" if wanted.state == "running" else wanted.state
+    return (
+        state in ("", record.state.value)
+        and wanted.capability in ("", record.capability)
+        and wanted.gid in ("", record.gid)
+        and home in ("", record.home)
+    )
+
+

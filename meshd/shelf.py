@@ -1,0 +1,92 @@
+"""Task records as the store has them, for whoever wants to look: opened once a revision.
+
+Invariant: what is shown was signed by an admitted node for that very key; the rest is left out and
+counted. Neighbours: the store gives entries, the node opens them; `service` and `hosting` read.
+"""
+
+import asyncio
+from collections.abc import Callable
+from typing import TypeAlias
+
+from meshd.ports import Store
+from protocol import ids
+from protocol.errors import MeshError
+from protocol.inputs import Entry
+from protocol.wire.task import ENDED, TaskRecord
+
+Open: TypeAlias = Callable[[str, bytes], TaskRecord | None]
+
+OPENED_MAX = 4_096  # records kept opened
+BATCH = 32  # records opened between two turns of the engine: 3 ms
+POLL_S_MIN, POLL_S_MAX = 0.05, 1.0  # how often a task that is watched elsewhere is looked at
+PREFIX_CHARS_MIN = 4  # fewer would fit too many tasks to be of use
+
+
+class Shelf:
+    """A reader of the mesh's task records."""
+
+    def __init__(self, *, store: Store, open: Open) -> None:
+        self._store = store
+        self._open = open
+        self._opened: dict[tuple[str, int], TaskRecord] = {}
+        self.unreadable = 0
+
+    async def all(self) -> list[TaskRecord]:
+        """Every record of the mesh. Raises MeshError("store")."""
+        records: list[TaskRecord] = []
+        for number, entry in enumerate(await self._store.scan("")):
+            record = self._read(entry) if ids.is_task_key(entry.key) else None
+            if record is not None:
+                records.append(record)
+            if number % BATCH == BATCH - 1:
+                await asyncio.sleep(0)
+        return records
+
+    async def one(self, name: str) -> TaskRecord:
+        """The record of a task by its id, or a unique prefix of it.
+
+        Raises MeshError: unknown_task, ambiguous (with the candidates), store.
+        """
+        if len(name) == ids.TASK_CHARS:
+            entry = await self._store.read(ids.task_key(name))
+            record = None if entry is None else self._read(entry)
+            if record is None:
+                raise MeshError("unknown_task", task=name)
+            return record
+        if len(name) < PREFIX_CHARS_MIN:
+            raise MeshError("unknown_task", task=name)
+        found = [record for record in await self.all() if record.id.startswith(name)]
+        if not found:
+            raise MeshError("unknown_task", task=name)
+        if len(found) > 1:
+            raise MeshError("ambiguous", given=name, candidates=", ".join(sorted(each.id for each in found)[:8]))
+        return found[0]
+
+    async def late(self, task: str) -> list[TaskRecord]:
+        """Results of a task that came too late to be committed, as their owners wanted to commit them."""
+        prefix = ids.task_key(task)
+        found = [self._read(entry) for entry in await self._store.scan(prefix) if entry.key != prefix]
+        return [record for record in found if record is not None]
+
+    async def ended(self, task: str) -> TaskRecord:
+        """The record of a task once it has ended, by looking again and again. Raises MeshError."""
+        pause_s = POLL_S_MIN
+        while True:
+            record = await self.one(task)
+            if record.state in ENDED:
+                return record
+            await asyncio.sleep(pause_s)
+            pause_s = min(POLL_S_MAX, pause_s * 1.5)
+
+    def _read(self, entry: Entry) -> TaskRecord | None:
+        key = (entry.key, entry.revision)
+        record = self._opened.get(key)
+        if record is None:
+            record = self._open(entry.key, entry.frame)
+            if record is None:
+                self.unreadable += 1
+                return None
+            if len(self._opened) >= OPENED_MAX:
+                self._opened.pop(next(iter(self._opened)))
+            self._opened[key] = record
+        return record
