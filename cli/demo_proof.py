@@ -54,12 +54,11 @@ def prove(
     *,
     goal: str,
     pieces: Sequence[str],
-    names: Mapping[str, str],
     read_from: str,
     copies: int,
     kept_on: str,
 ) -> Proof:
-    """Judge the records of one goal. `pieces` are the names `kind/name` that were to be done; `names` by node id."""
+    """Judge the records of one goal. `pieces` are the names `kind/name` that were to be done."""
     by_id: dict[str, list[Task]] = {}
     for task in tasks:
         by_id.setdefault(str(task["id"]), []).append(task)
@@ -73,7 +72,7 @@ def prove(
     # One key holds one end. Two would be two records of one id, or two tasks for one piece.
     ended_twice = [one for one, records in by_id.items() if len(records) > 1]
     ended_twice += [piece for piece, ids in sorted(by_piece.items()) if len(ids) > 1]
-    moves = [move for one in by_id for move in _moves(by_id[one][-1], names)]
+    moves = [move for one in by_id for move in _moves(by_id[one][-1])]
     return Proof(
         submitted=len(by_id),
         pieces=len(pieces),
@@ -94,21 +93,20 @@ def prove(
 
 
 def piece_of(task: Task) -> str:
-    """`kind/name` of the piece that a record is about, told by its result or its input; its id when by neither."""
-    for value in (task.get("result"), task.get("input")):
-        if isinstance(value, Mapping) and "kind" in value and "name" in value:
-            return f"{value['kind']}/{value['name']}"
-    return str(task["id"])
+    """`kind/name` of the piece that a record is about: its result says so, else its key; its id when neither does."""
+    result, key = task.get("result"), str(task.get("key") or "")
+    if isinstance(result, Mapping) and "kind" in result and "name" in result:
+        return f"{result['kind']}/{result['name']}"
+    _, _, piece = key.partition("/")
+    return piece or str(task["id"])
 
 
-def _moves(task: Task, names: Mapping[str, str]) -> list[Move]:
-    """The last owner that a task was taken from, against the one that it ended at."""
+def _moves(task: Task) -> list[Move]:
+    """The first owner that was lost while it held the task, against the one that the task ended at."""
     history = task.get("attempts")
-    if not isinstance(history, Sequence) or isinstance(history, str):
-        return []
-    owner = names.get(str(task.get("owner")), str(task.get("owner")))
-    lost = [row for row in history if isinstance(row, Mapping) and row.get("ended") in OWNER_LOST]
+    rows = [row for row in history if isinstance(row, Mapping)] if isinstance(history, Sequence) else []
+    lost = [row for row in rows if row.get("ended") in OWNER_LOST]
     if not lost:
         return []
-    former = names.get(str(lost[0].get("owner")), str(lost[0].get("owner")))
+    former, owner = str(lost[0].get("owner_name") or lost[0].get("owner")), str(task.get("owner_name") or task["owner"])
     return [Move(task=str(task["id"]), former=former, owner=owner, why=str(lost[0].get("ended")))]

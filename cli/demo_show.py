@@ -78,7 +78,7 @@ class Screen:
             self._bar = ""
 
     def _share(self, node: str, share: Share, story: Story) -> str:
-        if node == story.killed:
+        if node == story.down:
             return self.painted(f"{node} {share.done} down", "bad")
         running = f"+{share.running}" if share.running else ""
         return f"{node} {share.done}{self.painted(running.ljust(2), 'work')}"

@@ -49,7 +49,8 @@ class Story:
     total: int
     goal: str = ""
     names: dict[str, str] = field(default_factory=dict)
-    killed: str = ""
+    killed: str = ""  # at any time
+    down: str = ""  # now
     dead: dict[str, float] = field(default_factory=dict)  # name → seconds after the first suspicion
     detached: set[str] = field(default_factory=set)
     moved: dict[str, tuple[str, str]] = field(default_factory=dict)  # task → from, to

@@ -1,0 +1,182 @@
+"""`meshctl demo`: three nodes audit the Python that is installed here, and one of them is killed.
+
+Invariant: whatever ends it (success, a failure, Ctrl-C), no process and no file of the demo stays
+behind unless `--keep` asked for it, and the exit status says whether anything was lost.
+Neighbours: `demo_direct` is the course of it, `demo_mesh` the processes, `demo_show` the screen.
+"""
+
+import json
+import os
+import shutil
+import signal
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import FrameType
+
+import click
+
+from cli.demo_api import Unanswered
+from cli.demo_direct import Director, Outcome
+from cli.demo_mesh import NAMES, DemoError, Mesh, program
+from cli.demo_report import lines, markdown, proof_rows, record_sentence
+from cli.demo_show import Screen
+from meshd import clock
+from protocol.errors import FAILED, INTERRUPTED, OK
+
+REPORT = "meshd-audit"
+TITLE = "Three nodes audit the Python that is installed here; one is killed on the way."
+
+
+@click.command()
+@click.option("--kill", "victim", type=click.Choice(NAMES), default="c", show_default=True, help="The node to kill.")
+@click.option("--keep", is_flag=True, help="Leave the mesh up afterwards.")
+@click.option("--dir", "folder", type=click.Path(path_type=Path), help="Where the nodes live (default: temporary).")
+@click.option("--pieces", type=click.IntRange(1), default=None, help="Audit only this many pieces, the largest.")
+@click.option("--out", type=click.Path(path_type=Path), default=Path(), help="Where the report goes (default: here).")
+@click.option("-o", "output", type=click.Choice(["table", "json"]), default="table", help="json: the outcome only.")
+@click.option("--no-color", is_flag=True, help="No colours.")
+def demo(
+    victim: str, keep: bool, folder: Path | None, pieces: int | None, out: Path, output: str, no_color: bool
+) -> None:
+    """Real work on three nodes, one of them killed with SIGKILL, and the proof that nothing was lost.
+
+    Exit status 0 only when nothing was lost and nothing was committed twice.
+    """
+    began = clock.monotonic_ns()
+
+    def seconds() -> float:
+        return (clock.monotonic_ns() - began) / 1e9
+
+    screen = Screen(sys.stderr if output == "json" else sys.stdout, seconds, colours=False if no_color else None)
+    sys.exit(_Demo(screen, victim, pieces or 0, out, is_json=output == "json").run(folder, seconds, is_kept=keep))
+
+
+class _Demo:
+    """One run, from the folder to the exit status."""
+
+    def __init__(self, screen: Screen, victim: str, pieces: int, out: Path, *, is_json: bool) -> None:
+        self._screen = screen
+        self._victim = victim
+        self._pieces = pieces
+        self._out = out
+        self._is_json = is_json
+
+    def run(self, folder: Path | None, seconds: Callable[[], float], *, is_kept: bool) -> int:
+        """The exit status; everything is cleaned away by then."""
+        director: Director | None = None
+        mesh: Mesh | None = None
+        is_over = False
+        with _interruptible():
+            try:
+                self._out.mkdir(parents=True, exist_ok=True)
+                mesh = Mesh(folder)
+                self._screen.title(TITLE)
+                director = Director(mesh, self._screen, victim=self._victim, pieces=self._pieces, seconds=seconds)
+                outcome = director.run()
+                self._show(outcome)
+                is_over = True
+                if is_kept:
+                    self._show_what_to_try(mesh)
+                return OK if outcome.proof.holds else FAILED
+            except KeyboardInterrupt:
+                self._interrupted(director)
+                return INTERRUPTED
+            except (DemoError, Unanswered, OSError, ValueError) as failure:
+                self._failed(failure, director)
+                return FAILED
+            finally:
+                if mesh is not None and not (is_kept and is_over):
+                    self._clean(mesh, is_over=is_over)
+
+    def _show(self, outcome: Outcome) -> None:
+        self._screen.title("What the mesh found")
+        for line in lines(outcome.report):
+            self._screen.text(line)
+        proof = outcome.proof
+        self._screen.title(f"What the record proves (read back through {proof.read_from}: GET /v1/tasks, all pages)")
+        for label, count, remark in proof_rows(proof):
+            is_bad = label in ("lost", "committed twice", "failed") and count != "0"
+            self._screen.text(f"  {label:<22}{count:>5}   {remark}".rstrip(), "bad" if is_bad else "plain")
+        self._screen.text(f"  {record_sentence(proof)}")
+        page, values = self._out / f"{REPORT}.md", self._out / f"{REPORT}.json"
+        page.write_text(markdown(outcome.report, proof), encoding="utf-8")
+        plain = {"report": outcome.report, "proof": proof.as_json()}
+        values.write_text(json.dumps(plain, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+        self._screen.text("")
+        self._screen.text(f"  the whole report: {page} and {values}", "quiet")
+        if self._is_json:
+            print(json.dumps(plain, ensure_ascii=False))
+        verdict = "nothing was lost, nothing was committed twice" if proof.holds else "the record does NOT prove it"
+        self._screen.title(verdict[0].upper() + verdict[1:] + ".")
+
+    def _show_what_to_try(self, mesh: Mesh) -> None:
+        meshctl, meshd = (_as_typed(name) for name in ("meshctl", "meshd"))
+        alive = [name for name in NAMES if mesh[name].pids()]
+        one, other = mesh[alive[0]].folder, mesh[alive[-1]].folder
+        self._screen.text("The mesh stays up. Three things to try:")
+        self._screen.text(f"  {meshctl} --dir {one} peers")
+        self._screen.text(f"  {meshctl} --dir {other} tasks")
+        wanted = '\'{"kind": "stdlib", "name": "json"}\''
+        self._screen.text(f"  {meshctl} --dir {other} tasks submit package-audit@1 --input {wanted} --wait")
+        self._screen.text("And to end it:")
+        for name in reversed(alive):  # the host of the record last
+            self._screen.text(f"  {meshd} stop --dir {mesh[name].folder}")
+        self._screen.text(f"  rm -r {mesh.folder}")
+
+    def _interrupted(self, director: Director | None) -> None:
+        self._screen.clear_bar()
+        self._screen.text("")
+        self._screen.text(f"interrupted while {director.step if director else 'beginning'}", "warn")
+
+    def _failed(self, failure: Exception, director: Director | None) -> None:
+        self._screen.clear_bar()
+        step = director.step if director else "beginning"
+        print(f"error[demo]: {step}: {failure}", file=sys.stderr)
+        node = failure.node if isinstance(failure, DemoError) else None
+        if node is not None:
+            for line in node.last_lines():
+                print(f"  {node.name} {line}", file=sys.stderr)
+        print("try: meshctl demo once more; with --keep the nodes of a demo that worked stay up", file=sys.stderr)
+
+    def _clean(self, mesh: Mesh, *, is_over: bool) -> None:
+        """Nothing may interrupt this: it is short, and half of it would leave processes behind."""
+        _ignore_signals()
+        if is_over:
+            mesh.stop()
+        else:
+            mesh.clean()
+
+
+_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
+
+@contextmanager
+def _interruptible() -> Iterator[None]:
+    """Every polite way of ending us arrives as KeyboardInterrupt; afterwards all is as it was."""
+
+    def interrupt(_number: int, _frame: FrameType | None) -> None:
+        _ignore_signals()  # the first one ends it; what follows is cleaning up
+        raise KeyboardInterrupt
+
+    before = {number: signal.signal(number, interrupt) for number in _SIGNALS}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _ignore_signals() -> None:
+    for number in _SIGNALS:
+        signal.signal(number, signal.SIG_IGN)
+
+
+def _as_typed(name: str) -> str:
+    """The command as it can be typed here: its name when it is on PATH, else its place."""
+    place = program(name)
+    if shutil.which(name) == place:
+        return name
+    nearer = os.path.relpath(place)
+    return nearer if len(nearer) < len(place) else place

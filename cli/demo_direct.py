@@ -1,0 +1,268 @@
+"""The course of the demo: nodes up, work out, one node killed, the answer and the proof.
+
+Invariant: what is shown and judged was said by a node; the director's own knowledge is whom it
+killed, and when. Neighbours: `demo_mesh` has the processes, `demo_story` the words, `demo` the end.
+"""
+
+import queue
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from cli.demo_api import Listener, Unanswered, Value
+from cli.demo_mesh import HOST, NAMES, DemoError, Mesh, until
+from cli.demo_proof import Proof, prove
+from cli.demo_show import Screen
+from cli.demo_story import Line, Story, Tone
+from meshd.demo.pieces import Installation
+
+GOAL = "environment-audit@1"
+PIECE = "package-audit@1"
+AT_ONCE = 12  # twice the slots of three nodes: the next piece is at hand when one ends
+MEET_S = 30.0
+WORK_S = 600.0
+POLL_S = 0.5
+WARM_S = 2.5  # by then every node has its share
+WARM_PARTS = 10  # or when a tenth is done
+DETACH_S = 15.0
+OUTAGE_S = 6.0  # longer than a lease and than the shortest suspicion: time enough for a false word
+DEAD_S = 20.0
+PAGE = 200
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What the mesh answered, and what its record proves."""
+
+    report: Value
+    proof: Proof
+
+
+class Director:
+    """Runs one demo on `mesh`. `step` says what is being done, for whoever has to report a failure."""
+
+    def __init__(self, mesh: Mesh, screen: Screen, *, victim: str, pieces: int, seconds: Callable[[], float]) -> None:
+        self._mesh = mesh
+        self._screen = screen
+        self._victim = victim
+        self._seconds = seconds
+        self._pieces = Installation().pieces()[: pieces or None]
+        self._story = Story(nodes=NAMES, total=len(self._pieces))
+        self._heard: queue.Queue[tuple[str, Value]] = queue.Queue()
+        self._listeners: dict[str, Listener] = {}
+        self._killed_at = self._began_at = 0.0
+        self.step = "beginning"
+
+    def run(self) -> Outcome:
+        """From nothing to the proof. Raises DemoError, Unanswered."""
+        try:
+            self._start()
+            self._meet()
+            goal = self._submit()
+            ended = self._follow(goal)
+            self._see_the_dead()
+        finally:
+            self._screen.clear_bar()
+            for listener in self._listeners.values():
+                listener.close()
+        return self._judge(goal, ended)
+
+    # --- the steps
+
+    def _start(self) -> None:
+        self.step = "starting the nodes"
+        for node in self._mesh.nodes.values():
+            node.prepare()
+        host = self._mesh[HOST]
+        host.begin()
+        host.ready()
+        self._say("up; it hosts the nats-server, and so the record", HOST, "good")
+        token = self._mesh.invitation()
+        guests = [self._mesh[name] for name in NAMES if name != HOST]
+        for guest in guests:
+            guest.begin("--join", token)
+        for guest in guests:
+            guest.ready()
+            self._say("up, with an invitation from a", guest.name, "good")
+
+    def _meet(self) -> None:
+        self.step = "finding each other"
+        if not until(lambda: all(self._sees_all(name) for name in NAMES), MEET_S):
+            raise DemoError(f"the nodes did not find each other within {MEET_S:.0f} s", self._mesh[HOST])
+        self._say(f"three nodes see each other alive, and {PIECE} on each of them", tone="good")
+
+    def _sees_all(self, name: str) -> bool:
+        try:
+            peers = _rows(self._mesh[name].api.get("peers"), "peers")
+            capabilities = _rows(self._mesh[name].api.get("capabilities"), "capabilities")
+        except Unanswered:
+            return False
+        self._story.names |= {str(peer["id"]): str(peer["name"]) for peer in peers}
+        providers = [row.get("providers") for row in capabilities if row["name"] == PIECE]
+        is_offered = any(isinstance(found, list) and len(found) == len(NAMES) for found in providers)
+        return is_offered and sum(peer["state"] == "alive" for peer in peers) == len(NAMES)
+
+    def _submit(self) -> str:
+        self.step = "submitting the audit"
+        for name in NAMES:
+            self._listen(name)
+        wanted = {"capability": GOAL, "input": {"pieces": len(self._pieces), "at_once": AT_ONCE}}
+        goal = str(self._mesh[HOST].api.post("tasks", wanted)["id"])
+        self._story.goal = goal
+        self._began_at = self._seconds()
+        self._say(f"takes the task: audit this Python, {len(self._pieces)} pieces, one task each", HOST)
+        return goal
+
+    def _follow(self, goal: str) -> Value:
+        """Tell what happens until the goal has ended; kill, and bring back, on the way."""
+        self.step = "working"
+        polled_at = 0.0
+        while self._seconds() - self._began_at < WORK_S:
+            self._hear()
+            if not self._story.killed:
+                if self._is_time():
+                    self._kill()
+            elif self._story.down == HOST and self._has_been_away():
+                self._bring_back()
+            if self._seconds() - polled_at >= POLL_S:
+                polled_at = self._seconds()
+                task = self._task(goal)
+                if task is not None and task["state"] in ("done", "failed", "cancelled", "poison"):
+                    return self._ended(task)
+        raise DemoError(f"the audit did not end within {WORK_S:.0f} s", self._mesh[self._reader])
+
+    def _ended(self, task: Value) -> Value:
+        if task["state"] != "done":
+            raise DemoError(f"the audit ended {task['state']}: {task.get('error')}", self._mesh[self._reader])
+        if not self._story.killed:
+            raise DemoError(f"the work was over before {self._victim} held any of it; take more pieces")
+        self._hear()
+        self._screen.clear_bar()
+        self._say(f"the audit is done: all {self._story.total} pieces are in the report", HOST, "good")
+        return task
+
+    def _see_the_dead(self) -> None:
+        """A killed node is declared dead in its own time, maybe after the work is over."""
+        self.step = "waiting for the verdict on the killed node"
+        if self._victim == HOST:
+            return
+        if not until(self._is_declared_dead, DEAD_S):
+            raise DemoError(f"{self._victim} was not declared dead within {DEAD_S:.0f} s", self._mesh[self._reader])
+
+    def _is_declared_dead(self) -> bool:
+        self._hear()
+        return self._victim in self._story.dead
+
+    def _judge(self, goal: str, ended: Value) -> Outcome:
+        """Read the record back through a node that did not accept the work, and through another."""
+        self.step = "reading the record back"
+        reader = self._reader
+        status = self._mesh[reader].api.get("status")
+        record = status["record"]
+        copies, where = (record["copies"], record["where"]) if isinstance(record, dict) else (0, "?")
+        tasks = self._read(reader, str(ended["gid"]))
+        second = next(name for name in NAMES if name != reader and (name != self._victim or name == HOST))
+        if _ends(tasks) != _ends(self._read(second, str(ended["gid"]))):
+            raise DemoError(f"{reader} and {second} read different records", self._mesh[reader])
+        report = ended["result"]
+        if not isinstance(report, dict):
+            raise DemoError("the audit's result is no report")
+        proof = prove(
+            tasks,
+            goal=goal,
+            pieces=[f"{piece.kind}/{piece.name}" for piece in self._pieces],
+            read_from=reader,
+            copies=int(str(copies)),
+            kept_on=str(where),
+        )
+        return Outcome(report, proof)
+
+    # --- killing
+
+    def _is_time(self) -> bool:
+        """True when the victim (for the host of the record: another node) is at work, and the work has spread."""
+        busy = [name for name in NAMES if (name != HOST if self._victim == HOST else name == self._victim)]
+        if not any(self._story.running_on(name) for name in busy):
+            return False
+        is_spread = self._story.done * WARM_PARTS >= self._story.total
+        return is_spread or self._seconds() - self._began_at >= WARM_S
+
+    def _kill(self) -> None:
+        running = self._story.running_on(self._victim)
+        self._story.killed = self._story.down = self._victim
+        ended = self._mesh[self._victim].kill()
+        self._killed_at = self._seconds()
+        self._listeners.pop(self._victim).close()
+        names = ", ".join(task[:8] for task in running)
+        work = f"while it worked on {len(running)} task{'s'[: len(running) != 1]}: {names}" if running else "while idle"
+        server = ", nats-server and record" if self._victim == HOST else ""
+        self._say(f"KILLED (SIGKILL, {len(ended)} processes: daemon, agents{server}) {work}", self._victim, "bad")
+
+    def _has_been_away(self) -> bool:
+        away_s = self._seconds() - self._killed_at
+        are_detached = self._story.detached >= set(NAMES) - {HOST}
+        return away_s >= DETACH_S or (are_detached and away_s >= OUTAGE_S)
+
+    def _bring_back(self) -> None:
+        away_s = self._seconds() - self._killed_at
+        dead = ", ".join(sorted(self._story.dead)) or "nobody"
+        self._say(f"is started again after {away_s:.0f} s; declared dead meanwhile: {dead}", HOST)
+        self._mesh[HOST].begin()
+        self._mesh[HOST].ready()
+        self._story.down = ""
+        self._say("up again, and its record with it", HOST, "good")
+        self._listen(HOST)
+
+    # --- asking
+
+    @property
+    def _reader(self) -> str:
+        """The first node that neither accepted the work nor was killed."""
+        return next(name for name in NAMES if name not in (HOST, self._victim))
+
+    def _listen(self, name: str) -> None:
+        self._listeners[name] = Listener(name, self._mesh[name].api, self._heard)
+
+    def _hear(self) -> None:
+        """Take in what was heard, waiting a moment for the first."""
+        try:
+            heard = [self._heard.get(timeout=0.1)]
+            while not self._heard.empty():
+                heard.append(self._heard.get_nowait())
+        except queue.Empty:
+            return
+        finally:
+            self._screen.bar(self._story)
+        for _, event in heard:
+            for line in self._story.on_event(event):
+                self._screen.say(line)
+        self._screen.bar(self._story)
+
+    def _task(self, task: str) -> Value | None:
+        try:
+            return self._mesh[self._reader].api.get(f"tasks/{task}", timeout_s=5.0)
+        except Unanswered:
+            return None  # the record is out of reach just now; asked again soon
+
+    def _read(self, name: str, gid: str) -> list[Value]:
+        """Every task of the goal, as this node reads the record."""
+        tasks: list[Value] = []
+        query: dict[str, object] = {"gid": gid, "limit": PAGE}
+        while True:
+            page = self._mesh[name].api.get("tasks", timeout_s=30.0, **query)
+            tasks += _rows(page, "tasks")
+            if not page.get("next"):
+                return tasks
+            query["cursor"] = page["next"]
+
+    def _say(self, text: str, node: str = "", tone: Tone = "plain") -> None:
+        self._screen.say(Line(text, node, tone))
+
+
+def _rows(page: Value, name: str) -> list[Value]:
+    rows = page.get(name)
+    return [row for row in rows if isinstance(row, dict)] if isinstance(rows, list) else []
+
+
+def _ends(tasks: list[Value]) -> list[tuple[object, ...]]:
+    """What two readers of one record must agree on."""
+    return sorted((str(task["id"]), task["state"], task["epoch"], task["owner"], task["finished_ms"]) for task in tasks)

@@ -1,0 +1,216 @@
+"""Three nodes as real processes in one folder: started, killed, brought back, and cleaned away.
+
+Invariant: whatever happened, after `clean` no process and no file of the demo is left.
+Neighbours: `demo` directs, `demo_processes` finds and signals, `demo_api` asks.
+"""
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import threading
+from collections.abc import Callable
+from pathlib import Path
+
+from cli import demo_processes
+from cli.demo_api import Api
+from meshd import clock
+
+START_S = 30.0
+STOP_S = 15.0
+LOG_LINES = 12
+POLL_S = 0.05
+NAMES = ("a", "b", "c")
+HOST = "a"  # of the embedded server, and so of the record
+
+_PACKAGE_AUDIT = """\
+name = "package-audit"
+version = "1.0.0"
+purpose = "Audit one installed distribution or one part of the standard library"
+capabilities = ["package-audit@1"]
+kind = "stdio"
+run = [{python}, "-c", "from meshd.demo.package_audit import main; main()"]
+slots = 2
+limits = {{ task_s = 300 }}
+"""
+_ENVIRONMENT_AUDIT = """\
+name = "environment-audit"
+version = "1.0.0"
+purpose = "Audit the whole Python installation, one task a piece"
+capabilities = ["environment-audit@1"]
+kind = "python"
+run = "meshd.demo.environment_audit:agent"
+slots = 1
+limits = {{ task_s = 900 }}
+"""
+
+
+class DemoError(Exception):
+    """A step failed; `node` is the one whose log may say why."""
+
+    def __init__(self, message: str, node: "Node | None" = None) -> None:
+        super().__init__(message)
+        self.node = node
+
+
+class Node:
+    """One daemon with a state directory of its own."""
+
+    def __init__(self, name: str, folder: Path) -> None:
+        self.name = name
+        self.folder = folder
+        self.api = Api(folder)
+        self._starting: subprocess.Popen[str] | None = None
+
+    def prepare(self) -> None:
+        """Make the directory with the two manifests."""
+        manifests = self.folder / "agents.d"
+        manifests.mkdir(parents=True, mode=0o700)
+        python = '"' + sys.executable.replace("\\", "\\\\").replace('"', '\\"') + '"'
+        (manifests / "package-audit.toml").write_text(_PACKAGE_AUDIT.format(python=python))
+        (manifests / "environment-audit.toml").write_text(_ENVIRONMENT_AUDIT.format())
+
+    def begin(self, *options: str) -> None:
+        """Start the daemon; `ready` waits for it."""
+        command = [program("meshd"), "start", "--detach", "--dir", str(self.folder), "--name", self.name, *options]
+        self._starting = subprocess.Popen(
+            command,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            env=environment(),
+            start_new_session=True,  # Ctrl-C is for us; the nodes are ended in their order
+        )
+
+    def ready(self) -> None:
+        """Return when the daemon that was begun is ready. Raises DemoError with what it said."""
+        if self._starting is None:
+            return
+        try:
+            said, _ = self._starting.communicate(timeout=START_S)
+        except subprocess.TimeoutExpired:
+            raise DemoError(f"node {self.name} was not ready within {START_S:.0f} s", self) from None
+        status, self._starting = self._starting.returncode, None
+        if status != 0:
+            last = said.strip().splitlines()[-LOG_LINES:] or [f"exit status {status}"]
+            raise DemoError(f"node {self.name} did not start: " + "\n  ".join(last), self)
+
+    def pids(self) -> list[int]:
+        """The daemon, its agents, and on the host of the record its nats-server."""
+        return demo_processes.under(self.folder, demo_processes.look())
+
+    def kill(self) -> list[int]:
+        """End it all at once, as a power cut would; the numbers of the processes come back."""
+        return demo_processes.end(self.pids)
+
+    def begin_stop(self) -> subprocess.Popen[bytes]:
+        """Ask it to leave."""
+        return subprocess.Popen(
+            [program("meshd"), "stop", "--dir", str(self.folder)],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            env=environment(),
+            start_new_session=True,
+        )
+
+    def last_lines(self) -> list[str]:
+        """The end of what it logged, "" when there is nothing."""
+        lines: list[str] = []
+        for log in sorted(self.folder.glob("*log")):
+            try:
+                text = log.read_bytes()[-65_536:].decode(errors="replace")
+            except OSError:
+                continue
+            lines += [f"{log.name}: {line}" for line in text.splitlines()[-LOG_LINES:]]
+        return lines
+
+
+class Mesh:
+    """The three nodes and their folder. `folder` given is kept empty-handed: it must be new or empty."""
+
+    def __init__(self, folder: Path | None) -> None:
+        # Short, because a unix socket's path has to fit into a hundred bytes.
+        self.folder = Path(tempfile.mkdtemp(prefix="meshd-demo-")) if folder is None else _made(folder)
+        self.nodes = {name: Node(name, self.folder / name) for name in NAMES}
+
+    def __getitem__(self, name: str) -> Node:
+        return self.nodes[name]
+
+    def invitation(self) -> str:
+        """What lets b and c join. Raises DemoError."""
+        command = [program("meshctl"), "--dir", str(self[HOST].folder), "invite", "-o", "name"]
+        ran = subprocess.run(command, capture_output=True, text=True, env=environment(), timeout=START_S, check=False)
+        if ran.returncode != 0:
+            raise DemoError(f"node {HOST} gave no invitation: {ran.stderr.strip()}", self[HOST])
+        return ran.stdout.strip()
+
+    def stop(self) -> None:
+        """Let every node leave, the host of the record last; what does not go is ended."""
+        others = [self[name].begin_stop() for name in NAMES if name != HOST and self[name].pids()]
+        for stopping in others:
+            _wait(stopping)
+        if self[HOST].pids():
+            _wait(self[HOST].begin_stop())
+        self.clean()
+
+    def clean(self) -> None:
+        """End what still runs and remove the folder."""
+        everything = self._everything
+        if everything():
+            demo_processes.end(everything, signal.SIGTERM)
+            until(lambda: not everything(), 1.0)
+        demo_processes.end(everything)
+        until(lambda: not everything(), 5.0)
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+    def _everything(self) -> list[int]:
+        seen = demo_processes.look()
+        return [pid for node in self.nodes.values() for pid in demo_processes.under(node.folder, seen)]
+
+
+def until(holds: Callable[[], bool], deadline_s: float) -> bool:
+    """Wait until `holds`, at most that long; whether it did."""
+    end = clock.monotonic_ns() + int(deadline_s * 1e9)
+    pause = threading.Event()
+    while not holds():
+        if clock.monotonic_ns() >= end:
+            return False
+        pause.wait(POLL_S)
+    return True
+
+
+def program(name: str) -> str:
+    """The command of this installation. Raises DemoError when there is none."""
+    beside = Path(sys.executable).with_name(name)
+    found = str(beside) if beside.exists() else shutil.which(name)
+    if found is None:
+        raise DemoError(f"the command {name} is not installed beside {sys.executable}")
+    return found
+
+
+def environment() -> dict[str, str]:
+    """Ours without what would configure a daemon: the demo looks the same everywhere."""
+    return {name: value for name, value in os.environ.items() if not name.startswith("MESHD_")}
+
+
+def _made(folder: Path) -> Path:
+    folder = folder.absolute()
+    try:
+        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        if any(folder.iterdir()):
+            raise DemoError(f"{folder} is not empty; the demo needs a folder of its own")
+    except OSError as error:
+        raise DemoError(f"{folder}: {error.strerror or error}") from None
+    return folder
+
+
+def _wait(stopping: subprocess.Popen[bytes]) -> None:
+    try:
+        stopping.wait(timeout=STOP_S)
+    except subprocess.TimeoutExpired:
+        stopping.kill()
+        stopping.wait()
