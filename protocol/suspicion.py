@@ -117,15 +117,16 @@ class ProbeWalk:
 
     def next(self, members: Sequence[NodeId], is_member: Callable[[NodeId], bool], rng: Rng) -> NodeId | None:
         """The next of `members` to probe, or None when there is none; leavers are passed over."""
-        for _ in range(len(self._round) - self._index):
-            node = self._round[(self._offset + self._index * self._stride) % len(self._round)]
-            self._index += 1
-            if is_member(node):
-                return node
-        if not members:
-            return None
-        self._begin(members, rng)
-        return self.next(members, is_member, rng)
+        for _ in range(2):
+            while self._index < len(self._round):
+                node = self._round[(self._offset + self._index * self._stride) % len(self._round)]
+                self._index += 1
+                if is_member(node):
+                    return node
+            if not members:
+                break
+            self._begin(members, rng)
+        return None
 
     def _begin(self, members: Sequence[NodeId], rng: Rng) -> None:
         count = len(members)

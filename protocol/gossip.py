@@ -1,0 +1,390 @@
+"""Facts on their way: own broadcasts and their repetition, the beacon, digests that mend what was lost.
+
+    fact ─▶ newer than what stands? ─▶ kept and passed on to membership or catalogue
+    every 10 s, and on signs of a gap: coarse digest ─▶ fine digest ─▶ deltas, both ways
+
+Invariant: a fact is kept and relayed as the frame its source sealed. A node has one standing
+(alive, dead or left); what it can do and how busy it is stands only while it is alive, for that
+life. A dead fact is kept once `membership` believes it. Neighbours: `replica` merges, `broadcasts` repeats.
+"""
+
+from typing import Annotated, Literal, TypeAlias, assert_never
+
+from msgspec import Meta, Struct, structs
+
+from protocol import ids, limits
+from protocol.broadcasts import Repeats, pages
+from protocol.effects import Effect, Emit, Send, Spread
+from protocol.events import PeerMisbehaved
+from protocol.primitives import Instant, Mono, NodeId, Rng, chosen
+from protocol.replica import BUCKETS, Entry, Heard, Me, Replica, fault, in_opening_order, placed
+from protocol.timers import Timers
+from protocol.wire.gossip import Alive, AnyFact, Confirm, Dead, Delta, Digest, Left, Row, Suspect
+
+
+class GossipSettings(Struct, frozen=True, forbid_unknown_fields=True):
+    """How facts spread and how what was lost is mended."""
+
+    repeat_s: Annotated[float, Meta(ge=0.05, le=60, description="each broadcast is sent once more after this")] = 1.0
+    digest_interval_s: Annotated[float, Meta(ge=0.5, le=600, description="compare with one other this often")] = 10.0
+    beacon_s_min: Annotated[float, Meta(ge=0.5, le=600, description="say that we are here this often")] = 5.0
+    beacon_s_per_node: Annotated[float, Meta(ge=0, le=60, description="and no oftener than this times nodes")] = 0.05
+    gap_s: Annotated[float, Meta(ge=0.01, le=60, description="compare within this after a sign of a gap")] = 1.0
+    tombstone_s: Annotated[float, Meta(ge=60, le=31_536_000, description="the gone are remembered so long")] = 86_400.0
+
+
+RESPONDERS = 3  # so many answer what everybody hears; any of them is enough
+SWEEP_S = 60.0
+ANSWER_INTERVAL_S = 0.25  # one node is given its whole lack at most this often
+
+_Timer: TypeAlias = Literal["digest", "beacon", "restate", "sweep"]
+
+
+class Gossip:
+    """The facts this node knows, and its part in everybody's knowing them."""
+
+    def __init__(self, *, me: Me, rng: Rng, settings: GossipSettings | None = None) -> None:
+        self._me = me
+        self._rng = rng
+        self._settings = settings or GossipSettings()
+        self._replica = Replica()
+        self._living: dict[NodeId, int] = {}  # others that stand alive, with their life, in the order we met them
+        self._tombstones: dict[NodeId, None] = {}  # others that stand dead or left, oldest first
+        self._repeats = Repeats()
+        self._timers: Timers[_Timer] = Timers()
+        self._round = 0
+        self._asked: NodeId | None = None  # whom the next digest goes to, when a sign of a gap named somebody
+        self._answered: dict[NodeId, Mono] = {}  # when we last sent somebody all it lacks
+        self._is_down = False
+
+    # --- own facts
+
+    def keep_own(self, heard: Heard, now: Instant) -> list[Effect]:
+        """A fact of this node, as it was just sealed: kept for relaying, and sent once more a little later."""
+        body = heard.body
+        if not isinstance(body, AnyFact):
+            return []
+        place = placed(heard.src, heard.life, body)
+        if place is None:
+            self._repeat(heard, body, now)
+            return []
+        about, slot, version = place
+        standing = self._replica.get(about, slot)
+        if standing is None or standing.version < version:
+            self._repeat(heard, body, now)
+        elif version < standing.version:
+            return []
+        self._store(heard)
+        if isinstance(body, Left):
+            self._timers = Timers()  # no beacon, no digest: only the goodbye once more
+        elif self._timers.next() is None:
+            self._timers.set("sweep", now.after(SWEEP_S))
+            self._timers.set("beacon", now.after(self._beacon_s()))
+            self._timers.set("digest", now.after(self._settings.gap_s * (1 + self._rng.random())))
+        return []
+
+    def _repeat(self, heard: Heard, body: AnyFact, now: Instant) -> None:
+        about = body.peer if isinstance(body, Suspect | Confirm | Dead) else heard.src
+        fact = Spread(body, heard.subject, heard.frame)
+        kind = str(body.__struct_config__.tag)
+        self._repeats.keep((about, kind), fact, now.after(self._settings.repeat_s))
+
+    # --- facts of others
+
+    def on_fact(self, heard: Heard, now: Instant) -> tuple[bool, list[Effect]]:
+        """A fact of another node. True when it is news that membership or the catalogue should hear.
+
+        A `Dead` is not kept here: call `keep` once membership believes it.
+        """
+        body = heard.body
+        if heard.src == self._me.id or not isinstance(body, AnyFact):
+            return False, []
+        wrong = "fact_too_large" if len(heard.frame) > limits.FACT_BYTES_MAX else fault(body)
+        if wrong:
+            return False, [Emit(PeerMisbehaved(heard.src, wrong))]
+        match body:
+            case Suspect() | Confirm():
+                return True, self._correct(heard, body)
+            case Alive():
+                return self._on_alive(heard, body, now)
+            case Dead() | Left():
+                return self._on_tombstone(heard, now)
+            case _:
+                return self._on_ability(heard, now)
+
+    def keep(self, heard: Heard, now: Instant) -> None:
+        """A `Dead` of another node that membership believed: from now on it is relayed."""
+        if isinstance(heard.body, Dead) and self._is_news(heard) and not self._is_outdated(heard, now):
+            self._store(heard)
+
+    def forget(self, node: NodeId) -> None:
+        """The node is gone: what it could do is no news any more. Its tombstone stays."""
+        self._replica.drop(node, "capabilities")
+        self._replica.drop(node, "load")
+
+    def _on_alive(self, heard: Heard, body: Alive, now: Instant) -> tuple[bool, list[Effect]]:
+        former = self._replica.get(heard.src, "standing")
+        place = placed(heard.src, heard.life, body)
+        if place is None or (heard.is_relayed and self._is_outdated(heard, now)):
+            return False, []
+        version = place[2]
+        if former is not None and version <= former.version:
+            if version == former.version and heard.sent_ms > former.heard.sent_ms:
+                self._store(heard)  # the same word, said again: an alive fact must not grow old
+            if heard.is_relayed or not isinstance(former.heard.body, Dead):
+                return False, []
+            return False, self._tell(heard, former)  # it is buried here: let it outbid that
+        if former is None and self._is_full():
+            return False, []
+        self._store(heard)
+        if heard.is_relayed:
+            return True, []
+        if body.fresh:
+            return True, self._welcome(heard, now)
+        if former is None or isinstance(former.heard.body, Dead | Left):
+            return True, self._meet(heard, now)
+        return True, []
+
+    def _on_tombstone(self, heard: Heard, now: Instant) -> tuple[bool, list[Effect]]:
+        if isinstance(heard.body, Dead) and heard.body.peer == self._me.id:
+            self._timers.set("restate", now.after(self._settings.repeat_s))  # they forgot what we can do
+            return True, []
+        if not self._is_news(heard) or self._is_outdated(heard, now):
+            return False, []
+        if isinstance(heard.body, Left):
+            self._store(heard)
+        return True, []
+
+    def _on_ability(self, heard: Heard, now: Instant) -> tuple[bool, list[Effect]]:
+        if self._living.get(heard.src) != heard.life:
+            standing = self._replica.get(heard.src, "standing")
+            if standing is None or standing.version.life < heard.life:
+                self.on_gap(now, heard.src)  # we missed its alive
+            return False, []
+        if not self._is_news(heard):
+            return False, []
+        self._store(heard)
+        return True, []
+
+    def _is_news(self, heard: Heard) -> bool:
+        place = placed(heard.src, heard.life, heard.body)
+        if place is None:
+            return False
+        about, slot, version = place
+        standing = self._replica.get(about, slot)
+        return standing is None or standing.version < version
+
+    def _is_outdated(self, heard: Heard, now: Instant) -> bool:
+        """Older than tombstones are kept: an alive fact that old could bring back somebody long forgotten."""
+        return heard.sent_ms + self._settings.tombstone_s * 1_000 < now.wall_ms
+
+    def _is_full(self) -> bool:
+        return len(self._living) >= limits.PEERS_MAX
+
+    def _store(self, heard: Heard) -> None:
+        place = placed(heard.src, heard.life, heard.body)
+        if place is None:
+            return
+        about, slot, version = place
+        former = self._replica.get(about, slot)
+        self._replica.put(about, slot, Entry(version, heard))
+        if slot != "standing":
+            return
+        if former is not None and former.version.life < version.life:
+            self.forget(about)  # another life, other agents
+        if isinstance(heard.body, Alive):
+            self._tombstones.pop(about, None)
+            if about != self._me.id:
+                self._living[about] = version.life
+            return
+        if about != self._me.id:
+            self.forget(about)
+            self._living.pop(about, None)
+            self._tombstones.pop(about, None)
+            self._tombstones[about] = None
+            while len(self._tombstones) > limits.TOMBSTONES_MAX + 4 * len(self._living):
+                self._drop_tombstone(next(iter(self._tombstones)))
+
+    def _drop_tombstone(self, node: NodeId) -> None:
+        del self._tombstones[node]
+        self._replica.drop(node, "standing")
+
+    # --- answering what everybody hears: only the first few do
+
+    def _responds(self, to: NodeId, why: str) -> bool:
+        pool = [node for node in self._living if node != to]
+        return self._me.id in ids.ranked([*pool, self._me.id], salt=f"{why} {to}")[:RESPONDERS]
+
+    def _own_alive(self) -> Alive | None:
+        own = self._replica.get(self._me.id, "standing")
+        return structs.replace(own.heard.body, fresh=False) if own and isinstance(own.heard.body, Alive) else None
+
+    def _welcome(self, heard: Heard, now: Instant) -> list[Effect]:
+        """Somebody just started: show ourselves, so that it can open what follows, and send all we know."""
+        own = self._own_alive()
+        if own is None or not self._responds(heard.src, "welcome") or not self._may_answer(heard.src, now):
+            return []
+        known = [entry for about, _, entry in self._replica.entries() if about != heard.src]
+        return [Spread(own), *self._deltas(heard.src, heard.life, self._round, known)]
+
+    def _meet(self, heard: Heard, now: Instant) -> list[Effect]:
+        """Somebody is there that we did not know, and it is not new: a partition has healed. Compare with it."""
+        own = self._own_alive()
+        if own is None or not self._responds(heard.src, "meet") or not self._may_answer(heard.src, now):
+            return []
+        return [Spread(own), self._coarse(heard.src, heard.life)]
+
+    def _tell(self, heard: Heard, standing: Entry) -> list[Effect]:
+        if not self._responds(heard.src, "tell"):
+            return []
+        return self._deltas(heard.src, heard.life, self._round, [standing])
+
+    def _correct(self, heard: Heard, body: Suspect | Confirm) -> list[Effect]:
+        """Somebody accuses whom we know to be gone: it missed that."""
+        standing = self._replica.get(body.peer, "standing")
+        if standing is None or heard.is_relayed or not isinstance(standing.heard.body, Dead | Left):
+            return []
+        return self._tell(heard, standing) if standing.version.life >= body.life else []
+
+    def _may_answer(self, node: NodeId, now: Instant) -> bool:
+        last = self._answered.pop(node, None)
+        if last is not None and now.since_s(last) < ANSWER_INTERVAL_S:
+            self._answered[node] = last
+            return False
+        self._answered[node] = now.mono_ns
+        if len(self._answered) > limits.PEERS_MAX:
+            del self._answered[next(iter(self._answered))]
+        return True
+
+    # --- digests
+
+    def on_gap(self, now: Instant, node: NodeId | None = None) -> None:
+        """A sign that we missed something, best known to `node`: compare soon."""
+        if self._own_alive() is None:
+            return
+        if node is not None and node in self._living:
+            self._asked = node
+        soon = now.after(self._settings.gap_s * self._rng.random())
+        armed = self._timers.deadline("digest")
+        if armed is None or soon < armed:
+            self._timers.set("digest", soon)
+
+    def on_digest(self, src: NodeId, life: int, body: Digest, now: Instant) -> list[Effect]:
+        """What another has: tell it what differs, or send it what it lacks."""
+        if self._own_alive() is None:
+            return []
+        if body.buckets:
+            if len(body.buckets) != BUCKETS:
+                return [Emit(PeerMisbehaved(src, "bad_digest"))]
+            if not self._may_answer(src, now):
+                return []
+            differing = self._replica.differing(body.buckets)
+            return [self._fine(src, life, body.round, differing)] if differing else []
+        if body.more:
+            self._asked = src
+            self.on_gap(now, src)
+        ahead, behind = self._replica.against(body)
+        effects = self._deltas(src, life, body.round, ahead)
+        for first in range(0, len(behind), limits.ROWS_PER_DIGEST_MAX):
+            lacking = tuple(behind[first : first + limits.ROWS_PER_DIGEST_MAX])
+            effects.append(Send(to=src, life=life, body=Digest(body.round, rows=lacking)))
+        return effects
+
+    def _coarse(self, to: NodeId, life: int) -> Send:
+        self._round += 1
+        return Send(to=to, life=life, body=Digest(self._round, buckets=self._replica.hashes()))
+
+    def _fine(self, to: NodeId, life: int, round: int, differing: list[int]) -> Send:
+        """Rows of as many of the differing buckets as fit, beginning anywhere, so that all have their turn."""
+        first = chosen(self._rng, len(differing))
+        scope: list[int] = []
+        rows: list[Row] = []
+        for bucket in differing[first:] + differing[:first]:
+            of_bucket = list(self._replica.rows(bucket))
+            if scope and len(rows) + len(of_bucket) > limits.ROWS_PER_DIGEST_MAX:
+                break
+            scope.append(bucket)
+            rows += of_bucket
+        is_all = len(scope) == len(differing)
+        return Send(to=to, life=life, body=Digest(round, scope=tuple(scope), rows=tuple(rows), more=not is_all))
+
+    def _deltas(self, to: NodeId, life: int, round: int, entries: list[Entry]) -> list[Effect]:
+        frames = [entry.heard.frame for entry in in_opening_order(entries) if entry.heard.src != to]
+        return [Send(to=to, life=life, body=Delta(round, page)) for page in pages(frames)]
+
+    # --- time
+
+    def on_link(self, is_up: bool, now: Instant) -> list[Effect]:
+        """While the link is down nothing is sent and nothing waits; when it is back we compare and restate."""
+        self._is_down = not is_up
+        if not is_up:
+            self._repeats.clear()
+        elif self._own_alive() is not None:
+            self.on_gap(now)
+            self._timers.set("restate", now.after(self._settings.gap_s * self._rng.random()))
+        return []
+
+    def on_tick(self, now: Instant) -> list[Effect]:
+        """Whatever is due."""
+        if self._is_down:
+            return []
+        effects: list[Effect] = [*self._repeats.due(now)]
+        for purpose in self._timers.due(now.mono_ns):
+            match purpose:
+                case "digest":
+                    effects += self._compare(now)
+                case "beacon":
+                    own = self._own_alive()
+                    effects += [] if own is None else [Spread(own)]
+                    self._timers.set("beacon", now.after(self._beacon_s() * (0.9 + 0.2 * self._rng.random())))
+                case "restate":
+                    effects += self._restate()
+                case "sweep":
+                    self._timers.set("sweep", now.after(SWEEP_S))
+                    self._sweep(now)
+                case _:
+                    assert_never(purpose)
+        return effects
+
+    def next_deadline(self) -> Mono | None:
+        """When to call `on_tick`; never while the link is down."""
+        deadlines = [at for at in (self._timers.next(), self._repeats.next()) if at is not None]
+        return None if self._is_down else min(deadlines, default=None)
+
+    def _beacon_s(self) -> float:
+        return max(self._settings.beacon_s_min, self._settings.beacon_s_per_node * (len(self._living) + 1))
+
+    def _compare(self, now: Instant) -> list[Effect]:
+        self._timers.set("digest", now.after(self._settings.digest_interval_s * (0.5 + self._rng.random())))
+        node, self._asked = self._asked, None
+        if node not in self._living:
+            if not self._living:
+                return []
+            node = list(self._living)[chosen(self._rng, len(self._living))]
+        return [self._coarse(node, self._living[node])]
+
+    def _restate(self) -> list[Effect]:
+        """What we can do, said anew: who buried us, rightly or not, has forgotten it."""
+        effects: list[Effect] = []
+        for slot in ("capabilities", "load"):
+            own = self._replica.get(self._me.id, slot)
+            if own is not None and isinstance(own.heard.body, AnyFact):
+                effects.append(Spread(own.heard.body))
+        return effects
+
+    def _sweep(self, now: Instant) -> None:
+        for node in list(self._tombstones):
+            standing = self._replica.get(node, "standing")
+            if standing is None or self._is_outdated(standing.heard, now):
+                self._drop_tombstone(node)
+
+    # --- for readers
+
+    def frames(self) -> tuple[bytes, ...]:
+        """Every fact kept here, as sealed, in an order in which each can be opened."""
+        entries = in_opening_order(entry for _, _, entry in self._replica.entries())
+        return tuple(entry.heard.frame for entry in entries)
+
+    def hashes(self) -> tuple[int, ...]:
+        """The coarse digest: equal on two nodes that know the same."""
+        return self._replica.hashes()

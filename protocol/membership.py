@@ -1,0 +1,618 @@
+"""Who is here: SWIM probes with Lifeguard's health, chosen verifiers, deaths that need two accusers.
+
+    alive ─unanswered probe─▶ suspect ─enough accusers, time is up─▶ dead ─24 h─▶ forgotten
+      ▲ ▲                        │                                     │
+      │ └── refuted: incarnation + 1 ──────────────────────────────────┘      any ─goodbye─▶ left
+
+Invariant: incarnations and lives only rise; only a node itself raises its incarnation. A node
+whose own link is down accuses nobody. Neighbours: `gossip` carries the facts, `suspicion` counts.
+"""
+
+from collections.abc import Sequence
+from typing import Annotated, Literal, TypeAlias, assert_never
+
+from msgspec import Meta, Struct
+
+from protocol import limits
+from protocol.effects import Effect, Emit, Send, Spread
+from protocol.events import NameConflict, PeerAlive, PeerDead, PeerLeft, PeerMisbehaved, PeerSuspect, PeerUnreachable
+from protocol.primitives import NS_PER_MS, NS_PER_S, Instant, Mono, NodeId, Rng
+from protocol.replica import Heard, Me, Peer, PeerState, standing
+from protocol.roster import ROUND_TRIP_S, Member, Roster
+from protocol.suspicion import Accusation, Health, ProbeWalk, Suspicion, accusers_needed, verifiers, wait_s
+from protocol.timers import Timers
+from protocol.wire.gossip import Alive, Confirm, Dead, Left, Suspect
+from protocol.wire.kinds import AnySwim
+from protocol.wire.swim import Ack, Ping
+
+
+class MembershipSettings(Struct, frozen=True, forbid_unknown_fields=True):
+    """How a node finds out who is there. The defaults are the preset `lan`."""
+
+    probe_interval_s: Annotated[float, Meta(ge=0.05, le=60, description="one node is probed this often")] = 0.5
+    probe_timeout_s: Annotated[float, Meta(ge=0.05, le=60, description="an answer later than this is none")] = 0.5
+    suspicion_s_min: Annotated[float, Meta(ge=0.5, le=600, description="suspect to dead, well confirmed")] = 5.0
+    suspicion_stretch: Annotated[float, Meta(ge=1, le=20, description="how much longer, unconfirmed")] = 6.0
+    absent_s: Annotated[float, Meta(ge=0.2, le=600, description="suspect to dead when the broker says absent")] = 2.0
+    patience_s: Annotated[float, Meta(ge=0, le=60, description="how long others may declare before we do")] = 0.5
+    verifiers: Annotated[int, Meta(ge=1, le=8, description="nodes that look after one suspicion")] = 3
+    health_max: Annotated[int, Meta(ge=0, le=32, description="how slow a node may think it is")] = 8
+    grace_s: Annotated[float, Meta(ge=0, le=600, description="nobody is accused so soon after the link is back")] = 2.0
+    refute_interval_s: Annotated[float, Meta(ge=0.1, le=60, description="an accused node speaks up this often")] = 0.5
+    lag_ms: Annotated[int, Meta(ge=10, le=60_000, description="a loop as late as this is an ill one")] = 100
+    settle_alone_s: Annotated[float, Meta(ge=0.5, le=600, description="hearing nobody for this long is a view")] = 5.0
+    tombstone_s: Annotated[float, Meta(ge=60, le=31_536_000, description="how long the gone are remembered")] = 86_400.0
+
+
+PRESETS: dict[str, MembershipSettings] = {
+    "local": MembershipSettings(
+        probe_interval_s=0.2, probe_timeout_s=0.2, suspicion_s_min=1.5, absent_s=0.5, patience_s=0.2, grace_s=1.0
+    ),
+    "lan": MembershipSettings(),
+    "wan": MembershipSettings(
+        probe_interval_s=1.0, probe_timeout_s=2.0, suspicion_s_min=10.0, absent_s=4.0, patience_s=1.0, grace_s=5.0
+    ),
+}
+
+SWEEP_S = 60.0
+QUIET_INTERVALS = 2  # an accused node falls silent when it heard nothing for so many intervals
+HEALTH_BY_LAG_S = 1.0  # a loop this late was stopped, not busy: be patient with everybody
+SAMPLE_MAX = 8  # last probes of distinct nodes, to tell a lost neighbour from a lost self
+
+_Timer: TypeAlias = tuple[Literal["probe", "answer", "suspicion", "announce", "sweep"], NodeId | int]
+_PROBE: _Timer = ("probe", 0)
+_ANNOUNCE: _Timer = ("announce", 0)
+_SWEEP: _Timer = ("sweep", 0)
+
+
+class _Probe(Struct, frozen=True):
+    to: NodeId
+    life: int
+    sent: Mono
+
+
+class Membership:
+    """This node's view of who is alive, and its part in finding out.
+
+    Probe numbers in `Send.probe` count up from 1 and are its own: "no responders" to number p
+    comes back by `on_absent(p)`.
+    """
+
+    def __init__(self, *, me: Me, settings: MembershipSettings, rng: Rng) -> None:
+        self._me = me
+        self._settings = settings
+        self._rng = rng
+        self._incarnation = 0
+        self._is_started = self._has_left = self._is_held = False
+        self._roster = Roster(me)
+        self._timers: Timers[_Timer] = Timers()
+        self._health = Health(settings.health_max)
+        self._walk = ProbeWalk()
+        self._probes: dict[int, _Probe] = {}
+        self._number = 0
+        self._sample: dict[NodeId, bool] = {}  # was the last probe of this node answered
+        self._down_since: Mono | None = None
+        self._grace_until: Mono = 0
+        self._accused_at: Mono = 0
+        self._announced_at: Mono = 0
+        self._started_at: Mono = 0
+        self._since_ms = 0
+        self._settled_at: Mono | None = None
+
+    # --- what happens
+
+    def start(self, now: Instant) -> list[Effect]:
+        """Say hello. The link is taken to be up unless `on_link` said otherwise."""
+        self._is_started = True
+        self._started_at, self._since_ms = now.mono_ns, now.wall_ms
+        self._timers.set(_SWEEP, now.after(SWEEP_S))
+        self._announced_at = now.mono_ns
+        return [Spread(self._alive(is_fresh=True))]
+
+    def leave(self, now: Instant) -> list[Effect]:
+        """Say goodbye; from here on this machine is silent and refutes nothing."""
+        if self._has_left:
+            return []
+        self._has_left = True
+        self._since_ms = now.wall_ms
+        return [Spread(Left(self._incarnation, self._me.admission))]
+
+    def on_message(self, src: NodeId, life: int, body: AnySwim, now: Instant) -> list[Effect]:
+        """A probe or its answer, from that life of `src`."""
+        if self._has_left or not self._is_started:
+            return []
+        match body:
+            case Ping():
+                refutation: list[Effect] = []
+                if body.suspect_incarnation >= self._incarnation:
+                    refutation = self._on_accused(src, self._me.life, body.suspect_incarnation, now)
+                return [Send(to=src, life=life, body=Ack(body.probe, self._incarnation)), *refutation]
+            case Ack():
+                return self._on_ack(src, life, body, now)
+            case _:
+                assert_never(body)
+
+    def on_fact(self, heard: Heard, now: Instant, accusations: Sequence[Heard] = ()) -> list[Effect]:
+        """A fact that is new to `gossip`. For a `Dead`, `accusations` are the opened `sealed_inside` of it."""
+        if self._has_left or heard.src == self._me.id:
+            return []
+        match heard.body:
+            case Alive():
+                return self._on_alive(heard, heard.body, now)
+            case Left():
+                return self._on_left(heard, heard.body, now)
+            case Suspect() | Confirm():
+                return self._on_accusation(heard, heard.body, now)
+            case Dead():
+                return self._on_dead(heard, heard.body, accusations, now)
+            case _:
+                return []
+
+    def on_absent(self, probe: int, now: Instant) -> list[Effect]:
+        """The broker says that nobody listens where probe number `probe` went."""
+        return self._on_unanswered(probe, "absent", now)
+
+    def on_link(self, is_up: bool, now: Instant) -> list[Effect]:
+        """Our own link went or came: while it is down time stands still and nobody is accused."""
+        if not is_up:
+            if self._down_since is None:
+                self._down_since = now.mono_ns
+            return []
+        if self._down_since is None or not self._is_started or self._has_left:
+            self._down_since = None
+            return []
+        stood_ns, self._down_since = now.mono_ns - self._down_since, None
+        self._forget_probes()
+        self._grace_until = now.after(self._settings.grace_s)
+        self._stood_still(stood_ns, now)
+        self._sample.clear()
+        if self._settled_at is not None:
+            self._settled_at = now.mono_ns
+        self._incarnation += 1  # whatever was said of us meanwhile is outbid
+        effects = self._announce(now)
+        return effects + self._look_at_view(now)
+
+    def on_lag(self, late_ms: int, now: Instant) -> list[Effect]:
+        """Our loop woke up late: it was us who did not listen, so everybody gets that much more time."""
+        if late_ms < self._settings.lag_ms or self._down_since is not None:
+            return []
+        late_ns = late_ms * NS_PER_MS
+        if late_ns >= HEALTH_BY_LAG_S * NS_PER_S:
+            self._health.worse(by=2)
+            self._grace_until = max(self._grace_until, now.after(self._settings.grace_s))
+        else:
+            self._health.worse()
+        self._stood_still(late_ns, now)
+        return []
+
+    def on_tick(self, now: Instant) -> list[Effect]:
+        """Whatever is due."""
+        effects: list[Effect] = []
+        if self.next_deadline() is None:
+            return effects
+        for purpose, subject in self._timers.due(now.mono_ns):
+            match purpose:
+                case "probe":
+                    effects += self._probe_next(now)
+                case "answer":
+                    effects += self._on_unanswered(int(subject), "timeout", now)
+                case "suspicion":
+                    effects += self._on_time_up(str(subject), now)
+                case "announce":
+                    if now.mono_ns - self._accused_at < QUIET_INTERVALS * self._settings.refute_interval_s * NS_PER_S:
+                        effects += self._announce(now)
+                case "sweep":
+                    self._timers.set(_SWEEP, now.after(SWEEP_S))
+                    self._roster.sweep(now, self._settings.tombstone_s)
+                case _:
+                    assert_never(purpose)
+        return effects
+
+    def next_deadline(self) -> Mono | None:
+        """When to call `on_tick`; never while the link is down, and not after `leave`."""
+        return None if self._has_left or self._down_since is not None else self._timers.next()
+
+    # --- who is there
+
+    def snapshot(self) -> tuple[Peer, ...]:
+        """Every node ever seen alive and not yet forgotten, this one included, by name."""
+        return tuple(sorted([self._own_peer(), *self._roster.peers()], key=lambda each: (each.name, each.id)))
+
+    def peer(self, node: NodeId) -> Peer | None:
+        """One node, or None when it was never seen alive."""
+        return self._own_peer() if node == self._me.id else self._roster.peer(node)
+
+    def alive(self) -> list[NodeId]:
+        """Nodes that are alive and not suspect, this one included until it leaves, sorted."""
+        own = [] if self._has_left else [self._me.id]
+        return sorted([*own, *self._roster.alive()])
+
+    def is_alive(self, node: NodeId) -> bool:
+        """True for nodes that are alive and not suspect, and for this one until it leaves."""
+        if node == self._me.id:
+            return not self._has_left
+        member = self._roster.get(node)
+        return member is not None and member.state == "alive"
+
+    def life_of(self, node: NodeId) -> int | None:
+        """The life of a living (alive or suspect) node; None for the gone and the unknown."""
+        return self._me.life if node == self._me.id else self._roster.life_of(node)
+
+    def round_trip_s(self, node: NodeId) -> float:
+        """Seconds from a probe to its answer, smoothed; a guess until one was measured."""
+        member = self._roster.get(node)
+        return ROUND_TRIP_S if member is None else member.round_trip_s
+
+    def is_frozen(self) -> bool:
+        """True while nobody is declared dead here: our link is down, or most of the view does not answer."""
+        return self._down_since is not None or self._is_held
+
+    def settled_s(self, now: Instant) -> float:
+        """Seconds since this view could be relied on: others were heard of, or nobody for a while; 0 before."""
+        if not self._is_started or self._down_since is not None:
+            return 0.0
+        alone = self._started_at + int(self._settings.settle_alone_s * NS_PER_S)
+        return max(0.0, now.since_s(alone if self._settled_at is None else self._settled_at))
+
+    def has_buried(self, body: Dead) -> bool:
+        """True when this very death stands in the view: then `gossip.keep` may pass it on."""
+        member = self._roster.get(body.peer)
+        dead = standing(life=body.life, incarnation=body.incarnation, state="dead")
+        return member is not None and member.standing == dead
+
+    @property
+    def incarnation(self) -> int:
+        """Our own."""
+        return self._incarnation
+
+    @property
+    def health(self) -> int:
+        """0 is well; waits are multiplied by one more than this."""
+        return self._health.score
+
+    # --- probing
+
+    def _probe_next(self, now: Instant) -> list[Effect]:
+        if not self._roster.living:
+            return []
+        self._timers.set(_PROBE, now.after(self._settings.probe_interval_s * self._health.factor))
+        node = self._walk.next(self._roster.living, lambda each: self._roster.life_of(each) is not None, self._rng)
+        member = None if node is None else self._roster.get(node)
+        return [] if member is None else self._probe(member, now)
+
+    def _probe(self, member: Member, now: Instant) -> list[Effect]:
+        if len(self._probes) >= limits.PROBES_OPEN_MAX:
+            return []
+        self._number += 1
+        self._probes[self._number] = _Probe(member.id, member.life, now.mono_ns)
+        self._timers.set(("answer", self._number), now.after(self._settings.probe_timeout_s * self._health.factor))
+        suspected = -1 if member.suspicion is None else member.suspicion.incarnation
+        return [Send(to=member.id, life=member.life, body=Ping(self._number, suspected), probe=self._number)]
+
+    def _on_ack(self, src: NodeId, life: int, ack: Ack, now: Instant) -> list[Effect]:
+        member = self._roster.get(src)
+        if member is None or member.life != life:
+            return []
+        effects: list[Effect] = []
+        probe = self._probes.get(ack.probe)
+        if probe is not None and probe.to == src and probe.life == life:
+            del self._probes[ack.probe]
+            self._timers.cancel(("answer", ack.probe))
+            self._health.better()
+            self._note(src, is_answered=True)
+            member.measure(now.since_s(probe.sent))
+            effects += self._look_at_view(now)
+        suspicion = member.suspicion
+        if suspicion is not None and 0 < ack.incarnation - suspicion.incarnation <= limits.INCARNATION_JUMP_MAX:
+            effects += self._revive(member, ack.incarnation, now)
+        return effects
+
+    def _on_unanswered(self, number: int, evidence: str, now: Instant) -> list[Effect]:
+        probe = self._probes.pop(number, None)
+        if probe is None:
+            return []
+        self._timers.cancel(("answer", number))
+        member = self._roster.get(probe.to)
+        if member is None or not member.is_living or member.life != probe.life or now.mono_ns < self._grace_until:
+            return []
+        if evidence == "timeout":
+            self._health.worse()  # until others confirm it, the fault may be ours
+        self._note(probe.to, is_answered=False)
+        return self._accuse(member, evidence, now)
+
+    def _note(self, node: NodeId, *, is_answered: bool) -> None:
+        self._sample.pop(node, None)
+        self._sample[node] = is_answered
+        if len(self._sample) > SAMPLE_MAX:
+            del self._sample[next(iter(self._sample))]
+
+    def _forget_probes(self) -> None:
+        for number in self._probes:
+            self._timers.cancel(("answer", number))
+        self._probes.clear()
+
+    # --- suspicion
+
+    def _accuse(self, member: Member, evidence: str, now: Instant) -> list[Effect]:
+        suspicion = member.suspicion
+        if suspicion is None:
+            first = Suspect(member.id, member.life, member.incarnation, evidence)
+            counted = self._count(member, member.incarnation, self._me.id, Accusation(evidence), now)
+            return [Spread(first), *counted]
+        if self._me.id in suspicion.accusers or suspicion.confirmations >= self._settings.verifiers:
+            return []
+        confirm = Confirm(member.id, member.life, suspicion.incarnation, evidence)
+        return [Spread(confirm), *self._count(member, suspicion.incarnation, self._me.id, Accusation(evidence), now)]
+
+    def _on_accusation(self, heard: Heard, body: Suspect | Confirm, now: Instant) -> list[Effect]:
+        if body.peer == self._me.id:
+            return self._on_accused(heard.src, body.life, body.incarnation, now)
+        accuser, member = self._roster.get(heard.src), self._roster.get(body.peer)
+        if accuser is None or not accuser.is_living or accuser.life != heard.life or heard.src == body.peer:
+            return []
+        if member is None or not member.is_living or member.life != body.life or body.incarnation < member.incarnation:
+            return []
+        if body.incarnation - member.incarnation >= limits.INCARNATION_JUMP_MAX:
+            return [Emit(PeerMisbehaved(heard.src, "incarnation_jump", str(body.incarnation)))]
+        is_first = member.suspicion is None or member.suspicion.incarnation < body.incarnation
+        effects = self._count(member, body.incarnation, heard.src, Accusation(body.evidence, heard.frame), now)
+        if is_first and self._is_verifier(member, body.incarnation, accuser.id):
+            effects += self._probe(member, now)
+        return effects
+
+    def _is_verifier(self, member: Member, incarnation: int, accuser: NodeId) -> bool:
+        pool = [node for node in self._roster.alive() if node != accuser]
+        chosen = verifiers(
+            [*pool, self._me.id],
+            suspect=member.id,
+            life=member.life,
+            incarnation=incarnation,
+            count=self._settings.verifiers,
+        )
+        return self._me.id in chosen
+
+    def _count(
+        self, member: Member, incarnation: int, accuser: NodeId, accusation: Accusation, now: Instant
+    ) -> list[Effect]:
+        """One more accuser of a living member, at an incarnation not below its own."""
+        effects: list[Effect] = []
+        suspicion = member.suspicion
+        if suspicion is None or suspicion.incarnation < incarnation:
+            suspicion = member.suspicion = Suspicion(incarnation=incarnation, since=now.mono_ns)
+            if member.state == "alive":
+                self._roster.raise_up(member, "suspect", now)
+                name = self._roster.shown_name(member)
+                effects.append(Emit(PeerSuspect(member.id, name, member.life, accuser, accusation.evidence)))
+        if incarnation < suspicion.incarnation or not suspicion.add(accuser, accusation):
+            return effects
+        if accuser != self._me.id and self._me.id in suspicion.accusers:
+            self._health.better()  # others see what we see: it is not us
+        self._arm(member, suspicion, now)
+        return effects + self._look_at_view(now)
+
+    def _arm(self, member: Member, suspicion: Suspicion, now: Instant) -> None:
+        settings = self._settings
+        if suspicion.count("absent") >= self._needed(member):
+            seconds = settings.absent_s
+        else:
+            seconds = wait_s(
+                confirmations=suspicion.confirmations,
+                expected=min(settings.verifiers, len(self._roster.living) - 1),
+                min_s=settings.suspicion_s_min,
+                max_s=settings.suspicion_s_min * settings.suspicion_stretch,
+            )
+        if self._me.id not in suspicion.accusers:
+            seconds += settings.patience_s  # accusers speak first, so that not everybody does
+        at = suspicion.since + int(seconds * NS_PER_S)
+        self._timers.set(("suspicion", member.id), max(at, now.mono_ns, self._grace_until))
+
+    def _needed(self, member: Member) -> int:
+        others = sum(node != member.id for node in self._roster.alive())
+        return accusers_needed(others + 1)
+
+    def _on_time_up(self, node: NodeId, now: Instant) -> list[Effect]:
+        member = self._roster.get(node)
+        if member is None or member.suspicion is None:
+            return []
+        suspicion = member.suspicion
+        if self._is_held or len(suspicion.accusers) < self._needed(member):
+            self._timers.set(("suspicion", member.id), now.after(self._settings.probe_interval_s))
+            return []
+        frames = [each.frame for each in suspicion.accusers.values() if each.frame][: limits.ACCUSATIONS_MAX]
+        accusers, evidence = tuple(sorted(suspicion.accusers)), suspicion.evidence
+        dead = Dead(member.id, member.life, suspicion.incarnation, evidence, tuple(frames), member.frame)
+        return [Spread(dead), *self._die(member, dead, accusers, now)]
+
+    # --- what others say of themselves
+
+    def _on_alive(self, heard: Heard, body: Alive, now: Instant) -> list[Effect]:
+        version = standing(life=heard.life, incarnation=body.incarnation, state="alive")
+        member = self._roster.get(heard.src)
+        if member is not None and version <= member.standing:
+            if version == member.standing:
+                member.frame = heard.frame
+            return []
+        if heard.life > now.wall_ms + limits.LIFE_AHEAD_MS_MAX:
+            return [Emit(PeerMisbehaved(heard.src, "life_ahead", str(heard.life)))]
+        if member is None:
+            if len(self._roster.living) >= limits.PEERS_MAX:
+                return [Emit(PeerMisbehaved(heard.src, "view_full", str(limits.PEERS_MAX)))]
+            member = Member(heard.src)
+        elif member.life == heard.life and body.incarnation - member.incarnation > limits.INCARNATION_JUMP_MAX:
+            return [Emit(PeerMisbehaved(heard.src, "incarnation_jump", str(body.incarnation)))]
+        if member.life != heard.life:
+            member.round_trip_s = ROUND_TRIP_S
+            self._sample.pop(member.id, None)
+        is_news = member.state != "alive" or member.life != heard.life
+        if member.name != body.name:
+            self._roster.give_up_name(member)
+        member.name, member.region, member.domain, member.version = body.name, body.region, body.domain, body.version
+        member.life, member.frame = heard.life, heard.frame
+        if self._settled_at is None:
+            self._settled_at = now.mono_ns
+        if not is_news:
+            member.incarnation = body.incarnation
+            return []
+        holder = self._roster.claim_name(member)
+        conflict = [] if holder is None else [Emit(NameConflict(member.name, holder, member.id))]
+        return [*self._revive(member, body.incarnation, now), *conflict]
+
+    def _revive(self, member: Member, incarnation: int, now: Instant) -> list[Effect]:
+        """It lives, at this incarnation: only its own word leads here."""
+        member.incarnation, member.suspicion = incarnation, None
+        self._timers.cancel(("suspicion", member.id))
+        self._roster.raise_up(member, "alive", now)
+        if self._timers.deadline(_PROBE) is None:
+            self._timers.set(_PROBE, now.after(self._settings.probe_interval_s * self._rng.random()))
+        name = self._roster.shown_name(member)
+        return [Emit(PeerAlive(member.id, name, member.life, incarnation)), *self._look_at_view(now)]
+
+    def _on_left(self, heard: Heard, body: Left, now: Instant) -> list[Effect]:
+        member = self._roster.get(heard.src)
+        version = standing(life=heard.life, incarnation=body.incarnation, state="left")
+        if member is not None and version <= member.standing:
+            return []
+        if heard.life > now.wall_ms + limits.LIFE_AHEAD_MS_MAX:
+            return [Emit(PeerMisbehaved(heard.src, "life_ahead", str(heard.life)))]
+        member = member or Member(heard.src)
+        was_living, name = member.is_living, self._roster.shown_name(member)
+        member.life, member.incarnation, member.evidence, member.accusers = heard.life, body.incarnation, "", ()
+        self._bury(member, "left", now)
+        left = [Emit(PeerLeft(member.id, name, member.life))] if was_living else []
+        return [*left, *self._look_at_view(now)]
+
+    # --- deaths
+
+    def _on_dead(self, heard: Heard, body: Dead, accusations: Sequence[Heard], now: Instant) -> list[Effect]:
+        if body.peer == self._me.id:
+            return self._on_accused(heard.src, body.life, body.incarnation, now)
+        member = self._roster.get(body.peer)
+        version = standing(life=body.life, incarnation=body.incarnation, state="dead")
+        if (member is not None and version <= member.standing) or heard.src == body.peer:
+            return []
+        effects: list[Effect] = []
+        if member is None or member.life < body.life:
+            last = _last_alive(body, accusations)
+            if last is None:
+                return []  # whoever says this cannot show that such a life ever began
+            if member is None:  # dead before we knew it: remembered so that nobody can bring it back, not shown
+                return self._die(Member(body.peer), body, (heard.src,), now)
+            effects += self._on_alive(*last, now)
+        if body.incarnation - member.incarnation >= limits.INCARNATION_JUMP_MAX:
+            return [*effects, Emit(PeerMisbehaved(heard.src, "incarnation_jump", str(body.incarnation)))]
+        proof = _accusers(heard, body, accusations)
+        suspicion = member.suspicion
+        counted = suspicion.accusers if suspicion is not None and suspicion.incarnation == body.incarnation else {}
+        accusers = {**counted, **proof}
+        if len(accusers) >= self._needed(member):
+            return [*effects, *self._die(member, body, tuple(sorted(accusers)), now)]
+        for accuser, accusation in proof.items():
+            if member.is_living:
+                effects += self._count(member, body.incarnation, accuser, accusation, now)
+        return effects
+
+    def _die(self, member: Member, dead: Dead, accusers: tuple[NodeId, ...], now: Instant) -> list[Effect]:
+        was_living, name, suspicion = member.is_living, self._roster.shown_name(member), member.suspicion
+        after_s = 0.0 if suspicion is None else now.since_s(suspicion.since)
+        member.life, member.incarnation = dead.life, dead.incarnation
+        member.evidence, member.accusers = dead.evidence, accusers
+        self._bury(member, "dead", now)
+        died = PeerDead(member.id, name, member.life, accusers, dead.evidence, round(after_s, 3))
+        return [*([Emit(died)] if was_living else []), *self._look_at_view(now)]
+
+    def _bury(self, member: Member, state: PeerState, now: Instant) -> None:
+        self._timers.cancel(("suspicion", member.id))
+        self._sample.pop(member.id, None)
+        self._roster.bury(member, state, now)
+
+    # --- what others say of us
+
+    def _on_accused(self, src: NodeId, life: int, incarnation: int, now: Instant) -> list[Effect]:
+        if life > self._me.life:
+            return [Emit(PeerMisbehaved(src, "unknown_life", str(life)))]
+        if life == self._me.life and incarnation >= self._incarnation:
+            if incarnation - self._incarnation >= limits.INCARNATION_JUMP_MAX:
+                return [Emit(PeerMisbehaved(src, "incarnation_jump", str(incarnation)))]
+            self._incarnation = incarnation + 1  # SWIM, section 4.2: only the node itself may
+            self._health.worse()
+            self._accused_at = now.mono_ns
+            return self._announce(now)
+        self._accused_at = now.mono_ns  # old news, but whoever says so has not heard our answer
+        if self._timers.deadline(_ANNOUNCE) is None:
+            again = self._announced_at + int(self._settings.refute_interval_s * NS_PER_S)
+            self._timers.set(_ANNOUNCE, max(again, now.mono_ns))
+        return []
+
+    def _announce(self, now: Instant) -> list[Effect]:
+        self._announced_at = now.mono_ns
+        self._timers.set(_ANNOUNCE, now.after(self._settings.refute_interval_s))
+        return [Spread(self._alive(is_fresh=not self._roster.living))]
+
+    def _alive(self, *, is_fresh: bool) -> Alive:
+        me = self._me
+        return Alive(self._incarnation, me.name, me.region, me.domain, me.admission, is_fresh, me.version)
+
+    def _own_peer(self) -> Peer:
+        me = self._me
+        return Peer(
+            id=me.id,
+            name=me.name,
+            life=me.life,
+            state="left" if self._has_left else "alive",
+            incarnation=self._incarnation,
+            region=me.region,
+            domain=me.domain,
+            since_ms=self._since_ms,
+            version=me.version,
+            is_self=True,
+        )
+
+    # --- our own doubt
+
+    def _look_at_view(self, now: Instant) -> list[Effect]:
+        """More than half of the view suspect, ourselves counted: it may be us, so nobody is declared dead."""
+        suspects = self._roster.suspects()
+        failed = sum(not is_answered for is_answered in self._sample.values())
+        is_held = 2 * len(suspects) > len(self._roster.living) + 1 or 2 * failed > len(self._sample) + 1
+        was_held, self._is_held = self._is_held, is_held
+        if is_held and not was_held:
+            return [Emit(PeerUnreachable(suspects))] if suspects else []
+        if was_held and not is_held:  # those who come back do so one by one: wait for all of them
+            self._grace_until = max(self._grace_until, now.after(self._settings.grace_s))
+            self._arm_all(now)
+        return []
+
+    def _stood_still(self, by_ns: int, now: Instant) -> None:
+        """Time in which we could not hear anybody does not count."""
+        self._timers.postpone(by_ns)
+        for node in self._roster.suspects():
+            member = self._roster.get(node)
+            if member is not None and member.suspicion is not None:
+                member.suspicion.since += by_ns
+        self._arm_all(now)
+
+    def _arm_all(self, now: Instant) -> None:
+        for node in self._roster.suspects():
+            member = self._roster.get(node)
+            if member is not None and member.suspicion is not None:
+                self._arm(member, member.suspicion, now)
+
+
+def _last_alive(body: Dead, accusations: Sequence[Heard]) -> tuple[Heard, Alive] | None:
+    """The sealed word of the dead node that it lived that life, near that incarnation."""
+    for heard in accusations:
+        if heard.src == body.peer and heard.life == body.life and isinstance(heard.body, Alive):
+            if 0 <= body.incarnation - heard.body.incarnation < limits.INCARNATION_JUMP_MAX:
+                return heard, heard.body
+    return None
+
+
+def _accusers(heard: Heard, body: Dead, accusations: Sequence[Heard]) -> dict[NodeId, Accusation]:
+    """Distinct nodes that signed this very accusation; the declarer's signature is one."""
+    accusers = {heard.src: Accusation(body.evidence)}
+    for each in accusations:
+        said = each.body
+        if isinstance(said, Suspect | Confirm) and each.src != body.peer:
+            if (said.peer, said.life, said.incarnation) == (body.peer, body.life, body.incarnation):
+                accusers.setdefault(each.src, Accusation(said.evidence, each.frame))
+    return accusers

@@ -1,0 +1,172 @@
+"""The table of one view: members by id, who of them lives, whose name is whose, who is buried.
+
+Invariant: bookkeeping only, no decision and no timer; `living` and the names follow from the
+members' states at all times. Tombstones are bounded, the oldest go first. Neighbour: `membership`
+decides what a member's state is.
+"""
+
+from protocol import limits
+from protocol.ids import short
+from protocol.primitives import NS_PER_S, Instant, Mono, NodeId
+from protocol.replica import Me, Peer, PeerState, Version, standing
+from protocol.suspicion import Suspicion
+
+ROUND_TRIP_S = 0.025  # until one was measured
+ROUND_TRIP_WEIGHT = 0.125  # of the newest sample (RFC 6298)
+
+
+class Member:
+    """Another node. `is_known`: we saw it alive; a mere tombstone is not shown."""
+
+    __slots__ = (
+        "accusers",
+        "domain",
+        "evidence",
+        "frame",
+        "id",
+        "incarnation",
+        "is_known",
+        "life",
+        "name",
+        "region",
+        "round_trip_s",
+        "since_ms",
+        "state",
+        "suspicion",
+        "version",
+    )
+
+    def __init__(self, node: NodeId) -> None:
+        self.id = node
+        self.name = self.region = self.domain = self.version = ""
+        self.life = self.incarnation = self.since_ms = 0
+        self.state: PeerState = "dead"
+        self.is_known = False
+        self.frame = b""  # its newest alive fact, sealed
+        self.round_trip_s = ROUND_TRIP_S
+        self.suspicion: Suspicion | None = None
+        self.evidence = ""  # what it died of,
+        self.accusers: tuple[NodeId, ...] = ()  # and who said so
+
+    @property
+    def is_living(self) -> bool:
+        """Alive or suspect."""
+        return self.state in ("alive", "suspect")
+
+    @property
+    def standing(self) -> Version:
+        """What facts about it are compared with."""
+        return standing(life=self.life, incarnation=self.incarnation, state=self.state)
+
+    def measure(self, seconds: float) -> None:
+        """Take in one measured round trip."""
+        self.round_trip_s += ROUND_TRIP_WEIGHT * (seconds - self.round_trip_s)
+
+
+class Roster:
+    """All other nodes that are or were there. `living` holds the ids of the alive and the suspect, sorted."""
+
+    def __init__(self, me: Me) -> None:
+        self._me = me
+        self._members: dict[NodeId, Member] = {}
+        self._buried: dict[NodeId, Mono] = {}  # oldest first
+        self._names: dict[str, NodeId] = {me.name: me.id}
+        self.living: tuple[NodeId, ...] = ()
+
+    def get(self, node: NodeId) -> Member | None:
+        """One member, in whatever state."""
+        return self._members.get(node)
+
+    def life_of(self, node: NodeId) -> int | None:
+        """The life of a living member."""
+        member = self._members.get(node)
+        return member.life if member is not None and member.is_living else None
+
+    def suspects(self) -> tuple[NodeId, ...]:
+        """Living members that are suspect, sorted."""
+        return tuple(node for node in self.living if self._members[node].state == "suspect")
+
+    def alive(self) -> list[NodeId]:
+        """Living members that are not suspect, sorted."""
+        return [node for node in self.living if self._members[node].state == "alive"]
+
+    def raise_up(self, member: Member, state: PeerState, now: Instant) -> None:
+        """It is alive, or suspect."""
+        self._members[member.id] = member
+        self._buried.pop(member.id, None)
+        if not member.is_living:
+            self.living = tuple(sorted((*self.living, member.id)))
+        member.state, member.since_ms = state, now.wall_ms
+        member.is_known = True
+        member.evidence, member.accusers = "", ()
+
+    def bury(self, member: Member, state: PeerState, now: Instant) -> None:
+        """It is dead, or has left: remembered for a while, so that old news of it are known as old."""
+        self._members[member.id] = member
+        if member.is_living:
+            self.living = tuple(node for node in self.living if node != member.id)
+        member.state, member.since_ms, member.suspicion = state, now.wall_ms, None
+        self.give_up_name(member)
+        self._buried.pop(member.id, None)
+        self._buried[member.id] = now.mono_ns
+        while len(self._buried) > limits.TOMBSTONES_MAX + 4 * len(self.living):
+            self._forget(next(iter(self._buried)))
+
+    def sweep(self, now: Instant, keep_s: float) -> None:
+        """Forget whom we buried longer ago than `keep_s`."""
+        oldest = now.mono_ns - int(keep_s * NS_PER_S)
+        while self._buried and next(iter(self._buried.values())) < oldest:
+            self._forget(next(iter(self._buried)))
+
+    def _forget(self, node: NodeId) -> None:
+        del self._buried[node]
+        del self._members[node]
+
+    # --- names
+
+    def claim_name(self, member: Member) -> NodeId | None:
+        """Give a living member its name, unless another has it: then that holder."""
+        holder = self._names.setdefault(member.name, member.id)
+        return None if holder == member.id else holder
+
+    def give_up_name(self, member: Member) -> None:
+        """The name is free for the next living member that bears it."""
+        if self._names.get(member.name) != member.id:
+            return
+        del self._names[member.name]
+        for node in self.living:
+            if node != member.id and self._members[node].name == member.name:
+                self._names[member.name] = node
+                return
+
+    def shown_name(self, member: Member) -> str:
+        """Its name; with a piece of its id when another holds the name."""
+        holder = self._names.get(member.name, member.id)
+        return member.name if holder == member.id else f"{member.name}~{short(member.id)}"
+
+    # --- for readers
+
+    def peer(self, node: NodeId) -> Peer | None:
+        """One member as readers see it, or None when it was never seen alive."""
+        member = self._members.get(node)
+        return self._shown(member) if member is not None and member.is_known else None
+
+    def peers(self) -> list[Peer]:
+        """All that were ever seen alive, and not forgotten."""
+        return [self._shown(member) for member in self._members.values() if member.is_known]
+
+    def _shown(self, member: Member) -> Peer:
+        suspicion = member.suspicion
+        return Peer(
+            id=member.id,
+            name=self.shown_name(member),
+            life=member.life,
+            state=member.state,
+            incarnation=member.incarnation,
+            region=member.region,
+            domain=member.domain,
+            since_ms=member.since_ms,
+            version=member.version,
+            evidence=member.evidence if suspicion is None else suspicion.evidence,
+            accusers=member.accusers if suspicion is None else tuple(sorted(suspicion.accusers)),
+        )
