@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -14,7 +15,8 @@ def nats_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[NatsServer
     """One server for all tests that leave it alone; use names of your own on it."""
     server = NatsServer(tmp_path_factory.mktemp("nats"))
     try:
-        asyncio.run(server.start())
+        with ThreadPoolExecutor(1) as thread:  # this thread's event loop may be running
+            thread.submit(asyncio.run, server.start()).result()
         yield server
     finally:
         server.stop()
