@@ -32,6 +32,7 @@ ADMISSION = "admission"
 CREDENTIAL = "credential.json"
 LIFE = "life"
 
+BEFORE_LOCK = frozenset({"agents.d", "meshd.log"})  # what may be there before the first start, beside settings
 SECRETS = (IDENTITY, ROOT, CREDENTIAL)
 
 FILE_BYTES_MAX = 65_536  # the largest of these files is a few hundred bytes
@@ -281,7 +282,7 @@ def _make_ours(path: Path) -> None:
     if not mode & 0o077:
         return
     names = os.listdir(path)
-    foreign = [name for name in names if name != "agents.d" and not name.endswith(".toml")]
+    foreign = [name for name in names if name not in BEFORE_LOCK and not name.endswith(".toml")]
     if foreign and LOCK not in names:
         problem = f"is open to others (mode {mode:04o}) and holds files that are not meshd's, such as {min(foreign)!r}"
         raise _refused(path, problem, "choose a directory of its own with --dir")

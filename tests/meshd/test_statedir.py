@@ -40,9 +40,11 @@ def test_a_missing_directory_is_made_with_its_parents_for_its_owner_alone(tmp_pa
     assert _mode(path) == 0o700
 
 
-def test_an_empty_directory_that_was_open_to_others_is_tightened(tmp_path: Path) -> None:
+def test_a_directory_with_nothing_but_agents_settings_and_a_log_is_tightened(tmp_path: Path) -> None:
     tmp_path.chmod(0o755)
     (tmp_path / "agents.d").mkdir()
+    (tmp_path / "meshd.log").write_text("")
+    (tmp_path / "node.toml").write_text("")
     StateDir.open(tmp_path).close()
     assert _mode(tmp_path) == 0o700
 
