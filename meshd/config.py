@@ -1,4 +1,4 @@
-"""The settings as this daemon was given them: flags over environment over files over defaults.
+"""The settings as this daemon was given them: flags over environment over files over a preset over defaults.
 
 Invariant: sources are merged once, as plain values that keep their origin, and converted once;
 what is wrong names its key, its rule and its origin. Neighbours: `settings` declares them.
@@ -15,10 +15,13 @@ from msgspec import Struct
 
 from meshd.settings import Row, Settings, address, is_loopback, rows
 from protocol.errors import MeshError
+from protocol.membership import PRESETS
 
 FILE_BYTES_MAX = 1_000_000  # a hundred times the reference; reading stops there
 PREFIX = "MESHD_"
 SHOWN_CHARS = 60  # how much of a wrong value an error repeats
+
+PRESET = "membership.preset"
 
 # The flags of `meshd start` that are settings.
 FLAGS: Mapping[str, str] = {
@@ -31,7 +34,10 @@ FLAGS: Mapping[str, str] = {
 
 
 class Given(Struct, frozen=True):
-    """A plain value and where it came from: `default`, `file x.toml`, `environment MESHD_…` or `flag --…`."""
+    """A plain value and where it came from.
+
+    The origin reads `default`, `preset wan`, `file x.toml`, `environment MESHD_…` or `flag --…`.
+    """
 
     value: object
     origin: str
@@ -60,6 +66,7 @@ def load(
     for key, value in (flags or {}).items():
         if value is not None:
             given[key] = Given(value, f"flag {FLAGS[key]}")
+    given |= _from_preset(given, known)
     plain: dict[str, Any] = {}
     for key, one in given.items():
         _put(plain, key, _converted(known[key], one))
@@ -118,6 +125,18 @@ def _from_environ(environ: Mapping[str, str], known: Mapping[str, Row]) -> dict[
             raise MeshError("config", key=_shown_key(key), problem=_unknown(key, known), origin=origin)
         found[key] = Given(environ[name], origin)
     return found
+
+
+def _from_preset(given: Mapping[str, Given], known: Mapping[str, Row]) -> dict[str, Given]:
+    """What the chosen preset says about membership, where nothing else said it."""
+    chosen = str(_converted(known[PRESET], given[PRESET]))
+    preset = msgspec.structs.asdict(PRESETS[chosen])
+    keys = {f"membership.{name}": value for name, value in preset.items()}
+    return {
+        key: Given(value, f"preset {chosen}")
+        for key, value in keys.items()
+        if given[key].origin == "default" and given[key].value != value
+    }
 
 
 def _unknown(key: str, known: Mapping[str, Row]) -> str:

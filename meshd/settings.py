@@ -23,6 +23,7 @@ from msgspec.inspect import (
 )
 
 from protocol.link import LinkSettings
+from protocol.membership import MembershipSettings
 from protocol.watched import TaskSettings
 
 _PORT = "([0-9]{1,4}|[1-5][0-9]{4}|6[0-4][0-9]{3}|65[0-4][0-9]{2}|655[0-2][0-9]|6553[0-5])"
@@ -57,10 +58,10 @@ class NatsSettings(Struct, frozen=True, forbid_unknown_fields=True):
     credential_file: Annotated[str, Meta(description='JSON {"user", "password"} for these servers, mode 0600')] = ""
 
 
-class MembershipSettings(Struct, frozen=True, forbid_unknown_fields=True):
-    """How nodes find out who is there."""
+class PresetMembershipSettings(MembershipSettings, frozen=True, forbid_unknown_fields=True):
+    """How nodes find out who is there; `preset` gives the others their values for a kind of network."""
 
-    preset: Annotated[Literal["local", "lan", "wan"], Meta(description="timing of probes")] = "lan"
+    preset: Annotated[Literal["local", "lan", "wan"], Meta(description="what the others are unless set")] = "lan"
 
 
 class ResultSettings(Struct, frozen=True, forbid_unknown_fields=True):
@@ -90,7 +91,7 @@ class Settings(Struct, frozen=True, forbid_unknown_fields=True):
     node: NodeSettings = NodeSettings()
     api: ApiSettings = ApiSettings()
     nats: NatsSettings = NatsSettings()
-    membership: MembershipSettings = MembershipSettings()
+    membership: PresetMembershipSettings = PresetMembershipSettings()
     link: LinkSettings = LinkSettings()
     tasks: TaskSettings = TaskSettings()
     results: ResultSettings = ResultSettings()
@@ -128,15 +129,22 @@ def is_loopback(host: str) -> bool:
 
 
 def reference() -> str:
-    """The text of `configs/reference.toml`: every setting at its default, with its rule."""
-    lines = ["# Every setting with its default. Generated from meshd/settings.py; a test compares them."]
+    """The text of `configs/reference.toml`: every setting at its default, with its rule, switched off.
+
+    They are switched off because a value that stands in a file wins over `membership.preset`.
+    """
+    lines = [
+        "# Every setting with its default; remove the first # of a line to change it.",
+        "# Generated from meshd/settings.py; a test compares them.",
+        "",
+    ]
     table = ""
     for row in rows():
         group, _, name = row.key.rpartition(".")
         if group != table:
             table = group
-            lines += ["", f"[{group}] # {_groups()[group]}"]
-        lines.append(f"{name} = {toml_value(row.default)} # {row.help}: {row.rule}")
+            lines += ["", f"[{group}]  # {_groups()[group]}"]
+        lines.append(f"#{name} = {toml_value(row.default)}  # {row.help}: {row.rule}")
     return "\n".join(lines) + "\n"
 
 

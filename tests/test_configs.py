@@ -19,8 +19,16 @@ def test_the_reference_is_generated_from_the_settings() -> None:
     )
 
 
-def test_the_reference_changes_nothing() -> None:
-    assert load(files=[CONFIGS / "reference.toml"]).settings == Settings()
+def test_the_reference_changes_nothing_and_still_does_not_when_every_line_is_switched_on(tmp_path: Path) -> None:
+    path = CONFIGS / "reference.toml"
+    assert {one.origin for one in load(files=[path]).origins.values()} == {"default"}
+    switched_on = tmp_path / "all.toml"
+    switched_on.write_text(
+        "\n".join(line.removeprefix("#") for line in path.read_text().splitlines() if " = " in line or "[" in line)
+    )
+    config = load(files=[switched_on])
+    assert config.settings == Settings()
+    assert {one.origin for one in config.origins.values()} == {f"file {switched_on}"}
 
 
 @pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: str(path.relative_to(CONFIGS)))

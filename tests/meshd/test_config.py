@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -9,6 +10,7 @@ from hypothesis import strategies as st
 from meshd.config import FLAGS, load
 from meshd.settings import rows
 from protocol.errors import MeshError
+from protocol.membership import PRESETS
 
 
 def _written(folder: Path, text: str, name: str = "meshd.toml") -> Path:
@@ -57,6 +59,22 @@ def test_text_of_the_environment_becomes_numbers_truth_values_and_lists() -> Non
     assert settings.tasks.lease_s == 4.5
     assert settings.insecure is True
     assert settings.nats.urls == ("nats://a:4222", "tls://b")
+
+
+def test_a_preset_gives_what_nothing_else_says_and_is_named_as_the_origin(tmp_path: Path) -> None:
+    path = _written(tmp_path, '[membership]\npreset = "wan"\nsuspicion_s_min = 7')
+    config = load(files=[path])
+    assert config.settings.membership.suspicion_s_min == 7
+    assert config.settings.membership.probe_timeout_s == PRESETS["wan"].probe_timeout_s
+    assert config.origins["membership.probe_timeout_s"].origin == "preset wan"
+    assert config.origins["membership.suspicion_s_min"].origin == f"file {path}"
+    assert config.origins["membership.verifiers"].origin == "default"
+
+
+def test_every_preset_that_can_be_chosen_is_there() -> None:
+    for preset, values in PRESETS.items():
+        membership = load(environ={"MESHD_MEMBERSHIP__PRESET": preset}).settings.membership
+        assert msgspec.structs.asdict(membership) == msgspec.structs.asdict(values) | {"preset": preset}
 
 
 def test_names_that_are_no_settings_are_left_alone() -> None:
