@@ -62,6 +62,7 @@ class Engine:
 
     async def run(self) -> None:
         """Until `close`: wait for input or a deadline, handle, perform."""
+        self._performer.submit(self.node.start(clock.now()))
         while not self._is_closing:
             deadline = self.node.next_deadline()
             await self._sleep_until(deadline)

@@ -6,7 +6,7 @@ nothing else. Neighbours: the machines know nothing of each other; only this fil
 
 from typing import Literal, TypeAlias, assert_never
 
-from msgspec import Struct
+from msgspec import Struct, structs
 
 from protocol import effects as fx
 from protocol import events, ids, inputs
@@ -25,7 +25,7 @@ from protocol.membership import Membership, MembershipSettings
 from protocol.owners import Owners
 from protocol.post import Post
 from protocol.primitives import NS_PER_S, Instant, Mono, NodeId, Rng
-from protocol.replica import Heard, Me
+from protocol.replica import Heard, Me, sealed_inside
 from protocol.routing import POLICIES, Candidate
 from protocol.slots import Slots
 from protocol.subjects import Subjects
@@ -119,6 +119,10 @@ class Node:
         out += self._after(now)
         return out
 
+    def start(self, now: Instant) -> list[Effect]:
+        """Say hello; the first thing that a life does."""
+        return self._carry("membership", self.membership.start(now), now)
+
     def next_deadline(self) -> Mono | None:
         """When the next `Tick` is due, monotonic nanoseconds."""
         machines = (
@@ -196,7 +200,7 @@ class Node:
                 case fx.Write():
                     out.append(self._post.write(origin, effect, now))
                 case fx.Emit():
-                    out.append(effect)
+                    out.append(self._named(effect))
                     if origin == "membership":
                         out += self._on_peer_event(effect.event, now)
                 case fx.Read() | fx.List() | fx.RunAgent() | fx.StopAgent() | fx.Reply():
@@ -204,6 +208,13 @@ class Node:
                 case _:
                     assert_never(effect)
         return out
+
+    def _named(self, effect: fx.Emit) -> fx.Emit:
+        event = effect.event
+        if not isinstance(event, events.CapabilitiesChanged) or event.name:
+            return effect
+        peer = self.membership.peer(event.peer)
+        return fx.Emit(structs.replace(event, name=peer.name if peer is not None else ids.short(event.peer)))
 
     def _spread(self, fact: fx.Spread, now: Instant) -> list[Effect]:
         sealed = self._post.spread(fact, now)
@@ -256,6 +267,8 @@ class Node:
         """Say it, but not as often as a flood would have us say it."""
         if refusal.code == "echo":
             return []
+        if refusal.code == "not_admitted":
+            self.gossip.on_gap(now)  # somebody whose introduction we missed, perhaps
         second = now.mono_ns // NS_PER_S
         if second != self._refused_in:
             self._refused_in, self._refused = second, 0
@@ -274,7 +287,7 @@ class Node:
             case gossip.Digest():
                 return self._carry("gossip", self.gossip.on_digest(src, life, body, now), now)
             case gossip.Delta():
-                return self._on_delta(src, life, body, now)
+                return self._on_delta(body, now)
             case task.Ask():
                 return self._carry("holder", self.holder.on_ask(src, life, body, now), now)
             case task.Award():
@@ -319,7 +332,7 @@ class Node:
 
     # --- facts
 
-    def _on_delta(self, src: NodeId, life: int, body: gossip.Delta, now: Instant) -> list[Effect]:
+    def _on_delta(self, body: gossip.Delta, now: Instant) -> list[Effect]:
         out: list[Effect] = []
         for frame in body.facts:
             opened = self._opener.open_relayed(frame, now)
@@ -327,7 +340,7 @@ class Node:
                 out += self._refuse(opened, now)
             else:
                 out += self._on_fact(_heard(opened, is_relayed=True), now)
-        return out + self._carry("gossip", self.gossip.on_delta(src, life, body, now), now)
+        return out
 
     def _on_fact(self, heard: Heard, now: Instant) -> list[Effect]:
         is_new, repairs = self.gossip.on_fact(heard, now)
@@ -340,13 +353,14 @@ class Node:
                 out += self._carry("catalogue", self.catalogue.on_fact(heard, now), now)
                 return out + self._carry("ledger", self.ledger.on_capacity(now), now)
             case gossip.Dead():
-                opened = [self._opener.open_relayed(frame, now) for frame in body.accusations]
-                accusations = tuple(_heard(each, is_relayed=True) for each in opened if isinstance(each, Envelope))
-                return out + self._carry("membership", self.membership.on_fact(heard, now, accusations), now)
-            case gossip.Alive() | gossip.Suspect() | gossip.Confirm() | gossip.Left():
-                return out + self._carry("membership", self.membership.on_fact(heard, now), now)
+                opened = [self._opener.open_relayed(frame, now) for frame in sealed_inside(body)]
+                proof = tuple(_heard(each, is_relayed=True) for each in opened if isinstance(each, Envelope))
+                out += self._carry("membership", self.membership.on_fact(heard, now, proof), now)
+                if self.membership.has_buried(body):
+                    self.gossip.keep(heard, now)
+                return out
             case _:
-                assert_never(body)
+                return out + self._carry("membership", self.membership.on_fact(heard, now), now)
 
     def _on_peer_event(self, event: events.Event, now: Instant) -> list[Effect]:
         """Membership says that somebody came or went: whose tasks are whose to watch, and who can do what."""

@@ -42,6 +42,10 @@ class Subjects(Struct, frozen=True):
         """Domain events of one node, for people and programs."""
         return f"mesh.{self.mesh}.event.{src}.{kind}"
 
+    def events(self) -> str:
+        """Subscription: what happens on every node."""
+        return f"mesh.{self.mesh}.event.*.*"
+
     def record(self, key: str) -> str:
         """The subject under which the store keeps a key of hard state."""
         return f"$KV.{self.bucket}.{key}"
