@@ -38,6 +38,11 @@ class Engine:
         if self._inbox.put(input):
             self._awake.set()
 
+    @property
+    def waiting(self) -> int:
+        """How many inputs wait."""
+        return len(self._inbox)
+
     async def ask(self, make: Callable[[int], Input], *, timeout_s: float = REQUEST_S_MAX) -> object:
         """Put a request and wait for its reply.
 

@@ -205,6 +205,11 @@ class Ledger:
         """How many tasks wait for somebody to do them."""
         return len(self._backlog)
 
+    @property
+    def watched(self) -> int:
+        """How many tasks this node watches."""
+        return len(self._tasks)
+
     def watches(self, task: str) -> bool:
         """True while this node watches the task."""
         return task in self._tasks

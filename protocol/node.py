@@ -101,6 +101,10 @@ class Node:
         """Seconds to a node and back."""
         return 0.0 if node == self.me.id else self.membership.round_trip_s(node)
 
+    def free_slots(self) -> tuple[tuple[str, int], ...]:
+        """Free slots of this node's agents, by agent."""
+        return self._slots.free()
+
     def record_of(self, key: str, frame: bytes, now: Instant) -> TaskRecord | None:
         """The record in a frame from the bucket, or None when it is not one of this mesh."""
         return self._record(key, frame, now)

@@ -170,6 +170,16 @@ class TaskError(Struct, frozen=True):
     message: str
 
 
+class RefusedResult(Struct, frozen=True):
+    """A result that came too late to be committed: whose it was, of which award, and what it said."""
+
+    epoch: int
+    owner: str
+    owner_name: str
+    at_ms: int
+    result: Any
+
+
 class Task(Struct, frozen=True):
     """One task. `running` is known through its home; `owner` is empty until it was awarded."""
 
@@ -199,6 +209,7 @@ class Task(Struct, frozen=True):
     route: str = "auto"
     progress: Any = None
     died: tuple[str, ...] = ()
+    refused: tuple[RefusedResult, ...] = ()
 
 
 class TaskPage(Struct, frozen=True):

@@ -1,0 +1,349 @@
+"""The daemon put together: every part made once, started in order, stopped in the reverse order.
+
+Invariant: the only composition root; nothing but the commands and tests imports it. What fails on
+the way up is one `MeshError`, and leaves nothing behind. Neighbours: all of `meshd`.
+"""
+
+import asyncio
+import os
+import random
+import secrets
+import signal
+import socket
+from collections.abc import Callable, Mapping
+from contextlib import AsyncExitStack
+from importlib.metadata import version
+from pathlib import Path
+
+from msgspec import Struct
+
+from meshd import clock, config, invitation
+from meshd.api import schemas
+from meshd.api.server import Api
+from meshd.broker.server import EmbeddedServer
+from meshd.engine import Engine
+from meshd.hosting import Hosting
+from meshd.observe import logs
+from meshd.observe.metrics import Metrics
+from meshd.observe.stream import Stream, encoded
+from meshd.perform import Performer
+from meshd.service import Service
+from meshd.settings import Settings, is_loopback
+from meshd.shelf import Shelf
+from meshd.statedir import Credential, Mesh, StateDir, read_credential
+from meshd.store.jetstream import JetStreamStore
+from meshd.supervise import Supervisor
+from meshd.transport.nats import NatsTransport
+from meshd.views import Views
+from protocol.envelope import Opener, Sealer
+from protocol.errors import MeshError
+from protocol.events import Event
+from protocol.ids import fingerprint, is_token
+from protocol.inputs import Drain, Found, Input, Leave, Received
+from protocol.membership import PRESETS
+from protocol.node import Node, NodeSettings
+from protocol.replica import Me
+from protocol.subjects import Subjects
+
+Said = Callable[[str], None]  # where the one line goes that says how the start went
+
+JOINED_S_MAX = 20.0  # a node whose first write is not acknowledged by then starts all the same, and says so
+FLUSH_S_MAX = 5.0  # for the last writes when the daemon stops
+
+
+class Order(Struct, frozen=True):
+    """What the command line asks for. `flags` are dotted settings."""
+
+    dir: Path
+    join: str = ""
+    files: tuple[Path, ...] = ()
+    flags: Mapping[str, str] = {}
+
+
+def run(order: Order, *, said: Said) -> None:
+    """Run the daemon until it is told to stop. Raises MeshError when it cannot start."""
+    loaded = config.load(files=order.files, environ=os.environ, flags=order.flags)
+    state = StateDir.open(order.dir)
+    try:
+        with asyncio.Runner(loop_factory=_loop_factory()) as runner:
+            runner.run(_Daemon(order, loaded.settings, state, said).run())
+    finally:
+        state.close()
+
+
+def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
+    """uvloop when it is installed: it halves the longest waits."""
+    try:
+        import uvloop
+    except ImportError:
+        return None
+    factory: Callable[[], asyncio.AbstractEventLoop] = uvloop.new_event_loop
+    return factory
+
+
+class _Daemon:
+    """One run of the daemon."""
+
+    def __init__(self, order: Order, settings: Settings, state: StateDir, said: Said) -> None:
+        self._order = order
+        self._settings = settings
+        self._state = state
+        self._said = said
+        self._log = logs.configure(level=settings.log.level, format=settings.log.format)
+        self._stop = asyncio.Event()
+        self._failure: BaseException | None = None
+        self._supervisor = Supervisor(self._on_failure)
+        self._server: EmbeddedServer | None = None
+        self._notes: list[str] = []
+
+    def _on_failure(self, name: str, failure: BaseException) -> None:
+        """A background task failed: that is a bug here. Say it, and stop rather than limp."""
+        self._log.critical("%s failed: %r", name, failure, exc_info=failure)
+        self._failure = self._failure or failure
+        self._stop.set()
+
+    async def run(self) -> None:
+        """Up, on, and down again."""
+        self._catch_signals()
+        async with AsyncExitStack() as stack:
+            stack.push_async_callback(self._supervisor.close)
+            await self._up(stack)
+            await self._stop.wait()
+            self._log.info("stopping")
+        if self._failure is not None:
+            raise MeshError("internal", what=str(self._failure) or repr(self._failure))
+
+    def _catch_signals(self) -> None:
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, self._on_signal)
+
+    def _on_signal(self) -> None:
+        """The first signal: leave in order. A second: end at once; the server lives on and is adopted."""
+        if self._stop.is_set():
+            self._log.warning("ended at once by a second signal")
+            os._exit(130)
+        self._stop.set()
+
+    # --- up
+
+    async def _up(self, stack: AsyncExitStack) -> None:
+        settings, state = self._settings, self._state
+        mesh = self._belong()
+        name = settings.node.name or _host_name()
+        urls, credential = await self._reach(mesh, name, stack)
+        identity = state.identity()
+        life = state.next_life(clock.wall_ms())
+        subjects = Subjects(mesh.id)
+        transport = NatsTransport(
+            servers=urls, credential=credential, name=f"meshd {name}", supervisor=self._supervisor
+        )
+        store = JetStreamStore(
+            servers=urls,
+            credential=credential,
+            name=f"meshd {name} data",
+            bucket=subjects.bucket,
+            supervisor=self._supervisor,
+        )
+        me = Me(
+            id=identity.id,
+            life=life,
+            name=name,
+            region=settings.node.region,
+            domain=settings.node.domain,
+            admission=state.admission(),
+            version=version("agent-meshd"),
+        )
+        node = Node(
+            me=me,
+            mesh=mesh.id,
+            settings=_node_settings(settings),
+            sealer=Sealer(signer=identity, life=life),
+            opener=Opener(me=identity.id, subjects=subjects, root_key=mesh.root_key),
+            rng=random.Random(secrets.randbits(64)),
+        )
+        stream, metrics = Stream(me=me.id), Metrics()
+
+        def publish(event: Event) -> None:
+            subject = subjects.event(src=me.id, kind=str(event.__struct_config__.tag))
+            transport.publish(subject, encoded(event))
+
+        def log(event: Event) -> None:
+            logs.log_event(self._log, event, name_of=views.name_of)
+
+        observers = (stream.tell, metrics.on_event, log, publish)
+        hosting = Hosting(supervisor=self._supervisor, observers=observers)
+        performer = Performer(
+            transport=transport, store=store, workshop=hosting, observers=observers, supervisor=self._supervisor
+        )
+        engine = Engine(node=node, performer=performer)
+        shelf = Shelf(store=store, open=lambda key, frame: node.record_of(key, frame, clock.now()))
+        views = Views(
+            node=node,
+            hosting=hosting,
+            transport=transport,
+            mesh=mesh.id,
+            notes=lambda: tuple(self._notes),
+            attention=self._attention,
+        )
+        service = Service(
+            engine=engine,
+            transport=transport,
+            hosting=hosting,
+            stream=stream,
+            shelf=shelf,
+            views=views,
+            default_deadline_s=settings.tasks.deadline_s,
+            invite=lambda: self._invitation(urls),
+            stop=self._stop.set,
+            metrics=lambda: _rendered(metrics, views, engine, performer),
+        )
+        event_prefix = subjects.event(src="", kind="").rstrip(".") + "."
+
+        def sink(input: Input) -> None:
+            if isinstance(input, Received) and input.subject.startswith(event_prefix):
+                stream.tell_of(input.subject.split(".")[3], input.frame)
+            else:
+                engine.put(input)
+
+        await transport.open(sink)
+        stack.push_async_callback(transport.close)
+        await store.open()
+        stack.push_async_callback(store.close)
+        for entry in await store.scan("node"):
+            engine.put(Found(entry.key, entry.revision, entry.frame))
+        for subject in (subjects.inbox(dst=me.id, life=life), subjects.facts(), subjects.events()):
+            await transport.subscribe(subject)
+        await transport.watch_absences(subjects.absences(src=me.id))
+        stack.callback(engine.close)
+        self._supervisor.spawn("engine", engine.run())
+        self._supervisor.spawn("copies", views.keep_copies_known(store))
+        await hosting.start(self._folder())
+        stack.push_async_callback(hosting.close)
+        api = Api(service, state, listen=settings.api.listen, insecure=settings.insecure)
+        address = await api.start()
+        stack.push_async_callback(api.close)
+        stack.callback(stream.close)
+        stack.push_async_callback(self._leave, engine, performer, transport)
+        await self._until_joined(engine)
+        for problem in hosting.problems:
+            self._log.error("%s", problem.message)
+        self._said(self._first_line(me, mesh, address.url))
+
+    def _belong(self) -> Mesh:
+        """The mesh of this directory: joined with a token, known from before, or founded now."""
+        if self._order.join:
+            invited = invitation.Invitation.decode(self._order.join, now=clock.now())
+            return invitation.accept(invited, self._state, now=clock.now())
+        known = self._state.mesh()
+        if known is not None:
+            return known
+        self._notes.append("this node founded the mesh: its root key is online, in root.key")
+        return invitation.found_mesh(self._state, now=clock.now())
+
+    async def _reach(self, mesh: Mesh, name: str, stack: AsyncExitStack) -> tuple[tuple[str, ...], Credential | None]:
+        """The servers to use and what they ask for; starts or adopts our own when there are no others."""
+        nats = self._settings.nats
+        if nats.urls:
+            credential = read_credential(Path(nats.credential_file)) if nats.credential_file else None
+            return nats.urls, credential
+        if mesh.urls:
+            return mesh.urls, self._state.credential()
+        credential = self._state.credential()
+        self._server = EmbeddedServer(
+            directory=self._state.path / "nats",
+            name=self._state.identity().id,
+            credential=credential,
+            listen=nats.listen,
+            supervisor=self._supervisor,
+            on_given_up=self._on_server_given_up,
+        )
+        stack.push_async_callback(self._server.stop)
+        await self._server.start()
+        return (self._server.url,), credential
+
+    def _on_server_given_up(self, reason: str) -> None:
+        self._log.error("%s", reason)
+        self._notes.append(reason)
+
+    def _folder(self) -> Path:
+        folder = Path(self._settings.agents.folder)
+        return folder if folder.is_absolute() else self._state.path / folder
+
+    async def _until_joined(self, engine: Engine) -> None:
+        """Wait for the first write that stands, or for the patience to end."""
+        try:
+            async with asyncio.timeout(JOINED_S_MAX):
+                while engine.node.state == "starting" and not self._stop.is_set():
+                    await asyncio.sleep(0.01)
+        except TimeoutError:
+            self._log.warning("no write was acknowledged within %g s; going on without", JOINED_S_MAX)
+
+    def _first_line(self, me: Me, mesh: Mesh, url: str) -> str:
+        line = f"{me.name} is ready in mesh {mesh.id} at {url}"
+        if self._state.root() is None:
+            return line
+        return f"{line}; to join another host: meshctl --dir {self._state.path} invite"
+
+    def _invitation(self, urls: tuple[str, ...]) -> schemas.Invitation:
+        made = invitation.make_invitation(self._state, urls=urls, now=clock.now())
+        hosts = [url.partition("://")[2].rpartition(":")[0].strip("[]") for url in urls]
+        reach = "this host only" if all(is_loopback(host) for host in hosts) else "hosts that reach " + ", ".join(urls)
+        return schemas.Invitation(
+            token=made.encode(),
+            mesh=mesh_name(made),
+            fingerprint=fingerprint(made.root_key),
+            urls=tuple(urls),
+            reach=reach,
+            expires_ms=made.expires_ms,
+        )
+
+    def _attention(self) -> tuple[str, ...]:
+        """What somebody should see to, beyond what the node's state says."""
+        if self._server is not None and self._server.problem:
+            return (self._server.problem,)
+        return ()
+
+    # --- down
+
+    async def _leave(self, engine: Engine, performer: Performer, transport: NatsTransport) -> None:
+        """Take nothing new, finish what is in hand if it ends in time, say goodbye, flush."""
+        engine.put(Drain(on=True))
+        drain_s = self._settings.agents.drain_s
+        try:
+            async with asyncio.timeout(drain_s):
+                while engine.node.holder.in_hand:
+                    await asyncio.sleep(0.05)
+        except TimeoutError:
+            self._log.warning("%d tasks were not done within %g s", engine.node.holder.in_hand, drain_s)
+        engine.put(Leave())
+        await asyncio.sleep(0)
+        await performer.settle(FLUSH_S_MAX)
+        await transport.flush()
+
+
+def mesh_name(made: invitation.Invitation) -> str:
+    """The mesh's id, and its name when it has one."""
+    return made.mesh
+
+
+def _node_settings(settings: Settings) -> NodeSettings:
+    return NodeSettings(
+        membership=settings.membership if hasattr(settings.membership, "probe_interval_s") else PRESETS["lan"],
+        tasks=settings.tasks,
+        keep_s=settings.results.keep_s,
+    )
+
+
+def _host_name() -> str:
+    """The host's name as a subject token."""
+    text = socket.gethostname().partition(".")[0].lower()
+    token = "".join(char if is_token(char) else "-" for char in text)[:32]
+    return token or "node"
+
+
+def _rendered(metrics: Metrics, views: Views, engine: Engine, performer: Performer) -> bytes:
+    metrics.set_gauges(views.gauges(engine, performer))
+    return metrics.render()
+
+

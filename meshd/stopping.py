@@ -1,0 +1,41 @@
+"""Stopping a daemon from outside: a signal, and patience until its directory is free.
+
+Invariant: returns only when the daemon is gone and no server of the directory runs. Neighbours:
+`app` leaves when it gets the signal; a server whose daemon died is stopped here.
+"""
+
+import os
+import signal
+import time
+from pathlib import Path
+
+from meshd import clock
+from meshd.broker.server import stop_unattended
+from meshd.statedir import lock_holder
+from protocol.errors import MeshError
+from protocol.primitives import NS_PER_S
+
+LOOK_S = 0.05
+
+
+def stop_daemon(path: Path, *, within_s: float) -> str:
+    """Stop what runs on the state directory; one sentence about what was stopped.
+
+    Raises MeshError("unreachable") when nothing ran there, TimeoutError when it does not end.
+    """
+    pid = lock_holder(path)
+    if pid is None:
+        if stop_unattended(path, within_s=within_s):
+            return f"stopped the nats-server in {path}; its daemon was gone already"
+        raise MeshError("unreachable", where=str(path))
+    try:
+        os.kill(pid, signal.SIGTERM)
+    except ProcessLookupError:
+        pass
+    deadline = clock.monotonic_ns() + int(within_s * NS_PER_S)
+    while lock_holder(path) == pid:
+        if clock.monotonic_ns() > deadline:
+            raise TimeoutError(path)
+        time.sleep(LOOK_S)  # noqa: TID251  # a command that waits, not the daemon
+    stop_unattended(path, within_s=within_s)
+    return f"stopped the daemon in {path}"

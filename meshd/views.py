@@ -1,0 +1,291 @@
+"""The node's values as the API shows them: pure readings, made when somebody looks.
+
+Invariant: reads and never changes; what is not known is shown as unknown, not guessed.
+Neighbours: `service` asks for these; `api.schemas` says what they look like.
+"""
+
+import asyncio
+from collections.abc import Callable
+
+from meshd import clock, values
+from meshd.api import schemas
+from meshd.engine import Engine
+from meshd.hosting import Hosting
+from meshd.perform import Performer
+from meshd.ports import Store, Transport
+from protocol import ids
+from protocol.calls import Answered
+from protocol.errors import MeshError
+from protocol.node import Node
+from protocol.primitives import NS_PER_S, NodeId
+from protocol.replica import Peer
+from protocol.wire.agents import Card
+from protocol.wire.task import Status, TaskRecord, TaskState
+
+COPIES_S = 5.0  # how often the number of copies of the record is looked up
+
+
+class Views:
+    """One node, as of now."""
+
+    def __init__(
+        self,
+        *,
+        node: Node,
+        hosting: Hosting,
+        transport: Transport,
+        mesh: str,
+        notes: Callable[[], tuple[str, ...]],
+        attention: Callable[[], tuple[str, ...]],
+    ) -> None:
+        self._node = node
+        self._hosting = hosting
+        self._transport = transport
+        self._mesh = mesh
+        self._notes = notes
+        self._attention = attention
+        self._copies = schemas.Record(copies=0, where="unknown")
+        self._cut_off_since = 0
+
+    async def keep_copies_known(self, store: Store) -> None:
+        """Look up how many copies of the record there are, again and again."""
+        while True:
+            try:
+                copies, where = await store.copies()
+            except MeshError:
+                pass  # cut off: what was known last is shown
+            else:
+                self._copies = schemas.Record(copies=copies, where=self.name_of(where))
+            await asyncio.sleep(COPIES_S)
+
+    def name_of(self, node: NodeId) -> str:
+        """What a person calls a node."""
+        if node == self._node.me.id:
+            return self._node.me.name
+        peer = self._node.membership.peer(node)
+        return peer.name if peer is not None and peer.name else ids.short(node)
+
+    def cut_off_s(self) -> float:
+        """Seconds since this node could last write the record; 0 while it can."""
+        if self._node.state in ("joined", "draining"):
+            self._cut_off_since = 0
+            return 0.0
+        now = clock.monotonic_ns()
+        self._cut_off_since = self._cut_off_since or now
+        return (now - self._cut_off_since) / NS_PER_S
+
+    def status(self) -> schemas.Status:
+        """This node and how it stands."""
+        node = self._node
+        state = _node_state(node.state)
+        peers = node.membership.snapshot()
+        return schemas.Status(
+            node=node.me.id,
+            name=node.me.name,
+            mesh=self._mesh,
+            life=node.me.life,
+            state=state,
+            peers_alive=len([peer for peer in peers if peer.state == "alive"]),
+            tasks_running=node.holder.in_hand,
+            tasks_waiting=node.ledger.waiting,
+            nats=self._transport.server,
+            version=node.me.version,
+            region=node.me.region,
+            domain=node.me.domain,
+            record=self._copies,
+            reason=_REASONS.get(state, ""),
+            attention=(*self._attention(), *(problem.message for problem in self._hosting.problems)),
+            notes=self._notes(),
+        )
+
+    def peers(self) -> list[schemas.Peer]:
+        """Every node in view, by name."""
+        return [self.peer(peer) for peer in sorted(self._node.membership.snapshot(), key=lambda p: (p.name, p.id))]
+
+    def peer(self, peer: Peer) -> schemas.Peer:
+        """One node."""
+        catalogue = self._node.catalogue
+        business = catalogue.business_of(peer.id, clock.now())
+        offered = [each for each in catalogue.capabilities(clock.now()) if each.node == peer.id]
+        free = {each.card.name: each.free for each in offered}
+        cards = catalogue.cards_of(peer.id)
+        load = schemas.PeerLoad(
+            running=business.running if business else 0,
+            waiting=business.waiting if business else 0,
+            slots=sum(card.slots for card in cards),
+            free=sum(free.values()),
+            draining=business.is_draining if business else False,
+        )
+        is_hidden = self._node.membership.is_frozen() and not peer.is_self and peer.state == "suspect"
+        return schemas.Peer(
+            name=peer.name,
+            id=peer.id,
+            life=peer.life,
+            state="unreachable" if is_hidden else peer.state,
+            incarnation=peer.incarnation,
+            region=peer.region,
+            since=peer.since_ms,
+            agents=tuple(sorted(card.name for card in cards)),
+            load=load,
+            domain=peer.domain,
+            version=peer.version,
+            here=peer.is_self,
+        )
+
+    def agents(self) -> list[schemas.AgentView]:
+        """Every agent of the mesh; those of this node with their state."""
+        me = self._node.me.id
+        views: dict[tuple[str, NodeId], schemas.AgentView] = {}
+        for offered in self._node.catalogue.capabilities(clock.now()):
+            key = (offered.card.name, offered.node)
+            views[key] = self._agent(offered.card, offered.node, offered.free, "ready", "")
+        for hosted in self._hosting.hosted():
+            card = hosted.agent.card
+            free = card.slots - hosted.running if hosted.agent.state == "ready" else 0
+            views[card.name, me] = self._agent(card, me, max(0, free), hosted.agent.state, hosted.agent.detail)
+        return [views[key] for key in sorted(views)]
+
+    def _agent(self, card: Card, node: NodeId, free: int, state: str, detail: str) -> schemas.AgentView:
+        return schemas.AgentView(
+            name=card.name,
+            node=node,
+            node_name=self.name_of(node),
+            capabilities=card.capabilities,
+            kind=card.kind,
+            slots=card.slots,
+            free=free,
+            state=state,
+            detail=detail,
+            domain=card.domain,
+            version=card.version,
+            purpose=card.purpose,
+            owner_team=card.owner_team,
+            latency_ms=card.latency_ms,
+            cost_per_call=card.cost_per_call,
+            confidence=card.confidence,
+            visibility=card.visibility,
+            here=node == self._node.me.id,
+        )
+
+    def capabilities(self) -> list[schemas.CapabilityView]:
+        """What can be done, and by whom."""
+        providers: dict[str, list[schemas.Provider]] = {}
+        for each in self._node.catalogue.capabilities(clock.now()):
+            provider = schemas.Provider(
+                agent=each.card.name,
+                node=each.node,
+                node_name=self.name_of(each.node),
+                slots=each.card.slots,
+                free=each.free,
+                purpose=each.card.purpose,
+            )
+            providers.setdefault(each.capability, []).append(provider)
+        return [
+            schemas.CapabilityView(
+                name=name,
+                slots=sum(each.slots for each in able),
+                free=sum(each.free for each in able),
+                providers=tuple(able),
+            )
+            for name, able in sorted(providers.items())
+        ]
+
+    def task(self, record: TaskRecord, line: Status | None, late: list[TaskRecord] | None = None) -> schemas.Task:
+        """One task, with what its home says beyond the record."""
+        is_running = record.state is TaskState.AWARDED and line is not None and line.running
+        started_ms = record.started_ms or (line.started_ms if line is not None else 0)
+        error = None if record.failure is None else schemas.TaskError(record.failure.code, record.failure.message)
+        attempts = tuple(
+            schemas.AttemptView(
+                each.epoch, each.owner, self.name_of(each.owner), each.ended, each.at_ms, detail=each.detail
+            )
+            for each in record.attempts
+        )
+        refused = tuple(
+            schemas.RefusedResult(each.epoch, each.owner, self.name_of(each.owner), each.finished_ms, _shown(each.result))
+            for each in late or ()
+        )
+        return schemas.Task(
+            id=record.id,
+            iid=record.iid,
+            gid=record.gid,
+            capability=record.capability,
+            state="running" if is_running else record.state.value,
+            epoch=record.epoch,
+            owner=record.owner,
+            home=record.home,
+            attempts=attempts,
+            submitted_ms=record.submitted_ms,
+            started_ms=started_ms or None,
+            finished_ms=record.finished_ms or None,
+            result=_shown(record.result),
+            error=error,
+            owner_name=self.name_of(record.owner) if record.owner else "",
+            home_name=self.name_of(record.home),
+            awarded_ms=record.awarded_ms or None,
+            deadline_ms=record.deadline_ms,
+            priority=record.priority,
+            exclusive=record.exclusive,
+            submitter=record.submitter,
+            key=record.key,
+            parent_iid=record.parent_iid,
+            route=record.route,
+            progress=_shown(line.progress) if line is not None else None,
+            died=record.died,
+            refused=refused,
+        )
+
+    def answer(self, capability: str, answer: object, took_ms: float) -> schemas.CallAnswer:
+        """The reply to a call."""
+        if not isinstance(answer, Answered):
+            raise MeshError("internal", what="a call was answered without an answer")
+        return schemas.CallAnswer(
+            result=values.unpacked(answer.result),
+            capability=capability,
+            node=answer.node,
+            node_name=self.name_of(answer.node),
+            took_ms=round(took_ms, 3),
+            agent=answer.agent,
+            iid=answer.iid,
+            gid=answer.gid,
+        )
+
+    def gauges(self, engine: Engine, performer: Performer) -> dict[str, float | dict[str, float]]:
+        """The values of `/metrics` that are read and not counted, by metric."""
+        node = self._node
+        peers: dict[str, float] = {}
+        for peer in node.membership.snapshot():
+            peers[peer.state] = peers.get(peer.state, 0) + 1
+        return {
+            "meshd_state": {node.state: 1.0},
+            "meshd_peers": dict(peers),
+            "meshd_tasks_running": float(node.holder.in_hand),
+            "meshd_tasks_watched": float(node.ledger.watched),
+            "meshd_slots_free": float(sum(free for _, free in node.free_slots())),
+            "meshd_inbox_inputs": float(engine.waiting),
+            "meshd_writes_waiting": float(performer.writes_waiting),
+            "meshd_loop_lag_seconds": engine.lag_ms_max / 1_000,
+        }
+
+
+_REASONS = {
+    "starting": "no write was acknowledged yet",
+    "detached": "no server answers",
+    "islanded": "a server answers, but writes do not go through",
+    "draining": "it was asked to take no new work",
+}
+
+
+def _node_state(state: str) -> schemas.NodeStateName:
+    match state:
+        case "starting" | "joined" | "detached" | "islanded" | "draining":
+            return state
+        case _:
+            raise MeshError("internal", what=f"a state called {state}")
+
+
+def _shown(encoded: bytes) -> object:
+    try:
+        return values.unpacked(encoded)
+    except MeshError:
+        return None
