@@ -18,8 +18,19 @@ from protocol.effects import Effect, Emit, Send, Spread
 from protocol.events import NameConflict, PeerAlive, PeerDead, PeerLeft, PeerMisbehaved, PeerSuspect, PeerUnreachable
 from protocol.primitives import NS_PER_MS, NS_PER_S, Instant, Mono, NodeId, Rng
 from protocol.replica import Heard, Me, Peer, PeerState, standing
-from protocol.roster import ROUND_TRIP_S, Member, Roster
-from protocol.suspicion import Accusation, Health, ProbeWalk, Suspicion, accusers_needed, verifiers, wait_s
+from protocol.roster import ROUND_TRIP_S, Member, Own, Roster
+from protocol.suspicion import (
+    Accusation,
+    Health,
+    Probes,
+    ProbeWalk,
+    Suspicion,
+    accusers_needed,
+    last_alive,
+    proof,
+    verifiers,
+    wait_s,
+)
 from protocol.timers import Timers
 from protocol.wire.gossip import Alive, Confirm, Dead, Left, Suspect
 from protocol.wire.kinds import AnySwim
@@ -57,18 +68,11 @@ PRESETS: dict[str, MembershipSettings] = {
 SWEEP_S = 60.0
 QUIET_INTERVALS = 2  # an accused node falls silent when it heard nothing for so many intervals
 HEALTH_BY_LAG_S = 1.0  # a loop this late was stopped, not busy: be patient with everybody
-SAMPLE_MAX = 8  # last probes of distinct nodes, to tell a lost neighbour from a lost self
 
 _Timer: TypeAlias = tuple[Literal["probe", "answer", "suspicion", "announce", "sweep"], NodeId | int]
 _PROBE: _Timer = ("probe", 0)
 _ANNOUNCE: _Timer = ("announce", 0)
 _SWEEP: _Timer = ("sweep", 0)
-
-
-class _Probe(Struct, frozen=True):
-    to: NodeId
-    life: int
-    sent: Mono
 
 
 class Membership:
@@ -82,21 +86,18 @@ class Membership:
         self._me = me
         self._settings = settings
         self._rng = rng
-        self._incarnation = 0
-        self._is_started = self._has_left = self._is_held = False
+        self._own = Own(me)
         self._roster = Roster(me)
+        self._is_started = self._is_held = False
         self._timers: Timers[_Timer] = Timers()
         self._health = Health(settings.health_max)
         self._walk = ProbeWalk()
-        self._probes: dict[int, _Probe] = {}
-        self._number = 0
-        self._sample: dict[NodeId, bool] = {}  # was the last probe of this node answered
+        self._probes = Probes()
         self._down_since: Mono | None = None
         self._grace_until: Mono = 0
         self._accused_at: Mono = 0
         self._announced_at: Mono = 0
         self._started_at: Mono = 0
-        self._since_ms = 0
         self._settled_at: Mono | None = None
 
     # --- what happens
@@ -104,29 +105,28 @@ class Membership:
     def start(self, now: Instant) -> list[Effect]:
         """Say hello. The link is taken to be up unless `on_link` said otherwise."""
         self._is_started = True
-        self._started_at, self._since_ms = now.mono_ns, now.wall_ms
+        self._started_at = self._announced_at = now.mono_ns
+        self._own.since_ms = now.wall_ms
         self._timers.set(_SWEEP, now.after(SWEEP_S))
-        self._announced_at = now.mono_ns
-        return [Spread(self._alive(is_fresh=True))]
+        return [Spread(self._own.alive(is_fresh=True))]
 
     def leave(self, now: Instant) -> list[Effect]:
         """Say goodbye; from here on this machine is silent and refutes nothing."""
-        if self._has_left:
+        if self._own.has_left:
             return []
-        self._has_left = True
-        self._since_ms = now.wall_ms
-        return [Spread(Left(self._incarnation, self._me.admission))]
+        self._own.has_left, self._own.since_ms = True, now.wall_ms
+        return [Spread(Left(self._own.incarnation, self._me.admission))]
 
     def on_message(self, src: NodeId, life: int, body: AnySwim, now: Instant) -> list[Effect]:
         """A probe or its answer, from that life of `src`."""
-        if self._has_left or not self._is_started:
+        if self._own.has_left or not self._is_started:
             return []
         match body:
             case Ping():
                 refutation: list[Effect] = []
-                if body.suspect_incarnation >= self._incarnation:
+                if body.suspect_incarnation >= self._own.incarnation:
                     refutation = self._on_accused(src, self._me.life, body.suspect_incarnation, now)
-                return [Send(to=src, life=life, body=Ack(body.probe, self._incarnation)), *refutation]
+                return [Send(to=src, life=life, body=Ack(body.probe, self._own.incarnation)), *refutation]
             case Ack():
                 return self._on_ack(src, life, body, now)
             case _:
@@ -134,7 +134,7 @@ class Membership:
 
     def on_fact(self, heard: Heard, now: Instant, accusations: Sequence[Heard] = ()) -> list[Effect]:
         """A fact that is new to `gossip`. For a `Dead`, `accusations` are the opened `sealed_inside` of it."""
-        if self._has_left or heard.src == self._me.id:
+        if self._own.has_left or heard.src == self._me.id:
             return []
         match heard.body:
             case Alive():
@@ -158,17 +158,17 @@ class Membership:
             if self._down_since is None:
                 self._down_since = now.mono_ns
             return []
-        if self._down_since is None or not self._is_started or self._has_left:
+        if self._down_since is None or not self._is_started or self._own.has_left:
             self._down_since = None
             return []
         stood_ns, self._down_since = now.mono_ns - self._down_since, None
-        self._forget_probes()
+        for number in self._probes.clear():
+            self._timers.cancel(("answer", number))
         self._grace_until = now.after(self._settings.grace_s)
         self._stood_still(stood_ns, now)
-        self._sample.clear()
         if self._settled_at is not None:
             self._settled_at = now.mono_ns
-        self._incarnation += 1  # whatever was said of us meanwhile is outbid
+        self._own.incarnation += 1  # whatever was said of us meanwhile is outbid
         effects = self._announce(now)
         return effects + self._look_at_view(now)
 
@@ -210,27 +210,27 @@ class Membership:
 
     def next_deadline(self) -> Mono | None:
         """When to call `on_tick`; never while the link is down, and not after `leave`."""
-        return None if self._has_left or self._down_since is not None else self._timers.next()
+        return None if self._own.has_left or self._down_since is not None else self._timers.next()
 
     # --- who is there
 
     def snapshot(self) -> tuple[Peer, ...]:
         """Every node ever seen alive and not yet forgotten, this one included, by name."""
-        return tuple(sorted([self._own_peer(), *self._roster.peers()], key=lambda each: (each.name, each.id)))
+        return tuple(sorted([self._own.peer(), *self._roster.peers()], key=lambda each: (each.name, each.id)))
 
     def peer(self, node: NodeId) -> Peer | None:
         """One node, or None when it was never seen alive."""
-        return self._own_peer() if node == self._me.id else self._roster.peer(node)
+        return self._own.peer() if node == self._me.id else self._roster.peer(node)
 
     def alive(self) -> list[NodeId]:
         """Nodes that are alive and not suspect, this one included until it leaves, sorted."""
-        own = [] if self._has_left else [self._me.id]
+        own = [] if self._own.has_left else [self._me.id]
         return sorted([*own, *self._roster.alive()])
 
     def is_alive(self, node: NodeId) -> bool:
         """True for nodes that are alive and not suspect, and for this one until it leaves."""
         if node == self._me.id:
-            return not self._has_left
+            return not self._own.has_left
         member = self._roster.get(node)
         return member is not None and member.state == "alive"
 
@@ -263,7 +263,7 @@ class Membership:
     @property
     def incarnation(self) -> int:
         """Our own."""
-        return self._incarnation
+        return self._own.incarnation
 
     @property
     def health(self) -> int:
@@ -281,26 +281,23 @@ class Membership:
         return [] if member is None else self._probe(member, now)
 
     def _probe(self, member: Member, now: Instant) -> list[Effect]:
-        if len(self._probes) >= limits.PROBES_OPEN_MAX:
+        number = self._probes.send(member.id, member.life, now)
+        if number is None:
             return []
-        self._number += 1
-        self._probes[self._number] = _Probe(member.id, member.life, now.mono_ns)
-        self._timers.set(("answer", self._number), now.after(self._settings.probe_timeout_s * self._health.factor))
+        self._timers.set(("answer", number), now.after(self._settings.probe_timeout_s * self._health.factor))
         suspected = -1 if member.suspicion is None else member.suspicion.incarnation
-        return [Send(to=member.id, life=member.life, body=Ping(self._number, suspected), probe=self._number)]
+        return [Send(to=member.id, life=member.life, body=Ping(number, suspected), probe=number)]
 
     def _on_ack(self, src: NodeId, life: int, ack: Ack, now: Instant) -> list[Effect]:
         member = self._roster.get(src)
         if member is None or member.life != life:
             return []
         effects: list[Effect] = []
-        probe = self._probes.get(ack.probe)
-        if probe is not None and probe.to == src and probe.life == life:
-            del self._probes[ack.probe]
+        took_s = self._probes.answered(ack.probe, src, life, now)
+        if took_s is not None:
             self._timers.cancel(("answer", ack.probe))
             self._health.better()
-            self._note(src, is_answered=True)
-            member.measure(now.since_s(probe.sent))
+            member.measure(took_s)
             effects += self._look_at_view(now)
         suspicion = member.suspicion
         if suspicion is not None and 0 < ack.incarnation - suspicion.incarnation <= limits.INCARNATION_JUMP_MAX:
@@ -308,7 +305,7 @@ class Membership:
         return effects
 
     def _on_unanswered(self, number: int, evidence: str, now: Instant) -> list[Effect]:
-        probe = self._probes.pop(number, None)
+        probe = self._probes.unanswered(number)
         if probe is None:
             return []
         self._timers.cancel(("answer", number))
@@ -317,19 +314,8 @@ class Membership:
             return []
         if evidence == "timeout":
             self._health.worse()  # until others confirm it, the fault may be ours
-        self._note(probe.to, is_answered=False)
+        self._probes.failed(probe)
         return self._accuse(member, evidence, now)
-
-    def _note(self, node: NodeId, *, is_answered: bool) -> None:
-        self._sample.pop(node, None)
-        self._sample[node] = is_answered
-        if len(self._sample) > SAMPLE_MAX:
-            del self._sample[next(iter(self._sample))]
-
-    def _forget_probes(self) -> None:
-        for number in self._probes:
-            self._timers.cancel(("answer", number))
-        self._probes.clear()
 
     # --- suspicion
 
@@ -403,8 +389,8 @@ class Membership:
             )
         if self._me.id not in suspicion.accusers:
             seconds += settings.patience_s  # accusers speak first, so that not everybody does
-        at = suspicion.since + int(seconds * NS_PER_S)
-        self._timers.set(("suspicion", member.id), max(at, now.mono_ns, self._grace_until))
+        at = max(suspicion.due(seconds), now.mono_ns, self._grace_until)
+        self._timers.set(("suspicion", member.id), at)
 
     def _needed(self, member: Member) -> int:
         others = sum(node != member.id for node in self._roster.alive())
@@ -441,13 +427,11 @@ class Membership:
         elif member.life == heard.life and body.incarnation - member.incarnation > limits.INCARNATION_JUMP_MAX:
             return [Emit(PeerMisbehaved(heard.src, "incarnation_jump", str(body.incarnation)))]
         if member.life != heard.life:
-            member.round_trip_s = ROUND_TRIP_S
-            self._sample.pop(member.id, None)
+            self._probes.forget(member.id)
         is_news = member.state != "alive" or member.life != heard.life
         if member.name != body.name:
             self._roster.give_up_name(member)
-        member.name, member.region, member.domain, member.version = body.name, body.region, body.domain, body.version
-        member.life, member.frame = heard.life, heard.frame
+        member.take(heard, body)
         if self._settled_at is None:
             self._settled_at = now.mono_ns
         if not is_news:
@@ -492,7 +476,7 @@ class Membership:
             return []
         effects: list[Effect] = []
         if member is None or member.life < body.life:
-            last = _last_alive(body, accusations)
+            last = last_alive(body, accusations)
             if last is None:
                 return []  # whoever says this cannot show that such a life ever began
             if member is None:  # dead before we knew it: remembered so that nobody can bring it back, not shown
@@ -500,13 +484,13 @@ class Membership:
             effects += self._on_alive(*last, now)
         if body.incarnation - member.incarnation >= limits.INCARNATION_JUMP_MAX:
             return [*effects, Emit(PeerMisbehaved(heard.src, "incarnation_jump", str(body.incarnation)))]
-        proof = _accusers(heard, body, accusations)
+        proven = proof(heard, body, accusations)
         suspicion = member.suspicion
         counted = suspicion.accusers if suspicion is not None and suspicion.incarnation == body.incarnation else {}
-        accusers = {**counted, **proof}
+        accusers = {**counted, **proven}
         if len(accusers) >= self._needed(member):
             return [*effects, *self._die(member, body, tuple(sorted(accusers)), now)]
-        for accuser, accusation in proof.items():
+        for accuser, accusation in proven.items():
             if member.is_living:
                 effects += self._count(member, body.incarnation, accuser, accusation, now)
         return effects
@@ -522,7 +506,7 @@ class Membership:
 
     def _bury(self, member: Member, state: PeerState, now: Instant) -> None:
         self._timers.cancel(("suspicion", member.id))
-        self._sample.pop(member.id, None)
+        self._probes.forget(member.id)
         self._roster.bury(member, state, now)
 
     # --- what others say of us
@@ -530,10 +514,10 @@ class Membership:
     def _on_accused(self, src: NodeId, life: int, incarnation: int, now: Instant) -> list[Effect]:
         if life > self._me.life:
             return [Emit(PeerMisbehaved(src, "unknown_life", str(life)))]
-        if life == self._me.life and incarnation >= self._incarnation:
-            if incarnation - self._incarnation >= limits.INCARNATION_JUMP_MAX:
+        if life == self._me.life and incarnation >= self._own.incarnation:
+            if incarnation - self._own.incarnation >= limits.INCARNATION_JUMP_MAX:
                 return [Emit(PeerMisbehaved(src, "incarnation_jump", str(incarnation)))]
-            self._incarnation = incarnation + 1  # SWIM, section 4.2: only the node itself may
+            self._own.incarnation = incarnation + 1  # SWIM, section 4.2: only the node itself may
             self._health.worse()
             self._accused_at = now.mono_ns
             return self._announce(now)
@@ -546,34 +530,14 @@ class Membership:
     def _announce(self, now: Instant) -> list[Effect]:
         self._announced_at = now.mono_ns
         self._timers.set(_ANNOUNCE, now.after(self._settings.refute_interval_s))
-        return [Spread(self._alive(is_fresh=not self._roster.living))]
-
-    def _alive(self, *, is_fresh: bool) -> Alive:
-        me = self._me
-        return Alive(self._incarnation, me.name, me.region, me.domain, me.admission, is_fresh, me.version)
-
-    def _own_peer(self) -> Peer:
-        me = self._me
-        return Peer(
-            id=me.id,
-            name=me.name,
-            life=me.life,
-            state="left" if self._has_left else "alive",
-            incarnation=self._incarnation,
-            region=me.region,
-            domain=me.domain,
-            since_ms=self._since_ms,
-            version=me.version,
-            is_self=True,
-        )
+        return [Spread(self._own.alive(is_fresh=not self._roster.living))]
 
     # --- our own doubt
 
     def _look_at_view(self, now: Instant) -> list[Effect]:
         """More than half of the view suspect, ourselves counted: it may be us, so nobody is declared dead."""
         suspects = self._roster.suspects()
-        failed = sum(not is_answered for is_answered in self._sample.values())
-        is_held = 2 * len(suspects) > len(self._roster.living) + 1 or 2 * failed > len(self._sample) + 1
+        is_held = 2 * len(suspects) > len(self._roster.living) + 1 or self._probes.is_doubtful
         was_held, self._is_held = self._is_held, is_held
         if is_held and not was_held:
             return [Emit(PeerUnreachable(suspects))] if suspects else []
@@ -585,34 +549,10 @@ class Membership:
     def _stood_still(self, by_ns: int, now: Instant) -> None:
         """Time in which we could not hear anybody does not count."""
         self._timers.postpone(by_ns)
-        for node in self._roster.suspects():
-            member = self._roster.get(node)
-            if member is not None and member.suspicion is not None:
-                member.suspicion.since += by_ns
+        for _, suspicion in self._roster.doubted():
+            suspicion.since += by_ns
         self._arm_all(now)
 
     def _arm_all(self, now: Instant) -> None:
-        for node in self._roster.suspects():
-            member = self._roster.get(node)
-            if member is not None and member.suspicion is not None:
-                self._arm(member, member.suspicion, now)
-
-
-def _last_alive(body: Dead, accusations: Sequence[Heard]) -> tuple[Heard, Alive] | None:
-    """The sealed word of the dead node that it lived that life, near that incarnation."""
-    for heard in accusations:
-        if heard.src == body.peer and heard.life == body.life and isinstance(heard.body, Alive):
-            if 0 <= body.incarnation - heard.body.incarnation < limits.INCARNATION_JUMP_MAX:
-                return heard, heard.body
-    return None
-
-
-def _accusers(heard: Heard, body: Dead, accusations: Sequence[Heard]) -> dict[NodeId, Accusation]:
-    """Distinct nodes that signed this very accusation; the declarer's signature is one."""
-    accusers = {heard.src: Accusation(body.evidence)}
-    for each in accusations:
-        said = each.body
-        if isinstance(said, Suspect | Confirm) and each.src != body.peer:
-            if (said.peer, said.life, said.incarnation) == (body.peer, body.life, body.incarnation):
-                accusers.setdefault(each.src, Accusation(said.evidence, each.frame))
-    return accusers
+        for member, suspicion in self._roster.doubted():
+            self._arm(member, suspicion, now)

@@ -1,4 +1,4 @@
-"""The table of one view: members by id, who of them lives, whose name is whose, who is buried.
+"""The table of one view: ourselves, the others by id, who lives, whose name is whose, who is buried.
 
 Invariant: bookkeeping only, no decision and no timer; `living` and the names follow from the
 members' states at all times. Tombstones are bounded, the oldest go first. Neighbour: `membership`
@@ -8,11 +8,45 @@ decides what a member's state is.
 from protocol import limits
 from protocol.ids import short
 from protocol.primitives import NS_PER_S, Instant, Mono, NodeId
-from protocol.replica import Me, Peer, PeerState, Version, standing
+from protocol.replica import Heard, Me, Peer, PeerState, Version, standing
 from protocol.suspicion import Suspicion
+from protocol.wire.gossip import Alive
 
 ROUND_TRIP_S = 0.025  # until one was measured
 ROUND_TRIP_WEIGHT = 0.125  # of the newest sample (RFC 6298)
+
+
+class Own:
+    """This node in its own view."""
+
+    __slots__ = ("_me", "has_left", "incarnation", "since_ms")
+
+    def __init__(self, me: Me) -> None:
+        self._me = me
+        self.incarnation = 0
+        self.since_ms = 0
+        self.has_left = False
+
+    def alive(self, *, is_fresh: bool) -> Alive:
+        """What we say of ourselves."""
+        me = self._me
+        return Alive(self.incarnation, me.name, me.region, me.domain, me.admission, is_fresh, me.version)
+
+    def peer(self) -> Peer:
+        """Ourselves as readers see us."""
+        me = self._me
+        return Peer(
+            id=me.id,
+            name=me.name,
+            life=me.life,
+            state="left" if self.has_left else "alive",
+            incarnation=self.incarnation,
+            region=me.region,
+            domain=me.domain,
+            since_ms=self.since_ms,
+            version=me.version,
+            is_self=True,
+        )
 
 
 class Member:
@@ -58,6 +92,13 @@ class Member:
         """What facts about it are compared with."""
         return standing(life=self.life, incarnation=self.incarnation, state=self.state)
 
+    def take(self, heard: Heard, body: Alive) -> None:
+        """Believe what it says of itself, but for its incarnation."""
+        if self.life != heard.life:
+            self.round_trip_s = ROUND_TRIP_S
+        self.life, self.frame = heard.life, heard.frame
+        self.name, self.region, self.domain, self.version = body.name, body.region, body.domain, body.version
+
     def measure(self, seconds: float) -> None:
         """Take in one measured round trip."""
         self.round_trip_s += ROUND_TRIP_WEIGHT * (seconds - self.round_trip_s)
@@ -89,6 +130,11 @@ class Roster:
     def alive(self) -> list[NodeId]:
         """Living members that are not suspect, sorted."""
         return [node for node in self.living if self._members[node].state == "alive"]
+
+    def doubted(self) -> list[tuple[Member, Suspicion]]:
+        """Suspects with what they are suspected of."""
+        members = [self._members[node] for node in self.living]
+        return [(member, member.suspicion) for member in members if member.suspicion is not None]
 
     def raise_up(self, member: Member, state: PeerState, now: Instant) -> None:
         """It is alive, or suspect."""

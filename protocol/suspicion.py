@@ -10,10 +10,13 @@ from math import gcd, log
 
 from msgspec import Struct
 
-from protocol import ids
-from protocol.primitives import Mono, NodeId, Rng, chosen
+from protocol import ids, limits
+from protocol.primitives import NS_PER_S, Instant, Mono, NodeId, Rng, chosen
+from protocol.replica import Heard
+from protocol.wire.gossip import Alive, Confirm, Dead, Suspect
 
 ACCUSERS_MAX = 2  # so that one bad key kills nobody
+SAMPLE_MAX = 8  # last probes of distinct nodes, to tell a lost neighbour from a lost self
 
 
 class Accusation(Struct, frozen=True):
@@ -49,6 +52,10 @@ class Suspicion:
         """How many accuse on this evidence."""
         return sum(each.evidence == evidence for each in self.accusers.values())
 
+    def due(self, seconds: float) -> Mono:
+        """The monotonic time `seconds` after it began."""
+        return self.since + int(seconds * NS_PER_S)
+
     @property
     def evidence(self) -> str:
         """`absent` when anybody was told so by the broker, else `timeout`."""
@@ -75,6 +82,96 @@ def accusers_needed(unsuspected: int) -> int:
 def verifiers(living: Sequence[NodeId], *, suspect: NodeId, life: int, incarnation: int, count: int) -> list[NodeId]:
     """Who looks after a suspicion: the same few nodes wherever this is computed, by rendezvous hash."""
     return ids.ranked(living, salt=f"verify {suspect} {life} {incarnation}")[:count]
+
+
+def last_alive(body: Dead, carried: Sequence[Heard]) -> tuple[Heard, Alive] | None:
+    """The dead node's own sealed word that it lived that life, near that incarnation."""
+    for heard in carried:
+        said = heard.body
+        if not isinstance(said, Alive) or (heard.src, heard.life) != (body.peer, body.life):
+            continue
+        if 0 <= body.incarnation - said.incarnation < limits.INCARNATION_JUMP_MAX:
+            return heard, said
+    return None
+
+
+def proof(heard: Heard, body: Dead, carried: Sequence[Heard]) -> dict[NodeId, Accusation]:
+    """Distinct nodes that signed this very accusation; the declarer's signature is one."""
+    accusers = {heard.src: Accusation(body.evidence)}
+    for each in carried:
+        said = each.body
+        if not isinstance(said, Suspect | Confirm) or each.src == body.peer:
+            continue
+        if (said.peer, said.life, said.incarnation) == (body.peer, body.life, body.incarnation):
+            accusers.setdefault(each.src, Accusation(said.evidence, each.frame))
+    return accusers
+
+
+class Probe(Struct, frozen=True):
+    """One question on its way to one life of a node."""
+
+    to: NodeId
+    life: int
+    sent: Mono
+
+
+class Probes:
+    """Questions that wait for an answer, and how the last ones went."""
+
+    __slots__ = ("_number", "_open", "_sample")
+
+    def __init__(self) -> None:
+        self._number = 0
+        self._open: dict[int, Probe] = {}
+        self._sample: dict[NodeId, bool] = {}  # was the last probe of this node answered
+
+    def send(self, node: NodeId, life: int, now: Instant) -> int | None:
+        """The number of a new probe, or None when too many wait."""
+        if len(self._open) >= limits.PROBES_OPEN_MAX:
+            return None
+        self._number += 1
+        self._open[self._number] = Probe(node, life, now.mono_ns)
+        return self._number
+
+    def answered(self, number: int, node: NodeId, life: int, now: Instant) -> float | None:
+        """Seconds from the probe to this answer; None when nobody asked that life of that node this."""
+        probe = self._open.get(number)
+        if probe is None or (probe.to, probe.life) != (node, life):
+            return None
+        del self._open[number]
+        self._note(node, is_answered=True)
+        return now.since_s(probe.sent)
+
+    def unanswered(self, number: int) -> Probe | None:
+        """This probe will not be waited for any more."""
+        return self._open.pop(number, None)
+
+    def failed(self, probe: Probe) -> None:
+        """Nobody answered, and it was not our fault as far as we know."""
+        self._note(probe.to, is_answered=False)
+
+    def forget(self, node: NodeId) -> None:
+        """What is known of this node says nothing about us any more."""
+        self._sample.pop(node, None)
+
+    def clear(self) -> list[int]:
+        """Wait for nothing and know nothing; the numbers that were open."""
+        numbers = list(self._open)
+        self._open.clear()
+        self._sample.clear()
+        return numbers
+
+    @property
+    def is_doubtful(self) -> bool:
+        """More than half of the nodes last probed, ourselves counted, did not answer: it may be us."""
+        failed = sum(not is_answered for is_answered in self._sample.values())
+        return 2 * failed > len(self._sample) + 1
+
+    def _note(self, node: NodeId, *, is_answered: bool) -> None:
+        self._sample.pop(node, None)
+        self._sample[node] = is_answered
+        if len(self._sample) > SAMPLE_MAX:
+            del self._sample[next(iter(self._sample))]
 
 
 class Health:
