@@ -108,6 +108,11 @@ class Listener:
                 connection.sock.shutdown(socket.SHUT_RDWR)
         self._thread.join(timeout=2.0)
 
+    @property
+    def is_listening(self) -> bool:
+        """False once the thread has ended."""
+        return self._thread.is_alive()
+
     def _run(self) -> None:
         while not self._stopped.is_set():
             # The node is gone or starts again: it is asked once more a moment later.

@@ -1,0 +1,47 @@
+"""The agent `environment-audit@1`: audits the whole Python installation by sharing the pieces out over the mesh.
+
+Invariant: one task for each piece, under this task's goal; each has a key of its own, so that an
+audit that starts over (its node died) finds the answers that are already there instead of asking
+for them again. Neighbours: `package_audit` does the pieces, `consolidation` adds them up.
+"""
+
+import asyncio
+from collections.abc import Mapping
+
+from meshd.demo.consolidation import as_value, consolidate
+from meshd.demo.pieces import Installation, Piece
+from meshd.sdk import Agent, Context
+
+PIECE = "package-audit@1"
+CAPABILITY = "environment-audit@1"
+AT_ONCE_MAX = 64
+
+Value = Mapping[str, object]
+
+agent = Agent("environment-audit")
+
+
+@agent.handles(CAPABILITY)
+async def audit(ctx: Context, pieces: int = 0, at_once: int = 12) -> dict[str, object]:
+    """Audit the `pieces` largest pieces (0: all), at most `at_once` of them under way, into one report."""
+    chosen = Installation().pieces()[: pieces if pieces > 0 else None]
+    await ctx.step("pieces listed", pieces=len(chosen))
+    places = asyncio.Semaphore(max(1, min(at_once, AT_ONCE_MAX)))
+    results: list[Value | None] = [None] * len(chosen)
+    failures: list[dict[str, str]] = []
+
+    async def one(index: int, piece: Piece) -> None:
+        async with places:
+            task = {"kind": piece.kind, "name": piece.name}
+            key = f"{ctx.task}/{piece.kind}/{piece.name}"
+            try:
+                results[index] = as_value(await ctx.submit(PIECE, task, key=key, wait=True))
+            except RuntimeError as error:
+                failures.append({"kind": piece.kind, "name": piece.name, "error": str(error)})
+            ctx.progress({"done": sum(result is not None for result in results), "of": len(chosen)})
+
+    async with asyncio.TaskGroup() as group:
+        for index, piece in enumerate(chosen):
+            group.create_task(one(index, piece))
+    await ctx.step("pieces audited", pieces=len(chosen), failed=len(failures))
+    return consolidate([result for result in results if result is not None], failures)
