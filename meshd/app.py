@@ -5,6 +5,7 @@ the way up is one `MeshError`, and leaves nothing behind. Neighbours: all of `me
 """
 
 import asyncio
+import importlib
 import os
 import random
 import secrets
@@ -74,7 +75,7 @@ def run(order: Order, *, said: Said) -> None:
 def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
     """uvloop when it is installed: it halves the longest waits."""
     try:
-        import uvloop
+        uvloop = importlib.import_module("uvloop")
     except ImportError:
         return None
     factory: Callable[[], asyncio.AbstractEventLoop] = uvloop.new_event_loop
@@ -135,15 +136,13 @@ class _Daemon:
         identity = state.identity()
         life = state.next_life(clock.wall_ms())
         subjects = Subjects(mesh.id)
+        rng = random.Random(secrets.randbits(64))
+        user, password = credential.user, credential.password
         transport = NatsTransport(
-            servers=urls, credential=credential, name=f"meshd {name}", supervisor=self._supervisor
+            urls, name=f"meshd {name}", supervisor=self._supervisor, rng=rng, user=user, password=password
         )
         store = JetStreamStore(
-            servers=urls,
-            credential=credential,
-            name=f"meshd {name} data",
-            bucket=subjects.bucket,
-            supervisor=self._supervisor,
+            urls, bucket=subjects.bucket, name=f"meshd {name} data", rng=rng, user=user, password=password
         )
         me = Me(
             id=identity.id,
@@ -160,7 +159,7 @@ class _Daemon:
             settings=_node_settings(settings),
             sealer=Sealer(signer=identity, life=life),
             opener=Opener(me=identity.id, subjects=subjects, root_key=mesh.root_key),
-            rng=random.Random(secrets.randbits(64)),
+            rng=rng,
         )
         stream, metrics = Stream(me=me.id), Metrics()
 
@@ -241,12 +240,12 @@ class _Daemon:
         self._notes.append("this node founded the mesh: its root key is online, in root.key")
         return invitation.found_mesh(self._state, now=clock.now())
 
-    async def _reach(self, mesh: Mesh, name: str, stack: AsyncExitStack) -> tuple[tuple[str, ...], Credential | None]:
+    async def _reach(self, mesh: Mesh, name: str, stack: AsyncExitStack) -> tuple[tuple[str, ...], Credential]:
         """The servers to use and what they ask for; starts or adopts our own when there are no others."""
         nats = self._settings.nats
         if nats.urls:
-            credential = read_credential(Path(nats.credential_file)) if nats.credential_file else None
-            return nats.urls, credential
+            named = nats.credential_file
+            return nats.urls, read_credential(Path(named)) if named else Credential(user="", password="")
         if mesh.urls:
             return mesh.urls, self._state.credential()
         credential = self._state.credential()
@@ -329,9 +328,7 @@ def mesh_name(made: invitation.Invitation) -> str:
 
 def _node_settings(settings: Settings) -> NodeSettings:
     return NodeSettings(
-        membership=settings.membership if hasattr(settings.membership, "probe_interval_s") else PRESETS["lan"],
-        tasks=settings.tasks,
-        keep_s=settings.results.keep_s,
+        membership=PRESETS[settings.membership.preset], tasks=settings.tasks, keep_s=settings.results.keep_s
     )
 
 

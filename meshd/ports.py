@@ -78,7 +78,7 @@ class Store(Protocol):
         ...
 
     async def scan(self, prefix: str) -> list[Entry]:
-        """All keys under one first token (`p07` or `node`), or every key for "", sorted by key.
+        """All keys under `prefix` (`p07`, `node`, a key), or every key for "", sorted by key.
 
         Raises MeshError("store").
         """

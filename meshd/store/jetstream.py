@@ -165,7 +165,7 @@ class JetStreamStore:
 
     async def _list(self, line: "_Line", prefix: str) -> list[Entry]:
         consumer = self._mint()
-        subjects = f"{self._subject}{prefix}.>"
+        subjects = f"{self._subject}{prefix}.>" if prefix else f"{self._subject}>"
         config = wire.consumer_config(consumer, subjects=subjects, idle_s=SCAN_IDLE_S)
         request = msgspec.json.encode({"stream_name": self._stream, "config": config})
         made = await line.call(f"CONSUMER.CREATE.{self._stream}.{consumer}.{subjects}", request)
@@ -403,7 +403,7 @@ def _where(url: str) -> str:
     """Host and port of a server's address, without its credentials."""
     try:
         parts = urlsplit(url)
-        if parts.hostname:
+        if parts.scheme in ("nats", "tls") and parts.hostname:
             return f"{parts.hostname}:{parts.port or 4222}"
     except ValueError:
         pass

@@ -19,9 +19,9 @@ def check_key(key: str) -> None:
 
 
 def check_prefix(prefix: str) -> None:
-    """Raises MeshError("bad_input") unless `prefix` is one token."""
-    if not is_token(prefix):
-        raise MeshError("bad_input", what=f"{prefix[:64]!a} is no first token of a key")
+    """Raises MeshError("bad_input") unless `prefix` is empty or could be a key that others stand under."""
+    if prefix:
+        check_key(prefix)
 
 
 def check_value(key: str, value: bytes) -> None:

@@ -43,8 +43,8 @@ class MemoryBucket:
         return Entry(key=key, revision=row.revision, frame=row.frame)
 
     def entries(self, prefix: str) -> list[Entry]:
-        """Everything whose first token is `prefix`, sorted by key."""
-        keys = sorted(key for key in self._rows if key.startswith(prefix + "."))
+        """Everything under `prefix`, or everything when it is empty, sorted by key."""
+        keys = sorted(key for key in self._rows if not prefix or key.startswith(prefix + "."))
         return [entry for key in keys if (entry := self.entry(key)) is not None]
 
     def put(self, key: str, value: bytes, keep_s: float) -> int:
