@@ -1,0 +1,52 @@
+"""`meshctl capabilities`: what can be done in the mesh, and who can do it."""
+
+import click
+
+from cli.client import Client
+from cli.output import Column, Item, listing
+from cli.session import Session, noun
+
+COLUMNS: tuple[Column, ...] = (
+    ("CAPABILITY", lambda capability: capability["name"]),
+    ("FREE", lambda capability: f"{capability['free']}/{capability['slots']}"),
+    ("AGENTS", lambda capability: [f"{p['agent']} on {p['node_name']}" for p in capability["providers"]]),
+)
+PROVIDERS: tuple[Column, ...] = (
+    ("AGENT", lambda provider: provider["agent"]),
+    ("NODE", lambda provider: provider["node_name"]),
+    ("FREE", lambda provider: f"{provider['free']}/{provider['slots']}"),
+    ("PURPOSE", lambda provider: provider.get("purpose")),
+)
+
+
+@noun("capabilities")
+@click.pass_context
+def capabilities(ctx: click.Context) -> None:
+    """What can be done in the mesh."""
+    if ctx.invoked_subcommand is None:
+        _list(ctx.obj, "")
+
+
+@capabilities.command("search")
+@click.argument("text")
+@click.pass_obj
+def search(session: Session, text: str) -> None:
+    """Capabilities whose name, agents or purpose hold TEXT."""
+    _list(session, text)
+
+
+@capabilities.command("who-can")
+@click.argument("capability", metavar="NAME@MAJOR")
+@click.pass_obj
+def who_can(session: Session, capability: str) -> None:
+    """The agents that can do one capability."""
+    answer = Client(session).get("v1", "capabilities", capability)
+    items = answer.value["providers"]
+    listing(session, answer, items, PROVIDERS, name=lambda provider: provider["agent"], empty="nobody")
+
+
+def _list(session: Session, text: str) -> None:
+    answer = Client(session).get("v1", "capabilities", search=text)
+    items: list[Item] = answer.value["capabilities"]
+    empty = f"no capability mentions {text!r}" if text else "no agent is announced, so nothing can be done yet"
+    listing(session, answer, items, COLUMNS, name=lambda capability: capability["name"], empty=empty)

@@ -1,0 +1,233 @@
+"""The daemon's API as the commands use it: the standard library's HTTP client, mostly over a unix socket.
+
+Invariant: what goes wrong comes out as `Refusal`, with the exit code it means; nothing waits without
+a bound. Neighbours: `session` says whom to ask; `meshd.api` answers.
+"""
+
+import http.client
+import os
+import socket
+import sys
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote, urlencode, urlsplit
+
+import msgspec
+from msgspec import Struct
+
+from cli.exits import Refusal, of, of_problem
+from cli.session import Session
+from meshd import clock
+from meshd.where import default_dir
+from protocol.errors import MeshError
+
+ANSWER_S = 30.0  # a daemon that says nothing for so long is stuck
+QUIET_S = 30.0  # the stream of events says something every ten seconds
+ANSWER_BYTES_MAX = 67_108_864  # sixteen pages of the heaviest kind
+LINE_BYTES_MAX = 1_048_576
+
+
+class Answer(Struct, frozen=True):
+    """What the API answered: the bytes as they came, and the value in them."""
+
+    raw: bytes
+    value: Any
+
+
+class Address(Struct, frozen=True):
+    """Where a daemon listens: a unix socket when `socket` is set, else TCP."""
+
+    shown: str
+    socket: str = ""
+    host: str = ""
+    port: int = 0
+    is_secure: bool = False
+    token: str = ""
+    cure: str = "start one with: meshd start"
+
+
+class _ApiFile(Struct, frozen=True):
+    """`DIR/api.json`."""
+
+    url: str
+    token: str
+    socket: str
+
+
+class _UnixConnection(http.client.HTTPConnection):
+    """HTTP over a unix socket."""
+
+    def __init__(self, path: str, timeout_s: float) -> None:
+        super().__init__("localhost", timeout=timeout_s)
+        self._path = path
+
+    def connect(self) -> None:
+        """Called by http.client."""
+        self.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        self.sock.settimeout(self.timeout)
+        self.sock.connect(self._path)
+
+
+class Client:
+    """Requests to one daemon, one connection each."""
+
+    def __init__(self, session: Session, environ: Mapping[str, str] = os.environ) -> None:
+        self._session = session
+        self._address = _at_url(session, environ) if session.node else _at_dir(session)
+        self._answer_s = session.timeout_s or ANSWER_S
+
+    @property
+    def where(self) -> str:
+        """Whom it asks, for people."""
+        return self._address.shown
+
+    def get(self, *path: str, wait_s: float = 0.0, **query: object) -> Answer:
+        """GET the path made of these parts; `wait_s` is how long the daemon may take on purpose. Raises Refusal."""
+        given = {name: value for name, value in query.items() if value not in ("", None, False)}
+        if wait_s:
+            given["wait_s"] = f"{wait_s:.3f}"
+        return self._ask("GET", _path(path, given), None, {}, wait_s)
+
+    def post(self, *path: str, body: object, key: str = "", wait_s: float = 0.0) -> Answer:
+        """POST a JSON body. Raises Refusal."""
+        headers = {"Content-Type": "application/json"} | ({"Idempotency-Key": key} if key else {})
+        return self._ask("POST", _path(path, {}), msgspec.json.encode(body), headers, wait_s)
+
+    def events(self, last_id: str = "") -> Iterator[tuple[str, str, bytes]]:
+        """(id, event name, JSON line) of what happens, after `last_id`, until the daemon goes. Raises Refusal."""
+        headers = {"Accept": "text/event-stream"} | ({"Last-Event-ID": last_id} if last_id else {})
+        connection, response = self._open("GET", "/v1/events", None, headers, QUIET_S)
+        try:
+            fields: dict[str, bytes] = {}
+            while line := response.readline(LINE_BYTES_MAX):
+                name, _, value = line.rstrip(b"\r\n").partition(b": ")
+                if name:
+                    fields[name.decode("ascii", "replace")] = value
+                    continue
+                if "data" in fields:
+                    kind = fields.get("event", b"message").decode("ascii", "replace")
+                    yield fields.get("id", b"").decode("ascii", "replace"), kind, fields["data"]
+                fields = {}
+        except (OSError, http.client.HTTPException) as failure:
+            raise self._failed(failure, QUIET_S) from None
+        finally:
+            connection.close()
+
+    def _ask(self, method: str, path: str, body: bytes | None, headers: dict[str, str], wait_s: float) -> Answer:
+        seconds = self._answer_s + wait_s
+        began = clock.monotonic_ns()
+        connection, response = self._open(method, path, body, headers, seconds)
+        try:
+            raw = response.read(ANSWER_BYTES_MAX)
+        except (OSError, http.client.HTTPException) as failure:
+            raise self._failed(failure, seconds) from None
+        finally:
+            connection.close()
+        if self._session.is_verbose:
+            took_ms = (clock.monotonic_ns() - began) / 1e6
+            sys.stderr.write(f"{method} {path} at {self.where}: {response.status} in {took_ms:.1f} ms\n")
+        return Answer(raw, self._value(raw))
+
+    def _open(
+        self, method: str, path: str, body: bytes | None, headers: dict[str, str], seconds: float
+    ) -> tuple[http.client.HTTPConnection, http.client.HTTPResponse]:
+        """Send a request and read the head of the answer; errors of the API are raised here."""
+        connection = self._connection(seconds)
+        if self._address.token:
+            headers = headers | {"Authorization": f"Bearer {self._address.token}"}
+        try:
+            try:
+                connection.connect()
+            except TimeoutError as failure:
+                raise self._failed(failure, seconds) from None
+            except OSError as failure:
+                raise self._unreachable(failure.strerror or str(failure)) from None
+            connection.request(method, path, body=body, headers=headers)
+            response = connection.getresponse()
+            if response.status < 400:
+                return connection, response
+            raise self._refused(response)
+        except (OSError, http.client.HTTPException) as failure:
+            connection.close()
+            raise self._failed(failure, seconds) from None
+        except Refusal:
+            connection.close()
+            raise
+
+    def _connection(self, seconds: float) -> http.client.HTTPConnection:
+        address = self._address
+        if address.socket:
+            return _UnixConnection(address.socket, seconds)
+        kind = http.client.HTTPSConnection if address.is_secure else http.client.HTTPConnection
+        return kind(address.host, address.port, timeout=seconds)
+
+    def _refused(self, response: http.client.HTTPResponse) -> Refusal:
+        refusal = of_problem(self._value(response.read(LINE_BYTES_MAX)), response.status)
+        return refusal or self._no_meshd()
+
+    def _value(self, raw: bytes) -> Any:
+        try:
+            return msgspec.json.decode(raw)
+        except (ValueError, RecursionError):
+            raise self._no_meshd() from None
+
+    def _no_meshd(self) -> Refusal:
+        where = f"{self.where} (something else does)"
+        return of(MeshError("unreachable", where=where), hint="check the address; DIR/api.json holds the right one")
+
+    def _unreachable(self, reason: str) -> Refusal:
+        return of(MeshError("unreachable", where=f"{self.where} ({reason})"), hint=self._address.cure)
+
+    def _failed(self, failure: Exception, seconds: float) -> Refusal:
+        if isinstance(failure, TimeoutError):
+            return of(MeshError("timed_out", what=f"the daemon at {self.where}", seconds=f"{seconds:g}"))
+        return of(MeshError("cut_off", where=self.where, cure="look how it is with: meshctl status"))
+
+
+def _path(parts: tuple[str, ...], query: Mapping[str, object]) -> str:
+    path = "/" + "/".join(quote(part, safe="@") for part in parts)
+    return f"{path}?{urlencode(query)}" if query else path
+
+
+def _at_dir(session: Session) -> Address:
+    """The daemon of a state directory, found by what it wrote there."""
+    path = session.dir or default_dir()
+    cure = "start one with: meshd start" + (f" --dir {path}" if session.dir else "")
+    file = path / "api.json"
+    try:
+        found = msgspec.json.decode(file.read_bytes(), type=_ApiFile)
+    except FileNotFoundError:
+        raise of(MeshError("unreachable", where=str(path)), hint=cure) from None
+    except OSError as failure:
+        reason = f"{file} ({failure.strerror})"
+        raise of(MeshError("unreachable", where=reason), hint="run this as the user that runs the daemon") from None
+    except ValueError:
+        raise of(MeshError("unreachable", where=f"{file} (which is not what a daemon writes)"), hint=cure) from None
+    return Address(shown=str(path), socket=found.socket, cure=cure)
+
+
+def _at_url(session: Session, environ: Mapping[str, str]) -> Address:
+    """A daemon by its address; the token comes from the environment, or from the directory that names this address."""
+    url = str(session.node)
+    parts = urlsplit(url)
+    try:
+        port = parts.port or (443 if parts.scheme == "https" else 80)
+    except ValueError:
+        port = 0
+    if parts.scheme not in ("http", "https") or not parts.hostname or not port or parts.path.strip("/") or parts.query:
+        raise of(
+            MeshError("bad_input", what=f"--node {url} is not http://HOST:PORT"), hint="DIR/api.json holds the url"
+        )
+    token = environ.get("MESHD_TOKEN", "") or _token_of(url.rstrip("/"), session.dir or default_dir(environ))
+    return Address(
+        shown=url, host=parts.hostname, port=port, is_secure=parts.scheme == "https", token=token, cure="check --node"
+    )
+
+
+def _token_of(url: str, path: Path) -> str:
+    try:
+        found = msgspec.json.decode((path / "api.json").read_bytes(), type=_ApiFile)
+    except (OSError, ValueError):
+        return ""
+    return found.token if found.url == url else ""

@@ -1,0 +1,92 @@
+"""The command `meshctl`: which nouns there are, and how a run of it ends.
+
+Invariant: a noun's module is imported when it is asked for, never before; every way out has its
+exit code. Neighbours: one module a noun; `exits` says what went wrong.
+"""
+
+import os
+import sys
+from collections.abc import Sequence
+from importlib import import_module
+
+import click
+
+from cli.exits import Refusal, of, say
+from cli.session import SETTINGS, Noun, Session
+from protocol.errors import INTERRUPTED, OK, MeshError
+
+# noun: where its command is, and what it says of itself in the list
+NOUNS: dict[str, tuple[str, str]] = {
+    "status": ("cli.status:status", "How this node stands, and what needs attention."),
+    "peers": ("cli.peers:peers", "The nodes of the mesh, as this one sees them."),
+    "agents": ("cli.agents:agents", "Who does the work, and where."),
+    "capabilities": ("cli.capabilities:capabilities", "What can be done in the mesh."),
+    "call": ("cli.call:call", "Ask an agent and print its answer; keeps no record."),
+    "tasks": ("cli.tasks:tasks", "Work with a durable record: submit, show, wait, cancel, watch."),
+    "invite": ("cli.invite:invite", "What lets another host join."),
+    "demo": ("cli.demo:demo", "Three nodes share real work, one is killed, nothing is lost."),
+    "version": ("cli.version:version", "The versions of this command and of the daemon."),
+}
+
+
+class Nouns(Noun):
+    """The top of the command, which knows its nouns without importing them."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """Called by click: the nouns, in the order of their use."""
+        return list(NOUNS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """Called by click: the command of a noun, imported now."""
+        if cmd_name not in NOUNS:
+            return None
+        module, _, name = NOUNS[cmd_name][0].partition(":")
+        command: click.Command = getattr(import_module(module), name)
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Called by click: the list in the help."""
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, text) for name, (_, text) in NOUNS.items()])
+
+
+@click.group("meshctl", cls=Nouns, context_settings=SETTINGS, no_args_is_help=True)
+def root() -> None:
+    """Look into a mesh of agents and give it work.
+
+    It talks to the daemon of this host; start one with: meshd start
+    """
+
+
+def main() -> None:
+    """The console script."""
+    sys.exit(run(sys.argv[1:]))
+
+
+def run(arguments: Sequence[str]) -> int:
+    """Run one command line and return its exit code."""
+    from cli.output import ReaderGone
+
+    session = Session()
+    try:
+        ended = root.main(args=list(arguments), prog_name="meshctl", standalone_mode=False, obj=session)
+        sys.stdout.flush()
+    except click.UsageError as failure:
+        command = failure.ctx.command_path if failure.ctx is not None else "meshctl"
+        what = failure.format_message().rstrip(".")
+        return _said(of(MeshError("bad_input", what=what), hint=f"{command} --help"), session)
+    except MeshError as failure:
+        return _said(of(failure), session)
+    except Refusal as refusal:
+        return _said(refusal, session)
+    except (click.Abort, KeyboardInterrupt):
+        return INTERRUPTED
+    except (ReaderGone, BrokenPipeError):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # else the interpreter complains at its end
+        return OK
+    return ended if isinstance(ended, int) else OK
+
+
+def _said(refusal: Refusal, session: Session) -> int:
+    say(refusal, as_json=session.wants_json())
+    return refusal.exit_code

@@ -1,0 +1,73 @@
+"""`meshctl peers`: the nodes of the mesh, as this one sees them."""
+
+import click
+
+from cli.client import Client
+from cli.output import Column, Item, age, details, listing, write, write_json
+from cli.session import Session, noun
+from meshd.observe.text import shown
+
+
+def _load(peer: Item) -> str:
+    load = peer["load"]
+    text = f"{load['running']}/{load['slots']}" + (f" +{load['waiting']}" if load["waiting"] else "")
+    return f"{text} draining" if load["draining"] else text
+
+
+COLUMNS: tuple[Column, ...] = (
+    ("NAME", lambda peer: f"{peer['name']} *" if peer.get("here") else peer["name"]),
+    ("ID", lambda peer: peer["id"][:8]),
+    ("STATE", lambda peer: peer["state"]),
+    ("SINCE", lambda peer: age(peer["since"])),
+    ("REGION", lambda peer: peer["region"]),
+    ("BUSY", _load),
+    ("AGENTS", lambda peer: peer["agents"]),
+)
+
+
+@noun("peers")
+@click.pass_context
+def peers(ctx: click.Context) -> None:
+    """The nodes of the mesh, as this one (*) sees them."""
+    if ctx.invoked_subcommand is None:
+        session: Session = ctx.obj
+        answer = Client(session).get("v1", "peers")
+        items = answer.value["peers"]
+        listing(session, answer, items, COLUMNS, name=lambda peer: peer["name"], empty="no node is in view")
+
+
+@peers.command("show")
+@click.argument("name")
+@click.pass_obj
+def show(session: Session, name: str) -> None:
+    """One node, by its name, its id or the beginning of its id."""
+    answer = Client(session).get("v1", "peers", name)
+    peer: Item = answer.value
+    load = peer["load"]
+    fields: list[tuple[str, object]] = [
+        ("name", peer["name"]),
+        ("id", peer["id"]),
+        ("state", peer["state"]),
+        ("since", f"{age(peer['since'])} ago" if peer["since"] else ""),
+        ("life", peer["life"]),
+        ("incarnation", peer["incarnation"]),
+        ("region", peer["region"]),
+        ("domain", peer.get("domain")),
+        ("version", peer.get("version")),
+        ("running", f"{load['running']} of {load['slots']} slots, {load['waiting']} waiting"),
+        ("draining", "yes" if load["draining"] else ""),
+        ("agents", peer["agents"]),
+    ]
+    details(session, answer, fields, name=peer["name"])
+
+
+@peers.command("ping")
+@click.argument("name")
+@click.pass_obj
+def ping(session: Session, name: str) -> None:
+    """Probe a node now and say how long its answer took."""
+    answer = Client(session).post("v1", "peers", name, "ping", body={})
+    if session.wants_json():
+        write_json(answer)
+    else:
+        write(f"{shown(answer.value['name'])}: {answer.value['rtt_ms']:.1f} ms\n")

@@ -1,0 +1,91 @@
+"""One task for people: its lines, its history, and how far it is while somebody waits."""
+
+import sys
+from types import TracebackType
+
+from cli.client import Answer
+from cli.output import Item, age, details, is_colored, table, value_text, write
+from cli.session import Session
+from meshd.observe.text import shown
+
+ENDED = frozenset({"done", "failed", "cancelled", "poison"})
+PROGRESS_S = 1.0  # between two looks while a terminal shows how far it is
+
+
+def why(task: Item) -> str:
+    """Why a task has no result, or nothing."""
+    error = task["error"]
+    return f"{error['code']}: {error['message']}" if error else ""
+
+
+def shown_task(session: Session, answer: Answer) -> None:
+    """Print one task with its history and its result."""
+    task: Item = answer.value
+    fields: list[tuple[str, object]] = [
+        ("id", task["id"]),
+        ("state", task["state"]),
+        ("why", why(task)),
+        ("capability", task["capability"]),
+        ("owner", _node(task, "owner")),
+        ("home", _node(task, "home")),
+        ("epoch", task["epoch"]),
+        ("submitted", f"{age(task['submitted_ms'])} ago"),
+        ("waited", age(task["submitted_ms"], task["started_ms"]) if task["started_ms"] else ""),
+        ("took", age(task["started_ms"], task["finished_ms"]) if task["finished_ms"] else ""),
+        ("priority", task.get("priority")),
+        ("exclusive", "yes" if task.get("exclusive") else ""),
+        ("key", task.get("key")),
+        ("interaction", task["iid"]),
+        ("goal", task["gid"]),
+        ("progress", value_text(task.get("progress"), indent=None) if task.get("progress") is not None else ""),
+    ]
+    details(session, answer, fields, name=task["id"])
+    if session.output != "table":
+        return
+    if task["attempts"]:
+        write("\nformer awards\n")
+        rows = [
+            [str(a["epoch"]), shown(a["owner_name"] or a["owner"][:8]), a["ended"], shown(a.get("detail", ""))]
+            for a in task["attempts"]
+        ]
+        table(session, ("EPOCH", "OWNER", "ENDED", "DETAIL"), rows)
+    if task["state"] == "done":
+        write(f"\nresult\n{value_text(task['result'])}\n")
+
+
+def _node(task: Item, role: str) -> str:
+    name, node = task.get(f"{role}_name"), task[role]
+    return f"{name} ({node[:8]})" if name and node else node
+
+
+class Progress:
+    """One line on a terminal that says how far a task is; nothing elsewhere."""
+
+    def __init__(self, session: Session) -> None:
+        self._is_on = sys.stderr.isatty() and is_colored(session, sys.stderr) and not session.is_quiet
+        self._is_written = False
+
+    @property
+    def every_s(self) -> float | None:
+        """How often the task should be looked at, or None when nobody watches."""
+        return PROGRESS_S if self._is_on else None
+
+    def show(self, task: Item) -> None:
+        """Say how it stands."""
+        if self._is_on:
+            owner = f" on {shown(task['owner_name'])}" if task.get("owner_name") else ""
+            done = f", {value_text(task['progress'], indent=None)[:60]}" if task.get("progress") is not None else ""
+            line = f"{task['id'][:8]} {task['state']}{owner}, {age(task['submitted_ms'])}{done}"
+            sys.stderr.write(f"\r\x1b[K{line}")
+            sys.stderr.flush()
+            self._is_written = True
+
+    def __enter__(self) -> "Progress":
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._is_written:
+            sys.stderr.write("\r\x1b[K")
+            sys.stderr.flush()
