@@ -24,7 +24,9 @@ def main() -> None:
 
 
 @main.command()
-@click.option("--dir", "dir_", type=click.Path(path_type=Path), help="State directory; else $MESHD_DIR, else the user's.")
+@click.option(
+    "--dir", "dir_", type=click.Path(path_type=Path), help="State directory; else $MESHD_DIR, else the user's."
+)
 @click.option("--name", help="Name of this node; else the host's name.")
 @click.option("--join", metavar="TOKEN", help="Join a mesh: what `meshctl invite` printed on one of its nodes.")
 @click.option("--config", "files", multiple=True, type=click.Path(path_type=Path), help="Settings (TOML); repeatable.")

@@ -5,6 +5,7 @@ the way up is one `MeshError`, and leaves nothing behind. Neighbours: all of `me
 """
 
 import asyncio
+import contextlib
 import importlib
 import os
 import random
@@ -37,7 +38,7 @@ from meshd.supervise import Supervisor
 from meshd.transport.nats import NatsTransport
 from meshd.views import Views
 from protocol.envelope import Opener, Sealer
-from protocol.errors import MeshError
+from protocol.errors import INTERRUPTED, MeshError
 from protocol.events import Event
 from protocol.ids import fingerprint, is_token
 from protocol.inputs import Drain, Found, Input, Leave, Received
@@ -96,6 +97,7 @@ class _Daemon:
         self._supervisor = Supervisor(self._on_failure)
         self._server: EmbeddedServer | None = None
         self._notes: list[str] = []
+        self._starting: asyncio.Task[None] | None = None
 
     def _on_failure(self, name: str, failure: BaseException) -> None:
         """A background task failed: that is a bug here. Say it, and stop rather than limp."""
@@ -108,7 +110,14 @@ class _Daemon:
         self._catch_signals()
         async with AsyncExitStack() as stack:
             stack.push_async_callback(self._supervisor.close)
-            await self._up(stack)
+            self._starting = asyncio.current_task()
+            try:
+                await self._up(stack)
+            except asyncio.CancelledError:
+                if not self._stop.is_set():
+                    raise
+                self._log.info("told to stop while starting")
+            self._starting = None
             await self._stop.wait()
             self._log.info("stopping")
         if self._failure is not None:
@@ -123,8 +132,10 @@ class _Daemon:
         """The first signal: leave in order. A second: end at once; the server lives on and is adopted."""
         if self._stop.is_set():
             self._log.warning("ended at once by a second signal")
-            os._exit(130)
+            os._exit(INTERRUPTED)
         self._stop.set()
+        if self._starting is not None:
+            self._starting.cancel()
 
     # --- up
 
@@ -273,8 +284,7 @@ class _Daemon:
         """Wait for the first write that stands, or for the patience to end."""
         try:
             async with asyncio.timeout(JOINED_S_MAX):
-                while engine.node.state == "starting" and not self._stop.is_set():
-                    await asyncio.sleep(0.01)
+                await engine.until(lambda: engine.node.state != "starting")
         except TimeoutError:
             self._log.warning("no write was acknowledged within %g s; going on without", JOINED_S_MAX)
 
@@ -311,13 +321,13 @@ class _Daemon:
         drain_s = self._settings.agents.drain_s
         try:
             async with asyncio.timeout(drain_s):
-                while engine.node.holder.in_hand:
-                    await asyncio.sleep(0.05)
+                await engine.until(lambda: not engine.node.holder.in_hand)
         except TimeoutError:
             self._log.warning("%d tasks were not done within %g s", engine.node.holder.in_hand, drain_s)
         engine.put(Leave())
-        await asyncio.sleep(0)
-        await performer.settle(FLUSH_S_MAX)
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(FLUSH_S_MAX):
+                await engine.until(lambda: not engine.waiting and not performer.writes_waiting)
         await transport.flush()
 
 
@@ -342,5 +352,3 @@ def _host_name() -> str:
 def _rendered(metrics: Metrics, views: Views, engine: Engine, performer: Performer) -> bytes:
     metrics.set_gauges(views.gauges(engine, performer))
     return metrics.render()
-
-

@@ -28,6 +28,7 @@ class Engine:
         self._performer = performer
         self._inbox = Inbox()
         self._awake: asyncio.Event = asyncio.Event()
+        self._turned: asyncio.Event = asyncio.Event()
         self._request = 0
         self._is_closing = False
         self.lag_ms_max = 0  # since it was last read
@@ -65,6 +66,11 @@ class Engine:
             raise MeshError(reply.code, **reply.fields)
         return reply.value
 
+    async def until(self, is_so: Callable[[], bool]) -> None:
+        """Return once `is_so` holds; looked at after every turn."""
+        while not is_so():
+            await self._turned.wait()
+
     async def run(self) -> None:
         """Until `close`: wait for input or a deadline, handle, perform."""
         self._performer.submit(self.node.start(clock.now()))
@@ -87,6 +93,8 @@ class Engine:
         if not self._inbox or late_ms >= LAG_MS:
             effects += self.node.handle(Tick(), now)
         self._performer.submit(effects)  # ... to here
+        turned, self._turned = self._turned, asyncio.Event()
+        turned.set()
 
     async def _sleep_until(self, deadline: Mono | None) -> None:
         if self._inbox:

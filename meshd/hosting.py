@@ -245,4 +245,3 @@ class _Desk:
         work = work_digest(capability=capability, input=input).hex()
         self._children[work] = self._children.get(work, 0) + 1
         return f"child/{work}/{self._children[work]}"
-

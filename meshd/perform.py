@@ -152,9 +152,3 @@ class Performer:
             self._sink(Listed(partitions, (), failed=failure.message))
             return
         self._sink(Listed(partitions, tuple(entries)))
-
-    async def settle(self, within_s: float) -> None:
-        """Return when no write is waiting any more, or after `within_s`."""
-        deadline = asyncio.get_running_loop().time() + within_s
-        while self.writes_waiting and asyncio.get_running_loop().time() < deadline:
-            await asyncio.sleep(0.01)

@@ -41,7 +41,7 @@ class Transport(Protocol):
         ...
 
     async def watch_absences(self, subject: str) -> None:
-        """"No responders" answers on `subject` (ends in `.*`) become `Absent(last token)`."""
+        """ "No responders" answers on `subject` (ends in `.*`) become `Absent(last token)`."""
         ...
 
     def publish(self, subject: str, frame: bytes, reply: str = "") -> bool:

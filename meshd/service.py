@@ -248,5 +248,3 @@ def _fits(record: TaskRecord, wanted: schemas.TaskFilter, home: NodeId) -> bool:
         and wanted.gid in ("", record.gid)
         and home in ("", record.home)
     )
-
-

@@ -4,6 +4,7 @@ Invariant: returns only when the daemon is gone and no server of the directory r
 `app` leaves when it gets the signal; a server whose daemon died is stopped here.
 """
 
+import contextlib
 import os
 import signal
 import time
@@ -28,10 +29,8 @@ def stop_daemon(path: Path, *, within_s: float) -> str:
         if stop_unattended(path, within_s=within_s):
             return f"stopped the nats-server in {path}; its daemon was gone already"
         raise MeshError("unreachable", where=str(path))
-    try:
+    with contextlib.suppress(ProcessLookupError):
         os.kill(pid, signal.SIGTERM)
-    except ProcessLookupError:
-        pass
     deadline = clock.monotonic_ns() + int(within_s * NS_PER_S)
     while lock_holder(path) == pid:
         if clock.monotonic_ns() > deadline:

@@ -202,7 +202,9 @@ class Views:
             for each in record.attempts
         )
         refused = tuple(
-            schemas.RefusedResult(each.epoch, each.owner, self.name_of(each.owner), each.finished_ms, _shown(each.result))
+            schemas.RefusedResult(
+                each.epoch, each.owner, self.name_of(each.owner), each.finished_ms, _shown(each.result)
+            )
             for each in late or ()
         )
         return schemas.Task(

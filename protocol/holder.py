@@ -63,9 +63,7 @@ class Holder:
 
     # --- what watchers say
 
-    def on_award(
-        self, sender: NodeId, life: int, body: Award, record: TaskRecord, now: Instant
-    ) -> list[Effect]:
+    def on_award(self, sender: NodeId, life: int, body: Award, record: TaskRecord, now: Instant) -> list[Effect]:
         """Take the task or say no. `record` was opened and is bound to its key."""
         is_mine = record.state is TaskState.AWARDED and record.owner == self._me and record.owner_life == self._life
         if not is_mine or record.id != body.task or record.epoch != body.epoch:

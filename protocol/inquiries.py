@@ -1,6 +1,7 @@
 """Asking a home how its tasks run: what the record does not say.
 
-Invariant: an inquiry is answered within `WITHIN_S`, if only with the news that there is no answer. Neighbours: `ledger` answers.
+Invariant: an inquiry is answered within `WITHIN_S`, if only with the news that there is no answer.
+Neighbours: `ledger` answers.
 """
 
 from msgspec import Struct

@@ -125,7 +125,8 @@ class Ledger:
         former = watched.record
         self._learn(watched, record, revision, write.frame)
         effects += self._answer_submits(watched)
-        if former.owner and (former.owner, former.owner_life) != watched.owner or record.state is TaskState.CANCELLED:
+        has_moved = (former.owner, former.owner_life) != watched.owner
+        if has_moved or record.state is TaskState.CANCELLED:
             effects += _withdrawn(former)
         if record.state in ENDED:
             return [*effects, *awards.end_events(record), *self._tell_home(watched), *self._settle(watched, now)]
@@ -444,9 +445,7 @@ class Ledger:
         watched.is_known = True
         watched.ended.clear()
 
-    def _take_up(
-        self, watched: Watched, record: TaskRecord, revision: int, frame: bytes, now: Instant
-    ) -> list[Effect]:
+    def _take_up(self, watched: Watched, record: TaskRecord, revision: int, frame: bytes, now: Instant) -> list[Effect]:
         """Go on from a record that another wrote: settle it, ask its owner, or give it out."""
         self._learn(watched, record, revision, frame)
         if record.state in ENDED:

@@ -52,9 +52,7 @@ class NodeSettings(Struct, frozen=True):
 class Node:
     """One life of one node."""
 
-    def __init__(
-        self, *, me: Me, mesh: str, settings: NodeSettings, sealer: Sealer, opener: Opener, rng: Rng
-    ) -> None:
+    def __init__(self, *, me: Me, mesh: str, settings: NodeSettings, sealer: Sealer, opener: Opener, rng: Rng) -> None:
         self.me = me
         self._settings = settings
         self._opener = opener

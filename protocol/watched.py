@@ -17,9 +17,9 @@ from protocol.wire.task import Attempt, TaskRecord
 class TaskSettings(Struct, frozen=True, forbid_unknown_fields=True):
     """How tasks are awarded, watched and given up."""
 
-    deadline_s: Annotated[float, Meta(ge=1, le=2_592_000, description="every task ends by then, unless it says less")] = (
-        86_400.0
-    )
+    deadline_s: Annotated[
+        float, Meta(ge=1, le=2_592_000, description="when a task ends, unless its submit says earlier")
+    ] = 86_400.0
     lease_s: Annotated[float, Meta(ge=0.3, le=600, description="how long an owner may stay silent")] = 3.0
     ask_interval_s: Annotated[float, Meta(ge=0.05, le=60, description="how often a watcher asks each owner")] = 0.5
     award_timeout_s_min: Annotated[

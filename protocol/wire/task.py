@@ -3,14 +3,14 @@
 Invariant: the record is the truth; every message here only speeds things up.
 """
 
-from enum import Enum
+from enum import StrEnum
 
 from msgspec import Struct
 
 from protocol.primitives import NodeId, WallMs
 
 
-class TaskState(str, Enum):
+class TaskState(StrEnum):
     """What stands in the record. "Running" is what an owner answers, not a state."""
 
     OPEN = "open"
