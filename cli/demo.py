@@ -10,60 +10,59 @@ import os
 import shutil
 import signal
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
 
 import click
 
-from cli.demo_api import Unanswered
 from cli.demo_direct import Director, Outcome
 from cli.demo_mesh import NAMES, DemoError, Mesh, program
 from cli.demo_report import lines, markdown, proof_rows, record_sentence
 from cli.demo_show import Screen
+from cli.exits import Refusal, of, say
+from cli.output import is_colored
+from cli.session import Session, verb
 from meshd import clock
-from protocol.errors import FAILED, INTERRUPTED, OK
+from meshd.observe.text import shown
+from protocol.errors import FAILED, INTERRUPTED, OK, MeshError
 
 REPORT = "meshd-audit"
 TITLE = "Three nodes audit the Python that is installed here; one is killed on the way."
 
 
-@click.command()
+@verb("demo")
 @click.option("--kill", "victim", type=click.Choice(NAMES), default="c", show_default=True, help="The node to kill.")
-@click.option("--keep", is_flag=True, help="Leave the mesh up afterwards.")
-@click.option("--dir", "folder", type=click.Path(path_type=Path), help="Where the nodes live (default: temporary).")
-@click.option("--pieces", type=click.IntRange(1), default=None, help="Audit only this many pieces, the largest.")
-@click.option("--out", type=click.Path(path_type=Path), default=Path(), help="Where the report goes (default: here).")
-@click.option("-o", "output", type=click.Choice(["table", "json"]), default="table", help="json: the outcome only.")
-@click.option("--no-color", is_flag=True, help="No colours.")
-def demo(
-    victim: str, keep: bool, folder: Path | None, pieces: int | None, out: Path, output: str, no_color: bool
-) -> None:
-    """Real work on three nodes, one of them killed with SIGKILL, and the proof that nothing was lost.
+@click.option("--keep", "is_kept", is_flag=True, help="Leave the mesh up afterwards.")
+@click.option("--pieces", type=click.IntRange(1), metavar="N", help="Audit only so many pieces, the largest.")
+@click.option("--out", type=click.Path(path_type=Path), default=Path(), help="Where the report goes; else here.")
+@click.pass_obj
+def demo(session: Session, victim: str, is_kept: bool, pieces: int | None, out: Path) -> int:
+    """Three nodes share real work, one of them is killed, and the record proves that nothing was lost.
 
-    Exit status 0 only when nothing was lost and nothing was committed twice.
+    With --dir the nodes live in that folder, which must be new or empty, else in a temporary one.
+    Exit code 0 only when nothing was lost and nothing was committed twice.
     """
-    began = clock.monotonic_ns()
-
-    def seconds() -> float:
-        return (clock.monotonic_ns() - began) / 1e9
-
-    screen = Screen(sys.stderr if output == "json" else sys.stdout, seconds, colours=False if no_color else None)
-    sys.exit(_Demo(screen, victim, pieces or 0, out, is_json=output == "json").run(folder, seconds, is_kept=keep))
+    return _Demo(session, victim, pieces or 0, out).run(is_kept=is_kept)
 
 
 class _Demo:
     """One run, from the folder to the exit status."""
 
-    def __init__(self, screen: Screen, victim: str, pieces: int, out: Path, *, is_json: bool) -> None:
-        self._screen = screen
+    def __init__(self, session: Session, victim: str, pieces: int, out: Path) -> None:
+        self._session = session
         self._victim = victim
         self._pieces = pieces
         self._out = out
-        self._is_json = is_json
+        self._began = clock.monotonic_ns()
+        told = sys.stderr if session.wants_json() else sys.stdout
+        self._screen = Screen(told, self._seconds, has_colours=is_colored(session, told))
 
-    def run(self, folder: Path | None, seconds: Callable[[], float], *, is_kept: bool) -> int:
+    def _seconds(self) -> float:
+        return (clock.monotonic_ns() - self._began) / 1e9
+
+    def run(self, *, is_kept: bool) -> int:
         """The exit status; everything is cleaned away by then."""
         director: Director | None = None
         mesh: Mesh | None = None
@@ -71,9 +70,9 @@ class _Demo:
         with _interruptible():
             try:
                 self._out.mkdir(parents=True, exist_ok=True)
-                mesh = Mesh(folder)
+                mesh = Mesh(self._session.dir)
                 self._screen.title(TITLE)
-                director = Director(mesh, self._screen, victim=self._victim, pieces=self._pieces, seconds=seconds)
+                director = Director(mesh, self._screen, victim=self._victim, pieces=self._pieces, seconds=self._seconds)
                 outcome = director.run()
                 self._show(outcome)
                 is_over = True
@@ -83,7 +82,7 @@ class _Demo:
             except KeyboardInterrupt:
                 self._interrupted(director)
                 return INTERRUPTED
-            except (DemoError, Unanswered, OSError, ValueError) as failure:
+            except (DemoError, Refusal, OSError, ValueError) as failure:
                 self._failed(failure, director)
                 return FAILED
             finally:
@@ -106,7 +105,7 @@ class _Demo:
         values.write_text(json.dumps(plain, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
         self._screen.text("")
         self._screen.text(f"  the whole report: {page} and {values}", "quiet")
-        if self._is_json:
+        if self._session.wants_json():
             print(json.dumps(plain, ensure_ascii=False))
         verdict = "nothing was lost, nothing was committed twice" if proof.holds else "the record does NOT prove it"
         self._screen.title(verdict[0].upper() + verdict[1:] + ".")
@@ -133,12 +132,10 @@ class _Demo:
     def _failed(self, failure: Exception, director: Director | None) -> None:
         self._screen.clear_bar()
         step = director.step if director else "beginning"
-        print(f"error[demo]: {step}: {failure}", file=sys.stderr)
         node = failure.node if isinstance(failure, DemoError) else None
-        if node is not None:
-            for line in node.last_lines():
-                print(f"  {node.name} {line}", file=sys.stderr)
-        print("try: meshctl demo once more; with --keep the nodes of a demo that worked stay up", file=sys.stderr)
+        for line in node.last_lines() if node is not None else []:
+            print(f"{shown(line)}", file=sys.stderr)
+        say(of(MeshError("demo", step=step, problem=str(failure))), as_json=self._session.wants_json())
 
     def _clean(self, mesh: Mesh, *, is_over: bool) -> None:
         """Nothing may interrupt this: it is short, and half of it would leave processes behind."""

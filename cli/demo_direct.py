@@ -8,11 +8,12 @@ import queue
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from cli.demo_api import Listener, Unanswered, Value
+from cli.demo_listen import Event, Listener
 from cli.demo_mesh import HOST, NAMES, DemoError, Mesh, until
 from cli.demo_proof import Proof, prove
 from cli.demo_show import Screen
 from cli.demo_story import Line, Story, Tone
+from cli.exits import Refusal
 from meshd.demo.pieces import Installation
 
 GOAL = "environment-audit@1"
@@ -27,6 +28,8 @@ DETACH_S = 15.0
 OUTAGE_S = 6.0  # longer than a lease and than the shortest suspicion: time enough for a false word
 DEAD_S = 20.0
 PAGE = 200
+
+Value = dict[str, object]
 
 
 @dataclass(frozen=True)
@@ -47,13 +50,13 @@ class Director:
         self._seconds = seconds
         self._pieces = Installation().pieces()[: pieces or None]
         self._story = Story(nodes=NAMES, total=len(self._pieces))
-        self._heard: queue.Queue[tuple[str, Value]] = queue.Queue()
-        self._listeners: dict[str, Listener] = {}
+        self._heard: queue.SimpleQueue[Event] = queue.SimpleQueue()
+        self._listeners: list[Listener] = []
         self._killed_at = self._began_at = 0.0
         self.step = "beginning"
 
     def run(self) -> Outcome:
-        """From nothing to the proof. Raises DemoError, Unanswered."""
+        """From nothing to the proof. Raises DemoError, Refusal."""
         try:
             self._start()
             self._meet()
@@ -62,7 +65,7 @@ class Director:
             self._see_the_dead()
         finally:
             self._screen.clear_bar()
-            for listener in self._listeners.values():
+            for listener in self._listeners:
                 listener.close()
         return self._judge(goal, ended)
 
@@ -92,9 +95,9 @@ class Director:
 
     def _sees_all(self, name: str) -> bool:
         try:
-            peers = _rows(self._mesh[name].api.get("peers"), "peers")
-            capabilities = _rows(self._mesh[name].api.get("capabilities"), "capabilities")
-        except Unanswered:
+            peers = _rows(self._ask(name, "peers"), "peers")
+            capabilities = _rows(self._ask(name, "capabilities"), "capabilities")
+        except Refusal:
             return False
         self._story.names |= {str(peer["id"]): str(peer["name"]) for peer in peers}
         providers = [row.get("providers") for row in capabilities if row["name"] == PIECE]
@@ -104,9 +107,10 @@ class Director:
     def _submit(self) -> str:
         self.step = "submitting the audit"
         for name in NAMES:
-            self._listen(name)
+            if name != self._victim:
+                self._listeners.append(Listener(name, self._mesh[name].client, self._heard))
         wanted = {"capability": GOAL, "input": {"pieces": len(self._pieces), "at_once": AT_ONCE}}
-        goal = str(self._mesh[HOST].api.post("tasks", wanted)["id"])
+        goal = str(self._mesh[HOST].client().post("v1", "tasks", body=wanted, key="demo").value["id"])
         self._story.goal = goal
         self._began_at = self._seconds()
         self._say(f"takes the task: audit this Python, {len(self._pieces)} pieces, one task each", HOST)
@@ -156,7 +160,7 @@ class Director:
         """Read the record back through a node that did not accept the work, and through another."""
         self.step = "reading the record back"
         reader = self._reader
-        status = self._mesh[reader].api.get("status")
+        status = self._ask(reader, "status")
         record = status["record"]
         copies, where = (record["copies"], record["where"]) if isinstance(record, dict) else (0, "?")
         tasks = self._read(reader, str(ended["gid"]))
@@ -191,7 +195,6 @@ class Director:
         self._story.killed = self._story.down = self._victim
         ended = self._mesh[self._victim].kill()
         self._killed_at = self._seconds()
-        self._listeners.pop(self._victim).close()
         names = ", ".join(task[:8] for task in running)
         work = f"while it worked on {len(running)} task{'s'[: len(running) != 1]}: {names}" if running else "while idle"
         server = ", nats-server and record" if self._victim == HOST else ""
@@ -210,7 +213,6 @@ class Director:
         self._mesh[HOST].ready()
         self._story.down = ""
         self._say("up again, and its record with it", HOST, "good")
-        self._listen(HOST)
 
     # --- asking
 
@@ -218,9 +220,6 @@ class Director:
     def _reader(self) -> str:
         """The first node that neither accepted the work nor was killed."""
         return next(name for name in NAMES if name not in (HOST, self._victim))
-
-    def _listen(self, name: str) -> None:
-        self._listeners[name] = Listener(name, self._mesh[name].api, self._heard)
 
     def _hear(self) -> None:
         """Take in what was heard, waiting a moment for the first."""
@@ -232,27 +231,32 @@ class Director:
             return
         finally:
             self._screen.bar(self._story)
-        for _, event in heard:
+        for event in heard:
             for line in self._story.on_event(event):
                 self._screen.say(line)
         self._screen.bar(self._story)
 
+    def _ask(self, name: str, *path: str, gid: str = "", cursor: str = "") -> Value:
+        limit = PAGE if gid else None
+        value = self._mesh[name].client().get("v1", *path, gid=gid, cursor=cursor, limit=limit).value
+        return value if isinstance(value, dict) else {}
+
     def _task(self, task: str) -> Value | None:
         try:
-            return self._mesh[self._reader].api.get(f"tasks/{task}", timeout_s=5.0)
-        except Unanswered:
+            return self._ask(self._reader, "tasks", task)
+        except Refusal:
             return None  # the record is out of reach just now; asked again soon
 
     def _read(self, name: str, gid: str) -> list[Value]:
         """Every task of the goal, as this node reads the record."""
         tasks: list[Value] = []
-        query: dict[str, object] = {"gid": gid, "limit": PAGE}
+        cursor = ""
         while True:
-            page = self._mesh[name].api.get("tasks", timeout_s=30.0, **query)
+            page = self._ask(name, "tasks", gid=gid, cursor=cursor)
             tasks += _rows(page, "tasks")
-            if not page.get("next"):
+            cursor = str(page.get("next") or "")
+            if not cursor:
                 return tasks
-            query["cursor"] = page["next"]
 
     def _say(self, text: str, node: str = "", tone: Tone = "plain") -> None:
         self._screen.say(Line(text, node, tone))

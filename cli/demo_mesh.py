@@ -1,7 +1,7 @@
 """Three nodes as real processes in one folder: started, killed, brought back, and cleaned away.
 
 Invariant: whatever happened, after `clean` no process and no file of the demo is left.
-Neighbours: `demo` directs, `demo_processes` finds and signals, `demo_api` asks.
+Neighbours: `demo_direct` directs, `demo_processes` finds and signals.
 """
 
 import os
@@ -15,7 +15,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 from cli import demo_processes
-from cli.demo_api import Api
+from cli.client import Client
+from cli.session import Session
 from meshd import clock
 
 START_S = 30.0
@@ -61,8 +62,13 @@ class Node:
     def __init__(self, name: str, folder: Path) -> None:
         self.name = name
         self.folder = folder
-        self.api = Api(folder)
         self._starting: subprocess.Popen[str] | None = None
+
+    def client(self) -> Client:
+        """A client of its API. Raises Refusal when it does not run."""
+        session = Session()
+        session.dir = self.folder
+        return Client(session)
 
     def prepare(self) -> None:
         """Make the directory with the two manifests."""
@@ -118,7 +124,7 @@ class Node:
         )
 
     def last_lines(self) -> list[str]:
-        """The end of what it logged, "" when there is nothing."""
+        """The end of what it logged."""
         lines: list[str] = []
         for log in sorted(self.folder.glob("*log")):
             try:

@@ -8,6 +8,7 @@ import platform
 from collections.abc import Iterable, Mapping, Sequence
 
 from cli.demo_proof import Proof
+from meshd.observe.text import shown
 
 Report = Mapping[str, object]
 
@@ -19,8 +20,7 @@ _BYTES = (("GB", 10**9), ("MB", 10**6), ("kB", 10**3))
 
 def clean(value: object) -> str:
     """Text as it may be shown: what could move the cursor or turn the direction of reading is escaped."""
-    text = str(value)
-    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+    return shown(str(value))
 
 
 def size(count: object) -> str:
@@ -83,18 +83,18 @@ def rows(report: Report) -> list[tuple[str, list[str]]]:
 
 def lines(report: Report) -> list[str]:
     """For a terminal: labels on the left, at most 80 columns."""
-    shown: list[str] = []
+    lined: list[str] = []
     for label, texts in rows(report):
         for number, text in enumerate(texts):
             line = f"  {(label if number == 0 else ''):<{LABEL_COLUMNS}}{text}"
-            shown.append(shortened(line, COLUMNS))
-    return shown
+            lined.append(shortened(line, COLUMNS))
+    return lined
 
 
 def proof_rows(proof: Proof) -> list[tuple[str, str, str]]:
     """Label, count and remark of everything that the record proves."""
     moves = [f"{move.task[:8]} {move.former} to {move.owner}, {move.why}" for move in proof.moved[:SHOWN]]
-    shown = [
+    found = [
         ("submitted", str(proof.submitted), f"one goal and {proof.pieces} pieces"),
         ("done", str(proof.done), ""),
         ("lost", str(len(proof.lost)), ", ".join(clean(one) for one in proof.lost[:SHOWN])),
@@ -103,12 +103,12 @@ def proof_rows(proof: Proof) -> list[tuple[str, str, str]]:
         *(("", "", move) for move in moves[1:]),
     ]
     if len(proof.moved) > SHOWN:
-        shown.append(("", "", f"and {len(proof.moved) - SHOWN} more"))
+        found.append(("", "", f"and {len(proof.moved) - SHOWN} more"))
     if proof.again:
-        shown.append(("begun again", str(proof.again), "by the node that came back"))
+        found.append(("begun again", str(proof.again), "by the node that came back"))
     if proof.failed:
-        shown.append(("failed", str(len(proof.failed)), ", ".join(one[:8] for one in proof.failed[:SHOWN])))
-    return shown
+        found.append(("failed", str(len(proof.failed)), ", ".join(one[:8] for one in proof.failed[:SHOWN])))
+    return found
 
 
 def record_sentence(proof: Proof) -> str:
@@ -167,13 +167,13 @@ def _complex(one: Report) -> str:
 
 def _wrapped(parts: Iterable[str]) -> list[str]:
     """Joined by dots, in lines that fit."""
-    shown: list[str] = []
+    joined: list[str] = []
     for part in parts:
-        if shown and len(shown[-1]) + len(part) + 3 <= COLUMNS - LABEL_COLUMNS - 2:
-            shown[-1] += f" · {part}"
+        if joined and len(joined[-1]) + len(part) + 3 <= COLUMNS - LABEL_COLUMNS - 2:
+            joined[-1] += f" · {part}"
         else:
-            shown.append(part)
-    return shown or ["none"]
+            joined.append(part)
+    return joined or ["none"]
 
 
 def _cell(value: object) -> str:

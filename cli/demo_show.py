@@ -24,13 +24,11 @@ _COLOURS: Mapping[Tone, str] = {"plain": "", "good": "32", "work": "36", "warn":
 class Screen:
     """Where the demo speaks. `seconds` says how long it has been running."""
 
-    def __init__(
-        self, out: TextIO, seconds: Callable[[], float], *, colours: bool | None = None, columns: int = 0
-    ) -> None:
+    def __init__(self, out: TextIO, seconds: Callable[[], float], *, has_colours: bool, columns: int = 0) -> None:
         self._out = out
         self._seconds = seconds
         self.is_terminal = out.isatty() and os.environ.get("TERM") != "dumb"
-        self._has_colours = self.is_terminal and "NO_COLOR" not in os.environ if colours is None else colours
+        self._has_colours = has_colours
         given = columns or (shutil.get_terminal_size((COLUMNS, 24)).columns if self.is_terminal else COLUMNS)
         self._columns = max(40, min(given, COLUMNS_MAX))
         encoding = (getattr(out, "encoding", "") or "").lower().replace("-", "")

@@ -59,6 +59,7 @@ class Story:
     _held: dict[str, Held] = field(default_factory=dict)
     _running: dict[str, int] = field(default_factory=dict)
     _lapsed: dict[str, tuple[int, str]] = field(default_factory=dict)
+    _states: dict[str, str] = field(default_factory=dict)
     _told: set[tuple[object, ...]] = field(default_factory=set)
 
     def on_event(self, event: Event) -> list[Line]:
@@ -178,7 +179,8 @@ def _left(story: Story, event: Event) -> Iterator[Line]:
 
 def _state_changed(story: Story, event: Event) -> Iterator[Line]:
     name, state = story.name(event.get("node")), str(event.get("state"))
-    if not story.killed or not story.is_first("state", name, state, event.get("seq")):
+    former, story._states[name] = story._states.get(name), state
+    if not story.killed or state == former:
         return
     if state in ("detached", "islanded"):
         story.detached.add(name)

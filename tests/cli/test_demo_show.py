@@ -17,7 +17,7 @@ class Terminal(io.StringIO):
 
 
 def screen(out: io.StringIO, *, colours: bool = False) -> Screen:
-    return Screen(out, lambda: 12.34, colours=colours, columns=80)
+    return Screen(out, lambda: 12.34, has_colours=colours, columns=80)
 
 
 def story() -> Story:
@@ -43,7 +43,7 @@ def test_no_line_is_longer_than_the_screen() -> None:
 
 def test_in_a_pipe_there_is_no_control_character() -> None:
     out = io.StringIO()
-    shown = Screen(out, lambda: 1.0, columns=80)
+    shown = Screen(out, lambda: 1.0, has_colours=False, columns=80)
     shown.title("a title")
     shown.bar(story())
     shown.say(Line("killed", "c", "bad"))
