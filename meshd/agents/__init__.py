@@ -1,0 +1,13 @@
+"""Agents: whatever does the work, behind one port (`meshd.ports.Agent`).
+
+    adapters   the table: a kind of agent -> what builds it
+      ├─ python   one worker process a slot; `worker` is what runs in each
+      └─ stdio    one child process for all slots
+    hosted     the agent as the daemon sees it: chooses a seat for each task
+      └─ seat     keeps one child up: start, crash, backoff, give up
+           ├─ pipe     the conversation with it: tasks, answers, requests, cancels
+           └─ child    the process itself: group, limits, stderr, end; `launch` runs in it first
+    manifest   what an operator declares
+
+A python worker speaks the same pipe as any stdio agent, on descriptors of its own.
+"""

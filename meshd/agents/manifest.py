@@ -1,0 +1,252 @@
+"""What an operator declares of an agent: one TOML file, checked before anything is started.
+
+Invariant: a manifest that loads is complete and in range; one that does not names its file, the key
+and the rule, and keeps no other from loading. Neighbours: `adapters` builds agents from these;
+`card` is what of it the mesh gets to know.
+"""
+
+import os
+import re
+import shutil
+import tomllib
+from collections.abc import Iterable
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Annotated, Literal, TypeAlias, get_type_hints
+
+import msgspec
+from msgspec import Meta, Struct
+
+from protocol.errors import MeshError
+from protocol.ids import AGENT_NAME, CAPABILITY
+from protocol.limits import AGENT_SLOTS_MAX, CARDS_PER_NODE_MAX, OUTPUT_BYTES_MAX, TEXT_CHARS_MAX
+from protocol.wire.agents import Card
+
+FILE_BYTES_MAX = 65_536  # a manifest is a page; reading stops there
+SHOWN_CHARS = 60  # how much of a wrong value an error repeats
+
+# A Meta's title is the rule as an error says it.
+Name: TypeAlias = Annotated[
+    str, Meta(pattern=rf"^{AGENT_NAME.pattern}\Z", title="1 to 48 of a-z 0-9 _ -, a letter first")
+]
+Capability: TypeAlias = Annotated[str, Meta(pattern=rf"^{CAPABILITY.pattern}\Z", title="name@major, like scoring@2")]
+Token: TypeAlias = Annotated[str, Meta(pattern=r"^[a-z0-9_-]{1,32}\Z", title="1 to 32 of a-z 0-9 _ -")]
+Text: TypeAlias = Annotated[str, Meta(max_length=TEXT_CHARS_MAX, title=f"text of up to {TEXT_CHARS_MAX} characters")]
+Word: TypeAlias = Annotated[str, Meta(min_length=1, max_length=4_096, pattern=r"^[^\x00]*\Z", title="text, not empty")]
+
+Kind: TypeAlias = Literal["python", "stdio"]
+
+_MODULE = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*", re.ASCII)
+
+
+class Limits(Struct, frozen=True, forbid_unknown_fields=True):
+    """What one agent may use. Memory is that of each of its processes; 0 is no limit of our own."""
+
+    memory_mb: Annotated[int, Meta(ge=0, le=1_048_576, title="a whole number from 0 (none) to 1048576")] = 0
+    task_s: Annotated[float, Meta(gt=0.0, le=2_592_000.0, title="a number above 0, up to 2592000")] = 3_600.0
+    output_bytes: Annotated[
+        int, Meta(ge=1, le=OUTPUT_BYTES_MAX, title=f"a whole number from 1 to {OUTPUT_BYTES_MAX}")
+    ] = OUTPUT_BYTES_MAX
+
+
+class Declared(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The keys of the file."""
+
+    name: Name
+    kind: Annotated[Kind, Meta(title="python or stdio")]
+    run: Annotated[Word | tuple[Word, ...], Meta(title='"module:attribute", or ["command", "argument", ...]')]
+    capabilities: Annotated[
+        tuple[Capability, ...], Meta(min_length=1, max_length=64, title="a list of 1 to 64 name@major, like scoring@2")
+    ]
+    slots: Annotated[int, Meta(ge=1, le=AGENT_SLOTS_MAX, title=f"a whole number from 1 to {AGENT_SLOTS_MAX}")] = 1
+    limits: Annotated[Limits, Meta(title="a table of memory_mb, task_s, output_bytes")] = Limits()
+    domain: Annotated[Token | Literal[""], Meta(title="1 to 32 of a-z 0-9 _ -")] = ""
+    version: Text = ""
+    owner_team: Text = ""
+    purpose: Text = ""
+    latency_profile_ms: Annotated[int, Meta(ge=0, le=2_592_000_000, title="a whole number from 0 to 2592000000")] = 0
+    cost_profile_per_call: Annotated[float, Meta(ge=0.0, le=1e9, title="a number from 0 to 1e9")] = 0.0
+    confidence_threshold: Annotated[float, Meta(ge=0.0, le=1.0, title="a number from 0 to 1")] = 0.0
+    allowed_models: Annotated[tuple[Text, ...], Meta(max_length=64, title="a list of up to 64 names")] = ()
+    allowed_tools: Annotated[tuple[Text, ...], Meta(max_length=64, title="a list of up to 64 names")] = ()
+    region: Annotated[
+        tuple[Token, ...], Meta(max_length=64, title="a list of up to 64, each 1 to 32 of a-z 0-9 _ -")
+    ] = ()
+    visibility: Annotated[Literal["private", "domain", "mesh"], Meta(title="private, domain or mesh")] = "mesh"
+
+
+class Manifest(Declared, frozen=True, kw_only=True):
+    """A manifest that was checked, and the file it stands in; the agent runs in that file's folder."""
+
+    path: Path
+
+    @property
+    def folder(self) -> Path:
+        """Where the agent runs, absolute."""
+        return self.path.parent
+
+    @property
+    def command(self) -> tuple[str, ...]:
+        """`run` of a stdio agent, as words."""
+        return (self.run,) if isinstance(self.run, str) else self.run
+
+
+def card(manifest: Manifest) -> Card:
+    """What of a manifest is announced to the mesh."""
+    return Card(
+        name=manifest.name,
+        capabilities=manifest.capabilities,
+        slots=manifest.slots,
+        kind=manifest.kind,
+        domain=manifest.domain,
+        version=manifest.version,
+        purpose=manifest.purpose,
+        owner_team=manifest.owner_team,
+        latency_ms=manifest.latency_profile_ms,
+        cost_per_call=manifest.cost_profile_per_call,
+        confidence=manifest.confidence_threshold,
+        visibility=manifest.visibility,
+    )
+
+
+def load(path: Path) -> Manifest:
+    """Read and check one file. Raises MeshError("manifest") naming file, key and rule."""
+    path = path.absolute()
+    table = _read(path)
+    try:
+        declared = msgspec.convert(table, Declared)
+    except msgspec.ValidationError as failure:
+        raise MeshError("manifest", path=path, problem=_explained(str(failure), table)) from None
+    manifest = Manifest(**{key: getattr(declared, key) for key in Declared.__struct_fields__}, path=path)
+    if problem := _contradiction(manifest):
+        raise MeshError("manifest", path=path, problem=problem)
+    return manifest
+
+
+def load_all(folder: Path) -> tuple[list[Manifest], list[MeshError]]:
+    """All `*.toml` of a folder by file name, and an error for each that cannot be used.
+
+    A missing folder holds none. Of two agents of one name the first file stands.
+    """
+    try:
+        names = sorted(name for name in os.listdir(folder) if name.endswith(".toml") and not name.startswith("."))
+    except FileNotFoundError:
+        return [], []
+    except OSError as failure:
+        return [], [MeshError("manifest", path=folder, problem=f"cannot be listed: {failure.strerror}")]
+    loaded: dict[str, Manifest] = {}
+    errors: list[MeshError] = []
+    for name in names:
+        try:
+            manifest = load(folder / name)
+        except MeshError as error:
+            errors.append(error)
+            continue
+        first = loaded.setdefault(manifest.name, manifest)
+        if first is not manifest:
+            problem = f"name: an agent called {manifest.name} stands in {first.path} already"
+            errors.append(MeshError("manifest", path=manifest.path, problem=problem))
+    for surplus in list(loaded)[CARDS_PER_NODE_MAX:]:
+        problem = f"this node has {CARDS_PER_NODE_MAX} agents already, the most that one node may announce"
+        errors.append(MeshError("manifest", path=loaded.pop(surplus).path, problem=problem))
+    return list(loaded.values()), errors
+
+
+def missing_command(manifest: Manifest) -> str:
+    """Why the first word of a stdio agent's `run` cannot be started, or nothing."""
+    command = manifest.command[0]
+    if "/" not in command:
+        if shutil.which(command) is None:
+            return f"run: the command {_shown(command)} is not on PATH"
+        return ""
+    file = manifest.folder / command
+    if not file.exists():
+        return f"run: there is no file {file}"
+    if not file.is_file() or not os.access(file, os.X_OK):
+        return f"run: {file} is not executable; try: chmod +x {file}"
+    return ""
+
+
+def _read(path: Path) -> dict[str, object]:
+    try:
+        with path.open("rb") as file:
+            content = file.read(FILE_BYTES_MAX + 1)
+    except OSError as failure:
+        raise MeshError("manifest", path=path, problem=f"cannot be read: {failure.strerror}") from None
+    if len(content) > FILE_BYTES_MAX:
+        raise MeshError("manifest", path=path, problem=f"is larger than {FILE_BYTES_MAX} bytes")
+    try:
+        return tomllib.loads(content.decode())
+    except UnicodeDecodeError as failure:
+        line = content.count(b"\n", 0, failure.start) + 1
+        raise MeshError("manifest", path=path, problem=f"is not UTF-8 at line {line}") from None
+    except (ValueError, RecursionError) as failure:
+        raise MeshError("manifest", path=path, problem=f"is not TOML: {str(failure)[:TEXT_CHARS_MAX]}") from None
+
+
+def _contradiction(manifest: Manifest) -> str:
+    """What no single key can tell: `run` must fit `kind`, and nothing is declared twice."""
+    twice = [name for name in manifest.capabilities if manifest.capabilities.count(name) > 1]
+    if twice:
+        return f"capabilities: {twice[0]} stands there twice"
+    match manifest.kind:
+        case "python":
+            if not isinstance(manifest.run, str) or not _MODULE.fullmatch(manifest.run):
+                return f'run: must be "module:attribute" for a python agent, not {_shown(_plain(manifest.run))}'
+            return ""
+        case "stdio":
+            if isinstance(manifest.run, str) or not manifest.run:
+                return (
+                    f'run: must be ["command", "argument", ...] for a stdio agent, not {_shown(_plain(manifest.run))}'
+                )
+            return missing_command(manifest)
+
+
+_AT = re.compile(r"^(?P<what>.*?)(?: - at `\$\.?(?P<at>.*)`)?$", re.DOTALL)
+_NAMED = re.compile(r"`([^`]*)`")
+
+
+def _explained(failure: str, table: dict[str, object]) -> str:
+    """msgspec's words as ours: the key, the rule it breaks, and the value that stands there."""
+    parts = _AT.match(failure)
+    what, at = (parts["what"], parts["at"] or "") if parts else (failure, "")
+    named = _NAMED.search(what)
+    if named and "unknown field" in what:
+        keys = Limits.__struct_fields__ if at == "limits" else Declared.__struct_fields__
+        return f"{at + '.' if at else ''}{_shown_key(named[1])}: {_unknown(named[1], keys)}"
+    if named and "missing required" in what:
+        return f"{named[1]}: is missing"
+    key = at.partition("[")[0]
+    if key.startswith("limits."):
+        inner, limits = key.removeprefix("limits."), table.get("limits")
+        rule, found = _rule(Limits, inner), limits.get(inner) if isinstance(limits, dict) else limits
+    else:
+        rule, found = _rule(Declared, key), table.get(key)
+    return f"{key}: must be {rule}, not {_shown(found)}"
+
+
+def _rule(group: type[Struct], key: str) -> str:
+    # Read from the annotation itself: msgspec 0.22 crashes on `type_info` of a union that holds a pattern.
+    hint = get_type_hints(group, include_extras=True)[key]
+    return next(str(meta.title) for meta in reversed(hint.__metadata__) if meta.title)
+
+
+def _unknown(key: str, keys: Iterable[str]) -> str:
+    near = get_close_matches(key, list(keys), n=1)
+    return "no such key" + (f"; did you mean {near[0]}?" if near else "")
+
+
+def _plain(run: str | tuple[str, ...]) -> object:
+    return run if isinstance(run, str) else list(run)
+
+
+def _shown(value: object) -> str:
+    try:
+        shown = ascii(value)
+    except ValueError:  # CPython refuses to print an integer of more than 4,300 digits
+        return "that number"
+    return shown if len(shown) <= SHOWN_CHARS else shown[:SHOWN_CHARS] + "…"
+
+
+def _shown_key(key: str) -> str:
+    return key if key.isprintable() and len(key) <= SHOWN_CHARS else _shown(key)

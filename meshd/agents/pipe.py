@@ -1,0 +1,414 @@
+"""The conversation with one process of an agent: JSON objects, one a line, UTF-8, in any order.
+
+Invariant: every task given gets exactly one outcome, and only from the process that it was given to; no more
+than one line of bounded length is held. A task that was told to stop keeps its slot until the process says
+that it has, and a process that does not say so is ended as soon as nothing else depends on it.
+Neighbours: `child` is the process, `seat` gives tasks and starts the next process.
+"""
+
+import asyncio
+import re
+import signal
+from collections.abc import Callable, Coroutine
+from typing import Any
+
+import msgspec
+from msgspec import UNSET, Raw, Struct, UnsetType
+
+from meshd import values
+from meshd.agents.child import Child, Lines, Log
+from meshd.ports import Desk, Failed, Finished, Outcome, Work
+from meshd.supervise import Supervisor
+from protocol.errors import MeshError
+from protocol.ids import is_capability
+from protocol.limits import INPUT_BYTES_MAX, REQUESTS_OPEN_MAX, TEXT_CHARS_MAX
+
+ENVELOPE_BYTES = 1_024  # of a line, beside the value it carries
+EXCERPT_BYTES = 80  # how much of a wrong line an error repeats
+MISTAKES_MAX = 1_000  # lines that are none of the pipe's, by one process; more is a flood
+
+
+class Error(Struct):
+    """Why an agent could not."""
+
+    message: str
+    retry: bool = False
+
+
+class Wanted(Struct):
+    """What an agent asks of another. `wait` and `key` are of a submit, `timeout_s` of a call."""
+
+    capability: str
+    input: Any = None
+    wait: bool = False
+    key: str = ""
+    timeout_s: float | None = None
+
+
+class Said(Struct):
+    """One line of an agent. Exactly one of the fields after `task` and `request` is set."""
+
+    task: str = ""
+    request: str | int = ""
+    result: Raw | UnsetType = UNSET
+    error: Error | UnsetType = UNSET
+    progress: Any | UnsetType = UNSET
+    part: Raw | UnsetType = UNSET
+    call: Wanted | UnsetType = UNSET
+    submit: Wanted | UnsetType = UNSET
+    ready: bool | UnsetType = UNSET  # of workers only: user code is imported
+
+
+class _Named(Struct):
+    task: str
+
+
+VERBS = tuple(field for field in Said.__struct_fields__ if field not in ("task", "request"))
+
+_decode = msgspec.json.Decoder(Said).decode
+_decode_named = msgspec.json.Decoder(_Named).decode
+_encode = msgspec.json.Encoder().encode
+_UNREADABLE = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
+
+
+class _Hand:
+    """One task in hand."""
+
+    def __init__(self, work: Work, desk: Desk) -> None:
+        self.work = work
+        self.desk = desk
+        self.outcome: asyncio.Future[Outcome] = asyncio.get_running_loop().create_future()
+        self.is_over = asyncio.Event()  # the process works on it no more
+        self.parts: list[object] = []
+        self.parts_bytes = 0
+        self.requests: set[asyncio.Task[None]] = set()
+
+    def settle(self, outcome: Outcome) -> None:
+        """The first outcome stands."""
+        if not self.outcome.done():
+            self.outcome.set_result(outcome)
+
+
+class Pipe:
+    """Talks with one process from its start to its end."""
+
+    def __init__(
+        self,
+        child: Child,
+        *,
+        agent: str,
+        output_bytes_max: int,
+        grace_s: float,
+        log: Log,
+        supervisor: Supervisor,
+        on_change: Callable[[], None],
+        is_ready: bool,
+    ) -> None:
+        self.has_delivered = False
+        self.is_ending = False  # by us: it is not to blame for what it leaves undone
+        self.problem = ""  # why we ended it, when it is to blame
+        self._is_ready = is_ready
+        self._is_settled = asyncio.Event()  # ready, or never
+        self._child = child
+        self._agent = agent
+        self._output_bytes_max = output_bytes_max
+        self._grace_s = grace_s
+        self._log = log
+        self._supervisor = supervisor
+        self._on_change = on_change
+        self._hands: dict[str, _Hand] = {}
+        self._stopping: dict[str, _Hand] = {}  # told to stop, not yet answered
+        self._is_overdue = False  # something did not stop within its grace
+        self._line = 0
+        self._mistakes = 0
+        self._requests = 0
+
+    @property
+    def held(self) -> int:
+        """Slots taken."""
+        return len(self._hands) + len(self._stopping)
+
+    def has(self, task: str) -> bool:
+        """True while the process may work on `task`."""
+        return task in self._hands or task in self._stopping
+
+    @property
+    def is_open(self) -> bool:
+        """True when it may be given a task."""
+        return self._is_ready and self._child.is_alive and not (self._is_overdue or self.is_ending or self.problem)
+
+    async def wait_ready(self, start_s: float) -> None:
+        """Return when it is ready, or is gone; what is not ready after `start_s` is ended."""
+        if self._is_ready:
+            return
+        try:
+            async with asyncio.timeout(start_s):
+                await self._is_settled.wait()
+        except TimeoutError:
+            self._blame(f"was not ready within {start_s:g} s")
+
+    async def run(self, work: Work, desk: Desk, limit_s: float) -> Outcome:
+        """Give it one task and wait for the outcome, for `limit_s` at most."""
+        try:
+            line = _encode(_given(work)) + b"\n"
+        except (TypeError, ValueError, RecursionError) as failure:
+            return Failed("agent_failed", f"the input cannot be written as JSON: {failure}", retry=False)
+        hand = self._hands[work.task] = _Hand(work, desk)
+        try:
+            self._child.write(line)
+            await asyncio.wait([hand.outcome], timeout=limit_s)
+            # Ours now, so that what comes after the limit is not the outcome.
+            hand.settle(Failed("agent_timeout", f"the agent took longer than the {limit_s:g} s it had", retry=True))
+        finally:
+            for request in hand.requests:
+                request.cancel()
+            del self._hands[work.task]
+            if not hand.is_over.is_set():
+                await self._stop(hand)
+            self._end_if_overdue()
+            self._on_change()
+        return hand.outcome.result()
+
+    async def talk(self) -> str:
+        """Listen until the process has ended; how it did, as a clause."""
+        lines = Lines(max(self._output_bytes_max, INPUT_BYTES_MAX) + ENVELOPE_BYTES)
+        while chunk := await self._child.read():
+            for line, is_cut in lines.feed(chunk):
+                self._hear(line, is_cut=is_cut)
+            await asyncio.sleep(0)  # a process that floods us must not keep the loop
+        if rest := lines.rest():
+            self._hear(rest, is_cut=False)
+        how = await self._ended()
+        if self._stopping and not self._hands:
+            self.is_ending = True  # to end was its way to stop
+        for hand in (*self._hands.values(), *self._stopping.values()):
+            if self.is_ending:
+                hand.settle(Failed("agent_unavailable", "the agent was stopped before it answered", retry=True))
+            hand.settle(Failed("agent_crashed", f"the agent {how} before it answered", retry=True))
+            hand.is_over.set()
+        self._is_settled.set()
+        return how
+
+    async def _ended(self) -> str:
+        try:
+            async with asyncio.timeout(self._grace_s):
+                how = await self._child.wait()
+        except TimeoutError:
+            self._blame("closed its output while it went on running")
+            how = await self._child.wait()
+        if self.problem:
+            return self.problem
+        return f"{how}: {self._child.last_line[:TEXT_CHARS_MAX]}" if self._child.last_line else how
+
+    async def _stop(self, hand: _Hand) -> None:
+        """Tell it to stop one task; wait until it has, or for the grace."""
+        task = hand.work.task
+        self._stopping[task] = hand
+        self._child.write(_encode({"cancel": task}) + b"\n")
+        try:
+            async with asyncio.timeout(self._grace_s):
+                await hand.is_over.wait()
+        except (TimeoutError, asyncio.CancelledError) as failure:
+            self._is_overdue = True
+            self._end_if_overdue()
+            if isinstance(failure, asyncio.CancelledError):
+                raise
+        if self.is_ending:
+            await hand.is_over.wait()
+
+    def _end_if_overdue(self) -> None:
+        if self._is_overdue and self._stopping and not self._hands:
+            self.is_ending = True
+            self._log.add(f"meshd: process {self._child.pid} did not stop when it was told to, and was ended")
+            self._child.signal(signal.SIGKILL)
+
+    def _blame(self, problem: str) -> None:
+        """End it for what it did."""
+        self.problem = problem
+        self._log.add(f"meshd: process {self._child.pid} {problem}, and was ended")
+        self._child.signal(signal.SIGKILL)
+
+    # what it says
+
+    def _hear(self, line: bytes, *, is_cut: bool) -> None:
+        self._line += 1
+        if self.problem:
+            return
+        if is_cut:
+            problem = f"printed more than {len(line)} bytes in line {self._line}, which begins {_excerpt(line)}"
+            for hurt in self._hands.values():
+                hurt.settle(Failed("agent_output", f"the agent {problem}", retry=len(self._hands) > 1))
+            self._blame(problem)
+            return
+        if not line.strip():
+            return
+        try:
+            said = _decode(line)
+        except _UNREADABLE as failure:
+            self._mistake(_task_of(line), f"is no message of an agent ({_reason(failure)}): {_excerpt(line)}")
+            return
+        verbs = [verb for verb in VERBS if getattr(said, verb) is not UNSET]
+        hand = self._hands.get(said.task)
+        if len(verbs) != 1:
+            found = " and ".join(verbs) if verbs else "none of " + ", ".join(VERBS[:-1])
+            self._mistake(said.task, f"says {found}: {_excerpt(line)}")
+        elif said.ready is not UNSET:
+            self._is_ready = True
+            self._is_settled.set()
+        elif hand is not None:
+            self._heed(said, hand)
+        elif said.task in self._stopping:
+            self._heed_late(said)
+        else:
+            self._mistake(said.task, f"is about {said.task!r:.80}, which is no task in its hands: {_excerpt(line)}")
+
+    def _heed(self, said: Said, hand: _Hand) -> None:
+        if said.result is not UNSET:
+            hand.is_over.set()
+            self.has_delivered = True
+            hand.settle(self._outcome(said.result, hand))
+        elif said.error is not UNSET:
+            hand.is_over.set()
+            self.has_delivered = True
+            message = said.error.message[:TEXT_CHARS_MAX] or "the agent gave no reason"
+            hand.settle(Failed("agent_failed", message, retry=said.error.retry))
+        elif said.part is not UNSET:
+            self._take_part(said.part, hand)
+        elif said.call is not UNSET:
+            self._take_request(said, self._called(said.call, hand), hand)
+        elif said.submit is not UNSET:
+            self._take_request(said, self._submitted(said.submit, hand), hand)
+        else:
+            hand.desk.progress(said.progress)
+
+    def _heed_late(self, said: Said) -> None:
+        """What it says of a task that it was told to stop: only its end matters."""
+        if said.result is not UNSET or said.error is not UNSET:
+            self._stopping.pop(said.task).is_over.set()
+            self._is_overdue = self._is_overdue and bool(self._stopping)
+            self._on_change()
+        elif said.call is not UNSET or said.submit is not UNSET:
+            self._reply(said.request, {"error": _told(MeshError("cancelled", task=said.task))})
+
+    def _outcome(self, result: Raw, hand: _Hand) -> Outcome:
+        try:
+            value = _value(result, self._output_bytes_max - hand.parts_bytes)
+        except MeshError as error:
+            return Failed("agent_output", error.message, retry=False)
+        return Finished(hand.parts if value is None and hand.parts else value)
+
+    def _take_part(self, part: Raw, hand: _Hand) -> None:
+        try:
+            hand.parts.append(_value(part, self._output_bytes_max - hand.parts_bytes))
+            hand.parts_bytes += len(part)
+        except MeshError as error:
+            hand.settle(Failed("agent_output", error.message, retry=False))
+            hand.parts.clear()
+
+    # what it asks for
+
+    def _take_request(self, said: Said, asked: Coroutine[Any, Any, object], hand: _Hand) -> None:
+        if hand.outcome.done() or self._requests >= REQUESTS_OPEN_MAX:
+            asked.close()
+            full = MeshError("overloaded", what="the list of requests of this agent", limit=REQUESTS_OPEN_MAX)
+            self._reply(said.request, {"error": _told(full)})
+            return
+        self._requests += 1
+        name = f"agent {self._agent}: request of {said.task}"
+        request = self._supervisor.spawn(name, self._answer(said.request, asked))
+        hand.requests.add(request)
+        request.add_done_callback(self._answered)
+        request.add_done_callback(hand.requests.discard)
+
+    def _answered(self, _: asyncio.Task[None]) -> None:
+        self._requests -= 1
+
+    async def _answer(self, request: str | int, asked: Coroutine[Any, Any, object]) -> None:
+        answer: dict[str, object]
+        try:
+            answer = {"result": await asked}
+        except MeshError as error:
+            answer = {"error": _told(error)}
+        await self._child.has_room()
+        self._reply(request, answer)
+
+    async def _called(self, wanted: Wanted, hand: _Hand) -> object:
+        _check(wanted)
+        timeout_s = hand.work.deadline_s if wanted.timeout_s is None else wanted.timeout_s
+        return await hand.desk.call(wanted.capability, wanted.input, max(timeout_s, 0.001))
+
+    async def _submitted(self, wanted: Wanted, hand: _Hand) -> object:
+        _check(wanted)
+        return await hand.desk.submit(wanted.capability, wanted.input, key=wanted.key, is_awaited=wanted.wait)
+
+    def _reply(self, request: str | int, answer: dict[str, object]) -> None:
+        try:
+            line = _encode({"reply": request, **answer})
+        except (TypeError, ValueError, RecursionError) as failure:
+            line = _encode({"reply": request, "error": {"code": "internal", "message": f"no JSON: {failure}"}})
+        self._child.write(line + b"\n")
+
+    # what it should not have said
+
+    def _mistake(self, task: str, problem: str) -> None:
+        """A line that is none of the pipe's: name it, and fail what it belongs to."""
+        self._mistakes += 1
+        problem = f"line {self._line} of its output {problem}"
+        self._log.add(f"meshd: {problem}")
+        hurt = [self._hands[task]] if task in self._hands else [] if task else list(self._hands.values())
+        for hand in hurt:
+            hand.settle(Failed("agent_output", problem, retry=len(hurt) > 1))
+        if self._mistakes >= MISTAKES_MAX:
+            self._blame(f"printed {self._mistakes} lines that are none of the pipe's; the last: {problem}")
+
+
+def _check(wanted: Wanted) -> None:
+    if not is_capability(wanted.capability):
+        raise MeshError("bad_capability", capability=repr(wanted.capability[:TEXT_CHARS_MAX]))
+    if len(wanted.key) > TEXT_CHARS_MAX:
+        raise MeshError("bad_input", what=f"the key is longer than {TEXT_CHARS_MAX} characters")
+
+
+def _given(work: Work) -> dict[str, object]:
+    return msgspec.structs.asdict(work)
+
+
+def _told(error: MeshError) -> dict[str, str]:
+    return {"code": error.code, "message": error.message}
+
+
+def _value(raw: Raw, bytes_max: int) -> object:
+    """The value, which the mesh can hold. Raises MeshError."""
+    if len(raw) > bytes_max:
+        raise MeshError("too_large", what="the result", bytes=len(raw), limit=bytes_max)
+    try:
+        value = msgspec.json.decode(raw)
+    except _UNREADABLE as failure:
+        raise MeshError("bad_input", what=f"the result cannot be read ({_reason(failure)})") from None
+    values.packed(value, what="the result", bytes_max=bytes_max)
+    return value
+
+
+def _task_of(line: bytes) -> str:
+    """The task that an unfit line names, or nothing."""
+    try:
+        return _decode_named(line).task
+    except _UNREADABLE:
+        return ""
+
+
+def _reason(failure: Exception) -> str:
+    match failure:
+        case RecursionError():
+            return "nested too deep"
+        case UnicodeDecodeError():
+            return "not UTF-8"
+        case msgspec.ValidationError():
+            return re.sub("`", "", str(failure))
+        case _:
+            return "not JSON"
+
+
+def _excerpt(line: bytes) -> str:
+    cut = line[:EXCERPT_BYTES].decode("utf-8", "backslashreplace")
+    return ascii(cut) + ("…" if len(line) > EXCERPT_BYTES else "")

@@ -1,0 +1,33 @@
+"""The kind `python`: typed functions of an `meshd.sdk.Agent`, one worker process a slot.
+
+A crash, a cancel or a busy loop touches the one task of its worker and no other; see `worker`.
+"""
+
+import sys
+from pathlib import Path
+
+import meshd
+from meshd.agents.hosted import HostedAgent
+from meshd.agents.manifest import Manifest
+from meshd.agents.seat import Patience
+from meshd.ports import AgentWatcher
+from meshd.supervise import Supervisor
+
+# The packages of this daemon come last on the worker's path: they shadow nothing.
+_START = "import sys; sys.path.append(sys.argv.pop(1)); from meshd.agents.worker import main; main()"
+
+
+def build(
+    manifest: Manifest, on_change: AgentWatcher, supervisor: Supervisor, patience: Patience | None = None
+) -> HostedAgent:
+    """The agent, not yet started."""
+    ours = str(Path(meshd.__file__).parent.parent)
+    return HostedAgent(
+        manifest,
+        command=(sys.executable, "-P", "-c", _START, ours, str(manifest.run), *manifest.capabilities),
+        slots_of_seats=(1,) * manifest.slots,
+        says_ready=True,
+        on_change=on_change,
+        supervisor=supervisor,
+        patience=patience or Patience(),
+    )

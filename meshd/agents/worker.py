@@ -1,0 +1,161 @@
+"""What runs in each process of a python agent: imports the author's module and speaks the pipe for it.
+
+Invariant: the pipe is on descriptors that the author's code does not see; what it prints goes to the
+log. One task at a time. Neighbours: `python` starts it, `pipe` is the other end, `meshd.sdk` the agent.
+"""
+
+import asyncio
+import importlib
+import itertools
+import os
+import sys
+import threading
+import traceback
+from typing import Any, BinaryIO
+
+import msgspec
+
+from meshd.sdk import Agent, Context, MeshRefusal, TaskError
+from meshd.supervise import Supervisor
+
+LINE_BYTES_MAX = 1 << 24  # the daemon bounds what it sends; JSON may write one byte as six
+REQUESTS_MAX = 512  # calls and submits under way at once; more wait for their turn
+
+
+def main() -> None:
+    """`worker MODULE:ATTRIBUTE CAPABILITY...` in the manifest's folder."""
+    tasks, answers = _pipe_of_our_own()
+    run, *capabilities = sys.argv[1:]
+    sys.path.insert(0, os.getcwd())
+    agent = load(run, capabilities)
+    asyncio.run(_Worker(agent, answers).serve(tasks))
+
+
+def load(run: str, capabilities: list[str]) -> Agent:
+    """Import `module:attribute`. Exits with a sentence when it is no agent with these capabilities."""
+    module, _, attribute = run.partition(":")
+    agent = getattr(importlib.import_module(module), attribute, None)
+    if not isinstance(agent, Agent):
+        sys.exit(f"{run} is {type(agent).__name__}, not a meshd.sdk.Agent")
+    for capability in capabilities:
+        if capability not in agent.capabilities:
+            handled = ", ".join(agent.capabilities) or "nothing"
+            sys.exit(f"the manifest declares {capability}, which {run} does not handle; it handles {handled}")
+        agent.schema(capability)  # raises for hints that JSON cannot carry
+    return agent
+
+
+def _pipe_of_our_own() -> tuple[BinaryIO, BinaryIO]:
+    """Move the pipe away from stdin and stdout, and leave there nothing, and the log."""
+    tasks, answers = os.dup(0), os.dup(1)
+    nothing = os.open(os.devnull, os.O_RDONLY)
+    os.dup2(nothing, 0)
+    os.dup2(2, 1)
+    os.close(nothing)
+    return os.fdopen(tasks, "rb", buffering=0), os.fdopen(answers, "wb", buffering=0)
+
+
+class _Worker:
+    """Serves one process: `meshd.sdk.Mesh` for its tasks."""
+
+    def __init__(self, agent: Agent, answers: BinaryIO) -> None:
+        self._agent = agent
+        self._answers = answers
+        self._supervisor = Supervisor(self._failed)
+        self._tasks: dict[str, asyncio.Task[None]] = {}
+        self._replies: dict[int, asyncio.Future[dict[str, Any]]] = {}
+        self._count = itertools.count(1)
+        self._speaking = threading.Lock()
+        self._turns = asyncio.Semaphore(REQUESTS_MAX)
+
+    async def serve(self, tasks: BinaryIO) -> None:
+        """Until the end of input; then finish what was begun."""
+        loop = asyncio.get_running_loop()
+        reader = asyncio.StreamReader(limit=LINE_BYTES_MAX)
+        await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(reader), tasks)
+        self._say(ready=True)
+        while line := await reader.readline():
+            message = msgspec.json.decode(line)
+            match message:
+                case {"task": task}:
+                    self._tasks[task] = self._supervisor.spawn(task, self._handle(message))
+                case {"cancel": task}:
+                    self._cancel(task)
+                case {"reply": number}:
+                    if reply := self._replies.get(number):
+                        reply.set_result(message)
+        if self._tasks:
+            await asyncio.wait(self._tasks.values())
+
+    async def _handle(self, given: dict[str, Any]) -> None:
+        task = given["task"]
+        ctx = Context(
+            self,
+            task=task,
+            epoch=given["epoch"],
+            attempt=given["attempt"],
+            deadline_s=given["deadline_s"],
+            iid=given["iid"],
+            gid=given["gid"],
+        )
+        try:
+            result = await self._agent.handle(given["capability"], given["input"], ctx, self._part_of(task))
+        except TaskError as failure:
+            self._say(task=task, error={"message": failure.message, "retry": failure.retry})
+        except asyncio.CancelledError:
+            if self._agent.is_blocking(given["capability"]):
+                os._exit(1)  # its thread cannot be stopped otherwise
+            self._say(task=task, error={"message": "cancelled", "retry": True})
+        else:
+            self._say(task=task, result=result)
+        del self._tasks[task]
+
+    def _part_of(self, task: str) -> Any:
+        return lambda part: self._say(task=task, part=part)
+
+    def _failed(self, task: str, failure: BaseException) -> None:
+        """The author's code raised: the whole story to the log, its last line to who asked."""
+        self._tasks.pop(task, None)
+        traceback.print_exception(failure)
+        while isinstance(failure, BaseExceptionGroup) and len(failure.exceptions) == 1:
+            [failure] = failure.exceptions
+        if isinstance(failure, TaskError):
+            self._say(task=task, error={"message": failure.message, "retry": failure.retry})
+            return
+        [*_, last] = traceback.format_exception_only(failure)
+        self._say(task=task, error={"message": last.strip(), "retry": True})
+
+    def _cancel(self, task: str) -> None:
+        if task in self._tasks:
+            self._tasks[task].cancel()
+
+    def _say(self, **message: Any) -> None:
+        left = memoryview(msgspec.json.encode(message) + b"\n")
+        with self._speaking:  # parts of a plain generator come from its thread
+            while left:
+                left = left[self._answers.write(left) :]
+
+    # what a Context asks
+
+    async def call(self, task: str, capability: str, input: object, timeout_s: float | None) -> object:
+        return await self._asked(task, call={"capability": capability, "input": input, "timeout_s": timeout_s})
+
+    async def submit(self, task: str, capability: str, input: object, *, key: str, wait: bool) -> object:
+        return await self._asked(task, submit={"capability": capability, "input": input, "key": key, "wait": wait})
+
+    def progress(self, task: str, value: object) -> None:
+        if task in self._tasks:
+            self._say(task=task, progress=value)
+
+    async def _asked(self, task: str, **request: object) -> object:
+        async with self._turns:
+            number = next(self._count)
+            reply = self._replies[number] = asyncio.get_running_loop().create_future()
+            try:
+                self._say(request=number, task=task, **request)
+                answer = await reply
+            finally:
+                del self._replies[number]
+        if "error" in answer:
+            raise MeshRefusal(answer["error"]["code"], answer["error"]["message"])
+        return answer["result"]
