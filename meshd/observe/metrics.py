@@ -93,7 +93,7 @@ METRICS: tuple[Metric, ...] = (
     Metric("meshd_slots_free", "gauge", "Slots of this node's agents that are free"),
     Metric("meshd_inbox_inputs", "gauge", "Inputs that wait for the engine"),
     Metric("meshd_writes_waiting", "gauge", "Writes that wait for the store"),
-    Metric("meshd_loop_lag_seconds", "gauge", "How late the engine woke up last"),
+    Metric("meshd_loop_lag_seconds", "gauge", "How late the engine woke up, at worst"),
 )
 
 
