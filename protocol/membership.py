@@ -14,23 +14,13 @@ from typing import Annotated, Literal, TypeAlias, assert_never
 from msgspec import Meta, Struct
 
 from protocol import limits
+from protocol import suspicion as doubt
 from protocol.effects import Effect, Emit, Send, Spread
 from protocol.events import NameConflict, PeerAlive, PeerDead, PeerLeft, PeerMisbehaved, PeerSuspect, PeerUnreachable
 from protocol.primitives import NS_PER_MS, NS_PER_S, Instant, Mono, NodeId, Rng
-from protocol.replica import Heard, Me, Peer, PeerState, standing
+from protocol.replica import Heard, Me, Peer, standing
 from protocol.roster import ROUND_TRIP_S, Member, Own, Roster
-from protocol.suspicion import (
-    Accusation,
-    Health,
-    Probes,
-    ProbeWalk,
-    Suspicion,
-    accusers_needed,
-    last_alive,
-    proof,
-    verifiers,
-    wait_s,
-)
+from protocol.suspicion import Accusation, Health, Probes, ProbeWalk, Suspicion
 from protocol.timers import Timers
 from protocol.wire.gossip import Alive, Confirm, Dead, Left, Suspect
 from protocol.wire.kinds import AnySwim
@@ -66,12 +56,10 @@ PRESETS: dict[str, MembershipSettings] = {
 }
 
 SWEEP_S = 60.0
-QUIET_INTERVALS = 2  # an accused node falls silent when it heard nothing for so many intervals
 HEALTH_BY_LAG_S = 1.0  # a loop this late was stopped, not busy: be patient with everybody
 
-_Timer: TypeAlias = tuple[Literal["probe", "answer", "suspicion", "announce", "sweep"], NodeId | int]
+_Timer: TypeAlias = tuple[Literal["probe", "answer", "suspicion", "sweep"], NodeId | int]
 _PROBE: _Timer = ("probe", 0)
-_ANNOUNCE: _Timer = ("announce", 0)
 _SWEEP: _Timer = ("sweep", 0)
 
 
@@ -86,7 +74,7 @@ class Membership:
         self._me = me
         self._settings = settings
         self._rng = rng
-        self._own = Own(me)
+        self._own = Own(me, repeat_s=settings.refute_interval_s)
         self._roster = Roster(me)
         self._is_started = self._is_held = False
         self._timers: Timers[_Timer] = Timers()
@@ -94,9 +82,8 @@ class Membership:
         self._walk = ProbeWalk()
         self._probes = Probes()
         self._down_since: Mono | None = None
-        self._grace_until: Mono = 0
-        self._accused_at: Mono = 0
-        self._announced_at: Mono = 0
+        self._grace_until: Mono = 0  # until then an unanswered probe accuses nobody
+        self._deaths_after: Mono = 0  # and until then nobody is declared dead
         self._started_at: Mono = 0
         self._settled_at: Mono | None = None
 
@@ -105,10 +92,9 @@ class Membership:
     def start(self, now: Instant) -> list[Effect]:
         """Say hello. The link is taken to be up unless `on_link` said otherwise."""
         self._is_started = True
-        self._started_at = self._announced_at = now.mono_ns
-        self._own.since_ms = now.wall_ms
+        self._started_at, self._own.since_ms = now.mono_ns, now.wall_ms
         self._timers.set(_SWEEP, now.after(SWEEP_S))
-        return [Spread(self._own.alive(is_fresh=True))]
+        return self._own.say(now, is_fresh=True)
 
     def leave(self, now: Instant) -> list[Effect]:
         """Say goodbye; from here on this machine is silent and refutes nothing."""
@@ -164,13 +150,12 @@ class Membership:
         stood_ns, self._down_since = now.mono_ns - self._down_since, None
         for number in self._probes.clear():
             self._timers.cancel(("answer", number))
-        self._grace_until = now.after(self._settings.grace_s)
+        self._be_patient(now)
         self._stood_still(stood_ns, now)
         if self._settled_at is not None:
             self._settled_at = now.mono_ns
         self._own.incarnation += 1  # whatever was said of us meanwhile is outbid
-        effects = self._announce(now)
-        return effects + self._look_at_view(now)
+        return [*self._own.say(now, is_fresh=not self._roster.living), *self._look_at_view(now)]
 
     def on_lag(self, late_ms: int, now: Instant) -> list[Effect]:
         """Our loop woke up late: it was us who did not listen, so everybody gets that much more time."""
@@ -178,18 +163,16 @@ class Membership:
             return []
         late_ns = late_ms * NS_PER_MS
         if late_ns >= HEALTH_BY_LAG_S * NS_PER_S:
-            self._health.worse(by=2)
-            self._grace_until = max(self._grace_until, now.after(self._settings.grace_s))
-        else:
-            self._health.worse()
+            self._be_patient(now)
+        self._health.worse()
         self._stood_still(late_ns, now)
         return []
 
     def on_tick(self, now: Instant) -> list[Effect]:
         """Whatever is due."""
-        effects: list[Effect] = []
         if self.next_deadline() is None:
-            return effects
+            return []
+        effects = self._own.on_tick(now)
         for purpose, subject in self._timers.due(now.mono_ns):
             match purpose:
                 case "probe":
@@ -198,9 +181,6 @@ class Membership:
                     effects += self._on_unanswered(int(subject), "timeout", now)
                 case "suspicion":
                     effects += self._on_time_up(str(subject), now)
-                case "announce":
-                    if now.mono_ns - self._accused_at < QUIET_INTERVALS * self._settings.refute_interval_s * NS_PER_S:
-                        effects += self._announce(now)
                 case "sweep":
                     self._timers.set(_SWEEP, now.after(SWEEP_S))
                     self._roster.sweep(now, self._settings.tombstone_s)
@@ -210,7 +190,9 @@ class Membership:
 
     def next_deadline(self) -> Mono | None:
         """When to call `on_tick`; never while the link is down, and not after `leave`."""
-        return None if self._own.has_left or self._down_since is not None else self._timers.next()
+        if self._own.has_left or self._down_since is not None:
+            return None
+        return min((at for at in (self._timers.next(), self._own.next_deadline()) if at is not None), default=None)
 
     # --- who is there
 
@@ -259,11 +241,6 @@ class Membership:
         member = self._roster.get(body.peer)
         dead = standing(life=body.life, incarnation=body.incarnation, state="dead")
         return member is not None and member.standing == dead
-
-    @property
-    def incarnation(self) -> int:
-        """Our own."""
-        return self._own.incarnation
 
     @property
     def health(self) -> int:
@@ -347,14 +324,9 @@ class Membership:
         return effects
 
     def _is_verifier(self, member: Member, incarnation: int, accuser: NodeId) -> bool:
-        pool = [node for node in self._roster.alive() if node != accuser]
-        chosen = verifiers(
-            [*pool, self._me.id],
-            suspect=member.id,
-            life=member.life,
-            incarnation=incarnation,
-            count=self._settings.verifiers,
-        )
+        pool = [self._me.id, *(node for node in self._roster.alive() if node != accuser)]
+        count = self._settings.verifiers
+        chosen = doubt.verifiers(pool, suspect=member.id, life=member.life, incarnation=incarnation, count=count)
         return self._me.id in chosen
 
     def _count(
@@ -381,7 +353,7 @@ class Membership:
         if suspicion.count("absent") >= self._needed(member):
             seconds = settings.absent_s
         else:
-            seconds = wait_s(
+            seconds = doubt.wait_s(
                 confirmations=suspicion.confirmations,
                 expected=min(settings.verifiers, len(self._roster.living) - 1),
                 min_s=settings.suspicion_s_min,
@@ -389,12 +361,12 @@ class Membership:
             )
         if self._me.id not in suspicion.accusers:
             seconds += settings.patience_s  # accusers speak first, so that not everybody does
-        at = max(suspicion.due(seconds), now.mono_ns, self._grace_until)
+        at = max(suspicion.due(seconds), now.mono_ns, self._deaths_after)
         self._timers.set(("suspicion", member.id), at)
 
     def _needed(self, member: Member) -> int:
         others = sum(node != member.id for node in self._roster.alive())
-        return accusers_needed(others + 1)
+        return doubt.accusers_needed(others + 1)
 
     def _on_time_up(self, node: NodeId, now: Instant) -> list[Effect]:
         member = self._roster.get(node)
@@ -407,7 +379,7 @@ class Membership:
         frames = [each.frame for each in suspicion.accusers.values() if each.frame][: limits.ACCUSATIONS_MAX]
         accusers, evidence = tuple(sorted(suspicion.accusers)), suspicion.evidence
         dead = Dead(member.id, member.life, suspicion.incarnation, evidence, tuple(frames), member.frame)
-        return [Spread(dead), *self._die(member, dead, accusers, now)]
+        return [Spread(dead), *self._end(member, member.life, dead, accusers, now)]
 
     # --- what others say of themselves
 
@@ -426,20 +398,21 @@ class Membership:
             member = Member(heard.src)
         elif member.life == heard.life and body.incarnation - member.incarnation > limits.INCARNATION_JUMP_MAX:
             return [Emit(PeerMisbehaved(heard.src, "incarnation_jump", str(body.incarnation)))]
+        if self._settled_at is None:
+            self._settled_at = now.mono_ns
         if member.life != heard.life:
             self._probes.forget(member.id)
         is_news = member.state != "alive" or member.life != heard.life
-        if member.name != body.name:
+        is_claim = not member.is_living or member.name != body.name
+        if is_claim:
             self._roster.give_up_name(member)
         member.take(heard, body)
-        if self._settled_at is None:
-            self._settled_at = now.mono_ns
-        if not is_news:
-            member.incarnation = body.incarnation
-            return []
         holder = self._roster.claim_name(member)
-        conflict = [] if holder is None else [Emit(NameConflict(member.name, holder, member.id))]
-        return [*self._revive(member, body.incarnation, now), *conflict]
+        effects = self._revive(member, body.incarnation, now) if is_news else []
+        member.incarnation = body.incarnation
+        if holder is not None and is_claim:
+            effects.append(Emit(NameConflict(member.name, holder, member.id)))
+        return effects
 
     def _revive(self, member: Member, incarnation: int, now: Instant) -> list[Effect]:
         """It lives, at this incarnation: only its own word leads here."""
@@ -458,12 +431,7 @@ class Membership:
             return []
         if heard.life > now.wall_ms + limits.LIFE_AHEAD_MS_MAX:
             return [Emit(PeerMisbehaved(heard.src, "life_ahead", str(heard.life)))]
-        member = member or Member(heard.src)
-        was_living, name = member.is_living, self._roster.shown_name(member)
-        member.life, member.incarnation, member.evidence, member.accusers = heard.life, body.incarnation, "", ()
-        self._bury(member, "left", now)
-        left = [Emit(PeerLeft(member.id, name, member.life))] if was_living else []
-        return [*left, *self._look_at_view(now)]
+        return self._end(member or Member(heard.src), heard.life, body, (), now)
 
     # --- deaths
 
@@ -474,63 +442,52 @@ class Membership:
         version = standing(life=body.life, incarnation=body.incarnation, state="dead")
         if (member is not None and version <= member.standing) or heard.src == body.peer:
             return []
-        effects: list[Effect] = []
-        if member is None or member.life < body.life:
-            last = last_alive(body, accusations)
-            if last is None:
-                return []  # whoever says this cannot show that such a life ever began
-            if member is None:  # dead before we knew it: remembered so that nobody can bring it back, not shown
-                return self._die(Member(body.peer), body, (heard.src,), now)
-            effects += self._on_alive(*last, now)
-        if body.incarnation - member.incarnation >= limits.INCARNATION_JUMP_MAX:
-            return [*effects, Emit(PeerMisbehaved(heard.src, "incarnation_jump", str(body.incarnation)))]
-        proven = proof(heard, body, accusations)
+        if body.life > now.wall_ms + limits.LIFE_AHEAD_MS_MAX:
+            return [Emit(PeerMisbehaved(heard.src, "life_ahead", str(body.life)))]
+        last = doubt.last_alive(body, accusations)
+        if member is None or not member.is_living:
+            # Gone before we knew it, or gone anyway: remembered, so that old news cannot bring it back.
+            return [] if last is None else self._end(member or Member(body.peer), body.life, body, (heard.src,), now)
+        if member.life < body.life and last is None:
+            return []  # whoever says this cannot show that such a life ever began
+        if member.life == body.life and body.incarnation - member.incarnation >= limits.INCARNATION_JUMP_MAX:
+            return [Emit(PeerMisbehaved(heard.src, "incarnation_jump", str(body.incarnation)))]
+        proven = doubt.proof(heard, body, accusations)
         suspicion = member.suspicion
-        counted = suspicion.accusers if suspicion is not None and suspicion.incarnation == body.incarnation else {}
-        accusers = {**counted, **proven}
-        if len(accusers) >= self._needed(member):
-            return [*effects, *self._die(member, body, tuple(sorted(accusers)), now)]
-        for accuser, accusation in proven.items():
-            if member.is_living:
+        if suspicion is not None and (member.life, suspicion.incarnation) == (body.life, body.incarnation):
+            proven = {**suspicion.accusers, **proven}
+        if len(proven) >= self._needed(member):
+            return self._end(member, body.life, body, tuple(sorted(proven)), now)
+        effects = [] if last is None or member.life == body.life else self._on_alive(*last, now)
+        if (member.life, member.is_living) == (body.life, True):
+            for accuser, accusation in proven.items():
                 effects += self._count(member, body.incarnation, accuser, accusation, now)
         return effects
 
-    def _die(self, member: Member, dead: Dead, accusers: tuple[NodeId, ...], now: Instant) -> list[Effect]:
+    def _end(
+        self, member: Member, life: int, last: Left | Dead, accusers: tuple[NodeId, ...], now: Instant
+    ) -> list[Effect]:
+        """It left, or it died: gone from the living either way."""
         was_living, name, suspicion = member.is_living, self._roster.shown_name(member), member.suspicion
-        after_s = 0.0 if suspicion is None else now.since_s(suspicion.since)
-        member.life, member.incarnation = dead.life, dead.incarnation
-        member.evidence, member.accusers = dead.evidence, accusers
-        self._bury(member, "dead", now)
-        died = PeerDead(member.id, name, member.life, accusers, dead.evidence, round(after_s, 3))
-        return [*([Emit(died)] if was_living else []), *self._look_at_view(now)]
-
-    def _bury(self, member: Member, state: PeerState, now: Instant) -> None:
+        member.life, member.incarnation = life, last.incarnation
         self._timers.cancel(("suspicion", member.id))
         self._probes.forget(member.id)
-        self._roster.bury(member, state, now)
-
-    # --- what others say of us
+        event: PeerLeft | PeerDead = PeerLeft(member.id, name, life)
+        if isinstance(last, Dead):
+            after_s = 0.0 if suspicion is None else round(now.since_s(suspicion.since), 3)
+            event = PeerDead(member.id, name, life, accusers, last.evidence, after_s)
+            self._roster.bury(member, "dead", now)
+            member.evidence, member.accusers = last.evidence, accusers
+        else:
+            self._roster.bury(member, "left", now)
+        return [*([Emit(event)] if was_living else []), *self._look_at_view(now)]
 
     def _on_accused(self, src: NodeId, life: int, incarnation: int, now: Instant) -> list[Effect]:
-        if life > self._me.life:
-            return [Emit(PeerMisbehaved(src, "unknown_life", str(life)))]
-        if life == self._me.life and incarnation >= self._own.incarnation:
-            if incarnation - self._own.incarnation >= limits.INCARNATION_JUMP_MAX:
-                return [Emit(PeerMisbehaved(src, "incarnation_jump", str(incarnation)))]
-            self._own.incarnation = incarnation + 1  # SWIM, section 4.2: only the node itself may
+        before = self._own.incarnation
+        effects = self._own.accused(src, life=life, incarnation=incarnation, now=now)
+        if self._own.incarnation != before:
             self._health.worse()
-            self._accused_at = now.mono_ns
-            return self._announce(now)
-        self._accused_at = now.mono_ns  # old news, but whoever says so has not heard our answer
-        if self._timers.deadline(_ANNOUNCE) is None:
-            again = self._announced_at + int(self._settings.refute_interval_s * NS_PER_S)
-            self._timers.set(_ANNOUNCE, max(again, now.mono_ns))
-        return []
-
-    def _announce(self, now: Instant) -> list[Effect]:
-        self._announced_at = now.mono_ns
-        self._timers.set(_ANNOUNCE, now.after(self._settings.refute_interval_s))
-        return [Spread(self._own.alive(is_fresh=not self._roster.living))]
+        return effects
 
     # --- our own doubt
 
@@ -542,9 +499,12 @@ class Membership:
         if is_held and not was_held:
             return [Emit(PeerUnreachable(suspects))] if suspects else []
         if was_held and not is_held:  # those who come back do so one by one: wait for all of them
-            self._grace_until = max(self._grace_until, now.after(self._settings.grace_s))
+            self._deaths_after = max(self._deaths_after, now.after(self._settings.grace_s))
             self._arm_all(now)
         return []
+
+    def _be_patient(self, now: Instant) -> None:
+        self._grace_until = self._deaths_after = max(self._grace_until, now.after(self._settings.grace_s))
 
     def _stood_still(self, by_ns: int, now: Instant) -> None:
         """Time in which we could not hear anybody does not count."""

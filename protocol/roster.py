@@ -1,36 +1,71 @@
 """The table of one view: ourselves, the others by id, who lives, whose name is whose, who is buried.
 
-Invariant: bookkeeping only, no decision and no timer; `living` and the names follow from the
-members' states at all times. Tombstones are bounded, the oldest go first. Neighbour: `membership`
-decides what a member's state is.
+Invariant: `living` and the names follow from the members' states at all times; of ourselves we
+alone decide. Tombstones are bounded, the oldest go first. Neighbour: `membership` decides what
+state another is in.
 """
 
 from protocol import limits
+from protocol.effects import Effect, Emit, Spread
+from protocol.events import PeerMisbehaved
 from protocol.ids import short
 from protocol.primitives import NS_PER_S, Instant, Mono, NodeId
 from protocol.replica import Heard, Me, Peer, PeerState, Version, standing
 from protocol.suspicion import Suspicion
 from protocol.wire.gossip import Alive
 
+QUIET_INTERVALS = 2  # an accused node falls silent when it heard nothing for so many intervals
 ROUND_TRIP_S = 0.025  # until one was measured
 ROUND_TRIP_WEIGHT = 0.125  # of the newest sample (RFC 6298)
 
 
 class Own:
-    """This node in its own view."""
+    """This node's own word: that it is alive, said again for as long as somebody says otherwise."""
 
-    __slots__ = ("_me", "has_left", "incarnation", "since_ms")
-
-    def __init__(self, me: Me) -> None:
+    def __init__(self, me: Me, *, repeat_s: float) -> None:
         self._me = me
+        self._repeat_s = repeat_s
+        self._accused_at: Mono = 0
+        self._said_at: Mono = 0
+        self._say_at: Mono | None = None
         self.incarnation = 0
         self.since_ms = 0
         self.has_left = False
 
-    def alive(self, *, is_fresh: bool) -> Alive:
-        """What we say of ourselves."""
+    def say(self, now: Instant, *, is_fresh: bool = False) -> list[Effect]:
+        """Announce ourselves. `is_fresh` asks for all that others know."""
         me = self._me
-        return Alive(self.incarnation, me.name, me.region, me.domain, me.admission, is_fresh, me.version)
+        self._said_at = now.mono_ns
+        alive = Alive(self.incarnation, me.name, me.region, me.domain, me.admission, is_fresh, me.version)
+        return [Spread(alive)]
+
+    def accused(self, by: NodeId, *, life: int, incarnation: int, now: Instant) -> list[Effect]:
+        """Somebody says that we are gone: outbid it, and speak up until nobody says so any more."""
+        if life > self._me.life:
+            return [Emit(PeerMisbehaved(by, "unknown_life", str(life)))]
+        is_current = life == self._me.life and incarnation >= self.incarnation
+        if is_current and incarnation - self.incarnation >= limits.INCARNATION_JUMP_MAX:
+            return [Emit(PeerMisbehaved(by, "incarnation_jump", str(incarnation)))]
+        self._accused_at = now.mono_ns
+        if is_current:
+            self.incarnation = incarnation + 1  # SWIM, section 4.2: only the node itself may
+            self._say_at = now.after(self._repeat_s)
+            return self.say(now)
+        if self._say_at is None:  # old news, but whoever says so has not heard our answer
+            self._say_at = max(now.mono_ns, self._said_at + int(self._repeat_s * NS_PER_S))
+        return []
+
+    def on_tick(self, now: Instant) -> list[Effect]:
+        """Say it again, unless it has been quiet."""
+        if self._say_at is None or now.mono_ns < self._say_at:
+            return []
+        is_quiet = now.since_s(self._accused_at) >= QUIET_INTERVALS * self._repeat_s
+        self._say_at = None if is_quiet else now.after(self._repeat_s)
+        return [] if is_quiet else self.say(now)
+
+    def next_deadline(self) -> Mono | None:
+        """When to call `on_tick`."""
+        return self._say_at
 
     def peer(self) -> Peer:
         """Ourselves as readers see us."""
@@ -152,6 +187,7 @@ class Roster:
         if member.is_living:
             self.living = tuple(node for node in self.living if node != member.id)
         member.state, member.since_ms, member.suspicion = state, now.wall_ms, None
+        member.evidence, member.accusers = "", ()
         self.give_up_name(member)
         self._buried.pop(member.id, None)
         self._buried[member.id] = now.mono_ns

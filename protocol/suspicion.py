@@ -79,9 +79,9 @@ def accusers_needed(unsuspected: int) -> int:
     return max(1, min(ACCUSERS_MAX, unsuspected))
 
 
-def verifiers(living: Sequence[NodeId], *, suspect: NodeId, life: int, incarnation: int, count: int) -> list[NodeId]:
+def verifiers(pool: Sequence[NodeId], *, suspect: NodeId, life: int, incarnation: int, count: int) -> list[NodeId]:
     """Who looks after a suspicion: the same few nodes wherever this is computed, by rendezvous hash."""
-    return ids.ranked(living, salt=f"verify {suspect} {life} {incarnation}")[:count]
+    return ids.ranked(pool, salt=f"verify {suspect} {life} {incarnation}")[:count]
 
 
 def last_alive(body: Dead, carried: Sequence[Heard]) -> tuple[Heard, Alive] | None:
