@@ -261,9 +261,10 @@ class _Daemon:
             return mesh.urls, self._state.credential()
         credential = self._state.credential()
         self._server = EmbeddedServer(
-            directory=self._state.path / "nats",
+            self._state.path,
             name=self._state.identity().id,
-            credential=credential,
+            user=credential.user,
+            password=credential.password,
             listen=nats.listen,
             supervisor=self._supervisor,
             on_given_up=self._on_server_given_up,
@@ -273,8 +274,7 @@ class _Daemon:
         return (self._server.url,), credential
 
     def _on_server_given_up(self, reason: str) -> None:
-        self._log.error("%s", reason)
-        self._notes.append(reason)
+        self._log.error("the nats-server %s", reason)
 
     def _folder(self) -> Path:
         folder = Path(self._settings.agents.folder)
@@ -309,8 +309,8 @@ class _Daemon:
 
     def _attention(self) -> tuple[str, ...]:
         """What somebody should see to, beyond what the node's state says."""
-        if self._server is not None and self._server.problem:
-            return (self._server.problem,)
+        if self._server is not None and self._server.given_up:
+            return (f"the nats-server {self._server.given_up}",)
         return ()
 
     # --- down

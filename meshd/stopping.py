@@ -4,6 +4,7 @@ Invariant: returns only when the daemon is gone and no server of the directory r
 `app` leaves when it gets the signal; a server whose daemon died is stopped here.
 """
 
+import asyncio
 import contextlib
 import os
 import signal
@@ -11,7 +12,7 @@ import time
 from pathlib import Path
 
 from meshd import clock
-from meshd.broker.server import stop_unattended
+from meshd.broker.process import ServerProcess
 from meshd.statedir import lock_holder
 from protocol.errors import MeshError
 from protocol.primitives import NS_PER_S
@@ -26,7 +27,7 @@ def stop_daemon(path: Path, *, within_s: float) -> str:
     """
     pid = lock_holder(path)
     if pid is None:
-        if stop_unattended(path, within_s=within_s):
+        if _stop_unattended(path):
             return f"stopped the nats-server in {path}; its daemon was gone already"
         raise MeshError("unreachable", where=str(path))
     with contextlib.suppress(ProcessLookupError):
@@ -36,5 +37,15 @@ def stop_daemon(path: Path, *, within_s: float) -> str:
         if clock.monotonic_ns() > deadline:
             raise TimeoutError(path)
         time.sleep(LOOK_S)  # noqa: TID251  # a command that waits, not the daemon
-    stop_unattended(path, within_s=within_s)
+    _stop_unattended(path)
     return f"stopped the daemon in {path}"
+
+
+def _stop_unattended(path: Path) -> bool:
+    """End a server whose daemon is gone; False when there is none."""
+    directory = path.resolve() / "nats"
+    found = ServerProcess.find(directory / "pid", directory / "nats.conf")
+    if found is None:
+        return False
+    asyncio.run(found.stop())
+    return True
