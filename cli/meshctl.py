@@ -11,7 +11,7 @@ from importlib import import_module
 
 import click
 
-from cli.exits import Refusal, of, say
+from cli.exits import ReaderGone, Refusal, of, say
 from cli.session import SETTINGS, Noun, Session
 from protocol.errors import INTERRUPTED, OK, MeshError
 
@@ -65,8 +65,6 @@ def main() -> None:
 
 def run(arguments: Sequence[str]) -> int:
     """Run one command line and return its exit code."""
-    from cli.output import ReaderGone
-
     session = Session()
     try:
         ended = root.main(args=list(arguments), prog_name="meshctl", standalone_mode=False, obj=session)

@@ -13,6 +13,7 @@ from typing import Any, TextIO, TypeAlias
 import msgspec
 
 from cli.client import Answer
+from cli.exits import ReaderGone
 from cli.session import Session
 from meshd import clock
 from meshd.observe.text import shown
@@ -27,10 +28,6 @@ TONES = {
     **dict.fromkeys(("dead", "failed", "poison", "crashed"), RED),
     **dict.fromkeys(("left", "cancelled", "stopped"), DIM),
 }
-
-
-class ReaderGone(Exception):
-    """Nobody reads what is printed any more; that is no failure."""
 
 
 def write(text: str) -> None:

@@ -76,11 +76,9 @@ async def check_origin(request: web.Request, handler: Handler) -> web.StreamResp
 @web.middleware
 async def check_content_type(request: web.Request, handler: Handler) -> web.StreamResponse:
     """JSON is the only body; a form of another site can send any other kind."""
-    if request.method not in SAFE_METHODS:
-        given = request.headers.get("Content-Type")
-        if given is None and request.body_exists:
-            raise MeshError("bad_content_type", given="unknown", rule="content-type")
-        if given is not None and request.content_type != "application/json":
+    if request.body_exists:
+        given = request.headers.get("Content-Type", "none")
+        if request.content_type != "application/json":
             raise MeshError("bad_content_type", given=repr(given)[:100], rule="content-type")
         if "Content-Encoding" in request.headers:
             raise MeshError("bad_content_type", given="compressed JSON", rule="content-type")
