@@ -7,14 +7,18 @@ for them again. Neighbours: `package_audit` does the pieces, `consolidation` add
 
 import asyncio
 from collections.abc import Mapping
+from typing import Any
 
 from meshd.demo.consolidation import as_value, consolidate
 from meshd.demo.pieces import Installation, Piece
-from meshd.sdk import Agent, Context
+from meshd.sdk import Agent, Context, MeshRefusal
 
 PIECE = "package-audit@1"
 CAPABILITY = "environment-audit@1"
 AT_ONCE_MAX = 64
+# What passes by itself; the key makes asking again safe. Half a minute and more, longer than a host takes to restart.
+PASSING = frozenset({"cut_off", "detached", "not_ready", "overloaded", "timed_out", "unsettled"})
+PAUSES_S = (0.5, 1.0, 2.0, 4.0, 8.0, 8.0, 8.0)
 
 Value = Mapping[str, object]
 
@@ -22,7 +26,7 @@ agent = Agent("environment-audit")
 
 
 @agent.handles(CAPABILITY)
-async def audit(ctx: Context, pieces: int = 0, at_once: int = 12) -> dict[str, object]:
+async def audit(ctx: Context, pieces: int = 0, at_once: int = 12) -> dict[str, Any]:
     """Audit the `pieces` largest pieces (0: all), at most `at_once` of them under way, into one report."""
     chosen = Installation().pieces()[: pieces if pieces > 0 else None]
     await ctx.step("pieces listed", pieces=len(chosen))
@@ -32,11 +36,9 @@ async def audit(ctx: Context, pieces: int = 0, at_once: int = 12) -> dict[str, o
 
     async def one(index: int, piece: Piece) -> None:
         async with places:
-            task = {"kind": piece.kind, "name": piece.name}
-            key = f"{ctx.task}/{piece.kind}/{piece.name}"
             try:
-                results[index] = as_value(await ctx.submit(PIECE, task, key=key, wait=True))
-            except RuntimeError as error:
+                results[index] = await _audited(ctx, piece)
+            except MeshRefusal as error:
                 failures.append({"kind": piece.kind, "name": piece.name, "error": str(error)})
             ctx.progress({"done": sum(result is not None for result in results), "of": len(chosen)})
 
@@ -45,3 +47,17 @@ async def audit(ctx: Context, pieces: int = 0, at_once: int = 12) -> dict[str, o
             group.create_task(one(index, piece))
     await ctx.step("pieces audited", pieces=len(chosen), failed=len(failures))
     return consolidate([result for result in results if result is not None], failures)
+
+
+async def _audited(ctx: Context, piece: Piece) -> Value:
+    """The answer for one piece; what passes by itself is waited out. Raises MeshRefusal."""
+    work = {"kind": piece.kind, "name": piece.name}
+    key = f"{ctx.task}/{piece.kind}/{piece.name}"
+    for pause_s in PAUSES_S:
+        try:
+            return as_value(await ctx.submit(PIECE, work, key=key, wait=True))
+        except MeshRefusal as refusal:
+            if refusal.code not in PASSING:
+                raise
+        await asyncio.sleep(pause_s)
+    return as_value(await ctx.submit(PIECE, work, key=key, wait=True))
