@@ -33,7 +33,7 @@ def unpacked(encoded: bytes) -> object:
     if not encoded:
         return None
     try:
-        value: object = msgpack.unpackb(encoded, raw=False, strict_map_key=True, max_buffer_size=limits.FRAME_BYTES_MAX)
+        value: object = msgpack.unpackb(encoded, raw=False, strict_map_key=True)
     except (ValueError, msgpack.UnpackException, RecursionError) as failure:
         raise MeshError("bad_input", what=f"a value in the mesh cannot be read: {failure}") from None
     return value
