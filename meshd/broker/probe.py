@@ -5,6 +5,7 @@ library. Neighbours: `server` asks here whether a start or an adoption worked.
 """
 
 import asyncio
+import contextlib
 
 import msgspec
 from msgspec import Struct
@@ -33,7 +34,9 @@ async def probe(host: str, port: int, *, user: str, password: str, within_s: flo
             try:
                 return await _converse(reader, writer, user=user, password=password)
             finally:
-                writer.close()
+                writer.transport.abort()
+                with contextlib.suppress(OSError):
+                    await writer.wait_closed()
     except (OSError, ValueError, TimeoutError, asyncio.IncompleteReadError):
         return None
 

@@ -267,6 +267,13 @@ async def test_a_scan_lists_its_prefix_alone_sorted_and_with_the_last_values(sit
         Entry(key="p07.c", revision=revisions["p07.c"], frame=b"old"),
     ]
     assert await site.other.scan("p01") == []
+    assert [entry.key for entry in await site.other.scan("")] == ["p0.y", "p07.a", "p07.b", "p07.c", "p70.x"]
+
+
+async def test_a_scan_of_a_key_lists_what_stands_under_it_and_not_the_key(site: Site) -> None:
+    for key in ("p07.a", "p07.a.part", "p07.a.part.of", "p07.ab"):
+        await _create(site.store, key, b"x")
+    assert [entry.key for entry in await site.other.scan("p07.a")] == ["p07.a.part", "p07.a.part.of"]
 
 
 async def test_the_largest_value_is_kept_and_a_larger_one_refused(site: Site) -> None:
@@ -286,7 +293,8 @@ HOSTILE_KEYS = ["", ".", "a.", ".a", "a..b", "*", ">", "p00.*", "p00.>", "p00 a"
 
 @pytest.mark.parametrize("key", HOSTILE_KEYS)
 async def test_a_hostile_key_is_refused_before_it_goes_anywhere(site: Site, key: str) -> None:
-    for ask in (site.store.write(key, b"x", expect=0), site.store.read(key), site.store.scan(key)):
+    asks = [site.store.write(key, b"x", expect=0), site.store.read(key)]
+    for ask in (*asks, site.store.scan(key)) if key else asks:
         with pytest.raises(MeshError) as caught:
             await ask
         assert caught.value.code == "bad_input"

@@ -1,6 +1,8 @@
 """The probe against real servers, foreign programs and silence."""
 
 import asyncio
+import contextlib
+from collections.abc import AsyncIterator
 
 import pytest
 
@@ -31,22 +33,31 @@ async def test_nobody_listening_is_no_server() -> None:
     ids=["hangs up", "another protocol", "cut off", "no object", "says no more", "endless line", "no text"],
 )
 async def test_a_program_that_speaks_something_else_is_no_server(words: bytes) -> None:
-    async def talk(_reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        writer.write(words)
-        writer.close()
-
-    server = await asyncio.start_server(talk, "127.0.0.1", 0)
-    port = server.sockets[0].getsockname()[1]
-    async with server:
+    async with _program(words) as port:
         assert await probe("127.0.0.1", port, user="meshd", password="x", within_s=5) is None
 
 
 async def test_a_program_that_says_nothing_is_given_up_after_the_deadline() -> None:
-    async def hold(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        await reader.read()
-        writer.close()
-
-    server = await asyncio.start_server(hold, "127.0.0.1", 0)
-    port = server.sockets[0].getsockname()[1]
-    async with server:
+    async with _program(None) as port:
         assert await probe("127.0.0.1", port, user="meshd", password="x", within_s=0.05) is None
+
+
+@contextlib.asynccontextmanager
+async def _program(words: bytes | None) -> AsyncIterator[int]:
+    """A program on a port that says `words` and hangs up, or says nothing and listens."""
+    ended = asyncio.Event()
+
+    async def talk(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with contextlib.suppress(OSError):
+            if words is None:
+                await reader.read()
+            else:
+                writer.write(words)
+            writer.close()
+            await writer.wait_closed()
+        ended.set()
+
+    server = await asyncio.start_server(talk, "127.0.0.1", 0)
+    async with server:
+        yield server.sockets[0].getsockname()[1]
+        await asyncio.wait_for(ended.wait(), 10)

@@ -1,0 +1,269 @@
+"""The embedded server's life, with real processes."""
+
+import asyncio
+import contextlib
+import os
+import signal
+import socket
+import stat
+import subprocess
+import sys
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from meshd.broker import process, server
+from meshd.broker.probe import probe
+from meshd.broker.server import EmbeddedServer, parse_address
+from meshd.supervise import Supervisor
+from protocol.errors import MeshError
+from tests.servers import free_port
+from tests.waiting import until, until_told
+
+pytestmark = pytest.mark.live
+
+PASSWORD = "a-credential-of-more-than-32-characters"
+
+
+class Daemon:
+    """What a daemon is to its server: a supervisor that may go away without a word."""
+
+    def __init__(self, directory: Path, *, listen: str = "", password: str = PASSWORD) -> None:
+        self.failures: list[tuple[str, BaseException]] = []
+        self.given_up: list[str] = []
+        self.supervisor = Supervisor(lambda name, failure: self.failures.append((name, failure)))
+        self.server = EmbeddedServer(
+            directory,
+            name="node-a",
+            password=password,
+            listen=listen or f"127.0.0.1:{free_port()}",
+            supervisor=self.supervisor,
+            on_given_up=self.given_up.append,
+        )
+
+    async def answers(self) -> bool:
+        host, port = self.server.address
+        found = await probe(host, port, user="meshd", password=PASSWORD, within_s=5)
+        return found is not None and found.is_ready
+
+
+@pytest.fixture
+async def daemon(tmp_path: Path) -> AsyncIterator[Daemon]:
+    made = Daemon(tmp_path)
+    await made.server.start()
+    yield made
+    await made.server.stop()
+    await made.supervisor.close()
+    assert made.failures == []
+
+
+async def test_a_started_server_answers_where_it_says(daemon: Daemon, tmp_path: Path) -> None:
+    assert await daemon.answers()
+    assert daemon.server.url == f"nats://127.0.0.1:{daemon.server.address[1]}"
+    assert daemon.server.pid == int((tmp_path / "nats" / "pid").read_text())
+    assert not daemon.server.is_adopted
+    assert any("Server is ready" in line for line in daemon.server.log_tail())
+
+
+async def test_what_it_keeps_is_for_its_owner_alone(daemon: Daemon, tmp_path: Path) -> None:
+    assert stat.S_IMODE((tmp_path / "nats").stat().st_mode) == 0o700
+    assert stat.S_IMODE((tmp_path / "nats" / "nats.conf").stat().st_mode) == 0o600
+
+
+async def test_it_runs_in_a_session_of_its_own(daemon: Daemon) -> None:
+    assert os.getsid(daemon.server.pid) == daemon.server.pid
+
+
+async def test_stopping_it_returns_when_it_is_gone_and_may_be_repeated(daemon: Daemon) -> None:
+    pid = daemon.server.pid
+    await daemon.server.stop()
+    await daemon.server.stop()
+    with pytest.raises(ProcessLookupError):
+        os.kill(pid, 0)
+    assert daemon.server.pid == 0
+    assert daemon.server.restarts == 0
+
+
+async def test_a_frozen_server_is_ended_all_the_same(daemon: Daemon, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(process, "PATIENCE_S", 0.1)
+    os.kill(daemon.server.pid, signal.SIGSTOP)
+    await daemon.server.stop()
+    assert not await daemon.answers()
+
+
+async def test_a_killed_server_is_started_again_on_the_same_port(daemon: Daemon) -> None:
+    pid, url = daemon.server.pid, daemon.server.url
+    os.kill(pid, signal.SIGKILL)
+    await until(lambda: daemon.server.restarts == 1 and daemon.server.pid != pid)
+    await until_told(daemon.answers)
+    assert daemon.server.url == url
+    assert daemon.given_up == []
+
+
+async def test_after_five_ends_in_a_minute_it_gives_up_and_says_why(
+    daemon: Daemon, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(server, "PAUSE_S_MIN", 0.01)
+    monkeypatch.setattr(server, "PROBE_S_MAX", 0.1)
+    with socket.socket() as squatter:
+        squatter.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        os.kill(daemon.server.pid, signal.SIGSTOP)
+        os.kill(daemon.server.pid, signal.SIGKILL)
+        await until(lambda: _binds(squatter, daemon.server.address), what="the port")
+        await until(lambda: daemon.given_up)
+    assert "ended 5 times within 60 s" in daemon.given_up[0]
+    assert "address already in use" in daemon.given_up[0]
+    assert daemon.server.given_up == daemon.given_up[0]
+
+
+async def test_the_next_daemon_adopts_the_server_and_watches_it(tmp_path: Path) -> None:
+    listen = f"127.0.0.1:{free_port()}"
+    first = Daemon(tmp_path, listen=listen)
+    await first.server.start()
+    await first.supervisor.close()
+    second = Daemon(tmp_path, listen=listen)
+    await second.server.start()
+    assert second.server.is_adopted
+    assert second.server.pid == first.server.pid
+    os.kill(second.server.pid, signal.SIGKILL)
+    await until(lambda: second.server.restarts == 1 and not second.server.is_adopted)
+    await second.server.stop()
+    await first.server.stop()
+    assert not await second.answers()
+
+
+@pytest.mark.parametrize("change", ["credential", "address"])
+async def test_a_server_with_another_configuration_is_replaced_not_adopted(tmp_path: Path, change: str) -> None:
+    listen = f"127.0.0.1:{free_port()}"
+    first = Daemon(tmp_path, listen=listen, password="the-one-before" if change == "credential" else PASSWORD)
+    await first.server.start()
+    await first.supervisor.close()
+    second = Daemon(tmp_path, listen=listen if change == "credential" else f"127.0.0.1:{free_port()}")
+    await second.server.start()
+    assert not second.server.is_adopted
+    assert await second.answers()
+    pid = first.server.pid
+    await first.server.stop()
+    with pytest.raises(ProcessLookupError):
+        os.kill(pid, 0)
+    assert await second.answers()
+    await second.server.stop()
+
+
+async def test_a_daemon_that_is_killed_leaves_its_server_to_the_next(tmp_path: Path) -> None:
+    listen = f"127.0.0.1:{free_port()}"
+    program = f"""
+import asyncio, os, pathlib, signal
+from meshd.broker.server import EmbeddedServer
+from meshd.supervise import Supervisor
+
+async def main():
+    server = EmbeddedServer(pathlib.Path({str(tmp_path)!r}), name="node-a", password={PASSWORD!r}, listen={listen!r},
+                            supervisor=Supervisor(print), on_given_up=print)
+    await server.start()
+    print(server.pid, flush=True)
+    os.kill(os.getpid(), signal.SIGKILL)
+
+asyncio.run(main())
+"""
+    ran = await asyncio.to_thread(
+        subprocess.run, [sys.executable, "-c", program], capture_output=True, text=True, timeout=30, check=False
+    )
+    assert ran.returncode == -signal.SIGKILL, ran.stderr
+    daemon = Daemon(tmp_path, listen=listen)
+    await daemon.server.start()
+    assert daemon.server.is_adopted
+    assert daemon.server.pid == int(ran.stdout)
+    await daemon.server.stop()
+    assert not await daemon.answers()
+
+
+async def test_a_process_that_was_given_the_old_number_is_left_alone(tmp_path: Path) -> None:
+    (tmp_path / "nats").mkdir()
+    stranger = await asyncio.create_subprocess_exec("sleep", "60")
+    (tmp_path / "nats" / "pid").write_text(str(stranger.pid))
+    daemon = Daemon(tmp_path)
+    await daemon.server.start()
+    assert not daemon.server.is_adopted
+    assert daemon.server.pid != stranger.pid
+    await daemon.server.stop()
+    assert stranger.returncode is None
+    stranger.kill()
+    await stranger.wait()
+
+
+@pytest.mark.parametrize("content", ["", "x", "-1", "0", "1", "99999999999999999999", "\xff"])
+async def test_a_broken_pid_file_is_no_server(tmp_path: Path, content: str) -> None:
+    (tmp_path / "pid").write_text(content)
+    assert process.ServerProcess.find(tmp_path / "pid", tmp_path / "nats.conf") is None
+
+
+async def test_a_port_that_another_program_has_is_named_with_the_flag(tmp_path: Path) -> None:
+    with socket.socket() as squatter:
+        squatter.bind(("127.0.0.1", 0))
+        squatter.listen()
+        daemon = Daemon(tmp_path, listen=f"127.0.0.1:{squatter.getsockname()[1]}")
+        with pytest.raises(MeshError, match="taken by another program") as caught:
+            await daemon.server.start()
+    assert caught.value.code == "port_taken"
+    assert "--nats-listen" in caught.value.hint
+
+
+async def test_without_an_address_the_port_of_last_time_is_used_again(tmp_path: Path) -> None:
+    (tmp_path / "nats").mkdir()
+    port = free_port()
+    (tmp_path / "nats" / "port").write_text(str(port))
+    daemon = Daemon(tmp_path, listen="-")
+    daemon.server = EmbeddedServer(
+        tmp_path, name="node-a", password=PASSWORD, supervisor=daemon.supervisor, on_given_up=daemon.given_up.append
+    )
+    await daemon.server.start()
+    assert daemon.server.address == ("127.0.0.1", port)
+    await daemon.server.stop()
+    await daemon.supervisor.close()
+
+
+async def test_a_state_directory_that_cannot_be_written_is_named(tmp_path: Path) -> None:
+    (tmp_path / "nats").write_text("a file where the directory should be")
+    with pytest.raises(MeshError) as caught:
+        await Daemon(tmp_path).server.start()
+    assert caught.value.code == "directory"
+    assert str(tmp_path / "nats") in caught.value.message
+
+
+async def test_a_store_that_the_server_cannot_use_is_told_with_its_own_words(tmp_path: Path) -> None:
+    (tmp_path / "nats").mkdir()
+    (tmp_path / "nats" / "js").mkdir()
+    (tmp_path / "nats" / "js" / "jetstream").write_text("a file where the server's directory should be")
+    with pytest.raises(MeshError, match="ended while it started") as caught:
+        await Daemon(tmp_path).server.start()
+    assert caught.value.code == "broker"
+    assert "jetstream" in caught.value.message.lower()
+
+
+@pytest.mark.parametrize(
+    ("listen", "address"),
+    [("0.0.0.0:4222", ("0.0.0.0", 4222)), ("[::1]:1", ("::1", 1)), ("host-a.local:65535", ("host-a.local", 65535))],
+)
+def test_an_address_is_a_host_and_a_port(listen: str, address: tuple[str, int]) -> None:
+    assert parse_address(listen) == address
+
+
+@pytest.mark.parametrize(
+    "listen",
+    ["4222", ":4222", "host", "host:", "host:0", "host:65536", "host:x", "host:-1", "::1:4222", "a b:1", "h:9" * 99,
+     "h\n:1", "h:٣"],
+)  # fmt: skip
+def test_what_is_no_address_is_refused(listen: str) -> None:
+    with pytest.raises(MeshError) as caught:
+        parse_address(listen)
+    assert caught.value.code == "config"
+
+
+def _binds(listener: socket.socket, address: tuple[str, int]) -> bool:
+    with contextlib.suppress(OSError):
+        listener.bind(address)
+        listener.listen()
+        return True
+    return False
