@@ -35,7 +35,7 @@ TITLE = "Three nodes audit the Python that is installed here; one is killed on t
 @verb("demo")
 @click.option("--kill", "victim", type=click.Choice(NAMES), default="c", show_default=True, help="The node to kill.")
 @click.option("--keep", "is_kept", is_flag=True, help="Leave the mesh up afterwards.")
-@click.option("--pieces", type=click.IntRange(1), metavar="N", help="Audit only so many pieces, the largest.")
+@click.option("--pieces", type=click.IntRange(1), metavar="N", help="Audit only the first N pieces.")
 @click.option("--out", type=click.Path(path_type=Path), default=Path(), help="Where the report goes; else here.")
 @click.pass_obj
 def demo(session: Session, victim: str, is_kept: bool, pieces: int | None, out: Path) -> int:

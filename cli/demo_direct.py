@@ -24,6 +24,7 @@ WORK_S = 600.0
 POLL_S = 0.5
 WARM_S = 2.5  # by then every node has its share
 WARM_PARTS = 10  # or when a tenth is done
+LONG_S = 0.15  # a task that has run for so long is none of the small ones: it is still running when the signal comes
 DETACH_S = 15.0
 OUTAGE_S = 6.0  # longer than a lease and than the shortest suspicion: time enough for a false word
 DEAD_S = 20.0
@@ -53,6 +54,7 @@ class Director:
         self._heard: queue.SimpleQueue[Event] = queue.SimpleQueue()
         self._listeners: list[Listener] = []
         self._killed_at = self._began_at = 0.0
+        self._seen: dict[str, float] = {}  # running task → when it was first seen running
         self.step = "beginning"
 
     def run(self) -> Outcome:
@@ -91,7 +93,7 @@ class Director:
         self.step = "finding each other"
         if not until(lambda: all(self._sees_all(name) for name in NAMES), MEET_S):
             raise DemoError(f"the nodes did not find each other within {MEET_S:.0f} s", self._mesh[HOST])
-        self._say(f"three nodes see each other alive, and {PIECE} on each of them", tone="good")
+        self._say(f"each node sees three alive, and {PIECE} on all of them", tone="good")
 
     def _sees_all(self, name: str) -> bool:
         try:
@@ -113,7 +115,7 @@ class Director:
         goal = str(self._mesh[HOST].client().post("v1", "tasks", body=wanted, key="demo").value["id"])
         self._story.goal = goal
         self._began_at = self._seconds()
-        self._say(f"takes the task: audit this Python, {len(self._pieces)} pieces, one task each", HOST)
+        self._say(f"takes the task: audit this Python, {len(self._pieces)} pieces, a task each", HOST)
         return goal
 
     def _follow(self, goal: str) -> Value:
@@ -183,22 +185,28 @@ class Director:
     # --- killing
 
     def _is_time(self) -> bool:
-        """True when the victim (for the host of the record: another node) is at work, and the work has spread."""
+        """True when the victim (for the host of the record: another node) is in the middle of a task."""
         busy = [name for name in NAMES if (name != HOST if self._victim == HOST else name == self._victim)]
-        if not any(self._story.running_on(name) for name in busy):
-            return False
+        running = {task for name in busy for task in self._story.running_on(name)}
+        self._seen = {task: self._seen.get(task, self._seconds()) for task in running}
+        is_long = any(self._seconds() - since >= LONG_S for since in self._seen.values())
         is_spread = self._story.done * WARM_PARTS >= self._story.total
-        return is_spread or self._seconds() - self._began_at >= WARM_S
+        return is_long and (is_spread or self._seconds() - self._began_at >= WARM_S)
 
     def _kill(self) -> None:
-        running = self._story.running_on(self._victim)
-        self._story.killed = self._story.down = self._victim
+        story = self._story
+        running = story.running_on(self._victim)
+        for task in running:
+            _, _, piece = str((self._task(task) or {}).get("key", "")).partition("/")
+            story.labels[task] = piece.rpartition("/")[2]
         ended = self._mesh[self._victim].kill()
+        story.killed = story.down = self._victim
         self._killed_at = self._seconds()
-        names = ", ".join(task[:8] for task in running)
-        work = f"while it worked on {len(running)} task{'s'[: len(running) != 1]}: {names}" if running else "while idle"
-        server = ", nats-server and record" if self._victim == HOST else ""
-        self._say(f"KILLED (SIGKILL, {len(ended)} processes: daemon, agents{server}) {work}", self._victim, "bad")
+        agents = len(ended) - (2 if self._victim == HOST else 1)
+        server = ", nats-server" if self._victim == HOST else ""
+        self._say(f"kill -9: daemon{server} and its {agents} agents, in the middle of", self._victim, "bad")
+        for task in running:
+            self._say(f"  {story.label(task)}", tone="bad")
 
     def _has_been_away(self) -> bool:
         away_s = self._seconds() - self._killed_at

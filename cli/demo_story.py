@@ -49,6 +49,7 @@ class Story:
     total: int
     goal: str = ""
     names: dict[str, str] = field(default_factory=dict)
+    labels: dict[str, str] = field(default_factory=dict)  # task → what it is about
     killed: str = ""  # at any time
     down: str = ""  # now
     dead: dict[str, float] = field(default_factory=dict)  # name → seconds after the first suspicion
@@ -98,6 +99,13 @@ class Story:
             if task != self.goal and task in self._held and self._held[task].owner == node
         ]
 
+    def label(self, task: str) -> str:
+        """What people call a task: what it is about, else its short id."""
+        if task == self.goal:
+            return "the audit itself"
+        about = self.labels.get(task)
+        return f"{about} ({task[:SHORT_ID_CHARS]})" if about else f"task {task[:SHORT_ID_CHARS]}"
+
     def is_first(self, *what: object) -> bool:
         """True the first time that this is told."""
         if what in self._told:
@@ -134,10 +142,6 @@ class Story:
         return evidence if lost_epoch < epoch else ""
 
 
-def _short(task: object) -> str:
-    return str(task)[:SHORT_ID_CHARS]
-
-
 def _int(value: object) -> int:
     return int(value) if isinstance(value, int | float) else 0
 
@@ -167,7 +171,7 @@ def _declared_dead(story: Story, event: Event) -> Iterator[Line]:
         story.dead[name] = seconds
         accusers = event.get("accusers")
         by = sorted(story.name(accuser) for accuser in accusers) if isinstance(accusers, list) else []
-        said = f", on the word of {' and '.join(by)}" if by else ""
+        said = f", by {' and '.join(by)}" if by else ""
         yield Line(f"declared dead {seconds:.1f} s after the first suspicion{said}", name, "bad")
 
 
@@ -184,7 +188,7 @@ def _state_changed(story: Story, event: Event) -> Iterator[Line]:
         return
     if state in ("detached", "islanded"):
         story.detached.add(name)
-        yield Line(f"{state}: goes on with what it holds, awards nothing, declares nobody dead", name, "warn")
+        yield Line(f"{state}: goes on with what it holds, judges nobody", name, "warn")
     elif state == "joined" and name in story.detached:
         story.detached.discard(name)
         yield Line("joined again", name, "good")
@@ -199,9 +203,8 @@ def _awarded(story: Story, event: Event) -> Iterator[Line]:
     former = story.moved.get(task, (story.name(event.get("former")) or story.killed, ""))[0]
     story.moved[task] = (former, owner)
     if len(story.moved) <= NAMED_TASKS_MAX:
-        what = "the audit itself" if task == story.goal else f"task {_short(task)}"
-        where = f"awarded anew to {owner}" if owner != former else f"awarded to {owner} once more"
-        yield Line(f"{what} {where} (award {epoch})", story.name(event.get("node")), "work")
+        where = f"awards anew to {owner}" if owner != former else f"awards to {owner} once more"
+        yield Line(f"{where}: {story.label(task)}, award {epoch}", story.name(event.get("node")), "work")
 
 
 def _started(story: Story, event: Event) -> Iterator[Line]:
@@ -233,7 +236,7 @@ def _failed(story: Story, event: Event) -> Iterator[Line]:
     task = str(event.get("task"))
     story.end(task)
     if story.is_first("failed", task, event.get("epoch")):
-        yield Line(f"task {_short(task)} failed: {event.get('message')}", story.name(event.get("node")), "bad")
+        yield Line(f"{story.label(task)} failed: {event.get('message')}", story.name(event.get("node")), "bad")
 
 
 def _lapsed(story: Story, event: Event) -> Iterator[Line]:
@@ -244,12 +247,8 @@ def _lapsed(story: Story, event: Event) -> Iterator[Line]:
     story.moved.setdefault(task, (owner, ""))
     if story.is_first("lapsed", owner, evidence):
         seconds = float(silent_s) if isinstance(silent_s, int | float) else 0.0
-        how = (
-            f"absent for {seconds:.1f} s: the broker finds nobody"
-            if evidence == "absent"
-            else f"silent for {seconds:.1f} s"
-        )
-        yield Line(f"owner {owner} {how}; what it held moves on", story.name(event.get("node")), "warn")
+        how = "absent (the broker finds nobody)" if evidence == "absent" else "silent"
+        yield Line(f"owner {owner} {how} for {seconds:.1f} s: its tasks move on", story.name(event.get("node")), "warn")
 
 
 def _result_refused(story: Story, event: Event) -> Iterator[Line]:
@@ -257,11 +256,8 @@ def _result_refused(story: Story, event: Event) -> Iterator[Line]:
     story.refused.add((task, epoch))
     story.end(task)
     if story.is_first("refused", task, epoch):
-        yield Line(
-            f"a late result of task {_short(task)} is refused: award {epoch} is over",
-            story.name(event.get("node")),
-            "warn",
-        )
+        text = f"a late result of {story.label(task)} is refused: award {epoch} is over"
+        yield Line(text, story.name(event.get("node")), "warn")
 
 
 def _adopted(story: Story, event: Event) -> Iterator[Line]:

@@ -27,7 +27,7 @@ agent = Agent("environment-audit")
 
 @agent.handles(CAPABILITY)
 async def audit(ctx: Context, pieces: int = 0, at_once: int = 12) -> dict[str, Any]:
-    """Audit the `pieces` largest pieces (0: all), at most `at_once` of them under way, into one report."""
+    """Audit the first `pieces` pieces (0: all), at most `at_once` of them under way, into one report."""
     chosen = Installation().pieces()[: pieces if pieces > 0 else None]
     await ctx.step("pieces listed", pieces=len(chosen))
     places = asyncio.Semaphore(max(1, min(at_once, AT_ONCE_MAX)))

@@ -89,10 +89,11 @@ class Installation:
         return {module: frozenset(names) for module, names in found.items()}
 
     def pieces(self) -> list[Piece]:
-        """All of them, those with the most Python source first, so that no long one is left for the end."""
-        sized = [(_source_bytes(entry), Piece("distribution", name)) for name, entry in self.distributions.items()]
-        sized += [(_tree_bytes(path), Piece("stdlib", name)) for name, path in self._stdlib_parts().items()]
-        return [piece for _, piece in sorted(sized, key=lambda pair: (-pair[0], pair[1].kind, pair[1].name))]
+        """All of them by name; distributions come first, for theirs are the long ones."""
+        return [
+            *(Piece("distribution", name) for name in self.distributions),
+            *(Piece("stdlib", name) for name in self._stdlib_parts()),
+        ]
 
     def contents(self, piece: Piece) -> Contents:
         """Raises UnknownPieceError."""
@@ -188,20 +189,3 @@ def _walk(path: Path) -> Iterator[Path]:
         for name in sorted(files):
             if not name.endswith((".pyc", ".pyo")):
                 yield Path(folder, name)
-
-
-def _source_bytes(distribution: importlib.metadata.Distribution) -> int:
-    """As recorded."""
-    return sum(file.size or 0 for file in distribution.files or [] if file.suffix == ".py")
-
-
-def _tree_bytes(path: Path) -> int:
-    total = 0
-    for file in _walk(path):
-        if file.suffix != ".py":
-            continue
-        try:
-            total += file.stat().st_size
-        except OSError:
-            continue
-    return total
