@@ -18,6 +18,8 @@ from protocol.errors import MeshError
 
 CONNECTIONS_MAX = 256  # per door, so that a flood on TCP leaves the unix socket free
 CONNECTIONS_PER_PEER_MAX = 32  # from one address that is not loopback
+REFUSED_MAX = 64  # connections that are being told so; more are cut off without a word
+REFUSED_S_MAX = 1.0  # to take that answer in
 HEADER_S_MAX = 5.0  # from the first byte of a request to the end of its header
 IDLE_S_MAX = 30.0  # between two requests, and for the client to take an answer in
 
@@ -37,6 +39,7 @@ class Door:
         self.decider = decider
         self._open: set[Connection] = set()
         self._by_peer: Counter[str] = Counter()
+        self._refused = 0
 
     @property
     def is_private(self) -> bool:
@@ -58,6 +61,17 @@ class Door:
         self._by_peer[peer] += 1
         return None
 
+    def refuse(self) -> bool:
+        """Count in one that is told why it is refused; False when too many are."""
+        if self._refused >= REFUSED_MAX:
+            return False
+        self._refused += 1
+        return True
+
+    def forget_refused(self) -> None:
+        """It has been told, or did not listen."""
+        self._refused -= 1
+
     def forget(self, connection: "Connection", peer: str) -> None:
         """Count it out. Idempotent."""
         if connection in self._open:
@@ -70,7 +84,7 @@ class Door:
 class Connection(web.RequestHandler):
     """The HTTP library's connection, behind a door and under deadlines."""
 
-    __slots__ = ("_deadline", "_in_request", "_is_reading_header", "_peer", "_wire", "door")
+    __slots__ = ("_deadline", "_in_request", "_is_reading_header", "_is_refused", "_peer", "_wire", "door")
 
     def __init__(self, manager: web.Server, door: Door) -> None:
         super().__init__(
@@ -89,6 +103,7 @@ class Connection(web.RequestHandler):
         self._deadline: asyncio.TimerHandle | None = None
         self._in_request = False
         self._is_reading_header = False
+        self._is_refused = False
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Admit it and give it the time to send a header, or refuse it."""
@@ -97,9 +112,7 @@ class Connection(web.RequestHandler):
         self._wire = cast(asyncio.WriteTransport, transport)
         refusal = self.door.admit(self, self._peer)
         if refusal is not None:
-            self._wire.write(_bare_answer(refusal, self.door.decider))
-            self._wire.close()
-            self.force_close()
+            self._refuse(self._wire, refusal)
             return
         super().connection_made(transport)
         self._arm(HEADER_S_MAX)
@@ -107,6 +120,8 @@ class Connection(web.RequestHandler):
 
     def data_received(self, data: bytes) -> None:
         """Bytes arrived; the first ones of a request start its deadline."""
+        if self._is_refused:
+            return
         if not self._in_request and not self._is_reading_header:
             self._arm(HEADER_S_MAX)
             self._is_reading_header = True
@@ -116,6 +131,8 @@ class Connection(web.RequestHandler):
         """It is gone."""
         self._disarm()
         self.door.forget(self, self._peer)
+        if self._is_refused:
+            self.door.forget_refused()
         super().connection_lost(exc)
 
     def began(self) -> None:
@@ -149,6 +166,17 @@ class Connection(web.RequestHandler):
         response = problems.problem(error, instance=request.path, decider=self.door.decider)
         response.force_close()
         return response
+
+    def _refuse(self, wire: asyncio.WriteTransport, refusal: MeshError) -> None:
+        """Say why, and hang up when the client has: a reset would take the answer back."""
+        self.force_close()
+        if not self.door.refuse():
+            wire.abort()
+            return
+        self._is_refused = True
+        wire.write(_bare_answer(refusal, self.door.decider))
+        wire.write_eof()
+        self._arm(REFUSED_S_MAX)
 
     def _arm(self, seconds: float) -> None:
         self._disarm()

@@ -9,6 +9,7 @@ from collections import defaultdict
 from typing import Any
 
 import msgspec
+from msgspec import Struct
 
 from meshd.api import problems, schemas
 from meshd.api.guards import OPEN_PATHS
@@ -58,7 +59,7 @@ def _operation(route: Route) -> dict[str, Any]:
     operation: dict[str, Any] = {
         "operationId": route.handle.__name__,
         "summary": route.summary,
-        "parameters": _path_parameters(route.path) + _query_parameters(route),
+        "parameters": _path_parameters(route.path) + _query_parameters(route.query),
         "responses": {str(code): _content(_ref(route.answer.__name__)) for code in sorted(answers)}
         | _error_responses(errors),
     }
@@ -86,9 +87,9 @@ def _path_parameters(path: str) -> list[dict[str, Any]]:
     ]
 
 
-def _query_parameters(route: Route) -> list[dict[str, Any]]:
-    (_, components) = msgspec.json.schema_components([route.query], ref_template=REF)
-    properties = components[route.query.__name__]["properties"]
+def _query_parameters(query: type[Struct]) -> list[dict[str, Any]]:
+    _, components = msgspec.json.schema_components([query], ref_template=REF)
+    properties = components[query.__name__]["properties"]
     return [{"name": name, "in": "query", "schema": schema} for name, schema in properties.items()]
 
 
@@ -108,30 +109,36 @@ def _error_responses(codes: tuple[str, ...]) -> dict[str, Any]:
 def _special_paths() -> dict[str, dict[str, Any]]:
     """The three that answer no JSON value of ours."""
     stream = "server-sent events, each `data` one Event; `event: missed` and `event: lagged` tell of loss"
+    resume = {"name": "Last-Event-ID", "in": "header", "schema": {"type": "string"}}
     return {
-        "/v1/events": _get("events", "what happens, as it happens", "text/event-stream", _ref(EVENT), stream)
-        | {
-            "parameters": [
-                *_query_parameters(_events_route()),
-                {"name": "Last-Event-ID", "in": "header", "schema": {"type": "string"}},
-            ]
-        },
+        "/v1/events": _get(
+            "events",
+            "what happens, as it happens",
+            "text/event-stream",
+            _ref(EVENT),
+            stream,
+            parameters=[*_query_parameters(schemas.EventsQuery), resume],
+        ),
         "/metrics": _get("metrics", "figures for Prometheus", "text/plain", {"type": "string"}, "text format 0.0.4"),
         "/openapi.json": _get("openapi", "this document", _JSON, {"type": "object"}, "OpenAPI 3.1"),
     }
 
 
-def _events_route() -> Route:
-    return Route("GET", "/v1/events", "", ROUTES[0].handle, schemas.Stamped, query=schemas.EventsQuery)
-
-
-def _get(name: str, summary: str, content_type: str, schema: dict[str, Any], description: str) -> dict[str, Any]:
+def _get(
+    name: str,
+    summary: str,
+    content_type: str,
+    schema: dict[str, Any],
+    description: str,
+    parameters: list[dict[str, Any]] | None = None,
+) -> dict[str, Any]:
+    answer = {"description": description, "content": {content_type: {"schema": schema}}}
     return {
         "get": {
             "operationId": name,
             "summary": summary,
-            "responses": {"200": {"description": description, "content": {content_type: {"schema": schema}}}}
-            | _error_responses(GUARD_ERRORS),
+            "parameters": parameters or [],
+            "responses": {"200": answer} | _error_responses(GUARD_ERRORS),
         }
     }
 

@@ -59,9 +59,9 @@ class Api:
         self._runner = web.AppRunner(self._app(), shutdown_timeout=CLOSE_S, handler_cancellation=True)
         await self._runner.setup()
         try:
-            socket_path = await self._listen_unix()
+            self.address = Address(url="", token=self._token, socket=await self._listen_unix())
             url = await self._listen_tcp(host, port)
-            self.address = Address(url=url, token=self._token, socket=socket_path)
+            self.address = msgspec.structs.replace(self.address, url=url)
             self._state.write(API_FILE, msgspec.json.encode(self.address) + b"\n")
         except MeshError:
             await self.close()

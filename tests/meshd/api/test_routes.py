@@ -7,7 +7,7 @@ import pytest
 from meshd.api import schemas
 from meshd.api.routes import ROUTES
 from protocol.errors import MeshError
-from tests.meshd.api.fake_backend import A, B, LIFE, FakeBackend, a_status, a_task, done
+from tests.meshd.api.fake_backend import LIFE, A, B, FakeBackend, a_status, a_task, done
 
 READS = [
     ("/v1/status", schemas.Status),
@@ -124,7 +124,8 @@ async def test_pages_follow_each_other_without_gap_or_repetition(
 ) -> None:
     backend.put(*(a_task(f"t{n:02d}", submitted_ms=LIFE + n // 3) for n in range(20)))
     seen: list[str] = []
-    cursor, pages = "", 0
+    cursor: str | None = ""
+    pages = 0
     while cursor is not None:
         async with unix.get(f"/v1/tasks?limit=7&cursor={cursor}") as response:
             page = await response.json()
