@@ -1,0 +1,108 @@
+"""What must hold in the end: a predicate over the whole world, looked at a few times a second.
+
+Invariant: the clock of a promise starts when the last fault has ended and the last task was
+submitted; it is kept when the predicate holds by then, and to the end. Neighbours: `world` looks,
+`scenario` names them with seconds.
+"""
+
+from collections.abc import Callable, Mapping
+from typing import Protocol, TypeAlias
+
+from protocol.wire.task import ENDED, TaskState
+from simulations.agents import CAPABILITY
+from simulations.host import Host
+from simulations.store import Store
+from simulations.work import Client
+
+
+class Whole(Protocol):
+    """The world as a whole."""
+
+    store: Store
+    client: Client
+    hosts: Mapping[str, Host]
+
+
+End: TypeAlias = Callable[[Whole], str | None]  # what is lacking still, or None
+
+
+def one_view(world: Whole) -> str | None:
+    """Every node that is up sees exactly those who are up as alive."""
+    up = sorted(host.id for host in world.hosts.values() if host.is_up)
+    names = {host.id: host.name for host in world.hosts.values()}
+    for host in world.hosts.values():
+        if host.is_up and host.node.membership.alive() != up:
+            seen = ", ".join(sorted(names[node] for node in host.node.membership.alive()))
+            return f"{host.name} sees as alive: {seen or 'nobody'}"
+    return None
+
+
+def agents_known(world: Whole) -> str | None:
+    """Every node that is up knows the agents of all who are up, and of nobody else."""
+    up = {host.id for host in world.hosts.values() if host.is_up}
+    names = {host.id: host.name for host in world.hosts.values()}
+    for host in world.hosts.values():
+        if host.is_up:
+            known = {candidate.node for candidate in host.node.catalogue.match(CAPABILITY, host.now())}
+            if known != up:
+                seen = ", ".join(sorted(names[node] for node in known))
+                return f"{host.name} knows agents of: {seen or 'nobody'}"
+    return None
+
+
+def tasks_end(world: Whole) -> str | None:
+    """Every task that the client wanted was accepted, and every accepted task has ended."""
+    records = {record.id: record for record in world.store.records()}
+    for number, task in sorted(world.client.accepted.items()):
+        if task not in records:
+            return f"task {number} ({task}) was accepted, and there is no record of it"
+    for record in records.values():
+        if record.state not in ENDED:
+            return f"{record.key} ({record.id}) is {record.state.value}, epoch {record.epoch}"
+    if len(world.client.accepted) < world.client.wanted:
+        missing = next(number for number in range(world.client.wanted) if number not in world.client.accepted)
+        return f"task {missing} was accepted by nobody"
+    return None
+
+
+def tasks_done(world: Whole) -> str | None:
+    """So, and every one ended with a result."""
+    lacking = tasks_end(world)
+    if lacking is not None:
+        return lacking
+    for record in world.store.records():
+        if record.state is not TaskState.DONE:
+            reason = "" if record.failure is None else f": {record.failure.message}"
+            return f"{record.key} ({record.id}) ended {record.state.value}{reason}"
+    return None
+
+
+def all_joined(world: Whole) -> str | None:
+    """Every node that is up can write the record."""
+    for host in world.hosts.values():
+        if host.is_up and host.node.state != "joined":
+            return f"{host.name} is {host.node.state}"
+    return None
+
+
+def hands_empty(world: Whole) -> str | None:
+    """When every task has ended, nobody holds, runs or watches one."""
+    for host in world.hosts.values():
+        if not host.is_up:
+            continue
+        if host.node.holder.in_hand or host.running():
+            return f"{host.name} still holds {host.node.holder.in_hand} tasks and runs {len(host.running())}"
+        for record in world.store.records():
+            if host.node.ledger.watches(record.id):
+                return f"{host.name} still watches {record.key} ({record.id}), which is {record.state.value}"
+    return None
+
+
+ENDS: Mapping[str, End] = {
+    "one-view": one_view,
+    "agents-known": agents_known,
+    "all-joined": all_joined,
+    "tasks-end": tasks_end,
+    "tasks-done": tasks_done,
+    "hands-empty": hands_empty,
+}

@@ -1,0 +1,359 @@
+"""One host of the world: a node in one of its lives, and the shell around it, without a clock.
+
+Invariant: does what the daemon's engine and performer do, in their order: inputs before due
+timers, writes one at a time a key, a late wake-up told as `Lagged`. Decides nothing.
+Neighbours: `broker`, `store` and `agents` carry out; `faults` crash, pause and unlink.
+"""
+
+import traceback
+from collections import deque
+from collections.abc import Callable
+from pathlib import Path
+from typing import TypeAlias, assert_never
+
+from msgspec import Struct
+
+from protocol.effects import Effect, Emit, List, Read, Reply, RunAgent, Send, Spread, StopAgent, Write
+from protocol.envelope import Opener, Sealer
+from protocol.inputs import (
+    Advertise,
+    AgentFailed,
+    AgentFinished,
+    Drain,
+    Found,
+    Input,
+    Lagged,
+    Leave,
+    LinkChanged,
+    Listed,
+    Lost,
+    Tick,
+    Written,
+)
+from protocol.node import Node, NodeSettings
+from protocol.primitives import NS_PER_MS, Instant, NodeId, WallMs
+from protocol.replica import Me
+from protocol.subjects import Subjects
+from simulations.agents import AgentModel, Agents
+from simulations.broker import Broker
+from simulations.chance import Chance
+from simulations.seen import Answered, Broke, Handled, Happened, Seen
+from simulations.signing import Keys, Wire, verify_of
+from simulations.store import Store
+from simulations.timeline import Timeline, ns
+from simulations.trace import Trace
+
+EPOCH_MS = 1_700_000_000_000  # the wall clock when the world begins
+LAG_MS = 250  # as the daemon's engine: a timer this late is told
+LATE_S_MAX = 0.001  # how late a timer fires on a machine with other things to do
+AGENT_START_S = (0.05, 0.3)  # from the start of a daemon to its agents' being ready
+DRAIN_S_MAX = 30.0  # a leaving node waits this long for what it has in hand
+GOODBYE_S = 0.2  # from the goodbye to the end: what was said is flushed
+WAKES_PER_INSTANT_MAX = 50  # more at one instant is a node that spins
+
+Outcome: TypeAlias = Written | Lost | Found | Listed
+
+
+class Surroundings(Struct, frozen=True):
+    """What every host shares."""
+
+    timeline: Timeline
+    chance: Chance
+    broker: Broker
+    store: Store
+    trace: Trace
+    keys: Keys
+    wire: Wire
+    mesh: str
+    settings: NodeSettings
+    agents: AgentModel
+    see: Callable[[Seen], None]
+
+
+class Host:
+    """One machine with one daemon, which may die and come back as a new life."""
+
+    def __init__(self, name: str, around: Surroundings) -> None:
+        self.name = name
+        self._around = around
+        self._timeline = around.timeline
+        self._signer = around.keys.signer(name)
+        self.id: NodeId = self._signer.id
+        self._mono_offset = ns(3_600) + int(around.chance.stream(name, "boot").random() * ns(86_400))
+        self._late = around.chance.stream(name, "wake")
+        self._node: Node | None = None
+        self._lanes: dict[str, deque[Write]] = {}
+        self._inbox: deque[Input] = deque()
+        self._armed_ns: int | None = None
+        self._wakes = (0, 0)  # the instant of the last wake-up, and how many there were at it
+        self._is_leaving = False
+        self.life: WallMs = 0
+        self.is_paused = False
+        self.is_linked = False
+        self._disturbed_ns = 0
+        self._agents = self._new_agents()
+
+    # --- what is known of it
+
+    @property
+    def is_up(self) -> bool:
+        """Does its daemon exist? It may be paused or unlinked all the same."""
+        return self._node is not None
+
+    @property
+    def is_well(self) -> bool:
+        """Up, running, connected, and not about to leave."""
+        return self.is_up and not self.is_paused and self.is_linked and not self._is_leaving
+
+    @property
+    def well_since_ns(self) -> int:
+        """Since when it is well; now, when it is not."""
+        return self._disturbed_ns if self.is_well else self._timeline.now_ns
+
+    @property
+    def node(self) -> Node:
+        """The core. Raises LookupError when there is none now."""
+        if self._node is None:
+            raise LookupError(f"{self.name} is down")
+        return self._node
+
+    def now(self) -> Instant:
+        """Its two clocks."""
+        now_ns = self._timeline.now_ns
+        return Instant(now_ns + self._mono_offset, EPOCH_MS + now_ns // NS_PER_MS)
+
+    def running(self) -> list[str]:
+        """Tasks that its agents are at."""
+        return self._agents.running()
+
+    # --- life and death
+
+    def start(self) -> None:
+        """A new life begins."""
+        around = self._around
+        now = self.now()
+        self.life = max(now.wall_ms, self.life + 1)
+        me = Me(self.id, self.life, self.name, "r1", "", around.keys.admission(self.name), "sim")
+        subjects = Subjects(around.mesh)
+        verify = verify_of(around.wire)
+        self._node = Node(
+            me=me,
+            mesh=around.mesh,
+            settings=around.settings,
+            sealer=Sealer(signer=self._signer, life=self.life),
+            opener=Opener(me=self.id, subjects=subjects, root_key=around.keys.root_key, verify=verify),
+            rng=around.chance.stream(self.name, f"node {self.life - EPOCH_MS}"),
+        )
+        self._disturbed_ns = self._timeline.now_ns
+        self._is_leaving = self.is_paused = False
+        self._agents = self._new_agents()
+        self._perform(self._node.start(now), "start")
+        self._connect()
+        for entry in around.store.presences():
+            self.receive(Found(entry.key, entry.revision, entry.frame), self.life)
+        least_s, most_s = AGENT_START_S
+        delay_s = least_s + around.chance.stream(self.name, "agent start").random() * (most_s - least_s)
+        self._timeline.after(ns(delay_s), self.receive, Advertise((self._agents.card(),)), self.life)
+
+    def crash(self, *, noticed_ns: int) -> None:
+        """Gone without a word, its agents too; the broker notices that much later."""
+        life = self.life
+        self._end()
+        self._timeline.after(noticed_ns, self._forget_connection, life)
+
+    def leave(self) -> None:
+        """Asked to stop: drain, say goodbye, end."""
+        self._is_leaving = True
+        self.receive(Drain(on=True), self.life)
+        self._leave_when_done(self.life, self._timeline.now_ns + ns(DRAIN_S_MAX))
+
+    def _leave_when_done(self, life: WallMs, at_most_ns: int) -> None:
+        if self._node is None or self.life != life:
+            return
+        if self._node.holder.in_hand and self._timeline.now_ns < at_most_ns:
+            self._timeline.after(ns(0.05), self._leave_when_done, life, at_most_ns)
+            return
+        self.receive(Leave(), life)
+        self._timeline.after(ns(GOODBYE_S), self._stop, life)
+
+    def _stop(self, life: WallMs) -> None:
+        if self._node is not None and self.life == life:
+            self._end()
+            self._around.broker.disconnect(self.name)
+
+    def _end(self) -> None:
+        self._disturb()
+        self._agents.lose_all()
+        self._node = None
+        self._lanes.clear()
+        self._inbox.clear()
+        self._armed_ns = None
+        self.is_linked = False
+
+    def _forget_connection(self, life: WallMs) -> None:
+        if self._around.broker.is_connected(self.name, life):
+            self._around.broker.disconnect(self.name)
+
+    def pause(self) -> None:
+        """Stopped as by SIGSTOP: messages wait in its buffers, its agents go on."""
+        self._disturb()
+        self.is_paused = True
+
+    def resume(self) -> None:
+        """It goes on, finds out how late it is, and reads what waited; due timers come last."""
+        if self._node is None or not self.is_paused:
+            return
+        self._disturb()
+        self.is_paused = False
+        deadline = self._node.next_deadline()
+        late_ms = 0 if deadline is None else (self.now().mono_ns - deadline) // NS_PER_MS
+        if late_ms >= LAG_MS:
+            self._handle(Lagged(late_ms))
+        while self._inbox:
+            self._handle(self._inbox.popleft())
+        self._handle(Tick())
+
+    def unlink(self) -> None:
+        """Its connection to the broker is lost, and it knows."""
+        self._disturb()
+        self.is_linked = False
+        self._around.broker.disconnect(self.name)
+        self.receive(LinkChanged(up=False), self.life)
+
+    def relink(self) -> None:
+        """Connected again."""
+        self._disturb()
+        if self._node is not None:
+            self._connect()
+
+    def _connect(self) -> None:
+        self.is_linked = True
+        self._around.broker.connect(self.name, self, node=self.id, life=self.life)
+        self.receive(LinkChanged(up=True), self.life)
+
+    def _disturb(self) -> None:
+        self._disturbed_ns = self._timeline.now_ns
+
+    # --- in
+
+    def receive(self, input: Input, life: WallMs) -> None:
+        """An input for one life of it; waits while the daemon is paused."""
+        if self._node is None or life != self.life:
+            return
+        if self.is_paused:
+            self._inbox.append(input)
+        else:
+            self._handle(input)
+
+    def _handle(self, input: Input) -> None:
+        node = self._node
+        if node is None:
+            return
+        kind = type(input).__name__
+        self._around.trace.note(self._timeline.now_ns, self.name, "input", kind)
+        try:
+            effects = node.handle(input, self.now())
+        except Exception as error:  # noqa: BLE001 the core must never raise: whatever it raises is the finding
+            self._around.see(Broke(self.name, kind, _where(error)))
+            return
+        own = node.membership.peer(self.id)
+        self._around.see(Handled(self.name, self.life, kind, 0 if own is None else own.incarnation))
+        self._perform(effects, kind)
+        self._arm()
+
+    def _arm(self) -> None:
+        """One entry on the timeline; a deadline that moved later is found out when the entry comes."""
+        deadline = None if self._node is None else self._node.next_deadline()
+        if deadline is None:
+            return
+        at_ns = max(deadline - self._mono_offset, self._timeline.now_ns)
+        if self._armed_ns is None or at_ns < self._armed_ns:
+            self._armed_ns = at_ns
+            self._timeline.at(at_ns + int(self._late.random() * ns(LATE_S_MAX)), self._wake, at_ns, self.life)
+
+    def _wake(self, at_ns: int, life: WallMs) -> None:
+        if at_ns != self._armed_ns or life != self.life or self._node is None:
+            return
+        self._armed_ns = None
+        if self.is_paused:
+            return  # `resume` looks at the timers
+        deadline = self._node.next_deadline()
+        if deadline is None or deadline > self.now().mono_ns:
+            self._arm()
+            return
+        instant_ns, count = self._wakes
+        self._wakes = (self._timeline.now_ns, count + 1 if instant_ns == self._timeline.now_ns else 1)
+        if self._wakes[1] > WAKES_PER_INSTANT_MAX:
+            self._around.see(Broke(self.name, "Tick", "asks to be woken again and again at one instant"))
+            return
+        self._handle(Tick())
+
+    # --- out
+
+    def _perform(self, effects: list[Effect], cause: str) -> None:
+        around, life = self._around, self.life
+        for effect in effects:
+            match effect:
+                case Send():
+                    around.broker.send(self.name, effect)
+                case Spread():
+                    around.broker.spread(self.name, effect)
+                case Write():
+                    self._queue(effect)
+                case Read():
+                    around.store.read(self.name, effect.key, self._answer(life), self._lives(life))
+                case List():
+                    around.store.list(self.name, effect.partitions, self._answer(life), self._lives(life))
+                case RunAgent():
+                    around.trace.note(self._timeline.now_ns, self.name, "run", f"{effect.task} epoch {effect.epoch}")
+                    self._agents.run(effect)
+                case StopAgent():
+                    around.trace.note(self._timeline.now_ns, self.name, "stop", f"{effect.task} epoch {effect.epoch}")
+                    self._agents.stop(effect)
+                case Reply():
+                    around.see(Answered(self.name, effect))
+                case Emit():
+                    around.see(Happened(self.name, life, effect.event))
+                case _:
+                    assert_never(effect)
+
+    def _lives(self, life: WallMs) -> Callable[[], bool]:
+        return lambda: self._node is not None and self.life == life
+
+    def _answer(self, life: WallMs) -> Callable[[Outcome], None]:
+        return lambda outcome: self.receive(outcome, life)
+
+    def _queue(self, write: Write) -> None:
+        lane = self._lanes.setdefault(write.key, deque())
+        lane.append(write)
+        if len(lane) == 1:
+            self._write_next(write.key)
+
+    def _write_next(self, key: str) -> None:
+        life = self.life
+
+        def answered(outcome: Outcome) -> None:
+            lane = self._lanes[key]
+            lane.popleft()
+            if lane:
+                self._write_next(key)
+            else:
+                del self._lanes[key]
+            self.receive(outcome, life)
+
+        self._around.store.write(self.name, self._lanes[key][0], answered, self._lives(life))
+
+    def _new_agents(self) -> Agents:
+        around = self._around
+        life = self.life
+
+        def report(said: AgentFinished | AgentFailed) -> None:
+            self.receive(said, life)
+
+        return Agents(host=self.name, timeline=self._timeline, chance=around.chance, model=around.agents, report=report)
+
+
+def _where(error: Exception) -> str:
+    """What went wrong, and in which lines, innermost last."""
+    frames = [f"{Path(frame.filename).name}:{frame.lineno}" for frame in traceback.extract_tb(error.__traceback__)[1:]]
+    return f"{type(error).__name__}: {error} ({' ▶ '.join(frames)})"

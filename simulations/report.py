@@ -1,0 +1,66 @@
+"""What a run looks like to a person: one line when it passed, the whole story when it did not.
+
+Invariant: a failure names seed, rule and virtual time, shows what led to it, and the command that
+repeats it. Neighbours: `world` gives verdicts, `command` prints.
+"""
+
+from protocol.primitives import NS_PER_S
+from simulations.scenario import Scenario
+from simulations.trace import Line
+from simulations.world import Verdict, Violation
+
+LINES_SHOWN = 25
+DULL = frozenset({"Tick", "Ping", "Ack", "Alive", "Load"})  # of these there are most, and they tell least
+
+
+def passed(name: str, scenario: Scenario, verdict: Verdict) -> str:
+    """One line, and one for the promises."""
+    kept = ", ".join(f"{rule} {at_s:.2f} s" for rule, at_s in verdict.kept.items())
+    sights = ", ".join(f"{sight} ×{verdict.sights.get(sight, 0)}" for sight in scenario.expect.sometimes)
+    sent = sum(verdict.sent.values())
+    lines = [
+        f"{name}: passed. seed {verdict.seed}, {scenario.nodes} nodes, {verdict.ended_s:g} s, {verdict.steps} steps, "
+        f"{sent} messages, digest {verdict.digest}"
+    ]
+    if kept:
+        lines.append(f"  kept after the last fault: {kept}")
+    if sights:
+        lines.append(f"  seen: {sights}")
+    return "\n".join(lines)
+
+
+def failed(name: str, verdict: Verdict) -> str:
+    """The rule, when, the last things that happened to those concerned, and how to see it again."""
+    lines: list[str] = []
+    for violation in verdict.violations:
+        lines.append(f"{name}: VIOLATED {violation.rule} at {violation.at_s:.6f} s, seed {verdict.seed}")
+        lines.append(f"  {violation.what}")
+        lines.append("  what led to it:")
+        lines += [f"  {line}" for line in _story(verdict.lines, violation)]
+    lines.append(f"  repeat: {repeat(name, verdict.seed)}")
+    lines.append(f"  every step: {repeat(name, verdict.seed)} --trace trace.txt")
+    return "\n".join(lines)
+
+
+def repeat(name: str, seed: int) -> str:
+    """The command that runs this very world again."""
+    return f"python -m simulations run {name} --seed {seed}"
+
+
+def unseen(name: str, scenario: Scenario, verdicts: list[Verdict]) -> list[str]:
+    """What should have happened sometimes, and did in no run."""
+    missing = [
+        sight for sight in scenario.expect.sometimes if not any(verdict.sights.get(sight, 0) for verdict in verdicts)
+    ]
+    return [f"{name}: {sight} was never seen, in {len(verdicts)} runs" for sight in missing]
+
+
+def _story(lines: tuple[Line, ...], violation: Violation) -> list[str]:
+    """The last lines before a violation that may have to do with it."""
+    until_ns = int(violation.at_s * NS_PER_S) + 1
+    told = [line for line in lines if line.at_ns <= until_ns and not _is_dull(line)]
+    return [str(line) for line in told[-LINES_SHOWN:]]
+
+
+def _is_dull(line: Line) -> bool:
+    return line.kind in ("input", "message", "lost") and line.what.split(" ", 1)[0] in DULL

@@ -1,0 +1,137 @@
+"""What a run is made of: nodes, links, store, agents, work, faults, and what is expected of it.
+
+Invariant: a scenario that can be read can be run; what is wrong with one is said with its key.
+Neighbours: `scenarios/*.toml` are the stock; `world` runs one with a seed.
+"""
+
+import tomllib
+from collections.abc import Mapping
+from importlib import resources
+from pathlib import Path
+from typing import Annotated
+
+import msgspec
+from msgspec import Meta, Struct
+
+from protocol.link import LinkSettings
+from protocol.membership import PRESETS, MembershipSettings
+from protocol.node import NodeSettings
+from protocol.watched import TaskSettings
+from simulations.agents import AgentModel, Seconds
+from simulations.checks import CHECKS
+from simulations.ends import ENDS
+from simulations.faults import Fault, Partition, names_in
+from simulations.network import LinkModel
+from simulations.sights import SIGHTS
+from simulations.signing import Wire
+from simulations.store import StoreModel
+from simulations.work import WorkModel
+
+
+class ScenarioError(ValueError):
+    """A scenario that cannot be run; its text says which key is wrong, and why."""
+
+
+class Expectation(Struct, frozen=True, forbid_unknown_fields=True):
+    """Rules that always hold (all, unless named), promises with seconds, and what must be seen."""
+
+    always: tuple[str, ...] = tuple(CHECKS)
+    eventually: dict[str, Seconds] = {}
+    sometimes: tuple[str, ...] = ()
+
+
+class Scenario(Struct, frozen=True, forbid_unknown_fields=True):
+    """One world, but for its seed."""
+
+    about: str
+    nodes: Annotated[int, Meta(ge=1, le=1_000)]
+    run_s: Annotated[float, Meta(gt=0, le=86_400)]
+    preset: str = "lan"
+    join_s: Seconds = 1.0  # nodes start at drawn times within this
+    wire: Wire = "mac"
+    link: LinkModel = LinkModel()
+    store: StoreModel = StoreModel()
+    agents: AgentModel = AgentModel()
+    work: WorkModel = WorkModel()
+    fault: tuple[Fault, ...] = ()
+    expect: Expectation = Expectation()
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Of all nodes."""
+        return tuple(f"n{number}" for number in range(1, self.nodes + 1))
+
+    def settings(self) -> NodeSettings:
+        """What the nodes are told."""
+        membership: MembershipSettings = PRESETS[self.preset]
+        return NodeSettings(membership=membership, tasks=TaskSettings(), link=LinkSettings())
+
+
+def parsed(text: str, *, origin: str) -> Scenario:
+    """A scenario from TOML. Raises ScenarioError with the origin and the key."""
+    try:
+        scenario = msgspec.convert(tomllib.loads(text), Scenario)
+    except tomllib.TOMLDecodeError as error:
+        raise ScenarioError(f"{origin}: {error}") from None
+    except msgspec.ValidationError as error:
+        raise ScenarioError(f"{origin}: {str(error).replace('`', '')}") from None
+    problem = _problem(scenario)
+    if problem:
+        raise ScenarioError(f"{origin}: {problem}")
+    return scenario
+
+
+def _problem(scenario: Scenario) -> str:
+    """What the types cannot say."""
+    known = set(scenario.names)
+    if scenario.preset not in PRESETS:
+        return f"preset: there is no {scenario.preset!r}; there are {', '.join(PRESETS)}"
+    if scenario.work.at != "any" and scenario.work.at not in known:
+        return f"work.at: there is no node {scenario.work.at!r}"
+    for number, fault in enumerate(scenario.fault):
+        for name in names_in(fault):
+            if name not in known:
+                return f"fault[{number}]: there is no node {name!r}; there are n1 to n{scenario.nodes}"
+        if fault.at_s >= scenario.run_s:
+            return f"fault[{number}].at_s: {fault.at_s:g} is after the end of the run"
+        if isinstance(fault, Partition):
+            listed = [name for group in fault.groups for name in group]
+            twice = sorted({name for name in listed if listed.count(name) > 1})
+            if twice:
+                return f"fault[{number}].groups: {twice[0]} stands in two groups"
+    tables = (("always", CHECKS), ("eventually", ENDS), ("sometimes", SIGHTS))
+    for field, table in tables:
+        for name in getattr(scenario.expect, field):
+            if name not in table:
+                return f"expect.{field}: there is no {name!r}; there are {', '.join(table)}"
+    latest_s = max(scenario.expect.eventually.values(), default=0.0) + _quiet_s(scenario)
+    if scenario.expect.eventually and latest_s > scenario.run_s:
+        return f"run_s: the last promise is due after {latest_s:g} s, and the run ends before"
+    return ""
+
+
+def _quiet_s(scenario: Scenario) -> float:
+    """From when nothing is done to the mesh any more."""
+    faults = [fault.at_s + fault.for_s for fault in scenario.fault]
+    return max((*faults, scenario.work.last_s if scenario.work.tasks else 0.0, scenario.join_s))
+
+
+def stock() -> Mapping[str, str]:
+    """Name → text of every scenario that comes along, by name."""
+    folder = resources.files("simulations") / "scenarios"
+    files = sorted((file for file in folder.iterdir() if file.name.endswith(".toml")), key=lambda file: file.name)
+    return {file.name.removesuffix(".toml"): file.read_text(encoding="utf-8") for file in files}
+
+
+def named(name: str) -> Scenario:
+    """A scenario of the stock, or of a file. Raises ScenarioError."""
+    known = stock()
+    if name in known:
+        return parsed(known[name], origin=f"{name}.toml")
+    path = Path(name)
+    if not name.endswith(".toml"):
+        raise ScenarioError(f"there is no scenario {name!r}; there are: {', '.join(known)}; or name a .toml file")
+    try:
+        return parsed(path.read_text(encoding="utf-8"), origin=name)
+    except (OSError, UnicodeDecodeError) as error:
+        raise ScenarioError(f"{name} cannot be read: {error}") from None

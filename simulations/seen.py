@@ -1,0 +1,72 @@
+"""What the world shows to checks and to the report: everything that can be seen from outside of a node.
+
+Invariant: a value says all there is to say; a check needs to ask nobody for what happened.
+Neighbours: hosts, store and work say it; `checks` listen.
+"""
+
+from typing import TypeAlias
+
+from msgspec import Struct
+
+from protocol.effects import Reply
+from protocol.events import Event
+from protocol.wire.task import TaskRecord
+
+
+class Happened(Struct, frozen=True):
+    """A node emitted an event, in one of its lives."""
+
+    node: str
+    life: int
+    event: Event
+
+
+class Stored(Struct, frozen=True):
+    """The store took a write: `record` stands at `revision`. None for what is no task's record."""
+
+    node: str
+    key: str
+    revision: int
+    record: TaskRecord | None
+
+
+class Answered(Struct, frozen=True):
+    """A node answered a request of the client."""
+
+    node: str
+    reply: Reply
+
+
+class Handled(Struct, frozen=True):
+    """A node took an input of this kind, and is now at this incarnation of its life."""
+
+    node: str
+    life: int
+    kind: str
+    incarnation: int
+
+
+class Broke(Struct, frozen=True):
+    """The core raised an exception, which it must never do."""
+
+    node: str
+    kind: str
+    error: str
+
+
+class Span(Struct, frozen=True):
+    """A fault began or ended."""
+
+    fault: str
+    nodes: tuple[str, ...]
+    is_on: bool
+
+
+class Sight(Struct, frozen=True):
+    """Something that happened below the nodes: a message lost or doubled, an acknowledgement lost."""
+
+    node: str
+    kind: str
+
+
+Seen: TypeAlias = Happened | Stored | Answered | Handled | Broke | Span | Sight

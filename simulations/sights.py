@@ -1,0 +1,90 @@
+"""What a scenario must bring about at least once: a test that never sees its danger tests nothing.
+
+Invariant: a sight is recognised from one thing seen. Neighbours: `scenario` names them; a run
+that shows one not at all ends with an exit code of its own.
+"""
+
+from collections.abc import Callable, Mapping
+from typing import TypeAlias
+
+from protocol.events import (
+    AwardDeclined,
+    LeaseLapsed,
+    PeerAlive,
+    PeerDead,
+    PeerLeft,
+    PeerSuspect,
+    PeerUnreachable,
+    ResultRefused,
+    StateChanged,
+    TaskAwarded,
+    TasksAdopted,
+)
+from protocol.wire.task import TaskRecord
+from simulations.seen import Answered, Happened, Seen, Sight, Span
+
+Glance: TypeAlias = Callable[[Seen], bool]
+
+
+def _state(state: str) -> Glance:
+    def glance(seen: Seen) -> bool:
+        return isinstance(seen, Happened) and isinstance(seen.event, StateChanged) and seen.event.state == state
+
+    return glance
+
+
+def _event(*kinds: type) -> Glance:
+    return lambda seen: isinstance(seen, Happened) and isinstance(seen.event, kinds)
+
+
+def _below(kind: str) -> Glance:
+    return lambda seen: isinstance(seen, Sight) and seen.kind == kind
+
+
+def _moved(seen: Seen) -> bool:
+    return isinstance(seen, Happened) and isinstance(seen.event, TaskAwarded) and seen.event.epoch > 1
+
+
+def _adopted(why: str) -> Glance:
+    def glance(seen: Seen) -> bool:
+        return isinstance(seen, Happened) and isinstance(seen.event, TasksAdopted) and seen.event.why == why
+
+    return glance
+
+
+def _lapsed(evidence: str) -> Glance:
+    def glance(seen: Seen) -> bool:
+        return isinstance(seen, Happened) and isinstance(seen.event, LeaseLapsed) and seen.event.evidence == evidence
+
+    return glance
+
+
+def _refuted(seen: Seen) -> bool:
+    return isinstance(seen, Happened) and isinstance(seen.event, PeerAlive) and seen.event.incarnation > 0
+
+
+def _accepted(seen: Seen) -> bool:
+    return isinstance(seen, Answered) and isinstance(seen.reply.value, TaskRecord)
+
+
+SIGHTS: Mapping[str, Glance] = {
+    "peer-suspect": _event(PeerSuspect),
+    "peer-dead": _event(PeerDead),
+    "peer-left": _event(PeerLeft),
+    "peer-unreachable": _event(PeerUnreachable),
+    "suspicion-refuted": _refuted,
+    "detached": _state("detached"),
+    "islanded": _state("islanded"),
+    "task-accepted": _accepted,
+    "task-moved": _moved,
+    "award-declined": _event(AwardDeclined),
+    "owner-silent": _lapsed("silent"),
+    "owner-absent": _lapsed("absent"),
+    "result-refused": _event(ResultRefused),
+    "guardian-adopted": _adopted("guardian"),
+    "home-resumed": _adopted("restarted"),
+    "ack-lost": _below("ack-lost"),
+    "message-lost": _below("lost"),
+    "message-doubled": _below("doubled"),
+    "fault-began": lambda seen: isinstance(seen, Span) and seen.is_on,
+}

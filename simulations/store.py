@@ -1,0 +1,181 @@
+"""The record: keys with revisions, changed by compare-and-set, behind a network that loses things.
+
+Invariant: the promises of the daemon's store port. A time-out is no outcome: the identical write
+is repeated until it is acknowledged or refused, and a write of one's own whose acknowledgement
+was lost comes back as written. What was sent may arrive after its sender died.
+Neighbours: hosts write and read; `network` says whether the record can be reached.
+"""
+
+from collections.abc import Callable
+from typing import Annotated, TypeAlias
+
+from msgspec import Meta, Struct
+
+from protocol.effects import Write
+from protocol.inputs import Entry, Found, Listed, Lost, Written
+from protocol.wire.task import TaskRecord
+from simulations.chance import Chance, Delay
+from simulations.network import RECORD, Network, Share
+from simulations.seen import Seen, Sight, Stored
+from simulations.timeline import Timeline, ns
+
+READ_S_MAX = 5.0  # what is not answered by then has failed
+
+Answer: TypeAlias = Callable[[Written | Lost | Found | Listed], None]
+Wanted: TypeAlias = Callable[[], bool]
+
+
+class StoreModel(Struct, frozen=True, forbid_unknown_fields=True):
+    """How the record behaves: time of one operation, lost acknowledgements, time before a write is repeated."""
+
+    delay: Delay = Delay(p50_ms=1.0, p99_ms=20.0)
+    acks_lost: Share = 0.0
+    repeat_s: Annotated[float, Meta(gt=0, le=60)] = 1.0
+
+
+class Row(Struct, frozen=True):
+    """What stands under a key."""
+
+    revision: int
+    frame: bytes
+    record: TaskRecord | None
+    removed_ns: int  # 0: never
+
+
+class _Operation(Struct):
+    """One write, read or listing under way. Mutable."""
+
+    src: str
+    apply: Callable[[], Written | Lost | Found | Listed]
+    answer: Answer
+    is_wanted: Wanted
+    repeats: bool
+    is_settled: bool = False
+
+
+class Store:
+    """All keys of the mesh, with one counter of revisions."""
+
+    def __init__(
+        self, *, timeline: Timeline, network: Network, chance: Chance, model: StoreModel, see: Callable[[Seen], None]
+    ) -> None:
+        self._timeline = timeline
+        self._network = network
+        self._chance = chance
+        self._model = model
+        self._see = see
+        self._rows: dict[str, Row] = {}
+        self._revision = 0
+        self._is_stalled = False
+        self._held: list[_Operation] = []
+        self.acks_lost = model.acks_lost  # share; a fault may raise it for a while
+
+    # --- what stands
+
+    def row(self, key: str) -> Row | None:
+        """What stands under this key now."""
+        row = self._rows.get(key)
+        if row is not None and row.removed_ns and row.removed_ns <= self._timeline.now_ns:
+            del self._rows[key]
+            return None
+        return row
+
+    def records(self) -> list[TaskRecord]:
+        """Every task's record, by key."""
+        rows = [self.row(key) for key in sorted(self._rows) if key.count(".") == 1]
+        return [row.record for row in rows if row is not None and row.record is not None]
+
+    def presences(self) -> list[Entry]:
+        """The keys that nodes write of themselves, as a starting daemon reads them."""
+        rows = [(key, self.row(key)) for key in sorted(self._rows) if key.startswith("node.")]
+        return [Entry(key, row.revision, row.frame) for key, row in rows if row is not None]
+
+    # --- what nodes ask
+
+    def write(self, src: str, change: Write, answer: Answer, is_wanted: Wanted) -> None:
+        """Compare and set; answered with `Written` or `Lost`, however long it takes."""
+        self._send(_Operation(src, lambda: self._judged(src, change), answer, is_wanted, repeats=True))
+
+    def read(self, src: str, key: str, answer: Answer, is_wanted: Wanted) -> None:
+        """One key; answered with `Found`, which says so when the record could not be reached."""
+        reading = _Operation(src, lambda: self._found(key), answer, is_wanted, repeats=False)
+        self._send(reading)
+        self._timeline.after(ns(READ_S_MAX), self._settle, reading, Found(key, 0, b"", failed="the store is silent"))
+
+    def list(self, src: str, partitions: tuple[int, ...], answer: Answer, is_wanted: Wanted) -> None:
+        """All records of some partitions; answered with `Listed`."""
+        listing = _Operation(src, lambda: self._listed(partitions), answer, is_wanted, repeats=False)
+        self._send(listing)
+        failed = Listed(partitions, (), failed="the store is silent")
+        self._timeline.after(ns(READ_S_MAX), self._settle, listing, failed)
+
+    # --- faults
+
+    def stall(self) -> None:
+        """From now on nothing is done, and nothing refused."""
+        self._is_stalled = True
+
+    def resume(self) -> None:
+        """What was held is done now, in the order in which it came."""
+        self._is_stalled = False
+        held, self._held = self._held, []
+        for operation in held:
+            self._arrive(operation)
+
+    # --- the way there and back
+
+    def _delay_ns(self, src: str) -> int:
+        return self._model.delay.draw_ns(self._chance.stream(src, "store"))
+
+    def _send(self, operation: _Operation) -> None:
+        if operation.is_settled or not operation.is_wanted():
+            return
+        delay_ns = self._delay_ns(operation.src)
+        if self._network.reaches(operation.src, RECORD):
+            self._timeline.after(delay_ns, self._arrive, operation)
+        if operation.repeats:
+            self._timeline.after(ns(self._model.repeat_s), self._send, operation)
+
+    def _arrive(self, operation: _Operation) -> None:
+        if self._is_stalled:
+            self._held.append(operation)
+            return
+        outcome = operation.apply()
+        delay_ns = self._delay_ns(operation.src)
+        is_lost = operation.repeats and self._chance.stream(operation.src, "acks").random() < self.acks_lost
+        if is_lost:
+            self._see(Sight(operation.src, "ack-lost"))
+        elif self._network.reaches(RECORD, operation.src):
+            self._timeline.after(delay_ns, self._settle, operation, outcome)
+
+    def _settle(self, operation: _Operation, outcome: Written | Lost | Found | Listed) -> None:
+        if not operation.is_settled:
+            operation.is_settled = True
+            if operation.is_wanted():
+                operation.answer(outcome)
+
+    # --- what it does
+
+    def _judged(self, src: str, change: Write) -> Written | Lost:
+        standing = self.row(change.key)
+        if standing is not None and standing.revision != change.expect:
+            if standing.frame == change.frame:
+                return Written(change.key, standing.revision)  # this very write, acknowledged at last
+            return Lost(change.key, standing.revision, standing.frame)
+        if standing is None and change.expect:
+            return Lost(change.key, 0, b"")
+        self._revision += 1
+        record = change.record if isinstance(change.record, TaskRecord) else None
+        removed_ns = self._timeline.now_ns + ns(change.keep_s) if change.keep_s > 0 else 0
+        self._rows[change.key] = Row(self._revision, change.frame, record, removed_ns)
+        self._see(Stored(src, change.key, self._revision, record))
+        return Written(change.key, self._revision)
+
+    def _found(self, key: str) -> Found:
+        row = self.row(key)
+        return Found(key, 0, b"") if row is None else Found(key, row.revision, row.frame)
+
+    def _listed(self, partitions: tuple[int, ...]) -> Listed:
+        prefixes = tuple(f"p{partition:02d}." for partition in partitions)
+        rows = [(key, self.row(key)) for key in sorted(self._rows) if key.startswith(prefixes)]
+        return Listed(partitions, tuple(Entry(key, row.revision, row.frame) for key, row in rows if row is not None))

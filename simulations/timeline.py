@@ -1,0 +1,52 @@
+"""Virtual time: what happens next, in nanoseconds since the world began.
+
+Invariant: what is due at the same instant happens in the order in which it was arranged.
+Neighbours: everything arranges its future here; only `world` lets it pass.
+"""
+
+from collections.abc import Callable
+from heapq import heappop, heappush
+from typing import Any, TypeAlias
+
+from protocol.primitives import NS_PER_S
+
+Deed: TypeAlias = Callable[..., None]
+
+
+class Timeline:
+    """A heap of (when, sequence, deed, arguments)."""
+
+    def __init__(self) -> None:
+        self.now_ns = 0
+        self.steps = 0
+        self._heap: list[tuple[int, int, Deed, tuple[Any, ...]]] = []
+        self._sequence = 0
+
+    @property
+    def now_s(self) -> float:
+        """Seconds since the world began."""
+        return self.now_ns / NS_PER_S
+
+    def at(self, when_ns: int, deed: Deed, *arguments: object) -> None:
+        """Do it then; at once, but after what is due already, when that is past."""
+        self._sequence += 1
+        heappush(self._heap, (max(when_ns, self.now_ns), self._sequence, deed, arguments))
+
+    def after(self, delay_ns: int, deed: Deed, *arguments: object) -> None:
+        """Do it that much later."""
+        self.at(self.now_ns + delay_ns, deed, *arguments)
+
+    def step(self, until_ns: int) -> bool:
+        """Let the next thing happen; False when there is none up to `until_ns`."""
+        if not self._heap or self._heap[0][0] > until_ns:
+            self.now_ns = until_ns
+            return False
+        self.now_ns, _, deed, arguments = heappop(self._heap)
+        self.steps += 1
+        deed(*arguments)
+        return True
+
+
+def ns(seconds: float) -> int:
+    """Seconds as whole nanoseconds."""
+    return int(seconds * NS_PER_S)

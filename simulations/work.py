@@ -1,0 +1,92 @@
+"""The client: submits tasks, asks again with the same key when it got no answer.
+
+Invariant: a task is one idempotency key, whatever happens to the node that took it; the client
+stops asking when a node says that the task stands. Neighbours: hosts take `Submit`; `checks` want
+an end for every task that was accepted.
+"""
+
+from collections.abc import Mapping
+from typing import Annotated
+
+import msgspec
+from msgspec import Meta, Struct
+
+from protocol.effects import Reply
+from protocol.inputs import Submit
+from protocol.wire.task import TaskRecord
+from simulations.agents import CAPABILITY, Seconds
+from simulations.chance import Chance
+from simulations.host import Host
+from simulations.timeline import Timeline, ns
+
+PATIENCE_S = 6.0  # no answer for this long, and the client asks another node
+PAUSE_S = 0.5  # after a refusal
+
+
+class WorkModel(Struct, frozen=True, forbid_unknown_fields=True):
+    """Tasks that the client submits: how many, from when, how often, through which node, and which kind."""
+
+    tasks: Annotated[int, Meta(ge=0, le=100_000)] = 0
+    from_s: Seconds = 5.0
+    every_s: Seconds = 0.5
+    at: str = "any"  # the name of a node, or any
+    exclusive: bool = False
+
+    @property
+    def last_s(self) -> float:
+        """When the last task is submitted."""
+        return self.from_s + max(0, self.tasks - 1) * self.every_s
+
+
+class Client:
+    """One client for the whole mesh."""
+
+    def __init__(self, *, timeline: Timeline, chance: Chance, model: WorkModel, hosts: Mapping[str, Host]) -> None:
+        self._timeline = timeline
+        self._rng = chance.stream("client", "node")
+        self._model = model
+        self._hosts = hosts
+        self._request = 0
+        self._open: dict[int, int] = {}  # request → number of the task
+        self.accepted: dict[int, str] = {}  # number of the task → its id
+
+    def arrange(self) -> None:
+        """Plan every first submit."""
+        for number in range(self._model.tasks):
+            self._timeline.at(ns(self._model.from_s + number * self._model.every_s), self._submit, number)
+
+    @property
+    def wanted(self) -> int:
+        """How many tasks there are to be."""
+        return self._model.tasks
+
+    def _submit(self, number: int) -> None:
+        if number in self.accepted:
+            return
+        up = [host for host in self._hosts.values() if host.is_up]
+        named = [host for host in up if host.name == self._model.at]
+        self._timeline.after(ns(PATIENCE_S), self._submit, number)
+        if not up:
+            return
+        host = named[0] if named else up[int(self._rng.random() * len(up))]
+        self._request += 1
+        self._open[self._request] = number
+        order = Submit(
+            request=self._request,
+            capability=CAPABILITY,
+            input=msgspec.msgpack.encode(number),
+            submitter="client",
+            key=f"task-{number}",
+            exclusive=self._model.exclusive,
+        )
+        host.receive(order, host.life)
+
+    def on_reply(self, reply: Reply) -> None:
+        """A node answered."""
+        number = self._open.pop(reply.request, None)
+        if number is None:
+            return
+        if isinstance(reply.value, TaskRecord):
+            self.accepted[number] = reply.value.id
+        else:
+            self._timeline.after(ns(PAUSE_S), self._submit, number)

@@ -1,0 +1,202 @@
+"""The world: one scenario with one seed, from the first node's start to the last promise.
+
+Invariant: a function of scenario and seed. It composes and lets time pass; it knows nothing of
+the protocol. Neighbours: everything else in this package; `report` shows a `Verdict`.
+"""
+
+from collections.abc import Callable
+
+from msgspec import Struct
+
+from protocol.ids import mesh_id
+from protocol.primitives import NS_PER_S
+from simulations.broker import Broker
+from simulations.chance import Chance
+from simulations.checks import CHECKS
+from simulations.ends import ENDS
+from simulations.faults import Faults
+from simulations.host import Host, Surroundings
+from simulations.network import Network
+from simulations.scenario import Scenario
+from simulations.seen import Answered, Broke, Handled, Happened, Seen, Sight, Span, Stored
+from simulations.sights import SIGHTS
+from simulations.signing import Keys
+from simulations.store import Store
+from simulations.timeline import Timeline, ns
+from simulations.trace import Line, Trace
+from simulations.work import Client
+
+LOOK_S = 0.25  # how often the promises are looked at
+
+
+class Violation(Struct, frozen=True):
+    """A rule that was broken: which, when, and in what way."""
+
+    rule: str
+    at_s: float
+    what: str
+
+
+class Verdict(Struct, frozen=True):
+    """What came of one run."""
+
+    seed: int
+    digest: str
+    steps: int
+    ended_s: float
+    violations: tuple[Violation, ...]
+    kept: dict[str, float]  # promise → seconds after the last fault
+    sights: dict[str, int]  # every sight that was seen, and how often
+    sent: dict[str, int]  # messages by kind
+    lines: tuple[Line, ...]  # the last things that happened
+
+
+class _Stop(Exception):  # noqa: N818 it ends a run, it is no error
+    """A rule was broken: there is no use in going on."""
+
+
+class World:
+    """One run."""
+
+    def __init__(self, scenario: Scenario, *, seed: int, write: Callable[[str], object] | None = None) -> None:
+        self._scenario = scenario
+        self.timeline = Timeline()
+        self._chance = Chance(seed)
+        self._trace = Trace(write)
+        self.network = Network(timeline=self.timeline, chance=self._chance, model=scenario.link)
+        self._broker = Broker(timeline=self.timeline, network=self.network, trace=self._trace, see=self.see)
+        self.store = Store(
+            timeline=self.timeline, network=self.network, chance=self._chance, model=scenario.store, see=self.see
+        )
+        keys = Keys(scenario.wire)
+        around = Surroundings(
+            timeline=self.timeline,
+            chance=self._chance,
+            broker=self._broker,
+            store=self.store,
+            trace=self._trace,
+            keys=keys,
+            wire=scenario.wire,
+            mesh=mesh_id(keys.root_key),
+            settings=scenario.settings(),
+            agents=scenario.agents,
+            see=self.see,
+        )
+        self.hosts: dict[str, Host] = {name: Host(name, around) for name in scenario.names}
+        self.client = Client(timeline=self.timeline, chance=self._chance, model=scenario.work, hosts=self.hosts)
+        self._faults = Faults(
+            timeline=self.timeline, network=self.network, store=self.store, hosts=self.hosts, see=self.see
+        )
+        self._checks = {name: CHECKS[name](self) for name in scenario.expect.always}
+        self._violations: list[Violation] = []
+        self._kept: dict[str, float] = {}
+        self._sights: dict[str, int] = {}
+
+    # --- what is seen
+
+    def see(self, seen: Seen) -> None:
+        """Something happened: into the trace, to the checks, to the client."""
+        self._note(seen)
+        for name, glance in SIGHTS.items():
+            if glance(seen):
+                self._sights[name] = self._sights.get(name, 0) + 1
+        for name, check in self._checks.items():
+            problem = check.on(seen)
+            if problem is not None:
+                self._violations.append(Violation(name, self.timeline.now_s, problem))
+                raise _Stop
+        if isinstance(seen, Answered):
+            self.client.on_reply(seen.reply)
+
+    def _note(self, seen: Seen) -> None:
+        now_ns, note = self.timeline.now_ns, self._trace.note
+        match seen:
+            case Happened():
+                note(now_ns, seen.node, "event", str(seen.event))
+            case Stored():
+                record = seen.record
+                what = "" if record is None else f": {record.state.value} epoch {record.epoch}"
+                note(now_ns, seen.node, "stored", f"{seen.key} at {seen.revision}{what}")
+            case Answered():
+                note(now_ns, seen.node, "reply", f"{seen.reply.request} {seen.reply.code or 'ok'}")
+            case Broke():
+                note(now_ns, seen.node, "broke", f"{seen.kind}: {seen.error}")
+            case Span():
+                note(
+                    now_ns,
+                    "world",
+                    "fault",
+                    f"{seen.fault} {'begins' if seen.is_on else 'ends'} {' '.join(seen.nodes)}",
+                )
+            case Sight():
+                note(now_ns, seen.node, "sight", seen.kind)
+            case Handled():
+                pass  # the input was noted when it came
+
+    # --- a run
+
+    def run(self) -> Verdict:
+        """From the beginning to the end, or to the first broken rule."""
+        scenario = self._scenario
+        for name, host in self.hosts.items():
+            starts_s = self._chance.stream(name, "start").random() * scenario.join_s
+            self.timeline.at(ns(starts_s), host.start)
+        self.client.arrange()
+        self._faults.arrange(scenario.fault)
+        self.timeline.at(ns(LOOK_S), self._look)
+        end_ns = ns(scenario.run_s)
+        try:
+            while self.timeline.step(end_ns):
+                pass
+            self._conclude()
+        except _Stop:
+            pass
+        return Verdict(
+            seed=self._chance.seed,
+            digest=self._trace.digest,
+            steps=self.timeline.steps,
+            ended_s=self.timeline.now_s,
+            violations=tuple(self._violations),
+            kept=self._kept,
+            sights=self._sights,
+            sent=dict(sorted(self._broker.sent.items())),
+            lines=tuple(self._trace.lines),
+        )
+
+    def _quiet_ns(self) -> int | None:
+        """Since when nothing is done to the mesh any more, or None."""
+        if self._faults.open:
+            return None
+        scenario = self._scenario
+        last_s = scenario.work.last_s if scenario.work.tasks else 0.0
+        quiet_ns = max(self._faults.last_ns, ns(last_s), ns(scenario.join_s))
+        return quiet_ns if quiet_ns <= self.timeline.now_ns else None
+
+    def _look(self) -> None:
+        """Promises: which are kept by now, and which are late."""
+        self.timeline.after(ns(LOOK_S), self._look)
+        quiet_ns = self._quiet_ns()
+        if quiet_ns is None:
+            self._kept.clear()
+            return
+        since_s = (self.timeline.now_ns - quiet_ns) / NS_PER_S
+        for name, within_s in self._scenario.expect.eventually.items():
+            lacking = ENDS[name](self)
+            if lacking is None:
+                self._kept.setdefault(name, since_s)
+                continue
+            self._kept.pop(name, None)
+            if since_s >= within_s:
+                what = f"{lacking}, {within_s:g} s after the last fault"
+                self._violations.append(Violation(name, self.timeline.now_s, what))
+                raise _Stop
+
+    def _conclude(self) -> None:
+        if self._faults.open:
+            what = f"{self._faults.open} faults never began or never ended: nobody played their role"
+            self._violations.append(Violation("faults-happen", self.timeline.now_s, what))
+            return
+        for name in self._scenario.expect.eventually:
+            if name not in self._kept:
+                lacking = ENDS[name](self) or "it held, and then did not"
+                self._violations.append(Violation(name, self.timeline.now_s, lacking))
