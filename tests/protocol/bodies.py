@@ -1,0 +1,88 @@
+"""One message of every kind, with every field set to something that is not its default.
+
+Invariant: examples are never changed once their golden vector stands; a kind that grew a field
+gets its example here without it, and the vector of the new shape another name.
+"""
+
+from protocol.wire import agents, call, gossip, swim, task
+from protocol.wire.kinds import AnyBody
+
+NODE_A = "a" * 32
+NODE_B = "b" * 32
+TASK = "t" * 26
+MS = 1_800_000_000_000
+
+CARD = agents.Card(
+    name="sales",
+    capabilities=("scoring@2", "ranking@1"),
+    slots=4,
+    kind="python",
+    domain="sales",
+    version="2.1.0",
+    purpose="Rank offers for one customer",
+    owner_team="growth",
+    latency_ms=1_200,
+    cost_per_call=0.003,
+    confidence=0.85,
+    visibility="domain",
+)
+
+RECORD = task.TaskRecord(
+    id=TASK,
+    iid="i" * 26,
+    gid="g" * 26,
+    parent_iid="p" * 26,
+    capability="scoring@2",
+    submitter="operator",
+    key="order-17",
+    home=NODE_A,
+    state=task.TaskState.FAILED,
+    epoch=3,
+    owner=NODE_B,
+    owner_life=MS,
+    input=b"\x81\xa1a\x01",
+    exclusive=True,
+    priority=7,
+    submitted_ms=MS + 1,
+    deadline_ms=MS + 2,
+    hops=2,
+    ancestors=("u" * 26, "v" * 26),
+    attempts=(task.Attempt(1, NODE_A, "silent", MS + 3, "for 3 s"), task.Attempt(2, NODE_B, "agent_failed", MS + 4)),
+    result=b"\xc0",
+    failure=task.Failure("agent_failed", "no such customer"),
+    awarded_ms=MS + 5,
+    started_ms=MS + 6,
+    finished_ms=MS + 7,
+    failures=1,
+    died=(NODE_A,),
+    digest=bytes(range(16)),
+    not_before_ms=MS + 8,
+    route="bids",
+)
+
+EXAMPLES: tuple[AnyBody, ...] = (
+    swim.Ping(probe=17, suspect_incarnation=2),
+    swim.Ack(probe=17, incarnation=3),
+    gossip.Alive(4, "node-a", "eu", "sales", b"\x93admission", fresh=True, version="0.1.0"),
+    gossip.Suspect(NODE_B, MS, 5, "timeout"),
+    gossip.Confirm(NODE_B, MS, 5, "absent"),
+    gossip.Dead(NODE_B, MS, 5, "timeout", (b"one frame", b"another"), b"its alive fact"),
+    gossip.Left(6, b"\x93admission"),
+    gossip.Capabilities(7, (CARD, agents.Card("plain", ("echo@1",), 1))),
+    gossip.Load(8, (("sales", 3), ("plain", 0)), 2, 1, draining=True),
+    gossip.Digest(9, tuple(range(64)), (1, 2), (gossip.Row(NODE_A, "standing", MS, 4),), more=True),
+    gossip.Delta(9, (b"one frame", b"another")),
+    task.Award(TASK, 3, 41, b"the sealed record"),
+    task.Accept(TASK, 3),
+    task.Decline(TASK, 3, "busy", "every slot is taken", 200, counts=True),
+    task.Ask(12, (task.Held(TASK, 3, 41), task.Held("s" * 26, 1, 7))),
+    task.Answer(12, (task.Running(TASK, 3, MS, b"\x01"),), ("s" * 26,), ("r" * 26,)),
+    task.Result(TASK, 3, 42, b"the sealed record"),
+    task.Withdraw(TASK, 3),
+    task.Inquire(5, (TASK, "s" * 26)),
+    task.Account(5, (task.Status(TASK, True, MS, b"\x01"),)),
+    call.Call(6, "scoring@2", b"\xa1x", 30_000, 1, (TASK,), "sales"),
+    call.CallReply(6, b"\x02", "agent_failed", "no such customer"),
+    RECORD,
+    task.Presence(MS, 11, "node-a", b"\x93admission"),
+)
