@@ -1,0 +1,291 @@
+"""What nodes say of themselves and each other: refutations, lives, goodbyes, names; and that no word breaks it."""
+
+from typing import Any
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from protocol import limits
+from protocol.effects import Emit, Send, Spread
+from protocol.events import NameConflict, PeerAlive, PeerDead, PeerLeft, PeerMisbehaved
+from protocol.membership import Membership
+from protocol.replica import Heard
+from protocol.wire.gossip import Alive, Confirm, Dead, Left, Suspect
+from protocol.wire.swim import Ack, Ping
+from tests.protocol.conversation import ANY, WALL_MS, heard, instant
+from tests.protocol.views import LIFE, alive, among, dead, node, probed, state
+
+# --- refutation
+
+
+def test_an_accused_node_outbids_the_accusation_and_speaks_up_until_it_is_quiet() -> None:
+    talk = among("b", "c", "d")
+    talk.hears("b", Suspect("a", LIFE, 0, "timeout")).expects_only(Spread(alive("a", 1)))
+    talk.until(0.55).expects(Spread(alive("a", 1)))
+    talk.until(3.0)
+    assert talk.said(Alive) == []
+
+
+def test_an_accused_node_outbids_its_own_death_too() -> None:
+    talk = among("b", "c", "d")
+    dead(talk, "a", ["b", "c"], life=LIFE, incarnation=4).expects_only(Spread(alive("a", 5)))
+    assert talk.machine.peer("a").incarnation == 5
+    assert talk.machine.is_alive("a")
+
+
+def test_an_old_accusation_is_answered_again_but_raises_nothing() -> None:
+    talk = among("b", "c", "d")
+    talk.hears("b", Suspect("a", LIFE, 0, "timeout"))
+    talk.until(4.0).hears("c", Suspect("a", LIFE, 0, "timeout")).expects_nothing()
+    talk.until(4.2).expects(Spread(alive("a", 1)))
+
+
+def test_a_probe_that_carries_a_suspicion_is_answered_and_refuted() -> None:
+    talk = among("b", "c")
+    talk.gets("b", Ping(5, 0)).expects_only(Send(to="b", life=1, body=Ack(5, 1)), Spread(alive("a", 1)))
+    talk.gets("b", Ping(6, 0)).expects_only(Send(to="b", life=1, body=Ack(6, 1)))
+
+
+def test_an_accusation_of_an_earlier_life_is_answered_with_the_present_one() -> None:
+    talk = among("b")
+    talk.at(2.0).hears("b", Suspect("a", LIFE - 10, 3, "timeout")).expects_nothing()
+    talk.until(2.1).expects(Spread(alive("a", 0)))
+
+
+def test_an_accusation_of_a_life_that_never_began_is_named_as_such() -> None:
+    among("b").hears("b", Suspect("a", LIFE + 10, 0, "timeout")).expects_only(
+        Emit(PeerMisbehaved("b", "unknown_life", ANY))
+    )
+
+
+def test_a_refuted_suspect_is_alive_again_and_its_accusers_are_forgotten() -> None:
+    talk = among("b", "c", "d")
+    talk.hears("c", Suspect("b", 1, 0, "timeout")).hears("d", Confirm("b", 1, 0, "timeout"))
+    talk.hears("b", alive("b", 1)).expects(Emit(PeerAlive("b", "b", 1, 1)))
+    assert talk.machine.peer("b").accusers == ()
+    talk.hears("c", Confirm("b", 1, 0, "timeout")).expects_nothing()
+    talk.until(0.4).expects_no(Dead)
+
+
+def test_a_suspicion_at_a_higher_incarnation_begins_anew() -> None:
+    talk = among("b", "c", "d", "e")
+    talk.hears("c", Suspect("b", 1, 0, "absent")).hears("d", Confirm("b", 1, 0, "absent"))
+    talk.at(1.9).hears("e", Suspect("b", 1, 1, "absent"))
+    assert talk.machine.peer("b").accusers == ("e",)
+    talk.until(3.0).expects_no(PeerDead)
+
+
+def test_a_known_incarnation_is_no_news_and_an_older_one_neither() -> None:
+    talk = among("b")
+    talk.hears("b", alive("b", 3))
+    talk.hears("b", alive("b", 3)).expects_nothing()
+    talk.hears("b", alive("b", 2)).expects_nothing()
+    assert talk.machine.peer("b").incarnation == 3
+
+
+def test_a_forged_incarnation_is_bounded() -> None:
+    far = limits.INCARNATION_JUMP_MAX
+    talk = among("b", "c", "d")
+    talk.hears("b", alive("b", far + 1)).expects_only(Emit(PeerMisbehaved("b", "incarnation_jump", ANY)))
+    talk.hears("c", Suspect("b", 1, far, "timeout")).expects_only(Emit(PeerMisbehaved("c", "incarnation_jump", ANY)))
+    talk.hears("c", Suspect("a", LIFE, far, "timeout")).expects_only(Emit(PeerMisbehaved("c", "incarnation_jump", ANY)))
+    dead(talk, "b", ["c", "d"], incarnation=far, last=far).expects_only(
+        Emit(PeerMisbehaved("c", "incarnation_jump", ANY))
+    )
+    assert state(talk, "b") == "alive"
+    assert talk.machine.peer("a").incarnation == 0
+
+
+def test_what_can_be_claimed_of_us_can_be_outbid() -> None:
+    far = limits.INCARNATION_JUMP_MAX
+    talk = among("b")
+    talk.hears("b", Suspect("a", LIFE, far - 1, "timeout")).expects_only(Spread(alive("a", far)))
+
+
+# --- lives
+
+
+def test_a_new_life_wins_at_once_whatever_the_incarnations() -> None:
+    talk = among("b", "c", "d")
+    talk.hears("b", alive("b", 100))
+    talk.hears("b", alive("b", 0), life=2).expects(Emit(PeerAlive("b", "b", 2, 0)))
+    assert talk.machine.life_of("b") == 2
+    talk.hears("b", alive("b", 200)).expects_nothing()
+    talk.hears("c", Suspect("b", 1, 200, "timeout")).expects_nothing()
+
+
+def test_a_new_life_wins_over_a_tombstone() -> None:
+    talk = dead(among("b", "c"), "b", ["c", "a"], incarnation=100, last=100)
+    assert state(talk, "b") == "dead"
+    talk.hears("b", alive("b", 0), life=2).expects(Emit(PeerAlive("b", "b", 2, 0)))
+
+
+def test_a_probe_of_the_former_life_says_nothing_about_the_new_one() -> None:
+    talk = among("b")
+    talk.until(0.5)
+    ping = probed(talk)
+    talk.hears("b", alive("b"), life=2).do("on_absent", ping.probe).expects_nothing()
+    assert state(talk, "b") == "alive"
+
+
+def test_a_life_a_year_ahead_is_refused_and_one_a_day_ahead_is_not() -> None:
+    talk = node()
+    year = WALL_MS + 365 * 86_400_000
+    talk.hears("b", alive("b"), life=year).expects_only(Emit(PeerMisbehaved("b", "life_ahead", ANY)))
+    talk.hears("b", Left(0), life=year).expects_only(Emit(PeerMisbehaved("b", "life_ahead", ANY)))
+    dead(talk, "b", ["c", "d"], life=year).expects_only(Emit(PeerMisbehaved("c", "life_ahead", ANY)))
+    talk.hears("b", alive("b"), life=WALL_MS + 86_000_000).expects(Emit(PeerAlive("b", "b", ANY, 0)))
+
+
+def test_our_own_former_life_is_never_listed_nor_probed() -> None:
+    talk = node()
+    talk.hears("a", alive("a"), life=LIFE - 100).expects_nothing()
+    assert [peer.id for peer in talk.machine.snapshot()] == ["a"]
+    talk.until(30.0).expects_no(Ping)
+
+
+# --- leaving
+
+
+def test_a_goodbye_is_final_at_once_for_that_life() -> None:
+    talk = among("b", "c")
+    talk.hears("b", Left(0)).expects_only(Emit(PeerLeft("b", "b", 1)))
+    assert state(talk, "b") == "left"
+    talk.hears("b", alive("b", 7)).expects_nothing()
+    talk.hears("c", Suspect("b", 1, 0, "timeout")).expects_nothing()
+    dead(talk, "b", ["c", "d"]).expects_nothing()
+    talk.hears("b", alive("b"), life=2).expects(Emit(PeerAlive("b", "b", 2, 0)))
+
+
+def test_who_left_is_not_probed_any_more() -> None:
+    talk = among("b")
+    talk.hears("b", Left(0)).until(20.0).expects_no(Ping)
+
+
+def test_a_node_that_left_is_silent_and_refutes_nothing() -> None:
+    talk = among("b")
+    talk.do("leave").expects_only(Spread(Left(0, b"")))
+    talk.do("leave").expects_nothing()
+    talk.hears("b", Suspect("a", LIFE, 0, "timeout")).expects_nothing()
+    talk.gets("b", Ping(1)).expects_nothing()
+    talk.at(100.0).tick().expects_nothing()
+    assert talk.machine.next_deadline() is None
+    assert talk.machine.alive() == ["b"]
+
+
+def test_the_gone_are_remembered_for_a_day_and_then_forgotten() -> None:
+    talk = among("b")
+    talk.hears("b", Left(0))
+    talk.at(80_000.0).tick()
+    assert state(talk, "b") == "left"
+    talk.at(86_500.0).tick()
+    assert talk.machine.peer("b") is None
+
+
+def test_tombstones_are_bounded_and_the_oldest_go_first() -> None:
+    talk = node()
+    for index in range(limits.TOMBSTONES_MAX + 10):
+        talk.machine.on_fact(heard(f"n{index:04}", alive(f"n{index:04}")), talk.now)
+        talk.machine.on_fact(heard(f"n{index:04}", Left(0)), talk.now)
+    gone = [peer.id for peer in talk.machine.snapshot() if peer.state == "left"]
+    assert len(gone) == limits.TOMBSTONES_MAX
+    assert gone[0] == "n0010"
+
+
+# --- names
+
+
+def test_of_two_nodes_with_one_name_the_first_keeps_it_until_it_goes() -> None:
+    talk = node()
+    talk.hears("b1234567890", alive("twin")).hears("c1234567890", alive("twin", 9))
+    talk.expects(Emit(NameConflict("twin", "b1234567890", "c1234567890")))
+    shown = {peer.id: peer.name for peer in talk.machine.snapshot()}
+    assert shown["b1234567890"] == "twin"
+    assert shown["c1234567890"] == "twin~c1234567"
+    talk.hears("b1234567890", Left(0))
+    assert talk.machine.peer("c1234567890").name == "twin"
+
+
+def test_our_own_name_stays_ours() -> None:
+    talk = node().hears("b", alive("a")).expects(Emit(NameConflict("a", "a", "b")))
+    assert talk.machine.peer("a").name == "a"
+
+
+# --- totality and laws
+
+NODES = st.sampled_from("abcd")
+NUMBERS = st.one_of(st.integers(-2, 3), st.sampled_from([LIFE, 1 << 20, 1 << 53, 1 << 63]))
+EVIDENCE = st.sampled_from(["timeout", "absent", "?"])
+FACTS = st.one_of(
+    st.builds(Alive, NUMBERS, NODES, st.just("r"), st.just(""), st.just(b""), st.booleans()),
+    st.builds(Suspect, NODES, NUMBERS, NUMBERS, EVIDENCE),
+    st.builds(Confirm, NODES, NUMBERS, NUMBERS, EVIDENCE),
+    st.builds(Left, NUMBERS),
+    st.builds(Dead, NODES, NUMBERS, NUMBERS, EVIDENCE, st.just(())),
+)
+STEPS = st.one_of(
+    st.tuples(st.just("fact"), NODES, NUMBERS, FACTS, st.lists(st.tuples(NODES, NUMBERS, FACTS), max_size=3)),
+    st.tuples(st.just("ping"), NODES, NUMBERS, st.builds(Ping, NUMBERS, NUMBERS)),
+    st.tuples(st.just("ack"), NODES, NUMBERS, st.builds(Ack, st.integers(0, 9), NUMBERS)),
+    st.tuples(st.just("absent"), st.integers(0, 9)),
+    st.tuples(st.just("link"), st.booleans()),
+    st.tuples(st.just("lag"), st.integers(0, 20_000)),
+    st.tuples(st.just("tick")),
+)
+
+
+def take(machine: Membership, step: Any, seconds: float) -> None:
+    now = instant(seconds)
+    match step:
+        case ("fact", src, life, body, carried):
+            proof: tuple[Heard, ...] = tuple(heard(each, fact, life=begun) for each, begun, fact in carried)
+            machine.on_fact(heard(src, body, life=life), now, proof)
+        case ("ping" | "ack", src, life, body):
+            machine.on_message(src, life, body, now)
+        case ("absent", number):
+            machine.on_absent(number, now)
+        case ("link", is_up):
+            machine.on_link(is_up, now)
+        case ("lag", late_ms):
+            machine.on_lag(late_ms, now)
+        case _:
+            machine.on_tick(now)
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.lists(st.tuples(STEPS, st.floats(0.0, 3.0)), max_size=60), st.integers(0, 5))
+def test_whatever_is_said_no_incarnation_goes_down_and_the_readers_agree(steps: Any, seed: int) -> None:
+    talk = node(seed=seed)
+    machine, seconds = talk.machine, 0.0
+    seen: dict[str, tuple[int, int]] = {}
+    for step, pause_s in steps:
+        seconds += pause_s
+        take(machine, step, seconds)
+        peers = machine.snapshot()
+        for peer in peers:
+            standing = (peer.life, peer.incarnation)
+            assert standing >= seen.get(peer.id, standing) or peer.state == "left"
+            seen[peer.id] = standing
+        living = [peer for peer in peers if peer.state in ("alive", "suspect")]
+        assert machine.alive() == sorted(peer.id for peer in peers if peer.state == "alive")
+        assert {peer.id: peer.life for peer in living} == {peer.id: machine.life_of(peer.id) for peer in living}
+        assert len({peer.name for peer in living}) == len(living)
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.permutations(range(6)))
+def test_the_order_in_which_a_nodes_own_words_arrive_does_not_matter(order: list[int]) -> None:
+    words = [
+        (1, alive("b", 0)),
+        (1, alive("b", 4)),
+        (1, Left(4)),
+        (2, alive("b", 0)),
+        (2, alive("b", 1)),
+        (2, alive("b", 2)),
+    ]
+    talk = node()
+    for index in order:
+        life, body = words[index]
+        talk.hears("b", body, life=life)
+    peer = talk.machine.peer("b")
+    assert (peer.life, peer.incarnation, peer.state) == (2, 2, "alive")
