@@ -7,7 +7,7 @@ from protocol.events import PeerAlive, PeerDead, PeerSuspect, PeerUnreachable
 from protocol.wire.gossip import Confirm, Dead, Suspect
 from protocol.wire.swim import Ack, Ping
 from tests.protocol.conversation import ANY, heard, instant
-from tests.protocol.views import alive, among, dead, fails_to_answer, node, number_of, pings, probed, state
+from tests.protocol.views import alive, among, dead, fails_to_answer, lives, node, number_of, pings, probed, state
 
 # --- joining
 
