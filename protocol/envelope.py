@@ -136,7 +136,7 @@ class Sealer:
     ) -> bytes:
         """The frame that carries `body` to `subject`.
 
-        Raises ValueError when it is larger than its kind may be: check sizes where values enter.
+        Raises ValueError when it, or its header, is larger than may be: check sizes where values enter.
         """
         self._seq += 1
         kind = str(body.__struct_config__.tag)
@@ -154,6 +154,8 @@ class Sealer:
                 cause,
             )
         )
+        if len(header) > limits.HEADER_BYTES_MAX:
+            raise ValueError(f"the header of a frame of kind {kind} has {len(header)} bytes")
         head = b"".join((MAGIC, bytes((VERSION, 0)), len(header).to_bytes(2, "big"), header))
         encoded = _encoder.encode(body)
         frame_bytes = len(head) + len(encoded) + SIGNATURE_BYTES
@@ -201,6 +203,7 @@ class Opener:
         self._windows: dict[NodeId, _Window] = {}
         self._fact_prefix = f"mesh.{subjects.mesh}.fact."
         self._node_prefix = f"mesh.{subjects.mesh}.node."
+        self._inbox_prefix = f"{self._node_prefix}{me}."
         self._record_prefix = subjects.record("")
 
     def admit(self, proof: bytes) -> NodeId | None:
@@ -224,6 +227,8 @@ class Opener:
         prefix = self._fact_prefix if family == "fact" else self._node_prefix
         if family == "record" or not subject.startswith(prefix):
             return Refusal("wrong_family", src, subject)
+        if family != "fact" and not subject.startswith(self._inbox_prefix):
+            return Refusal("wrong_subject", src, subject)  # for another node, whoever delivered it here
         if source(subject) != src:
             return Refusal("wrong_signer", src, subject)
         if src == self._me:
