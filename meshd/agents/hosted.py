@@ -125,7 +125,7 @@ class HostedAgent:
             roomy = max(self._seats, key=lambda seat: seat.room(task))
             if roomy.room(task):
                 return roomy
-            if self._is_stopped or not any(seat.is_coming or seat.pid for seat in self._seats):
+            if self._is_stopped or not any(seat.is_hopeful for seat in self._seats):
                 return None
             self._change.clear()
             await self._change.wait()

@@ -24,6 +24,7 @@ from protocol.ids import is_capability
 from protocol.limits import INPUT_BYTES_MAX, REQUESTS_OPEN_MAX, TEXT_CHARS_MAX
 
 ENVELOPE_BYTES = 1_024  # of a line, beside the value it carries
+ESCAPED_BYTES = 6  # JSON may write one byte as six, \u0000
 EXCERPT_BYTES = 80  # how much of a wrong line an error repeats
 MISTAKES_MAX = 1_000  # lines that are none of the pipe's, by one process; more is a flood
 
@@ -119,6 +120,7 @@ class Pipe:
         self._hands: dict[str, _Hand] = {}
         self._stopping: dict[str, _Hand] = {}  # told to stop, not yet answered
         self._is_overdue = False  # something did not stop within its grace
+        self._how = "was stopped"
         self._line = 0
         self._mistakes = 0
         self._requests = 0
@@ -170,24 +172,27 @@ class Pipe:
         return hand.outcome.result()
 
     async def talk(self) -> str:
-        """Listen until the process has ended; how it did, as a clause."""
-        lines = Lines(max(self._output_bytes_max, INPUT_BYTES_MAX) + ENVELOPE_BYTES)
+        """Listen until the process has ended; how it did, as a clause. Then somebody must `let_go`."""
+        lines = Lines(ESCAPED_BYTES * max(self._output_bytes_max, INPUT_BYTES_MAX) + ENVELOPE_BYTES)
         while chunk := await self._child.read():
             for line, is_cut in lines.feed(chunk):
                 self._hear(line, is_cut=is_cut)
             await asyncio.sleep(0)  # a process that floods us must not keep the loop
         if rest := lines.rest():
             self._hear(rest, is_cut=False)
-        how = await self._ended()
+        self._how = await self._ended()
         if self._stopping and not self._hands:
             self.is_ending = True  # to end was its way to stop
+        self._is_settled.set()
+        return self._how
+
+    def let_go(self) -> None:
+        """Fail what was in its hands: the process is gone."""
         for hand in (*self._hands.values(), *self._stopping.values()):
             if self.is_ending:
                 hand.settle(Failed("agent_unavailable", "the agent was stopped before it answered", retry=True))
-            hand.settle(Failed("agent_crashed", f"the agent {how} before it answered", retry=True))
+            hand.settle(Failed("agent_crashed", f"the agent {self._how} before it answered", retry=True))
             hand.is_over.set()
-        self._is_settled.set()
-        return how
 
     async def _ended(self) -> str:
         try:
@@ -292,18 +297,28 @@ class Pipe:
 
     def _outcome(self, result: Raw, hand: _Hand) -> Outcome:
         try:
-            value = _value(result, self._output_bytes_max - hand.parts_bytes)
+            value, _ = self._value(result, hand)
         except MeshError as error:
             return Failed("agent_output", error.message, retry=False)
         return Finished(hand.parts if value is None and hand.parts else value)
 
     def _take_part(self, part: Raw, hand: _Hand) -> None:
         try:
-            hand.parts.append(_value(part, self._output_bytes_max - hand.parts_bytes))
-            hand.parts_bytes += len(part)
+            value, size_bytes = self._value(part, hand)
+            hand.parts.append(value)
+            hand.parts_bytes += size_bytes
         except MeshError as error:
             hand.settle(Failed("agent_output", error.message, retry=False))
             hand.parts.clear()
+
+    def _value(self, raw: Raw, hand: _Hand) -> tuple[object, int]:
+        """A value that the mesh can hold, and its size there. Raises MeshError."""
+        try:
+            value = msgspec.json.decode(raw)
+        except _UNREADABLE as failure:
+            raise MeshError("bad_input", what=f"the result cannot be read ({_reason(failure)})") from None
+        left_bytes = self._output_bytes_max - hand.parts_bytes
+        return value, len(values.packed(value, what="the result", bytes_max=left_bytes))
 
     # what it asks for
 
@@ -375,18 +390,6 @@ def _given(work: Work) -> dict[str, object]:
 
 def _told(error: MeshError) -> dict[str, str]:
     return {"code": error.code, "message": error.message}
-
-
-def _value(raw: Raw, bytes_max: int) -> object:
-    """The value, which the mesh can hold. Raises MeshError."""
-    if len(raw) > bytes_max:
-        raise MeshError("too_large", what="the result", bytes=len(raw), limit=bytes_max)
-    try:
-        value = msgspec.json.decode(raw)
-    except _UNREADABLE as failure:
-        raise MeshError("bad_input", what=f"the result cannot be read ({_reason(failure)})") from None
-    values.packed(value, what="the result", bytes_max=bytes_max)
-    return value
 
 
 def _task_of(line: bytes) -> str:

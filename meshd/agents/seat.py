@@ -68,6 +68,11 @@ class Seat:
         self._is_stopping = asyncio.Event()
 
     @property
+    def is_hopeful(self) -> bool:
+        """True when there will be room without waiting for a backoff."""
+        return self.is_coming or self.state in ("starting", "ready")
+
+    @property
     def pid(self) -> int:
         """Of its process; 0 when there is none."""
         return self._child.pid if self._child is not None and self._child.is_alive else 0
@@ -113,24 +118,35 @@ class Seat:
             while not self._is_stopping.is_set():
                 problem = await self._live(first)
                 self.is_coming = False
-                if self._is_stopping.is_set() or not problem:
-                    continue
-                self._log.add(f"meshd: the agent {problem}")
-                if not first.done():
-                    self._turn("failed", problem)
-                    first.set_result(problem)  # it was not ready once, so it never will be
+                if problem and not self._is_stopping.is_set():
+                    self._blame(problem, first)
+                # After the state: who hears of a crash knows already that there is no room here.
+                self._let_go()
+                if self.state == "failed":
                     return
-                self._crashes += 1
-                if self._crashes >= self._patience.crashes_max:
-                    self._turn("failed", f"given up after {self._crashes} crashes in a row; the last one {problem}")
-                    return
-                self._turn("restarting", problem)
-                await self._pause()
+                if self.state == "restarting":
+                    await self._pause()
         finally:
             if self._child is not None:
                 self._child.signal(signal.SIGKILL)
+            self._let_go()
             if not first.done():
                 first.set_result("was stopped before it was ready")
+
+    def _blame(self, problem: str, first: asyncio.Future[str]) -> None:
+        self._log.add(f"meshd: the agent {problem}")
+        self._crashes += 1
+        if not first.done():
+            self._turn("failed", problem)
+            first.set_result(problem)  # it was not ready once, so it never will be
+        elif self._crashes >= self._patience.crashes_max:
+            self._turn("failed", f"given up after {self._crashes} crashes in a row; the last one {problem}")
+        else:
+            self._turn("restarting", problem)
+
+    def _let_go(self) -> None:
+        if self._pipe is not None:
+            self._pipe.let_go()
 
     async def _live(self, first: asyncio.Future[str]) -> str:
         """One process from its start to its end: what it is to blame for, or nothing when we ended it."""

@@ -1,0 +1,130 @@
+"""Where the agents of the contract suite play: a manifest in a folder of its own, a desk, and the agent itself."""
+
+import asyncio
+import os
+import shutil
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from meshd.agents.adapters import build
+from meshd.agents.hosted import HostedAgent
+from meshd.agents.manifest import load
+from meshd.agents.seat import Patience
+from meshd.ports import Outcome, Work
+from meshd.supervise import Supervisor
+from protocol.errors import MeshError
+
+ACTORS = Path(__file__).parent / "actors"
+SHORT = Patience(start_s=20.0, grace_s=0.3, stop_s=1.0, backoff_s_min=0.02, backoff_s_max=0.1)
+
+_RUNS = {
+    "stdio": [sys.executable, str(ACTORS / "speaks_pipe.py")],
+    "python": "uses_sdk:agent",
+}
+
+
+class Desk:
+    """A daemon's desk that remembers what it was asked, and answers or refuses."""
+
+    def __init__(self, refusal: MeshError | None = None, answer: object = None) -> None:
+        self.said: list[object] = []
+        self.asked: list[tuple[object, ...]] = []
+        self._refusal = refusal
+        self._fixed = answer
+
+    def progress(self, value: object) -> None:
+        self.said.append(value)
+
+    async def call(self, capability: str, input: object, timeout_s: float) -> object:
+        self.asked.append(("call", capability, input, timeout_s))
+        return self._answer(input)
+
+    async def submit(self, capability: str, input: object, *, key: str, is_awaited: bool) -> object:
+        self.asked.append(("submit", capability, input, key, is_awaited))
+        return self._answer(input)
+
+    def _answer(self, input: object) -> object:
+        if self._refusal is not None:
+            raise self._refusal
+        return self._fixed or {"answer to": input}
+
+
+class Stage:
+    """One agent of a kind, with what it says about itself."""
+
+    def __init__(self, kind: str, folder: Path, *, patience: Patience = SHORT, **keys: object) -> None:
+        self.kind = kind
+        self.failures: list[tuple[str, BaseException]] = []
+        self.changes: list[tuple[str, str]] = []
+        self.supervisor = Supervisor(lambda name, failure: self.failures.append((name, failure)))
+        self._count = 0
+        shutil.copy(ACTORS / "uses_sdk.py", folder)
+        keys = {
+            "name": "actor",
+            "kind": kind,
+            "run": _RUNS[kind],
+            "capabilities": ["act@1", "parts@1", "blocked@1"] if kind == "python" else ["act@1"],
+        } | keys
+        file = folder / "actor.toml"
+        file.write_text("".join(f"{key} = {toml(value)}\n" for key, value in keys.items()))
+        built = build(
+            load(file), lambda name, state, detail: self.changes.append((state, detail)), self.supervisor, patience
+        )
+        assert isinstance(built, HostedAgent)
+        self.agent = built
+
+    async def __aenter__(self) -> "Stage":
+        await self.agent.start()
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.agent.stop()
+        await self.supervisor.close()
+        assert self.failures == []
+
+    async def act(self, verb: str, argument: object = None, desk: Desk | None = None, **more: object) -> Outcome:
+        """Run one task and wait for its outcome."""
+        return await self.agent.run(self.work([verb, argument], **more), desk or Desk())
+
+    def start(
+        self, verb: str, argument: object = None, desk: Desk | None = None, **more: object
+    ) -> asyncio.Task[Outcome]:
+        """Run one task beside the test."""
+        return asyncio.create_task(self.act(verb, argument, desk, **more))
+
+    def work(self, input: object, **more: object) -> Work:
+        self._count += 1
+        keys: dict[str, object] = {
+            "task": f"t{self._count}",
+            "capability": "act@1",
+            "input": input,
+            "epoch": 1,
+            "attempt": 1,
+            "deadline_s": 30.0,
+            "iid": "an-iid",
+            "gid": "a-gid",
+        }
+        return Work(**(keys | more))  # type: ignore[arg-type] # names and types stand in the line above
+
+
+def toml(value: object) -> str:
+    """A plain value as TOML."""
+    match value:
+        case dict():
+            return "{ " + ", ".join(f"{key} = {toml(inner)}" for key, inner in value.items()) + " }"
+        case Sequence() if not isinstance(value, str):
+            return "[" + ", ".join(toml(inner) for inner in value) + "]"
+        case str():
+            return '"' + value.replace("\\", "\\\\").replace('"', '\\"') + '"'
+        case _:
+            return str(value).lower()
+
+
+def is_running(pid: int) -> bool:
+    """True while there is such a process that has not ended."""
+    try:
+        os.kill(pid, 0)
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except (ProcessLookupError, FileNotFoundError):
+        return False
