@@ -129,7 +129,7 @@ class Director:
                     self._kill()
             elif self._story.down == HOST and self._has_been_away():
                 self._bring_back()
-            if self._seconds() - polled_at >= POLL_S:
+            if self._seconds() - polled_at >= POLL_S and self._story.down != HOST:
                 polled_at = self._seconds()
                 task = self._task(goal)
                 if task is not None and task["state"] in ("done", "failed", "cancelled", "poison"):
@@ -194,19 +194,12 @@ class Director:
         return is_long and (is_spread or self._seconds() - self._began_at >= WARM_S)
 
     def _kill(self) -> None:
-        story = self._story
-        running = story.running_on(self._victim)
-        for task in running:
-            _, _, piece = str((self._task(task) or {}).get("key", "")).partition("/")
-            story.labels[task] = piece.rpartition("/")[2]
         ended = self._mesh[self._victim].kill()
-        story.killed = story.down = self._victim
+        self._story.killed = self._story.down = self._victim
         self._killed_at = self._seconds()
         agents = len(ended) - (2 if self._victim == HOST else 1)
         server = ", nats-server" if self._victim == HOST else ""
-        self._say(f"kill -9: daemon{server} and its {agents} agents, in the middle of", self._victim, "bad")
-        for task in running:
-            self._say(f"  {story.label(task)}", tone="bad")
+        self._say(f"kill -9 in the middle of its work: daemon{server}, {agents} agents", self._victim, "bad")
 
     def _has_been_away(self) -> bool:
         away_s = self._seconds() - self._killed_at
@@ -240,6 +233,8 @@ class Director:
         finally:
             self._screen.bar(self._story)
         for event in heard:
+            if event["kind"] == "lease_lapsed":
+                self._name(str(event.get("task")))
             for line in self._story.on_event(event):
                 self._screen.say(line)
         self._screen.bar(self._story)
@@ -248,6 +243,12 @@ class Director:
         limit = PAGE if gid else None
         value = self._mesh[name].client().get("v1", *path, gid=gid, cursor=cursor, limit=limit).value
         return value if isinstance(value, dict) else {}
+
+    def _name(self, task: str) -> None:
+        """Learn what a task that is about to move is about: its key ends in kind and name of the piece."""
+        if task not in self._story.labels and task != self._story.goal:
+            key = str((self._task(task) or {}).get("key", ""))
+            self._story.labels[task] = key.rpartition("/")[2]
 
     def _task(self, task: str) -> Value | None:
         try:

@@ -18,6 +18,7 @@ class Move:
     """A task that ended at another node than one that lost it."""
 
     task: str
+    piece: str
     former: str
     owner: str
     why: str
@@ -109,4 +110,5 @@ def _moves(task: Task) -> list[Move]:
     if not lost:
         return []
     former, owner = str(lost[0].get("owner_name") or lost[0].get("owner")), str(task.get("owner_name") or task["owner"])
-    return [Move(task=str(task["id"]), former=former, owner=owner, why=str(lost[0].get("ended")))]
+    piece = piece_of(task).rpartition("/")[2] if "/" in str(task.get("key")) else "the audit itself"
+    return [Move(task=str(task["id"]), piece=piece, former=former, owner=owner, why=str(lost[0].get("ended")))]

@@ -93,7 +93,7 @@ def lines(report: Report) -> list[str]:
 
 def proof_rows(proof: Proof) -> list[tuple[str, str, str]]:
     """Label, count and remark of everything that the record proves."""
-    moves = [f"{move.task[:8]} {move.former} to {move.owner}, {move.why}" for move in proof.moved[:SHOWN]]
+    moves = [f"{clean(one.piece)}: {one.former} to {one.owner}, {one.why}" for one in proof.moved[:SHOWN]]
     found = [
         ("submitted", str(proof.submitted), f"one goal and {proof.pieces} pieces"),
         ("done", str(proof.done), ""),

@@ -248,7 +248,9 @@ def _lapsed(story: Story, event: Event) -> Iterator[Line]:
     if story.is_first("lapsed", owner, evidence):
         seconds = float(silent_s) if isinstance(silent_s, int | float) else 0.0
         how = "absent (the broker finds nobody)" if evidence == "absent" else "silent"
-        yield Line(f"owner {owner} {how} for {seconds:.1f} s: its tasks move on", story.name(event.get("node")), "warn")
+        watcher = story.name(event.get("node"))
+        whose = f"owner {owner}" if owner != watcher else "its own earlier life"
+        yield Line(f"{whose} {how} for {seconds:.1f} s: its tasks move on", watcher, "warn")
 
 
 def _result_refused(story: Story, event: Event) -> Iterator[Line]:
@@ -261,11 +263,10 @@ def _result_refused(story: Story, event: Event) -> Iterator[Line]:
 
 
 def _adopted(story: Story, event: Event) -> Iterator[Line]:
-    tasks, home = _int(event.get("tasks")), story.name(event.get("home"))
-    node = story.name(event.get("node"))
-    if tasks and story.is_first("adopted", node, home, event.get("why"), tasks):
-        whose = "its own" if event.get("why") == "restarted" else f"{home}'s"
-        yield Line(f"takes up {tasks} of {whose} tasks", node, "work")
+    node, home = story.name(event.get("node")), story.name(event.get("home"))
+    if event.get("tasks") and story.killed and story.is_first("adopted", node, home, event.get("why")):
+        whose = "its own tasks" if event.get("why") == "restarted" else f"the tasks of {home}"
+        yield Line(f"takes up {whose} again" if home == node else f"takes up {whose}", node, "work")
 
 
 _TELLERS: dict[str, Callable[[Story, Event], Iterator[Line]]] = {

@@ -85,7 +85,7 @@ def test_two_records_of_one_task_are_committed_twice() -> None:
 def test_a_task_whose_owner_was_lost_has_moved_to_where_it_ended() -> None:
     tasks = [*complete()[:-1], record("t2", PIECES[2], owner="a", epoch=2, attempts=[lost_by("c")])]
     (move,) = judged(tasks).moved
-    assert (move.task, move.former, move.owner, move.why) == ("t2", "c", "a", "absent")
+    assert (move.piece, move.former, move.owner, move.why) == ("click", "c", "a", "absent")
     assert judged(tasks).holds
 
 

@@ -64,9 +64,9 @@ def test_a_report_of_another_shape_is_refused_in_words(report: dict[str, object]
 
 
 def test_the_page_has_every_row_and_the_proof(report: dict[str, object]) -> None:
-    move = Move(task="0123456789", former="c", owner="b", why="absent")
+    move = Move(task="0123456789", piece="click", former="c", owner="b", why="absent")
     page = markdown(report, proof(move))
-    assert "| moved to another node | 1 | 01234567 c to b, absent |" in page
+    assert "| moved to another node | 1 | click: c to b, absent |" in page
     assert "Read back through node b; record: one copy, on a." in page
     assert page.count("\n| ") > 20
 
@@ -77,9 +77,9 @@ def test_a_bar_in_a_name_does_not_break_the_table(report: dict[str, object]) -> 
 
 
 def test_many_moves_are_summed_up() -> None:
-    rows = proof_rows(proof(*(Move(f"task{number}", "c", "b", "absent") for number in range(6))))
+    rows = proof_rows(proof(*(Move(f"id{number}", f"task{number}", "c", "b", "absent") for number in range(6))))
     assert ("", "", "and 2 more") in rows
-    assert ("moved to another node", "6", "task0 c to b, absent") in rows
+    assert ("moved to another node", "6", "task0: c to b, absent") in rows
 
 
 def test_lost_tasks_are_named() -> None:

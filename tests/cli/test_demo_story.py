@@ -144,3 +144,13 @@ def test_a_refused_late_result_is_told(story: Story) -> None:
 
 def test_an_unknown_kind_and_an_empty_event_say_nothing(story: Story) -> None:
     assert tell(story, said("a", "frame_refused", code="replay"), {}) == []
+
+
+def test_a_home_that_came_back_says_that_its_earlier_life_was_lost(story: Story) -> None:
+    story.killed = "a"
+    adopted = said("a", "tasks_adopted", home=NODES["a"], tasks=3, why="restarted")
+    lines = tell(story, adopted, adopted, lapsed("t1", 1, "a", evidence="silent", silent_s=3.4))
+    assert [line.text for line in lines] == [
+        "takes up its own tasks again",
+        "its own earlier life silent for 3.4 s: its tasks move on",
+    ]
