@@ -13,6 +13,7 @@ from nacl.bindings import crypto_core_ed25519_is_valid_point, crypto_sign_open
 from nacl.exceptions import CryptoError
 from nacl.signing import SigningKey
 
+from protocol import limits
 from protocol.ids import node_id
 from protocol.primitives import NodeId, WallMs
 
@@ -96,13 +97,17 @@ def admission(*, issuer: Identity, root_key: bytes, node_key: bytes, warrant: Wa
 _admission_decoder = msgspec.msgpack.Decoder(Admission)
 
 
-@lru_cache(maxsize=8_192)
 def admitted_key(*, root_key: bytes, proof: bytes) -> bytes | None:
     """The node key that `proof` admits to the mesh of `root_key`, or None.
 
     The warrant's end limits when nodes may be admitted with it, not how long they stay, so
     it is not compared with the clock here.
     """
+    return _proven_key(root_key, proof) if len(proof) <= limits.ADMISSION_BYTES_MAX else None
+
+
+@lru_cache(maxsize=8_192)
+def _proven_key(root_key: bytes, proof: bytes) -> bytes | None:
     try:
         seen = _admission_decoder.decode(proof)
     except (msgspec.DecodeError, RecursionError, UnicodeDecodeError):

@@ -20,6 +20,7 @@ INCARNATION_MAX = 1 << 53  # any reader's integer holds it
 # memory
 REPLAY_WINDOW_BITS = 1_024  # messages of one life that may arrive out of order
 LIVES_TRACKED_MAX = 8_192  # replay windows kept, the least recently used dropped first
+ADMISSION_BYTES_MAX = 512  # three keys and two signatures are 220; 8,192 of them are remembered, proven or not
 PEERS_MAX = 4_096  # members of one view; more are refused and counted
 FACTS_PER_DELTA_MAX = 64  # most facts, sealed, are below 1 kB
 FACT_BYTES_MAX = 49_152  # one fact must fit into a page together with the page's own envelope
