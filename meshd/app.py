@@ -7,6 +7,7 @@ the way up is one `MeshError`, and leaves nothing behind. Neighbours: all of `me
 import asyncio
 import contextlib
 import importlib
+import logging
 import os
 import random
 import secrets
@@ -42,7 +43,6 @@ from protocol.errors import INTERRUPTED, MeshError
 from protocol.events import Event
 from protocol.ids import fingerprint, is_token
 from protocol.inputs import Drain, Found, Input, Leave, Received
-from protocol.membership import PRESETS
 from protocol.node import Node, NodeSettings
 from protocol.replica import Me
 from protocol.subjects import Subjects
@@ -132,6 +132,7 @@ class _Daemon:
         """The first signal: leave in order. A second: end at once; the server lives on and is adopted."""
         if self._stop.is_set():
             self._log.warning("ended at once by a second signal")
+            logging.shutdown()
             os._exit(INTERRUPTED)
         self._stop.set()
         if self._starting is not None:
@@ -204,7 +205,7 @@ class _Daemon:
             shelf=shelf,
             views=views,
             default_deadline_s=settings.tasks.deadline_s,
-            invite=lambda: self._invitation(urls),
+            invite=lambda: self._invitation(urls, credential),
             stop=self._stop.set,
             metrics=lambda: _rendered(metrics, views, engine, performer),
         )
@@ -256,7 +257,10 @@ class _Daemon:
         nats = self._settings.nats
         if nats.urls:
             named = nats.credential_file
-            return nats.urls, read_credential(Path(named)) if named else Credential(user="", password="")
+            if named:
+                return nats.urls, read_credential(Path(named))
+            is_invited = bool(mesh.urls)
+            return nats.urls, self._state.credential() if is_invited else Credential(user="", password="")
         if mesh.urls:
             return mesh.urls, self._state.credential()
         credential = self._state.credential()
@@ -294,8 +298,8 @@ class _Daemon:
             return line
         return f"{line}; to join another host: meshctl --dir {self._state.path} invite"
 
-    def _invitation(self, urls: tuple[str, ...]) -> schemas.Invitation:
-        made = invitation.make_invitation(self._state, urls=urls, now=clock.now())
+    def _invitation(self, urls: tuple[str, ...], credential: Credential) -> schemas.Invitation:
+        made = invitation.make_invitation(self._state, urls=urls, now=clock.now(), credential=credential)
         hosts = [url.partition("://")[2].rpartition(":")[0].strip("[]") for url in urls]
         reach = "this host only" if all(is_loopback(host) for host in hosts) else "hosts that reach " + ", ".join(urls)
         return schemas.Invitation(
@@ -338,7 +342,7 @@ def mesh_name(made: invitation.Invitation) -> str:
 
 def _node_settings(settings: Settings) -> NodeSettings:
     return NodeSettings(
-        membership=PRESETS[settings.membership.preset], tasks=settings.tasks, keep_s=settings.results.keep_s
+        membership=settings.membership, tasks=settings.tasks, link=settings.link, keep_s=settings.results.keep_s
     )
 
 

@@ -10,7 +10,7 @@ from protocol import ids, limits, records
 from protocol.effects import Effect, Emit, Read, RunAgent, Send, StopAgent, Write
 from protocol.events import ResultRefused, TaskDone, TaskFailed, TaskStarted
 from protocol.inputs import AgentFailed, AgentFinished, AgentProgress
-from protocol.primitives import NS_PER_MS, Instant, Mono, NodeId
+from protocol.primitives import NS_PER_S, Instant, Mono, NodeId
 from protocol.slots import Slots
 from protocol.watched import TaskSettings
 from protocol.wire.task import (
@@ -29,6 +29,7 @@ from protocol.wire.task import (
 )
 
 BUSY_RETRY_MS = 200  # by then the load that misled the watcher has been announced anew
+STALE_S = 0.5  # a result that is already on its way is refused and kept, not thrown away with the run
 CHECK_S = 2.0  # how often a task that its watcher does not name is checked against the record
 
 
@@ -44,7 +45,7 @@ class _Grant(Struct):
     checked: Mono
     progress: bytes = b""
     ending: TaskRecord | None = None
-    is_stopped: bool = False
+    stale_since: Mono | None = None  # when we heard that the task is not ours any more
 
 
 class Holder:
@@ -138,7 +139,7 @@ class Holder:
             elif given_back is not None and given_back.epoch == line.epoch:
                 effects.append(Send(to=sender, life=life, body=given_back))
             else:
-                effects += self._stopped(line.task)
+                effects += self._outdated(line.task, now)
                 unknown.append(line.task)
         answer = Answer(body.round, tuple(running), tuple(ended), tuple(unknown))
         return [*effects, Send(to=sender, life=life, body=answer), *self._unnamed(sender, body, now)]
@@ -156,10 +157,10 @@ class Holder:
                 effects.append(Read(ids.task_key(task)))
         return effects
 
-    def on_withdraw(self, body: Withdraw) -> list[Effect]:
+    def on_withdraw(self, body: Withdraw, now: Instant) -> list[Effect]:
         """The task was cancelled or given to another."""
         grant = self._grants.get(body.task)
-        return self._stopped(body.task) if grant is not None and grant.record.epoch <= body.epoch else []
+        return self._outdated(body.task, now) if grant is not None and grant.record.epoch <= body.epoch else []
 
     # --- what agents say
 
@@ -236,7 +237,7 @@ class Holder:
         self._release(ids.task_of(key))
         return []
 
-    def on_found(self, record: TaskRecord | None, key: str) -> list[Effect]:
+    def on_found(self, record: TaskRecord | None, key: str, now: Instant) -> list[Effect]:
         """The record of a task that its watcher did not name."""
         grant = self._grants.get(ids.task_of(key))
         if grant is None or grant.ending is not None:
@@ -244,14 +245,17 @@ class Holder:
         if record is None:
             return []
         is_ours = record.owner == self._me and record.epoch == grant.record.epoch and record.state not in ENDED
-        return [] if is_ours else self._stopped(grant.record.id)
+        return [] if is_ours else self._outdated(grant.record.id, now)
 
     # --- time and leaving
 
     def on_tick(self, now: Instant) -> list[Effect]:
-        """An exclusive task that nobody asked about for a lease may be somebody else's by now."""
+        """Stop what is not ours any more; an exclusive task that nobody asked about may not be, either."""
         effects: list[Effect] = []
         for grant in list(self._grants.values()):
+            if grant.stale_since is not None and now.since_s(grant.stale_since) >= STALE_S:
+                effects += self._stopped(grant.record.id)
+                continue
             is_unasked = grant.record.exclusive and now.since_s(grant.asked) >= self._settings.lease_s
             if is_unasked and grant.ending is None:
                 detail = "nobody asked about it for a lease"
@@ -259,9 +263,11 @@ class Holder:
         return effects
 
     def next_deadline(self) -> Mono | None:
-        """When the first exclusive task runs out of its lease."""
-        lease_ns = int(self._settings.lease_s * 1_000 * NS_PER_MS)
-        ends = [grant.asked + lease_ns for grant in self._grants.values() if grant.record.exclusive]
+        """When the first task has to be stopped."""
+        lease_ns, stale_ns = int(self._settings.lease_s * NS_PER_S), int(STALE_S * NS_PER_S)
+        open_grants = [grant for grant in self._grants.values() if grant.ending is None]
+        ends = [grant.asked + lease_ns for grant in open_grants if grant.record.exclusive]
+        ends += [grant.stale_since + stale_ns for grant in open_grants if grant.stale_since is not None]
         return min(ends, default=None)
 
     def close(self) -> None:
@@ -297,6 +303,17 @@ class Holder:
         decline = Decline(record.id, record.epoch, reason, text, counts=counts)
         self._remember(self._given_back, record.id, decline)
         return [*self._stopped(record.id), _to(grant.watcher, grant.watcher_life, decline, record)]
+
+    def _outdated(self, task: str, now: Instant) -> list[Effect]:
+        """The task is not ours any more: stop it soon, or at once when it must not run twice."""
+        grant = self._grants.get(task)
+        if grant is None or grant.ending is not None:
+            return []
+        if grant.record.exclusive:
+            return self._stopped(task)
+        if grant.stale_since is None:
+            grant.stale_since = now.mono_ns
+        return []
 
     def _stopped(self, task: str) -> list[Effect]:
         """Stop the agent, unless the end is already on its way to the store: the fence judges that."""

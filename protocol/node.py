@@ -73,6 +73,7 @@ class Node:
         self._homes = Inquiries()
         self._is_draining = False
         self._was_usable = False
+        self._was_free: tuple[tuple[str, int], ...] = ()
         self._refused_in: Mono = 0  # the second for which refusals are being counted
         self._refused = 0
 
@@ -234,15 +235,18 @@ class Node:
             self._watch.on_link(is_usable=is_usable, now=now)
             out += self._carry("ledger", self.ledger.on_link(is_usable=is_usable, now=now), now)
             out += self._carry("ledger", self._guardian.on_link(is_usable=is_usable, now=now), now)
+        free = self._slots.free()
         load = self.catalogue.set_load(
-            self._slots.free(),
+            free,
             running=self._slots.taken,
             waiting=self.ledger.waiting,
             is_draining=self._is_draining,
             now=now,
         )
-        if load:
-            out += self._carry("catalogue", load, now)
+        out += self._carry("catalogue", load, now)
+        if free != self._was_free:
+            self._was_free = free
+            out += self._carry("ledger", self.ledger.on_capacity(now), now)
         return out
 
     # --- messages
@@ -297,7 +301,7 @@ class Node:
                 effects = [] if record is None else self.holder.on_award(src, life, body, record, now)
                 return self._carry("holder", effects, now)
             case task.Withdraw():
-                return self._carry("holder", self.holder.on_withdraw(body), now)
+                return self._carry("holder", self.holder.on_withdraw(body, now), now)
             case task.Accept():
                 return self._carry("ledger", self.ledger.on_accept(src, body, now), now)
             case task.Decline():
@@ -457,7 +461,7 @@ class Node:
                 self._opener.open_record(found.key, found.frame, now)  # a presence brings an admission
             return []
         record = self._record(found.key, found.frame, now)
-        out = self._carry("holder", self.holder.on_found(record, found.key), now)
+        out = self._carry("holder", self.holder.on_found(record, found.key, now), now)
         seen = self.ledger.on_found(found.key, record, found.revision, found.frame, found.failed, now)
         return out + self._carry("ledger", seen, now)
 

@@ -1,0 +1,1 @@
+"""Real daemons, a real nats-server, real kills: everything on loopback, in directories that the tests make."""

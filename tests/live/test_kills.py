@@ -1,0 +1,205 @@
+"""What is killed, stopped or cut off, and that no accepted task is lost and none is committed twice."""
+
+import asyncio
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.live.hosts import Host, Mesh, mesh
+from tests.waiting import until, until_told
+
+pytestmark = pytest.mark.live
+
+
+def _marks(path: Path, word: str) -> list[str]:
+    lines = path.read_text().splitlines() if path.exists() else []
+    return [line for line in lines if line.startswith(word)]
+
+
+async def _free_slots_known(host: Host, *names: str) -> None:
+    """Wait until `host` knows that the agents of these nodes are free."""
+
+    async def look() -> bool:
+        agents = (await host.ask("GET", "/v1/agents"))["agents"]
+        free = {agent["node_name"] for agent in agents if agent["free"] > 0 and agent["state"] == "ready"}
+        return free >= set(names)
+
+    await until_told(look, what=f"agents on {names}")
+
+
+async def _owned_by(m: Mesh, home: Host, name: str, **input: Any) -> dict[str, Any]:
+    """A task that `name` runs, submitted through `home`."""
+    for _ in range(20):
+        task = await home.submit(input=input)
+        shown = await home.until_state(task["id"], "running")
+        if shown["owner_name"] == name:
+            return shown
+        await home.ask("POST", f"/v1/tasks/{task['id']}/cancel")
+        await _free_slots_known(home, name)
+    raise AssertionError(f"{name} was never given a task")
+
+
+async def test_a_killed_agent_is_restarted_and_its_task_done_again(tmp_path: Path) -> None:
+    async with mesh(tmp_path, "a", workers="a", slots=1) as m:
+        task = await m.a.submit(input={"crash_once": str(tmp_path / "once"), "n": 1})
+        shown = await m.a.ended(task["id"])
+        assert shown["state"] == "done"
+        assert [attempt["ended"] for attempt in shown["attempts"]] == ["agent_crashed"]
+        assert shown["epoch"] == 2
+
+
+async def test_an_agent_that_always_crashes_fails_the_task_with_the_reason(tmp_path: Path) -> None:
+    async with mesh(tmp_path, "a", workers="a") as m:
+        task = await m.a.submit(input={"crash": 11})
+        shown = await m.a.ended(task["id"], within_s=90.0)
+        assert shown["state"] == "failed"
+        assert "11" in shown["error"]["message"] or "SEGV" in shown["error"]["message"]
+        assert len(shown["attempts"]) == 5
+
+
+async def test_an_owner_killed_mid_run_loses_nothing(tmp_path: Path) -> None:
+    mark = tmp_path / "mark"
+    async with mesh(tmp_path, "a", "b", "c", workers="bc") as m:
+        task = await _owned_by(m, m.a, "c", s=2.0, mark=str(mark))
+        m.c.kill()
+        shown = await m.a.ended(task["id"])
+        assert shown["state"] == "done"
+        assert shown["owner_name"] == "b"
+        assert [attempt["ended"] for attempt in shown["attempts"]] == ["absent"]
+        assert shown["refused"] == []
+        await m.a.sees(c="dead")
+
+
+async def test_an_owner_killed_before_it_accepts_is_passed_over(tmp_path: Path) -> None:
+    async with mesh(tmp_path, "a", "b", "c", workers="bc") as m:
+        m.c.freeze()  # so that the award finds a listener and no answer
+        tasks = [await m.a.submit(input={"n": number}) for number in range(4)]
+        m.c.kill()
+        m.c.thaw()
+        ended = [await m.a.ended(task["id"]) for task in tasks]
+        assert [task["state"] for task in ended] == ["done"] * 4
+        assert {task["owner_name"] for task in ended} == {"b"}
+
+
+async def test_an_owner_killed_between_run_and_commit_has_its_task_done_again(tmp_path: Path) -> None:
+    mark = tmp_path / "mark"
+    async with mesh(tmp_path, "a", "b", "c", workers="bc") as m:
+        task = await _owned_by(m, m.a, "c", s=1.0, mark=str(mark))
+        server = m.a.server_pid
+        import os
+        import signal
+
+        os.kill(server, signal.SIGSTOP)  # the result cannot be committed
+        try:
+            await until(lambda: _marks(mark, "end"), what="the end of the run")
+            m.c.kill()
+        finally:
+            os.kill(server, signal.SIGCONT)
+        shown = await m.a.ended(task["id"])
+        assert shown["state"] == "done"
+        ends = _marks(mark, "end")
+        if shown["epoch"] == 1:  # the commit had left before the kill, and stood
+            assert len(ends) == 1
+        else:
+            assert shown["owner_name"] == "b"
+            assert len(ends) == 2
+
+
+async def test_a_killed_home_is_stood_in_for_by_a_guardian(tmp_path: Path) -> None:
+    async with mesh(tmp_path, "a", "b", "c", workers="ac") as m:
+        task = await _owned_by(m, m.b, "c", s=4.0)
+        m.b.kill()  # the home
+        await m.a.sees(b="dead")
+        m.c.kill()  # then the owner
+        shown = await m.a.ended(task["id"])
+        assert shown["state"] == "done"
+        assert shown["owner_name"] == "a"
+        assert m.a.events("tasks_adopted")
+
+
+async def test_a_restarted_home_takes_its_tasks_up_again(tmp_path: Path) -> None:
+    async with mesh(tmp_path, "a", "b", workers="a", slots=1) as m:
+        tasks = [await m.b.submit(input={"s": 1.0, "n": number}) for number in range(4)]
+        m.b.kill()
+        await m.b.start()
+        ended = [await m.b.ended(task["id"]) for task in tasks]
+        assert [task["state"] for task in ended] == ["done"] * 4
+
+
+async def test_a_killed_server_comes_back_and_no_task_is_awarded_anew(tmp_path: Path) -> None:
+    async with mesh(tmp_path, "a", "b", "c", workers="abc") as m:
+        tasks = [await m.b.submit(input={"s": 0.3, "n": number}) for number in range(30)]
+        m.a.kill_server()
+        ended = [await m.b.ended(task["id"]) for task in tasks]
+        assert [task["state"] for task in ended] == ["done"] * 30
+        moved = [task for task in ended if any(each["ended"] in ("absent", "silent") for each in task["attempts"])]
+        assert moved == []
+        for host in m.hosts.values():
+            assert host.events("peer_dead") == []
+
+
+async def test_the_host_of_the_record_dies_and_comes_back(tmp_path: Path) -> None:
+    async with mesh(tmp_path, "a", "b", "c", workers="bc") as m:
+        tasks = [await m.b.submit(input={"s": 0.5, "n": number}) for number in range(8)]
+        m.a.kill()
+        m.a.kill_server()
+        await m.b.is_in("detached")
+        await m.c.is_in("detached")
+        refused = await m.b.meshctl("status")
+        assert refused[0] == 9
+        assert "detached" in refused[1]
+        await m.a.start()
+        ended = [await m.b.ended(task["id"]) for task in tasks]
+        assert [task["state"] for task in ended] == ["done"] * 8
+        for host in (m.b, m.c):
+            assert host.events("peer_dead") == []
+
+
+async def test_the_server_outlives_its_daemon_and_is_adopted(tmp_path: Path) -> None:
+    async with mesh(tmp_path, "a", "b", workers="b") as m:
+        server = m.a.server_pid
+        m.a.kill()
+        task = await m.b.submit(input={"n": 1})  # the record is still there to be written
+        assert (await m.b.ended(task["id"]))["state"] == "done"
+        await m.a.start()
+        assert m.a.server_pid == server
+        await m.b.sees(a="alive")
+
+
+async def test_the_late_result_of_a_frozen_owner_is_refused_and_shown(tmp_path: Path) -> None:
+    async with mesh(tmp_path, "a", "b", "c", workers="bc") as m:
+        task = await _owned_by(m, m.a, "c", s=1.0, n=7)
+        m.c.freeze()
+        try:
+            shown = await m.a.ended(task["id"])
+        finally:
+            m.c.thaw()
+        assert shown["state"] == "done"
+        assert shown["owner_name"] == "b"
+
+        async def refused() -> list[dict[str, Any]]:
+            return list((await m.a.task(task["id"]))["refused"])
+
+        late = await until_told(refused, what="the refused result")
+        assert late[0]["owner_name"] == "c"
+        assert late[0]["epoch"] == 1
+        assert late[0]["result"]["n"] == 7
+        again = await m.a.task(task["id"])
+        assert (again["state"], again["epoch"], again["owner_name"]) == ("done", shown["epoch"], "b")
+        await m.a.sees(c="alive")
+
+
+async def test_a_daemon_that_stops_in_order_gives_its_work_back_and_is_not_called_dead(tmp_path: Path) -> None:
+    async with mesh(tmp_path, "a", "b", "c", workers="bc") as m:
+        task = await _owned_by(m, m.a, "c", s=30.0)
+        stopping = asyncio.ensure_future(m.c.meshd("stop"))
+        shown = await m.a.until_state(task["id"], "running", within_s=30.0)
+        code, said = await stopping
+        assert code == 0, said
+        await m.a.sees(c="left")
+        shown = await m.a.until_state(task["id"], "running")
+        assert shown["owner_name"] == "b"
+        assert [attempt["ended"] for attempt in shown["attempts"]] == ["drained"]
+        assert m.a.events("peer_dead") == []
+        await m.a.ask("POST", f"/v1/tasks/{task['id']}/cancel")
