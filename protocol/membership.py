@@ -56,7 +56,7 @@ PRESETS: dict[str, MembershipSettings] = {
 }
 
 SWEEP_S = 60.0
-HEALTH_BY_LAG_S = 1.0  # a loop this late was stopped, not busy: be patient with everybody
+STOPPED_S = 1.0  # a loop this late was stopped, not busy: be patient with everybody
 
 _Timer: TypeAlias = tuple[Literal["probe", "answer", "suspicion", "sweep"], NodeId | int]
 _PROBE: _Timer = ("probe", 0)
@@ -84,15 +84,13 @@ class Membership:
         self._down_since: Mono | None = None
         self._grace_until: Mono = 0  # until then an unanswered probe accuses nobody
         self._deaths_after: Mono = 0  # and until then nobody is declared dead
-        self._started_at: Mono = 0
-        self._settled_at: Mono | None = None
 
     # --- what happens
 
     def start(self, now: Instant) -> list[Effect]:
         """Say hello. The link is taken to be up unless `on_link` said otherwise."""
         self._is_started = True
-        self._started_at, self._own.since_ms = now.mono_ns, now.wall_ms
+        self._own.began, self._own.since_ms = now.mono_ns, now.wall_ms
         self._timers.set(_SWEEP, now.after(SWEEP_S))
         return self._own.say(now, is_fresh=True)
 
@@ -152,8 +150,7 @@ class Membership:
             self._timers.cancel(("answer", number))
         self._be_patient(now)
         self._stood_still(stood_ns, now)
-        if self._settled_at is not None:
-            self._settled_at = now.mono_ns
+        self._own.settled = None if self._own.settled is None else now.mono_ns
         self._own.incarnation += 1  # whatever was said of us meanwhile is outbid
         return [*self._own.say(now, is_fresh=not self._roster.living), *self._look_at_view(now)]
 
@@ -162,7 +159,7 @@ class Membership:
         if late_ms < self._settings.lag_ms or self._down_since is not None:
             return []
         late_ns = late_ms * NS_PER_MS
-        if late_ns >= HEALTH_BY_LAG_S * NS_PER_S:
+        if late_ns >= STOPPED_S * NS_PER_S:
             self._be_patient(now)
         self._health.worse()
         self._stood_still(late_ns, now)
@@ -206,15 +203,11 @@ class Membership:
 
     def alive(self) -> list[NodeId]:
         """Nodes that are alive and not suspect, this one included until it leaves, sorted."""
-        own = [] if self._own.has_left else [self._me.id]
-        return sorted([*own, *self._roster.alive()])
+        return sorted([*self._roster.alive(), *([] if self._own.has_left else [self._me.id])])
 
     def is_alive(self, node: NodeId) -> bool:
         """True for nodes that are alive and not suspect, and for this one until it leaves."""
-        if node == self._me.id:
-            return not self._own.has_left
-        member = self._roster.get(node)
-        return member is not None and member.state == "alive"
+        return not self._own.has_left if node == self._me.id else self._roster.is_alive(node)
 
     def life_of(self, node: NodeId) -> int | None:
         """The life of a living (alive or suspect) node; None for the gone and the unknown."""
@@ -233,14 +226,14 @@ class Membership:
         """Seconds since this view could be relied on: others were heard of, or nobody for a while; 0 before."""
         if not self._is_started or self._down_since is not None:
             return 0.0
-        alone = self._started_at + int(self._settings.settle_alone_s * NS_PER_S)
-        return max(0.0, now.since_s(alone if self._settled_at is None else self._settled_at))
+        return self._own.settled_s(now, alone_s=self._settings.settle_alone_s)
 
     def has_buried(self, body: Dead) -> bool:
         """True when this very death stands in the view: then `gossip.keep` may pass it on."""
         member = self._roster.get(body.peer)
-        dead = standing(life=body.life, incarnation=body.incarnation, state="dead")
-        return member is not None and member.standing == dead
+        return member is not None and member.standing == standing(
+            life=body.life, incarnation=body.incarnation, state="dead"
+        )
 
     @property
     def health(self) -> int:
@@ -253,8 +246,8 @@ class Membership:
         if not self._roster.living:
             return []
         self._timers.set(_PROBE, now.after(self._settings.probe_interval_s * self._health.factor))
-        node = self._walk.next(self._roster.living, lambda each: self._roster.life_of(each) is not None, self._rng)
-        member = None if node is None else self._roster.get(node)
+        node = self._walk.next(self._roster.living, self._roster.is_living, self._rng)
+        member = self._roster.get(node or "")
         return [] if member is None else self._probe(member, now)
 
     def _probe(self, member: Member, now: Instant) -> list[Effect]:
@@ -299,13 +292,12 @@ class Membership:
     def _accuse(self, member: Member, evidence: str, now: Instant) -> list[Effect]:
         suspicion = member.suspicion
         if suspicion is None:
-            first = Suspect(member.id, member.life, member.incarnation, evidence)
-            counted = self._count(member, member.incarnation, self._me.id, Accusation(evidence), now)
-            return [Spread(first), *counted]
-        if self._me.id in suspicion.accusers or suspicion.confirmations >= self._settings.verifiers:
+            said: Suspect | Confirm = Suspect(member.id, member.life, member.incarnation, evidence)
+        elif self._me.id in suspicion.accusers or suspicion.confirmations >= self._settings.verifiers:
             return []
-        confirm = Confirm(member.id, member.life, suspicion.incarnation, evidence)
-        return [Spread(confirm), *self._count(member, suspicion.incarnation, self._me.id, Accusation(evidence), now)]
+        else:
+            said = Confirm(member.id, member.life, suspicion.incarnation, evidence)
+        return [Spread(said), *self._count(member, said.incarnation, self._me.id, Accusation(evidence), now)]
 
     def _on_accusation(self, heard: Heard, body: Suspect | Confirm, now: Instant) -> list[Effect]:
         if body.peer == self._me.id:
@@ -319,15 +311,11 @@ class Membership:
             return [Emit(PeerMisbehaved(heard.src, "incarnation_jump", str(body.incarnation)))]
         is_first = member.suspicion is None or member.suspicion.incarnation < body.incarnation
         effects = self._count(member, body.incarnation, heard.src, Accusation(body.evidence, heard.frame), now)
-        if is_first and self._is_verifier(member, body.incarnation, accuser.id):
+        pool = [self._me.id, *(each for each in self._roster.alive() if each != heard.src)]
+        chosen = doubt.verifiers(pool, suspect=member.id, life=member.life, incarnation=body.incarnation)
+        if is_first and self._me.id in chosen[: self._settings.verifiers]:
             effects += self._probe(member, now)
         return effects
-
-    def _is_verifier(self, member: Member, incarnation: int, accuser: NodeId) -> bool:
-        pool = [self._me.id, *(node for node in self._roster.alive() if node != accuser)]
-        count = self._settings.verifiers
-        chosen = doubt.verifiers(pool, suspect=member.id, life=member.life, incarnation=incarnation, count=count)
-        return self._me.id in chosen
 
     def _count(
         self, member: Member, incarnation: int, accuser: NodeId, accusation: Accusation, now: Instant
@@ -361,8 +349,7 @@ class Membership:
             )
         if self._me.id not in suspicion.accusers:
             seconds += settings.patience_s  # accusers speak first, so that not everybody does
-        at = max(suspicion.due(seconds), now.mono_ns, self._deaths_after)
-        self._timers.set(("suspicion", member.id), at)
+        self._timers.set(("suspicion", member.id), max(suspicion.due(seconds), now.mono_ns, self._deaths_after))
 
     def _needed(self, member: Member) -> int:
         others = sum(node != member.id for node in self._roster.alive())
@@ -376,10 +363,9 @@ class Membership:
         if self._is_held or len(suspicion.accusers) < self._needed(member):
             self._timers.set(("suspicion", member.id), now.after(self._settings.probe_interval_s))
             return []
-        frames = [each.frame for each in suspicion.accusers.values() if each.frame][: limits.ACCUSATIONS_MAX]
-        accusers, evidence = tuple(sorted(suspicion.accusers)), suspicion.evidence
-        dead = Dead(member.id, member.life, suspicion.incarnation, evidence, tuple(frames), member.frame)
-        return [Spread(dead), *self._end(member, member.life, dead, accusers, now)]
+        proof = tuple(each.frame for each in suspicion.accusers.values() if each.frame)[: limits.ACCUSATIONS_MAX]
+        dead = Dead(member.id, member.life, suspicion.incarnation, suspicion.evidence, proof, member.frame)
+        return [Spread(dead), *self._end(member, member.life, dead, tuple(sorted(suspicion.accusers)), now)]
 
     # --- what others say of themselves
 
@@ -398,8 +384,7 @@ class Membership:
             member = Member(heard.src)
         elif member.life == heard.life and body.incarnation - member.incarnation > limits.INCARNATION_JUMP_MAX:
             return [Emit(PeerMisbehaved(heard.src, "incarnation_jump", str(body.incarnation)))]
-        if self._settled_at is None:
-            self._settled_at = now.mono_ns
+        self._own.meet(now)
         if member.life != heard.life:
             self._probes.forget(member.id)
         is_news = member.state != "alive" or member.life != heard.life
@@ -500,7 +485,7 @@ class Membership:
             return [Emit(PeerUnreachable(suspects))] if suspects else []
         if was_held and not is_held:  # those who come back do so one by one: wait for all of them
             self._deaths_after = max(self._deaths_after, now.after(self._settings.grace_s))
-            self._arm_all(now)
+            self._stood_still(0, now)
         return []
 
     def _be_patient(self, now: Instant) -> None:
@@ -509,10 +494,6 @@ class Membership:
     def _stood_still(self, by_ns: int, now: Instant) -> None:
         """Time in which we could not hear anybody does not count."""
         self._timers.postpone(by_ns)
-        for _, suspicion in self._roster.doubted():
-            suspicion.since += by_ns
-        self._arm_all(now)
-
-    def _arm_all(self, now: Instant) -> None:
         for member, suspicion in self._roster.doubted():
+            suspicion.since += by_ns
             self._arm(member, suspicion, now)

@@ -31,6 +31,18 @@ class Own:
         self.incarnation = 0
         self.since_ms = 0
         self.has_left = False
+        self.began: Mono = 0
+        self.settled: Mono | None = None  # when others were first heard of, or the link came back
+
+    def meet(self, now: Instant) -> None:
+        """Somebody else is there."""
+        if self.settled is None:
+            self.settled = now.mono_ns
+
+    def settled_s(self, now: Instant, *, alone_s: float) -> float:
+        """Seconds since others were heard of, or since nobody was for `alone_s`; 0 before."""
+        settled = self.began + int(alone_s * NS_PER_S) if self.settled is None else self.settled
+        return max(0.0, now.since_s(settled))
 
     def say(self, now: Instant, *, is_fresh: bool = False) -> list[Effect]:
         """Announce ourselves. `is_fresh` asks for all that others know."""
@@ -157,6 +169,15 @@ class Roster:
         """The life of a living member."""
         member = self._members.get(node)
         return member.life if member is not None and member.is_living else None
+
+    def is_living(self, node: NodeId) -> bool:
+        """True for members that are alive or suspect."""
+        return self.life_of(node) is not None
+
+    def is_alive(self, node: NodeId) -> bool:
+        """True for members that are alive and not suspect."""
+        member = self._members.get(node)
+        return member is not None and member.state == "alive"
 
     def suspects(self) -> tuple[NodeId, ...]:
         """Living members that are suspect, sorted."""

@@ -79,9 +79,9 @@ def accusers_needed(unsuspected: int) -> int:
     return max(1, min(ACCUSERS_MAX, unsuspected))
 
 
-def verifiers(pool: Sequence[NodeId], *, suspect: NodeId, life: int, incarnation: int, count: int) -> list[NodeId]:
-    """Who looks after a suspicion: the same few nodes wherever this is computed, by rendezvous hash."""
-    return ids.ranked(pool, salt=f"verify {suspect} {life} {incarnation}")[:count]
+def verifiers(pool: Sequence[NodeId], *, suspect: NodeId, life: int, incarnation: int) -> list[NodeId]:
+    """Who looks after a suspicion, the first first: the same order wherever it is computed."""
+    return ids.ranked(pool, salt=f"verify {suspect} {life} {incarnation}")
 
 
 def last_alive(body: Dead, carried: Sequence[Heard]) -> tuple[Heard, Alive] | None:
