@@ -83,11 +83,11 @@ class Proxy:
 
     async def _pump(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, *, is_answer: bool) -> None:
         try:
-            while data := await reader.read(65_536):
+            while chunk := await reader.read(65_536):
                 if not self._flowing.is_set():
                     await self._flowing.wait()
                 if not (is_answer and self._swallows):
-                    writer.write(data)
+                    writer.write(chunk)
                     await writer.drain()
         except OSError:
             pass

@@ -175,9 +175,9 @@ class JetStreamStore:
             raise MeshError("store", problem=f"holds {made.num_pending} keys under {prefix}, over {LISTED_MAX}")
         found: dict[str, Entry] = {}
         pending = made.num_pending
-        async with line.listing() as (reply, answers):
-            page = msgspec.json.encode({"batch": PAGE_KEYS_MAX, "max_bytes": PAGE_BYTES_MAX, "no_wait": True})
-            while pending > 0:
+        page = msgspec.json.encode({"batch": PAGE_KEYS_MAX, "max_bytes": PAGE_BYTES_MAX, "no_wait": True})
+        while pending > 0:
+            async with line.listing() as (reply, answers):  # one each: a full page is followed by a word about it
                 await line.send(f"$JS.API.CONSUMER.MSG.NEXT.{self._stream}.{consumer}", page, reply=reply)
                 pending = await self._page(line, answers, found)
         await line.send(f"$JS.API.CONSUMER.DELETE.{self._stream}.{consumer}", b"")
