@@ -17,14 +17,14 @@ COLUMNS: tuple[Column, ...] = (
 
 
 @noun("agents")
-@click.option("--at", "node", metavar="NODE", default="", help="Only those of this node.")
+@click.option("--at", metavar="NODE", default="", help="Only those of this node.")
 @click.option("--here", is_flag=True, help="Only those of the node that is asked.")
 @click.pass_context
-def agents(ctx: click.Context, node: str, here: bool) -> None:
+def agents(ctx: click.Context, at: str, here: bool) -> None:
     """The agents of the mesh."""
     if ctx.invoked_subcommand is None:
         session: Session = ctx.obj
-        answer = Client(session).get("v1", "agents", node=node, here="true" if here else "")
+        answer = Client(session).get("v1", "agents", node=at, here="true" if here else "")
         items = answer.value["agents"]
         listing(session, answer, items, COLUMNS, name=lambda agent: agent["name"], empty="no agent is announced")
 

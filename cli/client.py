@@ -120,6 +120,8 @@ class Client:
         connection, response = self._open(method, path, body, headers, seconds)
         try:
             raw = response.read(ANSWER_BYTES_MAX)
+            if response.length:  # what was promised and did not come
+                raise http.client.IncompleteRead(raw, response.length)
         except (OSError, http.client.HTTPException) as failure:
             raise self._failed(failure, seconds) from None
         finally:
@@ -215,10 +217,10 @@ def _at_url(session: Session, environ: Mapping[str, str]) -> Address:
         port = parts.port or (443 if parts.scheme == "https" else 80)
     except ValueError:
         port = 0
-    if parts.scheme not in ("http", "https") or not parts.hostname or not port or parts.path.strip("/") or parts.query:
-        raise of(
-            MeshError("bad_input", what=f"--node {url} is not http://HOST:PORT"), hint="DIR/api.json holds the url"
-        )
+    is_bare = not parts.path.strip("/") and not parts.query and not parts.username
+    if parts.scheme not in ("http", "https") or not parts.hostname or not port or not is_bare:
+        refused = MeshError("bad_input", what=f"--node {url} is not http://HOST:PORT")
+        raise of(refused, hint="take the url from DIR/api.json")
     token = environ.get("MESHD_TOKEN", "") or _token_of(url.rstrip("/"), session.dir or default_dir(environ))
     return Address(
         shown=url, host=parts.hostname, port=port, is_secure=parts.scheme == "https", token=token, cure="check --node"

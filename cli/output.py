@@ -118,9 +118,7 @@ def write_json(answer: Answer) -> None:
 def value_text(value: object, *, indent: int | None = 2) -> str:
     """A JSON value that is safe on a terminal: what is not printable is escaped, and it stays JSON."""
     encoded = json.dumps(value, ensure_ascii=False, indent=indent)
-    return "".join(
-        c if c.isprintable() or c == "\n" else json.dumps(c)[1:-1].replace("\x7f", "\\u007f") for c in encoded
-    )
+    return "".join(c if c.isprintable() or c == "\n" else _escaped(c) for c in encoded)
 
 
 def age(since_ms: int | None, until_ms: int | None = None) -> str:

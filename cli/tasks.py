@@ -78,7 +78,7 @@ def submit(
     **order: Any,
 ) -> int:
     """Submit a task and print its id, or with --wait its result."""
-    body = {name: value for name, value in order.items() if value not in (None, "", False)}
+    body = {name: value for name, value in order.items() if value is not None}
     body |= {"capability": capability, "input": given.value(inline, file, dash)}
     client, deadline, key = Client(session), Deadline(session.timeout_s), key or secrets.token_hex(16)
     try:

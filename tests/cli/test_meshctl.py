@@ -1,0 +1,264 @@
+"""The command as a whole: its options, its errors, how it starts and how it is stopped."""
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+from pathlib import Path
+
+import pytest
+
+from cli.meshctl import NOUNS
+from protocol.errors import ERRORS, MeshError
+from protocol.events import TaskSubmitted
+from tests.cli.conftest import ROOT, Meshctl, Said, spawned
+from tests.meshd.api.fake_backend import B, FakeBackend, Served, a_task
+
+WAIT_S = 20.0
+
+
+def test_the_help_lists_every_noun_without_importing_one(meshctl: Meshctl) -> None:
+    said = meshctl("--help")
+    assert said.code == 0
+    assert all(noun in said.out for noun in NOUNS)
+
+
+@pytest.mark.parametrize("noun", sorted(NOUNS))
+def test_every_noun_explains_itself(meshctl: Meshctl, noun: str) -> None:
+    assert meshctl(noun, "--help").code == 0
+
+
+def imported_by(*arguments: str) -> set[str]:
+    program = (
+        "import sys; from cli.meshctl import run; run(sys.argv[1:]); print('|'.join(sys.modules), file=sys.stderr)"
+    )
+    environ = {**os.environ, "PYTHONPATH": str(ROOT), "MESHD_DIR": "/nonexistent"}
+    ended = subprocess.run(
+        [sys.executable, "-c", program, *arguments], capture_output=True, text=True, env=environ, timeout=WAIT_S
+    )
+    return set(ended.stderr.splitlines()[-1].split("|"))
+
+
+def test_help_imports_no_noun_and_no_network() -> None:
+    loaded = imported_by("--help")
+    assert not loaded & {"cli.peers", "cli.tasks", "http.client", "asyncio", "socket"}
+
+
+@pytest.mark.parametrize("arguments", [["peers"], ["tasks"], ["status"], ["call", "a@1"]])
+def test_no_noun_imports_nats_or_the_http_library(arguments: list[str]) -> None:
+    loaded = imported_by(*arguments)
+    assert not loaded & {"nats", "aiohttp", "nacl", "asyncio", "prometheus_client", "logging", "meshd.api"}
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [["peers", "-o", "json"], ["-o", "json", "peers"], ["-o", "table", "peers", "-o", "json"]],
+)
+def test_global_options_may_stand_on_either_side_and_the_last_one_counts(
+    meshctl: Meshctl, served: Served, arguments: list[str]
+) -> None:
+    assert json.loads(meshctl(*arguments).out)["peers"][0]["name"] == "a"
+
+
+def test_dir_chooses_among_the_daemons_of_a_host(meshctl: Meshctl, served: Served, tmp_path: Path) -> None:
+    assert meshctl("--dir", str(served.folder), "peers").code == 0
+    assert meshctl("peers", "--dir", str(tmp_path / "other")).code == 3
+
+
+def test_nobody_there_is_exit_3_and_says_how_to_start_one(meshctl: Meshctl, tmp_path: Path) -> None:
+    said = meshctl("peers", "--dir", str(tmp_path))
+    assert said.code == 3
+    assert said.out == ""
+    assert said.err.startswith(f"error[unreachable]: no daemon answers at {tmp_path}")
+    assert f"try: start one with: meshd start --dir {tmp_path}" in said.err
+
+
+def test_a_daemon_that_was_killed_is_exit_3(meshctl: Meshctl, tmp_path: Path) -> None:
+    gone = tmp_path / "api.sock"
+    left = socket.socket(socket.AF_UNIX)
+    left.bind(str(gone))
+    left.close()
+    (tmp_path / "api.json").write_text(json.dumps({"url": "http://127.0.0.1:1", "token": "t", "socket": str(gone)}))
+    said = meshctl("peers", "--dir", str(tmp_path))
+    assert said.code == 3
+    assert "Connection refused" in said.err
+
+
+@pytest.mark.parametrize("content", ["", "[]", '{"url": 1}', "\x00"])
+def test_an_api_file_that_is_none_is_exit_3(meshctl: Meshctl, tmp_path: Path, content: str) -> None:
+    (tmp_path / "api.json").write_text(content)
+    said = meshctl("peers", "--dir", str(tmp_path))
+    assert said.code == 3
+    assert "not what a daemon writes" in said.err
+
+
+def test_a_daemon_that_goes_away_mid_answer_is_exit_3(meshctl: Meshctl, tmp_path: Path) -> None:
+    said = against(meshctl, tmp_path, b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\n{")
+    assert said.code == 3
+    assert "error[cut_off]" in said.err
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nhi",
+        b"HTTP/1.1 404 Not Found\r\nContent-Length: 2\r\n\r\nhi",
+        b'HTTP/1.1 404 Not Found\r\nContent-Length: 12\r\n\r\n{"error": {}}',
+    ],
+)
+def test_something_else_that_answers_is_told_from_a_daemon(meshctl: Meshctl, tmp_path: Path, answer: bytes) -> None:
+    said = against(meshctl, tmp_path, answer)
+    assert said.code == 3
+    assert "something else does" in said.err
+
+
+def test_a_daemon_that_is_stuck_is_exit_6(meshctl: Meshctl, tmp_path: Path) -> None:
+    said = against(meshctl, tmp_path, b"", "--timeout", "0.1")
+    assert said.code == 6
+    assert "within 0.1 s" in said.err
+
+
+def against(meshctl: Meshctl, folder: Path, answer: bytes, *options: str) -> Said:
+    """`meshctl peers` against a socket that says `answer` and hangs up, or says nothing when it is empty."""
+    path = folder / "api.sock"
+    (folder / "api.json").write_text(json.dumps({"url": "http://127.0.0.1:1", "token": "t", "socket": str(path)}))
+    over = threading.Event()
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(str(path))
+        listener.listen()
+
+        def serve() -> None:
+            connection, _ = listener.accept()
+            with connection:
+                connection.recv(65_536)
+                connection.sendall(answer)
+                if not answer:
+                    over.wait(WAIT_S)
+
+        thread = threading.Thread(target=serve)
+        thread.start()
+        said = meshctl("peers", "--dir", str(folder), *options)
+        over.set()
+        thread.join(WAIT_S)
+    return said
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (["peer"], "peer"),
+        (["peers", "--colour"], "--colour"),
+        (["peers", "show"], "NAME"),
+        (["peers", "-o", "xml"], "xml"),
+        (["status", "--wait", "0"], "0 is not a number of seconds above zero"),
+        (["status", "--timeout", "nan"], "nan"),
+        (["call"], "CAPABILITY"),
+        (["call", "a@1", "--input", "1", "-"], "once"),
+        (["tasks", "submit", "a@1", "--priority", "10"], "10"),
+        (["tasks", "--state", "lost"], "lost"),
+        (["peers", "--node", "ftp://x"], "http://HOST:PORT"),
+        (["peers", "--node", "http://user:secret@127.0.0.1:1"], "http://HOST:PORT"),
+    ],
+)
+def test_bad_usage_is_exit_2_and_names_it(meshctl: Meshctl, arguments: list[str], says: str) -> None:
+    said = meshctl(*arguments)
+    assert said.code == 2
+    assert said.err.startswith("error[bad_input]: ")
+    assert says in said.err
+    assert "\ntry: " in said.err
+
+
+@pytest.mark.parametrize("code", sorted(ERRORS))
+def test_every_refusal_of_the_daemon_has_the_exit_code_of_the_table(
+    meshctl: Meshctl, served: Served, backend: FakeBackend, code: str
+) -> None:
+    class AnyField(dict[str, object]):
+        def __missing__(self, key: str) -> str:
+            return "x"
+
+    refused = MeshError.__new__(MeshError)
+    row = ERRORS[code]
+    refused.code, refused.fields, refused.status, refused.exit = code, {}, row.status, row.exit
+    refused.message, refused.hint = row.message.format_map(AnyField()), row.hint.format_map(AnyField())
+    backend.refuse = refused
+    said = meshctl("peers")
+    assert said.code == row.exit
+    assert said.err == f"error[{code}]: {refused.message}, on a\ntry: {refused.hint}\n"
+
+
+def test_with_json_an_error_is_json_too(meshctl: Meshctl, served: Served) -> None:
+    said = meshctl("tasks", "show", "none", "-o", "json")
+    assert said.code == 7
+    assert said.out == ""
+    body = json.loads(said.err)["error"]
+    assert (body["code"], body["node_name"]) == ("unknown_task", "a")
+
+
+def test_over_tcp_the_token_of_the_directory_is_used(meshctl: Meshctl, served: Served) -> None:
+    assert meshctl("peers", "--node", served.address.url).code == 0
+
+
+def test_over_tcp_the_token_of_the_environment_is_used(
+    meshctl: Meshctl, served: Served, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    elsewhere = ["--dir", str(tmp_path / "other"), "--node", served.address.url]
+    assert meshctl("peers", *elsewhere).code == 4
+    monkeypatch.setenv("MESHD_TOKEN", served.address.token)
+    assert meshctl("peers", *elsewhere).code == 0
+
+
+def test_verbose_says_what_was_asked(meshctl: Meshctl, served: Served) -> None:
+    assert meshctl("peers", "-v").err.startswith(f"GET /v1/peers at {served.folder}: 200 in ")
+
+
+def test_ctrl_c_is_exit_130_without_a_trace(served: Served) -> None:
+    process = spawned("tasks", "watch", "-o", "jsonl")
+    assert process.stdout is not None
+    beat = threading.Event()
+
+    def happen() -> None:  # again and again: the command may not listen yet
+        while not beat.wait(0.02):
+            served.happen(TaskSubmitted("t", "i", "g", "a@1", "operator"))
+
+    thread = threading.Thread(target=happen)
+    thread.start()
+    assert json.loads(process.stdout.readline())["kind"] == "task_submitted"
+    beat.set()
+    thread.join(WAIT_S)
+    process.send_signal(signal.SIGINT)
+    _, err = process.communicate(timeout=WAIT_S)
+    assert process.returncode == 130
+    assert "Traceback" not in err
+
+
+def test_a_reader_that_has_seen_enough_is_no_error(served: Served, backend: FakeBackend) -> None:
+    backend.put(*(a_task(f"t{n:03d}") for n in range(500)))
+    reading, writing = os.pipe()
+    os.close(reading)
+    process = spawned("tasks", "--limit", "1000", stdout=writing)
+    os.close(writing)
+    _, err = process.communicate(timeout=WAIT_S)
+    assert (process.returncode, err) == (0, "")
+
+
+def test_version_answers_with_and_without_a_daemon(meshctl: Meshctl, served: Served, tmp_path: Path) -> None:
+    assert "the daemon runs 0.1.0" in meshctl("version").out
+    assert "no daemon answers" in meshctl("version", "--dir", str(tmp_path / "other")).out
+    assert json.loads(meshctl("version", "-o", "json").out)["meshd"] == "0.1.0"
+
+
+def test_an_invitation_can_be_piped(meshctl: Meshctl, served: Served) -> None:
+    assert meshctl("invite", "-o", "name").out == "mj1_token\n"
+    said = meshctl("invite")
+    assert said.out == "meshd start --join mj1_token\n"
+    assert "this host only" in said.err
+    assert meshctl("invite", "-q").err == ""
+
+
+def test_a_node_is_pinged(meshctl: Meshctl, served: Served) -> None:
+    assert meshctl("peers", "ping", "b").out == "b: 1.2 ms\n"
+    assert json.loads(meshctl("peers", "ping", "b", "-o", "json").out)["id"] == B
+    assert meshctl("peers", "ping", "z").code == 7

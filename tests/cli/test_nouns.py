@@ -1,0 +1,177 @@
+"""What each noun prints: for people, for programs and for the shell."""
+
+import json
+import re
+
+import pytest
+
+from meshd.api import schemas
+from tests.cli.conftest import Meshctl
+from tests.meshd.api.fake_backend import LIFE, B, FakeBackend, Served, a_peer, a_status, a_task, an_agent, done
+
+
+def test_status_is_one_sentence(meshctl: Meshctl, served: Served) -> None:
+    said = meshctl("status")
+    assert said.code == 0
+    assert said.out == "joined as a in mesh xyz: 3 peers alive, 2 tasks running; one copy of the record, on a\n"
+
+
+def test_status_says_what_needs_attention_and_is_exit_9(meshctl: Meshctl, served: Served, backend: FakeBackend) -> None:
+    backend.status_ = a_status(attention=("agent x was given up",), notes=("the root key is online",))
+    said = meshctl("status")
+    assert said.code == 9
+    assert said.out.splitlines()[1:] == ["  ! agent x was given up", "  - the root key is online"]
+
+
+@pytest.mark.parametrize("state", ["starting", "detached", "islanded", "draining"])
+def test_a_node_that_is_not_joined_is_exit_9_and_says_why(
+    meshctl: Meshctl, served: Served, backend: FakeBackend, state: str
+) -> None:
+    backend.status_ = a_status(
+        state=state, reason="no server", peers_alive=1, tasks_running=0, record=schemas.Record(0, "")
+    )
+    said = meshctl("status")
+    assert said.code == 9
+    assert said.out.startswith(f"{state} as a in mesh xyz (no server): 1 peer alive, 0 tasks running; ")
+
+
+def test_status_can_wait_until_the_node_is_ready(meshctl: Meshctl, served: Served, backend: FakeBackend) -> None:
+    statuses = [a_status(state="starting"), a_status(state="starting"), a_status(attention=("a word",))]
+    backend.status = lambda: statuses.pop(0) if len(statuses) > 1 else statuses[0]  # type: ignore[method-assign]  # it changes while it is asked
+    assert meshctl("status", "--wait", "10").code == 0
+
+
+def test_status_that_waits_in_vain_says_for_what(
+    meshctl: Meshctl, served: Served, backend: FakeBackend, tmp_path: object
+) -> None:
+    backend.status_ = a_status(state="detached")
+    said = meshctl("status", "--wait", "0.15")
+    assert said.code == 9
+    assert "still detached after 0.15 s" in said.err
+    assert meshctl("status", "--wait", "0.15", "--dir", f"{tmp_path}/other").code == 3
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("status",),
+        ("peers",),
+        ("peers", "show", "b"),
+        ("agents",),
+        ("agents", "show", "scorer"),
+        ("capabilities",),
+        ("capabilities", "search", "scor"),
+        ("capabilities", "who-can", "scoring@2"),
+        ("tasks",),
+        ("tasks", "show", "one"),
+    ],
+)
+def test_json_is_exactly_what_the_api_answers(
+    meshctl: Meshctl, served: Served, backend: FakeBackend, arguments: tuple[str, ...]
+) -> None:
+    backend.put(a_task("one", result={"text": "\u202e\u0000 caf\u00e9"}))
+    spoken = meshctl(*arguments, "-o", "json", "-v")
+    path = re.findall(r"GET (\S+)", spoken.err)[-1]
+    assert spoken.out == asked(served, path) + "\n"
+
+
+def asked(served: Served, path: str) -> str:
+    """What the API answers to a plain request."""
+    import http.client
+
+    connection = http.client.HTTPConnection(served.address.url.removeprefix("http://"))
+    connection.request("GET", path, headers={"Authorization": f"Bearer {served.address.token}"})
+    answer = connection.getresponse().read().decode()
+    connection.close()
+    return answer
+
+
+def test_a_bare_noun_is_a_table(meshctl: Meshctl, served: Served, backend: FakeBackend) -> None:
+    backend.peers_ = [a_peer("a", "a" * 32), a_peer("much-longer", B, state="suspect")]
+    lines = meshctl("peers").out.splitlines()
+    assert lines[0].split()[:3] == ["NAME", "ID", "STATE"]
+    assert lines[1].split()[:4] == ["a", "*", "aaaaaaaa", "alive"]
+    assert lines[2].split()[:3] == ["much-longer", "bbbbbbbb", "suspect"]
+    assert len({line.index(word) for line, word in zip(lines, ("ID", "aaaaaaaa", "bbbbbbbb"), strict=True)}) == 1
+
+
+def test_quiet_leaves_out_the_heading(meshctl: Meshctl, served: Served) -> None:
+    assert meshctl("peers", "-q").out.startswith("a *")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        (("peers",), ["a", "b"]),
+        (("agents",), ["scorer", "scorer"]),
+        (("agents", "--at", "b"), ["scorer"]),
+        (("agents", "show", "scorer"), ["a", "b"]),
+        (("capabilities",), ["scoring@2"]),
+        (("capabilities", "who-can", "scoring@2"), ["scorer"]),
+        (("tasks",), ["two".ljust(26, "x"), "one".ljust(26, "x")]),
+        (("status",), ["a"]),
+        (("peers", "show", "b"), ["b"]),
+    ],
+)
+def test_names_come_one_a_line(
+    meshctl: Meshctl, served: Served, backend: FakeBackend, arguments: tuple[str, ...], expected: list[str]
+) -> None:
+    backend.put(a_task("one"), a_task("two", submitted_ms=LIFE + 1))
+    assert meshctl(*arguments, "-o", "name").out.splitlines() == expected
+
+
+def test_jsonl_is_one_object_a_line(meshctl: Meshctl, served: Served) -> None:
+    lines = meshctl("peers", "-o", "jsonl").out.splitlines()
+    assert [json.loads(line)["name"] for line in lines] == ["a", "b"]
+
+
+def test_an_empty_list_says_so_on_stderr(meshctl: Meshctl, served: Served, backend: FakeBackend) -> None:
+    backend.capabilities_, backend.agents_ = [], []
+    for arguments in (["tasks"], ["agents"], ["capabilities"], ["capabilities", "search", "x"]):
+        said = meshctl(*arguments)
+        assert (said.code, said.out) == (0, "")
+        assert said.err
+
+
+def test_text_of_agents_cannot_move_the_cursor(meshctl: Meshctl, served: Served, backend: FakeBackend) -> None:
+    backend.agents_ = [an_agent("scorer", purpose="\x1b[2Jrm\u202e\r\n\x9b")]
+    said = meshctl("agents", "show", "scorer")
+    assert "\\x1b[2Jrm\\u202e\\r\\n\\x9b" in said.out
+
+
+def test_details_leave_out_what_is_empty(meshctl: Meshctl, served: Served, backend: FakeBackend) -> None:
+    backend.agents_ = [an_agent("scorer", latency_ms=1_200)]
+    out = meshctl("agents", "show", "scorer").out
+    assert "1200 ms, as declared" in out
+    assert "purpose" not in out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code"),
+    [
+        (("peers", "show", "z"), 7),
+        (("agents", "show", "z"), 7),
+        (("agents", "--at", "z"), 7),
+        (("capabilities", "who-can", "other@1"), 7),
+        (("capabilities", "who-can", "other"), 2),
+        (("tasks", "show", "z"), 7),
+        (("tasks", "show", "t"), 8),
+        (("tasks", "wait", "z"), 7),
+        (("tasks", "cancel", "t-done"), 8),
+    ],
+)
+def test_what_is_not_there_has_its_exit_code(
+    meshctl: Meshctl, served: Served, backend: FakeBackend, arguments: tuple[str, ...], code: int
+) -> None:
+    backend.put(a_task("t-one"), done(a_task("t-done"), 1))
+    said = meshctl(*arguments)
+    assert said.code == code
+    assert said.err.startswith("error[")
+
+
+def test_an_ambiguous_id_lists_the_candidates(meshctl: Meshctl, served: Served, backend: FakeBackend) -> None:
+    backend.put(a_task("t-one"), a_task("t-two"))
+    said = meshctl("tasks", "show", "t-")
+    assert said.code == 8
+    assert "t-one" in said.err
+    assert "t-two" in said.err
