@@ -26,7 +26,8 @@ class Slots:
         return any(capability in card.capabilities for card in self._cards.values() if agent in ("", card.name))
 
     def take(self, key: Hashable, capability: str, agent: str = "") -> str | None:
-        """Hold a slot for `key`: the agent with most room, or None when all are busy."""
+        """Hold a slot for `key`, in place of the one it holds: the agent with most room, or None when all are busy."""
+        self.give_back(key)
         best, room_best = None, 0
         for name, card in self._cards.items():
             room = card.slots - self._taken.get(name, 0)
