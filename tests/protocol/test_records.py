@@ -1,0 +1,86 @@
+"""How a record may change: every pair of state and change is decided, and only an award raises the epoch."""
+
+import itertools
+import typing
+
+import pytest
+from msgspec import structs
+
+from protocol import limits, records
+from protocol.errors import LocalError
+from protocol.records import TRANSITIONS, Change
+from protocol.wire.task import ENDED, Attempt, Failure, TaskRecord, TaskState
+from tests.protocol.conversation import instant
+from tests.protocol.work import B, awarded, order, record
+
+CHANGES: tuple[Change, ...] = typing.get_args(Change)
+PAIRS = list(itertools.product(TaskState, CHANGES))
+
+
+def _changed(before: TaskRecord, change: Change) -> TaskRecord:
+    now = instant(9)
+    match change:
+        case "award":
+            return records.awarded(before, owner=B, owner_life=1, now=now)
+        case "done":
+            return records.done(before, result=b"\x02", started_ms=5, now=now)
+        case "fail":
+            return records.failed(before, failure=Failure("agent_failed", "no"), now=now)
+        case "cancel":
+            return records.cancelled(before, now=now)
+        case "poison":
+            return records.poisoned(before, now=now)
+
+
+def test_every_state_has_its_row_and_an_ended_one_is_empty() -> None:
+    assert set(TRANSITIONS) == set(TaskState)
+    assert {state for state, changes in TRANSITIONS.items() if not changes} == set(ENDED)
+
+
+@pytest.mark.parametrize(("state", "change"), PAIRS, ids=[f"{state.value}-{change}" for state, change in PAIRS])
+def test_a_change_leads_where_the_table_says_or_is_a_bug_that_stops_loudly(state: TaskState, change: Change) -> None:
+    before = structs.replace(awarded(), state=state)
+    if change not in TRANSITIONS[state]:
+        with pytest.raises(LocalError, match=f"a task that is {state.value} cannot {change}"):
+            _changed(before, change)
+        return
+    after = _changed(before, change)
+    assert after.state is TRANSITIONS[state][change]
+    assert after.epoch == before.epoch + (change == "award")
+    assert (after.finished_ms > 0) == (after.state in ENDED)
+    kept = ("id", "iid", "gid", "capability", "submitter", "key", "home", "input", "deadline_ms", "digest", "exclusive")
+    assert all(getattr(after, name) == getattr(before, name) for name in kept)
+
+
+def test_every_state_can_be_reached_from_open() -> None:
+    reached, seen = {TaskState.OPEN}, {TaskState.OPEN}
+    while reached:
+        reached = {after for state in reached for after in TRANSITIONS[state].values()} - seen
+        seen |= reached
+    assert seen == set(TaskState)
+
+
+def test_only_the_last_attempts_are_kept() -> None:
+    many = tuple(Attempt(number, B, "silent", 0) for number in range(3 * limits.ATTEMPTS_KEPT))
+    grown = records.awarded(record(), owner=B, owner_life=1, now=instant(0), ended=many)
+    assert grown.attempts == many[-limits.ATTEMPTS_KEPT :]
+
+
+def test_the_digest_tells_a_repeated_submit_from_other_work_under_its_key() -> None:
+    same = records.work_digest(capability="echo@1", input=b"\x01")
+    assert record().digest == same
+    assert records.work_digest(capability="echo@1", input=b"\x02") != same
+    assert records.work_digest(capability="echo@11", input=b"") != records.work_digest(capability="echo@1", input=b"1")
+
+
+def test_a_deadline_is_counted_from_the_submit() -> None:
+    opened = records.opened(order(deadline_s=1.5), task="t", iid="i", gid="g", home=B, now=instant(2))
+    assert opened.deadline_ms - opened.submitted_ms == 1_500
+    assert (opened.state, opened.epoch, opened.owner) == (TaskState.OPEN, 0, "")
+
+
+def test_the_diagram_names_every_change_of_every_state() -> None:
+    lines = records.diagram().splitlines()
+    assert len(lines) == len(TaskState)
+    assert "open       award ─▶ awarded, fail ─▶ failed, cancel ─▶ cancelled" in lines
+    assert "done       ended" in lines
