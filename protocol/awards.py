@@ -7,13 +7,13 @@ Pure leaf; `ledger` carries the decisions out.
 from msgspec import structs
 
 from protocol import ids, limits, records
-from protocol.effects import Emit, Reply
+from protocol.effects import Emit, Reply, Send
 from protocol.events import TaskCancelled, TaskFailed, TaskPoison
 from protocol.inputs import Submit
 from protocol.primitives import Instant, NodeId, Rng
 from protocol.routing import Candidate
 from protocol.watched import Phase, TaskSettings, Watched
-from protocol.wire.task import Failure, TaskRecord, TaskState
+from protocol.wire.task import Failure, TaskRecord, TaskState, Withdraw
 
 
 def refused(request: int, code: str, **fields: object) -> Reply:
@@ -86,3 +86,10 @@ def end_events(record: TaskRecord) -> list[Emit]:
     if record.state is TaskState.POISON:
         return [Emit(TaskPoison(record.id, record.iid, record.epoch, record.died))]
     return []
+
+
+def withdrawn(former: TaskRecord) -> list[Send]:
+    """Tell who held the task until now that it need not go on."""
+    if former.state is not TaskState.AWARDED:
+        return []
+    return [Send(to=former.owner, life=former.owner_life, body=Withdraw(former.id, former.epoch))]

@@ -23,7 +23,6 @@ from protocol.wire.agents import Card
 from protocol.wire.gossip import Capabilities, Load
 
 LOAD_INTERVAL_S = 0.2  # own loads go out at most this often; the newest waits
-AWARD_ON_ITS_WAY_S = 1.0  # an award that shows in no load after this long shows in none
 RELEASED_S = 0.5  # a slot known to be free again is believed this long without a load that says so
 
 Cards: TypeAlias = tuple[Card, ...]
@@ -50,28 +49,41 @@ class Business(Struct, frozen=True):
 
 
 class _Pool:
-    """The slots of one agent of one node: as last heard, and what we know better."""
+    """The slots of one agent of one node: as last heard, and what we know better.
+
+    A node's messages arrive in the order it sent them: when a load comes, it shows every award
+    of ours whose accept came before it, and no other.
+    """
 
     __slots__ = ("card", "free", "released", "reserved")
 
     def __init__(self, card: Card) -> None:
         self.card = card
         self.free = card.slots
-        self.reserved: deque[Mono] = deque()  # own awards that no load shows yet
+        self.reserved: dict[str, bool] = {}  # own awards that no load shows yet: task, and whether it was accepted
         self.released: deque[Mono] = deque()  # own work that ended, though no load shows it yet
 
     def hear(self, free: int) -> None:
-        """A load says so: what it shows taken may be ours."""
-        free = max(0, min(free, self.card.slots))
-        for _ in range(min(self.free - free, len(self.reserved))):
-            self.reserved.popleft()
-        self.free = free
+        """A load says so."""
+        self.free = max(0, min(free, self.card.slots))
+        self.reserved = {task: False for task, is_accepted in self.reserved.items() if not is_accepted}
         self.released.clear()
+
+    def release(self, task: str, now: Mono) -> None:
+        """Own work ended, or never took its slot."""
+        if self.reserved.pop(task, None) is None:
+            self.released.append(now)
+
+    def refuse(self, task: str) -> None:
+        """There was no room: what was heard is old."""
+        self.reserved.pop(task, None)
+        self.released.clear()
+        self.free = min(self.free, len(self.reserved))
 
     def left(self, now: Mono) -> int:
         """How many are free, as far as we know."""
-        _expire(self.reserved, now - int(AWARD_ON_ITS_WAY_S * NS_PER_S))
-        _expire(self.released, now - int(RELEASED_S * NS_PER_S))
+        while self.released and self.released[0] <= now - int(RELEASED_S * NS_PER_S):
+            self.released.popleft()
         return max(0, min(self.card.slots, self.free - len(self.reserved) + len(self.released)))
 
 
@@ -230,21 +242,33 @@ class Catalogue:
 
     # --- awards under way
 
-    def reserve(self, node: NodeId, agent: str, now: Instant) -> None:
+    def reserve(self, node: NodeId, agent: str, task: str) -> None:
         """An own award to this agent is under way: its slot counts as taken at once."""
         pool = self._pool(node, agent)
         if pool is not None:
-            pool.reserved.append(now.mono_ns)
+            pool.reserved[task] = False
 
-    def release(self, node: NodeId, agent: str, now: Instant) -> None:
+    def accepted(self, node: NodeId, agent: str, task: str) -> None:
+        """The owner has it: the next load of that node shows it."""
+        pool = self._pool(node, agent)
+        if pool is not None and task in pool.reserved:
+            pool.reserved[task] = True
+
+    def release(self, node: NodeId, agent: str, task: str, now: Instant) -> None:
         """That award has ended, or never took: the slot is free again, as far as we know."""
         pool = self._pool(node, agent)
         if pool is None:
             return
-        if pool.reserved:
-            pool.reserved.popleft()
-        elif node != self._me.id:  # our own load is exact
-            pool.released.append(now.mono_ns)
+        if node == self._me.id:
+            pool.reserved.pop(task, None)  # our own load is exact
+        else:
+            pool.release(task, now.mono_ns)
+
+    def refused(self, node: NodeId, agent: str, task: str) -> None:
+        """That award found every slot taken: none is free until a load says so, or own work ends there."""
+        pool = self._pool(node, agent)
+        if pool is not None:
+            pool.refuse(task)
 
     def _pool(self, node: NodeId, agent: str) -> _Pool | None:
         place = self._places.get(node)
@@ -295,11 +319,6 @@ class Catalogue:
         if place is None:
             return None
         return Business(place.running, place.waiting, place.is_draining, now.since_s(place.heard))
-
-
-def _expire(moments: deque[Mono], oldest: Mono) -> None:
-    while moments and moments[0] <= oldest:
-        moments.popleft()
 
 
 def _changed(node: NodeId, version: int, cards: Cards) -> CapabilitiesChanged:

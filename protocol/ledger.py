@@ -30,7 +30,6 @@ from protocol.wire.task import (
     Status,
     TaskRecord,
     TaskState,
-    Withdraw,
 )
 
 EXCLUDED_LEASES = 10  # while others live, a node that lapsed a task does not get it again for this long
@@ -108,8 +107,7 @@ class Ledger:
 
     def status(self, tasks: tuple[str, ...]) -> tuple[Status, ...]:
         """What only the watcher knows of tasks: whether they run, since when, how far they are."""
-        known = [self._tasks[task] for task in tasks if task in self._tasks]
-        return tuple(Status(each.record.id, each.is_running, each.started_ms, each.progress) for each in known)
+        return tuple(self._tasks[task].status() for task in tasks if task in self._tasks)
 
     # --- outcomes of the store
 
@@ -123,16 +121,26 @@ class Ledger:
             submitted = TaskSubmitted(record.id, record.iid, record.gid, record.capability, record.submitter)
             effects.append(Emit(submitted))
         former = watched.record
-        self._learn(watched, record, revision, write.frame)
+        watched.learn(record, revision=revision, frame=write.frame)
         effects += self._answer_submits(watched)
         has_moved = (former.owner, former.owner_life) != watched.owner
         if has_moved or record.state is TaskState.CANCELLED:
-            effects += _withdrawn(former)
+            effects += awards.withdrawn(former)
         if record.state in ENDED:
-            return [*effects, *awards.end_events(record), *self._tell_home(watched), *self._settle(watched, now)]
+            return [
+                *effects,
+                *awards.end_events(record),
+                *self._told_home(record, revision, write.frame),
+                *self._settle(watched, now),
+            ]
         if record.state is TaskState.AWARDED:
             awarded = TaskAwarded(record.id, record.iid, record.epoch, record.owner, watched.why, former.owner)
-            return [*effects, Emit(awarded), *self._offer(watched, now), *self._cancel_now(watched, now)]
+            return [
+                *effects,
+                Emit(awarded),
+                *self._offer(watched, now),
+                *(self._advance(watched, now) if watched.cancels else []),
+            ]
         watched.phase = Phase.WAITING
         return effects + self._advance(watched, now)
 
@@ -149,7 +157,7 @@ class Ledger:
         ours = watched.record
         if record.digest != ours.digest:
             return self._drop(watched, now, "key_reused", key=ours.key, task=ours.id)
-        self._learn(watched, record, revision, frame)
+        watched.learn(record, revision=revision, frame=frame)
         effects = self._answer_submits(watched)
         if record.home == self._me or record.state in ENDED or watched.cancels:
             return effects + self._take_up(watched, record, revision, frame, now)
@@ -245,11 +253,15 @@ class Ledger:
         if body.counts:
             pause_s = awards.backoff_s(watched.record.failures, settings=self._settings, rng=self._rng)
             watched.not_before = now.after(pause_s)
-            self._unreserve(watched, now)  # whereas "busy" means that there was no slot to count on
+            self._unreserve(watched, now)
+        elif body.reason == "busy" and watched.reserved is not None:
+            self._view.refused(*watched.reserved, record.id)
+            watched.reserved = None
         watched.excluded[sender] = now.after(NO_AGENT_S if body.reason == "no_agent" else pause_s)
         self._timers.set(("retry", record.id), watched.excluded[sender])
         self._owners.release(record.id)
-        self._nobody_has_it(watched)
+        watched.let_go()
+        self._timers.cancel(("award", record.id))
         declined = AwardDeclined(record.id, record.iid, body.epoch, sender, body.reason, detail)
         return [Emit(declined), *self._advance(watched, now)]
 
@@ -297,7 +309,8 @@ class Ledger:
         watched.excluded[owner] = now.after(EXCLUDED_LEASES * self._settings.lease_s)
         if now.mono_ns >= self._excused_until:
             watched.record = awards.counted(record, died=owner)
-        self._nobody_has_it(watched)
+        watched.let_go()
+        self._timers.cancel(("award", record.id))
         lapsed = LeaseLapsed(record.id, record.iid, record.epoch, owner, evidence, round(silent_s, 3))
         return [Emit(lapsed), *self._advance(watched, now)]
 
@@ -311,7 +324,8 @@ class Ledger:
             watched.ended.append(Attempt(epoch, record.owner, evidence, now.wall_ms, "the award was not answered"))
         watched.lapsed_epoch = epoch
         watched.excluded[record.owner] = now.after(self._settings.lease_s)
-        self._nobody_has_it(watched)
+        watched.let_go()
+        self._timers.cancel(("award", record.id))
         unheard = AwardDeclined(record.id, record.iid, epoch, record.owner, evidence, "the award was not answered")
         return [Emit(unheard), *(self._advance(watched, now) or self._keep_asking(watched, now))]
 
@@ -381,7 +395,7 @@ class Ledger:
         if life is None:
             raise LocalError(f"a candidate without a life: {candidate.node}")
         self._unreserve(watched, now)
-        self._view.reserve(candidate.node, candidate.agent, now)
+        self._view.reserve(candidate.node, candidate.agent, record.id)
         watched.reserved = (candidate.node, candidate.agent)
         watched.why = watched.ended[-1].ended if watched.ended else ("local" if candidate.is_self else "gossip")
         ended_attempts = tuple(watched.ended)
@@ -415,50 +429,30 @@ class Ledger:
         return []
 
     def _now_held(self, watched: Watched, started_ms: int, now: Instant) -> None:
-        if watched.lapsed_epoch == watched.record.epoch:  # it was slow, not gone: take the blame back
-            watched.lapsed_epoch = 0
-            watched.ended = [attempt for attempt in watched.ended if attempt.epoch != watched.record.epoch]
+        watched.holds(started_ms=started_ms)
+        if watched.reserved is not None:
+            self._view.accepted(*watched.reserved, watched.record.id)
         self._backlog.discard(watched.record.id)
         self._timers.cancel(("award", watched.record.id))
-        watched.phase = Phase.HELD
-        watched.started_ms = started_ms
         self._keep_asking(watched, now)
-
-    def _nobody_has_it(self, watched: Watched) -> None:
-        watched.phase = Phase.WAITING
-        watched.started_ms = 0
-        watched.progress = b""
-        self._timers.cancel(("award", watched.record.id))
 
     def _awarded_to(self, sender: NodeId, task: str, epoch: int) -> Watched | None:
         watched = self._tasks.get(task)
-        if watched is None or watched.phase is Phase.WRITING:
-            return None
-        record = watched.record
-        fits = record.state is TaskState.AWARDED and record.owner == sender and record.epoch == epoch
-        return watched if fits else None
+        return watched if watched is not None and watched.is_awarded_to(sender, epoch) else None
 
     # --- what is known
 
-    def _learn(self, watched: Watched, record: TaskRecord, revision: int, frame: bytes) -> None:
-        watched.record, watched.revision, watched.frame = record, revision, frame
-        watched.is_known = True
-        watched.ended.clear()
-
     def _take_up(self, watched: Watched, record: TaskRecord, revision: int, frame: bytes, now: Instant) -> list[Effect]:
         """Go on from a record that another wrote: settle it, ask its owner, or give it out."""
-        self._learn(watched, record, revision, frame)
+        watched.learn(record, revision=revision, frame=frame)
         if record.state in ENDED:
             return self._settle(watched, now)
         if record.state is TaskState.AWARDED:
             watched.phase = Phase.HELD
             self._keep_asking(watched, now)
-            return self._cancel_now(watched, now)
+            return self._advance(watched, now) if watched.cancels else []
         watched.phase = Phase.WAITING
         return self._advance(watched, now)
-
-    def _cancel_now(self, watched: Watched, now: Instant) -> list[Effect]:
-        return self._advance(watched, now) if watched.cancels else []
 
     def _settle(self, watched: Watched, now: Instant) -> list[Effect]:
         """The task has ended: answer everyone who waits for it, and let its slot be used."""
@@ -493,7 +487,7 @@ class Ledger:
     def _unreserve(self, watched: Watched, now: Instant) -> None:
         if watched.reserved is not None:
             node, agent = watched.reserved
-            self._view.release(node, agent, now)
+            self._view.release(node, agent, watched.record.id, now)
             watched.reserved = None
 
     def _answer_submits(self, watched: Watched) -> list[Effect]:
@@ -502,18 +496,10 @@ class Ledger:
         watched.submits.clear()
         return effects
 
-    def _tell_home(self, watched: Watched) -> list[Effect]:
-        """The end that we wrote concerns a task of another home."""
-        record = watched.record
+    def _told_home(self, record: TaskRecord, revision: int, frame: bytes) -> list[Effect]:
+        """The end that we wrote may concern a task of another home."""
         life = self._view.life_of(record.home)
         if record.home == self._me or life is None:
             return []
-        body = Result(record.id, record.epoch, watched.revision, watched.frame)
+        body = Result(record.id, record.epoch, revision, frame)
         return [Send(to=record.home, life=life, body=body, iid=record.iid, gid=record.gid)]
-
-
-def _withdrawn(former: TaskRecord) -> list[Effect]:
-    """Tell who held the task before that it need not go on."""
-    if former.state is not TaskState.AWARDED:
-        return []
-    return [Send(to=former.owner, life=former.owner_life, body=Withdraw(former.id, former.epoch))]

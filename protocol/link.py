@@ -4,13 +4,14 @@ Invariant: neither the connection nor a health page says whether writes go throu
 does. Neighbours: `ledger`, `watch` and `guardian` are told whenever the answer changes.
 """
 
-from typing import Annotated
+from typing import Annotated, assert_never
 
 from msgspec import Meta, Struct
 
 from protocol import ids
 from protocol.effects import Effect, Emit, Write
 from protocol.events import StateChanged
+from protocol.inputs import Lost, Unsent, Written
 from protocol.primitives import Instant, Mono, NodeId
 from protocol.timers import Timers
 from protocol.wire.task import Presence
@@ -66,6 +67,18 @@ class Link:
         self._timers.set("overdue", now.after(self._settings.islanded_after_s))
         presence = Presence(self._life, self._beat, self._name, self._admission)
         return [Write(self._key, presence, expect=self._revision, keep_s=KEEP_S, urgent=True)]
+
+    def on_outcome(self, outcome: Written | Lost | Unsent, now: Instant) -> list[Effect]:
+        """What became of our last write."""
+        match outcome:
+            case Written():
+                return self.on_written(outcome.revision, now)
+            case Lost():
+                return self.on_lost(outcome.revision, now)
+            case Unsent():
+                return self.on_unsent(now)
+            case _:
+                assert_never(outcome)
 
     def on_written(self, revision: int, now: Instant) -> list[Effect]:
         """Our key was written: so can others be."""

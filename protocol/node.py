@@ -23,10 +23,11 @@ from protocol.ledger import Ledger
 from protocol.link import Link, LinkSettings
 from protocol.membership import Membership, MembershipSettings
 from protocol.owners import Owners
+from protocol.places import Places
 from protocol.post import Post
-from protocol.primitives import NS_PER_S, Instant, Mono, NodeId, Rng
+from protocol.primitives import Instant, Mono, NodeId, Rng
+from protocol.refusals import Refusals
 from protocol.replica import Heard, Me, sealed_inside
-from protocol.routing import POLICIES, Candidate
 from protocol.slots import Slots
 from protocol.subjects import Subjects
 from protocol.watch import Lapse, Watch
@@ -35,8 +36,6 @@ from protocol.wire import call, gossip, swim, task
 from protocol.wire.task import TaskRecord
 
 Origin: TypeAlias = Literal["membership", "gossip", "catalogue", "ledger", "watch", "holder", "calls", "link", "homes"]
-
-REFUSALS_PER_S = 20  # events a second about refused frames; the rest is counted in the next one
 
 
 class NodeSettings(Struct, frozen=True):
@@ -57,7 +56,6 @@ class Node:
         self._settings = settings
         self._opener = opener
         self._post: Post[Origin] = Post(me=me.id, region=me.region, subjects=Subjects(mesh), sealer=sealer)
-        self._rng = rng
         self._slots = Slots()
         owners = Owners()
         tasks, keep_s = settings.tasks, settings.keep_s
@@ -65,40 +63,20 @@ class Node:
         self.gossip = Gossip(me=me, rng=rng)
         self.catalogue = Catalogue(me=me)
         self.link = Link(me=me.id, life=me.life, name=me.name, admission=me.admission, settings=settings.link)
-        self.ledger = Ledger(me=me.id, mesh=mesh, settings=tasks, keep_s=keep_s, owners=owners, view=self, rng=rng)
+        places = Places(me=me, membership=self.membership, catalogue=self.catalogue, policy=settings.routing, rng=rng)
+        self._places = places
+        self.ledger = Ledger(me=me.id, mesh=mesh, settings=tasks, keep_s=keep_s, owners=owners, view=places, rng=rng)
         self.holder = Holder(me=me.id, life=me.life, settings=tasks, keep_s=keep_s, slots=self._slots)
         self._watch = Watch(settings=tasks, owners=owners)
         self._guardian = Guardian(me=me.id, settings=tasks)
-        self._calls = Calls(view=self, slots=self._slots, rng=rng)
+        self._calls = Calls(view=places, slots=self._slots, rng=rng)
         self._homes = Inquiries()
+        self._refusals = Refusals()
         self._is_draining = False
         self._was_usable = False
         self._was_free: tuple[tuple[str, int], ...] = ()
-        self._refused_in: Mono = 0  # the second for which refusals are being counted
-        self._refused = 0
 
-    # --- the view that machines are given: `protocol.view.View`
-
-    def candidates(self, capability: str, now: Instant) -> list[Candidate]:
-        """Agents of live nodes with the capability, the best first."""
-        found = [each for each in self.catalogue.match(capability, now) if self.membership.is_alive(each.node)]
-        return POLICIES[self._settings.routing](found, self._rng)
-
-    def reserve(self, node: NodeId, agent: str, now: Instant) -> None:
-        """Count a slot that an award under way will use."""
-        self.catalogue.reserve(node, agent, now)
-
-    def release(self, node: NodeId, agent: str, now: Instant) -> None:
-        """Count it no more."""
-        self.catalogue.release(node, agent, now)
-
-    def life_of(self, node: NodeId) -> int | None:
-        """The life of a node as last seen."""
-        return self.me.life if node == self.me.id else self.membership.life_of(node)
-
-    def round_trip_s(self, node: NodeId) -> float:
-        """Seconds to a node and back."""
-        return 0.0 if node == self.me.id else self.membership.round_trip_s(node)
+    # --- for readers
 
     def free_slots(self) -> tuple[tuple[str, int], ...]:
         """Free slots of this node's agents, by agent."""
@@ -270,19 +248,9 @@ class Node:
         return self._on_body(opened.src, opened.header.life, message, now)
 
     def _refuse(self, refusal: Refusal, now: Instant) -> list[Effect]:
-        """Say it, but not as often as a flood would have us say it."""
-        if refusal.code == "echo":
-            return []
         if refusal.code == "not_admitted":
             self.gossip.on_gap(now)  # somebody whose introduction we missed, perhaps
-        second = now.mono_ns // NS_PER_S
-        if second != self._refused_in:
-            self._refused_in, self._refused = second, 0
-        self._refused += 1
-        if self._refused > REFUSALS_PER_S and self._refused & (self._refused - 1):
-            return []  # past the first, only at powers of two
-        count = 1 if self._refused <= REFUSALS_PER_S else self._refused // 2
-        return [fx.Emit(events.FrameRefused(refusal.code, refusal.src, refusal.subject, count))]
+        return self._refusals.told(refusal, now)
 
     def _on_body(self, src: NodeId, life: int, message: fx.Send, now: Instant) -> list[Effect]:
         """One message to this node, from another or from itself."""
@@ -421,7 +389,7 @@ class Node:
     def _on_outcome(self, outcome: inputs.Written | inputs.Lost | inputs.Unsent, now: Instant) -> list[Effect]:
         origin, write = self._post.outcome(outcome.key)
         if origin == "link":
-            return self._carry(origin, self._link_outcome(outcome, now), now)
+            return self._carry(origin, self.link.on_outcome(outcome, now), now)
         if not ids.is_task_key(outcome.key) or not isinstance(write.record, TaskRecord):
             return []  # a late result, kept to be shown
         holds = origin == "holder"
@@ -441,17 +409,6 @@ class Node:
                 if holds:
                     return self._carry("holder", self.holder.on_unsent(outcome.key), now)
                 return self._carry("ledger", self.ledger.on_unsent(outcome.key, outcome.reason, now), now)
-            case _:
-                assert_never(outcome)
-
-    def _link_outcome(self, outcome: inputs.Written | inputs.Lost | inputs.Unsent, now: Instant) -> list[Effect]:
-        match outcome:
-            case inputs.Written():
-                return self.link.on_written(outcome.revision, now)
-            case inputs.Lost():
-                return self.link.on_lost(outcome.revision, now)
-            case inputs.Unsent():
-                return self.link.on_unsent(now)
             case _:
                 assert_never(outcome)
 
@@ -497,7 +454,7 @@ class Node:
         status = self.ledger.status(order.tasks)
         if order.home == self.me.id or status:
             return [fx.Reply(order.request, value=status)]
-        life = self.life_of(order.home) if self.membership.is_alive(order.home) else None
+        life = self._places.life_of(order.home) if self.membership.is_alive(order.home) else None
         return self._carry("homes", self._homes.make(order, life, now), now)
 
     def _on_finished(self, report: inputs.AgentFinished, now: Instant) -> list[Effect]:

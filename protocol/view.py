@@ -16,12 +16,20 @@ class View(Protocol):
         """Agents of live nodes with the capability, the best first."""
         ...
 
-    def reserve(self, node: NodeId, agent: str, now: Instant) -> None:
+    def reserve(self, node: NodeId, agent: str, task: str) -> None:
         """An award to this agent is under way: count its slot at once."""
         ...
 
-    def release(self, node: NodeId, agent: str, now: Instant) -> None:
+    def accepted(self, node: NodeId, agent: str, task: str) -> None:
+        """The owner has the task: its own load will show the slot as taken."""
+        ...
+
+    def release(self, node: NodeId, agent: str, task: str, now: Instant) -> None:
         """The slot is free again, as far as we know."""
+        ...
+
+    def refused(self, node: NodeId, agent: str, task: str) -> None:
+        """The award found every slot taken: what we believed of this agent was wrong."""
         ...
 
     def life_of(self, node: NodeId) -> int | None:

@@ -11,7 +11,7 @@ from msgspec import Meta, Struct
 
 from protocol.owners import Owner
 from protocol.primitives import Mono, NodeId, WallMs
-from protocol.wire.task import Attempt, TaskRecord
+from protocol.wire.task import Attempt, Status, TaskRecord, TaskState
 
 
 class TaskSettings(Struct, frozen=True, forbid_unknown_fields=True):
@@ -95,3 +95,33 @@ class Watched:
     def is_running(self) -> bool:
         """True when the owner says that it has it."""
         return self.phase is Phase.HELD and self.started_ms > 0
+
+    def status(self) -> Status:
+        """What only the watcher knows."""
+        return Status(self.record.id, self.is_running, self.started_ms, self.progress)
+
+    def is_awarded_to(self, node: NodeId, epoch: int) -> bool:
+        """True when this very award stands, and nothing else is on its way to the store."""
+        record = self.record
+        is_theirs = record.state is TaskState.AWARDED and record.owner == node and record.epoch == epoch
+        return is_theirs and self.phase is not Phase.WRITING
+
+    def learn(self, record: TaskRecord, *, revision: int, frame: bytes) -> None:
+        """This record stands now."""
+        self.record, self.revision, self.frame = record, revision, frame
+        self.is_known = True
+        self.ended.clear()
+
+    def holds(self, *, started_ms: WallMs) -> None:
+        """The owner has it; if it had been blamed for silence, it was slow and not gone."""
+        if self.lapsed_epoch == self.record.epoch:
+            self.lapsed_epoch = 0
+            self.ended = [attempt for attempt in self.ended if attempt.epoch != self.record.epoch]
+        self.phase = Phase.HELD
+        self.started_ms = started_ms
+
+    def let_go(self) -> None:
+        """Nobody has it."""
+        self.phase = Phase.WAITING
+        self.started_ms = 0
+        self.progress = b""

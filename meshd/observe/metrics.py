@@ -36,7 +36,7 @@ def _kind(event: Event) -> Share:
 
 
 def _refused(event: Event) -> Share:
-    return ((event.code,), 1) if isinstance(event, events.FrameRefused) else None
+    return ((event.code,), event.count) if isinstance(event, events.FrameRefused) else None
 
 
 def _awarded(event: Event) -> Share:

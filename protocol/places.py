@@ -1,0 +1,51 @@
+"""The view of the rest of the mesh that ledger and calls are given: who lives, who can, how far.
+
+Invariant: a reader of membership and catalogue; only the count of slots that awards under way will
+use is written. Neighbours: `view` says what is asked; `node` makes it.
+"""
+
+from protocol.catalogue import Catalogue
+from protocol.membership import Membership
+from protocol.primitives import Instant, NodeId, Rng
+from protocol.replica import Me
+from protocol.routing import POLICIES, Candidate
+
+
+class Places:
+    """`protocol.view.View` over one node's membership and catalogue."""
+
+    def __init__(self, *, me: Me, membership: Membership, catalogue: Catalogue, policy: str, rng: Rng) -> None:
+        self._me = me
+        self._membership = membership
+        self._catalogue = catalogue
+        self._policy = POLICIES[policy]
+        self._rng = rng
+
+    def candidates(self, capability: str, now: Instant) -> list[Candidate]:
+        """Agents of live nodes with the capability, the best first."""
+        found = [each for each in self._catalogue.match(capability, now) if self._membership.is_alive(each.node)]
+        return self._policy(found, self._rng)
+
+    def reserve(self, node: NodeId, agent: str, task: str) -> None:
+        """Count a slot that an award under way will use."""
+        self._catalogue.reserve(node, agent, task)
+
+    def accepted(self, node: NodeId, agent: str, task: str) -> None:
+        """From its next load on, the node itself shows that slot as taken."""
+        self._catalogue.accepted(node, agent, task)
+
+    def release(self, node: NodeId, agent: str, task: str, now: Instant) -> None:
+        """Count it no more."""
+        self._catalogue.release(node, agent, task, now)
+
+    def refused(self, node: NodeId, agent: str, task: str) -> None:
+        """There was no slot after all."""
+        self._catalogue.refused(node, agent, task)
+
+    def life_of(self, node: NodeId) -> int | None:
+        """The life of a node as last seen."""
+        return self._me.life if node == self._me.id else self._membership.life_of(node)
+
+    def round_trip_s(self, node: NodeId) -> float:
+        """Seconds to a node and back."""
+        return 0.0 if node == self._me.id else self._membership.round_trip_s(node)
