@@ -147,8 +147,7 @@ class Host:
         self._disturbed_ns = self._timeline.now_ns
         self._is_leaving = self.is_paused = False
         self._agents = self._new_agents()
-        self._perform(self._node.start(now), "start")
-        self._connect()
+        self._connect(self._node.start(now))
         for entry in around.store.presences():
             self.receive(Found(entry.key, entry.revision, entry.frame), self.life)
         least_s, most_s = AGENT_START_S
@@ -224,11 +223,13 @@ class Host:
         """Connected again."""
         self._disturb()
         if self._node is not None:
-            self._connect()
+            self._connect([])
 
-    def _connect(self) -> None:
+    def _connect(self, first: list[Effect]) -> None:
+        """A daemon is connected before its engine runs, so its first words are heard."""
         self.is_linked = True
         self._around.broker.connect(self.name, self, node=self.id, life=self.life)
+        self._perform(first)
         self.receive(LinkChanged(up=True), self.life)
 
     def _disturb(self) -> None:
@@ -258,7 +259,7 @@ class Host:
             return
         own = node.membership.peer(self.id)
         self._around.see(Handled(self.name, self.life, kind, 0 if own is None else own.incarnation))
-        self._perform(effects, kind)
+        self._perform(effects)
         self._arm()
 
     def _arm(self) -> None:
@@ -290,7 +291,7 @@ class Host:
 
     # --- out
 
-    def _perform(self, effects: list[Effect], cause: str) -> None:
+    def _perform(self, effects: list[Effect]) -> None:
         around, life = self._around, self.life
         for effect in effects:
             match effect:

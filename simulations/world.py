@@ -4,7 +4,7 @@ Invariant: a function of scenario and seed. It composes and lets time pass; it k
 the protocol. Neighbours: everything else in this package; `report` shows a `Verdict`.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 from msgspec import Struct
 
@@ -51,7 +51,7 @@ class Verdict(Struct, frozen=True):
     lines: tuple[Line, ...]  # the last things that happened
 
 
-class _Stop(Exception):  # noqa: N818 it ends a run, it is no error
+class _Stop(Exception):
     """A rule was broken: there is no use in going on."""
 
 
@@ -82,7 +82,7 @@ class World:
             agents=scenario.agents,
             see=self.see,
         )
-        self.hosts: dict[str, Host] = {name: Host(name, around) for name in scenario.names}
+        self.hosts: Mapping[str, Host] = {name: Host(name, around) for name in scenario.names}
         self.client = Client(timeline=self.timeline, chance=self._chance, model=scenario.work, hosts=self.hosts)
         self._faults = Faults(
             timeline=self.timeline, network=self.network, store=self.store, hosts=self.hosts, see=self.see
