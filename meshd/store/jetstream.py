@@ -222,7 +222,7 @@ class JetStreamStore:
 
     async def _answered(self, within_s: float, attempt: Callable[["_Line"], Awaitable[_T]]) -> _T:
         """Try until there is an answer. Raises MeshError("store") after `within_s`."""
-        reason = "no connection"
+        reason = ""
         try:
             async with asyncio.timeout(within_s):
                 while True:
@@ -233,8 +233,8 @@ class JetStreamStore:
                         reason = str(fault)
                     await asyncio.sleep(PAUSE_S_MIN)
         except TimeoutError:
-            said = self.problem or reason
-            raise MeshError("store", problem=f"gave no answer within {within_s:.0f} s: {said}") from None
+            why = reason or self.problem or "no connection"
+            raise MeshError("store", problem=f"gave no answer within {within_s:g} s: {why}") from None
 
     async def _connected(self) -> "_Line":
         """The living connection, or the next one: tried until it stands."""
@@ -245,6 +245,7 @@ class JetStreamStore:
                 for url in self._servers:
                     try:
                         self._line = await _Line.connect(url, self._name, self._user, self._password)
+                        self.problem = ""
                         break
                     except _Unanswered as fault:
                         self.problem = str(fault)
@@ -358,7 +359,7 @@ class _Line:
                 message = await answers.get()
         except TimeoutError:
             why = f": {self._fault}" if self._fault else ""
-            raise _Unanswered(f"did not answer within {ANSWER_S_MAX:.0f} s{why}") from None
+            raise _Unanswered(f"did not answer within {ANSWER_S_MAX:g} s{why}") from None
         if message is None:
             raise _Unanswered("lost its connection")
         return message

@@ -138,4 +138,4 @@ class MemoryStore:
             async with asyncio.timeout(READ_S_MAX):
                 await self._flowing.wait()
         except TimeoutError:
-            raise MeshError("store", problem=f"did not answer within {READ_S_MAX:.0f} s") from None
+            raise MeshError("store", problem=f"gave no answer within {READ_S_MAX:g} s") from None
