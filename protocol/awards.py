@@ -13,7 +13,7 @@ from protocol.inputs import Submit
 from protocol.primitives import Instant, NodeId, Rng
 from protocol.routing import Candidate
 from protocol.watched import Phase, TaskSettings, Watched
-from protocol.wire.task import Failure, TaskRecord, TaskState, Withdraw
+from protocol.wire.task import Failure, Result, TaskRecord, TaskState, Withdraw
 
 
 def refused(request: int, code: str, **fields: object) -> Reply:
@@ -93,3 +93,11 @@ def withdrawn(former: TaskRecord) -> list[Send]:
     if former.state is not TaskState.AWARDED:
         return []
     return [Send(to=former.owner, life=former.owner_life, body=Withdraw(former.id, former.epoch))]
+
+
+def told_home(record: TaskRecord, *, revision: int, frame: bytes, life: int | None) -> list[Send]:
+    """An end that we wrote for a task of another home, which lives its `life`."""
+    if life is None:
+        return []
+    body = Result(record.id, record.epoch, revision, frame)
+    return [Send(to=record.home, life=life, body=body, iid=record.iid, gid=record.gid)]

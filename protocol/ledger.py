@@ -166,13 +166,12 @@ class Ledger:
     def on_unsent(self, key: str, reason: str, now: Instant) -> list[Effect]:
         """A write never left."""
         watched = self._tasks.get(ids.task_of(key))
-        if watched is None:
-            return []
-        self._unreserve(watched, now)
-        if not watched.is_known:
+        if watched is not None and not watched.is_known:
             return self._drop(watched, now, "overloaded", what=reason, limit=limits.WRITES_WAITING_MAX)
-        watched.phase = Phase.WAITING
-        self._timers.set(("retry", watched.record.id), now.after(RETRY_WRITE_S))
+        if watched is not None:
+            self._unreserve(watched, now)
+            watched.phase = Phase.WAITING
+            self._timers.set(("retry", watched.record.id), now.after(RETRY_WRITE_S))
         return []
 
     def on_found(
@@ -327,7 +326,10 @@ class Ledger:
         watched.let_go()
         self._timers.cancel(("award", record.id))
         unheard = AwardDeclined(record.id, record.iid, epoch, record.owner, evidence, "the award was not answered")
-        return [Emit(unheard), *(self._advance(watched, now) or self._keep_asking(watched, now))]
+        effects = self._advance(watched, now)
+        if not effects:
+            self._keep_asking(watched, now)
+        return [Emit(unheard), *effects]
 
     def on_link(self, *, is_usable: bool, now: Instant) -> list[Effect]:
         """The store can be written again, or not. What fell silent meanwhile is not to blame."""
@@ -398,9 +400,10 @@ class Ledger:
         self._view.reserve(candidate.node, candidate.agent, record.id)
         watched.reserved = (candidate.node, candidate.agent)
         watched.why = watched.ended[-1].ended if watched.ended else ("local" if candidate.is_self else "gossip")
-        ended_attempts = tuple(watched.ended)
-        awarded = records.awarded(record, owner=candidate.node, owner_life=life, now=now, ended=ended_attempts)
-        return self._write(watched, awarded)
+        before = tuple(watched.ended)
+        return self._write(
+            watched, records.awarded(record, owner=candidate.node, owner_life=life, now=now, ended=before)
+        )
 
     def _write(self, watched: Watched, record: TaskRecord, *, urgent: bool = False) -> list[Effect]:
         self._backlog.discard(record.id)
@@ -408,8 +411,7 @@ class Ledger:
         self._owners.release(record.id)
         watched.phase = Phase.WRITING
         keep_s = self._keep_s if record.state in ENDED else 0.0
-        key = ids.task_key(record.id)
-        return [Write(key, record, expect=watched.revision, keep_s=keep_s, urgent=urgent)]
+        return [Write(ids.task_key(record.id), record, expect=watched.revision, keep_s=keep_s, urgent=urgent)]
 
     def _offer(self, watched: Watched, now: Instant) -> list[Effect]:
         """Send the award; its owner has four round trips to answer."""
@@ -422,11 +424,9 @@ class Ledger:
         body = Award(record.id, record.epoch, watched.revision, watched.frame)
         return [Send(to=record.owner, life=record.owner_life, body=body, iid=record.iid, gid=record.gid)]
 
-    def _keep_asking(self, watched: Watched, now: Instant) -> list[Effect]:
-        record = watched.record
-        line = Held(record.id, record.epoch, watched.revision)
-        self._owners.hold(watched.owner, line, is_exclusive=record.exclusive, now=now)
-        return []
+    def _keep_asking(self, watched: Watched, now: Instant) -> None:
+        line = Held(watched.record.id, watched.record.epoch, watched.revision)
+        self._owners.hold(watched.owner, line, is_exclusive=watched.record.exclusive, now=now)
 
     def _now_held(self, watched: Watched, started_ms: int, now: Instant) -> None:
         watched.holds(started_ms=started_ms)
@@ -495,11 +495,3 @@ class Ledger:
         effects: list[Effect] = [Reply(request, value=watched.record) for request in watched.submits]
         watched.submits.clear()
         return effects
-
-    def _told_home(self, record: TaskRecord, revision: int, frame: bytes) -> list[Effect]:
-        """The end that we wrote may concern a task of another home."""
-        life = self._view.life_of(record.home)
-        if record.home == self._me or life is None:
-            return []
-        body = Result(record.id, record.epoch, revision, frame)
-        return [Send(to=record.home, life=life, body=body, iid=record.iid, gid=record.gid)]

@@ -27,7 +27,7 @@ from protocol.places import Places
 from protocol.post import Post
 from protocol.primitives import Instant, Mono, NodeId, Rng
 from protocol.refusals import Refusals
-from protocol.replica import Heard, Me, sealed_inside
+from protocol.replica import Heard, Me, heard_of, sealed_inside
 from protocol.slots import Slots
 from protocol.subjects import Subjects
 from protocol.watch import Lapse, Watch
@@ -202,7 +202,7 @@ class Node:
         if not fact.frame:
             opened = self._opener.open_relayed(sealed.frame, now, is_own=True)
             if isinstance(opened, Envelope):
-                return [sealed, *self._carry("gossip", self.gossip.keep_own(_heard(opened), now), now)]
+                return [sealed, *self._carry("gossip", self.gossip.keep_own(heard_of(opened), now), now)]
         return [sealed]
 
     def _after(self, now: Instant) -> list[Effect]:
@@ -234,7 +234,7 @@ class Node:
         if isinstance(opened, Refusal):
             return self._refuse(opened, now)
         if isinstance(opened.body, gossip.AnyFact):
-            return self._on_fact(_heard(opened), now)
+            return self._on_fact(heard_of(opened), now)
         if isinstance(opened.body, TaskRecord | task.Presence):
             return []  # records travel by the store; the opener refuses them on node subjects
         message = fx.Send(
@@ -313,7 +313,7 @@ class Node:
             if isinstance(opened, Refusal):
                 out += self._refuse(opened, now)
             else:
-                out += self._on_fact(_heard(opened, is_relayed=True), now)
+                out += self._on_fact(heard_of(opened, is_relayed=True), now)
         return out
 
     def _on_fact(self, heard: Heard, now: Instant) -> list[Effect]:
@@ -328,7 +328,7 @@ class Node:
                 return out + self._carry("ledger", self.ledger.on_capacity(now), now)
             case gossip.Dead():
                 opened = [self._opener.open_relayed(frame, now) for frame in sealed_inside(body)]
-                proof = tuple(_heard(each, is_relayed=True) for each in opened if isinstance(each, Envelope))
+                proof = tuple(heard_of(each, is_relayed=True) for each in opened if isinstance(each, Envelope))
                 out += self._carry("membership", self.membership.on_fact(heard, now, proof), now)
                 if self.membership.has_buried(body):
                     self.gossip.keep(heard, now)
@@ -498,17 +498,3 @@ class Node:
         out += self._carry("ledger", self._guardian.on_tick(now), now)
         out += self._carry("calls", self._calls.on_tick(now), now)
         return out + self._carry("homes", self._homes.on_tick(now), now)
-
-
-def _heard(envelope: Envelope, *, is_relayed: bool = False) -> Heard:
-    header = envelope.header
-    return Heard(
-        src=envelope.src,
-        life=header.life,
-        seq=header.seq,
-        sent_ms=header.sent_ms,
-        body=envelope.body,
-        frame=envelope.frame,
-        subject=header.subject,
-        is_relayed=is_relayed,
-    )

@@ -12,6 +12,7 @@ from typing import Literal, TypeAlias
 from msgspec import Struct
 
 from protocol import ids, limits
+from protocol.envelope import Envelope
 from protocol.primitives import NodeId, WallMs
 from protocol.wire.gossip import Alive, Capabilities, Confirm, Dead, Digest, Left, Load, Row, Suspect
 from protocol.wire.kinds import AnyBody
@@ -46,6 +47,21 @@ class Heard(Struct, frozen=True):
     frame: bytes
     subject: str
     is_relayed: bool = False
+
+
+def heard_of(envelope: Envelope, *, is_relayed: bool = False) -> Heard:
+    """An opened envelope as a fact."""
+    header = envelope.header
+    return Heard(
+        envelope.src,
+        header.life,
+        header.seq,
+        header.sent_ms,
+        envelope.body,
+        envelope.frame,
+        header.subject,
+        is_relayed=is_relayed,
+    )
 
 
 class Peer(Struct, frozen=True):
