@@ -127,12 +127,9 @@ class Ledger:
         if has_moved or record.state is TaskState.CANCELLED:
             effects += awards.withdrawn(former)
         if record.state in ENDED:
-            return [
-                *effects,
-                *awards.end_events(record),
-                *self._told_home(record, revision, write.frame),
-                *self._settle(watched, now),
-            ]
+            home_life = None if record.home == self._me else self._view.life_of(record.home)
+            told = awards.told_home(record, revision=revision, frame=write.frame, life=home_life)
+            return [*effects, *awards.end_events(record), *told, *self._settle(watched, now)]
         if record.state is TaskState.AWARDED:
             awarded = TaskAwarded(record.id, record.iid, record.epoch, record.owner, watched.why, former.owner)
             return [
