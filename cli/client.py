@@ -92,7 +92,11 @@ class Client:
     def post(self, *path: str, body: object, key: str = "", wait_s: float = 0.0) -> Answer:
         """POST a JSON body. Raises Refusal."""
         headers = {"Content-Type": "application/json"} | ({"Idempotency-Key": key} if key else {})
-        return self._ask("POST", _path(path, {}), msgspec.json.encode(body), headers, wait_s)
+        try:
+            encoded = msgspec.json.encode(body)
+        except (UnicodeEncodeError, OverflowError, RecursionError) as failure:
+            raise of(MeshError("bad_input", what=f"this cannot be sent: {failure}")) from None
+        return self._ask("POST", _path(path, {}), encoded, headers, wait_s)
 
     def events(self, last_id: str = "") -> Iterator[tuple[str, str, bytes]]:
         """(id, event name, JSON line) of what happens, after `last_id`, until the daemon goes. Raises Refusal."""
@@ -153,6 +157,9 @@ class Client:
         except (OSError, http.client.HTTPException) as failure:
             connection.close()
             raise self._failed(failure, seconds) from None
+        except ValueError as failure:
+            connection.close()
+            raise of(MeshError("bad_input", what=f"this cannot be sent in a header: {failure}")) from None
         except Refusal:
             connection.close()
             raise
@@ -188,8 +195,10 @@ class Client:
 
 
 def _path(parts: tuple[str, ...], query: Mapping[str, object]) -> str:
-    path = "/" + "/".join(quote(part, safe="@") for part in parts)
-    return f"{path}?{urlencode(query)}" if query else path
+    if not all(parts):
+        raise of(MeshError("bad_input", what="a name is empty"))
+    path = "/" + "/".join(quote(part, safe="@", errors="surrogateescape") for part in parts)
+    return f"{path}?{urlencode(query, errors='surrogateescape')}" if query else path
 
 
 def _at_dir(session: Session) -> Address:

@@ -8,6 +8,7 @@ import os
 import sys
 from collections.abc import Sequence
 from importlib import import_module
+from io import TextIOWrapper
 
 import click
 
@@ -60,7 +61,15 @@ def root() -> None:
 
 def main() -> None:
     """The console script."""
-    sys.exit(run(sys.argv[1:]))
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")  # a terminal that cannot show a letter is no failure
+    code = run(sys.argv[1:])
+    try:
+        sys.stdout.flush()
+    except OSError:
+        _silence()
+    sys.exit(code)
 
 
 def run(arguments: Sequence[str]) -> int:
@@ -68,23 +77,39 @@ def run(arguments: Sequence[str]) -> int:
     session = Session()
     try:
         ended = root.main(args=list(arguments), prog_name="meshctl", standalone_mode=False, obj=session)
-        sys.stdout.flush()
     except click.UsageError as failure:
-        command = failure.ctx.command_path if failure.ctx is not None else "meshctl"
-        what = failure.format_message().rstrip(".")
-        return _said(of(MeshError("bad_input", what=what), hint=f"{command} --help"), session)
+        return _said(_misused(failure), session)
     except MeshError as failure:
         return _said(of(failure), session)
     except Refusal as refusal:
         return _said(refusal, session)
     except (click.Abort, KeyboardInterrupt):
         return INTERRUPTED
-    except (ReaderGone, BrokenPipeError):
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # else the interpreter complains at its end
+    except ReaderGone:
+        _silence()
         return OK
     return ended if isinstance(ended, int) else OK
+
+
+def _misused(failure: click.UsageError) -> Refusal:
+    """What is wrong with the command line, and what was probably meant."""
+    command, hint = "meshctl", ""
+    if failure.ctx is not None:
+        command = failure.ctx.command_path
+        if isinstance(failure, click.exceptions.NoSuchCommand) and isinstance(failure.ctx.command, click.Group):
+            from difflib import get_close_matches
+
+            names = failure.ctx.command.list_commands(failure.ctx)
+            hint = next((f"{command} {name}" for name in get_close_matches(failure.command_name, names)), "")
+    what = failure.format_message().rstrip(".")
+    return of(MeshError("bad_input", what=what[:1].lower() + what[1:]), hint=hint or f"{command} --help")
 
 
 def _said(refusal: Refusal, session: Session) -> int:
     say(refusal, as_json=session.wants_json())
     return refusal.exit_code
+
+
+def _silence() -> None:
+    """Let what is still to be written go nowhere, else the interpreter complains at its end."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -17,6 +17,7 @@ from cli.exits import ReaderGone
 from cli.session import Session
 from meshd import clock
 from meshd.observe.text import shown
+from protocol.errors import MeshError
 
 Item: TypeAlias = Mapping[str, Any]
 Column: TypeAlias = tuple[str, Callable[[Item], object]]
@@ -31,12 +32,15 @@ TONES = {
 
 
 def write(text: str) -> None:
-    """Print to stdout. Raises ReaderGone."""
+    """Print to stdout. Raises ReaderGone, or MeshError when it cannot be written."""
     try:
         sys.stdout.write(text)
         sys.stdout.flush()
     except BrokenPipeError:
         raise ReaderGone from None
+    except OSError as failure:
+        problem = f"cannot be written: {failure.strerror}"
+        raise MeshError("directory", path="standard output", problem=problem, cure="send it elsewhere") from None
 
 
 def note(session: Session, text: str) -> None:

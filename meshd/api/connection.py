@@ -167,6 +167,15 @@ class Connection(web.RequestHandler):
         response.force_close()
         return response
 
+    async def finish_response(
+        self, request: web.BaseRequest, resp: web.StreamResponse, start_time: float | None
+    ) -> tuple[web.StreamResponse, bool]:
+        """Send an answer; what the library itself refuses outside every guard is said in our words."""
+        if isinstance(resp, web.HTTPException):
+            refused = problems.of_http(resp, method=request.method, path=request.path)
+            resp = problems.problem(refused, instance=request.path, decider=self.door.decider)
+        return await super().finish_response(request, resp, start_time)
+
     def _refuse(self, wire: asyncio.WriteTransport, refusal: MeshError) -> None:
         """Say why, and hang up when the client has: a reset would take the answer back."""
         self.force_close()

@@ -24,14 +24,14 @@ HEADERS = {
     "Cache-Control": "no-store",
     "Content-Security-Policy": "default-src 'none'; base-uri 'none'; frame-ancestors 'none'; form-action 'self'",
     "Referrer-Policy": "no-referrer",
+    "Server": "meshd",
     "X-Content-Type-Options": "nosniff",
 }
 
 
 async def add_headers(_request: web.Request, response: web.StreamResponse) -> None:
     """What every answer says to a browser that got hold of it."""
-    for name, value in HEADERS.items():
-        response.headers.setdefault(name, value)
+    response.headers.update(HEADERS)
 
 
 @web.middleware

@@ -15,6 +15,9 @@ from tests.meshd.api.fake_backend import FakeBackend, Served
 ROOT = Path(__file__).parent.parent.parent
 
 
+ENVIRON = {"PYTHONPATH": str(ROOT), "PYTHONUNBUFFERED": "1"}  # of a command that is a process of its own
+
+
 class Said(NamedTuple):
     """How a command ended, and what it said."""
 
@@ -54,7 +57,7 @@ def meshctl(capsys: pytest.CaptureFixture[str]) -> Meshctl:
 def spawned(*arguments: str, **how: object) -> subprocess.Popen[str]:
     """The command as a process of its own."""
     program = "from cli.meshctl import main; main()"
-    environ = {**os.environ, "PYTHONPATH": str(ROOT), "PYTHONUNBUFFERED": "1"}
+    environ = {**os.environ, **ENVIRON}
     settings: dict[str, object] = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True, "env": environ}
     settings |= how
     return subprocess.Popen([sys.executable, "-W", "error", "-c", program, *arguments], **settings)  # type: ignore[call-overload, no-any-return]  # one dictionary of settings

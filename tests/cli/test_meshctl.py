@@ -14,8 +14,8 @@ import pytest
 from cli.meshctl import NOUNS
 from protocol.errors import ERRORS, MeshError
 from protocol.events import TaskSubmitted
-from tests.cli.conftest import ROOT, Meshctl, Said, spawned
-from tests.meshd.api.fake_backend import B, FakeBackend, Served, a_task
+from tests.cli.conftest import ENVIRON, ROOT, Meshctl, Said, spawned
+from tests.meshd.api.fake_backend import B, FakeBackend, Served, a_task, an_agent
 
 WAIT_S = 20.0
 
@@ -242,6 +242,50 @@ def test_a_reader_that_has_seen_enough_is_no_error(served: Served, backend: Fake
     os.close(writing)
     _, err = process.communicate(timeout=WAIT_S)
     assert (process.returncode, err) == (0, "")
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="there is no full device on this platform")
+def test_an_output_that_cannot_be_written_is_an_error(served: Served) -> None:
+    with open("/dev/full", "w") as full:
+        process = spawned("peers", stdout=full)
+        _, err = process.communicate(timeout=WAIT_S)
+    assert process.returncode == 1
+    assert err.startswith("error[directory]: standard output: cannot be written: No space left")
+
+
+def test_a_terminal_without_the_letters_gets_escapes(served: Served, backend: FakeBackend) -> None:
+    backend.agents_ = [an_agent("scorer", purpose="caf\u00e9")]
+    process = spawned("agents", "show", "scorer", env={**os.environ, **ENVIRON, "PYTHONIOENCODING": "ascii"})
+    out, _ = process.communicate(timeout=WAIT_S)
+    assert process.returncode == 0
+    assert "caf\\xe9" in out
+
+
+@pytest.mark.parametrize(("given", "meant"), [("peer", "peers"), ("task", "tasks"), ("statsu", "status")])
+def test_a_slip_of_the_finger_is_told_what_was_meant(meshctl: Meshctl, given: str, meant: str) -> None:
+    assert meshctl(given).err == f"error[bad_input]: no such command '{given}'\ntry: meshctl {meant}\n"
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["peers", "show", ""],
+        ["call", "a@1", "--input", '"\\ud800"'],
+        ["tasks", "submit", "a@1", "--key", "a\nb"],
+        ["tasks", "submit", "a@1", "--key", "\u4e2d"],
+        ["tasks", "submit", "\udcff@1"],
+        ["tasks", "--gid", "g", "--cursor", "\udcff"],
+    ],
+)
+def test_what_cannot_be_sent_is_exit_2(meshctl: Meshctl, served: Served, arguments: list[str]) -> None:
+    said = meshctl(*arguments)
+    assert said.code == 2
+    assert said.err.startswith("error[")
+
+
+@pytest.mark.parametrize("name", ["..", "a/b", "\udcff", "?x=1", "#", "%2e", "x" * 100])
+def test_a_strange_name_is_looked_for_as_it_is(meshctl: Meshctl, served: Served, name: str) -> None:
+    assert meshctl("peers", "show", name).code == 7
 
 
 def test_version_answers_with_and_without_a_daemon(meshctl: Meshctl, served: Served, tmp_path: Path) -> None:

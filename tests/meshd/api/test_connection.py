@@ -47,6 +47,14 @@ async def test_what_is_no_request_gets_one_problem_and_the_connection_ends(api: 
     assert json.loads(body)["error"]["code"] == "bad_input"
 
 
+@pytest.mark.parametrize("path", ["/healthz", "/nothing"])
+async def test_an_expectation_we_do_not_meet_is_a_problem_too(api: Api, path: str) -> None:
+    sent = f"GET {path} HTTP/1.1\r\nHost: a\r\nExpect: cake\r\nConnection: close\r\n\r\n".encode()
+    head, _, body = (await answered(api, sent)).partition(b"\r\n\r\n")
+    assert b"application/problem+json" in head
+    assert json.loads(body)["error"]["code"] == "bad_input"
+
+
 async def test_a_header_that_never_ends_is_cut_off(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(connection, "HEADER_S_MAX", 0.05)
     assert await answered(api, b"GET /v1/status HTTP/1.1\r\nHost: a\r\n") == b""
