@@ -18,7 +18,7 @@ from types import FrameType
 import click
 
 from cli.demo_direct import Director, Outcome
-from cli.demo_mesh import NAMES, DemoError, Mesh, program
+from cli.demo_mesh import NAMES, DemoError, Mesh, made, program
 from cli.demo_report import lines, markdown, proof_rows, record_sentence
 from cli.demo_show import Screen
 from cli.exits import Refusal, of, say
@@ -63,14 +63,13 @@ class _Demo:
         return (clock.monotonic_ns() - self._began) / 1e9
 
     def run(self, *, is_kept: bool) -> int:
-        """The exit status; everything is cleaned away by then."""
+        """The exit code; everything is cleaned away by then. Raises MeshError("directory") before anything runs."""
         director: Director | None = None
-        mesh: Mesh | None = None
         is_over = False
+        made(self._out, "--out")
         with _interruptible():
+            mesh = Mesh(self._session.dir)
             try:
-                self._out.mkdir(parents=True, exist_ok=True)
-                mesh = Mesh(self._session.dir)
                 self._screen.title(TITLE)
                 director = Director(mesh, self._screen, victim=self._victim, pieces=self._pieces, seconds=self._seconds)
                 outcome = director.run()
@@ -82,11 +81,17 @@ class _Demo:
             except KeyboardInterrupt:
                 self._interrupted(director)
                 return INTERRUPTED
-            except (DemoError, Refusal, OSError, ValueError) as failure:
+            except BrokenPipeError:  # whoever read along is gone
+                os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+                return FAILED
+            except OSError as failure:
+                self._failed(DemoError(f"{failure.filename or 'a file'}: {failure.strerror or failure}"), director)
+                return FAILED
+            except (DemoError, Refusal, ValueError) as failure:
                 self._failed(failure, director)
                 return FAILED
             finally:
-                if mesh is not None and not (is_kept and is_over):
+                if not (is_kept and is_over):
                     self._clean(mesh, is_over=is_over)
 
     def _show(self, outcome: Outcome) -> None:

@@ -131,10 +131,16 @@ class Director:
                 self._bring_back()
             if self._seconds() - polled_at >= POLL_S and self._story.down != HOST:
                 polled_at = self._seconds()
+                self._look_after_the_others()
                 task = self._task(goal)
                 if task is not None and task["state"] in ("done", "failed", "cancelled", "poison"):
                     return self._ended(task)
         raise DemoError(f"the audit did not end within {WORK_S:.0f} s", self._mesh[self._reader])
+
+    def _look_after_the_others(self) -> None:
+        for name in NAMES:
+            if name != self._story.down and not self._mesh[name].is_running():
+                raise DemoError(f"node {name} ended, and nobody killed it", self._mesh[name])
 
     def _ended(self, task: Value) -> Value:
         if task["state"] != "done":
@@ -191,7 +197,9 @@ class Director:
         self._seen = {task: self._seen.get(task, self._seconds()) for task in running}
         is_long = any(self._seconds() - since >= LONG_S for since in self._seen.values())
         is_spread = self._story.done * WARM_PARTS >= self._story.total
-        return is_long and (is_spread or self._seconds() - self._began_at >= WARM_S)
+        if is_long and (is_spread or self._seconds() - self._began_at >= WARM_S):
+            return True
+        return bool(running) and self._story.done * 2 >= self._story.total  # there may be no long ones
 
     def _kill(self) -> None:
         ended = self._mesh[self._victim].kill()

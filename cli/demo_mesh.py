@@ -4,6 +4,8 @@ Invariant: whatever happened, after `clean` no process and no file of the demo i
 Neighbours: `demo_direct` directs, `demo_processes` finds and signals.
 """
 
+import fcntl
+import json
 import os
 import shutil
 import signal
@@ -18,10 +20,12 @@ from cli import demo_processes
 from cli.client import Client
 from cli.session import Session
 from meshd import clock
+from protocol.errors import MeshError
 
 START_S = 30.0
 STOP_S = 15.0
 LOG_LINES = 12
+LOG_BYTES = 65_536
 POLL_S = 0.05
 NAMES = ("a", "b", "c")
 HOST = "a"  # of the embedded server, and so of the record
@@ -108,6 +112,17 @@ class Node:
         """The daemon, its agents, and on the host of the record its nats-server."""
         return demo_processes.under(self.folder, demo_processes.look())
 
+    def is_running(self) -> bool:
+        """True while its daemon holds the lock of its directory; asks nothing of the daemon."""
+        try:
+            with (self.folder / "lock").open("rb") as lock:
+                fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return True
+        except OSError:
+            pass  # there is no lock yet
+        return False
+
     def kill(self) -> list[int]:
         """End it all at once, as a power cut would; the numbers of the processes come back."""
         return demo_processes.end(self.pids)
@@ -124,23 +139,22 @@ class Node:
         )
 
     def last_lines(self) -> list[str]:
-        """The end of what it logged."""
+        """The end of what it logged, for people."""
         lines: list[str] = []
-        for log in sorted(self.folder.glob("*log")):
+        for log in sorted(self.folder.glob("*.log")):
             try:
-                text = log.read_bytes()[-65_536:].decode(errors="replace")
+                text = log.read_bytes()[-LOG_BYTES:].decode(errors="replace")
             except OSError:
                 continue
-            lines += [f"{log.name}: {line}" for line in text.splitlines()[-LOG_LINES:]]
+            lines += [f"node {self.name}: {_readable(line)}" for line in text.splitlines()[-LOG_LINES:]]
         return lines
 
 
 class Mesh:
-    """The three nodes and their folder. `folder` given is kept empty-handed: it must be new or empty."""
+    """The three nodes and their folder, which is new or empty. Raises MeshError("directory")."""
 
     def __init__(self, folder: Path | None) -> None:
-        # Short, because a unix socket's path has to fit into a hundred bytes.
-        self.folder = Path(tempfile.mkdtemp(prefix="meshd-demo-")) if folder is None else _made(folder)
+        self.folder = _own(folder)
         self.nodes = {name: Node(name, self.folder / name) for name in NAMES}
 
     def __getitem__(self, name: str) -> Node:
@@ -203,15 +217,35 @@ def environment() -> dict[str, str]:
     return {name: value for name, value in os.environ.items() if not name.startswith("MESHD_")}
 
 
-def _made(folder: Path) -> Path:
+def _readable(line: str) -> str:
+    """A line of a log in JSON as time, level and message; any other line as it is."""
+    try:
+        entry = json.loads(line)
+        return f"{str(entry['time'])[11:23]} {entry['level']}: {entry['message']}"
+    except (ValueError, LookupError, TypeError):
+        return line
+
+
+def made(folder: Path, option: str) -> Path:
+    """The folder, made if it was missing. Raises MeshError("directory"), which names `option`."""
     folder = folder.absolute()
     try:
-        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-        if any(folder.iterdir()):
-            raise DemoError(f"{folder} is not empty; the demo needs a folder of its own")
-    except OSError as error:
-        raise DemoError(f"{folder}: {error.strerror or error}") from None
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as failure:
+        cure = f"choose another folder with {option}"
+        raise MeshError("directory", path=folder, problem=failure.strerror or failure, cure=cure) from None
     return folder
+
+
+def _own(folder: Path | None) -> Path:
+    """The folder of the mesh, which nobody else uses; a new one when none is given."""
+    if folder is None:
+        # Short, because a unix socket's path has to fit into a hundred bytes.
+        return Path(tempfile.mkdtemp(prefix="meshd-demo-"))
+    if any(made(folder, "--dir").iterdir()):
+        problem, cure = "is not empty", "give the demo a folder of its own with --dir"
+        raise MeshError("directory", path=folder, problem=problem, cure=cure)
+    return folder.absolute()
 
 
 def _wait(stopping: subprocess.Popen[bytes]) -> None:
