@@ -60,7 +60,6 @@ STOPPED_S = 1.0  # a loop this late was stopped, not busy: be patient with every
 
 _Timer: TypeAlias = tuple[Literal["probe", "answer", "suspicion", "sweep"], NodeId | int]
 _PROBE: _Timer = ("probe", 0)
-_SWEEP: _Timer = ("sweep", 0)
 
 
 class Membership:
@@ -91,7 +90,7 @@ class Membership:
         """Say hello. The link is taken to be up unless `on_link` said otherwise."""
         self._is_started = True
         self._own.began, self._own.since_ms = now.mono_ns, now.wall_ms
-        self._timers.set(_SWEEP, now.after(SWEEP_S))
+        self._timers.set(("sweep", 0), now.after(SWEEP_S))
         return self._own.say(now, is_fresh=True)
 
     def leave(self, now: Instant) -> list[Effect]:
@@ -107,10 +106,7 @@ class Membership:
             return []
         match body:
             case Ping():
-                refutation: list[Effect] = []
-                if body.suspect_incarnation >= self._own.incarnation:
-                    refutation = self._on_accused(src, self._me.life, body.suspect_incarnation, now)
-                return [Send(to=src, life=life, body=Ack(body.probe, self._own.incarnation)), *refutation]
+                return self._on_ping(src, life, body, now)
             case Ack():
                 return self._on_ack(src, life, body, now)
             case _:
@@ -148,7 +144,7 @@ class Membership:
         stood_ns, self._down_since = now.mono_ns - self._down_since, None
         for number in self._probes.clear():
             self._timers.cancel(("answer", number))
-        self._be_patient(now)
+        self._grace_until = self._deaths_after = now.after(self._settings.grace_s)
         self._stood_still(stood_ns, now)
         self._own.settled = None if self._own.settled is None else now.mono_ns
         self._own.incarnation += 1  # whatever was said of us meanwhile is outbid
@@ -160,7 +156,7 @@ class Membership:
             return []
         late_ns = late_ms * NS_PER_MS
         if late_ns >= STOPPED_S * NS_PER_S:
-            self._be_patient(now)
+            self._grace_until = self._deaths_after = now.after(self._settings.grace_s)
         self._health.worse()
         self._stood_still(late_ns, now)
         return []
@@ -179,7 +175,7 @@ class Membership:
                 case "suspicion":
                     effects += self._on_time_up(str(subject), now)
                 case "sweep":
-                    self._timers.set(_SWEEP, now.after(SWEEP_S))
+                    self._timers.set(("sweep", 0), now.after(SWEEP_S))
                     self._roster.sweep(now, self._settings.tombstone_s)
                 case _:
                     assert_never(purpose)
@@ -231,9 +227,8 @@ class Membership:
     def has_buried(self, body: Dead) -> bool:
         """True when this very death stands in the view: then `gossip.keep` may pass it on."""
         member = self._roster.get(body.peer)
-        return member is not None and member.standing == standing(
-            life=body.life, incarnation=body.incarnation, state="dead"
-        )
+        dead = standing(life=body.life, incarnation=body.incarnation, state="dead")
+        return member is not None and member.standing == dead
 
     @property
     def health(self) -> int:
@@ -257,6 +252,16 @@ class Membership:
         self._timers.set(("answer", number), now.after(self._settings.probe_timeout_s * self._health.factor))
         suspected = -1 if member.suspicion is None else member.suspicion.incarnation
         return [Send(to=member.id, life=member.life, body=Ping(number, suspected), probe=number)]
+
+    def _on_ping(self, src: NodeId, life: int, ping: Ping, now: Instant) -> list[Effect]:
+        effects: list[Effect] = []
+        if ping.suspect_incarnation >= self._own.incarnation:
+            effects += self._on_accused(src, self._me.life, ping.suspect_incarnation, now)
+        effects.insert(0, Send(to=src, life=life, body=Ack(ping.probe, self._own.incarnation)))
+        member = self._roster.get(src)
+        if member is not None and member.life == life and member.suspicion is not None:
+            effects += self._probe(member, now)  # it lives: let it know that it has to say so
+        return effects
 
     def _on_ack(self, src: NodeId, life: int, ack: Ack, now: Instant) -> list[Effect]:
         member = self._roster.get(src)
@@ -352,8 +357,7 @@ class Membership:
         self._timers.set(("suspicion", member.id), max(suspicion.due(seconds), now.mono_ns, self._deaths_after))
 
     def _needed(self, member: Member) -> int:
-        others = sum(node != member.id for node in self._roster.alive())
-        return doubt.accusers_needed(others + 1)
+        return doubt.accusers_needed(1 + sum(node != member.id for node in self._roster.alive()))
 
     def _on_time_up(self, node: NodeId, now: Instant) -> list[Effect]:
         member = self._roster.get(node)
@@ -487,9 +491,6 @@ class Membership:
             self._deaths_after = max(self._deaths_after, now.after(self._settings.grace_s))
             self._stood_still(0, now)
         return []
-
-    def _be_patient(self, now: Instant) -> None:
-        self._grace_until = self._deaths_after = max(self._grace_until, now.after(self._settings.grace_s))
 
     def _stood_still(self, by_ns: int, now: Instant) -> None:
         """Time in which we could not hear anybody does not count."""

@@ -16,6 +16,7 @@ from protocol.replica import Heard
 from protocol.wire.gossip import Alive, Confirm, Dead, Suspect
 
 ACCUSERS_MAX = 2  # so that one bad key kills nobody
+PER_NODE_MAX = 4  # probes of one node that wait: the walk's, one to verify, and one or two in answer to its own
 SAMPLE_MAX = 8  # last probes of distinct nodes, to tell a lost neighbour from a lost self
 
 
@@ -118,19 +119,22 @@ class Probe(Struct, frozen=True):
 class Probes:
     """Questions that wait for an answer, and how the last ones went."""
 
-    __slots__ = ("_number", "_open", "_sample")
+    __slots__ = ("_asked", "_number", "_open", "_sample")
 
     def __init__(self) -> None:
         self._number = 0
         self._open: dict[int, Probe] = {}
+        self._asked: dict[NodeId, int] = {}  # how many questions to this node are open
         self._sample: dict[NodeId, bool] = {}  # was the last probe of this node answered
 
     def send(self, node: NodeId, life: int, now: Instant) -> int | None:
         """The number of a new probe, or None when too many wait."""
-        if len(self._open) >= limits.PROBES_OPEN_MAX:
+        asked = self._asked.get(node, 0)
+        if len(self._open) >= limits.PROBES_OPEN_MAX or asked >= PER_NODE_MAX:
             return None
         self._number += 1
         self._open[self._number] = Probe(node, life, now.mono_ns)
+        self._asked[node] = asked + 1
         return self._number
 
     def answered(self, number: int, node: NodeId, life: int, now: Instant) -> float | None:
@@ -138,13 +142,18 @@ class Probes:
         probe = self._open.get(number)
         if probe is None or (probe.to, probe.life) != (node, life):
             return None
-        del self._open[number]
+        self.unanswered(number)
         self._note(node, is_answered=True)
         return now.since_s(probe.sent)
 
     def unanswered(self, number: int) -> Probe | None:
         """This probe will not be waited for any more."""
-        return self._open.pop(number, None)
+        probe = self._open.pop(number, None)
+        if probe is not None:
+            self._asked[probe.to] -= 1
+            if not self._asked[probe.to]:
+                del self._asked[probe.to]
+        return probe
 
     def failed(self, probe: Probe) -> None:
         """Nobody answered, and it was not our fault as far as we know."""
@@ -158,6 +167,7 @@ class Probes:
         """Wait for nothing and know nothing; the numbers that were open."""
         numbers = list(self._open)
         self._open.clear()
+        self._asked.clear()
         self._sample.clear()
         return numbers
 

@@ -46,6 +46,15 @@ def test_a_probe_that_carries_a_suspicion_is_answered_and_refuted() -> None:
     talk.gets("b", Ping(6, 0)).expects_only(Send(to="b", life=1, body=Ack(6, 1)))
 
 
+def test_a_suspect_that_asks_after_us_is_told_that_it_is_one() -> None:
+    talk = among("b", "c", "d")
+    talk.hears("c", Suspect("b", 1, 0, "timeout"))
+    talk.gets("b", Ping(5)).expects(Send(to="b", life=1, body=Ack(5, 0)), Send("b", 1, Ping(ANY, 0), probe=ANY))
+    for number in range(6, 50):
+        talk.gets("b", Ping(number))
+    talk.expects_only(Send(to="b", life=1, body=Ack(49, 0)))
+
+
 def test_an_accusation_of_an_earlier_life_is_answered_with_the_present_one() -> None:
     talk = among("b")
     talk.at(2.0).hears("b", Suspect("a", LIFE - 10, 3, "timeout")).expects_nothing()

@@ -123,11 +123,15 @@ def test_an_answer_counts_only_for_the_probe_the_node_and_the_life_that_were_ask
     assert probes.answered(number, "b", 7, instant(1.3)) is None
 
 
-def test_probes_that_wait_are_bounded() -> None:
+def test_probes_that_wait_are_bounded_and_no_node_takes_them_all() -> None:
     probes = Probes()
-    numbers = [probes.send("b", 1, instant(0.0)) for _ in range(1_100)]
-    assert numbers[1_023] == 1_024
-    assert numbers[1_024:] == [None] * 76
+    assert [probes.send("b", 1, instant(0.0)) for _ in range(6)] == [1, 2, 3, 4, None, None]
+    assert sum(probes.send(f"n{index}", 1, instant(0.0)) is not None for index in range(2_000)) == 1_020
+    assert probes.unanswered(2) is not None
+    assert probes.answered(3, "b", 1, instant(0.1)) is not None
+    assert [probes.send("b", 1, instant(0.2)) is not None for _ in range(3)] == [True, True, False]
+    assert len(probes.clear()) == 1_024
+    assert probes.send("b", 1, instant(0.3)) is not None
 
 
 def test_most_last_probes_failing_means_that_it_may_be_us_but_not_with_one_neighbour() -> None:

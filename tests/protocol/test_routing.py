@@ -1,0 +1,61 @@
+"""Orderings of candidates, one property for all and one sentence for each."""
+
+from random import Random
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from protocol.routing import POLICIES, Candidate, Policy
+
+CANDIDATES = st.lists(
+    st.builds(
+        Candidate,
+        node=st.text("abc", min_size=1, max_size=3),
+        agent=st.sampled_from(["x", "y"]),
+        free=st.integers(0, 3),
+        slots=st.just(3),
+        age_s=st.floats(0, 10),
+        latency_ms=st.integers(0, 5),
+        is_self=st.booleans(),
+    ),
+    max_size=20,
+)
+
+
+def candidate(node: str, free: int, *, is_self: bool = False, latency_ms: int = 0) -> Candidate:
+    return Candidate(node, "x", free, 8, 0.1, latency_ms, 0.0, is_self)
+
+
+@pytest.mark.parametrize("policy", POLICIES.values(), ids=POLICIES.keys())
+@given(candidates=CANDIDATES, seed=st.integers())
+def test_every_policy_keeps_everybody_and_puts_the_busy_last(
+    policy: Policy, candidates: list[Candidate], seed: int
+) -> None:
+    before = list(candidates)
+    ordered = policy(candidates, Random(seed))
+    assert candidates == before, "the list that was given is not touched"
+    assert sorted(map(repr, ordered)) == sorted(map(repr, candidates))
+    is_free = [each.free > 0 for each in ordered]
+    assert is_free == sorted(is_free, reverse=True)
+    assert policy(candidates, Random(seed)) == ordered
+
+
+def test_local_first_begins_with_an_own_free_agent_and_never_with_a_busy_one() -> None:
+    others = [candidate("b", 9), candidate("c", 9)]
+    first = POLICIES["local-first"]([*others, candidate("a", 1, is_self=True)], Random(1))[0]
+    assert first.node == "a"
+    first = POLICIES["local-first"]([*others, candidate("a", 0, is_self=True)], Random(1))[0]
+    assert first.node != "a"
+
+
+def test_random_two_prefers_room_but_does_not_send_everybody_to_one_node() -> None:
+    nodes = [candidate(f"n{index}", index + 1) for index in range(10)]
+    firsts = [POLICIES["random-two"](nodes, Random(seed))[0].free for seed in range(400)]
+    assert len(set(firsts)) > 5
+    assert sum(firsts) / len(firsts) > 6.2  # an even choice would be 5.5; the larger of two is about 7
+
+
+def test_least_loaded_takes_most_room_then_least_latency_then_the_id() -> None:
+    nodes = [candidate("d", 2, latency_ms=9), candidate("c", 2), candidate("b", 2), candidate("a", 1)]
+    assert [each.node for each in POLICIES["least-loaded"](nodes, Random(1))] == ["b", "c", "d", "a"]
