@@ -141,6 +141,7 @@ class Route(Struct, frozen=True):
     query: type[Struct] = schemas.NoQuery
     body: type[Struct] | None = None
     status: int = 200
+    waits: bool = False  # it may take long on purpose, and is cut off when the daemon stops
     errors: tuple[str, ...] = ()  # codes that belong to this path; those of the guards go without saying
 
 
@@ -186,6 +187,7 @@ ROUTES: tuple[Route, ...] = (
         task,
         Task,
         query=schemas.TaskQuery,
+        waits=True,
         errors=("unknown_task", "ambiguous"),
     ),
     Route(

@@ -88,7 +88,8 @@ class Api:
         app[BACKEND] = self._backend
         app.on_response_prepare.append(guards.add_headers)
         for route in ROUTES:
-            app.router.add_route(route.method, route.path, self._until_close(_answering(route)))
+            answer = _answering(route)
+            app.router.add_route(route.method, route.path, self._until_close(answer) if route.waits else answer)
         streams = events.Streams(self._backend)
         description = msgspec.json.encode(openapi.document(self._backend.status().version))
 

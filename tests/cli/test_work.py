@@ -2,6 +2,7 @@
 
 import io
 import json
+import os
 import sys
 import threading
 from pathlib import Path
@@ -11,7 +12,7 @@ import pytest
 from meshd.api import schemas
 from protocol.errors import MeshError
 from protocol.events import PeerLeft, TaskAwarded, TaskDone
-from tests.cli.conftest import Meshctl, spawned
+from tests.cli.conftest import ENVIRON, Meshctl, spawned
 from tests.meshd.api.fake_backend import LIFE, A, B, FakeBackend, Served, a_task, done
 
 WAIT_S = 20.0
@@ -207,6 +208,21 @@ def test_a_task_is_cancelled(meshctl: Meshctl, served: Served, backend: FakeBack
     backend.put(a_task("one"))
     assert meshctl("tasks", "cancel", "on").out.startswith("onexx")
     assert json.loads(meshctl("tasks", "cancel", "one", "-o", "json").out)["state"] == "cancelled"
+
+
+def test_on_a_terminal_a_wait_shows_how_far_it_is_and_cleans_up(served: Served, backend: FakeBackend) -> None:
+    backend.put(a_task("one", progress={"done": 3}))
+    backend.ends_with, backend.looks_before_end = done(a_task("one"), "the end"), 3
+    master, terminal = os.openpty()
+    process = spawned("tasks", "wait", "one", stderr=terminal, env={**os.environ, **ENVIRON, "TERM": "xterm"})
+    out, _ = process.communicate(timeout=WAIT_S)
+    os.close(terminal)
+    shown = os.read(master, 65_536).decode()
+    os.close(master)
+    assert (process.returncode, json.loads(out)) == (0, "the end")
+    assert "onexxxxx running on b, " in shown
+    assert '{"done": 3}' in shown
+    assert shown.endswith("\r\x1b[K")
 
 
 def test_watching_shows_what_happens_to_tasks_and_nothing_else(served: Served, backend: FakeBackend) -> None:

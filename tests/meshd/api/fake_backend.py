@@ -112,6 +112,7 @@ class FakeBackend:
         self.tasks_: dict[str, schemas.Task] = {}
         self.refuse: BaseException | None = None  # raised by whatever is asked next, and from then on
         self.ends_with: schemas.Task | None = None  # what a wait sees
+        self.looks_before_end = 0  # waits that see nothing of it yet
         self.submitted: list[tuple[schemas.SubmitRequest, str, str]] = []
         self.called: list[tuple[str, schemas.CallRequest]] = []
         self.answers: object = {"score": 0.7}
@@ -181,7 +182,7 @@ class FakeBackend:
 
     async def wait(self, task: str, timeout_s: float) -> schemas.Task:
         self.waits += 1
-        if self.ends_with is None:
+        if self.ends_with is None or self.waits <= self.looks_before_end:
             await asyncio.sleep(min(timeout_s, 0.05))
             return self.tasks_[task]
         self.put(self.ends_with)

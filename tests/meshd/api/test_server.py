@@ -1,19 +1,22 @@
 """Where the API listens, what it leaves behind, and why it does not start."""
 
+import asyncio
 import json
 import os
 import socket
 import stat
+from collections.abc import Callable
 from pathlib import Path
 
 import aiohttp
 import pytest
 
+from meshd.api import schemas, server
 from meshd.api.backend import Backend
 from meshd.api.server import Api
 from meshd.statedir import StateDir
 from protocol.errors import MeshError
-from tests.meshd.api.fake_backend import FakeBackend
+from tests.meshd.api.fake_backend import FakeBackend, a_task
 
 
 def test_the_fake_node_is_a_backend() -> None:
@@ -139,3 +142,54 @@ async def test_every_start_has_a_token_of_its_own(tmp_path: Path) -> None:
         await api.close()
         state.close()
     assert len(tokens) == 3
+
+
+class Slow(FakeBackend):
+    """It takes its time over a submit, and never ends a wait."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.is_asked = asyncio.Event()
+        self.go_on = asyncio.Event()
+
+    async def submit(self, request: schemas.SubmitRequest, *, key: str, principal: str) -> tuple[schemas.Task, bool]:
+        self.is_asked.set()
+        await self.go_on.wait()
+        return await super().submit(request, key=key, principal=principal)
+
+    async def wait(self, task: str, timeout_s: float) -> schemas.Task:
+        self.is_asked.set()
+        await asyncio.Event().wait()
+        return self.tasks_[task]
+
+
+async def asked_while_closing(folder: Path, request: bytes, before_close: Callable[[Slow], None]) -> bytes:
+    """What a client hears whose request is under way while the API closes."""
+    backend, state = Slow(), StateDir.open(folder)
+    backend.put(a_task("one"))
+    api = Api(backend, state)
+    address = await api.start()
+    reader, writer = await asyncio.open_unix_connection(address.socket)
+    writer.write(request)
+    async with asyncio.timeout(10.0):
+        await backend.is_asked.wait()
+        before_close(backend)
+        await api.close()
+        heard = await reader.read()
+    writer.close()
+    await writer.wait_closed()
+    state.close()
+    return heard
+
+
+async def test_closing_lets_an_answer_under_way_finish(tmp_path: Path) -> None:
+    body = b'{"capability":"a@1"}'
+    head = b"POST /v1/tasks HTTP/1.1\r\nHost: a\r\nContent-Type: application/json\r\nContent-Length: 20\r\n\r\n"
+    heard = await asked_while_closing(tmp_path, head + body, lambda backend: backend.go_on.set())
+    assert heard.startswith(b"HTTP/1.1 201")
+
+
+async def test_closing_does_not_wait_for_those_who_wait(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(server, "CLOSE_S", 3_600.0)
+    request = b"GET /v1/tasks/one?wait_s=60 HTTP/1.1\r\nHost: a\r\n\r\n"
+    assert await asked_while_closing(tmp_path, request, lambda backend: None) == b""
