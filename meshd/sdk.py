@@ -175,14 +175,14 @@ class _Handling:
 
     def _converted(self, name: str, value: object) -> Any:
         try:
-            return msgspec.convert(value, self._types[name])
+            return msgspec.convert(value, self._types[name], str_keys=True)
         except msgspec.ValidationError as failure:
             raise TaskError(f"{self.capability}: {name}: {_said(failure)}") from None
 
     def _fit(self, result: object) -> object:
         plain = _plain(result)
         try:
-            msgspec.convert(plain, self._gives)
+            msgspec.convert(plain, self._gives, str_keys=True)
         except msgspec.ValidationError as failure:
             raise TaskError(f"{self.capability}: the result does not fit its type hint: {_said(failure)}") from None
         return plain
@@ -303,14 +303,14 @@ class _LocalMesh:
             raise MeshRefusal("timed_out", f"{capability} did not answer within {timeout_s} s") from None
 
 
-def _plain(value: object) -> object:
+def _plain(value: object) -> Any:
     """The value as JSON will carry it. Raises TaskError when it cannot."""
     try:
-        plain = msgspec.to_builtins(value)
-        json.dumps(plain, allow_nan=False, ensure_ascii=False).encode()
+        text = json.dumps(msgspec.to_builtins(value), allow_nan=False, ensure_ascii=False)
+        text.encode()  # half a surrogate pair is no text
+        return json.loads(text)
     except (TypeError, ValueError, RecursionError) as failure:
         raise TaskError(f"{_kind(value)} cannot be written as JSON: {failure}") from None
-    return plain
 
 
 def _hints(capability: str, function: Handler) -> dict[str, Any]:
@@ -330,8 +330,8 @@ def _given_type(hint: Any, function: Handler) -> Any:
 def _schema(capability: str, what: str, kind: Any) -> dict[str, Any]:
     try:
         return msgspec.json.schema(kind)
-    except TypeError as failure:
-        raise TypeError(f"{capability}: {what}: {failure}") from None
+    except TypeError:
+        raise TypeError(f"{capability}: {what}: JSON cannot carry a {getattr(kind, '__name__', kind)}") from None
 
 
 def _said(failure: msgspec.ValidationError) -> str:

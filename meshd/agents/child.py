@@ -128,6 +128,7 @@ class Child:
                 popen.wait()
             raise
         if problem:
+            child._is_read.set()
             await child.wait()
             raise OSError(f"{plan.command[0]}: {problem}")
         return child

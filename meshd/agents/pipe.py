@@ -181,7 +181,7 @@ class Pipe:
         if rest := lines.rest():
             self._hear(rest, is_cut=False)
         self._how = await self._ended()
-        if self._stopping and not self._hands:
+        if self._stopping and not self._hands and not self.problem:
             self.is_ending = True  # to end was its way to stop
         self._is_settled.set()
         return self._how
@@ -222,7 +222,7 @@ class Pipe:
             await hand.is_over.wait()
 
     def _end_if_overdue(self) -> None:
-        if self._is_overdue and self._stopping and not self._hands:
+        if self._is_overdue and self._stopping and not (self._hands or self.problem):
             self.is_ending = True
             self._log.add(f"meshd: process {self._child.pid} did not stop when it was told to, and was ended")
             self._child.signal(signal.SIGKILL)

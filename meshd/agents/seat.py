@@ -33,6 +33,10 @@ class Patience(Struct, frozen=True):
     crashes_max: int = 10  # in a row, without one task answered; then it is given up
     steady_s: float = 60.0  # a process that lived so long was no failed start
 
+    def backoff_s(self, crashes: int) -> float:
+        """How long to wait after so many crashes in a row, one at least."""
+        return min(self.backoff_s_max, self.backoff_s_min * 2.0 ** (crashes - 1))
+
 
 class Seat:
     """Holds one process and what is needed to start the next."""
@@ -183,10 +187,8 @@ class Seat:
 
     async def _pause(self) -> None:
         """The backoff, cut short by `stop`."""
-        patience = self._patience
-        backoff_s = min(patience.backoff_s_max, patience.backoff_s_min * 2 ** (self._crashes - 1))
         with suppress(TimeoutError):
-            async with asyncio.timeout(backoff_s):
+            async with asyncio.timeout(self._patience.backoff_s(self._crashes)):
                 await self._is_stopping.wait()
 
     def _turn(self, state: State, detail: str = "") -> None:

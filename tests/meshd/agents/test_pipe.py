@@ -1,0 +1,189 @@
+"""The pipe of a stdio agent: every line that is none, and what it does to the tasks in hand."""
+
+import asyncio
+import json
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from meshd.agents.pipe import MISTAKES_MAX
+from meshd.ports import Failed, Finished
+from protocol.limits import REQUESTS_OPEN_MAX
+from tests.contracts.stage import Desk, Stage
+from tests.waiting import until
+
+
+@pytest.fixture
+async def stage(tmp_path: Path) -> AsyncIterator[Stage]:
+    async with Stage("stdio", tmp_path, slots=2) as stage:
+        yield stage
+
+
+@pytest.mark.parametrize(
+    ("line", "expected"),
+    [
+        ("loading the model", "is no message of an agent (not JSON): 'loading the model'"),
+        ("\x00\xff\xfe", "is no message of an agent (not JSON): '\\x00\\\\xff\\\\xfe'"),
+        ('{"task": "\xff"}', 'is no message of an agent (not UTF-8): \'{"task": "\\\\xff"}\''),
+        ('{"task": "T", "result": NaN}', 'is no message of an agent (not JSON): \'{"task": "T", "result": NaN}\''),
+        ('{"task": "T", "result": 1} {}', "is no message of an agent (not JSON): "),
+        ("[1, 2]", "is no message of an agent (Expected object, got array): '[1, 2]'"),
+        ('{"task": 3, "result": 1}', "is no message of an agent (Expected str, got int - at $.task): "),
+        ('{"task": "T", "error": "boom"}', "is no message of an agent (Expected object, got str - at $.error): "),
+        (
+            '{"task": "T", "error": {}}',
+            "is no message of an agent (Object missing required field message - at $.error): ",
+        ),
+        (
+            '{"task": "T", "call": {"input": 1}}',
+            "is no message of an agent (Object missing required field capability - ",
+        ),
+        ('{"task": "T"}', 'says none of result, error, progress, part, call, submit: \'{"task": "T"}\''),
+        ('{"task": "T", "result": 1, "part": 2}', "says result and part: "),
+        ('{"task": "T", "rslt": 1}', "says none of result, error, progress, part, call, submit: "),
+        ("[" * 20_000, "is no message of an agent ("),
+        ("\x1b[2J\u0007 cleared", "is no message of an agent (not JSON): '\\x1b[2J\\x07 cleared'"),
+        ("\ufeff{}".encode().decode("latin-1"), "is no message of an agent (not JSON): '\\ufeff{}'"),
+    ],
+    ids=lambda value: ascii(value[:30]),
+)
+async def test_a_line_that_is_none_of_the_pipes_fails_the_task_in_hand_and_is_named(
+    stage: Stage, line: str, expected: str
+) -> None:
+    await stage.act("echo", 1)
+    outcome = await stage.act("raw", line, task="T")
+    assert isinstance(outcome, Failed)
+    assert (outcome.code, outcome.retry) == ("agent_output", False)
+    assert outcome.message.startswith(f"line 2 of its output {expected}")
+    assert len(outcome.message) < 300
+    assert outcome.message.isprintable()
+    assert any(outcome.message in noted for noted in stage.agent.log())
+
+
+async def test_a_wrong_line_that_names_its_task_spares_the_others(stage: Stage) -> None:
+    desk = Desk()
+    holding = stage.start("hold", desk=desk)
+    await until(lambda: desk.said)
+    outcome = await stage.act("raw", '{"task": "T", "error": "boom"}', task="T")
+    assert isinstance(outcome, Failed)
+    assert not holding.done()
+    holding.cancel()
+
+
+async def test_a_wrong_line_that_names_no_task_may_be_anybodys(stage: Stage) -> None:
+    desk = Desk()
+    holding = stage.start("hold", desk=desk)
+    await until(lambda: desk.said)
+    both = await asyncio.gather(holding, stage.act("raw", "hello"))
+    assert {(outcome.code, outcome.retry) for outcome in both if isinstance(outcome, Failed)} == {
+        ("agent_output", True)
+    }
+    assert await stage.act("echo", 1) == Finished(1)
+
+
+async def test_an_answer_for_another_task_is_named_and_credited_to_nobody(stage: Stage) -> None:
+    desk = Desk()
+    holding = stage.start("hold", desk=desk)
+    await until(lambda: desk.said)
+    assert await stage.act("other") == Finished(None)
+    assert not holding.done()
+    [noted] = stage.agent.log()
+    assert noted.startswith("meshd: line 2 of its output is about 'somebody-elses', which is no task in its hands: ")
+    holding.cancel()
+
+
+async def test_a_second_answer_is_too_late(stage: Stage) -> None:
+    line = '{"task": "T", "result": "first"}'
+    assert await stage.act("raw", line, task="T") == Finished("first")
+    await until(lambda: any("is about 'T'" in noted for noted in stage.agent.log()))
+    assert await stage.act("echo", 1) == Finished(1)
+
+
+async def test_a_task_that_finished_while_it_was_told_to_stop_is_not_credited(stage: Stage) -> None:
+    desk = Desk()
+    holding = stage.start("hold", desk=desk, task="T")
+    await until(lambda: desk.said)
+    holding.cancel()  # the actor answers with a result
+    with pytest.raises(asyncio.CancelledError):
+        await holding
+    assert stage.agent.log() == []
+
+
+async def test_the_same_task_waits_until_its_earlier_attempt_is_over(tmp_path: Path) -> None:
+    (tmp_path / "met").mkdir()
+    async with Stage("stdio", tmp_path, slots=2) as stage:
+        first = stage.start("meet", [str(tmp_path / "met"), 2, "a"], task="T", epoch=1)
+        await until(lambda: (tmp_path / "met" / "a").exists())
+        assert await stage.act("echo", 2, task="T", epoch=2, deadline_s=0.05) == Failed(
+            "agent_unavailable", "no slot was free within 0.05 s", retry=True
+        )
+        second = stage.start("echo", 2, task="T", epoch=2)
+        (tmp_path / "met" / "b").touch()
+        assert isinstance(await first, Finished)
+        assert await second == Finished(2)
+
+
+async def test_a_flood_of_wrong_lines_ends_the_process(stage: Stage) -> None:
+    pids = stage.agent.pids
+    await stage.act("raw", "x\n" * MISTAKES_MAX)
+    await until(lambda: stage.agent.pids and stage.agent.pids != pids and stage.agent.state == "ready")
+    assert any(f"printed {MISTAKES_MAX} lines that are none of the pipe's" in detail for _, detail in stage.changes)
+    assert len(stage.agent.log()) <= 500
+    assert await stage.act("echo", 1) == Finished(1)
+
+
+async def test_a_banner_before_the_first_task_is_noted_and_harms_nobody(tmp_path: Path) -> None:
+    program = 'echo welcome; while read line; do echo \'{"task": "T", "result": 1}\'; done'
+    async with Stage("stdio", tmp_path, run=["sh", "-c", program]) as stage:
+        await until(stage.agent.log)
+        assert stage.agent.log() == ["meshd: line 1 of its output is no message of an agent (not JSON): 'welcome'"]
+        assert await stage.act("any", task="T") == Finished(1)
+
+
+async def test_a_process_that_closes_its_output_is_ended(tmp_path: Path) -> None:
+    program = "read line; exec >&-; sleep 1000"
+    async with Stage("stdio", tmp_path, run=["sh", "-c", program]) as stage:
+        assert await stage.act("any") == Failed(
+            "agent_crashed", "the agent closed its output while it went on running before it answered", retry=True
+        )
+
+
+async def test_an_answer_without_its_line_end_counts_when_the_process_ends(tmp_path: Path) -> None:
+    program = 'read line; printf \'{"task": "T", "result": 1}\''
+    async with Stage("stdio", tmp_path, run=["sh", "-c", program]) as stage:
+        assert await stage.act("any", task="T") == Finished(1)
+
+
+async def test_an_agent_that_never_reads_cannot_keep_the_daemon(tmp_path: Path) -> None:
+    async with Stage("stdio", tmp_path, run=["sleep", "1000"], limits={"task_s": 0.2}) as stage:
+        outcome = await stage.act("x" * 200_000)
+        assert isinstance(outcome, Failed)
+        assert outcome.code == "agent_timeout"
+
+
+async def test_a_request_that_is_unfit_is_answered_with_why(stage: Stage) -> None:
+    asked = json.dumps({"request": "T", "task": "T", "call": {"capability": "no version"}})
+    answered = '{"request": 2, "task": "T", "submit": {"capability": "x@1", "key": "' + "k" * 600 + '"}}'
+    desk = Desk()
+    await stage.act("raw", asked, desk, task="T")
+    await stage.act("raw", answered, desk, task="T")
+    assert desk.asked == []
+
+
+async def test_more_requests_than_are_allowed_are_refused(stage: Stage) -> None:
+    class Busy(Desk):
+        async def call(self, capability: str, input: object, timeout_s: float) -> object:
+            self.asked.append((capability,))
+            await asyncio.Event().wait()
+            return None
+
+    desk = Busy()
+    line = '{"request": 1, "task": "T", "call": {"capability": "x@1"}}\n'
+    holding = stage.start("hold", desk=desk, task="T")
+    await until(lambda: desk.said)
+    await stage.act("raw", line * (REQUESTS_OPEN_MAX + 5))
+    assert len(desk.asked) == REQUESTS_OPEN_MAX
+    holding.cancel()
+    await asyncio.wait([holding])
+    assert await stage.act("call", 1) == Finished({"answer to": 1})

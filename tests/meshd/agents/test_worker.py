@@ -1,0 +1,112 @@
+"""The workers of a python agent: typed handlers, output that is not the pipe's, and what stops at one slot."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from meshd.agents.worker import REQUESTS_MAX
+from meshd.ports import Failed, Finished
+from protocol.limits import REQUESTS_OPEN_MAX
+from tests.contracts.stage import Desk, Stage
+from tests.waiting import until
+
+
+@pytest.fixture
+async def stage(tmp_path: Path) -> AsyncIterator[Stage]:
+    async with Stage("python", tmp_path) as stage:
+        yield stage
+
+
+async def test_what_a_handler_prints_is_log_and_no_answer(stage: Stage) -> None:
+    assert await stage.act("print", '{"task": "t1", "result": "forged"}') == Finished(None)
+    await until(lambda: '{"task": "t1", "result": "forged"}' in stage.agent.log())
+
+
+async def test_what_a_handler_raises_is_quoted_and_its_story_logged(stage: Stage) -> None:
+    assert await stage.act("raise", "no row") == Failed("agent_failed", "LookupError: no row", retry=True)
+    await until(lambda: "LookupError: no row" in stage.agent.log())
+    assert any("uses_sdk.py" in line for line in stage.agent.log())
+    assert await stage.act("echo", 1) == Finished(1)
+
+
+async def test_a_result_that_is_no_json_is_refused_by_name(stage: Stage) -> None:
+    outcome = await stage.act("nan")
+    assert isinstance(outcome, Failed)
+    assert outcome.code == "agent_failed"
+    assert outcome.message.startswith("a number cannot be written as JSON: Out of range float values")
+    assert not outcome.retry
+
+
+async def test_an_input_of_the_wrong_type_names_the_argument(stage: Stage) -> None:
+    outcome = await stage.agent.run(stage.work({"x": 1}), Desk())
+    assert outcome == Failed("agent_failed", "act@1: order: Expected array, got object", retry=False)
+
+
+async def test_a_busy_loop_past_its_limit_costs_only_its_own_slot(tmp_path: Path) -> None:
+    async with Stage("python", tmp_path, slots=2, limits={"task_s": 0.3}) as stage:
+        await until(lambda: len(stage.agent.pids) == 2)
+        looping = stage.start("loop")
+        assert await stage.act("echo", "beside") == Finished("beside")
+        outcome = await looping
+        assert isinstance(outcome, Failed)
+        assert outcome.code == "agent_timeout"
+
+
+async def test_a_plain_function_is_stopped_by_ending_its_process(stage: Stage) -> None:
+    [pid] = stage.agent.pids
+    looping = stage.start("loop", capability="blocked@1")
+    await until(lambda: "looping" in stage.agent.log())
+    looping.cancel()
+    await asyncio.wait([looping])
+    assert await stage.act("quick", 1, capability="blocked@1") == Finished(["quick", 1])
+    assert stage.agent.pids != [pid]
+    assert [state for state, _ in stage.changes] == ["starting", "ready"]
+
+
+async def test_a_crash_of_one_slot_leaves_the_task_of_another(tmp_path: Path) -> None:
+    (tmp_path / "met").mkdir()
+    async with Stage("python", tmp_path, slots=2) as stage:
+        await until(lambda: len(stage.agent.pids) == 2)
+        meeting = stage.start("meet", [str(tmp_path / "met"), 2, "a"])
+        await until(lambda: (tmp_path / "met" / "a").exists())
+        assert isinstance(await stage.act("die"), Failed)
+        (tmp_path / "met" / "b").touch()
+        assert isinstance(await meeting, Finished)
+
+
+async def test_a_capability_that_was_never_declared_is_refused(stage: Stage) -> None:
+    outcome = await stage.act("echo", 1, capability="quite_other@3")
+    assert outcome == Failed(
+        "agent_failed", "actor does not handle quite_other@3; it handles act@1, parts@1, blocked@1", retry=False
+    )
+
+
+def test_a_worker_never_asks_for_more_at_once_than_the_daemon_allows() -> None:
+    assert REQUESTS_MAX <= REQUESTS_OPEN_MAX
+
+
+async def test_many_submits_at_once_all_come_back(tmp_path: Path) -> None:
+    (tmp_path / "many.py").write_text(
+        "import asyncio\nfrom meshd.sdk import Agent, Context\nagent = Agent('many')\n"
+        "@agent.handles('many@1')\nasync def many(ctx: Context, count: int) -> int:\n"
+        "    tasks = [ctx.submit('x@1', number, wait=True) for number in range(count)]\n"
+        "    return len({answer['answer to'] for answer in await asyncio.gather(*tasks)})\n"
+    )
+    async with Stage("python", tmp_path, run="many:agent", capabilities=["many@1"]) as stage:
+        count = REQUESTS_OPEN_MAX + 100
+        outcome = await stage.agent.run(stage.work(count, capability="many@1"), Desk())
+        assert outcome == Finished(count)
+
+
+async def test_a_failure_inside_a_task_group_is_told_by_its_own_name(tmp_path: Path) -> None:
+    (tmp_path / "made.py").write_text(
+        "import asyncio\nfrom meshd.sdk import Agent, TaskError\nagent = Agent('a')\n"
+        "async def fails():\n    raise TaskError('inner', retry=True)\n"
+        "@agent.handles('x@1')\nasync def f():\n"
+        "    async with asyncio.TaskGroup() as group:\n        group.create_task(fails())\n"
+    )
+    async with Stage("python", tmp_path, run="made:agent", capabilities=["x@1"]) as stage:
+        outcome = await stage.agent.run(stage.work(None, capability="x@1"), Desk())
+        assert outcome == Failed("agent_failed", "inner", retry=True)
