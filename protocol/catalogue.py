@@ -51,28 +51,37 @@ class Business(Struct, frozen=True):
 class _Pool:
     """The slots of one agent of one node: as last heard, and what we know better.
 
-    A node's messages arrive in the order it sent them: when a load comes, it shows every award
-    of ours whose accept came before it, and no other.
+    A node numbers all its frames, so whatever order they arrive in, its load shows just the
+    awards that it accepted and the work that it ended in frames with a lower number.
     """
 
-    __slots__ = ("card", "free", "released", "reserved")
+    __slots__ = ("card", "free", "released", "reserved", "said")
 
     def __init__(self, card: Card) -> None:
         self.card = card
         self.free = card.slots
-        self.reserved: dict[str, bool] = {}  # own awards that no load shows yet: task, and whether it was accepted
-        self.released: deque[Mono] = deque()  # own work that ended, though no load shows it yet
+        self.said = 0  # number of the frame that said so
+        self.reserved: dict[str, int] = {}  # own awards that no load shows yet: task, number of its accept or 0
+        self.released: deque[tuple[int, Mono]] = deque()  # own work that ended, though no load shows it yet
 
-    def hear(self, free: int) -> None:
-        """A load says so."""
-        self.free = max(0, min(free, self.card.slots))
-        self.reserved = {task: False for task, is_accepted in self.reserved.items() if not is_accepted}
-        self.released.clear()
+    def hear(self, free: int, said: int) -> None:
+        """A load says so, in the frame of this number."""
+        self.free, self.said = max(0, min(free, self.card.slots)), said
+        self.reserved = {task: accepted for task, accepted in self.reserved.items() if not 0 < accepted < said}
+        self.released = deque(each for each in self.released if each[0] > said)
 
-    def release(self, task: str, now: Mono) -> None:
+    def accept(self, task: str, said: int) -> None:
+        """The award has its slot."""
+        if said < self.said:
+            self.reserved.pop(task, None)
+        elif task in self.reserved:
+            self.reserved[task] = said
+
+    def release(self, task: str, said: int, now: Mono) -> None:
         """Own work ended, or never took its slot."""
-        if self.reserved.pop(task, None) is None:
-            self.released.append(now)
+        is_shown = self.reserved.pop(task, None) is None
+        if is_shown and said > self.said:
+            self.released.append((said, now))
 
     def refuse(self, task: str) -> None:
         """There was no room: what was heard is old."""
@@ -82,7 +91,7 @@ class _Pool:
 
     def left(self, now: Mono) -> int:
         """How many are free, as far as we know."""
-        while self.released and self.released[0] <= now - int(RELEASED_S * NS_PER_S):
+        while self.released and self.released[0][1] <= now - int(RELEASED_S * NS_PER_S):
             self.released.popleft()
         return max(0, min(self.card.slots, self.free - len(self.reserved) + len(self.released)))
 
@@ -109,11 +118,11 @@ class _Place:
             self.pools[card.name] = pool
         self.heard = now.mono_ns
 
-    def take_load(self, load: Load, now: Instant) -> None:
+    def take_load(self, load: Load, said: int, now: Instant) -> None:
         for agent, free in load.free:
             pool = self.pools.get(agent)
             if pool is not None:
-                pool.hear(free)
+                pool.hear(free, said)
         self.running, self.waiting, self.is_draining = load.running, load.waiting, load.draining
         self.heard = now.mono_ns
 
@@ -146,7 +155,7 @@ class Catalogue:
             case Capabilities():
                 return self._on_cards(heard, body, now)
             case Load() if place is not None and place.life == heard.life:
-                place.take_load(body, now)
+                place.take_load(body, heard.seq, now)
         return []
 
     def _on_cards(self, heard: Heard, body: Capabilities, now: Instant) -> list[Effect]:
@@ -215,7 +224,7 @@ class Catalogue:
         if load == self._load:
             return []
         self._load = load
-        self._places[self._me.id].take_load(load, now)
+        self._places[self._me.id].take_load(load, 0, now)
         if self._timers.next() is not None:
             return []
         if self._said_at is None or now.since_s(self._said_at) >= LOAD_INTERVAL_S:
@@ -248,21 +257,25 @@ class Catalogue:
         if pool is not None:
             pool.reserved[task] = False
 
-    def accepted(self, node: NodeId, agent: str, task: str) -> None:
-        """The owner has it: the next load of that node shows it."""
-        pool = self._pool(node, agent)
-        if pool is not None and task in pool.reserved:
-            pool.reserved[task] = True
-
-    def release(self, node: NodeId, agent: str, task: str, now: Instant) -> None:
-        """That award has ended, or never took: the slot is free again, as far as we know."""
+    def accepted(self, node: NodeId, agent: str, task: str, said: int) -> None:
+        """The owner has it, by its frame number `said`: from there on its loads show it."""
         pool = self._pool(node, agent)
         if pool is None:
             return
         if node == self._me.id:
             pool.reserved.pop(task, None)  # our own load is exact
         else:
-            pool.release(task, now.mono_ns)
+            pool.accept(task, said)
+
+    def release(self, node: NodeId, agent: str, task: str, said: int, now: Instant) -> None:
+        """That award has ended, by the owner's frame number `said`, or never took (0)."""
+        pool = self._pool(node, agent)
+        if pool is None:
+            return
+        if node == self._me.id:
+            pool.reserved.pop(task, None)
+        else:
+            pool.release(task, said, now.mono_ns)
 
     def refused(self, node: NodeId, agent: str, task: str) -> None:
         """That award found every slot taken: none is free until a load says so, or own work ends there."""

@@ -229,11 +229,11 @@ class Ledger:
 
     # --- messages
 
-    def on_accept(self, sender: NodeId, body: Accept, now: Instant) -> list[Effect]:
-        """The owner has it."""
+    def on_accept(self, sender: NodeId, body: Accept, said: int, now: Instant) -> list[Effect]:
+        """The owner has it; `said` is the number of its frame, for the count of its slots."""
         watched = self._awarded_to(sender, body.task, body.epoch)
         if watched is not None:
-            self._now_held(watched, now.wall_ms, now)
+            self._now_held(watched, now.wall_ms, said, now)
         return []
 
     def on_decline(self, sender: NodeId, body: Decline, now: Instant) -> list[Effect]:
@@ -261,20 +261,21 @@ class Ledger:
         declined = AwardDeclined(record.id, record.iid, body.epoch, sender, body.reason, detail)
         return [Emit(declined), *self._advance(watched, now)]
 
-    def on_result(self, body: Result, record: TaskRecord, frame: bytes, now: Instant) -> list[Effect]:
+    def on_result(self, body: Result, record: TaskRecord, said: int, now: Instant) -> list[Effect]:
         """The owner committed an end, or whoever cancelled the task tells us."""
         watched = self._tasks.get(record.id)
         if watched is None or watched.phase is Phase.WRITING or body.revision <= watched.revision:
             return []  # a write of ours that is under way will lose, and bring the same news
         if record.state not in ENDED or record.epoch < watched.record.epoch:
             return []
-        return self._take_up(watched, record, body.revision, frame, now)
+        self._unreserve(watched, now, said)
+        return self._take_up(watched, record, body.revision, body.record, now)
 
-    def on_running(self, sender: NodeId, line: Running, now: Instant) -> list[Effect]:
+    def on_running(self, sender: NodeId, line: Running, said: int, now: Instant) -> list[Effect]:
         """A line of an answer: the owner has it."""
         watched = self._awarded_to(sender, line.task, line.epoch)
         if watched is not None and line.epoch != watched.declined_epoch:
-            self._now_held(watched, line.started_ms, now)
+            self._now_held(watched, line.started_ms, said, now)
             watched.progress = line.progress
         return []
 
@@ -425,10 +426,10 @@ class Ledger:
         line = Held(watched.record.id, watched.record.epoch, watched.revision)
         self._owners.hold(watched.owner, line, is_exclusive=watched.record.exclusive, now=now)
 
-    def _now_held(self, watched: Watched, started_ms: int, now: Instant) -> None:
+    def _now_held(self, watched: Watched, started_ms: int, said: int, now: Instant) -> None:
         watched.holds(started_ms=started_ms)
         if watched.reserved is not None:
-            self._view.accepted(*watched.reserved, watched.record.id)
+            self._view.accepted(*watched.reserved, watched.record.id, said)
         self._backlog.discard(watched.record.id)
         self._timers.cancel(("award", watched.record.id))
         self._keep_asking(watched, now)
@@ -481,10 +482,9 @@ class Ledger:
         del self._tasks[task]
         return [refused(request, "unknown_task", task=task) for request in watched.waits]
 
-    def _unreserve(self, watched: Watched, now: Instant) -> None:
+    def _unreserve(self, watched: Watched, now: Instant, said: int = 0) -> None:
         if watched.reserved is not None:
-            node, agent = watched.reserved
-            self._view.release(node, agent, watched.record.id, now)
+            self._view.release(*watched.reserved, watched.record.id, said, now)
             watched.reserved = None
 
     def _answer_submits(self, watched: Watched) -> list[Effect]:

@@ -173,7 +173,7 @@ class Node:
                 case fx.Send():
                     if effect.to == self.me.id:
                         if effect.life == self.me.life:
-                            out += self._on_body(self.me.id, self.me.life, effect, now)
+                            out += self._on_body(self.me.id, self.me.life, effect, 0, now)
                     else:
                         out.append(self._post.send(origin, effect, now))
                 case fx.Spread():
@@ -245,15 +245,15 @@ class Node:
             gid=opened.header.gid,
             cause=opened.name,
         )
-        return self._on_body(opened.src, opened.header.life, message, now)
+        return self._on_body(opened.src, opened.header.life, message, opened.header.seq, now)
 
     def _refuse(self, refusal: Refusal, now: Instant) -> list[Effect]:
         if refusal.code == "not_admitted":
             self.gossip.on_gap(now)  # somebody whose introduction we missed, perhaps
         return self._refusals.told(refusal, now)
 
-    def _on_body(self, src: NodeId, life: int, message: fx.Send, now: Instant) -> list[Effect]:
-        """One message to this node, from another or from itself."""
+    def _on_body(self, src: NodeId, life: int, message: fx.Send, said: int, now: Instant) -> list[Effect]:
+        """One message to this node; `said` is the number of its frame, 0 when it is from ourselves."""
         body = message.body
         match body:
             case swim.Ping() | swim.Ack():
@@ -271,14 +271,14 @@ class Node:
             case task.Withdraw():
                 return self._carry("holder", self.holder.on_withdraw(body, now), now)
             case task.Accept():
-                return self._carry("ledger", self.ledger.on_accept(src, body, now), now)
+                return self._carry("ledger", self.ledger.on_accept(src, body, said, now), now)
             case task.Decline():
                 return self._carry("ledger", self.ledger.on_decline(src, body, now), now)
             case task.Answer():
-                return self._on_answer(src, life, body, now)
+                return self._on_answer(src, life, body, said, now)
             case task.Result():
                 record = self._record(ids.task_key(body.task), body.record, now)
-                effects = [] if record is None else self.ledger.on_result(body, record, body.record, now)
+                effects = [] if record is None else self.ledger.on_result(body, record, said, now)
                 return self._carry("ledger", effects, now)
             case task.Inquire():
                 account = task.Account(body.request, self.ledger.status(body.tasks))
@@ -293,11 +293,11 @@ class Node:
             case _:
                 assert_never(body)
 
-    def _on_answer(self, src: NodeId, life: int, body: task.Answer, now: Instant) -> list[Effect]:
+    def _on_answer(self, src: NodeId, life: int, body: task.Answer, said: int, now: Instant) -> list[Effect]:
         self._watch.on_answer(src, life, body, now)
         effects: list[Effect] = []
         for line in body.running:
-            effects += self.ledger.on_running(src, line, now)
+            effects += self.ledger.on_running(src, line, said, now)
         for name in body.ended:
             effects += self.ledger.on_ended(name)
         for name in body.unknown:

@@ -30,13 +30,13 @@ class Places:
         """Count a slot that an award under way will use."""
         self._catalogue.reserve(node, agent, task)
 
-    def accepted(self, node: NodeId, agent: str, task: str) -> None:
+    def accepted(self, node: NodeId, agent: str, task: str, said: int) -> None:
         """From its next load on, the node itself shows that slot as taken."""
-        self._catalogue.accepted(node, agent, task)
+        self._catalogue.accepted(node, agent, task, said)
 
-    def release(self, node: NodeId, agent: str, task: str, now: Instant) -> None:
+    def release(self, node: NodeId, agent: str, task: str, said: int, now: Instant) -> None:
         """Count it no more."""
-        self._catalogue.release(node, agent, task, now)
+        self._catalogue.release(node, agent, task, said, now)
 
     def refused(self, node: NodeId, agent: str, task: str) -> None:
         """There was no slot after all."""

@@ -20,12 +20,12 @@ class View(Protocol):
         """An award to this agent is under way: count its slot at once."""
         ...
 
-    def accepted(self, node: NodeId, agent: str, task: str) -> None:
-        """The owner has the task: its own load will show the slot as taken."""
+    def accepted(self, node: NodeId, agent: str, task: str, said: int) -> None:
+        """The owner has the task, by its frame number `said`: later loads show the slot as taken."""
         ...
 
-    def release(self, node: NodeId, agent: str, task: str, now: Instant) -> None:
-        """The slot is free again, as far as we know."""
+    def release(self, node: NodeId, agent: str, task: str, said: int, now: Instant) -> None:
+        """The slot is free again, by the owner's frame number `said`, or was never taken (0)."""
         ...
 
     def refused(self, node: NodeId, agent: str, task: str) -> None:
