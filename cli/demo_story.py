@@ -247,10 +247,10 @@ def _lapsed(story: Story, event: Event) -> Iterator[Line]:
     story.moved.setdefault(task, (owner, ""))
     if story.is_first("lapsed", owner, evidence):
         seconds = float(silent_s) if isinstance(silent_s, int | float) else 0.0
-        how = "absent (the broker finds nobody)" if evidence == "absent" else "silent"
+        how = f"absent for {seconds:.1f} s, says the broker" if evidence == "absent" else f"silent for {seconds:.1f} s"
         watcher = story.name(event.get("node"))
         whose = f"owner {owner}" if owner != watcher else "its own earlier life"
-        yield Line(f"{whose} {how} for {seconds:.1f} s: its tasks move on", watcher, "warn")
+        yield Line(f"{whose} {how}: its tasks move on", watcher, "warn")
 
 
 def _result_refused(story: Story, event: Event) -> Iterator[Line]:

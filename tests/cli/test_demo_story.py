@@ -53,7 +53,7 @@ def test_the_first_lapse_says_how_the_owner_was_missed_and_each_new_award_where_
         awarded("t2", 2, "a", former="c", why="absent"),
     )
     assert [(line.node, line.text) for line in lines] == [
-        ("a", "owner c absent (the broker finds nobody) for 0.9 s: its tasks move on"),
+        ("a", "owner c absent for 0.9 s, says the broker: its tasks move on"),
         ("a", "awards anew to b: click (t1), award 2"),
         ("a", "awards anew to a: task t2, award 2"),
     ]
