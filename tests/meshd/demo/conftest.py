@@ -69,11 +69,11 @@ def hash_of(text: str) -> str:
 
 def install(site: Path, name: str, metadata: str, files: dict[str, str], altered: dict[str, str] | None = None) -> None:
     """Write a distribution as an installer would; `altered` files are written over after RECORD was made."""
-    info = f"{name.replace('-', '_')}-1.0.dist-info"
-    files = {**files, f"{info}/METADATA": f"Metadata-Version: 2.4\nName: {name}\nVersion: 1.0\n{metadata}"}
+    metadata_folder = f"{name.replace('-', '_')}-1.0.dist-info"
+    files = {**files, f"{metadata_folder}/METADATA": f"Metadata-Version: 2.4\nName: {name}\nVersion: 1.0\n{metadata}"}
     rows = [f"{path},{hash_of(text)},{len(text.encode())}" for path, text in files.items()]
-    rows.append(f"{info}/RECORD,,")
-    for path, text in {**files, f"{info}/RECORD": "\n".join(rows) + "\n", **(altered or {})}.items():
+    rows.append(f"{metadata_folder}/RECORD,,")
+    for path, text in {**files, f"{metadata_folder}/RECORD": "\n".join(rows) + "\n", **(altered or {})}.items():
         (site / path).parent.mkdir(parents=True, exist_ok=True)
         (site / path).write_text(text)
 
@@ -82,7 +82,7 @@ def install(site: Path, name: str, metadata: str, files: dict[str, str], altered
 def site(tmp_path: Path) -> Path:
     """site-packages with `Shapes` (findings), `helper-lib`, `declared-thing` and `Quiet` (none)."""
     site = tmp_path / "site"
-    info = "shapes-1.0.dist-info"
+    metadata_folder = "shapes-1.0.dist-info"
     install(
         site,
         "shapes",
@@ -92,7 +92,7 @@ def site(tmp_path: Path) -> Path:
             "shapes/area.py": CORE,
             "shapes/broken.py": "def (:\n",
             "shapes/kept.txt": "as it was",
-            f"{info}/licenses/LICENSE": MIT,
+            f"{metadata_folder}/licenses/LICENSE": MIT,
         },
         altered={"shapes/kept.txt": "as it is now"},
     )
@@ -100,7 +100,10 @@ def site(tmp_path: Path) -> Path:
     install(site, "helper-lib", "License: Apache 2.0\n", {"helper_lib.py": "VALUE = 1\n", "helper_lib2.py": ""})
     install(site, "declared-thing", "", {"declared_thing/__init__.py": "part = 1\n"})
     install(
-        site, "quiet", "License: MIT\n", {"quiet.py": "def one():\n    return 1\n", "quiet-1.0.dist-info/LICENSE": BSD}
+        site,
+        "quiet",
+        "License: MIT\n",
+        {"quiet.py": "def one():\n    return 1\n", "quiet-1.0.dist-info/LICENSE": BSD},
     )
     return site
 
