@@ -189,6 +189,12 @@ class Catalogue:
                 if not able:
                     self._able.pop(capability, None)
 
+    def meet(self, node: NodeId, life: int) -> None:
+        """The node is there in this life: what an earlier one could do is forgotten."""
+        place = self._places.get(node)
+        if place is not None and place.life < life:
+            self.forget(node)
+
     def forget(self, node: NodeId) -> None:
         """The node is gone: nobody there can do anything."""
         place = self._places.get(node)
@@ -336,4 +342,4 @@ class Catalogue:
 
 def _changed(node: NodeId, version: int, cards: Cards) -> CapabilitiesChanged:
     names = dict.fromkeys(capability for card in cards for capability in card.capabilities)
-    return CapabilitiesChanged(node, "", version, tuple(names))
+    return CapabilitiesChanged(node, "", version, tuple(names))  # the name is filled in by who knows it

@@ -23,13 +23,13 @@ def instant(seconds: float) -> Instant:
     return Instant(mono_ns=1_000 * NS_PER_S + round(seconds * NS_PER_S), wall_ms=WALL_MS + round(seconds * 1_000))
 
 
-def heard(src: NodeId, body: Any, *, life: int = 1, at: float = 0.0, is_relayed: bool = False) -> Heard:
+def heard(src: NodeId, body: Any, *, life: int = 1, at: float = 0.0, seq: int = 1, is_relayed: bool = False) -> Heard:
     """A fact as if it had been opened and verified; its frame names what it says."""
     frame = f"{src}/{life}/{body}".encode()
     return Heard(
         src=src,
         life=life,
-        seq=1,
+        seq=seq,
         sent_ms=instant(at).wall_ms,
         body=body,
         frame=frame,
@@ -95,9 +95,12 @@ class Script:
         self.effects = gathered
         return self
 
-    def hears(self, src: NodeId, body: Any, *, life: int = 1, is_relayed: bool = False, **named: Any) -> "Script":
+    def hears(
+        self, src: NodeId, body: Any, *, life: int = 1, seq: int = 1, is_relayed: bool = False, **named: Any
+    ) -> "Script":
         """A fact of `src` arrives."""
-        return self.do("on_fact", heard(src, body, life=life, at=self.seconds, is_relayed=is_relayed), **named)
+        fact = heard(src, body, life=life, at=self.seconds, seq=seq, is_relayed=is_relayed)
+        return self.do("on_fact", fact, **named)
 
     def gets(self, src: NodeId, body: Any, *, life: int = 1) -> "Script":
         """A message of `src` arrives."""
