@@ -13,7 +13,7 @@ from protocol.inputs import Submit
 from protocol.primitives import Instant, NodeId, Rng
 from protocol.routing import Candidate
 from protocol.watched import Phase, TaskSettings, Watched
-from protocol.wire.task import Failure, Result, TaskRecord, TaskState, Withdraw
+from protocol.wire.task import Attempt, Decline, Failure, Result, TaskRecord, TaskState, Withdraw
 
 
 def refused(request: int, code: str, **fields: object) -> Reply:
@@ -51,7 +51,7 @@ def ending(watched: Watched, *, settings: TaskSettings, now: Instant) -> TaskRec
         last = ended[-1].detail if ended else ""
         failure = Failure("agent_failed", last or f"{record.failures} attempts failed")
         return records.failed(record, failure=failure, now=now, ended=ended)
-    if len(record.died) >= limits.DEATHS_MAX:
+    if len(record.died) >= limits.DEATHS_MAX and record.state is TaskState.AWARDED:
         return records.poisoned(record, now=now, ended=ended)
     return None
 
@@ -73,6 +73,12 @@ def counted(record: TaskRecord, *, failures: int = 0, died: NodeId = "") -> Task
     """The record with one more thing held against the task; written with the next change."""
     deaths = record.died if not died or died in record.died else (*record.died, died)
     return structs.replace(record, failures=record.failures + failures, died=deaths)
+
+
+def given_back(body: Decline, *, owner: NodeId, now: Instant) -> Attempt:
+    """The attempt that its owner ended; what it says of its reasons stays in the record, so it is short."""
+    reason, detail = body.reason[: limits.REASON_CHARS_MAX], body.detail[: limits.TEXT_CHARS_MAX]
+    return Attempt(body.epoch, owner, reason, now.wall_ms, detail)
 
 
 def end_events(record: TaskRecord) -> list[Emit]:

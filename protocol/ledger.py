@@ -132,12 +132,8 @@ class Ledger:
             return [*effects, *awards.end_events(record), *told, *self._settle(watched, now)]
         if record.state is TaskState.AWARDED:
             awarded = TaskAwarded(record.id, record.iid, record.epoch, record.owner, watched.why, former.owner)
-            return [
-                *effects,
-                Emit(awarded),
-                *self._offer(watched, now),
-                *(self._advance(watched, now) if watched.cancels else []),
-            ]
+            effects += [Emit(awarded), *self._offer(watched, now)]
+            return effects + self._advance(watched, now) if watched.cancels else effects
         watched.phase = Phase.WAITING
         return effects + self._advance(watched, now)
 
@@ -177,10 +173,14 @@ class Ledger:
         """The answer to a `Read`: a task whose owner says that it ended, or a stranger's to cancel."""
         task = ids.task_of(key)
         watched = self._tasks.get(task)
-        if watched is not None:
-            is_news = record is not None and revision > watched.revision and watched.phase is not Phase.WRITING
-            return self._take_up(watched, record, revision, frame, now) if record is not None and is_news else []
         requests = self._strangers.pop(task, [])
+        if watched is not None:
+            watched.cancels += requests
+            if watched.phase is Phase.WRITING:
+                return []
+            if record is not None and revision > watched.revision:
+                return self._take_up(watched, record, revision, frame, now)
+            return self._advance(watched, now) if requests else []
         if failed:
             return [refused(request, "store", problem=failed) for request in requests]
         if record is None:
@@ -241,9 +241,9 @@ class Ledger:
         watched = self._awarded_to(sender, body.task, body.epoch)
         if watched is None or body.epoch == watched.declined_epoch:
             return []
-        record, detail = watched.record, body.detail[: limits.TEXT_CHARS_MAX]
+        record, attempt = watched.record, awards.given_back(body, owner=sender, now=now)
         watched.declined_epoch = body.epoch
-        watched.ended.append(Attempt(body.epoch, sender, body.reason, now.wall_ms, detail))
+        watched.ended.append(attempt)
         watched.record = awards.counted(record, failures=int(body.counts))
         pause_s = body.retry_after_ms / 1_000 or self._settings.lease_s
         if body.counts:
@@ -258,7 +258,7 @@ class Ledger:
         self._owners.release(record.id)
         watched.let_go()
         self._timers.cancel(("award", record.id))
-        declined = AwardDeclined(record.id, record.iid, body.epoch, sender, body.reason, detail)
+        declined = AwardDeclined(record.id, record.iid, body.epoch, sender, attempt.ended, attempt.detail)
         return [Emit(declined), *self._advance(watched, now)]
 
     def on_result(self, body: Result, record: TaskRecord, said: int, now: Instant) -> list[Effect]:
@@ -317,6 +317,10 @@ class Ledger:
         if watched is None or watched.phase is not Phase.OFFERED or watched.record.epoch != epoch:
             return []
         record = watched.record
+        if record.exclusive:  # it may have been taken: only silence for two leases says that it was not
+            watched.phase = Phase.HELD
+            self._keep_asking(watched, now)
+            return []
         if watched.lapsed_epoch != epoch:
             watched.ended.append(Attempt(epoch, record.owner, evidence, now.wall_ms, "the award was not answered"))
         watched.lapsed_epoch = epoch
@@ -370,9 +374,13 @@ class Ledger:
         effects: list[Effect] = []
         for capability in self._backlog.capabilities() if self._may_award else ():
             room = sum(candidate.free for candidate in self._view.candidates(capability, now))
-            for task in self._backlog.first(capability, min(room, limits.INBOX_BATCH_MAX)):
-                effects += self._advance(self._tasks[task], now)
+            given = self._give_out(capability, min(room, limits.INBOX_BATCH_MAX), now)
+            effects += given if len(given) >= room else given + self._give_out(capability, limits.PASSED_OVER_MAX, now)
         return effects
+
+    def _give_out(self, capability: str, count: int, now: Instant) -> list[Effect]:
+        tasks = self._backlog.first(capability, count)
+        return [effect for task in tasks for effect in self._advance(self._tasks[task], now)]
 
     def _advance(self, watched: Watched, now: Instant) -> list[Effect]:
         """The next write of a task: its end, an award, or none yet."""
@@ -399,9 +407,8 @@ class Ledger:
         watched.reserved = (candidate.node, candidate.agent)
         watched.why = watched.ended[-1].ended if watched.ended else ("local" if candidate.is_self else "gossip")
         before = tuple(watched.ended)
-        return self._write(
-            watched, records.awarded(record, owner=candidate.node, owner_life=life, now=now, ended=before)
-        )
+        award = records.awarded(record, owner=candidate.node, owner_life=life, now=now, ended=before)
+        return self._write(watched, award)
 
     def _write(self, watched: Watched, record: TaskRecord, *, urgent: bool = False) -> list[Effect]:
         self._backlog.discard(record.id)
@@ -455,8 +462,7 @@ class Ledger:
     def _settle(self, watched: Watched, now: Instant) -> list[Effect]:
         """The task has ended: answer everyone who waits for it, and let its slot be used."""
         record = watched.record
-        effects = self._answer_submits(watched)
-        effects += [Reply(request, value=record) for request in watched.waits]
+        effects = self._answer_submits(watched) + [Reply(request, value=record) for request in watched.waits]
         watched.waits.clear()
         if record.state is TaskState.CANCELLED:
             effects += [Reply(request, value=record) for request in watched.cancels]

@@ -51,4 +51,6 @@ DEATHS_MAX = 3  # nodes that may die of one task before it is set aside as poiso
 HOPS_MAX = 8  # how deep tasks may submit tasks
 PRIORITY_MAX = 9  # 0 is least, 5 the default
 DEADLINE_S_MAX = 30 * 86_400.0  # a month
+REASON_CHARS_MAX = 32  # of why an owner gave a task back: one word, and every attempt's stays in the record
+PASSED_OVER_MAX = 64  # waiting tasks that nobody with room may have, before those behind them wait as well
 LISTED_MAX = 100_000  # records one listing may return

@@ -1,0 +1,486 @@
+"""The home's side of a task, as conversations: submit, award, decline, failure, cancel, end."""
+
+import pytest
+from msgspec import structs
+
+from protocol import ids, limits, records
+from protocol.effects import Read, Reply, Send, Write
+from protocol.events import AwardDeclined, TaskAwarded, TaskCancelled, TaskFailed, TaskPoison, TaskSubmitted
+from protocol.inputs import Cancel
+from protocol.ledger import RETRY_WRITE_S
+from protocol.wire.task import Accept, Award, Failure, Result, TaskRecord, TaskState, Withdraw
+from tests.protocol.conversation import instant
+from tests.protocol.work import (
+    KEEP_S,
+    LIFE,
+    SETTINGS,
+    B,
+    C,
+    D,
+    Home,
+    awarded,
+    bodies,
+    frame,
+    only_write,
+    order,
+    record,
+    replies,
+    said,
+)
+
+
+def _done(before: TaskRecord) -> TaskRecord:
+    return records.done(before, result=b"\x02", started_ms=1, now=instant(9))
+
+
+# --- submit
+
+
+def test_a_submit_is_answered_after_its_first_write_and_not_before() -> None:
+    home = Home({B: 1})
+    effects = home.submit(request=4)
+    write = only_write(effects)
+    assert effects == [write]
+    assert isinstance(write.record, TaskRecord)
+    assert (write.expect, write.record.state, write.record.owner) == (0, TaskState.AWARDED, B)
+    effects = home.written(effects)
+    assert replies(effects) == [(4, "awarded")]
+    assert [type(event) for event in said(effects, object)] == [TaskSubmitted, TaskAwarded]
+    (award,) = bodies(effects, Award)
+    assert (award.epoch, award.revision, award.record) == (1, 1, frame(home.record))
+
+
+def test_a_submit_whose_write_hangs_is_answered_in_the_end_and_lives_on() -> None:
+    home = Home({B: 1})
+    effects = home.submit(request=4)
+    assert home.after(SETTINGS.answer_s - 0.001) == []
+    assert replies(home.after(0.001)) == [(4, "unsettled")]
+    assert bodies(home.written(effects), Award)
+
+
+def test_a_repeated_submit_is_one_task() -> None:
+    home = Home({B: 2})
+    first = home.submit(request=1)
+    assert home.submit(request=2) == [], "the first write is still under way"
+    assert replies(home.written(first)) == [(1, "awarded"), (2, "awarded")]
+    assert replies(home.submit(request=3)) == [(3, "awarded")]
+
+
+@pytest.mark.parametrize("is_written", [False, True])
+def test_a_key_that_is_used_for_other_work_is_a_conflict(is_written: bool) -> None:
+    home = Home({B: 2})
+    first = home.submit(request=1)
+    if is_written:
+        home.written(first)
+    assert replies(home.submit(request=2, input=b"\x07")) == [(2, "key_reused")]
+
+
+def test_a_submit_that_another_node_took_before_is_that_task() -> None:
+    home = Home({B: 1})
+    home.submit(request=1)
+    assert replies(home.lost(awarded(home=C))) == [(1, "awarded")]
+    assert not home.ledger.watches(home.record.id), "its home watches it"
+    assert home.mesh.reserved == {}
+
+
+def test_a_submit_that_meets_other_work_under_its_key_is_a_conflict() -> None:
+    home = Home({B: 1})
+    home.submit(request=1)
+    other = structs.replace(awarded(home=C), digest=b"other")
+    assert replies(home.lost(other)) == [(1, "key_reused")]
+
+
+def test_a_submit_of_a_task_that_has_ended_is_answered_with_its_end() -> None:
+    home = Home({B: 1})
+    home.submit(request=1)
+    assert replies(home.lost(_done(awarded()))) == [(1, "done")]
+    assert not home.ledger.watches(home.record.id)
+
+
+def test_nobody_has_the_capability_is_said_at_once() -> None:
+    assert replies(Home({B: 1}).submit(request=1, capability="other@1")) == [(1, "no_agent")]
+
+
+@pytest.mark.parametrize(
+    ("code", "fields"),
+    [
+        ("bad_capability", {"capability": "echo"}),
+        ("too_large", {"input": bytes(limits.INPUT_BYTES_MAX + 1)}),
+        ("bad_input", {"hops": limits.HOPS_MAX + 1}),
+    ],
+)
+def test_a_submit_that_cannot_be_is_refused(code: str, fields: dict[str, object]) -> None:
+    home = Home({B: 1})
+    assert replies(home.ledger.submit(structs.replace(order(), **fields), home.now)) == [(1, code)]
+    assert home.ledger.watched == 0
+
+
+def test_a_full_ledger_refuses_with_a_reason(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(limits, "TASKS_WATCHED_MAX", 1)
+    home = Home({B: 5})
+    home.awarded("one")
+    assert replies(home.submit("two", request=2)) == [(2, "overloaded")]
+
+
+def test_a_submit_whose_write_never_left_is_refused() -> None:
+    home = Home({B: 1})
+    key = only_write(home.submit(request=1)).key
+    assert replies(home.ledger.on_unsent(key, "the lane of writes", home.now)) == [(1, "overloaded")]
+    assert (home.ledger.watched, home.mesh.reserved) == (0, {})
+
+
+def test_a_record_that_cannot_be_read_back_is_an_error_and_not_a_wait() -> None:
+    home = Home({B: 1})
+    write = only_write(home.submit(request=1))
+    assert replies(home.ledger.on_lost(write.key, None, 3, b"junk", home.now)) == [(1, "store")]
+
+
+# --- who gets it
+
+
+def test_when_all_are_busy_tasks_wait_and_are_given_out_in_order_of_priority() -> None:
+    home = Home({B: 0})
+    for key, priority in (("low", 1), ("high", 9), ("mid", 5)):
+        effects = home.submit(key, priority=priority)
+        assert only_write(effects).record.state is TaskState.OPEN  # type: ignore[union-attr]  # a task's record
+        assert bodies(home.written(effects), Award) == []
+    assert home.ledger.waiting == 3
+    given: list[str] = []
+    for _ in range(3):
+        home.mesh.free[B] = len(given) + 1
+        effects = home.written(home.ledger.on_capacity(home.now))
+        given += [event.task for event in said(effects, TaskAwarded)]
+    assert given == [record(key).id for key in ("high", "mid", "low")]
+    assert home.ledger.waiting == 0
+
+
+def test_a_task_that_nobody_with_room_may_have_does_not_hold_up_those_behind_it() -> None:
+    home = Home({B: 1})
+    home.awarded("first", priority=9)
+    home.declined(retry_after_ms=60_000)
+    home.mesh.free[B] = 0
+    home.written(home.submit("second", priority=1))
+    assert home.ledger.waiting == 2
+    home.mesh.free[B] = 1
+    (event,) = said(home.written(home.ledger.on_capacity(home.now)), TaskAwarded)
+    assert event.task == record("second").id
+
+
+def test_a_decline_moves_on_without_counting() -> None:
+    home = Home({B: 1, C: 1})
+    home.awarded()
+    effects = home.declined("busy")
+    assert [event.reason for event in said(effects, AwardDeclined)] == ["busy"]
+    effects = home.written(effects)
+    assert (home.record.owner, home.record.epoch) == (C, 2)
+    assert (home.record.failures, home.record.died) == (0, ())
+    assert [(each.owner, each.ended) for each in home.record.attempts] == [(B, "busy")]
+    assert [event.why for event in said(effects, TaskAwarded)] == ["busy"]
+
+
+def test_a_decline_that_is_heard_twice_counts_once() -> None:
+    home = Home({B: 1})
+    home.awarded()
+    assert home.declined("agent_failed", counts=True)
+    assert home.declined("agent_failed", counts=True) == []
+
+
+def test_a_node_that_was_busy_is_asked_again_when_its_pause_is_over() -> None:
+    home = Home({B: 1})
+    home.awarded()
+    home.declined("busy", retry_after_ms=200)
+    home.mesh.free[B] = 1
+    assert home.after(0.199) == []
+    home.written(home.after(0.001))
+    assert (home.record.owner, home.record.epoch) == (B, 2)
+
+
+def test_what_a_stranger_or_a_former_owner_says_changes_nothing() -> None:
+    home = Home({B: 1, C: 1, D: 1})
+    home.awarded()
+    task = home.record.id
+    assert home.ledger.on_accept(D, Accept(task, 1), 7, home.now) == []
+    home.written(home.declined("busy"))
+    assert home.record.owner == C
+    home.record = structs.replace(home.record, owner=B, epoch=1)
+    assert home.declined("agent_failed", counts=True) == []
+
+
+def test_an_agent_that_fails_counts_backs_off_and_fails_the_task_at_the_cap() -> None:
+    home = Home({B: 1, C: 1})
+    effects = home.awarded()
+    for attempt in range(1, SETTINGS.attempts_max):
+        home.declined("agent_failed", detail=f"no {attempt}", counts=True)
+        waited = home.after(SETTINGS.backoff_s_min * 2.0 ** (attempt - 1))
+        effects = home.written([each for each in waited if isinstance(each, Write)])
+        assert (home.record.failures, home.record.epoch) == (attempt, attempt + 1)
+    effects = home.written(home.declined("agent_failed", detail="no more", counts=True))
+    assert (home.record.state, home.record.failure) == (TaskState.FAILED, Failure("agent_failed", "no more"))
+    assert len(home.record.attempts) == SETTINGS.attempts_max
+    assert [event.message for event in said(effects, TaskFailed)] == ["no more"]
+    assert (home.ledger.watched, home.mesh.reserved) == (0, {})
+
+
+def test_what_an_owner_says_of_its_reasons_cannot_swell_the_record() -> None:
+    home = Home({B: 1, C: 1})
+    home.awarded()
+    home.written(home.declined("r" * 900_000, detail="d" * 900_000))
+    (attempt,) = home.record.attempts
+    assert len(attempt.ended) + len(attempt.detail) <= 2 * limits.TEXT_CHARS_MAX
+
+
+def test_an_award_that_is_not_heard_moves_on() -> None:
+    home = Home({B: 1, C: 1})
+    home.awarded()
+    assert home.after(SETTINGS.award_timeout_s_min - 0.001) == []
+    effects = home.written(home.after(0.001))
+    assert (home.record.owner, home.record.epoch, home.record.died) == (C, 2, ())
+    assert [body.epoch for body in bodies(effects, Withdraw)] == [1]
+
+
+def test_an_award_that_is_not_heard_stands_while_there_is_nobody_else() -> None:
+    home = Home({B: 1})
+    home.awarded()
+    assert home.after(1)
+    assert home.record.epoch == 1
+    assert home.answered() == []
+    assert home.ledger.status((home.record.id,))[0].running
+    assert home.ledger.waiting == 0
+
+
+def test_an_award_of_an_exclusive_task_that_is_not_heard_may_have_been_taken() -> None:
+    home = Home({B: 1, C: 1})
+    home.awarded(exclusive=True)
+    effects = home.after(2 * SETTINGS.lease_s - SETTINGS.ask_interval_s)
+    assert not [each for each in effects if isinstance(each, Write)]
+    home.written([each for each in home.after(3 * SETTINGS.ask_interval_s) if isinstance(each, Write)])
+    assert (home.record.owner, home.record.epoch) == (C, 2)
+
+
+def test_an_award_that_never_arrived_is_sent_again() -> None:
+    home = Home({B: 1})
+    home.awarded()
+    home.accepted()
+    (award,) = bodies(home.answered(unknown=True), Award)
+    assert (award.epoch, award.revision) == (1, home.revision)
+
+
+def test_a_task_without_a_store_waits_until_it_can_be_written() -> None:
+    home = Home({B: 1})
+    home.link(is_usable=False)
+    effects = home.submit()
+    assert only_write(effects).record.state is TaskState.OPEN  # type: ignore[union-attr]  # a task's record
+    home.written(effects)
+    home.written(home.link(is_usable=True))
+    assert home.record.owner == B
+
+
+def test_a_write_that_never_left_is_tried_again() -> None:
+    home = Home({B: 1, C: 1})
+    home.awarded()
+    write = only_write(home.declined("busy"))
+    assert home.ledger.on_unsent(write.key, "the lane of writes", home.now) == []
+    assert home.after(RETRY_WRITE_S - 0.001) == []
+    home.written(home.after(0.001))
+    assert (home.record.owner, home.record.epoch) == (C, 2)
+
+
+# --- the end
+
+
+def test_a_result_answers_everyone_who_waits() -> None:
+    home = Home({B: 1})
+    home.awarded()
+    assert home.ledger.wait(7, home.record.id) == []
+    assert replies(home.result(_done(home.record))) == [(7, "done")]
+    assert (home.ledger.watched, home.mesh.reserved) == (0, {})
+
+
+def test_an_owner_that_says_it_is_over_makes_the_home_read_the_record() -> None:
+    home = Home({B: 1})
+    home.awarded()
+    home.accepted()
+    home.ledger.wait(7, home.record.id)
+    key = ids.task_key(home.record.id)
+    assert home.answered(ended=True) == [Read(key)]
+    done = _done(home.record)
+    assert home.ledger.on_found(key, home.record, 1, frame(home.record), "", home.now) == [], "nothing new"
+    assert home.ledger.on_found(key, None, 0, b"", "timed out", home.now) == [], "asked again with the next round"
+    assert replies(home.ledger.on_found(key, done, 2, frame(done), "", home.now)) == [(7, "done")]
+
+
+def test_a_result_that_does_not_end_the_task_or_is_old_changes_nothing() -> None:
+    home = Home({B: 1})
+    home.awarded()
+    done = _done(home.record)
+    assert home.result(done, revision=1) == []
+    assert home.result(home.record) == []
+    assert home.result(structs.replace(done, epoch=0)) == []
+    assert home.ledger.watches(done.id)
+
+
+def test_waiting_for_a_task_that_is_not_watched_here_is_refused() -> None:
+    assert replies(Home({B: 1}).ledger.wait(7, "t" * 26)) == [(7, "unknown_task")]
+
+
+@pytest.mark.parametrize("free", [0, 1])
+def test_a_task_ends_at_its_deadline_whether_somebody_has_it_or_not(free: int) -> None:
+    home = Home({B: free})
+    home.awarded(deadline_s=2)
+    if free:
+        home.accepted()
+    assert not [each for each in home.after(1.999) if isinstance(each, Write)]
+    effects = home.written([each for each in home.after(0.001) if isinstance(each, Write)])
+    assert [event.code for event in said(effects, TaskFailed)] == ["deadline"]
+    assert home.ledger.watched == 0
+
+
+def test_an_end_is_kept_under_its_key_and_then_removes_itself() -> None:
+    home = Home({B: 1})
+    home.awarded()
+    write = only_write(home.cancel(home.record.id))
+    assert (write.keep_s, write.urgent) == (KEEP_S, True)
+
+
+# --- cancel
+
+
+def test_a_cancel_is_written_and_the_owner_is_told_to_stop() -> None:
+    home = Home({B: 1})
+    home.awarded()
+    home.accepted()
+    effects = home.written(home.cancel(home.record.id))
+    assert replies(effects) == [(9, "cancelled")]
+    assert [type(event) for event in said(effects, object)] == [TaskCancelled]
+    assert [(each.to, each.life) for each in effects if isinstance(each, Send)] == [(B, LIFE)]
+    assert bodies(effects, Withdraw) == [Withdraw(home.record.id, 1)]
+
+
+def test_a_cancel_before_the_first_write_follows_it() -> None:
+    home = Home({B: 1})
+    effects = home.submit(request=1)
+    assert home.cancel(record().id) == []
+    effects = home.written(effects)
+    assert replies(effects) == [(1, "awarded")]
+    assert replies(home.written(effects)) == [(9, "cancelled")]
+
+
+def test_a_cancel_that_races_a_commit_gives_exactly_one_of_both() -> None:
+    home = Home({B: 1})
+    home.awarded()
+    home.accepted()
+    assert only_write(home.cancel(home.record.id)).expect == home.revision
+    done = _done(home.record)
+    assert home.result(done) == [], "the store decides"
+    assert replies(home.lost(done)) == [(9, "already_ended")]
+    assert home.ledger.watched == 0
+
+
+def test_a_cancel_that_loses_to_a_next_award_is_written_on_top_of_it() -> None:
+    home = Home({B: 1})
+    home.awarded()
+    home.cancel(home.record.id)
+    effects = home.lost(records.awarded(home.record, owner=C, owner_life=LIFE, now=home.now))
+    assert only_write(effects).expect == home.revision
+    assert replies(home.written(effects)) == [(9, "cancelled")]
+
+
+def test_a_cancel_through_a_node_that_is_not_the_home_reads_the_record_writes_it_and_tells_the_home() -> None:
+    home, task = Home({B: 1}), awarded(home=C)
+    key = ids.task_key(task.id)
+    assert home.cancel(task.id) == [Read(key)]
+    effects = home.ledger.on_found(key, task, 5, frame(task), "", home.now)
+    assert only_write(effects).expect == 5
+    effects = home.written(effects)
+    assert replies(effects) == [(9, "cancelled")]
+    assert {each.to for each in effects if isinstance(each, Send) and isinstance(each.body, Result)} == {C}
+    assert home.ledger.watched == 0
+
+
+@pytest.mark.parametrize(
+    ("found", "failed", "code"),
+    [(None, "", "unknown_task"), (None, "timed out", "store"), (_done(awarded()), "", "already_ended")],
+    ids=["unknown", "unreadable", "ended"],
+)
+def test_a_cancel_that_finds_nothing_to_cancel_says_so(found: TaskRecord | None, failed: str, code: str) -> None:
+    home, key = Home({B: 1}), ids.task_key(record().id)
+    home.cancel(record().id)
+    assert replies(home.ledger.on_found(key, found, 5, b"", failed, home.now)) == [(9, code)]
+
+
+def test_a_cancel_of_a_task_that_is_taken_up_meanwhile_is_not_forgotten() -> None:
+    home, task = Home({B: 1}), awarded(home=C)
+    key = ids.task_key(task.id)
+    home.cancel(task.id)
+    assert home.ledger.adopt(task, 5, frame(task), home.now) == []
+    effects = home.ledger.on_found(key, task, 5, frame(task), "", home.now)
+    assert replies(home.written(effects)) == [(9, "cancelled")]
+
+
+def test_two_cancels_are_both_answered() -> None:
+    home = Home({B: 1})
+    home.awarded()
+    effects = home.cancel(home.record.id, request=8)
+    assert home.ledger.cancel(Cancel(9, home.record.id), home.now) == []
+    assert replies(home.written(effects)) == [(8, "cancelled"), (9, "cancelled")]
+
+
+# --- taking up
+
+
+def test_a_home_that_starts_again_takes_up_its_own_and_asks_their_owners() -> None:
+    home, task = Home({B: 1, C: 1}), awarded(at=6)
+    assert home.ledger.adopt(task, 5, frame(task), home.now) == []
+    home.revision, home.record = 5, task
+    assert home.ledger.status((task.id,))[0].running is False, "nobody has said so yet"
+    home.after(SETTINGS.ask_interval_s)
+    home.answered()
+    assert home.ledger.status((task.id,))[0].running
+
+
+def test_an_open_task_that_is_taken_up_is_given_out() -> None:
+    home, task = Home({B: 1}), record()
+    write = only_write(home.ledger.adopt(task, 5, frame(task), home.now))
+    assert (write.expect, write.record.state) == (5, TaskState.AWARDED)  # type: ignore[union-attr]  # a task's record
+
+
+def test_what_a_listing_shows_late_changes_nothing() -> None:
+    home = Home({B: 1})
+    home.awarded()
+    home.accepted()
+    before = record()
+    assert home.ledger.adopt(before, 1, frame(before), home.now) == []
+    assert home.ledger.status((before.id,))[0].running
+
+
+def test_a_task_whose_home_is_back_is_left_to_it_and_who_waits_is_sent_there() -> None:
+    home, task = Home({B: 1}), awarded(home=C)
+    home.ledger.adopt(task, 5, frame(task), home.now)
+    home.ledger.wait(7, task.id)
+    assert replies(home.ledger.abandon(C, home.now)) == [(7, "unknown_task")]
+    assert home.ledger.watched == 0
+    assert home.after(60) == []
+
+
+def test_a_change_that_is_under_way_is_seen_through_when_the_home_is_back() -> None:
+    home, task = Home({B: 1}), record(home=C)
+    effects = home.ledger.adopt(task, 5, frame(task), home.now)
+    assert home.ledger.abandon(C, home.now) == []
+    assert bodies(home.written(effects), Award)
+
+
+def test_a_record_that_says_impossible_things_stops_nobody() -> None:
+    home = Home({})
+    hostile = structs.replace(record(), died=(B, C, D))
+    home.ledger.adopt(hostile, 5, frame(hostile), home.now)
+    assert not said(home.after(1), TaskPoison)
+
+
+def test_a_reply_is_never_given_twice() -> None:
+    home = Home({B: 1})
+    effects = home.awarded(request=1)
+    home.ledger.wait(2, home.record.id)
+    effects += home.written(home.cancel(home.record.id, request=3))
+    answered = [each.request for each in effects if isinstance(each, Reply)]
+    assert sorted(answered) == [1, 2, 3]
+    assert home.after(100) == []
