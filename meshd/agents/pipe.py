@@ -254,6 +254,8 @@ class Pipe:
             return
         verbs = [verb for verb in VERBS if getattr(said, verb) is not UNSET]
         hand = self._hands.get(said.task)
+        if hand is not None and hand.is_over.is_set():
+            hand = None  # answered, and not collected yet
         if len(verbs) != 1:
             found = " and ".join(verbs) if verbs else "none of " + ", ".join(VERBS[:-1])
             self._mistake(said.task, f"says {found}: {_excerpt(line)}")
