@@ -194,6 +194,15 @@ async def test_subscribing_twice_is_subscribing_once(site: Site) -> None:
     assert [frame for _, frame in _frames(site.told_b)] == [b"1", b"2"]
 
 
+async def test_the_word_that_nobody_listens_is_no_frame(site: Site) -> None:
+    await site.a.subscribe(f"{site.mesh}.plain.*")
+    site.a.publish(f"{site.mesh}.node.gone.1.a", b"ping", reply=f"{site.mesh}.plain.1")
+    await site.a.flush()
+    site.a.publish(f"{site.mesh}.plain.2", b"a frame")
+    await until(lambda: _frames(site.told_a))
+    assert site.told_a == [LinkChanged(up=True), Received(subject=f"{site.mesh}.plain.2", frame=b"a frame")]
+
+
 async def test_an_absence_without_a_probe_number_is_dropped(site: Site) -> None:
     await site.a.watch_absences(f"{site.mesh}.absent.a.*")
     for token in ("x", "9" * 30, "8"):

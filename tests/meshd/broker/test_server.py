@@ -133,13 +133,16 @@ async def test_the_next_daemon_adopts_the_server_and_watches_it(tmp_path: Path) 
     assert not await second.answers()
 
 
-@pytest.mark.parametrize("change", ["credential", "address"])
+@pytest.mark.parametrize("change", ["credential", "address", "limits"])
 async def test_a_server_with_another_configuration_is_replaced_not_adopted(tmp_path: Path, change: str) -> None:
     listen = f"127.0.0.1:{free_port()}"
     first = Daemon(tmp_path, listen=listen, password="the-one-before" if change == "credential" else PASSWORD)
     await first.server.start()
     await first.supervisor.close()
-    second = Daemon(tmp_path, listen=listen if change == "credential" else f"127.0.0.1:{free_port()}")
+    if change == "limits":
+        config = tmp_path / "nats" / "nats.conf"
+        config.write_text(config.read_text().replace("max_payload: 1MB", "max_payload: 2MB"))
+    second = Daemon(tmp_path, listen=f"127.0.0.1:{free_port()}" if change == "address" else listen)
     await second.server.start()
     assert not second.server.is_adopted
     assert await second.answers()

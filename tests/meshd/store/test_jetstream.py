@@ -119,6 +119,22 @@ async def test_a_frozen_server_delays_a_write_and_answers_it_once(
     await store.close()
 
 
+async def test_a_lost_connection_is_known_at_once_not_after_a_time_out(
+    own_nats_server: NatsServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(jetstream, "ANSWER_S_MAX", 3_600.0)
+    store = _store(own_nats_server, "tasks")
+    await store.open()
+    own_nats_server.freeze()
+    write = asyncio.create_task(store.write("p00.a", b"patient", expect=0))
+    await asyncio.sleep(0)
+    own_nats_server.kill()
+    await until(lambda: store.problem, what="word of the lost connection")
+    await own_nats_server.start()
+    assert isinstance(await asyncio.wait_for(write, 30), Written)
+    await store.close()
+
+
 async def test_what_expires_while_the_server_is_down_is_gone_when_it_is_back(own_nats_server: NatsServer) -> None:
     store = _store(own_nats_server, "tasks")
     await store.open()
