@@ -1,0 +1,144 @@
+"""The table of one view: states, names, tombstones; and our own word, repeated until it is quiet."""
+
+import pytest
+
+from protocol import limits
+from protocol.effects import Emit, Spread
+from protocol.events import PeerMisbehaved
+from protocol.primitives import NS_PER_S
+from protocol.replica import Me
+from protocol.roster import Member, Own, Roster
+from protocol.wire.gossip import Alive
+from tests.protocol.conversation import ANY, heard, instant
+
+ME = Me(id="me", life=9, name="me", region="r", domain="d", admission=b"proof", version="1")
+
+
+def member(roster: Roster, node: str, name: str = "") -> Member:
+    """A living member."""
+    found = Member(node)
+    found.take(heard(node, None), Alive(0, name or node, "r", "", b""))
+    roster.claim_name(found)
+    roster.raise_up(found, "alive", instant(0.0))
+    return found
+
+
+def test_living_holds_the_alive_and_the_suspect_in_order() -> None:
+    roster = Roster(ME)
+    for node in ("c", "a", "b"):
+        member(roster, node)
+    suspect, gone = roster.get("b"), roster.get("a")
+    assert suspect is not None
+    assert gone is not None
+    roster.raise_up(suspect, "suspect", instant(1.0))
+    roster.bury(gone, "left", instant(2.0))
+    assert roster.living == ("b", "c")
+    assert roster.alive() == ["c"]
+    assert roster.suspects() == ("b",)
+    assert [roster.life_of(node) for node in ("a", "b", "z")] == [None, 1, None]
+    assert [roster.is_living("a"), roster.is_living("b"), roster.is_alive("b")] == [False, True, False]
+
+
+def test_a_name_goes_to_the_next_bearer_when_its_holder_goes() -> None:
+    roster = Roster(ME)
+    first, second, third = (member(roster, f"{letter}bcdefghijk", "twin") for letter in "abc")
+    assert roster.claim_name(second) == first.id
+    assert roster.shown_name(third) == "twin~cbcdefgh"
+    roster.bury(first, "dead", instant(1.0))
+    assert [roster.shown_name(each) for each in (second, third)] == ["twin", "twin~cbcdefgh"]
+    roster.bury(second, "dead", instant(1.0))
+    assert roster.shown_name(third) == "twin"
+
+
+def test_tombstones_are_forgotten_by_age_and_by_number_the_oldest_first() -> None:
+    roster = Roster(ME)
+    for index in range(limits.TOMBSTONES_MAX + 3):
+        roster.bury(member(roster, f"n{index:04}"), "dead", instant(float(index)))
+    assert roster.get("n0002") is None
+    assert roster.get("n0003") is not None
+    roster.sweep(instant(1_000.0), 500.0)
+    assert roster.get("n0499") is None
+    assert roster.get("n0500") is not None
+
+
+def test_a_tombstone_of_somebody_never_seen_is_not_shown_and_a_return_is() -> None:
+    roster = Roster(ME)
+    ghost = Member("z")
+    roster.bury(ghost, "dead", instant(0.0))
+    assert roster.peer("z") is None
+    assert roster.peers() == []
+    roster.raise_up(ghost, "alive", instant(1.0))
+    assert [peer.id for peer in roster.peers()] == ["z"]
+    roster.sweep(instant(1e6), 60.0)
+    assert roster.get("z") is ghost, "whoever came back is no tombstone any more"
+
+
+def test_a_new_life_is_timed_anew() -> None:
+    node = Member("b")
+    node.take(heard("b", None), Alive(0, "b", "r", "", b""))
+    for _ in range(100):
+        node.measure(0.2)
+    assert node.round_trip_s == pytest.approx(0.2, rel=1e-3)
+    node.take(heard("b", None), Alive(1, "b", "r", "", b""))
+    assert node.round_trip_s == pytest.approx(0.2, rel=1e-3)
+    node.take(heard("b", None, life=2), Alive(0, "b", "r", "", b""))
+    assert node.round_trip_s == 0.025
+
+
+def said(incarnation: int, *, is_fresh: bool = False) -> Spread:
+    return Spread(Alive(incarnation, "me", "r", "d", b"proof", is_fresh, "1"))
+
+
+def test_our_own_word_carries_all_that_we_are() -> None:
+    own = Own(ME, repeat_s=0.5)
+    assert own.say(instant(0.0), is_fresh=True) == [said(0, is_fresh=True)]
+    assert own.next_deadline() is None
+    peer = own.peer()
+    assert (peer.id, peer.life, peer.state, peer.is_self) == ("me", 9, "alive", True)
+
+
+def test_an_accusation_is_outbid_and_repeated_for_as_long_as_it_is_heard() -> None:
+    own = Own(ME, repeat_s=0.5)
+    assert own.accused("b", life=9, incarnation=0, now=instant(0.0)) == [said(1)]
+    assert own.on_tick(instant(0.4)) == []
+    assert own.on_tick(instant(0.5)) == [said(1)]
+    assert own.accused("c", life=9, incarnation=0, now=instant(0.9)) == []
+    assert own.on_tick(instant(1.0)) == [said(1)]
+    assert own.on_tick(instant(1.5)) == [said(1)]
+    assert own.on_tick(instant(2.0)) == []
+    assert own.next_deadline() is None
+
+
+def test_old_accusations_are_answered_no_oftener_than_we_may_speak() -> None:
+    own = Own(ME, repeat_s=0.5)
+    own.say(instant(1.0))
+    for step in range(10):
+        assert own.accused("b", life=8, incarnation=7, now=instant(1.0 + step * 0.01)) == []
+    deadline = own.next_deadline()
+    assert deadline is not None
+    assert (deadline - instant(0.0).mono_ns) / NS_PER_S == pytest.approx(1.5)
+
+
+@pytest.mark.parametrize(
+    ("life", "incarnation", "code"),
+    [(10, 0, "unknown_life"), (9, limits.INCARNATION_JUMP_MAX, "incarnation_jump"), (9, 1 << 63, "incarnation_jump")],
+)
+def test_an_accusation_that_nobody_can_honestly_make_is_named_and_ignored(
+    life: int, incarnation: int, code: str
+) -> None:
+    own = Own(ME, repeat_s=0.5)
+    assert own.accused("b", life=life, incarnation=incarnation, now=instant(0.0)) == [
+        Emit(PeerMisbehaved("b", code, ANY))
+    ]
+    assert own.incarnation == 0
+    assert own.next_deadline() is None
+
+
+def test_a_view_is_settled_since_the_first_other_or_since_a_while_alone() -> None:
+    own = Own(ME, repeat_s=0.5)
+    own.began = instant(0.0).mono_ns
+    assert own.settled_s(instant(4.0), alone_s=5.0) == 0.0
+    assert own.settled_s(instant(7.0), alone_s=5.0) == pytest.approx(2.0)
+    own.meet(instant(1.0))
+    own.meet(instant(6.0))
+    assert own.settled_s(instant(7.0), alone_s=5.0) == pytest.approx(6.0)
