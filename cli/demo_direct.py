@@ -14,6 +14,7 @@ from cli.demo_proof import Proof, prove
 from cli.demo_show import Screen
 from cli.demo_story import Line, Story, Tone
 from cli.exits import Refusal
+from cli.output import count
 from meshd.demo.pieces import Installation
 
 GOAL = "environment-audit@1"
@@ -115,7 +116,7 @@ class Director:
         goal = str(self._mesh[HOST].client().post("v1", "tasks", body=wanted, key="demo").value["id"])
         self._story.goal = goal
         self._began_at = self._seconds()
-        self._say(f"takes the task: audit this Python, {len(self._pieces)} pieces, a task each", HOST)
+        self._say(f"takes the task: audit this Python, {count(len(self._pieces), 'piece')}, a task each", HOST)
         return goal
 
     def _follow(self, goal: str) -> Value:
@@ -133,9 +134,16 @@ class Director:
                 polled_at = self._seconds()
                 self._look_after_the_others()
                 task = self._task(goal)
+                self._learn_total(task)
                 if task is not None and task["state"] in ("done", "failed", "cancelled", "poison"):
                     return self._ended(task)
         raise DemoError(f"the audit did not end within {WORK_S:.0f} s", self._mesh[self._reader])
+
+    def _learn_total(self, task: Value | None) -> None:
+        """How many pieces there are is for the agent to say."""
+        progress = task.get("progress") if task else None
+        if isinstance(progress, dict) and isinstance(progress.get("of"), int):
+            self._story.total = progress["of"]
 
     def _look_after_the_others(self) -> None:
         for name in NAMES:
@@ -149,7 +157,8 @@ class Director:
             raise DemoError(f"the work was over before {self._victim} held any of it; take more pieces")
         self._hear()
         self._screen.clear_bar()
-        self._say(f"the audit is done: all {self._story.total} pieces are in the report", HOST, "good")
+        report = _report(task)
+        self._say(f"the audit is done: {report['pieces']} of {len(_asked(report))} pieces are in it", HOST, "good")
         return task
 
     def _see_the_dead(self) -> None:
@@ -175,14 +184,13 @@ class Director:
         second = next(name for name in NAMES if name != reader and (name != self._victim or name == HOST))
         if _ends(tasks) != _ends(self._read(second, str(ended["gid"]))):
             raise DemoError(f"{reader} and {second} read different records", self._mesh[reader])
-        report = ended["result"]
-        if not isinstance(report, dict):
-            raise DemoError("the audit's result is no report")
+        report = _report(ended)
         proof = prove(
             tasks,
             goal=goal,
-            pieces=[f"{piece.kind}/{piece.name}" for piece in self._pieces],
+            pieces=_asked(report),
             read_from=reader,
+            read_alike_by=second,
             copies=int(str(copies)),
             kept_on=str(where),
         )
@@ -277,6 +285,19 @@ class Director:
 
     def _say(self, text: str, node: str = "", tone: Tone = "plain") -> None:
         self._screen.say(Line(text, node, tone))
+
+
+def _report(task: Value) -> Value:
+    report = task["result"]
+    if not isinstance(report, dict):
+        raise DemoError("the audit's result is no report")
+    return report
+
+
+def _asked(report: Value) -> list[str]:
+    """The pieces that the audit asked for, as its record says."""
+    asked = report.get("asked")
+    return [str(piece) for piece in asked] if isinstance(asked, list) else []
 
 
 def _rows(page: Value, name: str) -> list[Value]:

@@ -34,6 +34,11 @@ class Listener:
         """Nothing more is heard; the thread ends with its next line."""
         self._closed.set()
 
+    def has_ended(self, within_s: float) -> bool:
+        """Whether the thread has ended, waiting for it a while."""
+        self._thread.join(within_s)
+        return not self._thread.is_alive()
+
     def _run(self) -> None:
         while not self._closed.is_set():
             try:

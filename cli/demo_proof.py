@@ -37,6 +37,7 @@ class Proof:
     moved: tuple[Move, ...]
     again: int  # awarded anew to the node that had lost it, after its restart
     read_from: str
+    read_alike_by: str  # another node, which reads the same ends of the same tasks
     copies: int
     kept_on: str
 
@@ -56,6 +57,7 @@ def prove(
     goal: str,
     pieces: Sequence[str],
     read_from: str,
+    read_alike_by: str,
     copies: int,
     kept_on: str,
 ) -> Proof:
@@ -88,6 +90,7 @@ def prove(
         moved=tuple(move for move in moves if move.former != move.owner),
         again=sum(move.former == move.owner for move in moves),
         read_from=read_from,
+        read_alike_by=read_alike_by,
         copies=copies,
         kept_on=kept_on,
     )

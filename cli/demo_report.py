@@ -113,7 +113,8 @@ def proof_rows(proof: Proof) -> list[tuple[str, str, str]]:
 
 def record_sentence(proof: Proof) -> str:
     """How many copies of the record there are."""
-    return f"record: {'one copy' if proof.copies == 1 else f'{proof.copies} copies'}, on {clean(proof.kept_on)}"
+    copies = "one copy" if proof.copies == 1 else f"{proof.copies} copies"
+    return f"record: {copies}, on {clean(proof.kept_on)}; {proof.read_from} and {proof.read_alike_by} read the same"
 
 
 def markdown(report: Report, proof: Proof) -> str:
@@ -133,7 +134,7 @@ def markdown(report: Report, proof: Proof) -> str:
         page.append(f"| {_cell(one['piece'])} | {one['count']} | {_cell(first['call'])} at {_cell(first['where'])} |")
     page += ["", "## What the mesh's record proves", "", "| | | |", "|---|---|---|"]
     page += [f"| {label} | {count} | {_cell(remark)} |" for label, count, remark in proof_rows(proof)]
-    page += ["", f"Read back through node {proof.read_from}; {record_sentence(proof)}.", ""]
+    page += ["", f"Read back through node {proof.read_from}. {record_sentence(proof).capitalize()}.", ""]
     return "\n".join(page)
 
 

@@ -13,7 +13,7 @@ Tone = Literal["plain", "good", "work", "warn", "bad", "quiet"]
 
 SHORT_ID_CHARS = 8
 NAMED_TASKS_MAX = 4  # moves told one by one; the rest is counted in the proof
-SHARES_TOLD = (25, 50, 75)
+SHARES_TOLD = (10, 25, 50, 75, 90)
 
 
 @dataclass(frozen=True)
@@ -222,10 +222,9 @@ def _done(story: Story, event: Event) -> Iterator[Line]:
     story.end(task)
     before = _percent(story)
     story.commits.setdefault(task, set()).add((_int(event.get("epoch")), owner))
-    for share in SHARES_TOLD:
-        if before < share <= _percent(story) and story.is_first("share", share):
-            counts = ", ".join(f"{node} {one.done}" for node, one in story.shares().items())
-            yield Line(f"{story.done} of {story.total} pieces done ({counts})", "", "quiet")
+    if any(before < share <= _percent(story) for share in SHARES_TOLD):
+        counts = ", ".join(f"{node} {one.done}" for node, one in story.shares().items())
+        yield Line(f"{story.done} of {story.total} pieces done ({counts})", "", "quiet")
 
 
 def _percent(story: Story) -> float:

@@ -46,7 +46,8 @@ async def audit(ctx: Context, pieces: int = 0, at_once: int = 12) -> dict[str, A
         for index, piece in enumerate(chosen):
             group.create_task(one(index, piece))
     await ctx.step("pieces audited", pieces=len(chosen), failed=len(failures))
-    return consolidate([result for result in results if result is not None], failures)
+    report = consolidate([result for result in results if result is not None], failures)
+    return {"asked": [f"{piece.kind}/{piece.name}" for piece in chosen], **report}
 
 
 async def _audited(ctx: Context, piece: Piece) -> Value:

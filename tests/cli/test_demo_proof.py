@@ -29,7 +29,7 @@ def lost_by(owner: str, ended: str = "absent", epoch: int = 1) -> dict[str, obje
 
 def judged(tasks: list[dict[str, object]], pieces: list[str] | None = None) -> Proof:
     given: list[Task] = list(tasks)
-    return prove(given, goal="goal", pieces=pieces or PIECES, read_from="b", copies=1, kept_on="a")
+    return prove(given, goal="goal", pieces=pieces or PIECES, read_from="b", read_alike_by="a", copies=1, kept_on="a")
 
 
 def complete() -> list[dict[str, object]]:

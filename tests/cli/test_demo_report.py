@@ -33,6 +33,7 @@ def proof(*moves: Move, lost: tuple[str, ...] = ()) -> Proof:
         moved=moves,
         again=0,
         read_from="b",
+        read_alike_by="a",
         copies=1,
         kept_on="a",
     )
@@ -67,7 +68,7 @@ def test_the_page_has_every_row_and_the_proof(report: dict[str, object]) -> None
     move = Move(task="0123456789", piece="click", former="c", owner="b", why="absent")
     page = markdown(report, proof(move))
     assert "| moved to another node | 1 | click: c to b, absent |" in page
-    assert "Read back through node b; record: one copy, on a." in page
+    assert "Read back through node b. Record: one copy, on a; b and a read the same." in page
     assert page.count("\n| ") > 20
 
 
@@ -87,7 +88,7 @@ def test_lost_tasks_are_named() -> None:
 
 
 def test_the_record_is_never_said_to_have_more_copies_than_it_has() -> None:
-    assert record_sentence(proof()) == "record: one copy, on a"
+    assert record_sentence(proof()) == "record: one copy, on a; b and a read the same"
 
 
 @pytest.mark.parametrize(

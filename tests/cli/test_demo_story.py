@@ -118,13 +118,17 @@ def test_states_before_the_kill_are_no_news_and_after_it_they_are(story: Story) 
     assert story.detached == set()
 
 
-def test_the_share_of_the_work_is_told_at_each_quarter(story: Story) -> None:
-    lines = tell(story, *(event for number in range(8) for event in ran(f"t{number}", "abc"[number % 3])))
+def test_the_share_of_the_work_is_told_now_and_then(story: Story) -> None:
+    story.total = 16
+    lines = tell(story, *(event for number in range(16) for event in ran(f"t{number}", "abc"[number % 3])))
     assert [line.text for line in lines] == [
-        "2 of 8 pieces done (a 1, b 1, c 0)",
-        "4 of 8 pieces done (a 2, b 1, c 1)",
-        "6 of 8 pieces done (a 2, b 2, c 2)",
+        "2 of 16 pieces done (a 1, b 1, c 0)",
+        "4 of 16 pieces done (a 2, b 1, c 1)",
+        "8 of 16 pieces done (a 3, b 3, c 2)",
+        "12 of 16 pieces done (a 4, b 4, c 4)",
+        "15 of 16 pieces done (a 5, b 5, c 5)",
     ]
+    assert tell(story, done("t15", 1, "a")) == []
 
 
 def test_two_commits_of_one_task_are_both_kept_for_the_count(story: Story) -> None:

@@ -46,6 +46,7 @@ async def test_each_piece_is_asked_for_once_and_is_in_the_report() -> None:
     asked: list[str] = []
     report = await agent.handle_locally(CAPABILITY, {"pieces": 0}, others=[auditor(asked)])
     assert sorted(asked) == sorted(PIECES)
+    assert report["asked"] == sorted(PIECES)
     assert report["pieces"] == len(PIECES)
     assert report["failed"] == []
 
