@@ -59,7 +59,7 @@ class Holder:
         self._slots = slots
         self._grants: dict[str, _Grant] = {}
         self._given_back: dict[str, Decline] = {}
-        self._ended: dict[str, int] = {}  # task → epoch whose end we committed
+        self._ended: dict[str, int] = {}  # task → epoch whose end we committed, or lost to a later one
         self._is_open = True
 
     # --- what watchers say
@@ -227,6 +227,7 @@ class Holder:
             return []
         ours = grant.ending
         self._release(ours.id)
+        self._remember(self._ended, ours.id, ours.epoch)  # who still asks about that award has missed the next
         epoch = 0 if record is None else record.epoch
         state = "gone" if record is None else record.state.value
         refused = Emit(ResultRefused(ours.id, ours.iid, ours.epoch, self._me, epoch, state))
