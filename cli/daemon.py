@@ -7,23 +7,49 @@ which. Neighbours: `meshd.app` is the daemon; everything else is asked of it thr
 import os
 import signal
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import click
 
-from protocol.errors import FAILED, INTERRUPTED, TIMED_OUT, MeshError
+from protocol.errors import FAILED, INTERRUPTED, OK, TIMED_OUT, USAGE, MeshError
 
 DETACH_S_MAX = 60.0  # a daemon that is not ready by then is ended, and its log says why
 STOP_S_MAX = 60.0  # draining, leaving and stopping the server are each bounded below this
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
-def main() -> None:
+@click.group("meshd", context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+def root() -> None:
     """The daemon of a peer-to-peer agent mesh. See also: meshctl --help."""
 
 
-@main.command()
+def main() -> None:
+    """The console script."""
+    sys.exit(run(sys.argv[1:]))
+
+
+def run(arguments: Sequence[str]) -> int:
+    """Run one command line and return its exit code."""
+    try:
+        root.main(args=list(arguments), prog_name="meshd", standalone_mode=False)
+    except click.exceptions.NoArgsIsHelpError as asked:
+        click.echo(asked.format_message(), err=True)
+        return USAGE
+    except click.UsageError as failure:
+        command = failure.ctx.command_path if failure.ctx is not None else "meshd"
+        refused = MeshError("bad_input", what=failure.format_message().rstrip("."))
+        _say(refused, hint=f"{command} --help")
+        return refused.exit
+    except MeshError as failure:
+        _say(failure)
+        return failure.exit
+    except (click.Abort, KeyboardInterrupt):
+        return INTERRUPTED
+    return OK
+
+
+@root.command()
 @click.option(
     "--dir", "dir_", type=click.Path(path_type=Path), help="State directory; else $MESHD_DIR, else the user's."
 )
@@ -37,7 +63,8 @@ def main() -> None:
 @click.option("--detach", is_flag=True, help="Return once it is ready, or say why it is not.")
 def start(dir_: Path | None, join: str | None, files: tuple[Path, ...], detach: bool, **flags: Any) -> None:
     """Run the daemon in the foreground, as a service manager wants it."""
-    from meshd.app import Order, run
+    from meshd.app import Order
+    from meshd.app import run as run_daemon
     from meshd.where import default_dir
 
     settings = {
@@ -56,16 +83,10 @@ def start(dir_: Path | None, join: str | None, files: tuple[Path, ...], detach: 
     if detach:
         _detached(order)
         return
-    try:
-        run(order, said=lambda line: click.echo(line))
-    except MeshError as failure:
-        _say(failure)
-        sys.exit(failure.exit)
-    except KeyboardInterrupt:
-        sys.exit(INTERRUPTED)
+    run_daemon(order, said=click.echo)
 
 
-@main.command()
+@root.command()
 @click.option("--dir", "dir_", type=click.Path(path_type=Path), help="State directory of the daemon to stop.")
 @click.option("--timeout", "timeout_s", type=float, default=STOP_S_MAX, show_default=True, help="Seconds to wait.")
 def stop(dir_: Path | None, timeout_s: float) -> None:
@@ -76,18 +97,13 @@ def stop(dir_: Path | None, timeout_s: float) -> None:
     path = dir_ or default_dir()
     try:
         click.echo(stop_daemon(path, within_s=timeout_s))
-    except MeshError as failure:
-        _say(failure)
-        sys.exit(failure.exit)
     except TimeoutError:
         click.echo(f"error[timed_out]: the daemon in {path} is still there after {timeout_s:g} s", err=True)
         click.echo("try: run it again to wait longer; a second signal ends it at once", err=True)
         sys.exit(TIMED_OUT)
-    except KeyboardInterrupt:
-        sys.exit(INTERRUPTED)
 
 
-@main.command()
+@root.command()
 def version() -> None:
     """Print the version."""
     from importlib.metadata import version as installed
@@ -95,16 +111,16 @@ def version() -> None:
     click.echo(installed("agent-meshd"))
 
 
-def _say(failure: MeshError) -> None:
+def _say(failure: MeshError, *, hint: str = "") -> None:
     click.echo(f"error[{failure.code}]: {failure.message}", err=True)
-    click.echo(f"try: {failure.hint}", err=True)
+    click.echo(f"try: {hint or failure.hint}", err=True)
 
 
 def _detached(order: Any) -> None:
     """Run the daemon in a session of its own; its first words come back through a pipe."""
-    from meshd.app import run
+    from meshd.app import run as run_daemon
 
-    order.dir.mkdir(parents=True, exist_ok=True, mode=0o700)
+    log = _opened_log(order.dir)
     reading, writing = os.pipe()
     child = os.fork()
     if child:
@@ -112,13 +128,12 @@ def _detached(order: Any) -> None:
         sys.exit(_await_first_words(reading, child))
     os.close(reading)
     os.setsid()
-    log = os.open(order.dir / "meshd.log", os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
     nothing = os.open(os.devnull, os.O_RDONLY)
     for source, target in ((nothing, 0), (log, 1), (log, 2)):
         os.dup2(source, target)
     code = 0
     try:
-        run(order, said=lambda line: _tell(writing, f"0{line}"))
+        run_daemon(order, said=lambda line: _tell(writing, f"0{line}"))
     except MeshError as failure:
         _tell(writing, f"{failure.exit}error[{failure.code}]: {failure.message}\ntry: {failure.hint}")
         code = failure.exit
@@ -126,6 +141,16 @@ def _detached(order: Any) -> None:
         _tell(writing, f"{FAILED}error[internal]: the daemon ended; see {order.dir / 'meshd.log'}")
         raise
     sys.exit(code)
+
+
+def _opened_log(path: Path) -> int:
+    """The log of a daemon without a terminal. Raises MeshError when it cannot be written."""
+    try:
+        path.mkdir(parents=True, exist_ok=True, mode=0o700)
+        return os.open(path / "meshd.log", os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+    except OSError as failure:
+        what = f"cannot be used: {failure.strerror or failure}"
+        raise MeshError("directory", path=path, problem=what, cure="choose another directory with --dir") from None
 
 
 def _tell(fd: int, text: str) -> None:
@@ -145,12 +170,23 @@ def _await_first_words(fd: int, child: int) -> int:
         ready, _, _ = select.select([fd], [], [], DETACH_S_MAX)
         words = os.read(fd, 65_536).decode() if ready else ""
     except KeyboardInterrupt:
-        os.kill(child, signal.SIGTERM)
+        _end(child)
         return INTERRUPTED
     if not ready:
-        os.kill(child, signal.SIGTERM)
+        _end(child)
         click.echo(f"error[timed_out]: the daemon was not ready within {DETACH_S_MAX:g} s", err=True)
         return FAILED
     code = int(words[0]) if words else FAILED
     click.echo(words[1:] or "error[internal]: the daemon ended without a word", err=code != 0)
     return FAILED if code else 0
+
+
+def _end(child: int) -> None:
+    """Tell the daemon to stop, and return when it and what it started are gone. Ctrl-C again ends it at once."""
+    while True:
+        try:
+            os.kill(child, signal.SIGTERM)
+            os.waitpid(child, 0)
+            return
+        except KeyboardInterrupt:
+            continue

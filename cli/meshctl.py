@@ -14,7 +14,7 @@ import click
 
 from cli.exits import ReaderGone, Refusal, of, say
 from cli.session import SETTINGS, Noun, Session
-from protocol.errors import INTERRUPTED, OK, MeshError
+from protocol.errors import INTERRUPTED, OK, USAGE, MeshError
 
 # noun: where its command is, and what it says of itself in the list
 NOUNS: dict[str, tuple[str, str]] = {
@@ -77,6 +77,9 @@ def run(arguments: Sequence[str]) -> int:
     session = Session()
     try:
         ended = root.main(args=list(arguments), prog_name="meshctl", standalone_mode=False, obj=session)
+    except click.exceptions.NoArgsIsHelpError as asked:
+        click.echo(asked.format_message(), err=True)
+        return USAGE
     except click.UsageError as failure:
         return _said(_misused(failure), session)
     except MeshError as failure:
