@@ -9,8 +9,6 @@ import contextlib
 import importlib
 import logging
 import os
-import random
-import secrets
 import signal
 import socket
 from collections.abc import Callable, Mapping
@@ -25,27 +23,15 @@ from meshd.api import schemas
 from meshd.api.server import Api
 from meshd.broker.server import EmbeddedServer
 from meshd.engine import Engine
-from meshd.hosting import Hosting
 from meshd.observe import logs
-from meshd.observe.metrics import Metrics
-from meshd.observe.stream import Stream, encoded
-from meshd.perform import Performer
-from meshd.service import Service
 from meshd.settings import Settings, is_loopback
-from meshd.shelf import Shelf
 from meshd.statedir import Credential, Mesh, StateDir, read_credential
-from meshd.store.jetstream import JetStreamStore
 from meshd.supervise import Supervisor
-from meshd.transport.nats import NatsTransport
-from meshd.views import Views
-from protocol.envelope import Opener, Sealer
+from meshd.wiring import Reach, Shell, Wired, wire
 from protocol.errors import INTERRUPTED, MeshError
-from protocol.events import Event
 from protocol.ids import fingerprint, is_token
-from protocol.inputs import Drain, Found, Input, Leave, Received
-from protocol.node import Node, NodeSettings
+from protocol.inputs import Drain, Found, Leave
 from protocol.replica import Me
-from protocol.subjects import Subjects
 
 Said = Callable[[str], None]  # where the one line goes that says how the start went
 
@@ -141,105 +127,65 @@ class _Daemon:
     # --- up
 
     async def _up(self, stack: AsyncExitStack) -> None:
-        settings, state = self._settings, self._state
         mesh = self._belong()
-        name = settings.node.name or _host_name()
-        urls, credential = await self._reach(mesh, name, stack)
-        identity = state.identity()
-        life = state.next_life(clock.wall_ms())
-        subjects = Subjects(mesh.id)
-        rng = random.Random(secrets.randbits(64))
-        user, password = credential.user, credential.password
-        transport = NatsTransport(
-            urls, name=f"meshd {name}", supervisor=self._supervisor, rng=rng, user=user, password=password
-        )
-        store = JetStreamStore(
-            urls, bucket=subjects.bucket, name=f"meshd {name} data", rng=rng, user=user, password=password
-        )
-        me = Me(
-            id=identity.id,
-            life=life,
-            name=name,
-            region=settings.node.region,
-            domain=settings.node.domain,
-            admission=state.admission(),
-            version=version("agent-meshd"),
-        )
-        node = Node(
+        urls, credential = await self._reach(mesh, stack)
+        me = self._me()
+        wired = wire(
             me=me,
-            mesh=mesh.id,
-            settings=_node_settings(settings),
-            sealer=Sealer(signer=identity, life=life),
-            opener=Opener(me=identity.id, subjects=subjects, root_key=mesh.root_key),
-            rng=rng,
+            mesh=mesh,
+            identity=self._state.identity(),
+            settings=self._settings,
+            supervisor=self._supervisor,
+            log=self._log,
+            reach=Reach(urls, credential.user, credential.password),
+            shell=Shell(
+                invite=lambda: self._invitation(urls, credential),
+                stop=self._stop.set,
+                notes=lambda: tuple(self._notes),
+                attention=self._attention,
+            ),
         )
-        stream, metrics = Stream(me=me.id), Metrics()
-
-        def publish(event: Event) -> None:
-            subject = subjects.event(src=me.id, kind=str(event.__struct_config__.tag))
-            transport.publish(subject, encoded(event))
-
-        def log(event: Event) -> None:
-            logs.log_event(self._log, event, name_of=views.name_of)
-
-        observers = (stream.tell, metrics.on_event, log, publish)
-        hosting = Hosting(supervisor=self._supervisor, observers=observers)
-        performer = Performer(
-            transport=transport, store=store, workshop=hosting, observers=observers, supervisor=self._supervisor
-        )
-        engine = Engine(node=node, performer=performer)
-        shelf = Shelf(store=store, open=lambda key, frame: node.record_of(key, frame, clock.now()))
-        views = Views(
-            node=node,
-            hosting=hosting,
-            transport=transport,
-            mesh=mesh.id,
-            notes=lambda: tuple(self._notes),
-            attention=self._attention,
-        )
-        service = Service(
-            engine=engine,
-            transport=transport,
-            hosting=hosting,
-            stream=stream,
-            shelf=shelf,
-            views=views,
-            default_deadline_s=settings.tasks.deadline_s,
-            invite=lambda: self._invitation(urls, credential),
-            stop=self._stop.set,
-            metrics=lambda: _rendered(metrics, views, engine, performer),
-        )
-        event_prefix = subjects.event(src="", kind="").rstrip(".") + "."
-
-        def sink(input: Input) -> None:
-            if isinstance(input, Received) and input.subject.startswith(event_prefix):
-                stream.tell_of(input.subject.split(".")[3], input.frame)
-            else:
-                engine.put(input)
-
-        await transport.open(sink)
-        stack.push_async_callback(transport.close)
-        await store.open()
-        stack.push_async_callback(store.close)
-        for entry in await store.scan("node"):
-            engine.put(Found(entry.key, entry.revision, entry.frame))
-        for subject in (subjects.inbox(dst=me.id, life=life), subjects.facts(), subjects.events()):
-            await transport.subscribe(subject)
-        await transport.watch_absences(subjects.absences(src=me.id))
-        stack.callback(engine.close)
-        self._supervisor.spawn("engine", engine.run())
-        self._supervisor.spawn("copies", views.keep_copies_known(store))
-        await hosting.start(self._folder())
-        stack.push_async_callback(hosting.close)
-        api = Api(service, state, listen=settings.api.listen, insecure=settings.insecure)
+        await self._connect(wired, stack)
+        await wired.hosting.start(self._folder())
+        stack.push_async_callback(wired.hosting.close)
+        api = Api(wired.service, self._state, listen=self._settings.api.listen, insecure=self._settings.insecure)
         address = await api.start()
         stack.push_async_callback(api.close)
-        stack.callback(stream.close)
-        stack.push_async_callback(self._leave, engine, performer, transport)
-        await self._until_joined(engine)
-        for problem in hosting.problems:
+        stack.callback(wired.stream.close)
+        stack.push_async_callback(self._leave, wired)
+        await self._until_joined(wired.engine)
+        for problem in wired.hosting.problems:
             self._log.error("%s", problem.message)
         self._said(self._first_line(me, mesh, address.url))
+
+    def _me(self) -> Me:
+        """This life of this node."""
+        node = self._settings.node
+        return Me(
+            id=self._state.identity().id,
+            life=self._state.next_life(clock.wall_ms()),
+            name=node.name or _host_name(),
+            region=node.region,
+            domain=node.domain,
+            admission=self._state.admission(),
+            version=version("agent-meshd"),
+        )
+
+    async def _connect(self, wired: Wired, stack: AsyncExitStack) -> None:
+        """Server, bucket, who was admitted before, subscriptions; then the engine runs."""
+        await wired.transport.open(wired.sink)
+        stack.push_async_callback(wired.transport.close)
+        await wired.store.open()
+        stack.push_async_callback(wired.store.close)
+        for entry in await wired.store.scan("node"):
+            wired.engine.put(Found(entry.key, entry.revision, entry.frame))
+        me, subjects = wired.engine.node.me, wired.subjects
+        for subject in (subjects.inbox(dst=me.id, life=me.life), subjects.facts(), subjects.events()):
+            await wired.transport.subscribe(subject)
+        await wired.transport.watch_absences(subjects.absences(src=me.id))
+        stack.callback(wired.engine.close)
+        self._supervisor.spawn("engine", wired.engine.run())
+        self._supervisor.spawn("copies", wired.views.keep_copies_known(wired.store))
 
     def _belong(self) -> Mesh:
         """The mesh of this directory: joined with a token, known from before, or founded now."""
@@ -252,7 +198,7 @@ class _Daemon:
         self._notes.append("this node founded the mesh: its root key is online, in root.key")
         return invitation.found_mesh(self._state, now=clock.now())
 
-    async def _reach(self, mesh: Mesh, name: str, stack: AsyncExitStack) -> tuple[tuple[str, ...], Credential]:
+    async def _reach(self, mesh: Mesh, stack: AsyncExitStack) -> tuple[tuple[str, ...], Credential]:
         """The servers to use and what they ask for; starts or adopts our own when there are no others."""
         nats = self._settings.nats
         if nats.urls:
@@ -319,8 +265,9 @@ class _Daemon:
 
     # --- down
 
-    async def _leave(self, engine: Engine, performer: Performer, transport: NatsTransport) -> None:
+    async def _leave(self, wired: Wired) -> None:
         """Take nothing new, finish what is in hand if it ends in time, say goodbye, flush."""
+        engine, performer = wired.engine, wired.performer
         engine.put(Drain(on=True))
         drain_s = self._settings.agents.drain_s
         try:
@@ -332,7 +279,7 @@ class _Daemon:
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(FLUSH_S_MAX):
                 await engine.until(lambda: not engine.waiting and not performer.writes_waiting)
-        await transport.flush()
+        await wired.transport.flush()
 
 
 def mesh_name(made: invitation.Invitation) -> str:
@@ -340,19 +287,8 @@ def mesh_name(made: invitation.Invitation) -> str:
     return made.mesh
 
 
-def _node_settings(settings: Settings) -> NodeSettings:
-    return NodeSettings(
-        membership=settings.membership, tasks=settings.tasks, link=settings.link, keep_s=settings.results.keep_s
-    )
-
-
 def _host_name() -> str:
     """The host's name as a subject token."""
     text = socket.gethostname().partition(".")[0].lower()
     token = "".join(char if is_token(char) else "-" for char in text)[:32]
     return token or "node"
-
-
-def _rendered(metrics: Metrics, views: Views, engine: Engine, performer: Performer) -> bytes:
-    metrics.set_gauges(views.gauges(engine, performer))
-    return metrics.render()

@@ -13,7 +13,6 @@ from meshd.api import schemas
 from meshd.engine import Engine
 from meshd.hosting import Hosting
 from meshd.observe.stream import Stream
-from meshd.ports import Transport
 from meshd.shelf import Shelf
 from protocol import ids, limits
 from protocol.errors import MeshError
@@ -33,7 +32,6 @@ class Service:
         self,
         *,
         engine: Engine,
-        transport: Transport,
         hosting: Hosting,
         stream: Stream,
         shelf: Shelf,
@@ -45,7 +43,6 @@ class Service:
     ) -> None:
         self._engine = engine
         self._node = engine.node
-        self._transport = transport
         self._hosting = hosting
         self._stream = stream
         self._shelf = shelf

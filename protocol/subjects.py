@@ -46,6 +46,12 @@ class Subjects(Struct, frozen=True):
         """Subscription: what happens on every node."""
         return f"mesh.{self.mesh}.event.*.*"
 
+    def event_source(self, subject: str) -> NodeId | None:
+        """Whose domain event a subject carries; None when it carries something else."""
+        tokens = subject.split(".")
+        is_event = len(tokens) == 5 and tokens[:3] == ["mesh", self.mesh, "event"]
+        return tokens[3] if is_event else None
+
     def record(self, key: str) -> str:
         """The subject under which the store keeps a key of hard state."""
         return f"$KV.{self.bucket}.{key}"

@@ -1,0 +1,157 @@
+"""The parts of one daemon, made and tied to each other; nothing runs yet.
+
+Invariant: every part is made here, once, and gets by its constructor what it needs. Neighbours:
+`app` starts and stops what is wired here.
+"""
+
+import logging
+import random
+import secrets
+from collections.abc import Callable
+
+from msgspec import Struct
+
+from meshd import clock
+from meshd.api import schemas
+from meshd.engine import Engine
+from meshd.hosting import Hosting
+from meshd.observe import logs
+from meshd.observe.metrics import Metrics
+from meshd.observe.stream import Stream, encoded
+from meshd.perform import Performer
+from meshd.service import Service
+from meshd.settings import Settings
+from meshd.shelf import Shelf
+from meshd.statedir import Mesh
+from meshd.store.jetstream import JetStreamStore
+from meshd.supervise import Supervisor
+from meshd.transport.nats import NatsTransport
+from meshd.views import Views
+from protocol.envelope import Opener, Sealer
+from protocol.events import Event
+from protocol.identity import Identity
+from protocol.inputs import Input, Received
+from protocol.node import Node, NodeSettings
+from protocol.replica import Me
+from protocol.subjects import Subjects
+
+
+class Reach(Struct, frozen=True):
+    """The servers to use, and what they ask for."""
+
+    urls: tuple[str, ...]
+    user: str
+    password: str
+
+
+class Shell(Struct, frozen=True):
+    """What the API may ask of the daemon around the node."""
+
+    invite: Callable[[], schemas.Invitation]
+    stop: Callable[[], None]
+    notes: Callable[[], tuple[str, ...]]
+    attention: Callable[[], tuple[str, ...]]
+
+
+class Wired(Struct, frozen=True):
+    """All parts, and the sink that takes what the transport brings."""
+
+    subjects: Subjects
+    transport: NatsTransport
+    store: JetStreamStore
+    hosting: Hosting
+    performer: Performer
+    engine: Engine
+    stream: Stream
+    views: Views
+    service: Service
+    sink: Callable[[Input], None]
+
+
+def wire(
+    *,
+    me: Me,
+    mesh: Mesh,
+    identity: Identity,
+    settings: Settings,
+    supervisor: Supervisor,
+    log: logging.Logger,
+    reach: Reach,
+    shell: Shell,
+) -> Wired:
+    """Make every part of the daemon of `me` in `mesh`."""
+    subjects = Subjects(mesh.id)
+    rng = random.Random(secrets.randbits(64))  # noqa: S311 - jitter, choices and ids; no secret comes from it
+    transport = NatsTransport(
+        reach.urls,
+        name=f"meshd {me.name}",
+        supervisor=supervisor,
+        rng=rng,
+        user=reach.user,
+        password=reach.password,
+    )
+    store = _store(me, subjects, reach, rng)
+    node = Node(
+        me=me,
+        mesh=mesh.id,
+        settings=NodeSettings(
+            membership=settings.membership, tasks=settings.tasks, link=settings.link, keep_s=settings.results.keep_s
+        ),
+        sealer=Sealer(signer=identity, life=me.life),
+        opener=Opener(me=me.id, subjects=subjects, root_key=mesh.root_key),
+        rng=rng,
+    )
+    stream, metrics = Stream(me=me.id), Metrics()
+
+    def tell_others(event: Event) -> None:
+        transport.publish(subjects.event(src=me.id, kind=str(event.__struct_config__.tag)), encoded(event))
+
+    def tell_log(event: Event) -> None:
+        logs.log_event(log, event, name_of=views.name_of)
+
+    observers = (stream.tell, metrics.on_event, tell_log, tell_others)
+    hosting = Hosting(supervisor=supervisor, observers=observers)
+    performer = Performer(
+        transport=transport, store=store, workshop=hosting, observers=observers, supervisor=supervisor
+    )
+    engine = Engine(node=node, performer=performer)
+    views = Views(
+        node=node,
+        hosting=hosting,
+        transport=transport,
+        mesh=mesh.id,
+        notes=shell.notes,
+        attention=shell.attention,
+    )
+
+    def render() -> bytes:
+        metrics.set_gauges(views.gauges(engine, performer))
+        return metrics.render()
+
+    service = Service(
+        engine=engine,
+        hosting=hosting,
+        stream=stream,
+        shelf=Shelf(store=store, open=lambda key, frame: node.record_of(key, frame, clock.now())),
+        views=views,
+        default_deadline_s=settings.tasks.deadline_s,
+        invite=shell.invite,
+        stop=shell.stop,
+        metrics=render,
+    )
+
+    def sink(input: Input) -> None:
+        source = subjects.event_source(input.subject) if isinstance(input, Received) else None
+        if source is None:
+            engine.put(input)
+        elif isinstance(input, Received):
+            stream.tell_of(source, input.frame)
+
+    return Wired(subjects, transport, store, hosting, performer, engine, stream, views, service, sink)
+
+
+def _store(me: Me, subjects: Subjects, reach: Reach, rng: random.Random) -> JetStreamStore:
+    name = f"meshd {me.name} data"
+    return JetStreamStore(
+        reach.urls, bucket=subjects.bucket, name=name, rng=rng, user=reach.user, password=reach.password
+    )
