@@ -8,7 +8,7 @@ import socket
 import stat
 import subprocess
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 
 import pytest
@@ -29,7 +29,7 @@ PASSWORD = "a-credential-of-more-than-32-characters"
 class Daemon:
     """What a daemon is to its server: a supervisor that may go away without a word."""
 
-    def __init__(self, directory: Path, *, listen: str = "", password: str = PASSWORD) -> None:
+    def __init__(self, directory: Path, *, listen: str | None = None, password: str = PASSWORD) -> None:
         self.failures: list[tuple[str, BaseException]] = []
         self.given_up: list[str] = []
         self.supervisor = Supervisor(lambda name, failure: self.failures.append((name, failure)))
@@ -37,7 +37,7 @@ class Daemon:
             directory,
             name="node-a",
             password=password,
-            listen=listen or f"127.0.0.1:{free_port()}",
+            listen=f"127.0.0.1:{free_port()}" if listen is None else listen,
             supervisor=self.supervisor,
             on_given_up=self.given_up.append,
         )
@@ -48,14 +48,30 @@ class Daemon:
         return found is not None and found.is_ready
 
 
+Daemons = Callable[..., Daemon]
+
+
 @pytest.fixture
-async def daemon(tmp_path: Path) -> AsyncIterator[Daemon]:
-    made = Daemon(tmp_path)
+async def daemons(tmp_path: Path) -> AsyncIterator[Daemons]:
+    """Makes daemons on one directory; whatever happens, none of their servers outlives the test."""
+    made: list[Daemon] = []
+
+    def make(**options: str) -> Daemon:
+        made.append(Daemon(tmp_path, **options))
+        return made[-1]
+
+    yield make
+    for daemon in reversed(made):
+        await daemon.server.stop()
+        await daemon.supervisor.close()
+    assert [daemon.failures for daemon in made] == [[]] * len(made)
+
+
+@pytest.fixture
+async def daemon(daemons: Daemons) -> Daemon:
+    made = daemons()
     await made.server.start()
-    yield made
-    await made.server.stop()
-    await made.supervisor.close()
-    assert made.failures == []
+    return made
 
 
 async def test_a_started_server_answers_where_it_says(daemon: Daemon, tmp_path: Path) -> None:
@@ -117,12 +133,12 @@ async def test_after_five_ends_in_a_minute_it_gives_up_and_says_why(
     assert daemon.server.given_up == daemon.given_up[0]
 
 
-async def test_the_next_daemon_adopts_the_server_and_watches_it(tmp_path: Path) -> None:
+async def test_the_next_daemon_adopts_the_server_and_watches_it(tmp_path: Path, daemons: Daemons) -> None:
     listen = f"127.0.0.1:{free_port()}"
-    first = Daemon(tmp_path, listen=listen)
+    first = daemons(listen=listen)
     await first.server.start()
     await first.supervisor.close()
-    second = Daemon(tmp_path, listen=listen)
+    second = daemons(listen=listen)
     await second.server.start()
     assert second.server.is_adopted
     assert second.server.pid == first.server.pid
@@ -134,15 +150,17 @@ async def test_the_next_daemon_adopts_the_server_and_watches_it(tmp_path: Path) 
 
 
 @pytest.mark.parametrize("change", ["credential", "address", "limits"])
-async def test_a_server_with_another_configuration_is_replaced_not_adopted(tmp_path: Path, change: str) -> None:
+async def test_a_server_with_another_configuration_is_replaced_not_adopted(
+    tmp_path: Path, daemons: Daemons, change: str
+) -> None:
     listen = f"127.0.0.1:{free_port()}"
-    first = Daemon(tmp_path, listen=listen, password="the-one-before" if change == "credential" else PASSWORD)
+    first = daemons(listen=listen, password="the-one-before" if change == "credential" else PASSWORD)
     await first.server.start()
     await first.supervisor.close()
     if change == "limits":
         config = tmp_path / "nats" / "nats.conf"
         config.write_text(config.read_text().replace("max_payload: 1MB", "max_payload: 2MB"))
-    second = Daemon(tmp_path, listen=f"127.0.0.1:{free_port()}" if change == "address" else listen)
+    second = daemons(listen=f"127.0.0.1:{free_port()}" if change == "address" else listen)
     await second.server.start()
     assert not second.server.is_adopted
     assert await second.answers()
@@ -154,7 +172,7 @@ async def test_a_server_with_another_configuration_is_replaced_not_adopted(tmp_p
     await second.server.stop()
 
 
-async def test_a_daemon_that_is_killed_leaves_its_server_to_the_next(tmp_path: Path) -> None:
+async def test_a_daemon_that_is_killed_leaves_its_server_to_the_next(tmp_path: Path, daemons: Daemons) -> None:
     listen = f"127.0.0.1:{free_port()}"
     program = f"""
 import asyncio, os, pathlib, signal
@@ -174,7 +192,7 @@ asyncio.run(main())
         subprocess.run, [sys.executable, "-c", program], capture_output=True, text=True, timeout=30, check=False
     )
     assert ran.returncode == -signal.SIGKILL, ran.stderr
-    daemon = Daemon(tmp_path, listen=listen)
+    daemon = daemons(listen=listen)
     await daemon.server.start()
     assert daemon.server.is_adopted
     assert daemon.server.pid == int(ran.stdout)
@@ -182,11 +200,11 @@ asyncio.run(main())
     assert not await daemon.answers()
 
 
-async def test_a_process_that_was_given_the_old_number_is_left_alone(tmp_path: Path) -> None:
+async def test_a_process_that_was_given_the_old_number_is_left_alone(tmp_path: Path, daemons: Daemons) -> None:
     (tmp_path / "nats").mkdir()
     stranger = await asyncio.create_subprocess_exec("sleep", "60")
     (tmp_path / "nats" / "pid").write_text(str(stranger.pid))
-    daemon = Daemon(tmp_path)
+    daemon = daemons()
     await daemon.server.start()
     assert not daemon.server.is_adopted
     assert daemon.server.pid != stranger.pid
@@ -202,45 +220,40 @@ async def test_a_broken_pid_file_is_no_server(tmp_path: Path, content: str) -> N
     assert process.ServerProcess.find(tmp_path / "pid", tmp_path / "nats.conf") is None
 
 
-async def test_a_port_that_another_program_has_is_named_with_the_flag(tmp_path: Path) -> None:
+async def test_a_port_that_another_program_has_is_named_with_the_flag(tmp_path: Path, daemons: Daemons) -> None:
     with socket.socket() as squatter:
         squatter.bind(("127.0.0.1", 0))
         squatter.listen()
-        daemon = Daemon(tmp_path, listen=f"127.0.0.1:{squatter.getsockname()[1]}")
+        daemon = daemons(listen=f"127.0.0.1:{squatter.getsockname()[1]}")
         with pytest.raises(MeshError, match="taken by another program") as caught:
             await daemon.server.start()
     assert caught.value.code == "port_taken"
     assert "--nats-listen" in caught.value.hint
 
 
-async def test_without_an_address_the_port_of_last_time_is_used_again(tmp_path: Path) -> None:
+async def test_without_an_address_the_port_of_last_time_is_used_again(tmp_path: Path, daemons: Daemons) -> None:
     (tmp_path / "nats").mkdir()
     port = free_port()
     (tmp_path / "nats" / "port").write_text(str(port))
-    daemon = Daemon(tmp_path, listen="-")
-    daemon.server = EmbeddedServer(
-        tmp_path, name="node-a", password=PASSWORD, supervisor=daemon.supervisor, on_given_up=daemon.given_up.append
-    )
+    daemon = daemons(listen="")
     await daemon.server.start()
     assert daemon.server.address == ("127.0.0.1", port)
-    await daemon.server.stop()
-    await daemon.supervisor.close()
 
 
-async def test_a_state_directory_that_cannot_be_written_is_named(tmp_path: Path) -> None:
+async def test_a_state_directory_that_cannot_be_written_is_named(tmp_path: Path, daemons: Daemons) -> None:
     (tmp_path / "nats").write_text("a file where the directory should be")
     with pytest.raises(MeshError) as caught:
-        await Daemon(tmp_path).server.start()
+        await daemons().server.start()
     assert caught.value.code == "directory"
     assert str(tmp_path / "nats") in caught.value.message
 
 
-async def test_a_store_that_the_server_cannot_use_is_told_with_its_own_words(tmp_path: Path) -> None:
+async def test_a_store_that_the_server_cannot_use_is_told_with_its_own_words(tmp_path: Path, daemons: Daemons) -> None:
     (tmp_path / "nats").mkdir()
     (tmp_path / "nats" / "js").mkdir()
     (tmp_path / "nats" / "js" / "jetstream").write_text("a file where the server's directory should be")
     with pytest.raises(MeshError, match="ended while it started") as caught:
-        await Daemon(tmp_path).server.start()
+        await daemons().server.start()
     assert caught.value.code == "broker"
     assert "jetstream" in caught.value.message.lower()
 
