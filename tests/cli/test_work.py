@@ -3,6 +3,7 @@
 import io
 import json
 import os
+import socket
 import sys
 import threading
 from pathlib import Path
@@ -265,3 +266,34 @@ def test_watching_one_task_leaves_out_the_others(meshctl: Meshctl, served: Serve
     assert code == 3
     assert '"cut_off"' in err
     assert {json.loads(line)["task"][:3] for line in out.splitlines()} == {"two"}
+
+
+def test_a_watcher_that_lagged_goes_on_where_it_was_and_says_what_it_missed(meshctl: Meshctl, tmp_path: Path) -> None:
+    event = b'{"seq":%d,"time_ms":0,"node":"n","kind":"task_done","task":"t"}'
+    answers = [
+        b"id: 5.1\ndata: " + event % 1 + b"\n\nevent: lagged\ndata: {}\n\n",
+        b'event: missed\ndata: {"from":2,"to":6}\n\nid: 5.7\ndata: ' + event % 7 + b"\n\n",
+    ]
+    path = tmp_path / "api.sock"
+    (tmp_path / "api.json").write_text(json.dumps({"url": "http://127.0.0.1:1", "token": "t", "socket": str(path)}))
+    asked: list[bytes] = []
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(str(path))
+        listener.listen()
+
+        def serve() -> None:
+            for answer in answers:
+                connection, _ = listener.accept()
+                with connection:
+                    asked.append(connection.recv(65_536))
+                    connection.sendall(b"HTTP/1.1 200 OK\r\nConnection: close\r\n\r\n" + answer)
+
+        thread = threading.Thread(target=serve)
+        thread.start()
+        said = meshctl("tasks", "watch", "-o", "jsonl", "--dir", str(tmp_path))
+        thread.join(WAIT_S)
+    assert [json.loads(line)["seq"] for line in said.out.splitlines()] == [1, 7]
+    assert b"Last-Event-ID" not in asked[0]
+    assert b"Last-Event-ID: 5.1\r\n" in asked[1]
+    assert 'some events were missed: {"from":2,"to":6}' in said.err
+    assert said.code == 3

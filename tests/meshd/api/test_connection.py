@@ -112,6 +112,37 @@ async def test_a_flood_of_refused_connections_is_cut_off_without_a_word(
         await each.wait_closed()
 
 
+async def test_who_was_refused_and_went_makes_room_for_the_next_refusal(
+    api: Api, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(connection, "CONNECTIONS_MAX", 0)
+    monkeypatch.setattr(connection, "REFUSED_MAX", 1)
+    for _ in range(3):
+        async with asyncio.timeout(WAIT_S):
+            while not (await answered(api, b"")).startswith(b"HTTP/1.1 503"):
+                pass
+
+
+async def test_an_answer_that_is_not_taken_is_cut_off(
+    api: Api, backend: FakeBackend, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(connection, "IDLE_S_MAX", 0.05)
+    is_gone = asyncio.Event()
+    lost = connection.Connection.connection_lost
+
+    def connection_lost(one: connection.Connection, failure: BaseException | None) -> None:
+        lost(one, failure)
+        is_gone.set()
+
+    monkeypatch.setattr(connection.Connection, "connection_lost", connection_lost)
+    backend.put(*(a_task(f"t{n:02d}", result="x" * 262_000) for n in range(15)))
+    _, writer = await asyncio.open_unix_connection(api.address.socket, limit=1_024)
+    writer.write(b"GET /v1/tasks HTTP/1.1\r\nHost: a\r\n\r\n")
+    async with asyncio.timeout(WAIT_S):
+        await is_gone.wait()
+    writer.transport.abort()
+
+
 async def test_a_closed_connection_makes_room(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(connection, "CONNECTIONS_MAX", 1)
     request = b"GET /healthz HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n"
@@ -133,6 +164,16 @@ def test_one_address_may_not_take_all_connections() -> None:
     assert isinstance(refused, MeshError)
     assert door.admit(a_connection(door), "192.0.2.2") is None
     assert door.admit(a_connection(door), "127.0.0.1") is None
+
+
+def test_an_address_that_hangs_up_may_come_again() -> None:
+    door = Door(token="t", decider=Decider())
+    for _ in range(3 * connection.CONNECTIONS_PER_PEER_MAX):
+        one = a_connection(door)
+        assert door.admit(one, "192.0.2.1") is None
+        door.forget(one, "192.0.2.1")
+        door.forget(one, "192.0.2.1")
+    assert door.connections == 0
 
 
 @pytest.mark.parametrize(

@@ -6,6 +6,7 @@ import json
 import aiohttp
 import pytest
 
+from meshd.api import guards
 from meshd.api.guards import BODY_BYTES_MAX, HEADERS
 from meshd.api.server import Api
 from tests.meshd.api.fake_backend import FakeBackend
@@ -41,6 +42,17 @@ async def test_without_the_token_nothing_is_told(api: Api, authorization: str | 
 @pytest.mark.parametrize("path", ["/healthz", "/readyz", "/metrics"])
 async def test_a_local_monitor_needs_no_token(api: Api, path: str) -> None:
     async with aiohttp.ClientSession(api.address.url) as session, session.get(path) as response:
+        assert response.status == 200
+
+
+@pytest.mark.parametrize("path", ["/healthz", "/readyz", "/metrics"])
+async def test_a_monitor_of_another_host_needs_the_token(
+    api: Api, tcp: aiohttp.ClientSession, monkeypatch: pytest.MonkeyPatch, path: str
+) -> None:
+    monkeypatch.setattr(guards, "is_loopback", lambda peer: False)
+    async with aiohttp.ClientSession(api.address.url) as session, session.get(path) as response:
+        assert response.status == 401
+    async with tcp.get(path) as response:
         assert response.status == 200
 
 
