@@ -47,8 +47,9 @@ class Inquiries:
         self._timers.cancel(body.request)
         return [Reply(self._open.pop(body.request).request, value=body.tasks)]
 
-    def on_absent(self, number: int) -> list[Effect]:
+    def on_absent(self, number: int, now: Instant) -> list[Effect]:
         """The home is not there."""
+        del now  # as the others are told
         return self._unanswered(number) if number in self._open else []
 
     def on_tick(self, now: Instant) -> list[Effect]:

@@ -13,6 +13,7 @@ from protocol.effects import Effect, Emit, Read, Reply, Send, Write
 from protocol.errors import LocalError
 from protocol.events import AwardDeclined, LeaseLapsed, TaskAwarded, TaskSubmitted
 from protocol.inputs import Cancel, Submit
+from protocol.offers import Offers
 from protocol.owners import Owners
 from protocol.primitives import Instant, Mono, NodeId, Rng
 from protocol.timers import Timers
@@ -22,7 +23,6 @@ from protocol.wire.task import (
     ENDED,
     Accept,
     Attempt,
-    Award,
     Decline,
     Held,
     Result,
@@ -54,6 +54,7 @@ class Ledger:
         self._backlog = Backlog()
         self._timers: Timers[tuple[str, str]] = Timers()
         self._strangers: dict[str, list[int]] = {}  # tasks that are not watched here and should be cancelled
+        self._offers = Offers()
         self._may_award = False
         self._excused_until: Mono = 0  # what lapses before then is blamed on an outage
 
@@ -311,6 +312,11 @@ class Ledger:
         lapsed = LeaseLapsed(record.id, record.iid, record.epoch, owner, evidence, round(silent_s, 3))
         return [Emit(lapsed), *self._advance(watched, now)]
 
+    def on_absent(self, offer: int, now: Instant) -> list[Effect]:
+        """The broker says that nobody listens where this award was sent."""
+        task, epoch = self._offers.absent(offer)
+        return self.on_offer_unheard(task, epoch, evidence="absent", now=now)
+
     def on_offer_unheard(self, task: str, epoch: int, *, evidence: str, now: Instant) -> list[Effect]:
         """The award was not answered in time, or nobody listens there: on to the next."""
         watched = self._tasks.get(task)
@@ -426,8 +432,7 @@ class Ledger:
         self._owners.release(record.id)
         within_s = max(self._settings.award_timeout_s_min, 4 * self._view.round_trip_s(record.owner))
         self._timers.set(("award", record.id), now.after(within_s))
-        body = Award(record.id, record.epoch, watched.revision, watched.frame)
-        return [Send(to=record.owner, life=record.owner_life, body=body, iid=record.iid, gid=record.gid)]
+        return [self._offers.send(watched)]
 
     def _keep_asking(self, watched: Watched, now: Instant) -> None:
         line = Held(watched.record.id, watched.record.epoch, watched.revision)

@@ -4,6 +4,7 @@ Invariant: `handle` is a function of the node's state, the input, the time and t
 nothing else. Neighbours: the machines know nothing of each other; only this file knows them all.
 """
 
+from collections.abc import Callable
 from typing import Literal, TypeAlias, assert_never
 
 from msgspec import Struct, structs
@@ -72,6 +73,12 @@ class Node:
         self._calls = Calls(view=places, slots=self._slots, rng=rng)
         self._homes = Inquiries()
         self._refusals = Refusals()
+        self._absences: dict[Origin, Callable[[int, Instant], list[Effect]]] = {
+            "membership": self.membership.on_absent,
+            "ledger": self.ledger.on_absent,
+            "calls": self._calls.on_absent,
+            "homes": self._homes.on_absent,
+        }
         self._is_draining = False
         self._was_usable = False
         self._was_free: tuple[tuple[str, int], ...] = ()
@@ -369,15 +376,10 @@ class Node:
         if expected is None:
             return []
         origin, number = expected
-        if origin == "membership":
-            return self._carry(origin, self.membership.on_absent(number, now), now)
         if origin == "watch":
             return self._on_lapses(self._watch.on_absent(number, now), now)
-        if origin == "calls":
-            return self._carry(origin, self._calls.on_absent(number, now), now)
-        if origin == "homes":
-            return self._carry(origin, self._homes.on_absent(number), now)
-        return []
+        tell = self._absences.get(origin)
+        return [] if tell is None else self._carry(origin, tell(number, now), now)
 
     def _on_lapses(self, lapses: list[Lapse], now: Instant) -> list[Effect]:
         out: list[Effect] = []

@@ -24,7 +24,7 @@ class TaskSettings(Struct, frozen=True, forbid_unknown_fields=True):
     ask_interval_s: Annotated[float, Meta(ge=0.05, le=60, description="how often a watcher asks each owner")] = 0.5
     award_timeout_s_min: Annotated[
         float, Meta(ge=0.02, le=60, description="least time an owner has to accept; four round trips when that is more")
-    ] = 0.25
+    ] = 0.5
     answer_s: Annotated[float, Meta(ge=1, le=300, description="how long a submit waits for its first write")] = 30.0
     backoff_s_min: Annotated[float, Meta(ge=0, le=60, description="first pause after an agent failed a task")] = 0.2
     backoff_s_max: Annotated[float, Meta(ge=0, le=3600, description="longest pause between attempts")] = 30.0
