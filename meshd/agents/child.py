@@ -136,7 +136,7 @@ class Child:
     @property
     def is_alive(self) -> bool:
         """False once it was reaped."""
-        return not self._ended.done()
+        return self._popen.returncode is None
 
     async def wait(self) -> str:
         """How it ended, as a clause: "ended with exit code 3"."""
@@ -160,7 +160,7 @@ class Child:
             await self._pipes.stdin.drain()
 
     def signal(self, number: signal.Signals) -> None:
-        """Send a signal to the whole group; nothing when it has ended."""
+        """Send a signal to the whole group; nothing once it was reaped: its number may be another's."""
         if self.is_alive:
             _signal_group(self._popen, number)
 

@@ -54,7 +54,8 @@ class Declared(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
     name: Name
     kind: Annotated[Kind, Meta(title="python or stdio")]
-    run: Annotated[Word | tuple[Word, ...], Meta(title='"module:attribute", or ["command", "argument", ...]')]
+    # No pattern on the text: msgspec 0.22 corrupts memory over a union of text with a pattern and a list.
+    run: Annotated[str | tuple[Word, ...], Meta(title='"module:attribute", or ["command", "argument", ...]')]
     capabilities: Annotated[
         tuple[Capability, ...], Meta(min_length=1, max_length=64, title="a list of 1 to 64 name@major, like scoring@2")
     ]
@@ -226,7 +227,6 @@ def _explained(failure: str, table: dict[str, object]) -> str:
 
 
 def _rule(group: type[Struct], key: str) -> str:
-    # Read from the annotation itself: msgspec 0.22 crashes on `type_info` of a union that holds a pattern.
     hint = get_type_hints(group, include_extras=True)[key]
     return next(str(meta.title) for meta in reversed(hint.__metadata__) if meta.title)
 
