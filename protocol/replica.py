@@ -252,10 +252,10 @@ class Replica:
         for (about, name), version in theirs.items():
             slot = _SLOTS.get(name)
             mine = None if slot is None else self.get(about, slot)
-            if mine is not None and version < mine.version:
+            held = Version(0, 0) if mine is None else mine.version  # a fact that neither has is no difference
+            if mine is not None and version < held:
                 ahead.append(mine)
-            elif slot is not None and (mine is None or mine.version < version):
-                held = Version(0, 0) if mine is None else mine.version
+            elif slot is not None and held < version:
                 behind.append(Row(about, slot, held.life, held.number))
         for bucket in sorted({bucket for bucket in fine.scope if 0 <= bucket < BUCKETS}):
             ahead += [entry for key, entry in self._rows[bucket].items() if key not in theirs]
