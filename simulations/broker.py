@@ -12,7 +12,7 @@ from protocol.effects import Send, Spread
 from protocol.inputs import Absent, Input, Received
 from protocol.primitives import NodeId
 from simulations.network import Network
-from simulations.seen import Seen, Sight
+from simulations.seen import Said, Seen, Sight
 from simulations.timeline import Timeline
 from simulations.trace import Trace
 
@@ -58,7 +58,7 @@ class Broker:
         """One message to one life."""
         if src not in self._listeners:
             return
-        self._count(message.body)
+        self._count(src, message.body)
         dst = self._names.get((message.to, message.life))
         if dst is None or self._network.is_known_cut(src, dst):
             if message.reply:
@@ -72,14 +72,15 @@ class Broker:
         """One fact to everybody else."""
         if src not in self._listeners:
             return
-        self._count(fact.body)
+        self._count(src, fact.body)
         for dst in self._listeners:
             if dst != src:
                 self._carry(src, dst, fact.subject, fact.frame, type(fact.body).__name__)
 
-    def _count(self, body: object) -> None:
+    def _count(self, src: str, body: object) -> None:
         kind = type(body).__name__
         self.sent[kind] = self.sent.get(kind, 0) + 1
+        self._see(Said(src, kind))
 
     def _carry(self, src: str, dst: str, subject: str, frame: bytes, kind: str) -> None:
         arrivals = self._network.arrivals(src, dst)

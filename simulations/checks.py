@@ -6,7 +6,7 @@ hold in the end, `sights` what must happen at least once.
 """
 
 from collections.abc import Callable, Mapping
-from typing import Protocol
+from typing import ClassVar, Protocol, TypeAlias
 
 from protocol import ids
 from protocol.events import (
@@ -24,10 +24,14 @@ from protocol.records import TRANSITIONS
 from protocol.wire.task import ENDED, TaskRecord, TaskState
 from simulations.host import Host
 from simulations.network import Network
-from simulations.seen import Answered, Broke, Handled, Happened, Seen, Stored
+from simulations.seen import Answered, Broke, Handled, Happened, Said, Seen, Stored
 from simulations.timeline import Timeline, ns
 
+Wanted: TypeAlias = tuple[type, ...]
+
 HONEST_REFUSALS = frozenset({"not_admitted", "replayed", "old_life", "expired", "echo"})  # what loss and faults explain
+SAID_PER_S_MAX = 60  # awards, answers and results of the load that scenarios bring
+SAID_PER_S_PER_NODE = 10  # a burst of digests, deltas and verifications when a view changes
 CLEAR_S = 8.0  # who was disturbed or cut off so shortly before may be found dead still
 
 
@@ -42,6 +46,8 @@ class Setting(Protocol):
 class Check(Protocol):
     """One rule."""
 
+    wants: ClassVar[Wanted]  # what it is told of
+
     def on(self, seen: Seen) -> str | None:
         """Why the rule is broken by now, or None."""
         ...
@@ -49,6 +55,8 @@ class Check(Protocol):
 
 class NoException:
     """The core raises nothing and does not spin."""
+
+    wants: ClassVar[Wanted] = (Broke,)
 
     def __init__(self, setting: Setting) -> None:
         del setting
@@ -60,6 +68,8 @@ class NoException:
 
 class LawfulRecords:
     """A record moves along `TRANSITIONS` only, awards raise its epoch by one, its order never changes."""
+
+    wants: ClassVar[Wanted] = (Stored,)
 
     def __init__(self, setting: Setting) -> None:
         del setting
@@ -93,6 +103,8 @@ class LawfulRecords:
 class OneResult:
     """At most one result of a task is committed, and only what is committed is said to be done."""
 
+    wants: ClassVar[Wanted] = (Stored, Happened)
+
     def __init__(self, setting: Setting) -> None:
         del setting
         self._done: dict[str, TaskRecord] = {}
@@ -122,6 +134,8 @@ class OneResult:
 class NothingPromisedInVain:
     """What is said to be accepted stands in the record; nothing depends on a write that is not in."""
 
+    wants: ClassVar[Wanted] = (Stored, Answered, Happened)
+
     def __init__(self, setting: Setting) -> None:
         del setting
         self._stood: dict[str, int] = {}
@@ -145,6 +159,8 @@ class NothingPromisedInVain:
 class OneAnswer:
     """A request is answered at most once."""
 
+    wants: ClassVar[Wanted] = (Answered,)
+
     def __init__(self, setting: Setting) -> None:
         del setting
         self._answered: set[tuple[str, int]] = set()
@@ -162,6 +178,8 @@ class OneAnswer:
 
 class NoFalseDeath:
     """Nobody is found dead who is well and was within reach of one of its accusers all along."""
+
+    wants: ClassVar[Wanted] = (Happened,)
 
     def __init__(self, setting: Setting) -> None:
         self._setting = setting
@@ -189,6 +207,8 @@ class NoFalseDeath:
 
 class RisingNumbers:
     """Lives and incarnations never go down: a node's own, and of each node in the eyes of each other life."""
+
+    wants: ClassVar[Wanted] = (Handled, Happened)
 
     def __init__(self, setting: Setting) -> None:
         del setting
@@ -218,6 +238,8 @@ class RisingNumbers:
 class Honest:
     """Nobody here lies, so nobody is called a liar, and no frame is refused for what it is."""
 
+    wants: ClassVar[Wanted] = (Happened,)
+
     def __init__(self, setting: Setting) -> None:
         del setting
 
@@ -234,20 +256,43 @@ class Honest:
 
 
 class EndsAbsorb:
-    """Who says that a task lapsed, or gives it out, does so while it has not ended."""
+    """A record that has ended is never written again."""
+
+    wants: ClassVar[Wanted] = (Stored,)
 
     def __init__(self, setting: Setting) -> None:
         del setting
         self._ended: set[str] = set()
 
     def on(self, seen: Seen) -> str | None:
-        """A record that has ended is never written again."""
+        """Every write that the store took."""
         if isinstance(seen, Stored) and seen.record is not None and ids.is_task_key(seen.key):
             if seen.key in self._ended:
                 return f"{seen.record.id} had ended and was written again as {_shown(seen.record)}"
             if seen.record.state in ENDED:
                 self._ended.add(seen.key)
         return None
+
+
+class Calm:
+    """No node floods the mesh: its messages within one second stay below a bound."""
+
+    wants: ClassVar[Wanted] = (Said,)
+
+    def __init__(self, setting: Setting) -> None:
+        self._setting = setting
+        self._said: dict[str, tuple[int, int]] = {}  # node → the second, and its messages in it
+
+    def on(self, seen: Seen) -> str | None:
+        """Every message that is handed to the broker."""
+        if not isinstance(seen, Said):
+            return None
+        second = int(self._setting.timeline.now_s)
+        former, count = self._said.get(seen.node, (second, 0))
+        count = count + 1 if former == second else 1
+        self._said[seen.node] = (second, count)
+        most = SAID_PER_S_MAX + SAID_PER_S_PER_NODE * len(self._setting.hosts)
+        return f"{seen.node} said {count} things within a second, the last a {seen.kind}" if count > most else None
 
 
 CHECKS: Mapping[str, Callable[[Setting], Check]] = {
@@ -260,6 +305,7 @@ CHECKS: Mapping[str, Callable[[Setting], Check]] = {
     "no-false-death": NoFalseDeath,
     "rising-numbers": RisingNumbers,
     "honest": Honest,
+    "calm": Calm,
 }
 
 

@@ -18,9 +18,9 @@ PASSED, VIOLATED, BAD_SCENARIO, NOT_DETERMINISTIC, NEVER_SEEN = 0, 1, 2, 50, 51
 _BY_WEIGHT = (PASSED, NEVER_SEEN, VIOLATED, NOT_DETERMINISTIC)  # the last of these that occurs is the answer
 
 
-def main(arguments: Sequence[str]) -> int:
-    """Run one command; its exit code."""
-    asked = _parser().parse_args(arguments or ["run"])
+def main(arguments: Sequence[str], *, program: str = "python -m simulations") -> int:
+    """Run one command, `run` when there is none; its exit code. Raises SystemExit on a misuse, and for help."""
+    asked = _parser(program).parse_args(arguments or ["run"])
     try:
         match asked.command:
             case "list":
@@ -34,8 +34,8 @@ def main(arguments: Sequence[str]) -> int:
         return BAD_SCENARIO
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="simulations", description="The mesh in a virtual world.")
+def _parser(program: str) -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog=program, description="The mesh in a virtual world.")
     commands = parser.add_subparsers(dest="command", required=True)
     commands.add_parser("list", help="every scenario of the stock")
     show = commands.add_parser("show", help="a scenario as it is written")

@@ -10,7 +10,8 @@ from simulations.trace import Line
 from simulations.world import Verdict, Violation
 
 LINES_SHOWN = 25
-DULL = frozenset({"Tick", "Ping", "Ack", "Alive", "Load"})  # of these there are most, and they tell least
+DULL = frozenset({"Ping", "Ack", "Alive", "Load", "Ask", "Answer", "Digest", "lost"})  # there are most of these
+TELLING_INPUTS = frozenset({"LinkChanged", "Lagged", "AgentFinished", "AgentFailed", "Advertise", "Leave", "Drain"})
 
 
 def passed(name: str, scenario: Scenario, verdict: Verdict) -> str:
@@ -56,11 +57,16 @@ def unseen(name: str, scenario: Scenario, verdicts: list[Verdict]) -> list[str]:
 
 
 def _story(lines: tuple[Line, ...], violation: Violation) -> list[str]:
-    """The last lines before a violation that may have to do with it."""
+    """The last lines before a violation that may have to do with it: those that tell something."""
     until_ns = int(violation.at_s * NS_PER_S) + 1
-    told = [line for line in lines if line.at_ns <= until_ns and not _is_dull(line)]
-    return [str(line) for line in told[-LINES_SHOWN:]]
+    return [str(line) for line in lines if line.at_ns <= until_ns and is_telling(line)][-LINES_SHOWN:]
 
 
-def _is_dull(line: Line) -> bool:
-    return line.kind in ("input", "message", "lost") and line.what.split(" ", 1)[0] in DULL
+def is_telling(line: Line) -> bool:
+    """Does this line say more than that time passes?"""
+    first = line.what.split(" ", 1)[0]
+    if line.kind == "input":
+        return first in TELLING_INPUTS
+    if line.kind == "stored":
+        return not first.startswith("node.")
+    return line.kind not in ("lost", "absent") and first not in DULL

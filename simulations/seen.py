@@ -54,6 +54,13 @@ class Broke(Struct, frozen=True):
     error: str
 
 
+class Said(Struct, frozen=True):
+    """A node handed a message to the broker."""
+
+    node: str
+    kind: str
+
+
 class Span(Struct, frozen=True):
     """A fault began or ended."""
 
@@ -69,4 +76,4 @@ class Sight(Struct, frozen=True):
     kind: str
 
 
-Seen: TypeAlias = Happened | Stored | Answered | Handled | Broke | Span | Sight
+Seen: TypeAlias = Happened | Stored | Answered | Handled | Broke | Said | Span | Sight

@@ -12,7 +12,7 @@ from msgspec import Struct
 
 from protocol.primitives import NS_PER_S
 
-LINES_KEPT = 400  # a report shows some of these
+LINES_KEPT = 4_000  # a report shows some of these, and most say little
 
 
 class Line(Struct, frozen=True):

@@ -5,6 +5,7 @@ the protocol. Neighbours: everything else in this package; `report` shows a `Ver
 """
 
 from collections.abc import Callable, Mapping
+from typing import get_args
 
 from msgspec import Struct
 
@@ -12,13 +13,13 @@ from protocol.ids import mesh_id
 from protocol.primitives import NS_PER_S
 from simulations.broker import Broker
 from simulations.chance import Chance
-from simulations.checks import CHECKS
+from simulations.checks import CHECKS, Check
 from simulations.ends import ENDS
 from simulations.faults import Faults
 from simulations.host import Host, Surroundings
 from simulations.network import Network
 from simulations.scenario import Scenario
-from simulations.seen import Answered, Broke, Handled, Happened, Seen, Sight, Span, Stored
+from simulations.seen import Answered, Broke, Handled, Happened, Said, Seen, Sight, Span, Stored
 from simulations.sights import SIGHTS
 from simulations.signing import Keys
 from simulations.store import Store
@@ -87,7 +88,10 @@ class World:
         self._faults = Faults(
             timeline=self.timeline, network=self.network, store=self.store, hosts=self.hosts, see=self.see
         )
-        self._checks = {name: CHECKS[name](self) for name in scenario.expect.always}
+        checks = [(name, CHECKS[name](self)) for name in scenario.expect.always]
+        self._checks: dict[type, list[tuple[str, Check]]] = {
+            kind: [(name, check) for name, check in checks if kind in check.wants] for kind in get_args(Seen)
+        }
         self._violations: list[Violation] = []
         self._kept: dict[str, float] = {}
         self._sights: dict[str, int] = {}
@@ -97,10 +101,11 @@ class World:
     def see(self, seen: Seen) -> None:
         """Something happened: into the trace, to the checks, to the client."""
         self._note(seen)
-        for name, glance in SIGHTS.items():
-            if glance(seen):
-                self._sights[name] = self._sights.get(name, 0) + 1
-        for name, check in self._checks.items():
+        if not isinstance(seen, Handled | Said):
+            for name, glance in SIGHTS.items():
+                if glance(seen):
+                    self._sights[name] = self._sights.get(name, 0) + 1
+        for name, check in self._checks[type(seen)]:
             problem = check.on(seen)
             if problem is not None:
                 self._violations.append(Violation(name, self.timeline.now_s, problem))
@@ -130,8 +135,8 @@ class World:
                 )
             case Sight():
                 note(now_ns, seen.node, "sight", seen.kind)
-            case Handled():
-                pass  # the input was noted when it came
+            case Handled() | Said():
+                pass  # the input was noted when it came, the message will be when it arrives
 
     # --- a run
 
