@@ -69,10 +69,9 @@ def backoff_s(failures: int, *, settings: TaskSettings, rng: Rng) -> float:
     return rng.random() * min(settings.backoff_s_max, settings.backoff_s_min * 2.0 ** max(failures - 1, 0))
 
 
-def counted(record: TaskRecord, *, failures: int = 0, died: NodeId = "") -> TaskRecord:
-    """The record with one more thing held against the task; written with the next change."""
-    deaths = record.died if not died or died in record.died else (*record.died, died)
-    return structs.replace(record, failures=record.failures + failures, died=deaths)
+def counted(record: TaskRecord, *, failures: int) -> TaskRecord:
+    """The record with failures of agents held against the task; written with the next change."""
+    return structs.replace(record, failures=record.failures + failures)
 
 
 def given_back(body: Decline, *, owner: NodeId, now: Instant) -> Attempt:

@@ -9,7 +9,7 @@ Neighbours: `awards` decides what is next, `watch` asks owners and finds who lap
 from protocol import awards, ids, limits, records
 from protocol.awards import refused
 from protocol.backlog import Backlog
-from protocol.effects import Effect, Emit, Read, Reply, Send, Write
+from protocol.effects import Effect, Emit, Read, Reply, Write
 from protocol.errors import LocalError
 from protocol.events import AwardDeclined, LeaseLapsed, TaskAwarded, TaskSubmitted
 from protocol.inputs import Cancel, Submit
@@ -56,7 +56,7 @@ class Ledger:
         self._strangers: dict[str, list[int]] = {}  # tasks that are not watched here and should be cancelled
         self._offers = Offers()
         self._may_award = False
-        self._excused_until: Mono = 0  # what lapses before then is blamed on an outage
+        self._patient_until: Mono = 0  # after an outage of our own nobody loses a task, for a lease
 
     # --- requests
 
@@ -305,8 +305,8 @@ class Ledger:
         watched.lapsed_epoch = record.epoch
         watched.ended.append(Attempt(record.epoch, owner, evidence, now.wall_ms))
         watched.excluded[owner] = now.after(EXCLUDED_LEASES * self._settings.lease_s)
-        if now.mono_ns >= self._excused_until:
-            watched.record = awards.counted(record, died=owner)
+        if now.since_s(self._patient_until) >= self._settings.lease_s:
+            watched.blame()
         watched.let_go()
         self._timers.cancel(("award", record.id))
         lapsed = LeaseLapsed(record.id, record.iid, record.epoch, owner, evidence, round(silent_s, 3))
@@ -342,12 +342,12 @@ class Ledger:
     def on_link(self, *, is_usable: bool, now: Instant) -> list[Effect]:
         """The store can be written again, or not. What fell silent meanwhile is not to blame."""
         self._may_award = is_usable
-        self._excused_until = now.after(2 * self._settings.lease_s)
+        self._patient_until = now.after(self._settings.lease_s)
         return self.on_capacity(now)
 
     def on_lag(self, now: Instant) -> None:
         """We were stopped: what fell silent meanwhile is not to blame."""
-        self._excused_until = now.after(2 * self._settings.lease_s)
+        self._patient_until = now.after(self._settings.lease_s)
 
     # --- time
 
@@ -396,8 +396,9 @@ class Ledger:
             return self._write(watched, ended, urgent=True)
         if watched.phase is not Phase.WAITING:
             return []
-        if now.mono_ns < watched.not_before:
-            self._timers.set(("retry", record.id), watched.not_before)
+        resting_until = watched.resting_until(self._patient_until)
+        if now.mono_ns < resting_until:
+            self._timers.set(("retry", record.id), resting_until)
             return []
         candidates = self._view.candidates(record.capability, now) if self._may_award else []
         candidate = awards.chosen(watched, candidates, now=now)

@@ -7,7 +7,7 @@ pure leaf.
 from enum import Enum
 from typing import Annotated
 
-from msgspec import Meta, Struct
+from msgspec import Meta, Struct, structs
 
 from protocol.owners import Owner
 from protocol.primitives import Mono, NodeId, WallMs
@@ -53,6 +53,7 @@ class Watched:
         "ended",
         "excluded",
         "frame",
+        "is_blamed",
         "is_known",
         "lapsed_epoch",
         "not_before",
@@ -75,6 +76,7 @@ class Watched:
         self.is_known = revision > 0  # the first write stands
         self.ended: list[Attempt] = []  # attempts that ended since the last write
         self.excluded: dict[NodeId, Mono] = {}  # not to be asked again before then
+        self.is_blamed = False  # the record counts its owner among the lost since then
         self.lapsed_epoch = 0  # the award whose owner fell silent
         self.declined_epoch = 0  # the award that its owner gave back
         self.not_before: Mono = 0
@@ -110,6 +112,7 @@ class Watched:
         """This record stands now."""
         self.record, self.revision, self.frame = record, revision, frame
         self.is_known = True
+        self.is_blamed = False
         self.ended.clear()
 
     def holds(self, *, started_ms: WallMs) -> None:
@@ -117,8 +120,22 @@ class Watched:
         if self.lapsed_epoch == self.record.epoch:
             self.lapsed_epoch = 0
             self.ended = [attempt for attempt in self.ended if attempt.epoch != self.record.epoch]
+            if self.is_blamed:
+                self.record = structs.replace(self.record, died=self.record.died[:-1])
+                self.is_blamed = False
         self.phase = Phase.HELD
         self.started_ms = started_ms
+
+    def blame(self) -> None:
+        """The owner was lost with the task in hand: written with the next change, unless it answers after all."""
+        if self.record.owner not in self.record.died:
+            self.record = structs.replace(self.record, died=(*self.record.died, self.record.owner))
+            self.is_blamed = True
+
+    def resting_until(self, patient_until: Mono) -> Mono:
+        """Not to be awarded before: its agent failed, or its owner may have seemed silent because of us."""
+        is_in_hand = self.record.state is TaskState.AWARDED and self.declined_epoch != self.record.epoch
+        return max(self.not_before, patient_until) if is_in_hand else self.not_before
 
     def let_go(self) -> None:
         """Nobody has it."""
