@@ -1,0 +1,59 @@
+"""What README files say about the code is made from the code.
+
+To renew them: MESHD_RENEW=1 pytest tests/test_readmes.py
+"""
+
+import os
+import re
+from collections.abc import Callable
+from pathlib import Path
+
+from protocol.envelope import REFUSALS
+from protocol.records import diagram
+from protocol.wire.kinds import KINDS
+
+ROOT = Path(__file__).parents[1]
+
+
+def _refusals() -> str:
+    rows = [f"| `{code}` | {meaning} |" for code, meaning in REFUSALS.items()]
+    return "\n".join(("| code | the frame had no effect, because |", "|---|---|", *rows))
+
+
+def _kinds() -> str:
+    rows = []
+    for tag, kind in KINDS.items():
+        meaning = (kind.body.__doc__ or "").strip().partition("\n")[0]
+        fields = ", ".join(kind.body.__struct_fields__)
+        rows.append(f"| `{tag}` | {kind.family} | {kind.frame_bytes_max:,} | {fields} | {meaning} |")
+    head = ("| kind | family | bytes at most | fields in order | what it says |", "|---|---|---|---|---|")
+    return "\n".join((*head, *rows))
+
+
+def _transitions() -> str:
+    return f"```\n{diagram()}\n```"
+
+
+TABLES: dict[str, Callable[[], str]] = {"refusals": _refusals, "kinds": _kinds, "transitions": _transitions}
+
+
+def _renewed(text: str) -> str:
+    for name, made in TABLES.items():
+        mark = re.compile(rf"(<!-- {name} -->\n).*?(<!-- end -->)", re.DOTALL)
+        text = mark.sub(lambda found, made=made: f"{found[1]}{made()}\n{found[2]}", text)
+    return text
+
+
+def test_the_wire_specification_says_what_the_code_does() -> None:
+    path = ROOT / "protocol" / "README.md"
+    text = path.read_text()
+    assert all(f"<!-- {name} -->" in text for name in TABLES)
+    if os.environ.get("MESHD_RENEW"):
+        path.write_text(_renewed(text))
+    assert path.read_text() == _renewed(text), "renew it with: MESHD_RENEW=1 pytest tests/test_readmes.py"
+
+
+def test_every_link_to_a_file_in_a_readme_leads_somewhere() -> None:
+    for path in (ROOT / "README.md", *ROOT.glob("*/README.md")):
+        for target in re.findall(r"\]\(([^)#]+)\)", path.read_text()):
+            assert (path.parent / target).exists() or "://" in target, f"{path.name}: {target}"
