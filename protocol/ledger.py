@@ -400,6 +400,7 @@ class Ledger:
         if now.mono_ns < resting_until:
             self._timers.set(("retry", record.id), resting_until)
             return []
+        self._unreserve(watched, now)  # the slot of the award before: it must not stand in its own way
         candidates = self._view.candidates(record.capability, now) if self._may_award else []
         candidate = awards.chosen(watched, candidates, now=now)
         if candidate is None:
@@ -409,7 +410,6 @@ class Ledger:
         life = self._view.life_of(candidate.node)
         if life is None:
             raise LocalError(f"a candidate without a life: {candidate.node}")
-        self._unreserve(watched, now)
         self._view.reserve(candidate.node, candidate.agent, record.id)
         watched.reserved = (candidate.node, candidate.agent)
         watched.why = watched.ended[-1].ended if watched.ended else ("local" if candidate.is_self else "gossip")

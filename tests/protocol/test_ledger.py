@@ -248,6 +248,14 @@ def test_an_award_that_is_not_heard_stands_while_there_is_nobody_else() -> None:
     assert home.ledger.waiting == 0
 
 
+def test_the_slot_that_an_award_counted_on_does_not_stand_in_the_way_of_the_next() -> None:
+    home = Home({B: 1})
+    home.awarded()
+    effects = home.after(3 * SETTINGS.lease_s)
+    assert only_write(effects).record.epoch == 2  # type: ignore[union-attr]  # a task's record
+    assert home.mesh.reserved == {home.record.id: B}
+
+
 def test_an_award_of_an_exclusive_task_that_is_not_heard_may_have_been_taken() -> None:
     home = Home({B: 1, C: 1})
     home.awarded(exclusive=True)
