@@ -157,7 +157,8 @@ def _node_is_up(story: Story, event: Event) -> Iterator[Line]:
 
 def _suspected(story: Story, event: Event) -> Iterator[Line]:
     name = story.name(event.get("peer"))
-    if story.is_first("suspect", name, event.get("life")):
+    # A node under load is suspected now and then, and answers; only the one that was killed is news.
+    if name == story.killed and story.is_first("suspect", name, event.get("life")):
         accuser = story.name(event.get("accuser"))
         why = "nobody listens for it any more" if event.get("evidence") == "absent" else "it does not answer"
         yield Line(f"suspects {name}: {why}", accuser, "warn")

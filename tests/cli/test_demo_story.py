@@ -80,6 +80,7 @@ def test_an_award_after_a_mere_refusal_is_no_move(story: Story) -> None:
 
 
 def test_a_suspicion_and_a_death_are_told_once_whoever_says_them(story: Story) -> None:
+    story.killed = "c"
     suspicion = {"peer": NODES["c"], "name": "c", "life": 1, "evidence": "absent"}
     death = {"peer": NODES["c"], "name": "c", "life": 1, "evidence": "absent", "after_s": 2.21}
     lines = tell(
@@ -158,3 +159,9 @@ def test_a_home_that_came_back_says_that_its_earlier_life_was_lost(story: Story)
         "takes up its own tasks again",
         "its own earlier life silent for 3.4 s: its tasks move on",
     ]
+
+
+def test_a_suspicion_of_a_node_that_was_not_killed_is_no_news(story: Story) -> None:
+    story.killed = "c"
+    suspicion = {"peer": NODES["b"], "name": "b", "life": 1, "evidence": "timeout", "accuser": NODES["a"]}
+    assert tell(story, said("a", "peer_suspect", **suspicion)) == []
