@@ -29,7 +29,6 @@ class Shelf:
         self._store = store
         self._open = open
         self._opened: dict[tuple[str, int], TaskRecord] = {}
-        self.unreadable = 0
 
     async def all(self) -> list[TaskRecord]:
         """Every record of the mesh. Raises MeshError("store")."""
@@ -45,13 +44,15 @@ class Shelf:
     async def one(self, name: str) -> TaskRecord:
         """The record of a task by its id, or a unique prefix of it.
 
-        Raises MeshError: unknown_task, ambiguous (with the candidates), store.
+        Raises MeshError: unknown_task, bad_record, ambiguous (with the candidates), store.
         """
         if len(name) == ids.TASK_CHARS:
             entry = await self._store.read(ids.task_key(name))
-            record = None if entry is None else self._read(entry)
-            if record is None:
+            if entry is None:
                 raise MeshError("unknown_task", task=name)
+            record = self._read(entry)
+            if record is None:
+                raise MeshError("bad_record", task=name)
             return record
         if len(name) < PREFIX_CHARS_MIN:
             raise MeshError("unknown_task", task=name)
@@ -84,7 +85,6 @@ class Shelf:
         if record is None:
             record = self._open(entry.key, entry.frame)
             if record is None:
-                self.unreadable += 1
                 return None
             if len(self._opened) >= OPENED_MAX:
                 self._opened.pop(next(iter(self._opened)))

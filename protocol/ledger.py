@@ -181,6 +181,8 @@ class Ledger:
                 return []
             if record is not None and revision > watched.revision:
                 return self._take_up(watched, record, revision, frame, now)
+            if record is None and watched.is_known and not failed:
+                return self._drop(watched, now, "bad_record", task=task)  # overwritten by who is no node of ours
             return self._advance(watched, now) if requests else []
         if failed:
             return [refused(request, "store", problem=failed) for request in requests]

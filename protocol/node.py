@@ -73,6 +73,7 @@ class Node:
         self._calls = Calls(view=places, slots=self._slots, rng=rng)
         self._homes = Inquiries()
         self._refusals = Refusals()
+        self._misread: list[Effect] = []  # about records that are none, told with the next input
         self._absences: dict[Origin, Callable[[int, Instant], list[Effect]]] = {
             "membership": self.membership.on_absent,
             "ledger": self.ledger.on_absent,
@@ -214,20 +215,15 @@ class Node:
 
     def _after(self, now: Instant) -> list[Effect]:
         """What follows from any input: whether we can award, and how busy we are."""
-        out: list[Effect] = []
+        out, self._misread = self._misread, []
         if self.link.is_usable != self._was_usable:
             is_usable = self._was_usable = self.link.is_usable
             self._watch.on_link(is_usable=is_usable, now=now)
             out += self._carry("ledger", self.ledger.on_link(is_usable=is_usable, now=now), now)
             out += self._carry("ledger", self._guardian.on_link(is_usable=is_usable, now=now), now)
         free = self._slots.free()
-        load = self.catalogue.set_load(
-            free,
-            running=self._slots.taken,
-            waiting=self.ledger.waiting,
-            is_draining=self._is_draining,
-            now=now,
-        )
+        taken, waiting = self._slots.taken, self.ledger.waiting
+        load = self.catalogue.set_load(free, running=taken, waiting=waiting, is_draining=self._is_draining, now=now)
         out += self._carry("catalogue", load, now)
         if free != self._was_free:
             self._was_free = free
@@ -443,6 +439,8 @@ class Node:
 
     def _record(self, key: str, frame: bytes, now: Instant) -> TaskRecord | None:
         opened = self._opener.open_record(key, frame, now) if frame else None
+        if isinstance(opened, Refusal):
+            self._misread += self._refusals.told(opened, now)
         return opened.body if isinstance(opened, Envelope) and isinstance(opened.body, TaskRecord) else None
 
     # --- requests and agents

@@ -51,7 +51,7 @@ LINES: Mapping[type, Line] = {
     events.PeerMisbehaved: Line(WARNING, "{peer} broke a rule: {code} {detail}"),
     events.NameConflict: Line(WARNING, "{claimant} calls itself {name}, as {holder} did first"),
     events.StateChanged: Line(INFO, "this node is {state}: {reason}"),
-    events.FrameRefused: Line(WARNING, "a frame of {src} was refused: {code}, on {subject}"),
+    events.FrameRefused: Line(WARNING, "a frame was refused: {code}, on {subject}"),
     events.CapabilitiesChanged: Line(INFO, "{name} offers {capabilities}"),
     events.TaskSubmitted: Line(INFO, "task {task} was submitted: {capability}"),
     events.TaskAwarded: Line(INFO, "task {task} was awarded to {owner}: {why}, epoch {epoch}"),
