@@ -99,6 +99,14 @@ class Host:
         async with self._session.request(method, f"http://localhost{path}", data=data, headers=given) as answer:
             return await answer.json(content_type=None)
 
+    async def metrics(self) -> str:
+        """What `/metrics` shows."""
+        socket_path = json.loads((self.dir / "api.json").read_text())["socket"]
+        connector = aiohttp.UnixConnector(socket_path, force_close=True)
+        url = "http://localhost/metrics"
+        async with aiohttp.ClientSession(connector=connector) as session, session.get(url) as answer:
+            return await answer.text()
+
     async def submit(self, capability: str = "work@1", **options: Any) -> dict[str, Any]:
         """Submit a task: the answer of the API, which must be a task."""
         task: dict[str, Any] = await self.ask("POST", "/v1/tasks", {"capability": capability, **options})
@@ -132,7 +140,7 @@ class Host:
         assert shown is not None
         return shown
 
-    async def sees(self, within_s: float = 20.0, **states: str) -> None:
+    async def sees(self, within_s: float = 20.0, /, **states: str) -> None:
         """Return when this host sees every named peer in the given state."""
 
         async def look() -> bool:
@@ -158,6 +166,18 @@ class Host:
                 event = json.loads(line).get("event", {})
                 if event.get("kind") == kind:
                     found.append(event)
+        return found
+
+    def complaints(self) -> list[str]:
+        """Lines of this host's log at level error or above, and lines that are no log lines."""
+        found = []
+        for line in (self.dir / "meshd.log").read_text().splitlines():
+            try:
+                is_fine = json.loads(line)["level"] in ("debug", "info", "warning")
+            except ValueError:
+                is_fine = f"{self.name} is ready in mesh" in line
+            if not is_fine:
+                found.append(line)
         return found
 
     async def close(self) -> None:
