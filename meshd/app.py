@@ -24,7 +24,8 @@ from meshd.api.server import Api
 from meshd.broker.server import EmbeddedServer
 from meshd.engine import Engine
 from meshd.observe import logs
-from meshd.settings import Settings, is_loopback
+from meshd.reach import reachable
+from meshd.settings import Settings, address, is_loopback
 from meshd.statedir import Credential, Mesh, StateDir, read_credential
 from meshd.supervise import Supervisor
 from meshd.wiring import Reach, Shell, Wired, wire
@@ -145,6 +146,7 @@ class _Daemon:
                 attention=self._attention,
             ),
         )
+        self._warn_of_exposure()
         await self._connect(wired, stack)
         await wired.hosting.start(self._folder())
         stack.push_async_callback(wired.hosting.close)
@@ -245,6 +247,8 @@ class _Daemon:
         return f"{line}; to join another host: meshctl --dir {self._state.path} invite"
 
     def _invitation(self, urls: tuple[str, ...], credential: Credential) -> schemas.Invitation:
+        if self._server is not None:
+            urls = reachable(*self._server.address)
         made = invitation.make_invitation(self._state, urls=urls, now=clock.now(), credential=credential)
         hosts = [url.partition("://")[2].rpartition(":")[0].strip("[]") for url in urls]
         reach = "this host only" if all(is_loopback(host) for host in hosts) else "hosts that reach " + ", ".join(urls)
@@ -256,6 +260,13 @@ class _Daemon:
             reach=reach,
             expires_ms=made.expires_ms,
         )
+
+    def _warn_of_exposure(self) -> None:
+        """What listens beyond this host does so without encryption: say it where it will be seen."""
+        for listen in (self._settings.nats.listen, self._settings.api.listen):
+            if listen and not is_loopback(address(listen)[0]):
+                self._notes.append(f"insecure: {listen} is open to other hosts, and not encrypted")
+                self._log.warning("insecure: %s is open to other hosts, and not encrypted", listen)
 
     def _attention(self) -> tuple[str, ...]:
         """What somebody should see to, beyond what the node's state says."""

@@ -104,7 +104,9 @@ class Ledger:
         if watched is None:
             return [refused(request, "unknown_task", task=task)]
         watched.waits.append(request)
-        return []
+        over = watched.waits[: -limits.WAITS_PER_TASK_MAX]  # oldest first; whoever still waits looks at the record
+        del watched.waits[: len(over)]
+        return [refused(each, "unknown_task", task=task) for each in over]
 
     def status(self, tasks: tuple[str, ...]) -> tuple[Status, ...]:
         """What only the watcher knows of tasks: whether they run, since when, how far they are."""

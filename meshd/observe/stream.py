@@ -70,7 +70,7 @@ class Stream:
         seen = self._seq if after_seq is None else min(after_seq, self._seq)
         while not self._is_closed:
             news = self._news
-            for happened in [each for each in self._newest(seen)]:
+            for happened in self._newest(seen):
                 seen = happened.seq
                 yield happened
             if seen == self._seq:
