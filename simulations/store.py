@@ -158,18 +158,20 @@ class Store:
 
     def _judged(self, src: str, change: Write) -> Written | Lost:
         standing = self.row(change.key)
-        if standing is not None and standing.revision != change.expect:
-            if standing.frame == change.frame:
-                return Written(change.key, standing.revision)  # this very write, acknowledged at last
-            return Lost(change.key, standing.revision, standing.frame)
-        if standing is None and change.expect:
-            return Lost(change.key, 0, b"")
+        if standing is not None and standing.frame == change.frame:
+            return Written(change.key, standing.revision)  # this very write, acknowledged at last
+        if self._is_refused(standing, change.expect):
+            return Lost(change.key, 0, b"") if standing is None else Lost(change.key, standing.revision, standing.frame)
         self._revision += 1
         record = change.record if isinstance(change.record, TaskRecord) else None
         removed_ns = self._timeline.now_ns + ns(change.keep_s) if change.keep_s > 0 else 0
         self._rows[change.key] = Row(self._revision, change.frame, record, removed_ns)
         self._see(Stored(src, change.key, self._revision, record))
         return Written(change.key, self._revision)
+
+    def _is_refused(self, standing: Row | None, expect: int) -> bool:
+        """The fence: `expect` must be what stands there, 0 for nothing."""
+        return (0 if standing is None else standing.revision) != expect
 
     def _found(self, key: str) -> Found:
         row = self.row(key)

@@ -1,0 +1,129 @@
+"""Each check against a sequence that keeps its rule, and one that breaks it."""
+
+from collections.abc import Mapping
+
+import pytest
+from msgspec import structs
+
+from protocol.effects import Reply
+from protocol.events import FrameRefused, PeerAlive, PeerDead, PeerMisbehaved, TaskDone, TaskSubmitted
+from protocol.ids import task_key
+from protocol.wire.task import TaskRecord, TaskState
+from simulations.chance import Chance
+from simulations.checks import CHECKS
+from simulations.host import Host
+from simulations.network import LinkModel, Network
+from simulations.scenario import parsed
+from simulations.seen import Answered, Broke, Handled, Happened, Said, Seen, Stored
+from simulations.timeline import Timeline, ns
+from simulations.world import World
+
+OPEN = TaskRecord(
+    id="t", iid="i", gid="g", parent_iid="", capability="work@1", submitter="s", key="k", home="n1",
+    state=TaskState.OPEN, epoch=0, owner="", owner_life=0, input=b"", exclusive=False, priority=5,
+    submitted_ms=1, deadline_ms=2, hops=0, ancestors=(),
+)  # fmt: skip
+AWARDED = structs.replace(OPEN, state=TaskState.AWARDED, epoch=1, owner="n2", owner_life=5)
+AGAIN = structs.replace(AWARDED, epoch=2, owner="n3")
+DONE = structs.replace(AGAIN, state=TaskState.DONE, result=b"1")
+
+
+class _Setting:
+    def __init__(self) -> None:
+        self.timeline = Timeline()
+        self.network = Network(timeline=self.timeline, chance=Chance(1), model=LinkModel())
+        self.hosts: Mapping[str, Host] = {}
+
+
+def _stored(*records: TaskRecord) -> list[Seen]:
+    return [Stored("n1", task_key(record.id), number, record) for number, record in enumerate(records, start=1)]
+
+
+DONE_SAID = Happened("n3", 5, TaskDone("t", "i", 2, "n3", 9))
+SUBMITTED = Happened("n1", 5, TaskSubmitted("t", "i", "g", "work@1", "s"))
+
+
+def _alive(life: int, incarnation: int) -> Seen:
+    return Happened("n1", 5, PeerAlive("n2", "n2", life, incarnation))
+
+
+GOOD: dict[str, list[Seen]] = {
+    "no-exception": [Handled("n1", 5, "Tick", 0)],
+    "lawful-records": _stored(OPEN, AWARDED, AGAIN, DONE),
+    "ends-absorb": _stored(OPEN, AWARDED, DONE),
+    "one-result": [*_stored(AWARDED, AGAIN, DONE), DONE_SAID],
+    "nothing-promised-in-vain": [*_stored(OPEN), SUBMITTED, Answered("n1", Reply(1, value=OPEN))],
+    "one-answer": [Answered("n1", Reply(1)), Answered("n1", Reply(2)), Answered("n2", Reply(1))],
+    "rising-numbers": [Handled("n1", 5, "Tick", 1), Handled("n1", 6, "Tick", 0), _alive(5, 1), _alive(6, 0)],
+    "honest": [Happened("n1", 5, FrameRefused("replayed", "n2", "s"))],
+    "calm": [Said("n1", "Ping")] * 50,
+}
+BAD: dict[str, list[list[Seen]]] = {
+    "no-exception": [[Broke("n1", "Tick", "KeyError")]],
+    "lawful-records": [
+        _stored(DONE),
+        _stored(OPEN, DONE),
+        _stored(AWARDED, structs.replace(AGAIN, epoch=3)),
+        _stored(AWARDED, structs.replace(AWARDED, owner="n3")),
+        _stored(AWARDED, structs.replace(DONE, epoch=2)),
+        _stored(AGAIN, OPEN),
+        _stored(OPEN, structs.replace(AWARDED, input=b"other")),
+        [*_stored(OPEN), *_stored(AWARDED)],
+    ],
+    "ends-absorb": [_stored(AWARDED, DONE, DONE)],
+    "one-result": [
+        _stored(AWARDED, AGAIN, DONE, DONE),
+        [*_stored(AWARDED, AGAIN), DONE_SAID],
+        [*_stored(AGAIN, DONE), DONE_SAID, DONE_SAID],
+        [*_stored(AWARDED, structs.replace(DONE, epoch=1, owner="n2")), DONE_SAID],
+    ],
+    "nothing-promised-in-vain": [[SUBMITTED], [*_stored(OPEN), Answered("n1", Reply(1, value=AWARDED))]],
+    "one-answer": [[Answered("n1", Reply(1)), Answered("n1", Reply(1))]],
+    "rising-numbers": [
+        [Handled("n1", 5, "Tick", 1), Handled("n1", 5, "Tick", 0)],
+        [_alive(5, 1), _alive(5, 0)],
+        [_alive(6, 0), _alive(5, 3)],
+    ],
+    "honest": [
+        [Happened("n1", 5, FrameRefused("bad_signature", "n2", "s"))],
+        [Happened("n1", 5, PeerMisbehaved("n2", "bad_cards"))],
+    ],
+    "calm": [[Said("n1", "Ping")] * 500],
+}
+
+
+def _problems(rule: str, sequence: list[Seen]) -> list[str]:
+    check = CHECKS[rule](_Setting())
+    found = [check.on(seen) for seen in sequence if type(seen) in check.wants]
+    return [problem for problem in found if problem is not None]
+
+
+@pytest.mark.parametrize("rule", GOOD)
+def test_a_sequence_that_keeps_the_rule_passes(rule: str) -> None:
+    assert _problems(rule, GOOD[rule]) == []
+
+
+@pytest.mark.parametrize(("rule", "number"), [(rule, number) for rule in BAD for number in range(len(BAD[rule]))])
+def test_a_sequence_that_breaks_the_rule_is_found_out(rule: str, number: int) -> None:
+    assert _problems(rule, BAD[rule][number])
+
+
+def test_every_check_stands_here() -> None:
+    assert set(GOOD) == set(BAD) == set(CHECKS) - {"no-false-death"}
+
+
+@pytest.mark.parametrize(
+    ("since_s", "is_cut", "is_violation"), [(20.0, False, True), (2.0, False, False), (20.0, True, False)]
+)
+def test_a_death_of_somebody_well_and_within_reach_is_false(since_s: float, is_cut: bool, is_violation: bool) -> None:
+    world = World(parsed('about = "x"\nnodes = 3\nrun_s = 60\n', origin="x"), seed=1)
+    for host in world.hosts.values():
+        host.start()
+    world.timeline.step(ns(since_s))
+    world.timeline.now_ns = ns(since_s)
+    n1, n2, n3 = world.hosts.values()
+    if is_cut:
+        world.network.cut(groups={"n1": 0, "n2": 0, "n3": 1})
+    death = PeerDead(n3.id, "n3", n3.life, (n1.id, n2.id), "timeout", 5.0)
+    said = CHECKS["no-false-death"](world).on(Happened("n1", n1.life, death))
+    assert (said is not None) is is_violation

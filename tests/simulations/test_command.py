@@ -1,0 +1,85 @@
+"""The commands: what they print, and the five exit codes."""
+
+from pathlib import Path
+
+import pytest
+from msgspec import structs
+
+from simulations.command import BAD_SCENARIO, NEVER_SEEN, NOT_DETERMINISTIC, PASSED, VIOLATED, main
+from simulations.world import Verdict, World
+
+TINY = 'about = "two nodes"\nnodes = 2\nrun_s = 4\n'
+
+
+def _written(folder: Path, text: str) -> str:
+    path = folder / "tiny.toml"
+    path.write_text(TINY + text)
+    return str(path)
+
+
+def test_a_run_that_keeps_every_promise_is_exit_0(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["run", _written(tmp_path, "[expect]\neventually = { one-view = 2 }\n")]) == PASSED
+    assert "passed. seed 1, 2 nodes" in capsys.readouterr().out
+
+
+def test_a_broken_promise_is_exit_1_with_the_command_that_repeats_it(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    cut = '[[fault]]\nkind = "one-way"\nsrc = ["n1"]\ndst = ["n2"]\nat_s = 0\n'
+    path = _written(tmp_path, cut + "[expect]\neventually = { one-view = 2 }\n")
+    assert main(["run", path, "--seed", "5"]) == VIOLATED
+    said = capsys.readouterr().out
+    assert "VIOLATED one-view" in said
+    assert f"run {path} --seed 5" in said
+
+
+def test_a_bad_scenario_is_exit_2_and_one_sentence(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["run", _written(tmp_path, "[link]\nloss = 2\n")]) == BAD_SCENARIO
+    assert capsys.readouterr().err.startswith("error[bad_scenario]: ")
+
+
+@pytest.mark.parametrize("seeds", ["x:y", "3", "9:1"])
+def test_seeds_that_are_no_range_are_exit_2(tmp_path: Path, seeds: str) -> None:
+    assert main(["run", _written(tmp_path, ""), "--seeds", seeds]) == BAD_SCENARIO
+
+
+def test_a_world_that_differs_from_itself_is_exit_50(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    real, runs = World.run, iter(range(9))
+
+    def moody(self: World) -> Verdict:
+        return structs.replace(real(self), digest=str(next(runs)))
+
+    monkeypatch.setattr(World, "run", moody)
+    assert main(["run", _written(tmp_path, "")]) == NOT_DETERMINISTIC
+
+
+def test_what_should_happen_sometimes_and_never_does_is_exit_51(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = _written(tmp_path, '[expect]\nsometimes = ["peer-dead"]\n')
+    assert main(["run", path, "--seeds", "1:3", "--once"]) == NEVER_SEEN
+    assert "peer-dead was never seen, in 3 runs" in capsys.readouterr().out
+
+
+def test_a_role_that_nobody_plays_is_a_violation_and_not_silence(tmp_path: Path) -> None:
+    assert main(["run", _written(tmp_path, '[[fault]]\nkind = "crash"\nnode = "owner"\nat_s = 1\n')]) == VIOLATED
+
+
+def test_the_list_names_every_scenario_and_show_prints_one(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["list"]) == PASSED
+    assert "owner-paused" in capsys.readouterr().out
+    assert main(["show", "split"]) == PASSED
+    assert 'kind = "partition"' in capsys.readouterr().out
+    assert main(["show", "nowhere"]) == BAD_SCENARIO
+
+
+def test_a_trace_tells_every_step_with_its_time(tmp_path: Path) -> None:
+    trace = tmp_path / "trace.txt"
+    assert main(["run", _written(tmp_path, ""), "--trace", str(trace)]) == PASSED
+    times = [float(line.split(maxsplit=1)[0]) for line in trace.read_text().splitlines()]
+    assert len(times) > 50
+    assert times == sorted(times)
+
+
+def test_a_trace_that_cannot_be_written_is_exit_2(tmp_path: Path) -> None:
+    assert main(["run", _written(tmp_path, ""), "--trace", str(tmp_path)]) == BAD_SCENARIO
