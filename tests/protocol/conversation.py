@@ -25,7 +25,7 @@ def instant(seconds: float) -> Instant:
 
 def heard(src: NodeId, body: Any, *, life: int = 1, at: float = 0.0, seq: int = 1, is_relayed: bool = False) -> Heard:
     """A fact as if it had been opened and verified; its frame names what it says."""
-    frame = f"{src}/{life}/{body}".encode()
+    frame = f"{src}/{life}/{body}#{seq}".encode()
     return Heard(
         src=src,
         life=life,

@@ -94,7 +94,7 @@ def test_an_own_declaration_of_death_is_kept_and_relayed() -> None:
 
 
 def test_after_our_goodbye_only_the_goodbye_is_said() -> None:
-    talk = node().until(2.0)
+    talk = among("b").until(2.0)
     bye = heard("a", Left(0), at=2.0)
     talk.do("keep_own", bye)
     talk.until(60.0).expects_only(Spread(Left(0), bye.subject, bye.frame))
@@ -157,13 +157,11 @@ def test_a_death_is_news_but_kept_only_once_membership_believes_it() -> None:
 
 def test_the_same_word_said_again_is_no_news_but_keeps_the_frame_young() -> None:
     talk = among("b")
-    talk.at(60.0).hears("b", alive("b", is_fresh=True))
+    talk.at(60.0).hears("b", alive("b", is_fresh=True), seq=2)
     assert not is_news(talk)
-    day = 86_400.0
-    offered = heard("b", alive("b", is_fresh=True), at=60.0, is_relayed=True)
-    other = node()
-    other.at(day + 50.0).do("on_fact", offered)
-    assert is_news(other)
+    talk.do("on_fact", heard("b", alive("b", is_fresh=True), at=30.0, seq=3))
+    (frame,) = [frame for frame in talk.machine.frames() if frame.startswith(b"b/")]
+    assert frame.endswith(b"#2")
 
 
 def test_a_relayed_alive_that_is_older_than_tombstones_get_cannot_bring_anybody_back() -> None:
@@ -236,6 +234,20 @@ def test_a_newcomer_that_says_hello_again_and_again_is_answered_now_and_then() -
         talk.at(index * 0.01).hears("b", alive("b", index, is_fresh=True))
         answered += talk.effects != []
     assert 1 <= answered <= 4
+
+
+@pytest.mark.parametrize("why", ["meet", "tell"])
+def test_three_of_all_answer_what_everybody_hears(why: str) -> None:
+    names = [f"n{index}" for index in range(10)]
+    answering = []
+    for name in names:
+        talk = among(*(each for each in names if each != name), name=name)
+        if why == "tell":
+            talk.do("keep", heard("n0", Dead("x", 1, 5, "timeout", ())))
+        talk.at(1.0).hears("x", alive("x", 4))
+        if talk.effects:
+            answering.append(name)
+    assert sorted(answering) == sorted(ranked(names, salt=f"{why} x")[:3])
 
 
 def test_whoever_was_there_all_along_but_not_for_us_is_compared_with() -> None:
@@ -369,9 +381,10 @@ def test_who_compares_too_often_is_answered_now_and_then() -> None:
 
 
 def test_while_the_link_is_down_nothing_is_sent_and_nothing_piles_up() -> None:
-    talk = among("b").do("on_link", False)
+    talk = among("b").do("keep_own", heard("a", Suspect("b", 1, 0, "timeout"))).do("on_link", False)
     assert talk.machine.next_deadline() is None
     talk.at(600.0).tick().expects_nothing()
+    talk.do("on_link", True).until(602.0).expects_no(Suspect)
 
 
 def test_when_the_link_is_back_we_compare_and_say_again_what_we_can_do() -> None:

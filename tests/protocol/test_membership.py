@@ -86,6 +86,12 @@ def test_a_late_answer_at_the_suspected_incarnation_clears_nobody() -> None:
     talk.gets("b", Ack(1, 1)).expects_only(Emit(PeerAlive("b", "b", 1, 1)))
 
 
+def test_an_answer_of_another_life_clears_nobody() -> None:
+    talk = among("b", "c", "d").hears("c", Suspect("b", 1, 0, "timeout"))
+    talk.gets("b", Ack(1, 5), life=2).expects_nothing()
+    assert state(talk, "b") == "suspect"
+
+
 def test_an_absence_of_a_probe_we_do_not_wait_for_means_nothing() -> None:
     among("b").do("on_absent", 99).expects_nothing()
 
@@ -152,6 +158,39 @@ def test_a_suspect_with_two_accusers_dies_when_its_time_is_up_and_the_proof_trav
     assert talk.said(PeerDead)[0].accusers == ("a", "c")
     assert state(talk, "b") == "dead"
     assert talk.machine.life_of("b") is None
+
+
+def test_one_word_from_the_broker_among_time_outs_does_not_shorten_the_wait() -> None:
+    talk = among("b", "c", "d", "e", "f")
+    talk.hears("c", Suspect("b", 1, 0, "absent")).hears("d", Confirm("b", 1, 0, "timeout"))
+    assert state(lives(talk, 4.5), "b") == "suspect"
+
+
+def test_who_only_counts_lets_the_accusers_speak_first() -> None:
+    talk = among("b", "c", "d", "e", "f")
+    talk.hears("c", Suspect("b", 1, 0, "absent"))
+    for ping in pings(talk):
+        talk.gets("b", Ack(number_of(ping), 0))  # an answer at the suspected incarnation clears nothing
+    talk.hears("d", Confirm("b", 1, 0, "absent"))
+    assert state(lives(talk, 2.4), "b") == "suspect"
+    lives(talk, 2.6).expects(Spread(Dead("b", 1, 0, "absent", ANY, ANY)))
+
+
+def test_an_accuser_says_so_once() -> None:
+    talk = fails_to_answer(among("b", "c", "d", "e"), "b", evidence="timeout")
+    lives(talk, talk.seconds + 10.0, silent="b").expects_no(Suspect).expects_no(Confirm)
+
+
+def test_two_voices_do_not_kill_a_life_that_nobody_can_show_to_have_begun() -> None:
+    talk = among("b", "c", "d")
+    carried = (heard("d", Confirm("b", 5, 0, "timeout")),)
+    talk.hears("c", Dead("b", 5, 0, "timeout", ()), accusations=carried).expects_nothing()
+    assert talk.machine.life_of("b") == 1
+
+
+def test_two_voices_and_its_last_word_kill_a_life_that_we_had_not_heard_of() -> None:
+    talk = dead(among("b", "c", "d"), "b", ["c", "d"], life=5)
+    talk.expects(Emit(PeerDead("b", "b", 5, ("c", "d"), "timeout", ANY)))
 
 
 def test_one_accuser_kills_nobody_in_a_view_of_four() -> None:
@@ -276,6 +315,29 @@ def test_a_suspicion_stands_still_while_our_link_is_down() -> None:
     talk.until(1.0).do("on_link", False).at(500.0).do("on_link", True).expects_no(PeerDead)
     talk.until(501.8)
     assert state(talk, "b") == "suspect"
+
+
+def test_who_is_still_alone_when_its_link_is_back_asks_again_for_all_that_others_know() -> None:
+    talk = node().do("on_link", False)
+    talk.at(3.0).do("on_link", True).expects_only(Spread(alive("a", 1, is_fresh=True)))
+
+
+def test_a_suspicion_goes_on_where_it_stood_when_our_link_went_down() -> None:
+    talk = among("b", "c", "d", "e", "f", "g", "h")
+    for accuser in "cdef":
+        talk.hears(accuser, Confirm("b", 1, 0, "timeout"))
+    lives(talk, 1.0, silent="b").do("on_link", False).at(500.0).do("on_link", True)
+    assert state(lives(talk, 503.9, silent="b"), "b") == "suspect"
+    assert state(lives(talk, 504.6, silent="b"), "b") == "dead"
+
+
+def test_when_others_see_what_we_see_we_are_not_ill() -> None:
+    talk = among("b", "c", "d", "e").until(0.5)
+    silent = probed(talk).to
+    talk.until(1.05)
+    assert talk.machine.health == 1
+    other = next(node for node in "bcde" if node != silent)
+    assert talk.hears(other, Confirm(silent, 1, 0, "timeout")).machine.health == 0
 
 
 def test_a_link_that_was_never_down_changes_nothing_when_it_is_up() -> None:

@@ -76,6 +76,12 @@ def test_a_refuted_suspect_is_alive_again_and_its_accusers_are_forgotten() -> No
     talk.until(0.4).expects_no(Dead)
 
 
+def test_the_same_word_said_again_refutes_nothing() -> None:
+    talk = among("b", "c", "d").hears("c", Suspect("b", 1, 0, "timeout"))
+    talk.hears("b", alive("b")).expects_nothing()
+    assert state(talk, "b") == "suspect"
+
+
 def test_a_suspicion_at_a_higher_incarnation_begins_anew() -> None:
     talk = among("b", "c", "d", "e")
     talk.hears("c", Suspect("b", 1, 0, "absent")).hears("d", Confirm("b", 1, 0, "absent"))
@@ -213,6 +219,12 @@ def test_of_two_nodes_with_one_name_the_first_keeps_it_until_it_goes() -> None:
     assert shown["c1234567890"] == "twin~c1234567"
     talk.hears("b1234567890", Left(0))
     assert talk.machine.peer("c1234567890").name == "twin"
+
+
+def test_a_conflict_of_names_is_said_once() -> None:
+    talk = node().hears("b", alive("twin")).hears("c", alive("twin")).hears("d", alive("d"))
+    talk.hears("d", Suspect("c", 1, 0, "timeout")).hears("c", alive("twin", 1)).expects_no(NameConflict)
+    talk.hears("c", alive("twin"), life=2).expects_no(NameConflict)
 
 
 def test_our_own_name_stays_ours() -> None:

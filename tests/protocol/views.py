@@ -57,8 +57,8 @@ def lives(talk: Script, until: float, *, silent: str = "", took_s: float = 0.004
     for _ in range(100_000):
         deadline = talk.machine.next_deadline()
         seconds = until if deadline is None else (deadline - instant(0.0).mono_ns) / NS_PER_S
-        if seconds >= until:
-            talk.until(until)
+        if seconds > until or deadline is None:
+            talk.until(max(until, talk.seconds))
             talk.effects = gathered + talk.effects
             return talk
         talk.until(max(talk.seconds, seconds))
