@@ -224,7 +224,7 @@ class Gossip:
         own = self._own_alive()
         if own is None or not self._responds(heard.src, "welcome") or not self._may_answer(heard.src, now):
             return []
-        known = [entry for about, _, entry in self._replica.entries() if about != heard.src]
+        known = [entry for _, _, entry in self._replica.entries()]
         return [Spread(own), *self._deltas(heard.src, heard.life, self._round, known)]
 
     def _meet(self, heard: Heard, now: Instant) -> list[Effect]:
