@@ -5,6 +5,7 @@ BIN := .venv/bin
 PYTEST_ARGS ?=
 DEMO_ARGS ?=
 SIM_ARGS ?=
+BENCH_ARGS ?=
 export PYTHON
 
 # $(call gate,name,command): silent when it holds; when not, says what it said and stops.
@@ -16,7 +17,7 @@ help:
 	@echo "make demo    three daemons share real work, one is killed, nothing is lost   (DEMO_ARGS=...)"
 	@echo "make test    lint, types, floors and every test                              (PYTEST_ARGS=...)"
 	@echo "make lint    the same without the tests"
-	@echo "make bench   figures, as ratios taken in one run"
+	@echo "make bench   figures beside their aims, as ratios taken in one run        (BENCH_ARGS=...)"
 	@echo "make sim     the mesh in a virtual world                                     (SIM_ARGS=...)"
 	@echo "make clean   remove what the others made"
 
@@ -36,7 +37,7 @@ lint:
 
 bench:
 	@.ci/install dev
-	@for bench in tests/bench/*.py; do echo "== $$bench"; $(BIN)/python "$$bench" || exit 1; done
+	@$(BIN)/python tests/bench/figures.py $(BENCH_ARGS)
 
 sim:
 	@.ci/install run
