@@ -221,10 +221,11 @@ def test_of_two_nodes_with_one_name_the_first_keeps_it_until_it_goes() -> None:
     assert talk.machine.peer("c1234567890").name == "twin"
 
 
-def test_a_conflict_of_names_is_said_once() -> None:
+def test_a_conflict_of_names_is_said_once_and_again_when_the_second_comes_back() -> None:
     talk = node().hears("b", alive("twin")).hears("c", alive("twin")).hears("d", alive("d"))
     talk.hears("d", Suspect("c", 1, 0, "timeout")).hears("c", alive("twin", 1)).expects_no(NameConflict)
     talk.hears("c", alive("twin"), life=2).expects_no(NameConflict)
+    talk.hears("c", Left(0), life=2).hears("c", alive("twin"), life=3).expects(Emit(NameConflict("twin", "b", "c")))
 
 
 def test_our_own_name_stays_ours() -> None:
