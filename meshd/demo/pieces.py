@@ -1,8 +1,8 @@
 """The pieces of an installed Python: every distribution, and every top-level part of the standard library.
 
 Invariant: the same installation gives the same pieces and files in the same order; compiled
-caches are left out, for they come and go. CPython's own test suite (`test`) is no piece: it is as
-large as the rest together, is often not installed, and breaks every rule on purpose.
+caches are left out, for they come and go. CPython's own test suite (`test`) is no piece: Python
+does not list it among its modules, it is often not installed, and breaks every rule on purpose.
 Neighbours: `package_audit` audits one piece, `environment_audit` lists them all.
 """
 
@@ -19,7 +19,6 @@ from typing import Literal
 
 Kind = Literal["distribution", "stdlib"]
 
-_LEFT_OUT = frozenset({"test", "site-packages", "dist-packages", "lib-dynload"})
 _REQUIREMENT = re.compile(r"\s*([A-Za-z0-9](?:[A-Za-z0-9._-]*[A-Za-z0-9])?)")
 
 
@@ -122,7 +121,7 @@ class Installation:
         for path in sorted(self.stdlib.iterdir()):
             name = path.stem if path.suffix == ".py" else path.name
             is_package = path.is_dir() and (path / "__init__.py").is_file()
-            if name in sys.stdlib_module_names and name not in _LEFT_OUT and (is_package or path.suffix == ".py"):
+            if name in sys.stdlib_module_names and (is_package or path.suffix == ".py"):
                 parts[name] = path
         return parts
 

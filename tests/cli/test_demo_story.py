@@ -165,3 +165,9 @@ def test_a_suspicion_of_a_node_that_was_not_killed_is_no_news(story: Story) -> N
     story.killed = "c"
     suspicion = {"peer": NODES["b"], "name": "b", "life": 1, "evidence": "timeout", "accuser": NODES["a"]}
     assert tell(story, said("a", "peer_suspect", **suspicion)) == []
+
+
+def test_an_award_that_is_heard_late_takes_nothing_from_the_one_that_stands(story: Story) -> None:
+    tell(story, awarded("t1", 2, "b"), started("t1", 2, "b"), awarded("t1", 1, "c"), started("t1", 1, "c"))
+    assert story.running_on("b") == ["t1"]
+    assert story.running_on("c") == []

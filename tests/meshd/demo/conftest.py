@@ -103,7 +103,11 @@ def site(tmp_path: Path) -> Path:
         site,
         "quiet",
         "License: MIT\n",
-        {"quiet.py": "def one():\n    return 1\n", "quiet-1.0.dist-info/LICENSE": BSD},
+        {
+            "quiet.py": "def one():\n    return 1\n",
+            "__pycache__/quiet.pyc": "compiled",
+            "quiet-1.0.dist-info/LICENSE": BSD,
+        },
     )
     return site
 

@@ -61,4 +61,5 @@ def test_compiled_caches_belong_to_no_piece(here: Installation) -> None:
     (here.stdlib / "json/__pycache__").mkdir()
     (here.stdlib / "json/__pycache__/tool.cpython.pyc").write_bytes(b"x")
     assert [file.shown for file in here.contents(Piece("stdlib", "json")).files] == ["json/__init__.py", "json/tool.py"]
+    assert "quiet.pyc" not in str(here.contents(Piece("distribution", "quiet")).files)
     assert here.contents(Piece("stdlib", "json")).version == sys.version.split()[0]
