@@ -82,25 +82,8 @@ def wire(
     """Make every part of the daemon of `me` in `mesh`."""
     subjects = Subjects(mesh.id)
     rng = random.Random(secrets.randbits(64))  # noqa: S311 - jitter, choices and ids; no secret comes from it
-    transport = NatsTransport(
-        reach.urls,
-        name=f"meshd {me.name}",
-        supervisor=supervisor,
-        rng=rng,
-        user=reach.user,
-        password=reach.password,
-    )
-    store = _store(me, subjects, reach, rng)
-    node = Node(
-        me=me,
-        mesh=mesh.id,
-        settings=NodeSettings(
-            membership=settings.membership, tasks=settings.tasks, link=settings.link, keep_s=settings.results.keep_s
-        ),
-        sealer=Sealer(signer=identity, life=me.life),
-        opener=Opener(me=me.id, subjects=subjects, root_key=mesh.root_key),
-        rng=rng,
-    )
+    transport, store = _ports(me, subjects, reach, supervisor, rng)
+    node = _node(me, mesh, identity, settings, rng)
     stream, metrics = Stream(me=me.id), Metrics()
 
     def tell_others(event: Event) -> None:
@@ -150,8 +133,26 @@ def wire(
     return Wired(subjects, transport, store, hosting, performer, engine, stream, views, service, sink)
 
 
-def _store(me: Me, subjects: Subjects, reach: Reach, rng: random.Random) -> JetStreamStore:
-    name = f"meshd {me.name} data"
-    return JetStreamStore(
-        reach.urls, bucket=subjects.bucket, name=name, rng=rng, user=reach.user, password=reach.password
+def _ports(
+    me: Me, subjects: Subjects, reach: Reach, supervisor: Supervisor, rng: random.Random
+) -> tuple[NatsTransport, JetStreamStore]:
+    """A connection each, so that bulk never delays a heartbeat."""
+    name, user, password = f"meshd {me.name}", reach.user, reach.password
+    transport = NatsTransport(reach.urls, name=name, supervisor=supervisor, rng=rng, user=user, password=password)
+    store = JetStreamStore(
+        reach.urls, bucket=subjects.bucket, name=f"{name} data", rng=rng, user=user, password=password
+    )
+    return transport, store
+
+
+def _node(me: Me, mesh: Mesh, identity: Identity, settings: Settings, rng: random.Random) -> Node:
+    return Node(
+        me=me,
+        mesh=mesh.id,
+        settings=NodeSettings(
+            membership=settings.membership, tasks=settings.tasks, link=settings.link, keep_s=settings.results.keep_s
+        ),
+        sealer=Sealer(signer=identity, life=me.life),
+        opener=Opener(me=me.id, subjects=Subjects(mesh.id), root_key=mesh.root_key),
+        rng=rng,
     )

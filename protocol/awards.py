@@ -106,3 +106,14 @@ def told_home(record: TaskRecord, *, revision: int, frame: bytes, life: int | No
         return []
     body = Result(record.id, record.epoch, revision, frame)
     return [Send(to=record.home, life=life, body=body, iid=record.iid, gid=record.gid)]
+
+
+def settled(watched: Watched) -> list[Reply]:
+    """The task has ended: the answers to everyone who waits for its end, or wants it cancelled."""
+    record, waits, cancels = watched.record, watched.waits, watched.cancels
+    watched.waits, watched.cancels = [], []
+    if record.state is TaskState.CANCELLED:
+        return [Reply(request, value=record) for request in (*waits, *cancels)]
+    state = record.state.value
+    late = [refused(request, "already_ended", task=record.id, state=state) for request in cancels]
+    return [*(Reply(request, value=record) for request in waits), *late]

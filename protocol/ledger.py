@@ -69,11 +69,10 @@ class Ledger:
         known = self._tasks.get(task)
         if known is not None:
             return self._repeated(order, known)
-        candidates = self._view.candidates(order.capability, now)
-        if not candidates:
+        if not self._view.candidates(order.capability, now):
             return [refused(order.request, "no_agent", capability=order.capability)]
-        gid = order.gid or ids.minted(self._rng)
-        record = records.opened(order, task=task, iid=ids.minted(self._rng), gid=gid, home=self._me, now=now)
+        iid, gid = ids.minted(self._rng), order.gid or ids.minted(self._rng)
+        record = records.opened(order, task=task, iid=iid, gid=gid, home=self._me, now=now)
         watched = self._tasks[task] = Watched(record, revision=0, frame=b"")
         watched.submits.append(order.request)
         self._timers.set(("answer", task), now.after(self._settings.answer_s))
@@ -318,8 +317,7 @@ class Ledger:
 
     def on_absent(self, offer: int, now: Instant) -> list[Effect]:
         """The broker says that nobody listens where this award was sent."""
-        task, epoch = self._offers.absent(offer)
-        return self.on_offer_unheard(task, epoch, evidence="absent", now=now)
+        return self.on_offer_unheard(*self._offers.absent(offer), evidence="absent", now=now)
 
     def on_offer_unheard(self, task: str, epoch: int, *, evidence: str, now: Instant) -> list[Effect]:
         """The award was not answered in time, or nobody listens there: on to the next."""
@@ -471,15 +469,8 @@ class Ledger:
 
     def _settle(self, watched: Watched, now: Instant) -> list[Effect]:
         """The task has ended: answer everyone who waits for it, and let its slot be used."""
-        record = watched.record
-        effects = self._answer_submits(watched) + [Reply(request, value=record) for request in watched.waits]
-        watched.waits.clear()
-        if record.state is TaskState.CANCELLED:
-            effects += [Reply(request, value=record) for request in watched.cancels]
-        else:
-            fields: dict[str, object] = {"task": record.id, "state": record.state.value}
-            effects += [Reply(request, code="already_ended", fields=fields) for request in watched.cancels]
-        return effects + self._forget(watched, now) + self.on_capacity(now)
+        answers = [*self._answer_submits(watched), *awards.settled(watched)]
+        return answers + self._forget(watched, now) + self.on_capacity(now)
 
     def _drop(self, watched: Watched, now: Instant, code: str, **fields: object) -> list[Effect]:
         requests = (*watched.submits, *watched.waits, *watched.cancels)
@@ -505,6 +496,5 @@ class Ledger:
 
     def _answer_submits(self, watched: Watched) -> list[Effect]:
         self._timers.cancel(("answer", watched.record.id))
-        effects: list[Effect] = [Reply(request, value=watched.record) for request in watched.submits]
-        watched.submits.clear()
-        return effects
+        requests, watched.submits = watched.submits, []
+        return [Reply(request, value=watched.record) for request in requests]

@@ -12,8 +12,9 @@ import subprocess
 import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import aiohttp
 
@@ -22,6 +23,14 @@ from tests.waiting import until, until_told
 SCRIPTS = Path(sys.executable).parent
 AGENT = Path(__file__).with_name("work_agent.py")
 START_S = 60.0
+
+
+class Told(NamedTuple):
+    """How a command ended, and what it said where."""
+
+    code: int
+    out: str
+    err: str
 
 
 class Host:
@@ -33,8 +42,17 @@ class Host:
         self.dir.mkdir(parents=True)
         self._session: aiohttp.ClientSession | None = None
 
-    def agent(self, capability: str = "work@1", *, slots: int = 2, name: str = "worker", **manifest: object) -> None:
-        """Declare an agent before the start."""
+    def agent(
+        self,
+        capability: str = "work@1",
+        *,
+        slots: int = 2,
+        name: str = "worker",
+        program: Path = AGENT,
+        task_s: float = 3_600.0,
+        **manifest: object,
+    ) -> None:
+        """Declare a stdio agent before the start."""
         folder = self.dir / "agents.d"
         folder.mkdir(exist_ok=True)
         lines = [
@@ -42,8 +60,9 @@ class Host:
             'version = "1.0.0"',
             f'capabilities = ["{capability}"]',
             'kind = "stdio"',
-            f"run = [{json.dumps(sys.executable)}, {json.dumps(str(AGENT))}]",
+            f"run = [{json.dumps(sys.executable)}, {json.dumps(str(program))}]",
             f"slots = {slots}",
+            f"limits = {{ task_s = {task_s} }}",
             *(f"{key} = {json.dumps(value)}" for key, value in manifest.items()),
         ]
         (folder / f"{name}.toml").write_text("\n".join(lines) + "\n")
@@ -61,6 +80,10 @@ class Host:
     async def meshctl(self, *words: str) -> tuple[int, str]:
         """Run `meshctl` on this directory: exit code and everything it said."""
         return await _run([str(SCRIPTS / "meshctl"), "--dir", str(self.dir), *words])
+
+    async def tell(self, *words: str, stdin: bytes = b"") -> Told:
+        """Run `meshctl` on this directory as a script does."""
+        return await told([str(SCRIPTS / "meshctl"), "--dir", str(self.dir), *words], stdin=stdin)
 
     @property
     def pid(self) -> int:
@@ -94,9 +117,9 @@ class Host:
             socket_path = json.loads((self.dir / "api.json").read_text())["socket"]
             connector = aiohttp.UnixConnector(socket_path, force_close=True)
             self._session = aiohttp.ClientSession(connector=connector)
-        data = None if body is None else json.dumps(body)
-        given = {"Content-Type": "application/json", **headers} if data else headers
-        async with self._session.request(method, f"http://localhost{path}", data=data, headers=given) as answer:
+        content = None if body is None else json.dumps(body)
+        given = {"Content-Type": "application/json", **headers} if content else headers
+        async with self._session.request(method, f"http://localhost{path}", data=content, headers=given) as answer:
             return await answer.json(content_type=None)
 
     async def metrics(self) -> str:
@@ -190,14 +213,29 @@ class Host:
                 command = Path(f"/proc/{pid}/cmdline").read_bytes()
                 if b"mesh" in command or b"nats-server" in command:
                     os.kill(pid, signal.SIGKILL)
-                    await until(lambda pid=pid: not _is_running(pid), what=f"the end of process {pid}")
+                    await until(partial(_has_ended, pid), what=f"the end of process {pid}")
 
 
-def _is_running(pid: int) -> bool:
+def _has_ended(pid: int) -> bool:
     try:
-        return b"Z" not in Path(f"/proc/{pid}/stat").read_bytes().rpartition(b")")[2].split()[0]
+        return b"Z" in Path(f"/proc/{pid}/stat").read_bytes().rpartition(b")")[2].split()[0]
     except OSError:
-        return False
+        return True
+
+
+async def told(command: list[str], *, stdin: bytes = b"", env: dict[str, str] | None = None) -> Told:
+    """Run a command to its end; `env` is added to ours."""
+    pipe = asyncio.subprocess.PIPE
+    process = await asyncio.create_subprocess_exec(
+        *command, stdin=pipe, stdout=pipe, stderr=pipe, env=os.environ | (env or {})
+    )
+    try:
+        async with asyncio.timeout(START_S):
+            out, err = await process.communicate(stdin)
+    except TimeoutError:
+        process.kill()
+        raise AssertionError(f"{command} did not end within {START_S} s") from None
+    return Told(process.returncode or 0, out.decode(), err.decode())
 
 
 async def _run(command: list[str]) -> tuple[int, str]:
