@@ -54,8 +54,11 @@ def run(order: Order, *, said: Said) -> None:
     loaded = config.load(files=order.files, environ=os.environ, flags=order.flags)
     state = StateDir.open(order.dir)
     try:
+        daemon = _Daemon(order, loaded.settings, state, said)
         with asyncio.Runner(loop_factory=_loop_factory()) as runner:
-            runner.run(_Daemon(order, loaded.settings, state, said).run())
+            runner.run(daemon.run())
+        if daemon.was_interrupted:
+            raise KeyboardInterrupt
     finally:
         state.close()
 
@@ -85,6 +88,7 @@ class _Daemon:
         self._server: EmbeddedServer | None = None
         self._notes: list[str] = []
         self._starting: asyncio.Task[None] | None = None
+        self.was_interrupted = False  # by Ctrl-C, before it was ready
 
     def _on_failure(self, name: str, failure: BaseException) -> None:
         """A background task failed: that is a bug here. Say it, and stop rather than limp."""
@@ -113,9 +117,9 @@ class _Daemon:
     def _catch_signals(self) -> None:
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
-            loop.add_signal_handler(number, self._on_signal)
+            loop.add_signal_handler(number, self._on_signal, number)
 
-    def _on_signal(self) -> None:
+    def _on_signal(self, number: signal.Signals) -> None:
         """The first signal: leave in order. A second: end at once; the server lives on and is adopted."""
         if self._stop.is_set():
             self._log.warning("ended at once by a second signal")
@@ -123,6 +127,7 @@ class _Daemon:
             os._exit(INTERRUPTED)
         self._stop.set()
         if self._starting is not None:
+            self.was_interrupted = number == signal.SIGINT
             self._starting.cancel()
 
     # --- up
@@ -152,6 +157,8 @@ class _Daemon:
         stack.push_async_callback(wired.hosting.close)
         api = Api(wired.service, self._state, listen=self._settings.api.listen, insecure=self._settings.insecure)
         address = await api.start()
+        if not Path(address.socket).is_relative_to(self._state.path):
+            self._notes.append(f"the state directory's path is too long for a socket; the API's is {address.socket}")
         stack.push_async_callback(api.close)
         stack.callback(wired.stream.close)
         stack.push_async_callback(self._leave, wired)
