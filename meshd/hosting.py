@@ -6,7 +6,7 @@ agent asks for while it works goes back through the engine.
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 from pathlib import Path
 from typing import TypeAlias
 
@@ -62,12 +62,15 @@ class Hosting:
         """Bring up what `folder` declares; a broken manifest is kept as a problem, the others run."""
         manifests, problems = load_all(folder)
         self.problems = tuple(problems)
-        for manifest in manifests:
-            agent = build(manifest, on_change=self._changed, supervisor=self._supervisor)
-            self._agents[agent.card.name] = agent
+        await self.take(build(each, on_change=self.changed, supervisor=self._supervisor) for each in manifests)
+
+    async def take(self, agents: Iterable[Agent]) -> None:
+        """Bring up these agents, and announce those that are ready."""
+        taken = {agent.card.name: agent for agent in agents}
+        self._agents |= taken
         async with asyncio.TaskGroup() as group:
-            for agent in self._agents.values():
-                group.create_task(self._bring_up(agent), name=f"start {agent.card.name}")
+            for name, agent in taken.items():
+                group.create_task(self._bring_up(agent), name=f"start {name}")
         self._advertise()
 
     async def _bring_up(self, agent: Agent) -> None:
@@ -75,12 +78,13 @@ class Hosting:
             async with asyncio.timeout(START_S_MAX):
                 await agent.start()
         except TimeoutError:
-            self._changed(agent.card.name, "starting", f"not ready after {START_S_MAX:g} s")
+            self.changed(agent.card.name, "starting", f"not ready after {START_S_MAX:g} s")
         except MeshError as failure:
             self.problems = (*self.problems, failure)
-            self._changed(agent.card.name, "failed", failure.message)
+            self.changed(agent.card.name, "failed", failure.message)
 
-    def _changed(self, name: str, state: str, detail: str) -> None:
+    def changed(self, name: str, state: str, detail: str) -> None:
+        """An agent is in another state: say so, and announce who is ready now."""
         for observer in self._observers:
             observer(AgentChanged(name, state, detail))
         self._advertise()
