@@ -284,7 +284,7 @@ class World:
         self._enter(host, inputs.Cancel(9, TASK))
 
     def _time(self) -> None:
-        """One step later: notices that are due arrive, who was in trouble comes back, everybody looks at the clock."""
+        """One step later: notices that are due arrive, who was in trouble comes back, who asked to be woken is."""
         self.step += 1
         self.judge.now_ms = self.step * STEP_MS
         self.packets = [each for each in self.packets if not self._is_lost(each)]
@@ -295,7 +295,10 @@ class World:
             if host.trouble and host.back == self.step:
                 self._come_back(index)
         for index in self._awake():
-            self._enter(index, inputs.Tick())
+            node = self.hosts[index].node
+            deadline = None if node is None else node.next_deadline()
+            if deadline is not None and deadline <= self.now.mono_ns:
+                self._enter(index, inputs.Tick())
 
     def _is_lost(self, packet: Packet) -> bool:
         return self.hosts[packet.to].trouble == "cut"
