@@ -123,6 +123,13 @@ def wire(
         metrics=render,
     )
 
+    sink = _parted(subjects, engine, stream)
+    return Wired(subjects, transport, store, hosting, performer, engine, stream, views, service, sink)
+
+
+def _parted(subjects: Subjects, engine: Engine, stream: Stream) -> Callable[[Input], None]:
+    """A sink that keeps what others tell of events from the engine: nobody decides anything by it."""
+
     def sink(input: Input) -> None:
         source = subjects.event_source(input.subject) if isinstance(input, Received) else None
         if source is None:
@@ -130,7 +137,7 @@ def wire(
         elif isinstance(input, Received):
             stream.tell_of(source, input.frame)
 
-    return Wired(subjects, transport, store, hosting, performer, engine, stream, views, service, sink)
+    return sink
 
 
 def _ports(
