@@ -13,8 +13,11 @@ from meshd.agents.seat import Patience
 from meshd.ports import AgentWatcher
 from meshd.supervise import Supervisor
 
-# The packages of this daemon come last on the worker's path: they shadow nothing.
-_START = "import sys; sys.path.append(sys.argv.pop(1)); from meshd.agents.worker import main; main()"
+# The worker runs the code of this daemon, also from a source tree that is not installed.
+_START = (
+    "import sys; ours = sys.argv.pop(1); ours in sys.path or sys.path.insert(0, ours); "
+    "from meshd.agents.worker import main; main()"
+)
 
 
 def build(

@@ -8,6 +8,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -52,8 +53,9 @@ async def parts(order: list[Any]) -> AsyncIterator[Any]:
 @agent.handles("blocked@1")
 def blocked(ctx: Context, order: list[Any]) -> list[Any]:
     """A plain function; "loop" never ends."""
-    while order[0] == "loop":
+    if order[0] == "loop":
         print("looping")
+        threading.Event().wait()
     return order
 
 

@@ -83,11 +83,25 @@ async def test_a_capability_that_was_never_declared_is_refused(stage: Stage) -> 
     )
 
 
-def test_a_worker_never_asks_for_more_at_once_than_the_daemon_allows() -> None:
-    assert REQUESTS_MAX <= REQUESTS_OPEN_MAX
+class SlowDesk(Desk):
+    """Answers nobody until as many ask as a worker lets ask at once."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.open = self.open_max = 0
+        self._is_full = asyncio.Event()
+
+    async def submit(self, capability: str, input: object, *, key: str, is_awaited: bool) -> object:
+        self.open += 1
+        self.open_max = max(self.open_max, self.open)
+        if self.open == REQUESTS_MAX:
+            self._is_full.set()
+        await self._is_full.wait()
+        self.open -= 1
+        return await super().submit(capability, input, key=key, is_awaited=is_awaited)
 
 
-async def test_many_submits_at_once_all_come_back(tmp_path: Path) -> None:
+async def test_many_submits_at_once_wait_for_their_turn_and_all_come_back(tmp_path: Path) -> None:
     (tmp_path / "many.py").write_text(
         "import asyncio\nfrom meshd.sdk import Agent, Context\nagent = Agent('many')\n"
         "@agent.handles('many@1')\nasync def many(ctx: Context, count: int) -> int:\n"
@@ -96,8 +110,9 @@ async def test_many_submits_at_once_all_come_back(tmp_path: Path) -> None:
     )
     async with Stage("python", tmp_path, run="many:agent", capabilities=["many@1"]) as stage:
         count = REQUESTS_OPEN_MAX + 100
-        outcome = await stage.agent.run(stage.work(count, capability="many@1"), Desk())
-        assert outcome == Finished(count)
+        desk = SlowDesk()
+        assert await stage.agent.run(stage.work(count, capability="many@1"), desk) == Finished(count)
+        assert desk.open_max == REQUESTS_MAX < REQUESTS_OPEN_MAX
 
 
 async def test_a_failure_inside_a_task_group_is_told_by_its_own_name(tmp_path: Path) -> None:
