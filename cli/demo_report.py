@@ -13,6 +13,7 @@ from meshd.observe.text import shown
 Report = Mapping[str, object]
 
 LABEL_COLUMNS = 20
+COMPLEX = "most complex"
 SHOWN = 4
 COLUMNS = 79
 _BYTES = (("GB", 10**9), ("MB", 10**6), ("kB", 10**3))
@@ -77,7 +78,7 @@ def rows(report: Report) -> list[tuple[str, list[str]]]:
             "dangerous calls",
             [*_wrapped(kinds), *(_danger(_table(one)) for one in _list(calls["most"])[:SHOWN])],
         ),
-        ("most complex", [_complex(_table(one)) for one in _list(report["most_complex"])]),
+        (COMPLEX, [_complex(_table(one)) for one in _list(report["most_complex"])]),
     ]
 
 
@@ -122,7 +123,9 @@ def markdown(report: Report, proof: Proof) -> str:
     page = [f"# Audit of Python {platform.python_version()} on {platform.system()}", ""]
     page += ["Made by a mesh of three nodes, one of which was killed in the middle.", ""]
     page += ["## What was found", "", "| | |", "|---|---|"]
-    page += [f"| {label} | {'<br>'.join(_cell(text) for text in texts)} |" for label, texts in rows(report)]
+    for label, texts in rows(report):
+        said = [_cell(text) for text in texts if not text.startswith("  ")]  # what is indented has a table below
+        page += [f"| {label} | {'<br>'.join(said)} |"] if label != COMPLEX else []
     page += ["", "## Imports that no declared requirement provides", ""]
     page += ["| distribution | imports | at | provided here by |", "|---|---|---|---|"]
     for one in map(_table, _list(_table(report["undeclared_imports"])["first"])):
@@ -132,6 +135,13 @@ def markdown(report: Report, proof: Proof) -> str:
     for one in map(_table, _list(_table(report["dangerous_calls"])["most"])):
         first = _table(one["first"])
         page.append(f"| {_cell(one['piece'])} | {one['count']} | {_cell(first['call'])} at {_cell(first['where'])} |")
+    page += ["", "## Most complex functions", "", "| complexity | function | at |", "|---|---|---|"]
+    for one in map(_table, _list(report["most_complex"])):
+        page.append(f"| {one['complexity']} | `{_cell(one['function'])}` | {_cell(one['where'])} |")
+    page += ["", "## What could not be parsed, was altered or is missing", "", "| piece | what |", "|---|---|"]
+    for name in ("unreadable", "altered", "missing"):
+        for one in map(_table, _list(_table(report[name])["first"])):
+            page.append(f"| {_cell(one['piece'])} | {_cell(one['found'])} |")
     page += ["", "## What the mesh's record proves", "", "| | | |", "|---|---|---|"]
     page += [f"| {label} | {count} | {_cell(remark)} |" for label, count, remark in proof_rows(proof)]
     page += ["", f"Read back through node {proof.read_from}. {record_sentence(proof).capitalize()}.", ""]

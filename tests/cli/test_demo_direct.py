@@ -216,6 +216,12 @@ def test_two_nodes_that_read_different_records_stop_it(world: _World, capsys: py
         direct(world, capsys)
 
 
+def test_two_commits_of_one_task_stop_it(world: _World, capsys: pytest.CaptureFixture[str]) -> None:
+    world.after_kill.insert(0, said("task_done", node="c" * 8, owner="c" * 8))
+    with pytest.raises(DemoError, match="two commits of one task were heard: t1"):
+        direct(world, capsys)
+
+
 def test_a_task_without_an_end_is_lost_in_the_proof(world: _World, capsys: pytest.CaptureFixture[str]) -> None:
     for name in NAMES:
         world.tasks[name] = [record("goal", ""), record("t1", KEY, state="awarded", result=None)]
