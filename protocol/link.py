@@ -104,6 +104,8 @@ class Link:
         """The next beat, or the end of our patience with the last."""
         effects: list[Effect] = []
         for purpose in self._timers.due(now.mono_ns):
+            if not self._is_up:
+                continue  # the next connection begins with a write
             if purpose == "overdue":
                 effects += self._become("islanded", "the server answers, but writes do not go through")
             elif not self._is_writing:
