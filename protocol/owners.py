@@ -13,11 +13,12 @@ Owner: TypeAlias = tuple[NodeId, int]  # a node and its life
 
 
 class _Clock:
-    __slots__ = ("absences", "exclusive", "heard", "held")
+    __slots__ = ("absences", "absent_in", "exclusive", "heard", "held")
 
     def __init__(self, heard: Mono) -> None:
         self.heard = heard
         self.absences = 0
+        self.absent_in = 0
         self.held: dict[str, Held] = {}
         self.exclusive: dict[str, None] = {}
 
@@ -59,12 +60,14 @@ class Owners:
             clock.heard = now.mono_ns
             clock.absences = 0
 
-    def absent(self, owner: Owner) -> int:
-        """The broker knows nobody who listens for this owner: how many times in a row by now."""
+    def absent(self, owner: Owner, round: int) -> int:
+        """The broker knows nobody who listens for this owner: in how many rounds of asks by now."""
         clock = self._clocks.get(owner)
         if clock is None:
             return 0
-        clock.absences += 1
+        if clock.absent_in != round:  # a round may have several pages
+            clock.absent_in = round
+            clock.absences += 1
         return clock.absences
 
     def forgive(self, now: Instant) -> None:

@@ -39,7 +39,7 @@ class Watch:
         self._round = 0
         self._next: Mono | None = None
         self._probe = 0
-        self._asked: dict[int, Owner] = {}  # probe → owner, of the last rounds
+        self._asked: dict[int, tuple[Owner, int]] = {}  # probe → owner and round, of the last rounds
         self._is_usable = False
         self._patient_until: Mono = 0
 
@@ -62,10 +62,11 @@ class Watch:
 
     def on_absent(self, probe: int, now: Instant) -> list[Lapse]:
         """The broker knows nobody who listens for the owner that was asked."""
-        owner = self._asked.pop(probe, None)
-        if owner is None or not self._may_judge(now):
+        asked = self._asked.pop(probe, None)
+        if asked is None or not self._may_judge(now):
             return []
-        if self._owners.absent(owner) < ABSENCES_MAX:
+        owner, round = asked
+        if self._owners.absent(owner, round) < ABSENCES_MAX:
             return []
         silent_s = self._owners.silent_s(owner, now)
         return [
@@ -113,5 +114,5 @@ class Watch:
 
     def _ask(self, owner: Owner, held: tuple[Held, ...]) -> Send:
         self._probe += 1
-        self._asked[self._probe] = owner
+        self._asked[self._probe] = (owner, self._round)
         return Send(to=owner[0], life=owner[1], body=Ask(self._round, held), probe=self._probe)
