@@ -125,13 +125,16 @@ class Holder:
         ended: list[str] = []
         unknown: list[str] = []
         effects: list[Effect] = []
-        for line in body.held:
+        room = limits.ANSWER_PROGRESS_BYTES_MAX
+        for line in body.held[: limits.TASKS_PER_ASK_MAX]:
             grant = self._grants.get(line.task)
             given_back = self._given_back.get(line.task)
             if grant is not None and grant.record.epoch == line.epoch:
                 grant.watcher, grant.watcher_life, grant.asked = sender, life, now.mono_ns
                 grant.checked = now.mono_ns
-                running.append(Running(line.task, line.epoch, grant.started_ms, grant.progress))
+                progress = grant.progress if len(grant.progress) <= room else b""
+                room -= len(progress)
+                running.append(Running(line.task, line.epoch, grant.started_ms, progress))
             elif grant is not None and grant.record.epoch > line.epoch:
                 ended.append(line.task)  # the asker is behind: it should read the record
             elif self._ended.get(line.task, -1) >= line.epoch:
@@ -245,8 +248,8 @@ class Holder:
             return []
         if record is None:
             return []
-        is_ours = record.owner == self._me and record.epoch == grant.record.epoch and record.state not in ENDED
-        return [] if is_ours else self._outdated(grant.record.id, now)
+        is_over = record.state in ENDED or record.epoch > grant.record.epoch  # a lower one was read before our award
+        return self._outdated(grant.record.id, now) if is_over else []
 
     # --- time and leaving
 

@@ -4,14 +4,15 @@ Invariant: an inquiry is answered within `WITHIN_S`, if only with the news that 
 Neighbours: `ledger` answers.
 """
 
-from msgspec import Struct
+from msgspec import Struct, structs
 
+from protocol import limits
 from protocol.awards import refused
 from protocol.effects import Effect, Reply, Send
 from protocol.inputs import Inquiry
 from protocol.primitives import Instant, Mono, NodeId
 from protocol.timers import Timers
-from protocol.wire.task import Account, Inquire
+from protocol.wire.task import Account, Inquire, Status
 
 WITHIN_S = 0.5  # a person is waiting, and the record is there to be shown without it
 
@@ -55,6 +56,14 @@ class Inquiries:
     def on_tick(self, now: Instant) -> list[Effect]:
         """Inquiries that were not answered in time."""
         return [effect for number in self._timers.due(now.mono_ns) for effect in self._unanswered(number)]
+
+    @staticmethod
+    def account(request: int, lines: tuple[Status, ...]) -> Account:
+        """What a home answers, within one frame: without progress when that is too much of it."""
+        lines = lines[: limits.INQUIRED_MAX]
+        if sum(len(line.progress) for line in lines) > limits.ANSWER_PROGRESS_BYTES_MAX:
+            lines = tuple(structs.replace(line, progress=b"") for line in lines)
+        return Account(request, lines)
 
     def next_deadline(self) -> Mono | None:
         """When the first open inquiry ends."""

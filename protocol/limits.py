@@ -43,6 +43,8 @@ WAITS_PER_TASK_MAX = 256  # requests that wait for one task's end; callers that 
 TASKS_ENDED_KEPT = 4_096  # ended tasks remembered, so that a late ask is answered
 CALLS_OPEN_MAX = 4_096  # calls waiting for their reply
 TASKS_PER_ASK_MAX = 512  # tasks named in one ask: 40 bytes each
+ANSWER_PROGRESS_BYTES_MAX = 400_000  # of all progress in one answer; what has no room waits for another round
+INQUIRED_MAX = 8_192  # tasks that one account tells of: 50 bytes each
 EVENTS_KEPT = 4_096  # the live stream resumes from these
 ATTEMPTS_KEPT = 32  # rows of history kept in a task's record, oldest dropped
 
