@@ -10,7 +10,7 @@ from typing import Literal, TypeAlias, assert_never
 from msgspec import Struct, structs
 
 from protocol import effects as fx
-from protocol import events, ids, inputs
+from protocol import events, ids, inputs, records
 from protocol.calls import PREFIX, Calls
 from protocol.catalogue import Catalogue
 from protocol.effects import Effect
@@ -284,7 +284,7 @@ class Node:
                 effects = [] if record is None else self.ledger.on_result(body, record, said, now)
                 return self._carry("ledger", effects, now)
             case task.Inquire():
-                account = task.Account(body.request, self.ledger.status(body.tasks))
+                account = self._homes.account(body.request, self.ledger.status(body.tasks))
                 return self._carry("homes", [fx.Send(to=src, life=life, body=account)], now)
             case task.Account():
                 return self._carry("homes", self._homes.on_account(src, body), now)
@@ -441,7 +441,7 @@ class Node:
         opened = self._opener.open_record(key, frame, now) if frame else None
         if isinstance(opened, Refusal):
             self._misread += self._refusals.told(opened, now)
-        return opened.body if isinstance(opened, Envelope) and isinstance(opened.body, TaskRecord) else None
+        return records.under(key, opened.body) if isinstance(opened, Envelope) else None
 
     # --- requests and agents
 

@@ -17,6 +17,8 @@ from protocol.subjects import Subjects
 
 PROBES_KEPT = 8_192  # messages whose "no responders" is still expected; what is older was received
 
+ID_CHARS_MAX = 64  # of an IID or GID that others made: a header has its bound, and they do not fill it
+
 Origin = TypeVar("Origin")
 
 
@@ -35,9 +37,8 @@ class Post(Generic[Origin]):
     def send(self, origin: Origin, message: Send, now: Instant) -> Send:
         """The message with subject, reply subject and frame."""
         subject = self._subjects.node(dst=message.to, life=message.life, src=self._me)
-        frame = self._sealer.seal(
-            message.body, subject=subject, now=now, iid=message.iid, gid=message.gid, cause=message.cause
-        )
+        iid, gid = message.iid[:ID_CHARS_MAX], message.gid[:ID_CHARS_MAX]
+        frame = self._sealer.seal(message.body, subject=subject, now=now, iid=iid, gid=gid, cause=message.cause)
         reply = ""
         if message.probe is not None:
             self._probe += 1

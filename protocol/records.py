@@ -10,7 +10,7 @@ from typing import Literal, TypeAlias
 
 from msgspec import structs
 
-from protocol import limits
+from protocol import ids, limits
 from protocol.errors import LocalError
 from protocol.inputs import Submit
 from protocol.primitives import Instant, NodeId, WallMs
@@ -40,6 +40,11 @@ def _moved(record: TaskRecord, change: Change) -> TaskState:
         return TRANSITIONS[record.state][change]
     except KeyError:
         raise LocalError(f"a task that is {record.state.value} cannot {change}") from None
+
+
+def under(key: str, body: object) -> TaskRecord | None:
+    """What stands under a key, when it is the record of the task that the key names."""
+    return body if isinstance(body, TaskRecord) and body.id == ids.task_of(key) else None
 
 
 def work_digest(*, capability: str, input: bytes) -> bytes:
