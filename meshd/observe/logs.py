@@ -27,6 +27,7 @@ NameOf: TypeAlias = Callable[[NodeId], str]
 
 LINES_WAITING_MAX = 10_000  # a few seconds of the worst storm, 2 MB
 FLUSH_S = 2.0
+GATHER_S = 0.05  # lines are written together: a writer that wakes for each takes the processor from the engine
 
 DEBUG, INFO, WARNING, ERROR = logging.DEBUG, logging.INFO, logging.WARNING, logging.ERROR
 
@@ -138,8 +139,9 @@ class JsonFormatter(logging.Formatter):
             line["event"] = event
         if record.exc_info:
             line["traceback"] = self.formatException(record.exc_info)
+        encoded = msgspec.json.encode(line)
         # Beyond ASCII everything is escaped, so that no terminal takes it for a command.
-        return json.dumps(msgspec.to_builtins(line), ensure_ascii=True)
+        return encoded.decode() if encoded.isascii() else json.dumps(json.loads(encoded))
 
 
 class PatientHandler(logging.Handler):
@@ -150,6 +152,7 @@ class PatientHandler(logging.Handler):
         self._stream = stream
         self._lost = 0
         self._waiting: queue.Queue[str | threading.Event] = queue.Queue(LINES_WAITING_MAX)
+        self._hurry = threading.Event()  # somebody waits for what was taken
         self._closing = False
         self._writer = threading.Thread(target=self._write, name="log", daemon=True)
         self._writer.start()
@@ -160,10 +163,13 @@ class PatientHandler(logging.Handler):
             self._waiting.put_nowait(self.format(record) + "\n")
         except queue.Full:
             self._lost += 1
+        if record.levelno >= ERROR:
+            self._hurry.set()
 
     def flush(self) -> None:
         """Return when all that was taken has been written, or after `FLUSH_S`."""
         written = threading.Event()
+        self._hurry.set()
         try:
             self._waiting.put(written, timeout=FLUSH_S)
         except queue.Full:
@@ -179,16 +185,25 @@ class PatientHandler(logging.Handler):
 
     def _write(self) -> None:
         while not (self._closing and self._waiting.empty()):
-            line = self._waiting.get()
-            try:
+            lines = [self._waiting.get()]
+            if isinstance(lines[0], str):
+                self._hurry.wait(GATHER_S)
+            self._hurry.clear()
+            while not self._waiting.empty():
+                lines.append(self._waiting.get())
+            self._write_all(lines)
+
+    def _write_all(self, lines: list[str | threading.Event]) -> None:
+        try:
+            for line in lines:
                 if isinstance(line, str):
                     self._stream.write(line)
                 if self._lost:
                     lost, self._lost = self._lost, 0
                     self._stream.write(f"{lost} lines of the log were lost: nobody took them in time\n")
-                if self._waiting.empty():
-                    self._stream.flush()
-            except (OSError, ValueError):  # the reader has gone, or the stream was closed: nowhere is left to say it
-                pass
+            self._stream.flush()
+        except (OSError, ValueError):  # the reader has gone, or the stream was closed: nowhere is left to say it
+            pass
+        for line in lines:
             if isinstance(line, threading.Event):
                 line.set()

@@ -13,6 +13,7 @@ from meshd.observe import logs
 from meshd.observe.logs import LINES, configure, log_event, told
 from protocol import events
 from protocol.events import Event
+from tests.waiting import until
 
 SUBMITTED = events.TaskSubmitted("t" * 26, "i" * 26, "g" * 26, "scoring@2", "someone")
 
@@ -166,3 +167,30 @@ def test_a_reader_that_has_gone_is_no_failure(stream: io.StringIO) -> None:
     closed.close()
     logger.info("nobody reads this")
     logger.handlers[0].flush()
+
+
+class _Counting(io.StringIO):
+    """Counts how often what was written is handed on."""
+
+    flushes = 0
+
+    def flush(self) -> None:
+        self.flushes += 1
+
+
+async def test_lines_that_come_together_are_written_together_and_without_being_asked_for(stream: io.StringIO) -> None:
+    counting = _Counting()
+    logger = configure(level="info", format="text", stream=counting)
+    for number in range(200):
+        logger.info("line %d", number)
+    await until(lambda: counting.flushes and counting.getvalue().count("line ") == 200, what="all lines")
+    assert counting.flushes < 100
+
+
+async def test_an_error_is_written_at_once(stream: io.StringIO, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(logs, "GATHER_S", 3_600.0)
+    logger = configure(level="info", format="text", stream=stream)
+    logger.info("before")
+    logger.error("now")
+    await until(lambda: "now" in stream.getvalue(), what="the error")
+    assert "before" in stream.getvalue()
