@@ -54,18 +54,17 @@ class Node:
 
     def __init__(self, *, me: Me, mesh: str, settings: NodeSettings, sealer: Sealer, opener: Opener, rng: Rng) -> None:
         self.me = me
-        self._settings = settings
         self._opener = opener
         self._post: Post[Origin] = Post(me=me.id, region=me.region, subjects=Subjects(mesh), sealer=sealer)
         self._slots = Slots()
-        owners = Owners()
-        tasks, keep_s = settings.tasks, settings.keep_s
+        owners, tasks, keep_s = Owners(), settings.tasks, settings.keep_s
         self.membership = Membership(me=me, settings=settings.membership, rng=rng)
         self.gossip = Gossip(me=me, rng=rng)
         self.catalogue = Catalogue(me=me)
         self.link = Link(me=me.id, life=me.life, name=me.name, admission=me.admission, settings=settings.link)
-        places = Places(me=me, membership=self.membership, catalogue=self.catalogue, policy=settings.routing, rng=rng)
-        self._places = places
+        self._places = places = Places(
+            me=me, membership=self.membership, catalogue=self.catalogue, policy=settings.routing, rng=rng
+        )
         self.ledger = Ledger(me=me.id, mesh=mesh, settings=tasks, keep_s=keep_s, owners=owners, view=places, rng=rng)
         self.holder = Holder(me=me.id, life=me.life, settings=tasks, keep_s=keep_s, slots=self._slots)
         self._watch = Watch(settings=tasks, owners=owners)
@@ -281,8 +280,9 @@ class Node:
                 return self._on_answer(src, life, body, said, now)
             case task.Result():
                 record = self._record(ids.task_key(body.task), body.record, now)
-                effects = [] if record is None else self.ledger.on_result(body, record, said, now)
-                return self._carry("ledger", effects, now)
+                if record is None or record.owner != src:  # only its owner is believed; the rest is looked up
+                    return self._carry("ledger", self.ledger.on_ended(body.task), now)
+                return self._carry("ledger", self.ledger.on_result(body, record, said, now), now)
             case task.Inquire():
                 account = self._homes.account(body.request, self.ledger.status(body.tasks))
                 return self._carry("homes", [fx.Send(to=src, life=life, body=account)], now)
