@@ -4,6 +4,8 @@ Invariant: the same knowledge gives the same decision, but for the jitter of a p
 Pure leaf; `ledger` carries the decisions out.
 """
 
+from collections.abc import Callable
+
 from msgspec import structs
 
 from protocol import ids, limits, records
@@ -56,8 +58,13 @@ def ending(watched: Watched, *, settings: TaskSettings, now: Instant) -> TaskRec
     return None
 
 
-def chosen(watched: Watched, candidates: list[Candidate], *, now: Instant) -> Candidate | None:
-    """The first candidate with room that has not lapsed or declined this task lately."""
+def chosen(
+    watched: Watched, candidates: list[Candidate], *, life_of: Callable[[NodeId], int | None], now: Instant
+) -> Candidate | None:
+    """The first candidate with room that has not lapsed or declined this task lately, in the life that it is in."""
+    owner = watched.record.owner
+    if life_of(owner) not in (None, watched.record.owner_life):
+        watched.excluded.pop(owner, None)  # it began anew, so its silence is explained
     for candidate in candidates:
         if candidate.free > 0 and watched.excluded.get(candidate.node, 0) <= now.mono_ns:
             return candidate

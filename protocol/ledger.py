@@ -404,7 +404,7 @@ class Ledger:
             return []
         self._unreserve(watched, now)  # the slot of the award before: it must not stand in its own way
         candidates = self._view.candidates(record.capability, now) if self._may_award else []
-        candidate = awards.chosen(watched, candidates, now=now)
+        candidate = awards.chosen(watched, candidates, life_of=self._view.life_of, now=now)
         if candidate is None:
             if watched.is_known:
                 self._backlog.push(record)
