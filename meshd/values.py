@@ -1,6 +1,6 @@
 """Free-form values: task input and output, between JSON at the edges and msgpack in the mesh.
 
-Invariant: what gets in is plain (null, booleans, numbers that are finite, text, lists, objects
+Invariant: what gets in or out is plain (null, booleans, numbers that are finite, text, lists, objects
 with text keys), at most 16 levels deep and within its size. Neighbours: `service` and `hosting`.
 """
 
@@ -36,6 +36,9 @@ def unpacked(encoded: bytes) -> object:
         value: object = msgpack.unpackb(encoded, raw=False, strict_map_key=True)
     except (ValueError, msgpack.UnpackException, RecursionError) as failure:
         raise MeshError("bad_input", what=f"a value in the mesh cannot be read: {failure}") from None
+    problem = _problem(value, depth=0)
+    if problem:  # a node that signs is admitted, but what it signs may still be nonsense
+        raise MeshError("bad_input", what=f"a value in the mesh cannot be read: it {problem}")
     return value
 
 
