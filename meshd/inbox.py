@@ -1,16 +1,40 @@
 """The bounded queue in front of the engine.
 
-Invariant: outcomes, absences and link changes always find room, for work hangs on them; messages
-and requests are refused when it is full. Neighbours: every port puts, the engine alone takes.
+Invariant: outcomes, reports of agents and changes of this node always find room, for work hangs on
+them; messages are refused when it is full, and our own requests a little earlier, so that they
+cannot crowd out the messages. Neighbours: every port puts, the engine alone takes.
 """
 
 from collections import deque
 
 from protocol import limits
-from protocol.inputs import AgentFailed, AgentFinished, Found, Input, LinkChanged, Listed, Lost, Unsent, Written
+from protocol.inputs import (
+    Advertise,
+    AgentFailed,
+    AgentFinished,
+    Await,
+    Cancel,
+    Drain,
+    Found,
+    Input,
+    Inquiry,
+    Leave,
+    LinkChanged,
+    Listed,
+    Lost,
+    MakeCall,
+    Submit,
+    Unsent,
+    Written,
+)
 
 # bounded elsewhere: by the writes, reads and agents under way
-_ALWAYS = (Written, Lost, Unsent, Found, Listed, LinkChanged, AgentFinished, AgentFailed)
+_ALWAYS = (
+    *(Written, Lost, Unsent, Found, Listed),
+    *(AgentFinished, AgentFailed, Advertise),
+    *(LinkChanged, Drain, Leave),
+)
+_REQUESTS = (Submit, Cancel, Await, MakeCall, Inquiry)
 
 
 class Inbox:
@@ -23,11 +47,16 @@ class Inbox:
 
     def put(self, input: Input) -> bool:
         """Queue it; False when there is no room."""
-        if len(self._inputs) >= self._capacity and not isinstance(input, _ALWAYS):
+        if len(self._inputs) >= self._room_for(input):
             self.refused += 1
             return False
         self._inputs.append(input)
         return True
+
+    def _room_for(self, input: Input) -> float:
+        if isinstance(input, _ALWAYS):
+            return float("inf")
+        return self._capacity * 3 // 4 if isinstance(input, _REQUESTS) else self._capacity
 
     def take(self, count: int) -> list[Input]:
         """Up to `count` inputs, oldest first."""

@@ -1,0 +1,92 @@
+"""The queue in front of the engine: order, bound, and what finds room whatever happens."""
+
+import pytest
+
+from meshd.inbox import Inbox
+from protocol.inputs import (
+    Absent,
+    Advertise,
+    AgentFailed,
+    AgentFinished,
+    AgentProgress,
+    Await,
+    Cancel,
+    Drain,
+    Found,
+    Input,
+    Inquiry,
+    Leave,
+    LinkChanged,
+    Listed,
+    Lost,
+    MakeCall,
+    Received,
+    Submit,
+    Unsent,
+    Written,
+)
+
+MESSAGE = Received("s", b"f")
+
+
+def full(capacity: int = 8) -> Inbox:
+    inbox = Inbox(capacity)
+    while inbox.put(MESSAGE):
+        pass
+    return inbox
+
+
+def test_inputs_are_taken_in_the_order_they_came() -> None:
+    inbox = Inbox()
+    for probe in range(5):
+        inbox.put(Absent(probe))
+    assert inbox.take(3) == [Absent(0), Absent(1), Absent(2)]
+    assert inbox.take(9) == [Absent(3), Absent(4)]
+    assert inbox.take(9) == []
+
+
+@pytest.mark.parametrize(
+    "input",
+    [
+        Written("k", 1),
+        Lost("k", 1, b""),
+        Unsent("k", "r"),
+        Found("k", 1, b""),
+        Listed((1,), ()),
+        LinkChanged(up=True),
+        AgentFinished("t", 1, b""),
+        AgentFailed("t", 1, "agent_failed", "m", retry=False),
+        Advertise(()),
+        Drain(on=True),
+        Leave(),
+    ],
+    ids=lambda input: type(input).__name__,
+)
+def test_what_work_hangs_on_finds_room_in_a_full_inbox(input: Input) -> None:
+    inbox = full()
+    assert inbox.put(input)
+    assert inbox.take(100)[-1] == input
+
+
+@pytest.mark.parametrize(
+    "input", [MESSAGE, Absent(1), AgentProgress("t", 1, b"")], ids=lambda input: type(input).__name__
+)
+def test_what_will_be_said_again_is_refused_and_counted_when_it_is_full(input: Input) -> None:
+    inbox = full()
+    refused = inbox.refused
+    assert not inbox.put(input)
+    assert len(inbox) == 8
+    assert inbox.refused == refused + 1
+
+
+@pytest.mark.parametrize(
+    "request_",
+    [Submit(1, "a@1", b"", "s", "k"), Cancel(1, "t"), Await(1, "t"), MakeCall(1, "a@1", b""), Inquiry(1, "h", ())],
+    ids=lambda request: type(request).__name__,
+)
+def test_requests_leave_the_last_quarter_to_messages(request_: Input) -> None:
+    inbox = Inbox(8)
+    while inbox.put(request_):
+        pass
+    assert len(inbox) == 6
+    assert inbox.put(MESSAGE)

@@ -1,0 +1,97 @@
+"""Background work with a name."""
+
+import asyncio
+
+from meshd.supervise import Supervisor
+from tests.waiting import until
+
+
+class Told:
+    def __init__(self) -> None:
+        self.failures: list[tuple[str, str]] = []
+        self.supervisor = Supervisor(lambda name, failure: self.failures.append((name, repr(failure))))
+
+
+async def _fail() -> None:
+    raise LookupError("no such thing")
+
+
+async def test_a_failure_is_told_once_with_the_name_of_its_work() -> None:
+    told = Told()
+    told.supervisor.spawn("count sheep", _fail())
+    await until(lambda: told.failures)
+    await told.supervisor.close()
+    assert told.failures == [("count sheep", "LookupError('no such thing')")]
+
+
+async def test_work_that_ends_or_is_cancelled_is_no_failure() -> None:
+    told = Told()
+    done = told.supervisor.spawn("ends", asyncio.sleep(0))
+    cancelled = told.supervisor.spawn("is cancelled", asyncio.sleep(3_600))
+    await done
+    cancelled.cancel()
+    await asyncio.wait([cancelled])
+    await told.supervisor.close()
+    assert told.failures == []
+
+
+async def test_closing_cancels_all_and_returns_when_their_ends_are_tidied_up() -> None:
+    told = Told()
+    tidied: list[str] = []
+
+    async def work() -> None:
+        try:
+            await asyncio.sleep(3_600)
+        finally:
+            await asyncio.sleep(0)
+            tidied.append("work")
+
+    tasks = [told.supervisor.spawn("work", work()) for _ in range(3)]
+    await asyncio.sleep(0)
+    await told.supervisor.close()
+    assert tidied == ["work"] * 3
+    assert all(task.cancelled() for task in tasks)
+
+
+async def test_what_is_spawned_while_it_closes_is_ended_as_well() -> None:
+    told = Told()
+    late: list[asyncio.Task[None]] = []
+
+    async def work() -> None:
+        try:
+            await asyncio.sleep(3_600)
+        finally:
+            late.append(told.supervisor.spawn("late", asyncio.sleep(3_600)))
+
+    told.supervisor.spawn("work", work())
+    await asyncio.sleep(0)
+    await told.supervisor.close()
+    assert late[0].cancelled()
+
+
+async def test_a_failure_while_it_closes_is_told_too() -> None:
+    told = Told()
+
+    async def work() -> None:
+        try:
+            await asyncio.sleep(3_600)
+        finally:
+            raise LookupError("at the end")
+
+    told.supervisor.spawn("work", work())
+    await asyncio.sleep(0)
+    await told.supervisor.close()
+    assert told.failures == [("work", "LookupError('at the end')")]
+
+
+async def test_who_closes_from_within_is_not_waited_for() -> None:
+    told = Told()
+    closed = asyncio.Event()
+
+    async def work() -> None:
+        await told.supervisor.close()
+        closed.set()
+
+    told.supervisor.spawn("closes", work())
+    async with asyncio.timeout(5):
+        await closed.wait()
