@@ -11,27 +11,32 @@ from meshd import clock
 from meshd.inbox import Inbox
 from meshd.perform import Performer
 from protocol import limits
+from protocol.effects import Reply
 from protocol.errors import MeshError
-from protocol.inputs import Input, Lagged, Tick
+from protocol.inputs import Await, Input, Lagged, Tick
 from protocol.node import Node
 from protocol.primitives import NS_PER_MS, NS_PER_S, Mono
 
 LAG_MS = 250  # a timer this late means that this process, or its host, was stopped or starved
 REQUEST_S_MAX = 35.0  # the node answers every request within 30 s; longer means that it is stuck
+GRACE_S = 5.0  # for the answer to what the node itself ends in time
 
 
 class Engine:
     """Runs one node."""
 
-    def __init__(self, *, node: Node, performer: Performer) -> None:
+    def __init__(self, *, node: Node, performer: Performer, patience_s: float = REQUEST_S_MAX) -> None:
         self.node = node
         self._performer = performer
+        self._patience_s = patience_s
         self._inbox = Inbox()
         self._awake: asyncio.Event = asyncio.Event()
         self._turned: asyncio.Event = asyncio.Event()
-        self._request = 0
+        self._requests = 0
+        self._ends: dict[str, asyncio.Future[Reply]] = {}  # of tasks that somebody waits for
         self._is_closing = False
-        self.lag_ms_max = 0  # since it was last read
+        self._has_ended = False
+        self._lag_ms_max = 0
         performer.bind(self.put)
 
     def put(self, input: Input) -> None:
@@ -44,48 +49,70 @@ class Engine:
         """How many inputs wait."""
         return len(self._inbox)
 
-    async def ask(self, make: Callable[[int], Input], *, timeout_s: float = REQUEST_S_MAX) -> object:
+    def take_lag_ms(self) -> int:
+        """How late the engine woke up, at worst, since this was last asked."""
+        lag_ms, self._lag_ms_max = self._lag_ms_max, 0
+        return lag_ms
+
+    async def ask(self, make: Callable[[int], Input], *, timeout_s: float | None = None) -> object:
         """Put a request and wait for its reply.
 
-        Raises MeshError with the reply's code, "overloaded" when the inbox is full, "timed_out".
+        Raises MeshError with the reply's code, "overloaded" when the inbox is full, "timed_out",
+        "not_ready" when the engine has ended.
         """
-        self._request += 1
-        number = self._request
-        answer = self._performer.expect(number)
+        within_s = self._patience_s if timeout_s is None else timeout_s
         try:
-            if not self._inbox.put(make(number)):
-                raise MeshError("overloaded", what="the inbox of this node", limit=limits.INBOX_MAX)
-            self._awake.set()
-            async with asyncio.timeout(timeout_s):
-                reply = await answer
+            async with asyncio.timeout(within_s):
+                return _value(await self._request(make))
         except TimeoutError:
-            raise MeshError("timed_out", what="this node", seconds=f"{timeout_s:g}") from None
-        finally:
-            self._performer.forget(number)
-        if reply.code:
-            raise MeshError(reply.code, **reply.fields)
-        return reply.value
+            raise MeshError("timed_out", what="this node", seconds=f"{within_s:g}") from None
+
+    async def end_of(self, task: str) -> object:
+        """The record of a task that is watched here, once it has ended.
+
+        However many wait for it, and go away again, the ledger is asked once. Raises MeshError:
+        "unknown_task" when it is not watched here, or not any more, "overloaded", "not_ready".
+        """
+        end = self._ends.get(task)
+        if end is None:
+            end = self._ends[task] = self._request(lambda number: Await(number, task))
+            end.add_done_callback(lambda _: self._ends.pop(task, None))
+        return _value(await asyncio.shield(end))
+
+    def _request(self, make: Callable[[int], Input]) -> asyncio.Future[Reply]:
+        if self._has_ended:
+            raise MeshError("not_ready", state="stopping")
+        self._requests += 1
+        if not self._inbox.put(make(self._requests)):
+            raise MeshError("overloaded", what="the inbox of this node", limit=limits.INBOX_MAX)
+        self._awake.set()
+        return self._performer.expect(self._requests)
 
     async def until(self, is_so: Callable[[], bool]) -> None:
-        """Return once `is_so` holds; looked at after every turn."""
-        while not is_so():
+        """Return once `is_so` holds, looked at after every turn, or when the engine has ended."""
+        while not is_so() and not self._has_ended:
             await self._turned.wait()
 
     async def run(self) -> None:
         """Until `close`: wait for input or a deadline, handle, perform."""
-        self._performer.submit(self.node.start(clock.now()))
-        while not self._is_closing:
-            deadline = self.node.next_deadline()
-            await self._sleep_until(deadline)
-            self._turn(deadline)
-            if self._inbox:
-                await asyncio.sleep(0)  # let the ports read and write between two batches
+        try:
+            self._performer.submit(self.node.start(clock.now()))
+            while not self._is_closing:
+                deadline = self.node.next_deadline()
+                await self._sleep_until(deadline)
+                self._turn(deadline)
+                if self._inbox:
+                    await asyncio.sleep(0)  # let the ports read and write between two batches
+        finally:
+            self._has_ended = True
+            self._turned.set()
+            self._performer.refuse_all("not_ready", state="stopping")
 
     def _turn(self, deadline: Mono | None) -> None:
         now = clock.now()  # no await from here ...
         effects = []
         late_ms = 0 if deadline is None else (now.mono_ns - deadline) // NS_PER_MS
-        self.lag_ms_max = max(self.lag_ms_max, late_ms)
+        self._lag_ms_max = max(self._lag_ms_max, late_ms)
         if late_ms >= LAG_MS:
             effects += self.node.handle(Lagged(late_ms), now)
         for input in self._inbox.take(limits.INBOX_BATCH_MAX):
@@ -114,3 +141,9 @@ class Engine:
         """End `run` after the turn it is in."""
         self._is_closing = True
         self._awake.set()
+
+
+def _value(reply: Reply) -> object:
+    if reply.code:
+        raise MeshError(reply.code, **reply.fields)
+    return reply.value

@@ -8,13 +8,14 @@ agent asks for while it works goes back through the engine.
 import asyncio
 from collections.abc import Awaitable, Callable, Iterable
 from pathlib import Path
-from typing import TypeAlias
+from typing import Protocol, TypeAlias
 
 from msgspec import Struct
 
 from meshd import values
 from meshd.agents.adapters import build
 from meshd.agents.manifest import load_all
+from meshd.engine import GRACE_S
 from meshd.perform import Observer
 from meshd.ports import Agent, Failed, Finished, Sink, Work
 from meshd.supervise import Supervisor
@@ -27,10 +28,17 @@ from protocol.inputs import Advertise, AgentFailed, AgentFinished, AgentProgress
 from protocol.records import work_digest
 from protocol.wire.task import TaskRecord
 
-Ask: TypeAlias = Callable[[Callable[[int], Input]], Awaitable[object]]  # `Engine.ask`
 WaitFor: TypeAlias = Callable[[str], Awaitable[TaskRecord]]  # the end of a task, wherever it is watched
 
 START_S_MAX = 30.0  # an agent that is not ready by then comes up in the background
+
+
+class Ask(Protocol):
+    """`Engine.ask`."""
+
+    async def __call__(self, make: Callable[[int], Input], *, timeout_s: float | None = None) -> object:
+        """Put a request and wait for its reply. Raises MeshError."""
+        ...
 
 
 class Hosted(Struct, frozen=True):
@@ -113,9 +121,11 @@ class Hosting:
             report = await self._outcome(order)
         finally:
             self._running[order.agent] -= 1
-            if self._works.get(key) is asyncio.current_task():
+            is_wanted = self._works.get(key) is asyncio.current_task()
+            if is_wanted:
                 del self._works[key]
-        self._sink(report)
+        if is_wanted:
+            self._sink(report)
 
     async def _outcome(self, order: RunAgent) -> AgentFinished | AgentFailed:
         agent = self._agents.get(order.agent)
@@ -155,11 +165,11 @@ class Hosting:
         """An agent's word on its progress."""
         self._sink(input)
 
-    async def asked(self, make: Callable[[int], Input]) -> object:
+    async def asked(self, make: Callable[[int], Input], *, timeout_s: float | None = None) -> object:
         """A request of an agent to the mesh."""
         if self._ask is None:
             raise MeshError("not_ready", state="starting")
-        return await self._ask(make)
+        return await self._ask(make, timeout_s=timeout_s)
 
     async def ended(self, task: str) -> TaskRecord:
         """The record of a task when it has ended."""
@@ -200,19 +210,20 @@ class _Desk:
     async def call(self, capability: str, input: object, timeout_s: float) -> object:
         order = self._order
         encoded = values.packed(input, what="the input", bytes_max=limits.INPUT_BYTES_MAX)
+        within_s = min(timeout_s, order.deadline_s)
 
         def make(request: int) -> Input:
             return MakeCall(
                 request=request,
                 capability=capability,
                 input=encoded,
-                timeout_s=min(timeout_s, order.deadline_s),
+                timeout_s=within_s,
                 hops=order.hops + 1,
                 ancestors=(*order.ancestors, order.task),
                 gid=order.gid,
             )
 
-        reply = await self._hosting.asked(make)
+        reply = await self._hosting.asked(make, timeout_s=within_s + GRACE_S)
         return values.unpacked(reply.result) if isinstance(reply, Answered) else None
 
     async def submit(self, capability: str, input: object, *, key: str, is_awaited: bool) -> object:

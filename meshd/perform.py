@@ -19,6 +19,7 @@ from protocol.events import Event
 from protocol.inputs import Entry, Found, Listed, Unsent
 
 READS_MAX = 4  # listings and reads under way at once; they share the connection with the writes
+PAGE = 64  # entries of a listing that the engine is given at once: opening them takes it some ms
 
 Observer: TypeAlias = Callable[[Event], None]  # never blocks, never raises
 
@@ -56,6 +57,7 @@ class Performer:
         self._replies: dict[int, asyncio.Future[Reply]] = {}
         self._lanes: dict[str, deque[Write]] = {}
         self._reading = asyncio.Semaphore(READS_MAX)
+        self._looking: set[str] = set()
         self.writes_waiting = 0
         self.dropped = 0  # messages that the transport did not take
 
@@ -64,14 +66,16 @@ class Performer:
         self._sink = sink
 
     def expect(self, request: int) -> asyncio.Future[Reply]:
-        """The reply to a request that is about to be put."""
+        """The reply to a request that was put; forgotten as soon as nobody waits for it."""
         future: asyncio.Future[Reply] = asyncio.get_running_loop().create_future()
         self._replies[request] = future
+        future.add_done_callback(lambda _: self._replies.pop(request, None))
         return future
 
-    def forget(self, request: int) -> None:
-        """Nobody waits for this reply any more."""
-        self._replies.pop(request, None)
+    def refuse_all(self, code: str, **fields: object) -> None:
+        """There will be no more replies: say so to all who wait."""
+        for request in list(self._replies):
+            self._answer(Reply(request, code=code, fields=fields))
 
     def submit(self, effects: Sequence[Effect]) -> None:
         """Carry out the effects of one turn, in order; nothing here waits."""
@@ -84,7 +88,7 @@ class Performer:
                 case Write():
                     self._queue(effect)
                 case Read():
-                    self._supervisor.spawn(f"read {effect.key}", self._read(effect.key))
+                    self._look(effect.key)
                 case List():
                     self._supervisor.spawn("list", self._list(effect.partitions))
                 case RunAgent():
@@ -109,14 +113,15 @@ class Performer:
             future.set_result(reply)
 
     def _queue(self, write: Write) -> None:
+        lane = self._lanes.get(write.key)
+        if lane is not None:  # it waits its turn even in a full lane: outcomes of a key come in order
+            self.writes_waiting += 1
+            lane.append(write)
+            return
         if self.writes_waiting >= limits.WRITES_WAITING_MAX and not write.urgent:
             self._sink(Unsent(write.key, "the lane of writes"))
             return
         self.writes_waiting += 1
-        lane = self._lanes.get(write.key)
-        if lane is not None:
-            lane.append(write)
-            return
         self._lanes[write.key] = deque((write,))
         self._supervisor.spawn(f"write {write.key}", self._write_all(write.key))
 
@@ -131,7 +136,14 @@ class Performer:
                 self.writes_waiting -= 1
                 self._sink(outcome)
         finally:
+            self.writes_waiting -= len(lane)
             del self._lanes[key]
+
+    def _look(self, key: str) -> None:
+        """Read a key, unless a read of it is under way: while the store stalls, askers ask again."""
+        if key not in self._looking:
+            self._looking.add(key)
+            self._supervisor.spawn(f"read {key}", self._read(key))
 
     async def _read(self, key: str) -> None:
         try:
@@ -140,6 +152,8 @@ class Performer:
         except MeshError as failure:
             self._sink(Found(key, 0, b"", failed=failure.message))
             return
+        finally:
+            self._looking.discard(key)
         self._sink(Found(key, entry.revision, entry.frame) if entry is not None else Found(key, 0, b""))
 
     async def _list(self, partitions: tuple[int, ...]) -> None:
@@ -151,4 +165,6 @@ class Performer:
         except MeshError as failure:
             self._sink(Listed(partitions, (), failed=failure.message))
             return
-        self._sink(Listed(partitions, tuple(entries)))
+        for start in range(0, max(len(entries), 1), PAGE):
+            self._sink(Listed(partitions, tuple(entries[start : start + PAGE])))
+            await asyncio.sleep(0)

@@ -10,13 +10,13 @@ from collections.abc import AsyncIterator, Callable
 
 from meshd import clock, values, views
 from meshd.api import schemas
-from meshd.engine import Engine
+from meshd.engine import GRACE_S, Engine
 from meshd.hosting import Hosting
 from meshd.observe.stream import Stream
 from meshd.shelf import Shelf
 from protocol import ids, limits
 from protocol.errors import MeshError
-from protocol.inputs import Await, Cancel, Inquiry, MakeCall, Submit
+from protocol.inputs import Cancel, Inquiry, MakeCall, Submit
 from protocol.primitives import NS_PER_MS, NodeId
 from protocol.records import work_digest
 from protocol.replica import Peer
@@ -172,7 +172,7 @@ class Service:
         """The record of a task once it has ended: told by its watcher here, or looked up."""
         while True:
             try:
-                record = await self._engine.ask(lambda request: Await(request, task), timeout_s=limits.DEADLINE_S_MAX)
+                record = await self._engine.end_of(task)
             except MeshError as failure:
                 if failure.code != "unknown_task":
                     raise
@@ -228,7 +228,7 @@ class Service:
         def make(number: int) -> MakeCall:
             return MakeCall(number, capability, encoded, timeout_s=request.timeout_s, agent=request.agent)
 
-        answer = await self._engine.ask(make, timeout_s=request.timeout_s + 5.0)
+        answer = await self._engine.ask(make, timeout_s=request.timeout_s + GRACE_S)
         return self._views.answer(capability, answer, (clock.monotonic_ns() - began) / NS_PER_MS)
 
     async def events(self, after_seq: int | None) -> AsyncIterator[schemas.Stamped]:

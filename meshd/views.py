@@ -16,8 +16,9 @@ from meshd.ports import Store, Transport
 from protocol import ids
 from protocol.calls import Answered
 from protocol.errors import MeshError
+from protocol.events import Event, StateChanged
 from protocol.node import Node
-from protocol.primitives import NS_PER_S, NodeId
+from protocol.primitives import NS_PER_S, Mono, NodeId
 from protocol.replica import Peer
 from protocol.wire.agents import Card
 from protocol.wire.task import Status, TaskRecord, TaskState
@@ -45,7 +46,7 @@ class Views:
         self._notes = notes
         self._attention = attention
         self._copies = schemas.Record(copies=0, where="unknown")
-        self._cut_off_since = 0
+        self._cut_off_since: Mono | None = clock.monotonic_ns()
 
     async def keep_copies_known(self, store: Store) -> None:
         """Look up how many copies of the record there are, again and again."""
@@ -65,14 +66,17 @@ class Views:
         peer = self._node.membership.peer(node)
         return peer.name if peer is not None and peer.name else ids.short(node)
 
+    def on_event(self, event: Event) -> None:
+        """Note when this node was cut off from the record."""
+        if isinstance(event, StateChanged):
+            is_joined = self._node.state in ("joined", "draining")
+            self._cut_off_since = None if is_joined else self._cut_off_since or clock.monotonic_ns()
+
     def cut_off_s(self) -> float:
         """Seconds since this node could last write the record; 0 while it can."""
-        if self._node.state in ("joined", "draining"):
-            self._cut_off_since = 0
+        if self._cut_off_since is None:
             return 0.0
-        now = clock.monotonic_ns()
-        self._cut_off_since = self._cut_off_since or now
-        return (now - self._cut_off_since) / NS_PER_S
+        return (clock.monotonic_ns() - self._cut_off_since) / NS_PER_S
 
     def status(self) -> schemas.Status:
         """This node and how it stands."""
@@ -100,20 +104,31 @@ class Views:
 
     def peers(self) -> list[schemas.Peer]:
         """Every node in view, by name."""
-        return [self.peer(peer) for peer in sorted(self._node.membership.snapshot(), key=lambda p: (p.name, p.id))]
+        free = self._free()
+        peers = sorted(self._node.membership.snapshot(), key=lambda peer: (peer.name, peer.id))
+        return [self._peer(peer, free.get(peer.id, 0)) for peer in peers]
 
     def peer(self, peer: Peer) -> schemas.Peer:
         """One node."""
+        return self._peer(peer, self._free().get(peer.id, 0))
+
+    def _free(self) -> dict[NodeId, int]:
+        """Free slots of every node; an agent with several capabilities counts once."""
+        agents = {(each.node, each.card.name): each.free for each in self._node.catalogue.capabilities(clock.now())}
+        free: dict[NodeId, int] = {}
+        for (node, _), slots in agents.items():
+            free[node] = free.get(node, 0) + slots
+        return free
+
+    def _peer(self, peer: Peer, free: int) -> schemas.Peer:
         catalogue = self._node.catalogue
         business = catalogue.business_of(peer.id, clock.now())
-        offered = [each for each in catalogue.capabilities(clock.now()) if each.node == peer.id]
-        free = {each.card.name: each.free for each in offered}
         cards = catalogue.cards_of(peer.id)
         load = schemas.PeerLoad(
             running=business.running if business else 0,
             waiting=business.waiting if business else 0,
             slots=sum(card.slots for card in cards),
-            free=sum(free.values()),
+            free=free,
             draining=business.is_draining if business else False,
         )
         is_hidden = self._node.membership.is_frozen() and not peer.is_self and peer.state == "suspect"
@@ -266,7 +281,7 @@ class Views:
             "meshd_slots_free": float(sum(free for _, free in node.free_slots())),
             "meshd_inbox_inputs": float(engine.waiting),
             "meshd_writes_waiting": float(performer.writes_waiting),
-            "meshd_loop_lag_seconds": engine.lag_ms_max / 1_000,
+            "meshd_loop_lag_seconds": engine.take_lag_ms() / 1_000,
         }
 
 

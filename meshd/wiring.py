@@ -13,7 +13,7 @@ from msgspec import Struct
 
 from meshd import clock
 from meshd.api import schemas
-from meshd.engine import Engine
+from meshd.engine import GRACE_S, Engine
 from meshd.hosting import Hosting
 from meshd.observe import logs
 from meshd.observe.metrics import Metrics
@@ -92,12 +92,15 @@ def wire(
     def tell_log(event: Event) -> None:
         logs.log_event(log, event, name_of=views.name_of)
 
-    observers = (stream.tell, metrics.on_event, tell_log, tell_others)
+    def tell_views(event: Event) -> None:
+        views.on_event(event)
+
+    observers = (stream.tell, metrics.on_event, tell_views, tell_log, tell_others)
     hosting = Hosting(supervisor=supervisor, observers=observers)
     performer = Performer(
         transport=transport, store=store, workshop=hosting, observers=observers, supervisor=supervisor
     )
-    engine = Engine(node=node, performer=performer)
+    engine = Engine(node=node, performer=performer, patience_s=settings.tasks.answer_s + GRACE_S)
     views = Views(
         node=node,
         hosting=hosting,

@@ -121,7 +121,7 @@ class LittleDaemon:
             rng=Random(name),
         )
         self.stream = Stream(me=me.id)
-        observers = (self.stream.tell, self.events.append, self._tell_others)
+        observers = (self.stream.tell, self.events.append, self._tell_others, lambda event: self.views.on_event(event))
         self.hosting = Hosting(supervisor=self.supervisor, observers=observers)
         self.performer = Performer(
             transport=self.transport,
@@ -246,7 +246,7 @@ class LittleDaemons:
     def _sees_all(self, daemon: LittleDaemon) -> bool:
         lives = {peer.id: peer.life for peer in daemon.node.membership.snapshot() if peer.state == "alive"}
         agents = {(each.node, each.card.name) for each in daemon.node.catalogue.capabilities(clock.now())}
-        living = [each for each in self.daemons.values()]
+        living = list(self.daemons.values())
         ready = {(each.me.id, actor.card.name) for each in living for actor in each.actors if actor.state == "ready"}
         return all(lives.get(each.me.id) == each.me.life for each in living) and agents >= ready
 
