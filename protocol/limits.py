@@ -7,7 +7,7 @@ GOSSIP_BYTES_MAX = 65_536  # one page of facts
 HEADER_BYTES_MAX = 1_024  # subject, key, ids; 300 bytes in practice
 INPUT_BYTES_MAX = 262_144  # a task's input travels in its record and in its award
 OUTPUT_BYTES_MAX = 262_144  # and so does its result
-PROGRESS_BYTES_MAX = 4_096  # it travels with every answer to an ask
+PROGRESS_BYTES_MAX = 1_024  # it travels with every answer to an ask: TASKS_PER_ASK_MAX of them fit into a frame
 DEPTH_MAX = 16  # nesting of free-form values; msgpack alone would take 1,024 levels
 TEXT_CHARS_MAX = 512  # reasons, names and messages that are shown to people
 
