@@ -37,7 +37,7 @@ class Watch:
         self._settings = settings
         self._owners = owners
         self._round = 0
-        self._next: Mono | None = None
+        self._next: Mono = 0  # whoever is asked about something is asked at once
         self._probe = 0
         self._asked: dict[int, tuple[Owner, int]] = {}  # probe → owner and round, of the last rounds
         self._is_usable = False
@@ -77,7 +77,7 @@ class Watch:
 
     def on_tick(self, now: Instant) -> Findings:
         """One round: who is silent for too long, and the next asks."""
-        if self._next is not None and now.mono_ns < self._next:
+        if now.mono_ns < self._next:
             return [], []
         owners = self._owners.all()
         self._next = now.after(self._settings.ask_interval_s)
