@@ -1,0 +1,125 @@
+"""Joined, detached or islanded: only a write that goes through tells."""
+
+from protocol.effects import Effect, Write
+from protocol.events import StateChanged
+from protocol.inputs import Lost, Unsent, Written
+from protocol.link import Link, LinkSettings
+from protocol.wire.task import Presence
+from tests.protocol.conversation import instant
+from tests.protocol.work import LIFE, ME, said
+
+KEY = f"node.{ME}"
+
+
+class _Line:
+    """A link and its time."""
+
+    def __init__(self) -> None:
+        self.link = Link(me=ME, life=LIFE, name="a", admission=b"proof", settings=LinkSettings())
+        self.seconds = 0.0
+
+    def up(self, is_up: bool = True) -> list[Effect]:
+        return self.link.on_link(is_up=is_up, now=instant(self.seconds))
+
+    def outcome(self, outcome: Written | Lost | Unsent) -> list[Effect]:
+        return self.link.on_outcome(outcome, instant(self.seconds))
+
+    def after(self, seconds: float) -> list[Effect]:
+        """With a tick at each deadline."""
+        end, effects = self.seconds + seconds, list[Effect]()
+        while (deadline := self.link.next_deadline()) is not None and deadline <= instant(end).mono_ns:
+            self.seconds = max(self.seconds, (deadline - instant(0).mono_ns) / 1e9)
+            effects += self.link.on_tick(instant(self.seconds))
+        self.seconds = end
+        return effects
+
+
+def _joined() -> _Line:
+    line = _Line()
+    line.up()
+    line.outcome(Written(KEY, 1))
+    return line
+
+
+def _states(effects: list[Effect]) -> list[str]:
+    return [event.state for event in said(effects, StateChanged)]
+
+
+def test_a_node_is_joined_when_its_first_write_stands_and_not_before() -> None:
+    line = _Line()
+    assert line.link.state == "starting"
+    (write,) = line.up()
+    assert isinstance(write, Write)
+    assert (write.key, write.expect, write.record) == (KEY, 0, Presence(LIFE, 1, "a", b"proof"))
+    assert not line.link.is_usable
+    assert _states(line.outcome(Written(KEY, 1))) == ["joined"]
+    assert line.link.is_usable
+
+
+def test_it_goes_on_writing_and_each_beat_stands_on_the_one_before() -> None:
+    line = _joined()
+    (write,) = line.after(2.0)
+    assert isinstance(write, Write)
+    assert isinstance(write.record, Presence)
+    assert (write.expect, write.record.beat) == (1, 2)
+
+
+def test_writes_that_do_not_go_through_make_an_island_and_one_that_does_ends_it() -> None:
+    line = _joined()
+    assert _states(line.after(4.999)) == []
+    assert _states(line.after(0.001)) == ["islanded"]
+    assert not line.link.is_usable
+    assert line.after(60) == [], "one write at a time"
+    assert _states(line.outcome(Written(KEY, 2))) == ["joined"]
+
+
+def test_a_link_that_goes_makes_detached_and_stays_so_however_long() -> None:
+    line = _joined()
+    assert _states(line.up(False)) == ["detached"]
+    assert line.after(3_600) == []
+    assert line.link.state == "detached"
+    (write,) = line.up()
+    assert isinstance(write, Write)
+    assert _states(line.outcome(Written(KEY, 2))) == ["joined"]
+
+
+def test_a_write_under_way_while_the_link_is_away_is_not_made_twice() -> None:
+    line = _joined()
+    line.after(2.0)
+    line.up(False)
+    assert line.up() == []
+    assert _states(line.after(3.0)) == ["islanded"]
+    assert _states(line.outcome(Written(KEY, 2))) == ["joined"]
+
+
+def test_an_outcome_that_comes_while_the_link_is_away_joins_nothing() -> None:
+    line = _joined()
+    line.after(2.0)
+    line.up(False)
+    assert line.outcome(Written(KEY, 2)) == []
+    assert line.link.state == "detached"
+    (write,) = line.up()
+    assert isinstance(write, Write)
+    assert write.expect == 2
+
+
+def test_an_earlier_life_is_written_over() -> None:
+    line = _Line()
+    line.up()
+    (write,) = line.outcome(Lost(KEY, 41, b"of an earlier life"))
+    assert isinstance(write, Write)
+    assert write.expect == 41
+
+
+def test_a_write_that_never_left_is_tried_again() -> None:
+    line = _joined()
+    line.after(2.0)
+    assert line.outcome(Unsent(KEY, "stopping")) == []
+    assert any(isinstance(each, Write) for each in line.after(2.0))
+
+
+def test_a_link_that_goes_before_the_node_ever_joined_leaves_it_starting() -> None:
+    line = _Line()
+    line.up()
+    assert line.up(False) == []
+    assert line.link.state == "starting"
