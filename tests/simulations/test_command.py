@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 from msgspec import structs
 
+from cli.sim import sim
 from simulations.command import BAD_SCENARIO, NEVER_SEEN, NOT_DETERMINISTIC, PASSED, VIOLATED, main
 from simulations.world import Verdict, World
 
@@ -83,3 +84,9 @@ def test_a_trace_tells_every_step_with_its_time(tmp_path: Path) -> None:
 
 def test_a_trace_that_cannot_be_written_is_exit_2(tmp_path: Path) -> None:
     assert main(["run", _written(tmp_path, ""), "--trace", str(tmp_path)]) == BAD_SCENARIO
+
+
+def test_meshctl_sim_is_a_door_to_the_same_with_the_same_exit_codes(capsys: pytest.CaptureFixture[str]) -> None:
+    assert sim.main(["run", "nowhere", "--seed", "3"], standalone_mode=False) == BAD_SCENARIO
+    assert "quiet-join" in capsys.readouterr().err
+    assert sim.main(["list"], standalone_mode=False) == PASSED
