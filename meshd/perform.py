@@ -72,6 +72,11 @@ class Performer:
         future.add_done_callback(lambda _: self._replies.pop(request, None))
         return future
 
+    @property
+    def expected(self) -> int:
+        """How many replies somebody waits for."""
+        return len(self._replies)
+
     def refuse_all(self, code: str, **fields: object) -> None:
         """There will be no more replies: say so to all who wait."""
         for request in list(self._replies):
