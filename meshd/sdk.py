@@ -15,7 +15,8 @@ import itertools
 import json
 import re
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Protocol, TypeAlias, TypeVar, get_args, get_origin, get_type_hints
+from types import UnionType
+from typing import Any, Literal, Protocol, TypeAlias, TypeVar, Union, get_args, get_origin, get_type_hints
 
 import msgspec
 from msgspec import Struct
@@ -315,9 +316,23 @@ def _plain(value: object) -> Any:
 
 def _hints(capability: str, function: Handler) -> dict[str, Any]:
     try:
-        return get_type_hints(function, include_extras=True)
+        hints = get_type_hints(function, include_extras=True)
+        return {name: _widened(hint) for name, hint in hints.items()}
     except NameError as failure:
         raise TypeError(f"{capability}: a type hint of {function.__name__} is not defined: {failure}") from None
+
+
+def _widened(hint: Any) -> Any:
+    """The hint with `object` read as anything, wherever it stands: `dict[str, object]` is any object."""
+    if hint is object:
+        return Any
+    arguments = get_args(hint)
+    widened = tuple(_widened(each) for each in arguments)
+    if widened == arguments or get_origin(hint) is Literal:
+        return hint
+    if isinstance(hint, UnionType):
+        return Union[widened]  # noqa: UP007 - of a tuple made at run time
+    return hint.copy_with(widened) if hasattr(hint, "copy_with") else get_origin(hint)[widened]
 
 
 def _given_type(hint: Any, function: Handler) -> Any:

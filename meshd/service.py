@@ -22,7 +22,8 @@ from protocol.records import work_digest
 from protocol.replica import Peer
 from protocol.wire.task import ENDED, Status, TaskRecord, TaskState
 
-DETACHED_GRACE_S = 5.0  # a submit waits out a short outage; in a longer one it is refused at once
+SUBMIT_GRACE_S = 5.0  # a submit waits out a short outage; in a longer one it is refused at once
+LOOK_GRACE_S = 1.0  # and so does a look at the record
 
 
 class Service:
@@ -111,6 +112,7 @@ class Service:
         self, wanted: schemas.TaskFilter, *, after: schemas.Cursor | None, limit: int
     ) -> list[schemas.Task]:
         """Tasks of the whole mesh, newest first."""
+        self._refuse_when_cut_off(LOOK_GRACE_S)
         home = self._home_of(wanted.home)
         found = [record for record in await self._shelf.all() if _fits(record, wanted, home)]
         found.sort(key=lambda record: (record.submitted_ms, record.id), reverse=True)
@@ -132,6 +134,7 @@ class Service:
 
     async def task(self, name: str) -> schemas.Task:
         """One task by its id or a unique prefix."""
+        self._refuse_when_cut_off(LOOK_GRACE_S)
         return await self._shown(await self._shelf.one(name))
 
     async def _shown(self, record: TaskRecord) -> schemas.Task:
@@ -182,7 +185,7 @@ class Service:
 
     async def submit(self, request: schemas.SubmitRequest, *, key: str, principal: str) -> tuple[schemas.Task, bool]:
         """Accept a task durably; the second value tells whether this made it."""
-        self._refuse_when_cut_off()
+        self._refuse_when_cut_off(SUBMIT_GRACE_S)
         encoded = values.packed(request.input, what="the input", bytes_max=limits.INPUT_BYTES_MAX)
         own_key = key or secrets.token_hex(16)
         began_ms = clock.wall_ms()
@@ -209,8 +212,8 @@ class Service:
         is_new = not key or record.submitted_ms >= began_ms
         return self._views.task(record, None), is_new
 
-    def _refuse_when_cut_off(self) -> None:
-        if self._views.cut_off_s() > DETACHED_GRACE_S:
+    def _refuse_when_cut_off(self, grace_s: float) -> None:
+        if self._views.cut_off_s() > grace_s:
             raise MeshError("detached", state=self._node.state)
 
     async def cancel(self, task: str) -> schemas.Task:

@@ -124,3 +124,11 @@ def settled(watched: Watched) -> list[Reply]:
     state = record.state.value
     late = [refused(request, "already_ended", task=record.id, state=state) for request in cancels]
     return [*(Reply(request, value=record) for request in waits), *late]
+
+
+def has_restarted(record: TaskRecord, life: int | None) -> bool:
+    """The owner lives a later life than the award's: its agents died with that one.
+
+    An exclusive task waits for silence all the same: an agent may outlive its daemon for a moment.
+    """
+    return life is not None and life > record.owner_life and not record.exclusive

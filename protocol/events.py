@@ -180,7 +180,7 @@ class LeaseLapsed(Struct, frozen=True, tag_field="kind", tag="lease_lapsed"):
     iid: str
     epoch: int
     owner: NodeId
-    evidence: str  # silent | absent
+    evidence: str  # silent | absent | node_restarted
     silent_s: float
 
 

@@ -298,7 +298,7 @@ class Ledger:
     # --- leases
 
     def on_lapsed(self, task: str, *, evidence: str, silent_s: float, now: Instant) -> list[Effect]:
-        """The owner was silent for its lease, or the broker says that nobody listens for it."""
+        """Its owner was silent for a lease, nobody listens there, or it began a new life: `evidence` says which."""
         watched = self._tasks.get(task)
         if watched is None or watched.record.state is not TaskState.AWARDED or watched.phase is Phase.WRITING:
             return []
@@ -460,11 +460,12 @@ class Ledger:
         watched.learn(record, revision=revision, frame=frame)
         if record.state in ENDED:
             return self._settle(watched, now)
+        watched.phase = Phase.WAITING
         if record.state is TaskState.AWARDED:
             watched.phase = Phase.HELD
             self._keep_asking(watched, now)
-            return self._advance(watched, now) if watched.cancels else []
-        watched.phase = Phase.WAITING
+            if awards.has_restarted(record, self._view.life_of(record.owner)):
+                return self.on_lapsed(record.id, evidence="node_restarted", silent_s=0.0, now=now)
         return self._advance(watched, now)
 
     def _settle(self, watched: Watched, now: Instant) -> list[Effect]:

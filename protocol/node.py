@@ -324,8 +324,7 @@ class Node:
         out = self._carry("gossip", repairs, now)
         if not is_new:
             return out
-        body = heard.body
-        match body:
+        match body := heard.body:
             case gossip.Capabilities() | gossip.Load():
                 out += self._carry("catalogue", self.catalogue.on_fact(heard, now), now)
                 return out + self._carry("ledger", self.ledger.on_capacity(now), now)
@@ -340,8 +339,9 @@ class Node:
                 return out + self._carry("membership", self.membership.on_fact(heard, now), now)
 
     def _on_peer_event(self, event: events.Event, now: Instant) -> list[Effect]:
-        """Membership says that somebody came or went: whose tasks are whose to watch, and who can do what."""
+        """Somebody came or went: whose tasks are whose to watch, and who can do what."""
         if isinstance(event, events.PeerAlive):
+            self.catalogue.meet(event.peer, event.life)
             return self._carry("ledger", self.ledger.abandon(event.peer, now), now)
         if isinstance(event, events.PeerDead | events.PeerLeft):
             self.catalogue.forget(event.peer)

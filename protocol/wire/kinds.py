@@ -7,7 +7,7 @@ from typing import TypeAlias
 
 from msgspec import Struct
 
-from protocol.limits import FRAME_BYTES_MAX, GOSSIP_BYTES_MAX, SWIM_BYTES_MAX
+from protocol.limits import FACT_BYTES_MAX, FRAME_BYTES_MAX, GOSSIP_BYTES_MAX, SWIM_BYTES_MAX
 from protocol.wire import call, gossip, swim, task
 
 Fact: TypeAlias = gossip.AnyFact
@@ -44,8 +44,8 @@ def _rows(family: str, frame_bytes_max: int, *bodies: type[Struct]) -> dict[str,
 
 KINDS: dict[str, Kind] = {
     **_rows("swim", SWIM_BYTES_MAX, swim.Ping, swim.Ack),
-    **_rows("fact", GOSSIP_BYTES_MAX, gossip.Alive, gossip.Suspect, gossip.Confirm, gossip.Dead),
-    **_rows("fact", GOSSIP_BYTES_MAX, gossip.Left, gossip.Capabilities, gossip.Load),
+    **_rows("fact", FACT_BYTES_MAX, gossip.Alive, gossip.Suspect, gossip.Confirm, gossip.Dead),
+    **_rows("fact", FACT_BYTES_MAX, gossip.Left, gossip.Capabilities, gossip.Load),
     **_rows("gossip", GOSSIP_BYTES_MAX, gossip.Digest, gossip.Delta),
     **_rows("task", FRAME_BYTES_MAX, task.Award, task.Accept, task.Decline, task.Ask, task.Answer),
     **_rows("task", FRAME_BYTES_MAX, task.Result, task.Withdraw, task.Inquire, task.Account),

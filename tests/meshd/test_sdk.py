@@ -339,3 +339,16 @@ async def test_what_a_handler_raises_is_raised() -> None:
 async def test_a_capability_that_is_not_handled_names_those_that_are() -> None:
     with pytest.raises(TaskError, match="test does not handle other@1; it handles do@1"):
         await handling(len).handle_locally("other@1")
+
+
+async def test_object_in_a_hint_is_any_plain_value() -> None:
+    agent = Agent("anything")
+
+    @agent.handles("keep@1")
+    def keep(value: object, rest: dict[str, object], maybe: list[object] | None = None) -> dict[str, object]:
+        return {"value": value, "rest": rest, "maybe": maybe}
+
+    given = {"value": [1, "two"], "rest": {"a": None}, "maybe": [{}, 3]}
+    assert await agent.handle_locally("keep@1", given) == given
+    with pytest.raises(TaskError, match="rest"):
+        await agent.handle_locally("keep@1", {"value": 1, "rest": []})
