@@ -39,8 +39,9 @@ TABLES: dict[str, Callable[[], str]] = {"refusals": _refusals, "kinds": _kinds, 
 
 def _renewed(text: str) -> str:
     for name, made in TABLES.items():
-        mark = re.compile(rf"(<!-- {name} -->\n).*?(<!-- end -->)", re.DOTALL)
-        text = mark.sub(lambda found, made=made: f"{found[1]}{made()}\n{found[2]}", text)
+        before, mark, rest = text.partition(f"<!-- {name} -->\n")
+        _, end, after = rest.partition("<!-- end -->")
+        text = f"{before}{mark}{made()}\n{end}{after}"
     return text
 
 
