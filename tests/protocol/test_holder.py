@@ -1,0 +1,338 @@
+"""The owner's side of a task: taking it, answering for it, committing its end, and letting go."""
+
+from msgspec import structs
+
+from protocol import ids, limits, records
+from protocol.effects import Effect, Read, RunAgent, Send, StopAgent, Write
+from protocol.events import ResultRefused, TaskDone, TaskFailed, TaskStarted
+from protocol.holder import CHECK_S, STALE_S, Holder
+from protocol.inputs import AgentFailed, AgentFinished, AgentProgress
+from protocol.slots import Slots
+from protocol.wire.agents import Card
+from protocol.wire.task import (
+    Accept,
+    Answer,
+    Ask,
+    Award,
+    Decline,
+    Failure,
+    Held,
+    Result,
+    TaskRecord,
+    TaskState,
+    Withdraw,
+)
+from tests.protocol.conversation import instant
+from tests.protocol.work import CARD, KEEP_S, LIFE, ME, SETTINGS, B, C, awarded, bodies, frame, only_write, said
+
+W = B  # the watcher of everything here
+
+
+class _Owner:
+    """One holder, its slots, and what has been awarded to it."""
+
+    def __init__(self, cards: tuple[Card, ...] = (CARD,)) -> None:
+        self.slots = Slots()
+        self.slots.advertise(cards)
+        self.holder = Holder(me=ME, life=LIFE, settings=SETTINGS, keep_s=KEEP_S, slots=self.slots)
+        self.now = instant(0)
+
+    def at(self, seconds: float) -> list[Effect]:
+        self.now = instant(seconds)
+        return self.holder.on_tick(self.now)
+
+    def award(self, record: TaskRecord, *, sender: str = W, revision: int = 4) -> list[Effect]:
+        body = Award(record.id, record.epoch, revision, frame(record))
+        return self.holder.on_award(sender, LIFE, body, record, self.now)
+
+    def ask(self, *lines: tuple[TaskRecord, int], sender: str = W) -> list[Effect]:
+        held = tuple(Held(record.id, epoch, 4) for record, epoch in lines)
+        return self.holder.on_ask(sender, LIFE, Ask(9, held), self.now)
+
+    def finishes(self, record: TaskRecord) -> list[Effect]:
+        return self.holder.on_finished(AgentFinished(record.id, record.epoch, b"\x02"), self.now)
+
+    def fails(self, record: TaskRecord, code: str = "agent_failed", *, retry: bool = True) -> list[Effect]:
+        return self.holder.on_failed(AgentFailed(record.id, record.epoch, code, "no", retry), self.now)
+
+    def written(self, effects: list[Effect]) -> list[Effect]:
+        write = only_write(effects)
+        assert isinstance(write.record, TaskRecord)
+        return self.holder.on_written(structs.replace(write, frame=b"sealed"), write.record, 5)
+
+
+def _mine(key: str = "k", *, epoch: int = 1, exclusive: bool = False) -> TaskRecord:
+    record = awarded(key, owner=ME, exclusive=exclusive)
+    return structs.replace(record, epoch=epoch)
+
+
+def _answer(effects: list[Effect]) -> Answer:
+    (answer,) = bodies(effects, Answer)
+    assert isinstance(answer, Answer)
+    return answer
+
+
+def _declines(effects: list[Effect]) -> list[str]:
+    return [body.reason for body in bodies(effects, Decline)]
+
+
+def test_an_award_is_accepted_and_the_agent_begins_with_the_fencing_token() -> None:
+    owner, record = _Owner(), _mine(epoch=3)
+    effects = owner.award(record)
+    assert bodies(effects, Accept) == [Accept(record.id, 3)]
+    (run,) = (each for each in effects if isinstance(each, RunAgent))
+    assert (run.agent, run.task, run.epoch, run.input, run.deadline_s) == ("echo", record.id, 3, b"\x01", 86_400.0)
+    assert [event.epoch for event in said(effects, TaskStarted)] == [3]
+    assert (owner.holder.in_hand, owner.slots.taken) == (1, 1)
+
+
+def test_an_award_that_comes_twice_runs_once_and_is_accepted_twice() -> None:
+    owner, record = _Owner(), _mine()
+    owner.award(record)
+    assert owner.award(record) == [Send(W, LIFE, Accept(record.id, 1), iid=record.iid, gid=record.gid)]
+
+
+def test_an_award_to_another_node_or_life_or_of_another_task_is_ignored() -> None:
+    owner, record = _Owner(), _mine()
+    assert owner.award(awarded(owner=C)) == []
+    assert owner.award(structs.replace(record, owner_life=LIFE - 1)) == []
+    assert owner.award(structs.replace(record, state=TaskState.DONE)) == []
+    other = Award("t" * 26, 1, 4, b"")
+    assert owner.holder.on_award(W, LIFE, other, record, owner.now) == []
+    assert owner.holder.on_award(W, LIFE, Award(record.id, 2, 4, b""), record, owner.now) == []
+
+
+def test_what_cannot_be_taken_is_declined_with_the_reason() -> None:
+    assert _declines(_Owner(()).award(_mine())) == ["no_agent"]
+    full = _Owner((structs.replace(CARD, slots=1),))
+    full.award(_mine("one"))
+    assert _declines(full.award(_mine("two"))) == ["busy"]
+    closed = _Owner()
+    closed.holder.close()
+    assert _declines(closed.award(_mine())) == ["draining"]
+    closed.holder.reopen()
+    assert _declines(closed.award(_mine())) == []
+    late = _Owner()
+    late.at(90_000)
+    assert _declines(late.award(_mine())) == ["deadline"]
+
+
+def test_a_result_is_committed_on_the_revision_of_the_award_and_then_told() -> None:
+    owner, record = _Owner(), _mine()
+    owner.award(record, revision=7)
+    effects = owner.finishes(record)
+    write = only_write(effects)
+    assert effects == [write]
+    assert (write.key, write.expect, write.urgent, write.keep_s) == (ids.task_key(record.id), 7, True, KEEP_S)
+    assert write.record == records.done(record, result=b"\x02", started_ms=instant(0).wall_ms, now=instant(0))
+    effects = owner.written(effects)
+    assert [event.epoch for event in said(effects, TaskDone)] == [1]
+    assert bodies(effects, Result) == [Result(record.id, 1, 5, b"sealed")]
+    assert (owner.holder.in_hand, owner.slots.taken) == (0, 0)
+
+
+def test_a_failure_that_another_try_may_mend_goes_back_and_counts() -> None:
+    owner, record = _Owner(), _mine()
+    owner.award(record)
+    effects = owner.fails(record)
+    assert bodies(effects, Decline) == [Decline(record.id, 1, "agent_failed", "no", counts=True)]
+    assert owner.holder.in_hand == 0
+
+
+def test_an_agent_that_was_not_there_is_not_held_against_the_task() -> None:
+    owner, record = _Owner(), _mine()
+    owner.award(record)
+    assert [body.counts for body in bodies(owner.fails(record, "agent_unavailable"), Decline)] == [False]
+
+
+def test_a_failure_for_good_is_the_end_of_the_task() -> None:
+    owner, record = _Owner(), _mine()
+    owner.award(record)
+    effects = owner.fails(record, retry=False)
+    assert only_write(effects).record == records.failed(record, failure=Failure("agent_failed", "no"), now=instant(0))
+    assert [event.code for event in said(owner.written(effects), TaskFailed)] == ["agent_failed"]
+
+
+def test_a_late_result_is_refused_shown_and_kept_under_its_own_key() -> None:
+    owner, record = _Owner(), _mine()
+    owner.award(record)
+    owner.finishes(record)
+    stands = structs.replace(record, epoch=2, owner=C)
+    effects = owner.holder.on_lost(ids.task_key(record.id), stands)
+    (event,) = said(effects, ResultRefused)
+    assert (event.epoch, event.stands_epoch, event.stands_state) == (1, 2, "awarded")
+    write = only_write(effects)
+    assert (write.key, write.expect, write.keep_s) == (ids.late_key(record.id, 1), 0, KEEP_S)
+    assert (owner.holder.in_hand, owner.slots.taken) == (0, 0)
+    assert _answer(owner.ask((record, 1))).ended == (record.id,), "whoever asks about it has missed the next"
+
+
+def test_a_result_of_an_award_that_is_not_held_is_dropped() -> None:
+    owner, record = _Owner(), _mine()
+    assert owner.finishes(record) == []
+    owner.award(structs.replace(record, epoch=2))
+    assert owner.finishes(record) == []
+    assert owner.fails(record) == []
+
+
+def test_a_second_result_while_the_first_is_being_committed_is_dropped() -> None:
+    owner, record = _Owner(), _mine()
+    owner.award(record)
+    assert owner.finishes(record)
+    assert owner.finishes(record) == []
+
+
+def test_an_ask_is_answered_with_what_runs_what_ended_and_what_never_came() -> None:
+    owner = _Owner((structs.replace(CARD, slots=9),))
+    runs, over, strange = _mine("runs"), _mine("over"), _mine("strange")
+    owner.award(runs)
+    owner.holder.on_progress(AgentProgress(runs.id, 1, b"\x05"))
+    owner.holder.on_progress(AgentProgress(runs.id, 2, b"\x06"))
+    owner.award(over)
+    owner.written(owner.finishes(over))
+    answer = _answer(owner.ask((runs, 1), (over, 1), (strange, 1)))
+    assert [(line.task, line.epoch, line.progress) for line in answer.running] == [(runs.id, 1, b"\x05")]
+    assert (answer.ended, answer.unknown) == ((over.id,), (strange.id,))
+
+
+def test_an_asker_that_is_behind_is_told_to_read_the_record() -> None:
+    owner, record = _Owner(), _mine(epoch=2)
+    owner.award(record)
+    assert _answer(owner.ask((record, 1))).ended == (record.id,)
+
+
+def test_what_was_given_back_is_given_back_again_when_asked() -> None:
+    owner, record = _Owner(), _mine()
+    owner.award(record)
+    owner.fails(record)
+    assert _declines(owner.ask((record, 1))) == ["agent_failed"]
+    assert _declines(owner.award(record)) == ["agent_failed"]
+
+
+def test_an_ask_about_a_newer_award_stops_the_older_soon_and_takes_the_newer() -> None:
+    owner, record = _Owner(), _mine()
+    owner.award(record)
+    assert _answer(owner.ask((record, 2))).unknown == (record.id,)
+    effects = owner.award(structs.replace(record, epoch=2))
+    assert StopAgent(record.id, 1) in effects
+    assert [each.epoch for each in effects if isinstance(each, RunAgent)] == [2]
+    assert owner.slots.taken == 1
+
+
+def test_a_withdrawn_task_is_stopped_unless_its_result_comes_first() -> None:
+    owner, record = _Owner(), _mine()
+    owner.award(record)
+    assert owner.holder.on_withdraw(Withdraw(record.id, 0), owner.now) == [], "of an award before"
+    owner.holder.on_withdraw(Withdraw(record.id, 1), owner.now)
+    assert owner.holder.next_deadline() == owner.now.after(STALE_S)
+    assert owner.at(STALE_S) == [StopAgent(record.id, 1)]
+    assert owner.holder.in_hand == 0
+
+
+def test_an_exclusive_task_that_is_withdrawn_is_stopped_at_once() -> None:
+    owner, record = _Owner(), _mine(exclusive=True)
+    owner.award(record)
+    assert owner.holder.on_withdraw(Withdraw(record.id, 1), owner.now) == [StopAgent(record.id, 1)]
+
+
+def test_a_commit_under_way_is_not_stopped_by_anybody() -> None:
+    owner, record = _Owner(), _mine()
+    owner.award(record)
+    owner.finishes(record)
+    assert owner.holder.on_withdraw(Withdraw(record.id, 1), owner.now) == []
+    owner.ask((record, 2))
+    assert owner.at(60) == []
+    assert _declines(owner.award(structs.replace(record, epoch=2))) == ["busy"], "until the store has judged"
+    assert owner.holder.give_all_back() == []
+
+
+def test_an_owner_of_an_exclusive_task_stops_after_a_lease_without_being_asked() -> None:
+    owner, record = _Owner(), _mine(exclusive=True)
+    owner.award(record)
+    assert owner.at(2) == []
+    owner.ask((record, 1))
+    assert owner.at(2 + SETTINGS.lease_s - 0.001) == []
+    effects = owner.at(2 + SETTINGS.lease_s)
+    assert StopAgent(record.id, 1) in effects
+    assert _declines(effects) == ["unasked"]
+
+
+def test_an_owner_of_any_other_task_goes_on_however_long_nobody_asks() -> None:
+    owner, record = _Owner(), _mine()
+    owner.award(record)
+    assert owner.holder.next_deadline() is None
+    assert owner.at(86_000) == []
+
+
+def test_a_commit_of_an_exclusive_task_that_hangs_does_not_keep_the_clock_busy() -> None:
+    owner, record = _Owner(), _mine(exclusive=True)
+    owner.award(record)
+    owner.finishes(record)
+    assert owner.holder.next_deadline() is None
+    assert owner.at(60) == []
+
+
+def test_a_task_that_its_watcher_no_longer_names_is_looked_up_now_and_then() -> None:
+    owner, record, other = _Owner(), _mine(), _mine("other")
+    owner.award(record)
+    owner.award(other)
+    owner.at(CHECK_S)
+    assert Read(ids.task_key(other.id)) in owner.ask((record, 1))
+    assert Read(ids.task_key(other.id)) not in owner.ask((record, 1))
+    key = ids.task_key(other.id)
+    assert owner.holder.on_found(None, key, owner.now) == []
+    assert owner.holder.on_found(other, key, owner.now) == []
+    owner.holder.on_found(structs.replace(other, epoch=0), key, owner.now)
+    assert owner.at(60) == [], "that was read before our award"
+    owner.holder.on_found(structs.replace(other, epoch=2, owner=C), key, owner.now)
+    assert owner.at(60 + STALE_S) == [StopAgent(other.id, 1)]
+
+
+def test_whoever_asked_last_hears_of_the_end() -> None:
+    owner, record = _Owner(), _mine()
+    owner.award(record)
+    owner.ask((record, 1), sender=C)
+    effects = owner.written(owner.finishes(record))
+    assert [each.to for each in effects if isinstance(each, Send)] == [C]
+
+
+def test_leaving_gives_back_all_that_is_not_being_committed() -> None:
+    owner = _Owner()
+    for key in ("one", "two"):
+        owner.award(_mine(key))
+    effects = owner.holder.give_all_back()
+    assert _declines(effects) == ["drained", "drained"]
+    assert len([each for each in effects if isinstance(each, StopAgent)]) == 2
+    assert (owner.holder.in_hand, owner.slots.taken) == (0, 0)
+
+
+def test_an_end_that_never_left_lets_the_task_go() -> None:
+    owner, record = _Owner(), _mine()
+    owner.award(record)
+    owner.finishes(record)
+    assert owner.holder.on_unsent(ids.task_key(record.id)) == []
+    assert (owner.holder.in_hand, owner.slots.taken) == (0, 0)
+
+
+def test_an_answer_fits_into_a_frame_however_much_is_asked() -> None:
+    owner = _Owner((structs.replace(CARD, slots=400),))
+    tasks = [_mine(str(number)) for number in range(300)]
+    for task in tasks:
+        owner.award(task)
+        owner.holder.on_progress(AgentProgress(task.id, 1, bytes(limits.PROGRESS_BYTES_MAX)))
+    answer = _answer(owner.ask(*((task, 1) for task in tasks)))
+    assert len(answer.running) == 300
+    assert sum(len(line.progress) for line in answer.running) <= limits.ANSWER_PROGRESS_BYTES_MAX
+    many = owner.ask(*((tasks[0], 1) for _ in range(20_000)))
+    assert len(_answer(many).running) <= limits.TASKS_PER_ASK_MAX
+
+
+def test_memories_of_what_ended_are_bounded() -> None:
+    owner = _Owner()
+    for number in range(limits.TASKS_ENDED_KEPT + 1):
+        record = _mine(str(number))
+        owner.award(record)
+        owner.written(owner.finishes(record))
+    assert _answer(owner.ask((_mine("0"), 1))).unknown == (_mine("0").id,)
+    assert not [each for each in owner.ask((_mine("1"), 1)) if isinstance(each, Write)]
+    assert _answer(owner.ask((_mine("1"), 1))).ended == (_mine("1").id,)
