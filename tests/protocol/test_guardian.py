@@ -1,0 +1,123 @@
+"""Whose tasks a node takes up: its own after a restart, and those of homes that are gone."""
+
+from msgspec import structs
+
+from protocol import ids
+from protocol.effects import Effect, List
+from protocol.guardian import GUARDIANS, RETRY_S, Guardian, Homes
+from protocol.ids import PARTITIONS
+from protocol.wire.task import TaskRecord, TaskState
+from tests.protocol.conversation import instant
+from tests.protocol.work import ME, SETTINGS, B, C, D, awarded, record
+
+HOME = "e" * 32
+ALL = (ME, B, C, D)
+
+
+def _homes(*alive: str, known: tuple[str, ...] = (*ALL, HOME), settled_s: float = 60.0) -> Homes:
+    return Homes(alive or ALL, lambda node: node in known, settled_s)
+
+
+def _guardian(me: str = ME) -> Guardian:
+    guardian = Guardian(me=me, settings=SETTINGS)
+    guardian.on_link(is_usable=True, now=instant(0))
+    return guardian
+
+
+def _partitions(effects: list[Effect]) -> list[int]:
+    return [partition for each in effects if isinstance(each, List) for partition in each.partitions]
+
+
+def _ranked(task: TaskRecord) -> list[str]:
+    return ids.ranked(ALL, salt=f"partition/{ids.partition(task.id)}")
+
+
+def test_a_node_that_can_read_for_the_first_time_lists_everything_once() -> None:
+    guardian = Guardian(me=ME, settings=SETTINGS)
+    assert guardian.on_link(is_usable=False, now=instant(0)) == []
+    assert sorted(_partitions(guardian.on_link(is_usable=True, now=instant(1)))) == list(range(PARTITIONS))
+    assert guardian.on_link(is_usable=False, now=instant(2)) == []
+    assert guardian.on_link(is_usable=True, now=instant(3)) == []
+
+
+def test_every_partition_is_looked_at_once_in_the_time_of_a_sweep() -> None:
+    guardian, seen = _guardian(), list[int]()
+    while (deadline := guardian.next_deadline()) is not None and deadline <= instant(SETTINGS.sweep_s).mono_ns:
+        seen += _partitions(guardian.on_tick(instant((deadline - instant(0).mono_ns) / 1e9)))
+    assert sorted(seen) == list(range(PARTITIONS))
+
+
+def test_its_own_tasks_are_always_its_own() -> None:
+    assert _guardian().is_ours(record(home=ME), _homes(ME, settled_s=0), instant(0))
+
+
+def test_an_ended_task_is_nobodys() -> None:
+    assert not _guardian().is_ours(structs.replace(record(), state=TaskState.DONE), _homes(), instant(60))
+
+
+def test_a_task_of_a_living_home_is_left_to_it() -> None:
+    task = record(home=B)
+    assert not any(_guardian(me).is_ours(task, _homes(), instant(600)) for me in (ME, C, D))
+
+
+def test_a_task_of_a_home_that_is_gone_has_exactly_one_guardian_at_first() -> None:
+    task = record(home=HOME)
+    assert [me for me in ALL if _guardian(me).is_ours(task, _homes(), instant(0))] == _ranked(task)[:1]
+
+
+def test_a_guardian_that_is_gone_itself_is_followed_by_the_next() -> None:
+    task = record(home=HOME)
+    first, second, *_ = _ranked(task)
+    living = _homes(*(node for node in ALL if node != first))
+    assert _guardian(second).is_ours(task, living, instant(0))
+
+
+def test_the_next_guardians_help_only_with_what_is_still_in_need_after_their_time() -> None:
+    task = record(home=HOME)
+    ranked = _ranked(task)
+    for rank in range(1, len(ALL)):
+        guardian, patience_s = _guardian(ranked[rank]), rank * SETTINGS.lease_s * 2
+        assert not guardian.is_ours(task, _homes(), instant(patience_s - 0.001))
+        assert guardian.is_ours(task, _homes(), instant(patience_s)) == (rank < GUARDIANS)
+        in_hand = awarded(owner=B, home=HOME)
+        assert not guardian.is_ours(in_hand, _homes(), instant(600)), "somebody alive does it"
+        orphan = awarded(owner=HOME, home=HOME)
+        assert guardian.is_ours(orphan, _homes(), instant(600)) == (rank < GUARDIANS)
+
+
+def test_a_home_that_was_never_heard_of_counts_as_gone_only_in_a_view_that_has_settled() -> None:
+    task = record(home=HOME)
+    guardian = _guardian(_ranked(task)[0])
+    assert not guardian.is_ours(task, _homes(known=ALL, settled_s=SETTINGS.settle_s - 0.001), instant(600))
+    assert guardian.is_ours(task, _homes(known=ALL, settled_s=SETTINGS.settle_s), instant(600))
+    assert guardian.is_ours(task, _homes(settled_s=0), instant(600)), "one that was known is known to be gone"
+
+
+def test_a_node_that_is_not_in_its_own_view_guards_nothing() -> None:
+    assert not _guardian().is_ours(record(home=HOME), _homes(B, C), instant(600))
+
+
+def test_when_somebody_goes_each_guardian_lists_its_partitions_in_its_turn() -> None:
+    guardian = _guardian()
+    first = _partitions(guardian.on_gone(_homes(), instant(1)))
+    ranks = [ids.ranked(ALL, salt=f"partition/{number}").index(ME) for number in range(PARTITIONS)]
+    assert first == [number for number, rank in enumerate(ranks) if rank == 0]
+    second = _partitions(guardian.on_tick(instant(1 + SETTINGS.lease_s)))
+    assert set(second) >= {number for number, rank in enumerate(ranks) if rank == 1}
+
+
+def test_a_listing_that_failed_is_made_again() -> None:
+    guardian = _guardian()
+    guardian.on_listed((7,), failed=False, now=instant(0.1))
+    guardian.on_listed((8,), failed=True, now=instant(0.1))
+    assert _partitions(guardian.on_tick(instant(0.1 + RETRY_S - 0.001))) == []
+    assert _partitions(guardian.on_tick(instant(0.1 + RETRY_S))) == [8]
+
+
+def test_listings_wait_while_the_store_cannot_be_read() -> None:
+    guardian = _guardian()
+    guardian.on_link(is_usable=False, now=instant(1))
+    assert guardian.on_gone(_homes(), instant(1)) == []
+    assert guardian.on_tick(instant(10)) == []
+    guardian.on_link(is_usable=True, now=instant(20))
+    assert _partitions(guardian.on_tick(instant(20)))

@@ -1,0 +1,45 @@
+"""Asking a home how its tasks run: answered soon, if only with the news that there is no answer."""
+
+from protocol import limits
+from protocol.effects import Effect, Reply, Send
+from protocol.inputs import Inquiry
+from protocol.inquiries import WITHIN_S, Inquiries
+from protocol.wire.task import Account, Inquire, Status
+from tests.protocol.conversation import instant
+from tests.protocol.work import LIFE, B, C
+
+ORDER = Inquiry(4, B, ("t" * 26,))
+LINE = Status("t" * 26, True, 5, b"\x01")
+
+
+def _codes(effects: list[Effect]) -> list[str]:
+    return [each.code for each in effects if isinstance(each, Reply)]
+
+
+def test_a_home_that_is_there_is_asked_and_its_account_is_the_answer() -> None:
+    homes = Inquiries()
+    (send,) = homes.make(ORDER, LIFE, instant(0))
+    assert send == Send(B, LIFE, Inquire(1, ORDER.tasks), probe=1)
+    assert homes.on_account(C, Account(1, (LINE,))) == [], "another's word"
+    assert homes.on_account(B, Account(1, (LINE,))) == [Reply(4, value=(LINE,))]
+    assert homes.next_deadline() is None
+    assert homes.on_account(B, Account(1, (LINE,))) == []
+
+
+def test_a_home_that_is_unknown_absent_or_silent_is_said_to_be() -> None:
+    homes = Inquiries()
+    assert _codes(homes.make(ORDER, None, instant(0))) == ["timed_out"]
+    homes.make(ORDER, LIFE, instant(0))
+    assert _codes(homes.on_absent(1, instant(0))) == ["timed_out"]
+    assert homes.on_absent(1, instant(0)) == []
+    homes.make(ORDER, LIFE, instant(0))
+    assert homes.on_tick(instant(WITHIN_S - 0.001)) == []
+    assert _codes(homes.on_tick(instant(WITHIN_S))) == ["timed_out"]
+
+
+def test_an_account_fits_into_a_frame_whatever_is_asked() -> None:
+    long = Status("t" * 26, True, 5, bytes(limits.PROGRESS_BYTES_MAX))
+    account = Inquiries.account(1, (long,) * 20_000)
+    assert len(account.tasks) == limits.INQUIRED_MAX
+    assert not any(line.progress for line in account.tasks)
+    assert Inquiries.account(1, (long,) * 10).tasks == (long,) * 10
