@@ -26,6 +26,7 @@ NOUNS: dict[str, tuple[str, str]] = {
     "tasks": ("cli.tasks:tasks", "Work with a durable record: submit, show, wait, cancel, watch."),
     "invite": ("cli.invite:invite", "What lets another host join."),
     "demo": ("cli.demo:demo", "Three nodes share real work, one is killed, nothing is lost."),
+    "sim": ("cli.sim:sim", "The mesh in a virtual world, without a daemon."),
     "version": ("cli.version:version", "The versions of this command and of the daemon."),
 }
 

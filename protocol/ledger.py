@@ -474,8 +474,7 @@ class Ledger:
         return answers + self._forget(watched, now) + self.on_capacity(now)
 
     def _drop(self, watched: Watched, now: Instant, code: str, **fields: object) -> list[Effect]:
-        requests = (*watched.submits, *watched.waits, *watched.cancels)
-        watched.waits.clear()
+        requests, watched.waits = (*watched.submits, *watched.waits, *watched.cancels), []
         self._forget(watched, now)
         return [refused(request, code, **fields) for request in requests]
 
