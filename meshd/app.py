@@ -297,6 +297,7 @@ class _Daemon:
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(FLUSH_S_MAX):
                 await engine.until(lambda: not engine.waiting and not performer.writes_waiting)
+        wired.outlet.flush()
         await wired.transport.flush()
 
 

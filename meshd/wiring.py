@@ -17,7 +17,8 @@ from meshd.engine import GRACE_S, Engine
 from meshd.hosting import Hosting
 from meshd.observe import logs
 from meshd.observe.metrics import Metrics
-from meshd.observe.stream import Stream, encoded
+from meshd.observe.outlet import Outlet
+from meshd.observe.stream import Stream
 from meshd.perform import Performer
 from meshd.service import Service
 from meshd.settings import Settings
@@ -63,6 +64,7 @@ class Wired(Struct, frozen=True):
     performer: Performer
     engine: Engine
     stream: Stream
+    outlet: Outlet
     views: Views
     service: Service
     sink: Callable[[Input], None]
@@ -86,8 +88,7 @@ def wire(
     node = _node(me, mesh, identity, settings, rng)
     stream, metrics = Stream(me=me.id), Metrics()
 
-    def tell_others(event: Event) -> None:
-        transport.publish(subjects.event(src=me.id, kind=str(event.__struct_config__.tag)), encoded(event))
+    outlet = Outlet(lambda kind, encoded: transport.publish(subjects.event(src=me.id, kind=kind), encoded))
 
     def tell_log(event: Event) -> None:
         logs.log_event(log, event, name_of=views.name_of)
@@ -95,7 +96,7 @@ def wire(
     def tell_views(event: Event) -> None:
         views.on_event(event)
 
-    observers = (stream.tell, metrics.on_event, tell_views, tell_log, tell_others)
+    observers = (stream.tell, metrics.on_event, tell_views, tell_log, outlet.tell)
     hosting = Hosting(supervisor=supervisor, observers=observers)
     performer = Performer(
         transport=transport, store=store, workshop=hosting, observers=observers, supervisor=supervisor
@@ -127,7 +128,7 @@ def wire(
     )
 
     sink = _parted(subjects, engine, stream)
-    return Wired(subjects, transport, store, hosting, performer, engine, stream, views, service, sink)
+    return Wired(subjects, transport, store, hosting, performer, engine, stream, outlet, views, service, sink)
 
 
 def _parted(subjects: Subjects, engine: Engine, stream: Stream) -> Callable[[Input], None]:
