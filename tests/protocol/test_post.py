@@ -1,0 +1,70 @@
+"""What leaves is sealed for one place, and what comes back finds who sent it."""
+
+import pytest
+
+from protocol.effects import Send, Spread, Write
+from protocol.envelope import Envelope
+from protocol.errors import LocalError
+from protocol.post import PROBES_KEPT, Post
+from protocol.wire.gossip import Load
+from protocol.wire.swim import Ping
+from tests.protocol.bodies import RECORD
+from tests.protocol.sealing import ALICE, BOB, LIFE, NOW, SUBJECTS, TO_BOB, opener, sealer
+
+
+def _post() -> Post[str]:
+    return Post(me=ALICE.id, region="eu", subjects=SUBJECTS, sealer=sealer())
+
+
+def test_a_message_is_sealed_for_one_life_of_one_node() -> None:
+    sent = _post().send("anyone", Send(BOB.id, LIFE, Ping(1), iid="an iid", gid="a gid"), NOW)
+    assert (sent.subject, sent.reply) == (TO_BOB, "")
+    opened = opener().open(sent.subject, sent.frame, NOW)
+    assert isinstance(opened, Envelope)
+    assert (opened.body, opened.header.iid, opened.header.gid) == (Ping(1), "an iid", "a gid")
+
+
+def test_ids_that_others_made_too_long_are_cut_and_not_an_error() -> None:
+    sent = _post().send("anyone", Send(BOB.id, LIFE, Ping(1), iid="é" * 90_000, gid="é" * 90_000), NOW)
+    assert isinstance(opener().open(sent.subject, sent.frame, NOW), Envelope)
+
+
+def test_a_probe_comes_back_to_who_sent_it_once_and_under_its_own_number() -> None:
+    post = _post()
+    sent = [post.send(origin, Send(BOB.id, LIFE, Ping(1), probe=7), NOW) for origin in ("one", "other")]
+    numbers = [int(each.reply.rpartition(".")[2]) for each in sent]
+    assert sent[0].reply == SUBJECTS.absent(src=ALICE.id, probe=numbers[0])
+    assert [post.absent(number) for number in numbers] == [("one", 7), ("other", 7)]
+    assert post.absent(numbers[0]) is None
+    assert post.absent(4_711) is None
+
+
+def test_probes_that_are_waited_for_are_bounded() -> None:
+    post = _post()
+    for number in range(PROBES_KEPT + 1):
+        post.send("anyone", Send(BOB.id, LIFE, Ping(1), probe=number), NOW)
+    assert post.absent(1) is None
+    assert post.absent(2) == ("anyone", 1)
+
+
+def test_own_facts_are_sealed_for_the_region_and_those_of_others_pass_as_they_are() -> None:
+    post, load = _post(), Load(1, (), 0, 0)
+    own = post.spread(Spread(load), NOW)
+    assert own.subject == SUBJECTS.fact(region="eu", src=ALICE.id)
+    assert isinstance(opener().open(own.subject, own.frame, NOW), Envelope)
+    relayed = Spread(load, "its subject", b"its frame")
+    assert post.spread(relayed, NOW) is relayed
+
+
+def test_outcomes_of_one_key_come_back_in_the_order_of_its_writes() -> None:
+    post = _post()
+    writes = [post.write(origin, Write("p07.key", RECORD, 3), NOW) for origin in ("ledger", "holder")]
+    other = post.write("link", Write("p08.key", RECORD, 0), NOW)
+    assert isinstance(opener().open_record("p07.key", writes[0].frame, NOW), Envelope)
+    assert post.outcome("p08.key") == ("link", other)
+    assert [post.outcome("p07.key") for _ in range(2)] == [("ledger", writes[0]), ("holder", writes[1])]
+
+
+def test_an_outcome_that_nobody_waits_for_is_a_bug_that_stops_loudly() -> None:
+    with pytest.raises(LocalError, match="was not being written"):
+        _post().outcome("p07.key")
