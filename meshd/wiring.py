@@ -157,13 +157,14 @@ def _ports(
 
 
 def _node(me: Me, mesh: Mesh, identity: Identity, settings: Settings, rng: random.Random) -> Node:
+    sealer = Sealer(signer=identity, life=me.life)
     return Node(
         me=me,
         mesh=mesh.id,
         settings=NodeSettings(
             membership=settings.membership, tasks=settings.tasks, link=settings.link, keep_s=settings.results.keep_s
         ),
-        sealer=Sealer(signer=identity, life=me.life),
-        opener=Opener(me=me.id, subjects=Subjects(mesh.id), root_key=mesh.root_key),
+        sealer=sealer,
+        opener=Opener(me=me.id, subjects=Subjects(mesh.id), root_key=mesh.root_key, own=sealer),
         rng=rng,
     )
