@@ -270,8 +270,8 @@ class Ledger:
         watched = self._tasks.get(record.id)
         if watched is None or watched.phase is Phase.WRITING or body.revision <= watched.revision:
             return []  # a write of ours that is under way will lose, and bring the same news
-        if record.state not in ENDED or record.epoch < watched.record.epoch:
-            return []
+        if record.state not in ENDED or not watched.is_awarded_to(record.owner, record.epoch):
+            return self.on_ended(record.id)  # not from who would know, or of an award that we missed: look it up
         self._unreserve(watched, now, said)
         return self._take_up(watched, record, body.revision, body.record, now)
 

@@ -317,13 +317,13 @@ def test_an_owner_that_says_it_is_over_makes_the_home_read_the_record() -> None:
     assert replies(home.ledger.on_found(key, done, 2, frame(done), "", home.now)) == [(7, "done")]
 
 
-def test_a_result_that_does_not_end_the_task_or_is_old_changes_nothing() -> None:
+def test_a_result_of_who_does_not_hold_the_task_is_looked_up_and_not_believed() -> None:
     home = Home({B: 1})
     home.awarded()
     done = _done(home.record)
     assert home.result(done, revision=1) == []
-    assert home.result(home.record) == []
-    assert home.result(structs.replace(done, epoch=0)) == []
+    for other in (home.record, structs.replace(done, epoch=0), structs.replace(done, owner=C)):
+        assert home.result(other) == [Read(ids.task_key(done.id))]
     assert home.ledger.watches(done.id)
 
 
