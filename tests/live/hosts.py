@@ -122,13 +122,19 @@ class Host:
         async with self._session.request(method, f"http://localhost{path}", data=content, headers=given) as answer:
             return await answer.json(content_type=None)
 
-    async def metrics(self) -> str:
-        """What `/metrics` shows."""
+    @asynccontextmanager
+    async def stream(self, path: str, **headers: str) -> AsyncIterator[aiohttp.StreamReader]:
+        """The body of an answer that need not end."""
         socket_path = json.loads((self.dir / "api.json").read_text())["socket"]
         connector = aiohttp.UnixConnector(socket_path, force_close=True)
-        url = "http://localhost/metrics"
-        async with aiohttp.ClientSession(connector=connector) as session, session.get(url) as answer:
-            return await answer.text()
+        url = f"http://localhost{path}"
+        async with aiohttp.ClientSession(connector=connector) as session, session.get(url, headers=headers) as answer:
+            yield answer.content
+
+    async def metrics(self) -> str:
+        """What `/metrics` shows."""
+        async with self.stream("/metrics") as content:
+            return (await content.read()).decode()
 
     async def submit(self, capability: str = "work@1", **options: Any) -> dict[str, Any]:
         """Submit a task: the answer of the API, which must be a task."""
