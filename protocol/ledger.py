@@ -243,7 +243,7 @@ class Ledger:
     def on_decline(self, sender: NodeId, body: Decline, now: Instant) -> list[Effect]:
         """The owner said no, or gives it back; when its agent failed, that counts against the task."""
         watched = self._awarded_to(sender, body.task, body.epoch)
-        if watched is None or body.epoch == watched.declined_epoch:
+        if watched is None:
             return []
         record, attempt = watched.record, awards.given_back(body, owner=sender, now=now)
         watched.declined_epoch = body.epoch
@@ -278,7 +278,7 @@ class Ledger:
     def on_running(self, sender: NodeId, line: Running, said: int, now: Instant) -> list[Effect]:
         """A line of an answer: the owner has it."""
         watched = self._awarded_to(sender, line.task, line.epoch)
-        if watched is not None and line.epoch != watched.declined_epoch:
+        if watched is not None:
             self._now_held(watched, line.started_ms, said, now)
             watched.progress = line.progress
         return []
@@ -451,7 +451,8 @@ class Ledger:
 
     def _awarded_to(self, sender: NodeId, task: str, epoch: int) -> Watched | None:
         watched = self._tasks.get(task)
-        return watched if watched is not None and watched.is_awarded_to(sender, epoch) else None
+        is_theirs = watched is not None and watched.is_awarded_to(sender, epoch) and watched.declined_epoch != epoch
+        return watched if is_theirs else None
 
     # --- what is known
 

@@ -185,6 +185,16 @@ def test_a_decline_that_is_heard_twice_counts_once() -> None:
     assert home.declined("agent_failed", counts=True) == []
 
 
+def test_an_accept_that_comes_after_the_decline_changes_nothing() -> None:
+    home = Home({B: 1})
+    home.awarded()
+    home.declined("agent_failed", counts=True)
+    home.accepted()
+    home.answered()
+    assert not home.ledger.status((home.record.id,))[0].running
+    assert only_write(home.after(1)).record.epoch == 2  # type: ignore[union-attr]  # a task's record
+
+
 def test_a_node_that_was_busy_is_asked_again_when_its_pause_is_over() -> None:
     home = Home({B: 1})
     home.awarded()
