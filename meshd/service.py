@@ -7,6 +7,7 @@ exception that comes out. Neighbours: `api` calls it; `views` turns values into 
 import asyncio
 import secrets
 from collections.abc import AsyncIterator, Callable
+from itertools import islice
 
 from meshd import clock, values, views
 from meshd.api import schemas
@@ -120,8 +121,8 @@ class Service:
             found = [each for each in found if (each.submitted_ms, each.id) < (after.submitted_ms, after.id)]
         if wanted.state in ("running", "awarded"):  # the homes tell which is which
             lines = await self._lines(found)
-            shown = [self._views.task(record, lines.get(record.id)) for record in found]
-            return [task for task in shown if task.state == wanted.state][:limit]
+            shown = (self._views.task(record, lines.get(record.id)) for record in found)
+            return list(islice((task for task in shown if task.state == wanted.state), limit))
         lines = await self._lines(found[:limit])
         return [self._views.task(record, lines.get(record.id)) for record in found[:limit]]
 

@@ -8,6 +8,8 @@ import asyncio
 from collections.abc import Callable
 from typing import TypeAlias
 
+from msgspec import Struct
+
 from meshd.ports import Store
 from protocol import ids
 from protocol.errors import MeshError
@@ -16,10 +18,16 @@ from protocol.wire.task import ENDED, TaskRecord
 
 Open: TypeAlias = Callable[[str, bytes], TaskRecord | None]
 
-OPENED_MAX = 4_096  # records kept opened
+OPENED_BYTES_MAX = 8_388_608  # of records kept opened: some thousand small ones, a few large ones
 BATCH = 32  # records opened between two turns of the engine: 3 ms
 POLL_S_MIN, POLL_S_MAX = 0.05, 1.0  # how often a task that is watched elsewhere is looked at
 PREFIX_CHARS_MIN = 4  # fewer would fit too many tasks to be of use
+
+
+class _Opened(Struct, frozen=True):
+    revision: int
+    bytes: int
+    record: TaskRecord
 
 
 class Shelf:
@@ -28,12 +36,16 @@ class Shelf:
     def __init__(self, *, store: Store, open: Open) -> None:
         self._store = store
         self._open = open
-        self._opened: dict[tuple[str, int], TaskRecord] = {}
+        self._opened: dict[str, _Opened] = {}
+        self._opened_bytes = 0
 
     async def all(self) -> list[TaskRecord]:
         """Every record of the mesh. Raises MeshError("store")."""
         records: list[TaskRecord] = []
-        for number, entry in enumerate(await self._store.scan("")):
+        entries = await self._store.scan("")
+        for gone in self._opened.keys() - {entry.key for entry in entries}:
+            self._close(gone)
+        for number, entry in enumerate(entries):
             record = self._read(entry) if ids.is_task_key(entry.key) else None
             if record is not None:
                 records.append(record)
@@ -70,23 +82,36 @@ class Shelf:
         return [record for record in found if record is not None]
 
     async def ended(self, task: str) -> TaskRecord:
-        """The record of a task once it has ended, by looking again and again. Raises MeshError."""
+        """The record of a task once it has ended, by looking again and again.
+
+        A store that does not answer is asked again. Raises MeshError: unknown_task, bad_record.
+        """
         pause_s = POLL_S_MIN
         while True:
-            record = await self.one(task)
-            if record.state in ENDED:
-                return record
+            try:
+                record = await self.one(task)
+            except MeshError as failure:
+                if failure.code != "store":
+                    raise
+            else:
+                if record.state in ENDED:
+                    return record
             await asyncio.sleep(pause_s)
             pause_s = min(POLL_S_MAX, pause_s * 1.5)
 
     def _read(self, entry: Entry) -> TaskRecord | None:
-        key = (entry.key, entry.revision)
-        record = self._opened.get(key)
-        if record is None:
-            record = self._open(entry.key, entry.frame)
-            if record is None:
-                return None
-            if len(self._opened) >= OPENED_MAX:
-                self._opened.pop(next(iter(self._opened)))
-            self._opened[key] = record
+        opened = self._opened.get(entry.key)
+        if opened is not None and opened.revision == entry.revision:
+            return opened.record
+        self._close(entry.key)
+        record = self._open(entry.key, entry.frame)
+        # What finds no room is opened anew each time: whoever lists all, lists them all again.
+        if record is not None and self._opened_bytes + len(entry.frame) <= OPENED_BYTES_MAX:
+            self._opened[entry.key] = _Opened(entry.revision, len(entry.frame), record)
+            self._opened_bytes += len(entry.frame)
         return record
+
+    def _close(self, key: str) -> None:
+        opened = self._opened.pop(key, None)
+        if opened is not None:
+            self._opened_bytes -= opened.bytes
