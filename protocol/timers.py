@@ -54,6 +54,8 @@ class Timers(Generic[Key]):
 
     def due(self, now: Mono) -> list[Key]:
         """Keys whose deadline has come, earliest first; each is disarmed."""
+        if not self._heap or self._heap[0][0] > now:
+            return []
         keys: list[Key] = []
         self._drop_stale()
         while self._heap and self._heap[0][0] <= now:
@@ -64,7 +66,10 @@ class Timers(Generic[Key]):
         return keys
 
     def _drop_stale(self) -> None:
-        while self._heap and self._live.get(self._heap[0][2]) != self._heap[0][:2]:
+        while self._heap:
+            at, sequence, key = self._heap[0]
+            if self._live.get(key) == (at, sequence):
+                return
             heappop(self._heap)
 
     def __len__(self) -> int:
