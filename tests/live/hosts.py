@@ -10,7 +10,7 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from functools import partial
 from pathlib import Path
@@ -272,15 +272,24 @@ class Mesh:
 
 @asynccontextmanager
 async def mesh(
-    directory: Path, *names: str, workers: str, slots: int = 2, flags: tuple[str, ...] = ()
+    directory: Path,
+    *names: str,
+    workers: str,
+    slots: int = 2,
+    flags: tuple[str, ...] = (),
+    prepare: Callable[[dict[str, Host]], None] = lambda hosts: None,
 ) -> AsyncIterator[Mesh]:
-    """Started hosts of these one-letter names; those in `workers` have the agent."""
+    """Started hosts of these one-letter names; those in `workers` have the agent.
+
+    `prepare` is given the hosts before they start, to declare agents of other kinds.
+    """
     made = Mesh({name: Host(directory, name) for name in names})
     try:
         first, *others = made.hosts.values()
         for host in made.hosts.values():
             if host.name in workers:
                 host.agent(slots=slots)
+        prepare(made.hosts)
         await first.start(*flags)
         _, token = await first.meshctl("invite", "-o", "name")
         await asyncio.gather(*(host.start("--join", token.strip(), *flags) for host in others))
