@@ -45,6 +45,7 @@ SETTINGS = NodeSettings(
 )
 MARGIN_MS = 5 * STEP_MS  # two rounds of asks and an answer on its way
 RUN_STEPS = 3
+HANG_STEPS = 24  # longer than two leases
 STALL_STEPS = 3  # how long the store may take
 NOTICE_STEPS = 4  # how long the others take to notice that somebody is gone
 EPOCH_MS = 1_800_000_000_000
@@ -140,7 +141,7 @@ class World:
         for number, packet in enumerate(self.packets):
             if self.hosts[packet.to].trouble != "paused":
                 return ("deliver", number)
-        for host in self._awake():
+        for host in self._running():
             for epoch, done in self.hosts[host].runs.items():
                 if done <= self.step:
                     return ("finish", host, epoch)
@@ -159,7 +160,7 @@ class World:
         for host in self._awake():
             for steps in (0, 2):
                 yield ("down", host, steps)
-            for steps in (2, 9):
+            for steps in (2, 16):
                 yield ("cut", host, steps)
             if not self.is_exclusive:  # an award that lies in a stopped process for two leases is not fenced in time
                 yield ("paused", host, 9)
@@ -193,6 +194,9 @@ class World:
 
     def _awake(self) -> list[int]:
         return [index for index, host in enumerate(self.hosts) if not host.trouble]
+
+    def _running(self) -> list[int]:
+        return [index for index, host in enumerate(self.hosts) if host.trouble in ("", "cut")]
 
     @property
     def is_settled(self) -> bool:
@@ -280,7 +284,7 @@ class World:
         return self.hosts[host].runs.pop(epoch, None) is not None
 
     def _hang(self, host: int, epoch: int) -> None:
-        self.hosts[host].runs[epoch] = self.step + 12
+        self.hosts[host].runs[epoch] = self.step + HANG_STEPS
 
     def _cancel(self, host: int) -> None:
         self._enter(host, inputs.Cancel(9, TASK))
@@ -294,9 +298,11 @@ class World:
         while self.notices and self.step - self.notices[0].step >= NOTICE_STEPS:
             self._notice(0)
         for index, host in enumerate(self.hosts):
+            if host.trouble:
+                self._fault(index)
             if host.trouble and host.back == self.step:
                 self._come_back(index)
-        for index in self._awake():
+        for index in self._running():
             node = self.hosts[index].node
             deadline = None if node is None else node.next_deadline()
             if deadline is not None and deadline <= self.now.mono_ns:
