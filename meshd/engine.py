@@ -127,15 +127,18 @@ class Engine:
         if self._inbox:
             return
         self._awake.clear()
-        left_s = None if deadline is None else (deadline - clock.monotonic_ns()) / NS_PER_S
-        if left_s is not None and left_s <= 0:
+        if deadline is None:
+            await self._awake.wait()
+            return
+        left_s = (deadline - clock.monotonic_ns()) / NS_PER_S
+        if left_s <= 0:
             await asyncio.sleep(0)
             return
+        alarm = asyncio.get_running_loop().call_later(left_s, self._awake.set)
         try:
-            async with asyncio.timeout(left_s):
-                await self._awake.wait()
-        except TimeoutError:
-            return
+            await self._awake.wait()
+        finally:
+            alarm.cancel()
 
     def close(self) -> None:
         """End `run` after the turn it is in."""
