@@ -451,8 +451,7 @@ class Ledger:
 
     def _awarded_to(self, sender: NodeId, task: str, epoch: int) -> Watched | None:
         watched = self._tasks.get(task)
-        is_theirs = watched is not None and watched.is_awarded_to(sender, epoch) and watched.declined_epoch != epoch
-        return watched if is_theirs else None
+        return watched if watched is not None and watched.is_awarded_to(sender, epoch) else None
 
     # --- what is known
 

@@ -103,10 +103,10 @@ class Watched:
         return Status(self.record.id, self.is_running, self.started_ms, self.progress)
 
     def is_awarded_to(self, node: NodeId, epoch: int) -> bool:
-        """True when this very award stands, and nothing else is on its way to the store."""
+        """True when this very award stands and was not given back, and nothing else is on its way to the store."""
         record = self.record
         is_theirs = record.state is TaskState.AWARDED and record.owner == node and record.epoch == epoch
-        return is_theirs and self.phase is not Phase.WRITING
+        return is_theirs and self.phase is not Phase.WRITING and self.declined_epoch != epoch
 
     def learn(self, record: TaskRecord, *, revision: int, frame: bytes) -> None:
         """This record stands now."""
