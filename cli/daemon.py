@@ -4,6 +4,7 @@ Invariant: `start` answers with one line, the way in or the reason why not, and 
 which. Neighbours: `meshd.app` is the daemon; everything else is asked of it through `meshctl`.
 """
 
+import contextlib
 import os
 import signal
 import sys
@@ -17,6 +18,7 @@ from protocol.errors import FAILED, INTERRUPTED, OK, TIMED_OUT, USAGE, MeshError
 
 DETACH_S_MAX = 60.0  # a daemon that is not ready by then is ended, and its log says why
 STOP_S_MAX = 60.0  # draining, leaving and stopping the server are each bounded below this
+STOP_S_HIGHEST = 7_200.0  # twice the longest draining
 
 
 @click.group("meshd", context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
@@ -94,6 +96,8 @@ def stop(dir_: Path | None, timeout_s: float) -> None:
     from meshd.stopping import stop_daemon
     from meshd.where import default_dir
 
+    if not 0 <= timeout_s <= STOP_S_HIGHEST:  # not so for NaN, too
+        raise click.UsageError(f"--timeout is {timeout_s:g}; it goes from 0 to {STOP_S_HIGHEST:g} seconds")
     path = dir_ or default_dir()
     try:
         click.echo(stop_daemon(path, within_s=timeout_s))
@@ -131,16 +135,18 @@ def _detached(order: Any) -> None:
     nothing = os.open(os.devnull, os.O_RDONLY)
     for source, target in ((nothing, 0), (log, 1), (log, 2)):
         os.dup2(source, target)
-    code = 0
+    parent = _Parent(writing)
     try:
-        run_daemon(order, said=lambda line: _tell(writing, f"0{line}"))
+        run_daemon(order, said=lambda line: parent.tell(f"0{line}"))
+        told_to_stop = MeshError("cut_off", where=order.dir, cure="it was told to stop; start it again")
+        parent.tell(_in_words(told_to_stop))
     except MeshError as failure:
-        _tell(writing, f"{failure.exit}error[{failure.code}]: {failure.message}\ntry: {failure.hint}")
-        code = failure.exit
+        parent.tell(_in_words(failure))
+        sys.exit(failure.exit)
     except BaseException:
-        _tell(writing, f"{FAILED}error[internal]: the daemon ended; see {order.dir / 'meshd.log'}")
+        parent.tell(f"{FAILED}error[internal]: the daemon ended; see {order.dir / 'meshd.log'}")
         raise
-    sys.exit(code)
+    sys.exit(OK)
 
 
 def _opened_log(path: Path) -> int:
@@ -153,13 +159,23 @@ def _opened_log(path: Path) -> int:
         raise MeshError("directory", path=path, problem=what, cure="choose another directory with --dir") from None
 
 
-def _tell(fd: int, text: str) -> None:
-    """Say the first words to the waiting parent, once; later ones reach nobody."""
-    try:
-        os.write(fd, text.encode())
-        os.close(fd)
-    except OSError:
-        return
+class _Parent:
+    """Who started us and waits for our first words; later ones reach nobody."""
+
+    def __init__(self, fd: int) -> None:
+        self._fd: int | None = fd
+
+    def tell(self, text: str) -> None:
+        """Say the first words, once: by the next ones the pipe's number may be another file's."""
+        fd, self._fd = self._fd, None
+        if fd is not None:
+            with contextlib.suppress(OSError):  # it did not wait
+                os.write(fd, text.encode())
+            os.close(fd)
+
+
+def _in_words(failure: MeshError) -> str:
+    return f"{failure.exit}error[{failure.code}]: {failure.message}\ntry: {failure.hint}"
 
 
 def _await_first_words(fd: int, child: int) -> int:
@@ -177,6 +193,8 @@ def _await_first_words(fd: int, child: int) -> int:
         click.echo(f"error[timed_out]: the daemon was not ready within {DETACH_S_MAX:g} s", err=True)
         return FAILED
     code = int(words[0]) if words else FAILED
+    if code:
+        os.waitpid(child, 0)  # nothing of it is left when this returns
     click.echo(words[1:] or "error[internal]: the daemon ended without a word", err=code != 0)
     return FAILED if code else 0
 
