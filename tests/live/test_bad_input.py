@@ -262,7 +262,7 @@ async def test_a_rude_agent_fails_its_task_with_the_reason_and_harms_nobody(tmp_
         }
         for manners, reason in expected.items():
             await _is_ready(host, "rude")
-            said = await host.tell("tasks", "submit", "rude@1", "--input", json.dumps(manners), "--wait")
+            said = await host.tell("call", "rude@1", "--input", json.dumps(manners))
             assert said.code == 5, (manners, said)
             assert reason in said.err, (manners, said.err)
         await _is_ready(host, "rude")
