@@ -5,7 +5,6 @@ Invariant: returns only when the daemon is gone and no server of the directory r
 """
 
 import asyncio
-import contextlib
 import os
 import signal
 import time
@@ -23,21 +22,27 @@ LOOK_S = 0.05
 def stop_daemon(path: Path, *, within_s: float) -> str:
     """Stop what runs on the state directory; one sentence about what was stopped.
 
-    Raises MeshError("unreachable") when nothing ran there, TimeoutError when it does not end.
+    Raises MeshError("unreachable") when nothing ran there, "denied" when it is another user's,
+    TimeoutError when it does not end.
     """
     pid = lock_holder(path)
     if pid is None:
         if _stop_unattended(path):
             return f"stopped the nats-server in {path}; its daemon was gone already"
         raise MeshError("unreachable", where=str(path))
-    with contextlib.suppress(ProcessLookupError):
+    try:
         os.kill(pid, signal.SIGTERM)
+    except ProcessLookupError:
+        pass  # it ended by itself
+    except PermissionError:
+        raise MeshError("denied", what=f"stopping the daemon in {path}, which is another user's,") from None
     deadline = clock.monotonic_ns() + int(within_s * NS_PER_S)
     while lock_holder(path) == pid:
         if clock.monotonic_ns() > deadline:
             raise TimeoutError(path)
         time.sleep(LOOK_S)  # noqa: TID251  # a command that waits, not the daemon
-    _stop_unattended(path)
+    if lock_holder(path) is None:  # else a new daemon is there already, and the server is its own
+        _stop_unattended(path)
     return f"stopped the daemon in {path}"
 
 
