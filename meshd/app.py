@@ -95,6 +95,8 @@ class _Daemon:
         self._log.critical("%s failed: %r", name, failure, exc_info=failure)
         self._failure = self._failure or failure
         self._stop.set()
+        if self._starting is not None:
+            self._starting.cancel()
 
     async def run(self) -> None:
         """Up, on, and down again."""
@@ -107,7 +109,8 @@ class _Daemon:
             except asyncio.CancelledError:
                 if not self._stop.is_set():
                     raise
-                self._log.info("told to stop while starting")
+                if self._failure is None:
+                    self._log.info("told to stop while starting")
             self._starting = None
             await self._stop.wait()
             self._log.info("stopping")
@@ -290,9 +293,9 @@ class _Daemon:
         drain_s = self._settings.agents.drain_s
         try:
             async with asyncio.timeout(drain_s):
-                await engine.until(lambda: not engine.node.holder.in_hand)
+                await engine.until(lambda: not wired.hosting.working and not engine.node.holder.in_hand)
         except TimeoutError:
-            self._log.warning("%d tasks were not done within %g s", engine.node.holder.in_hand, drain_s)
+            self._log.warning("%d tasks and calls were not done within %g s", wired.hosting.working, drain_s)
         engine.put(Leave())
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(FLUSH_S_MAX):

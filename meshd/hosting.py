@@ -183,6 +183,11 @@ class Hosting:
         """All agents, ready or not."""
         return tuple(Hosted(agent, self._running.get(name, 0)) for name, agent in self._agents.items())
 
+    @property
+    def working(self) -> int:
+        """How many tasks and calls the agents work on."""
+        return len(self._works)
+
     async def close(self) -> None:
         """Stop what runs, then the agents."""
         for work in list(self._works.values()):
