@@ -1,0 +1,66 @@
+"""The view that ledger and calls are given: only the living, ordered by the policy of the settings."""
+
+from random import Random
+from typing import Any
+
+import pytest
+
+from protocol.catalogue import Catalogue
+from protocol.places import Places
+from protocol.replica import Me
+from protocol.view import View
+from protocol.wire.gossip import Capabilities
+from tests.oracles import Oracle
+from tests.protocol.conversation import heard, instant
+from tests.protocol.work import CARD, ECHO, LIFE, ME, B, C
+
+WHO = Me(ME, LIFE, "a", "r", "")
+
+
+def _places(policy: str = "local-first") -> tuple[View, Oracle]:
+    """This node and two others have the capability; B is alive."""
+    catalogue, oracle = Catalogue(me=WHO), Oracle(me=WHO)
+    for node in (B, C):
+        catalogue.on_fact(heard(node, Capabilities(1, (CARD,)), life=LIFE), instant(0))
+    catalogue.advertise((CARD,), instant(0))
+    oracle.tell(B, LIFE)
+    membership: Any = oracle
+    return Places(me=WHO, membership=membership, catalogue=catalogue, policy=policy, rng=Random(7)), oracle
+
+
+def test_only_the_living_are_candidates_and_our_own_agent_is_first() -> None:
+    view, oracle = _places()
+    assert [each.node for each in view.candidates(ECHO, instant(0))] == [ME, B]
+    oracle.tell(C, LIFE)
+    assert {each.node for each in view.candidates(ECHO, instant(0))} == {ME, B, C}
+    assert view.candidates("other@1", instant(0)) == []
+
+
+def test_an_award_under_way_takes_a_slot_until_it_is_off() -> None:
+    view, _ = _places("least-loaded")
+
+    def free() -> dict[str, int]:
+        return {each.node: each.free for each in view.candidates(ECHO, instant(0))}
+
+    view.reserve(B, "echo", "t1")
+    assert free() == {ME: 2, B: 1}
+    view.release(B, "echo", "t1", 0, instant(0))
+    assert free() == {ME: 2, B: 2}
+    view.reserve(B, "echo", "t2")
+    view.accepted(B, "echo", "t2", 9)
+    assert free() == {ME: 2, B: 1}, "its load will show it"
+    view.reserve(B, "echo", "t3")
+    view.refused(B, "echo", "t3")
+    assert free()[B] == 0
+
+
+def test_lives_and_distances_are_those_of_the_membership_but_for_ourselves() -> None:
+    view, _ = _places()
+    assert (view.life_of(ME), view.life_of(B), view.life_of(C)) == (LIFE, LIFE, None)
+    assert view.round_trip_s(ME) == 0.0
+    assert view.round_trip_s(B) > 0
+
+
+def test_an_unknown_policy_is_a_mistake_of_whoever_composes() -> None:
+    with pytest.raises(KeyError):
+        _places("nearest")

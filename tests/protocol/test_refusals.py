@@ -1,0 +1,42 @@
+"""Refused frames: each is counted, and a flood is not echoed."""
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from protocol.envelope import Refusal
+from protocol.events import FrameRefused
+from protocol.refusals import TOLD_PER_S, Refusals
+from tests.protocol.conversation import instant
+from tests.protocol.work import said
+
+
+def _told(refusals: Refusals, code: str, seconds: float = 0.0) -> list[FrameRefused]:
+    return said(refusals.told(Refusal(code, "src", "subject"), instant(seconds)), FrameRefused)
+
+
+def test_the_first_of_a_second_are_told_one_by_one() -> None:
+    refusals = Refusals()
+    assert [len(_told(refusals, "replayed")) for _ in range(TOLD_PER_S + 1)] == [1] * TOLD_PER_S + [0]
+    assert [event.count for event in _told(refusals, "replayed", 1.0)] == [2], "with the one that was not told"
+
+
+def test_a_flood_is_told_at_powers_of_two() -> None:
+    refusals = Refusals()
+    events = [event for _ in range(100_000) for event in _told(refusals, "replayed")]
+    assert len(events) < TOLD_PER_S + 20
+
+
+def test_our_own_echo_is_no_news() -> None:
+    assert _told(Refusals(), "echo") == []
+
+
+@given(st.lists(st.tuples(st.sampled_from(["replayed", "expired"]), st.integers(0, 3)), max_size=300))
+def test_no_refused_frame_is_told_twice_or_forgotten(frames: list[tuple[str, int]]) -> None:
+    refusals, told = Refusals(), {"replayed": 0, "expired": 0}
+    frames.sort(key=lambda each: each[1])
+    for code, second in frames:
+        for event in _told(refusals, code, float(second)):
+            told[event.code] += event.count
+    for code in told:
+        (last,) = _told(refusals, code, 10.0)
+        assert told[code] + last.count == sum(each[0] == code for each in frames) + 1
