@@ -16,6 +16,10 @@ async def _fail() -> None:
     raise LookupError("no such thing")
 
 
+async def _for_ever() -> None:
+    await asyncio.sleep(3_600)
+
+
 async def test_a_failure_is_told_once_with_the_name_of_its_work() -> None:
     told = Told()
     told.supervisor.spawn("count sheep", _fail())
@@ -27,7 +31,7 @@ async def test_a_failure_is_told_once_with_the_name_of_its_work() -> None:
 async def test_work_that_ends_or_is_cancelled_is_no_failure() -> None:
     told = Told()
     done = told.supervisor.spawn("ends", asyncio.sleep(0))
-    cancelled = told.supervisor.spawn("is cancelled", asyncio.sleep(3_600))
+    cancelled = told.supervisor.spawn("is cancelled", _for_ever())
     await done
     cancelled.cancel()
     await asyncio.wait([cancelled])
