@@ -326,7 +326,7 @@ class Ledger:
             return []
         record = watched.record
         if record.exclusive:  # it may have been taken: only silence for two leases says that it was not
-            watched.phase = Phase.HELD
+            watched.holds(started_ms=0)
             self._keep_asking(watched, now)
             return []
         if watched.lapsed_epoch != epoch:

@@ -20,7 +20,7 @@ class _Clock:
         self.absences = 0
         self.absent_in = 0
         self.held: dict[str, Held] = {}
-        self.exclusive: dict[str, None] = {}
+        self.exclusive: dict[str, Mono] = {}  # since when it is held
 
 
 class Owners:
@@ -39,7 +39,7 @@ class Owners:
             clock = self._clocks[owner] = _Clock(now.mono_ns)
         clock.held[line.task] = line
         if is_exclusive:
-            clock.exclusive[line.task] = None
+            clock.exclusive.setdefault(line.task, now.mono_ns)
         self._owner_of[line.task] = owner
 
     def release(self, task: str) -> None:
@@ -90,6 +90,10 @@ class Owners:
         """True when a held task must not run twice at once."""
         owner = self._owner_of.get(task)
         return owner is not None and task in self._clocks[owner].exclusive
+
+    def held_s(self, task: str, now: Instant) -> float:
+        """Seconds since the owner of an exclusive task was first believed to hold it."""
+        return now.since_s(self._clocks[self._owner_of[task]].exclusive[task])
 
     def all(self) -> tuple[Owner, ...]:
         """Every owner that is asked, in the order they came."""

@@ -109,7 +109,8 @@ class Watch:
         return [
             Lapse(line.task, "silent", silent_s)
             for line in self._owners.held(owner)
-            if silent_s >= patience_s or not self._owners.is_exclusive(line.task)
+            if not self._owners.is_exclusive(line.task)
+            or min(silent_s, self._owners.held_s(line.task, now)) >= patience_s
         ]
 
     def _ask(self, owner: Owner, held: tuple[Held, ...]) -> Send:

@@ -22,7 +22,7 @@ def _held(*, exclusive: bool = False) -> Home:
     return home
 
 
-def _writes(effects: list[Effect]) -> list[Effect]:
+def _writes(effects: list[Effect]) -> list[Write]:
     return [each for each in effects if isinstance(each, Write)]
 
 
@@ -177,6 +177,31 @@ def test_an_exclusive_task_waits_two_leases_and_no_absence_shortens_them() -> No
         assert home.absent(home.after(ROUND_S)) == []
     assert not _writes(home.after(2 * LEASE_S - 4 * ROUND_S - 0.001))
     home.written(home.after(2 * ROUND_S))
+    assert (home.record.owner, home.record.epoch) == (C, 2)
+
+
+def test_an_exclusive_task_that_goes_to_an_owner_silent_already_waits_two_leases_all_the_same() -> None:
+    home = Home({B: 2})
+    home.awarded("silent")
+    home.accepted()
+    home.after(2 * LEASE_S - ROUND_S)
+    exclusive = home.awarded("alone", exclusive=True)
+    assert bodies(exclusive, Award)
+    home.mesh.free = {B: 2, C: 2}
+    task = home.record.id
+    given = [each for each in _writes(home.after(2 * LEASE_S - 0.001)) if task in each.key]
+    assert not given
+    assert [each for each in _writes(home.after(1)) if task in each.key]
+
+
+def test_an_exclusive_task_that_is_offered_again_after_a_lapse_can_lapse_again() -> None:
+    home = Home({B: 1})
+    home.awarded(exclusive=True)
+    home.accepted()
+    assert said(home.after(2 * LEASE_S + ROUND_S), LeaseLapsed)
+    home.answered(unknown=True)
+    home.mesh.free[C] = 1
+    home.written([*_writes(home.after(2 * LEASE_S + 3 * ROUND_S))])
     assert (home.record.owner, home.record.epoch) == (C, 2)
 
 
