@@ -32,6 +32,8 @@ UNTESTED: dict[str, str] = {
     "protocol.errors": "a table; every refusal that a test looks at reads it",
     "meshd.clock": "the only reader of clocks: nothing is left to check but the platform",
     "meshd.ports": "promises; the contract suites check whoever makes them",
+    "meshd.wiring": "makes parts and decides nothing; every live test runs what it wires",
+    "meshd.app": "the order of start and stop, signals included; live tests start, stop and kill it",
 }
 
 
