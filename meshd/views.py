@@ -200,7 +200,7 @@ class Views:
                 name=name,
                 slots=sum(each.slots for each in able),
                 free=sum(each.free for each in able),
-                providers=tuple(able),
+                providers=tuple(sorted(able, key=lambda each: (each.agent, each.node))),
             )
             for name, able in sorted(providers.items())
         ]

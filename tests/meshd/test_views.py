@@ -1,0 +1,207 @@
+"""What people are shown of a node: nothing that it does not know, and what is wrong first."""
+
+import asyncio
+from pathlib import Path
+
+import pytest
+from msgspec import structs
+
+from meshd import views
+from meshd.api import schemas
+from protocol import ids
+from protocol.calls import Answered
+from protocol.errors import MeshError
+from protocol.inputs import Drain
+from protocol.wire.task import Attempt, Failure, Status, TaskRecord, TaskState
+from tests.meshd.little_daemons import CAPABILITY, Actor, Held, LittleDaemon, little_daemons
+from tests.waiting import until
+
+AWARDED = TaskRecord(
+    "t", "i", "g", "", "a@1", "s", "k", "home", TaskState.AWARDED, 2, "own", 1, b"", False, 5, 10, 99, 0, (),
+    attempts=(Attempt(1, "former", "silent", 12, "why"),),
+)  # fmt: skip
+
+
+async def state_of(daemon: LittleDaemon, state: str) -> schemas.Status:
+    await daemon.until(lambda: daemon.views.status().state == state, what=state)
+    return daemon.views.status()
+
+
+async def test_a_status_counts_and_names_what_is_there() -> None:
+    async with little_daemons() as mesh:
+        held = Held()
+        a = await mesh.start("a", Actor(do=held, slots=1))
+        await mesh.start("b")
+        task = await a.submit()
+        await a.shows(task.id, "running")
+        await a.submit()
+        await a.until(lambda: a.views.status().tasks_waiting == 1)
+        status = a.views.status()
+        assert (status.name, status.node, status.life, status.mesh) == ("a", a.me.id, a.me.life, mesh.subjects.mesh)
+        assert (status.state, status.reason, status.peers_alive, status.tasks_running) == ("joined", "", 2, 1)
+        assert status.record == schemas.Record(0, "unknown")
+        held.release.set()
+
+
+async def test_a_status_says_why_a_node_takes_no_work() -> None:
+    async with little_daemons() as mesh:
+        a = await mesh.start("a")
+        a.store.stall()
+        assert (await state_of(a, "islanded")).reason == "a server answers, but writes do not go through"
+        assert a.service.ready() == schemas.Readiness(False, "islanded", a.views.status().reason)
+        a.store.resume()
+        await state_of(a, "joined")
+        assert a.service.ready().ready
+        mesh.bus.stop()
+        assert (await state_of(a, "detached")).reason == "no server answers"
+        mesh.bus.start()
+        a.engine.put(Drain(on=True))
+        assert (await state_of(a, "draining")).reason == "it was asked to take no new work"
+
+
+async def test_what_is_wrong_with_the_agents_wants_attention(tmp_path: Path) -> None:
+    async with little_daemons() as mesh:
+        a = await mesh.start("a")
+        (tmp_path / "broken.toml").write_text("name = ")
+        await a.hosting.start(tmp_path)
+        (said,) = a.views.status().attention
+        assert said.startswith(f"{tmp_path / 'broken.toml'}: ")
+
+
+async def test_peers_show_their_agents_slots_and_what_is_free_of_them() -> None:
+    async with little_daemons() as mesh:
+        a = await mesh.start("a")
+        b = await mesh.start("b", Actor("one", Held(), slots=2), Actor("two", capability="other@1", slots=3))
+        task = await a.submit()
+        await a.shows(task.id, "running")
+        await a.until(lambda: a.views.peers()[1].load.free == 4)
+        here, there = a.views.peers()
+        assert (here.name, here.here, here.agents, here.load) == ("a", True, (), schemas.PeerLoad())
+        assert (there.name, there.here, there.agents, there.load.slots) == ("b", False, ("one", "two"), 5)
+        assert a.service.peer("b") == there
+        assert there.id == b.me.id
+
+
+async def test_however_many_peers_the_catalogue_is_read_once_for_all(monkeypatch: pytest.MonkeyPatch) -> None:
+    async with little_daemons() as mesh:
+        a = await mesh.start("a", Actor())
+        await mesh.start("b", Actor())
+        await mesh.start("c", Actor())
+        reads, read = 0, a.node.catalogue.capabilities
+
+        def counted(now: object) -> object:
+            nonlocal reads
+            reads += 1
+            return read(now)  # type: ignore[arg-type]  # passed on as it came
+
+        monkeypatch.setattr(a.node.catalogue, "capabilities", counted)
+        assert [peer.load.free for peer in a.views.peers()] == [2, 2, 2]
+        assert reads == 1
+
+
+async def test_agents_of_this_node_are_shown_in_every_state_and_those_of_others_when_ready() -> None:
+    async with little_daemons() as mesh:
+        mine, theirs = Actor("mine"), Actor("theirs")
+        a = await mesh.start("a", mine)
+        await mesh.start("b", theirs)
+        mine.turn("restarting", "it crashed")
+        theirs.turn("failed", "given up")
+        await a.until(lambda: len(a.views.agents()) == 1)
+        (shown,) = a.views.agents()
+        assert (shown.name, shown.state, shown.detail, shown.free, shown.here) == (
+            "mine",
+            "restarting",
+            "it crashed",
+            0,
+            True,
+        )
+        mine.turn("ready")
+        theirs.turn("ready")
+        await a.until(
+            lambda: [(each.name, each.node_name) for each in a.views.agents()] == [("mine", "a"), ("theirs", "b")]
+        )
+
+
+async def test_a_capability_sums_up_its_providers() -> None:
+    async with little_daemons() as mesh:
+        a = await mesh.start("a", Actor("one", slots=2))
+        await mesh.start("b", Actor("two", slots=3))
+        (shown,) = a.views.capabilities()
+        assert (shown.name, shown.slots, shown.free) == (CAPABILITY, 5, 5)
+        assert [(each.agent, each.node_name) for each in shown.providers] == [("one", "a"), ("two", "b")]
+
+
+async def test_a_name_that_is_not_known_is_the_short_id() -> None:
+    async with little_daemons() as mesh:
+        a = await mesh.start("a")
+        b = await mesh.start("b")
+        assert [a.views.name_of(node) for node in (a.me.id, b.me.id, "q" * 52)] == ["a", "b", ids.short("q" * 52)]
+
+
+async def test_a_task_runs_when_its_home_says_so_and_not_by_its_record_alone() -> None:
+    async with little_daemons() as mesh:
+        a = await mesh.start("a")
+        line = Status("t", True, 15, b"\x01")
+        shown = a.views.task(AWARDED, line)
+        assert (shown.state, shown.started_ms, shown.progress) == ("running", 15, 1)
+        assert a.views.task(AWARDED, None).state == "awarded"
+        assert a.views.task(AWARDED, structs.replace(line, running=False)).state == "awarded"
+        done = structs.replace(AWARDED, state=TaskState.DONE, result=b"\x02", started_ms=14, finished_ms=20)
+        shown = a.views.task(done, line)
+        assert (shown.state, shown.started_ms, shown.finished_ms, shown.result) == ("done", 14, 20, 2)
+        assert shown.attempts == (schemas.AttemptView(1, "former", "former", "silent", 12, detail="why"),)
+        failed = structs.replace(AWARDED, state=TaskState.FAILED, failure=Failure("deadline", "too late"))
+        shown = a.views.task(failed, None, late=[done])
+        assert shown.error == schemas.TaskError("deadline", "too late")
+        assert shown.refused == (schemas.RefusedResult(2, "own", "own", 20, 2),)
+
+
+async def test_progress_that_is_no_value_is_not_shown() -> None:
+    async with little_daemons() as mesh:
+        a = await mesh.start("a")
+        assert a.views.task(AWARDED, Status("t", True, 15, b"\xc1")).progress is None
+
+
+async def test_an_answer_that_is_no_value_is_an_error_and_not_a_result() -> None:
+    async with little_daemons() as mesh:
+        a = await mesh.start("a")
+        with pytest.raises(MeshError, match="a value in the mesh cannot be read"):
+            a.views.answer("a@1", Answered(b"\xc1", a.me.id, "x", "i", "g"), 1.0)
+        with pytest.raises(MeshError, match="the daemon made a mistake"):
+            a.views.answer("a@1", None, 1.0)
+
+
+async def test_how_many_copies_there_are_is_known_and_what_was_known_last_is_kept(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(views, "COPIES_S", 0.0)
+
+    class Copies:
+        asked = 0
+
+        async def copies(self) -> tuple[int, str]:
+            self.asked += 1
+            if self.asked > 1:
+                raise MeshError("store", problem="is away")
+            return 3, b.me.id
+
+    async with little_daemons() as mesh:
+        a = await mesh.start("a")
+        b = await mesh.start("b")
+        store = Copies()
+        keeping = asyncio.ensure_future(a.views.keep_copies_known(store))  # type: ignore[arg-type]  # the one method that is used
+        await until(lambda: store.asked > 3)
+        assert a.views.status().record == schemas.Record(3, "b")
+        keeping.cancel()
+
+
+async def test_gauges_count_what_is_there_and_lag_is_told_once() -> None:
+    async with little_daemons() as mesh:
+        a = await mesh.start("a", Actor(slots=2))
+        await mesh.start("b")
+        a.engine.take_lag_ms()
+        gauges = a.views.gauges(a.engine, a.performer)
+        assert gauges["meshd_state"] == {"joined": 1.0}
+        assert gauges["meshd_peers"] == {"alive": 2}
+        assert gauges["meshd_slots_free"] == 2.0
+        assert gauges["meshd_tasks_running"] == gauges["meshd_tasks_watched"] == 0.0
