@@ -6,6 +6,7 @@ the way up is one `MeshError`, and leaves nothing behind. Neighbours: all of `me
 
 import asyncio
 import contextlib
+import gc
 import importlib
 import logging
 import os
@@ -169,6 +170,8 @@ class _Daemon:
         for problem in wired.hosting.problems:
             self._log.error("%s", problem.message)
         self._said(self._first_line(me, mesh, address.url))
+        gc.collect()
+        gc.freeze()  # what a start leaves stays: the collector held up the engine for 20 ms to look through it again
 
     def _me(self) -> Me:
         """This life of this node."""
