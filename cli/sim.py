@@ -15,4 +15,7 @@ def sim(words: tuple[str, ...]) -> int:
     """
     from simulations.command import main
 
-    return main(words, program="meshctl sim")
+    try:
+        return main(words, program="meshctl sim")
+    except SystemExit as ended:  # how its parser says that it only printed help
+        return ended.code if isinstance(ended.code, int) else 0

@@ -142,8 +142,7 @@ def _awaited(session: Session, client: Client, answer: Answer, deadline: Deadlin
             progress.show(task)
             wait_s = deadline.left_s(progress.every_s or WAIT_S)
             if wait_s <= 0:
-                timed_out = MeshError("timed_out", what=f"the task {task['id']}", seconds=f"{deadline.seconds:g}")
-                raise of(timed_out, hint=f"it goes on; wait for it with: meshctl tasks wait {task['id']}")
+                raise of(MeshError("unfinished", task=task["id"], seconds=f"{deadline.seconds:g}"))
             answer = client.get("v1", "tasks", task["id"], wait_s=max(wait_s, 0.001))
             task = answer.value
     if session.wants_json():

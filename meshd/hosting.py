@@ -10,7 +10,7 @@ from collections.abc import Awaitable, Callable, Iterable
 from pathlib import Path
 from typing import Protocol, TypeAlias
 
-from msgspec import Struct
+from msgspec import Struct, structs
 
 from meshd import values
 from meshd.agents.adapters import build
@@ -98,8 +98,10 @@ class Hosting:
         self._advertise()
 
     def _advertise(self) -> None:
-        cards = tuple(agent.card for agent in self._agents.values() if agent.state == "ready")
-        self._sink(Advertise(cards))
+        """What is ready; and what will be again, without slots, so that its work waits and is not refused."""
+        ready = [agent.card for agent in self._agents.values() if agent.state == "ready"]
+        restarting = [structs.replace(agent.card, slots=0) for agent in self._agents.values() if _is_coming(agent)]
+        self._sink(Advertise((*ready, *restarting)))
 
     # --- the workshop that `perform` is given
 
@@ -194,6 +196,10 @@ class Hosting:
             work.cancel()
         self._works.clear()
         await asyncio.gather(*(agent.stop() for agent in self._agents.values()))
+
+
+def _is_coming(agent: Agent) -> bool:
+    return agent.state in ("starting", "restarting")
 
 
 class _Desk:

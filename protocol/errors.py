@@ -42,6 +42,7 @@ ERRORS: dict[str, ErrorRow] = {
     "agent_failed": ErrorRow(502, TASK_FAILED, "{message}", "see the agent's log, then submit again"),
     "task_failed": ErrorRow(502, TASK_FAILED, "{message}", "see what happened with: meshctl tasks show {task}"),
     "timed_out": ErrorRow(504, TIMED_OUT, "{what} did not answer within {seconds} s", "ask again, or give more time with --timeout"),
+    "unfinished": ErrorRow(504, TIMED_OUT, "the task {task} did not end within {seconds} s", "it goes on; wait for it with: meshctl tasks wait {task}"),
     "unsettled": ErrorRow(504, TIMED_OUT, "the record of {task} was not acknowledged within {seconds} s; it may still be written", "ask for it later with: meshctl tasks show {task}"),
     "detached": ErrorRow(503, FAILED, "this node is {state}: it cannot write the record now", "it mends itself when the server answers; see: meshctl status"),
     "not_ready": ErrorRow(503, DEGRADED, "this node is {state}", "wait for it with: meshctl status --wait 10"),

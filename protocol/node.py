@@ -486,7 +486,7 @@ class Node:
     # --- time
 
     def _on_tick(self, now: Instant) -> list[Effect]:
-        out = self._carry("link", self.link.on_tick(now), now)
+        out = self._refusals.flushed(now) + self._carry("link", self.link.on_tick(now), now)
         out += self._carry("membership", self.membership.on_tick(now), now)
         out += self._carry("gossip", self.gossip.on_tick(now), now)
         out += self._carry("catalogue", self.catalogue.on_tick(now), now)

@@ -34,3 +34,10 @@ class Refusals:
             return []
         del self._untold[refusal.code]
         return [Emit(FrameRefused(refusal.code, refusal.src, refusal.subject, count))]
+
+    def flushed(self, now: Instant) -> list[Effect]:
+        """What a flood left uncounted, once its second is over."""
+        if not self._untold or now.mono_ns // NS_PER_S == self._second:
+            return []
+        untold, self._untold = self._untold, {}
+        return [Emit(FrameRefused(code, "", "", count)) for code, count in untold.items()]
