@@ -59,6 +59,7 @@ class Holder:
         self._slots = slots
         self._grants: dict[str, _Grant] = {}
         self._given_back: dict[str, Decline] = {}
+        self._denied: dict[str, int] = {}  # task → epoch of an award that we said never came
         self._ended: dict[str, int] = {}  # task → epoch whose end we committed, or lost to a later one
         self._is_open = True
 
@@ -77,6 +78,8 @@ class Holder:
         given_back = self._given_back.get(record.id)
         if given_back is not None and given_back.epoch == record.epoch:
             return [_to(sender, life, given_back, record)]
+        if record.exclusive and self._denied.get(record.id, -1) >= record.epoch:
+            return [_to(sender, life, Decline(record.id, record.epoch, "unheard"), record)]  # it has moved on by now
         effects = self._stopped(record.id)
         refusal = self._refusal(record, now)
         if refusal is not None:
@@ -144,6 +147,7 @@ class Holder:
             else:
                 effects += self._outdated(line.task, now)
                 unknown.append(line.task)
+                self._remember(self._denied, line.task, line.epoch)
         answer = Answer(body.round, tuple(running), tuple(ended), tuple(unknown))
         return [*effects, Send(to=sender, life=life, body=answer), *self._unnamed(sender, body, now)]
 

@@ -290,10 +290,11 @@ class Ledger:
     def on_unknown(self, sender: NodeId, task: str, now: Instant) -> list[Effect]:
         """A line of an answer: the award never arrived there. It is sent again."""
         watched = self._tasks.get(task)
-        if watched is None or watched.phase not in (Phase.HELD, Phase.WAITING):
+        if watched is None or watched.phase is Phase.OFFERED or not watched.is_awarded_to(sender, watched.record.epoch):
             return []
-        is_theirs = watched.record.state is TaskState.AWARDED and watched.record.owner == sender
-        return self._offer(watched, now) if is_theirs and watched.declined_epoch != watched.record.epoch else []
+        if watched.record.exclusive:  # another watcher may have moved it on: only a write is sure that it did not
+            return self.on_decline(sender, Decline(task, watched.record.epoch, "unheard", retry_after_ms=1), now)
+        return self._offer(watched, now)
 
     # --- leases
 
@@ -327,8 +328,7 @@ class Ledger:
         record = watched.record
         if record.exclusive:  # it may have been taken: only silence for two leases says that it was not
             watched.holds(started_ms=0)
-            self._keep_asking(watched, now)
-            return []
+            return self._keep_asking(watched, now)
         if watched.lapsed_epoch != epoch:
             watched.ended.append(Attempt(epoch, record.owner, evidence, now.wall_ms, "the award was not answered"))
         watched.lapsed_epoch = epoch
@@ -336,10 +336,7 @@ class Ledger:
         watched.let_go()
         self._timers.cancel(("award", record.id))
         unheard = AwardDeclined(record.id, record.iid, epoch, record.owner, evidence, "the award was not answered")
-        effects = self._advance(watched, now)
-        if not effects:
-            self._keep_asking(watched, now)
-        return [Emit(unheard), *effects]
+        return [Emit(unheard), *(self._advance(watched, now) or self._keep_asking(watched, now))]
 
     def on_link(self, *, is_usable: bool, now: Instant) -> list[Effect]:
         """The store can be written again, or not. What fell silent meanwhile is not to blame."""
@@ -437,9 +434,10 @@ class Ledger:
         self._timers.set(("award", record.id), now.after(within_s))
         return [self._offers.send(watched)]
 
-    def _keep_asking(self, watched: Watched, now: Instant) -> None:
+    def _keep_asking(self, watched: Watched, now: Instant) -> list[Effect]:
         line = Held(watched.record.id, watched.record.epoch, watched.revision)
         self._owners.hold(watched.owner, line, is_exclusive=watched.record.exclusive, now=now)
+        return []
 
     def _now_held(self, watched: Watched, started_ms: int, said: int, now: Instant) -> None:
         watched.holds(started_ms=started_ms)

@@ -257,6 +257,14 @@ def test_an_owner_of_an_exclusive_task_stops_after_a_lease_without_being_asked()
     assert _declines(effects) == ["unasked"]
 
 
+def test_an_award_of_an_exclusive_task_that_was_denied_is_not_taken_when_it_comes_after_all() -> None:
+    owner, alone, other = _Owner(), _mine(exclusive=True), _mine("other")
+    assert _answer(owner.ask((alone, 1), (other, 1))).unknown == (alone.id, other.id)
+    assert _declines(owner.award(alone)) == ["unheard"]
+    assert _declines(owner.award(other)) == []
+    assert _declines(owner.award(structs.replace(alone, epoch=2))) == []
+
+
 def test_an_owner_of_any_other_task_goes_on_however_long_nobody_asks() -> None:
     owner, record = _Owner(), _mine()
     owner.award(record)

@@ -194,15 +194,14 @@ def test_an_exclusive_task_that_goes_to_an_owner_silent_already_waits_two_leases
     assert [each for each in _writes(home.after(1)) if task in each.key]
 
 
-def test_an_exclusive_task_that_is_offered_again_after_a_lapse_can_lapse_again() -> None:
+def test_an_exclusive_task_whose_award_never_arrived_is_awarded_anew_and_never_offered_twice() -> None:
     home = Home({B: 1})
     home.awarded(exclusive=True)
-    home.accepted()
-    assert said(home.after(2 * LEASE_S + ROUND_S), LeaseLapsed)
-    home.answered(unknown=True)
-    home.mesh.free[C] = 1
-    home.written([*_writes(home.after(2 * LEASE_S + 3 * ROUND_S))])
-    assert (home.record.owner, home.record.epoch) == (C, 2)
+    home.after(1)
+    effects = home.answered(unknown=True)
+    assert not bodies(effects, Award)
+    home.written(effects + home.after(0.001))
+    assert (home.record.owner, home.record.epoch, home.record.died) == (B, 2, ())
 
 
 def test_the_answer_of_another_life_does_not_keep_the_lease() -> None:
