@@ -131,7 +131,7 @@ class LittleDaemon:
             supervisor=self.supervisor,
         )
         self.engine = Engine(node=self.node, performer=self.performer)
-        self.views = Views(
+        self.views: Views = Views(
             node=self.node,
             hosting=self.hosting,
             transport=self.transport,
