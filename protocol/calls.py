@@ -98,7 +98,7 @@ class Calls:
         while asked.candidates and asked.tries < TRIES_MAX:
             candidate = asked.candidates.pop(0)
             life = self._view.life_of(candidate.node)
-            if life is None or candidate.node == asked.to:
+            if life is None:
                 continue
             asked.to, asked.agent = candidate.node, candidate.agent
             asked.tries += 1

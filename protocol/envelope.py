@@ -287,6 +287,8 @@ class Opener:
     def open_record(self, key: str, frame: bytes, now: Instant) -> Envelope | Refusal:
         """A value of the bucket: bound to its key, without end, written by anyone who was admitted."""
         subject = self._subjects.record(key)
+        if len(frame) > limits.RECORD_READ_BYTES_MAX:
+            return Refusal("too_large", "", subject)
         peeked = self._peek(frame, subject)
         if isinstance(peeked, Refusal):
             return peeked

@@ -480,7 +480,7 @@ class Node:
         return [fx.Emit(events.StateChanged(self.state, "asked to drain" if is_on else "asked to work again"))]
 
     def _on_leave(self, now: Instant) -> list[Effect]:
-        out = self._carry("holder", self.holder.give_all_back(), now)
+        out = self._on_drain(is_on=True, now=now) + self._carry("holder", self.holder.give_all_back(), now)
         return out + self._carry("membership", self.membership.leave(now), now)
 
     # --- time

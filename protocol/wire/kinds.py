@@ -7,7 +7,7 @@ from typing import TypeAlias
 
 from msgspec import Struct
 
-from protocol.limits import FACT_BYTES_MAX, FRAME_BYTES_MAX, GOSSIP_BYTES_MAX, SWIM_BYTES_MAX
+from protocol.limits import FACT_BYTES_MAX, FRAME_BYTES_MAX, GOSSIP_BYTES_MAX, RECORD_BYTES_MAX, SWIM_BYTES_MAX
 from protocol.wire import call, gossip, swim, task
 
 Fact: TypeAlias = gossip.AnyFact
@@ -50,5 +50,5 @@ KINDS: dict[str, Kind] = {
     **_rows("task", FRAME_BYTES_MAX, task.Award, task.Accept, task.Decline, task.Ask, task.Answer),
     **_rows("task", FRAME_BYTES_MAX, task.Result, task.Withdraw, task.Inquire, task.Account),
     **_rows("call", FRAME_BYTES_MAX, call.Call, call.CallReply),
-    **_rows("record", FRAME_BYTES_MAX, task.TaskRecord, task.Presence),
+    **_rows("record", RECORD_BYTES_MAX, task.TaskRecord, task.Presence),
 }
