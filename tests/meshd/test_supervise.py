@@ -29,14 +29,17 @@ async def test_a_failure_is_told_once_with_the_name_of_its_work() -> None:
 
 
 async def test_work_that_ends_or_is_cancelled_is_no_failure() -> None:
-    told = Told()
+    told, complaints = Told(), list[str]()
+    asyncio.get_running_loop().set_exception_handler(lambda _loop, context: complaints.append(context["message"]))
     done = told.supervisor.spawn("ends", asyncio.sleep(0))
     cancelled = told.supervisor.spawn("is cancelled", _for_ever())
     await done
     cancelled.cancel()
     await asyncio.wait([cancelled])
     await told.supervisor.close()
+    await asyncio.sleep(0)
     assert told.failures == []
+    assert complaints == []
 
 
 async def test_closing_cancels_all_and_returns_when_their_ends_are_tidied_up() -> None:
