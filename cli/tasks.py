@@ -24,6 +24,7 @@ from protocol.errors import OK, TASK_FAILED, MeshError
 
 STATES = ("open", "awarded", "running", "done", "failed", "cancelled", "poison")
 WAIT_S = 30.0  # one long poll; then it asks again
+CUT_OFF = ("detached", "store")  # a node without its way to the record, for a while
 
 COLUMNS: tuple[Column, ...] = (
     ("ID", lambda task: task["id"][:8]),
@@ -143,7 +144,12 @@ def _awaited(session: Session, client: Client, answer: Answer, deadline: Deadlin
             wait_s = deadline.left_s(progress.every_s or WAIT_S)
             if wait_s <= 0:
                 raise of(MeshError("unfinished", task=task["id"], seconds=f"{deadline.seconds:g}"))
-            answer = client.get("v1", "tasks", task["id"], wait_s=max(wait_s, 0.001))
+            try:
+                answer = client.get("v1", "tasks", task["id"], wait_s=max(wait_s, 0.001))
+            except Refusal as refusal:
+                if refusal.body["code"] not in CUT_OFF:
+                    raise
+                deadline.pause()  # the record is there; the way to it comes back
             task = answer.value
     if session.wants_json():
         write_json(answer)

@@ -267,7 +267,7 @@ class _Daemon:
         reach = "this host only" if all(is_loopback(host) for host in hosts) else "hosts that reach " + ", ".join(urls)
         return schemas.Invitation(
             token=made.encode(),
-            mesh=mesh_name(made),
+            mesh=made.mesh,
             fingerprint=fingerprint(made.root_key),
             urls=tuple(urls),
             reach=reach,
@@ -305,11 +305,6 @@ class _Daemon:
                 await engine.until(lambda: not engine.waiting and not performer.writes_waiting)
         wired.outlet.flush()
         await wired.transport.flush()
-
-
-def mesh_name(made: invitation.Invitation) -> str:
-    """The mesh's id, and its name when it has one."""
-    return made.mesh
 
 
 def _host_name() -> str:
