@@ -89,7 +89,7 @@ async def test_a_task_is_submitted_awaited_shown_and_cancelled_from_any_node(tmp
         shown = json.loads(_said(await m.b.tell("tasks", "show", task[:8], "-o", "json")))
         assert (shown["id"], shown["owner_name"], shown["home_name"]) == (task, "b", "a")
         assert "state" in _said(await m.a.tell("tasks", "show", task))
-        waiting = _refused(await m.b.tell("tasks", "wait", task, "--timeout", "0.5"), 6, "timed_out")
+        waiting = _refused(await m.b.tell("tasks", "wait", task, "--timeout", "0.5"), 6, "unfinished")
         assert f"meshctl tasks wait {task}" in waiting
         assert _said(await m.a.tell("tasks", "--state", "running", "-o", "name")) == task
         assert _said(await m.b.tell("tasks", "cancel", task)) == task
