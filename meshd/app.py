@@ -89,6 +89,7 @@ class _Daemon:
         self._server: EmbeddedServer | None = None
         self._notes: list[str] = []
         self._starting: asyncio.Task[None] | None = None
+        self._is_up = False
         self.was_interrupted = False  # by Ctrl-C, before it was ready
 
     def _on_failure(self, name: str, failure: BaseException) -> None:
@@ -169,6 +170,7 @@ class _Daemon:
         await self._until_joined(wired.engine)
         for problem in wired.hosting.problems:
             self._log.error("%s", problem.message)
+        self._is_up = True
         self._said(self._first_line(me, mesh, address.url))
         gc.collect()
         gc.freeze()  # what a start leaves stays: the collector held up the engine for 20 ms to look through it again
@@ -234,9 +236,16 @@ class _Daemon:
             supervisor=self._supervisor,
             on_given_up=self._on_server_given_up,
         )
-        stack.push_async_callback(self._server.stop)
+        stack.push_async_callback(self._let_go_of_server)
         await self._server.start()
         return (self._server.url,), credential
+
+    async def _let_go_of_server(self) -> None:
+        """End it when that was asked for; others may be using it when this daemon only failed."""
+        server = self._server
+        is_asked = self._stop.is_set() and self._failure is None
+        if server is not None and (is_asked or not (self._is_up or server.is_adopted)):
+            await server.stop()
 
     def _on_server_given_up(self, reason: str) -> None:
         self._log.error("the nats-server %s", reason)

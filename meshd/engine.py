@@ -36,6 +36,7 @@ class Engine:
         self._ends: dict[str, asyncio.Future[Reply]] = {}  # of tasks that somebody waits for
         self._is_closing = False
         self._has_ended = False
+        self._turned_at = clock.monotonic_ns()
         self._lag_ms_max = 0
         performer.bind(self.put)
 
@@ -111,7 +112,8 @@ class Engine:
     def _turn(self, deadline: Mono | None) -> None:
         now = clock.now()  # no await from here ...
         effects = []
-        late_ms = 0 if deadline is None else (now.mono_ns - deadline) // NS_PER_MS
+        due = now.mono_ns if deadline is None else max(deadline, self._turned_at)
+        late_ms = (now.mono_ns - due) // NS_PER_MS  # since we could have acted, not since an old timer came back
         self._lag_ms_max = max(self._lag_ms_max, late_ms)
         if late_ms >= LAG_MS:
             effects += self.node.handle(Lagged(late_ms), now)
@@ -120,6 +122,7 @@ class Engine:
         if not self._inbox or late_ms >= LAG_MS:
             effects += self.node.handle(Tick(), now)
         self._performer.submit(effects)  # ... to here
+        self._turned_at = clock.monotonic_ns()
         turned, self._turned = self._turned, asyncio.Event()
         turned.set()
 

@@ -30,6 +30,7 @@ from protocol.wire.task import TaskRecord
 
 WaitFor: TypeAlias = Callable[[str], Awaitable[TaskRecord]]  # the end of a task, wherever it is watched
 
+PROGRESS_S = 0.1  # between two words of one task: a watcher asks twice a second
 START_S_MAX = 30.0  # an agent that is not ready by then comes up in the background
 
 
@@ -209,19 +210,40 @@ class _Desk:
         self._order = order
         self._hosting = hosting
         self._children: dict[str, int] = {}
+        self._ends = asyncio.get_running_loop().time() + order.deadline_s
+        self._word: object = None
+        self._has_more = False  # a later word waits for its turn
+        self._told_at = 0.0
+
+    @property
+    def _left_s(self) -> float:
+        return max(0.0, self._ends - asyncio.get_running_loop().time())
 
     def progress(self, value: object) -> None:
-        order = self._order
+        self._word = value
+        if self._has_more:
+            return
+        loop = asyncio.get_running_loop()
+        wait_s = self._told_at + PROGRESS_S - loop.time()
+        if wait_s <= 0:
+            self._tell()
+        else:
+            self._has_more = True
+            loop.call_later(wait_s, self._tell)
+
+    def _tell(self) -> None:
+        """The last word; an agent that talks without end must not crowd out the mesh's own messages."""
+        self._has_more, self._told_at = False, asyncio.get_running_loop().time()
         try:
-            told = values.packed(value, what="the progress", bytes_max=limits.PROGRESS_BYTES_MAX)
+            told = values.packed(self._word, what="the progress", bytes_max=limits.PROGRESS_BYTES_MAX)
         except MeshError:
             return  # a progress that cannot be shown is not shown
-        self._hosting.told(AgentProgress(order.task, order.epoch, told))
+        self._hosting.told(AgentProgress(self._order.task, self._order.epoch, told))
 
     async def call(self, capability: str, input: object, timeout_s: float) -> object:
         order = self._order
         encoded = values.packed(input, what="the input", bytes_max=limits.INPUT_BYTES_MAX)
-        within_s = min(timeout_s, order.deadline_s)
+        within_s = min(timeout_s, self._left_s)
 
         def make(request: int) -> Input:
             return MakeCall(
@@ -251,7 +273,7 @@ class _Desk:
                 key=own_key,
                 gid=order.gid,
                 parent_iid=order.iid,
-                deadline_s=max(1.0, min(order.deadline_s, limits.DEADLINE_S_MAX)),
+                deadline_s=max(1.0, min(self._left_s, limits.DEADLINE_S_MAX)),
                 hops=order.hops + 1,
                 ancestors=(*order.ancestors, order.task),
             )

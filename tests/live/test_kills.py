@@ -202,3 +202,17 @@ async def test_a_daemon_that_stops_in_order_gives_its_work_back_and_is_not_calle
         assert [attempt["ended"] for attempt in shown["attempts"]] == ["drained"]
         assert m.a.events("peer_dead") == []
         await m.a.ask("POST", f"/v1/tasks/{task['id']}/cancel")
+
+
+async def test_a_start_that_fails_leaves_an_adopted_server_to_those_who_use_it(tmp_path: Path) -> None:
+    async with mesh(tmp_path, "a", "b", workers="b") as m:
+        server = m.a.server_pid
+        m.a.kill()
+        taken = (await m.b.ask("GET", "/v1/status"))["nats"].rpartition(":")[2]
+        code, said = await m.a.meshd("start", "--detach", "--name", "a", "--listen", f"127.0.0.1:{taken}")
+        assert code == 1, said
+        assert "port_taken" in said
+        task = await m.b.submit(input={"n": 1})
+        assert (await m.b.ended(task["id"]))["state"] == "done"
+        await m.a.start()
+        assert m.a.server_pid == server
