@@ -8,6 +8,7 @@ import asyncio
 import os
 import signal
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 from meshd import clock
@@ -17,6 +18,7 @@ from protocol.errors import MeshError
 from protocol.primitives import NS_PER_S
 
 LOOK_S = 0.05
+EXIT_S = 2.0  # from letting go of the directory to the end of the process
 
 
 def stop_daemon(path: Path, *, within_s: float) -> str:
@@ -36,14 +38,29 @@ def stop_daemon(path: Path, *, within_s: float) -> str:
         pass  # it ended by itself
     except PermissionError:
         raise MeshError("denied", what=f"stopping the daemon in {path}, which is another user's,") from None
-    deadline = clock.monotonic_ns() + int(within_s * NS_PER_S)
-    while lock_holder(path) == pid:
-        if clock.monotonic_ns() > deadline:
-            raise TimeoutError(path)
-        time.sleep(LOOK_S)  # noqa: TID251  # a command that waits, not the daemon
+    if not _until(lambda: lock_holder(path) != pid, within_s):
+        raise TimeoutError(path)
+    _until(lambda: not _exists(pid), EXIT_S)  # it has let go of everything; a dead one may stay unreaped
     if lock_holder(path) is None:  # else a new daemon is there already, and the server is its own
         _stop_unattended(path)
     return f"stopped the daemon in {path}"
+
+
+def _until(is_so: Callable[[], bool], within_s: float) -> bool:
+    deadline = clock.monotonic_ns() + int(within_s * NS_PER_S)
+    while not is_so():
+        if clock.monotonic_ns() > deadline:
+            return False
+        time.sleep(LOOK_S)  # noqa: TID251  # a command that waits, not the daemon
+    return True
+
+
+def _exists(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except OSError:
+        return False
+    return True
 
 
 def _stop_unattended(path: Path) -> bool:
