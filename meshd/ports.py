@@ -4,12 +4,12 @@ Invariant: foreign exceptions end here. An implementation maps them to `MeshErro
 outcome, once. Neighbours: `transport/`, `store/` and `agents/` implement; `engine` and `perform` use.
 """
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from typing import Protocol, TypeAlias
 
 from msgspec import Struct
 
-from protocol.inputs import Entry, Input, Lost, Written
+from protocol.inputs import Entry, Input, Lost, Unsent, Written
 from protocol.wire.agents import Card
 
 Sink: TypeAlias = Callable[[Input], None]  # where inputs go: the engine's inbox; never blocks
@@ -64,12 +64,13 @@ class Store(Protocol):
         """Make the bucket if it is missing, check its settings if not. Raises MeshError("store")."""
         ...
 
-    async def write(self, key: str, value: bytes, *, expect: int, keep_s: float = 0.0) -> Written | Lost:
+    async def write(self, key: str, value: bytes, *, expect: int, keep_s: float = 0.0) -> Written | Lost | Unsent:
         """Compare-and-set: `expect` is the revision that must stand there, 0 for none.
 
         A time-out is no outcome: the identical write is repeated until it is acknowledged or
         refused, or until the caller cancels. A write of ours whose acknowledgement was lost comes
-        back as `Written`. `keep_s` > 0: the key removes itself that long after.
+        back as `Written`. `Unsent`: a new key found no room; a change waits for it.
+        `keep_s` > 0: the key removes itself that long after.
         """
         ...
 
@@ -182,4 +183,3 @@ class Agent(Protocol):
 
 
 AgentWatcher: TypeAlias = Callable[[str, str, str], None]  # agent, state, detail: told of every change
-Spawn: TypeAlias = Callable[[str, Awaitable[None]], None]  # the supervisor's: a named background task

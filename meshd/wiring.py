@@ -108,7 +108,7 @@ def wire(
         transport=transport,
         mesh=mesh.id,
         notes=shell.notes,
-        attention=shell.attention,
+        attention=attention_of(shell, store),
     )
 
     def render() -> bytes:
@@ -129,6 +129,11 @@ def wire(
 
     sink = _parted(subjects, engine, stream)
     return Wired(subjects, transport, store, hosting, performer, engine, stream, outlet, views, service, sink)
+
+
+def attention_of(shell: Shell, store: JetStreamStore) -> Callable[[], tuple[str, ...]]:
+    """What somebody should see to: what the shell says, and why writes wait."""
+    return lambda: (*shell.attention(), *((f"the record {store.problem}",) if store.problem else ()))
 
 
 def _parted(subjects: Subjects, engine: Engine, stream: Stream) -> Callable[[Input], None]:

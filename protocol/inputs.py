@@ -51,7 +51,7 @@ class Lost(Struct, frozen=True):
 
 
 class Unsent(Struct, frozen=True):
-    """A write never left: the lane is full, or the daemon is stopping."""
+    """A write did not happen: the lane or the bucket is full, or the daemon is stopping."""
 
     key: str
     reason: str

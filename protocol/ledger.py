@@ -162,7 +162,7 @@ class Ledger:
         """A write never left."""
         watched = self._tasks.get(ids.task_of(key))
         if watched is not None and not watched.is_known:
-            return self._drop(watched, now, "overloaded", what=reason, limit=limits.WRITES_WAITING_MAX)
+            return self._drop(watched, now, "overloaded", what=reason, limit="nothing was written")
         if watched is not None:
             self._unreserve(watched, now)
             watched.phase = Phase.WAITING

@@ -24,7 +24,7 @@ from meshd.store import wire
 from meshd.store.keys import check_key, check_prefix, check_value
 from meshd.store.writes import Writes
 from protocol.errors import MeshError
-from protocol.inputs import Entry, Lost, Written
+from protocol.inputs import Entry, Lost, Unsent, Written
 from protocol.limits import FRAME_BYTES_MAX, LISTED_MAX
 from protocol.primitives import Rng
 
@@ -35,6 +35,7 @@ OPEN_S_MAX = 10.0  # a new leader takes up to 8 s
 PAUSE_S_MIN, PAUSE_S_MAX = 0.1, 2.0  # between tries of one write
 RECONNECT_S = 0.1
 PING_S = 5  # with two unanswered, a silent server is noticed within 15 s
+STRANGE = (ValueError, AttributeError, TypeError)  # what nats-py makes of a greeting that is none of NATS
 PENDING_BYTES_MAX = 16 << 20  # not yet taken by the socket
 WRITES_IN_FLIGHT_MAX = 256  # a quarter of a second of one disk's synced writes
 BUCKET_BYTES_MAX = 512 << 20  # a thousand of the largest records, half a million usual ones
@@ -81,7 +82,7 @@ class JetStreamStore:
         """As `meshd.ports.Store.open`."""
         await self._answered(OPEN_S_MAX, self._make)
 
-    async def write(self, key: str, value: bytes, *, expect: int, keep_s: float = 0.0) -> Written | Lost:
+    async def write(self, key: str, value: bytes, *, expect: int, keep_s: float = 0.0) -> Written | Lost | Unsent:
         """As `meshd.ports.Store.write`. `keep_s` is rounded up to whole seconds."""
         check_key(key)
         check_value(key, value)
@@ -120,7 +121,7 @@ class JetStreamStore:
         if self._line is not None:
             await self._line.close()
 
-    async def _settle(self, key: str, value: bytes, expect: int, headers: dict[str, str]) -> Written | Lost:
+    async def _settle(self, key: str, value: bytes, expect: int, headers: dict[str, str]) -> Written | Lost | Unsent:
         pause_s = PAUSE_S_MIN
         while True:
             line = await self._connected()
@@ -129,20 +130,23 @@ class JetStreamStore:
             except _Unanswered as fault:
                 self.problem = str(fault)
             else:
-                self.problem = ""
+                self.problem = f"is full: {wire.FULL}" if isinstance(outcome, Unsent) else ""
                 return outcome
             await asyncio.sleep(pause_s * (0.5 + self._rng.random() / 2))
             pause_s = min(pause_s * 2, PAUSE_S_MAX)
 
     async def _attempt(
         self, line: "_Line", key: str, value: bytes, expect: int, headers: dict[str, str]
-    ) -> Written | Lost:
+    ) -> Written | Lost | Unsent:
         answer = await line.ask(self._subject + key, value, headers)
         if answer.error is None:
             return Written(key=key, revision=answer.seq)
-        if answer.error.err_code not in wire.WRONG_SEQUENCE:
+        is_full = wire.FULL in answer.error.description
+        if answer.error.err_code not in wire.WRONG_SEQUENCE and not (is_full and expect == 0):
             raise _Unanswered(f"refuses writes for now: {answer.error.description}")
         standing = await self._look(line, key)
+        if is_full and (standing is None or standing.is_marker):  # else an earlier try of ours may be what stands
+            return Unsent(key, "the bucket of the record")
         if standing is None or standing.is_marker:
             if expect != 0:
                 return Lost(key=key, revision=0, frame=b"")
@@ -282,7 +286,7 @@ class _Line:
         line = cls()
         try:
             await line._connect(url, name, user, password)
-        except (OSError, nats.errors.Error) as fault:
+        except (OSError, nats.errors.Error, *STRANGE) as fault:
             await line.close()
             raise _Unanswered(f"cannot reach {where}: {line._fault or fault}") from None
         except asyncio.CancelledError:

@@ -12,7 +12,7 @@ from meshd import clock
 from meshd.store.keys import check_key, check_prefix, check_value
 from meshd.store.writes import Writes
 from protocol.errors import MeshError
-from protocol.inputs import Entry, Lost, Written
+from protocol.inputs import Entry, Lost, Unsent, Written
 from protocol.primitives import NS_PER_S
 
 READ_S_MAX = 5.0  # a stalled read fails after this, as in `jetstream`
@@ -28,7 +28,8 @@ class _Row(Struct, frozen=True):
 class MemoryBucket:
     """The keys, shared by all who open a store on them. One revision counter for the whole bucket."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, bytes_max: int = 0) -> None:
+        self._bytes_max = bytes_max
         self._rows: dict[str, _Row] = {}
         self._last_revision = 0
 
@@ -46,6 +47,10 @@ class MemoryBucket:
         """Everything under `prefix`, or everything when it is empty, sorted by key."""
         keys = sorted(key for key in self._rows if not prefix or key.startswith(prefix + "."))
         return [entry for key in keys if (entry := self.entry(key)) is not None]
+
+    def has_room(self, value: bytes) -> bool:
+        """True while another key with `value` finds room; without a bound always."""
+        return not self._bytes_max or sum(len(row.frame) for row in self._rows.values()) + len(value) <= self._bytes_max
 
     def put(self, key: str, value: bytes, keep_s: float) -> int:
         """Store without a question; the new revision."""
@@ -69,7 +74,7 @@ class MemoryStore:
     async def open(self) -> None:
         """Nothing to make."""
 
-    async def write(self, key: str, value: bytes, *, expect: int, keep_s: float = 0.0) -> Written | Lost:
+    async def write(self, key: str, value: bytes, *, expect: int, keep_s: float = 0.0) -> Written | Lost | Unsent:
         """As `meshd.ports.Store.write`."""
         check_key(key)
         check_value(key, value)
@@ -120,13 +125,15 @@ class MemoryStore:
         """The next `count` writes that reach the bucket take effect, and nobody is told."""
         self._acknowledgements_to_lose = count
 
-    def _judge(self, key: str, value: bytes, expect: int, placed: int) -> Written | Lost | None:
+    def _judge(self, key: str, value: bytes, expect: int, placed: int) -> Written | Lost | Unsent | None:
         """What a write is told; None when it may be put."""
         standing = self._bucket.entry(key)
         if standing is None:
             if expect != 0:
                 return Lost(key=key, revision=0, frame=b"")
-            return Written(key=key, revision=placed) if placed else None  # it stood, and removed itself since
+            if placed:  # it stood, and removed itself since
+                return Written(key=key, revision=placed)
+            return None if self._bucket.has_room(value) else Unsent(key, "the bucket of the record")
         if standing.revision == expect:
             return None
         if standing.frame == value:

@@ -9,6 +9,7 @@ from msgspec import Struct
 WRONG_SEQUENCE = frozenset({10071, 10164})  # the expected revision does not stand there; 10164: or may not much longer
 STREAM_DIFFERS = 10058  # the stream exists with another configuration
 NO_MESSAGE = 10037
+FULL = "maximum bytes exceeded"  # its code is that of every store that failed
 UNAVAILABLE_CODE = 500  # from here on the fault is the server's and may pass
 
 DEDUPLICATED_S = 120  # a repeat within this finds its first try, even when the key has removed itself since

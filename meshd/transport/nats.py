@@ -31,6 +31,7 @@ PING_S = 5  # with two unanswered, a silent server is noticed within 15 s
 FLUSH_S_MAX = 2.0
 LOOK_S = 1.0  # how often a connection is looked at that ended without a word
 OUTBOX_BYTES_MAX = 4 << 20  # four of the largest frames, thousands of usual ones; older than a second is stale anyway
+STRANGE = (ValueError, AttributeError, TypeError)  # what nats-py makes of a greeting that is none of NATS
 ARRIVED_BYTES_MAX = 32 << 20  # of one subscription, while the loop is too busy to take them
 
 _Arrived: TypeAlias = Callable[[Msg], Awaitable[None]]
@@ -152,7 +153,7 @@ class NatsTransport:
                 await connection.open(url, name=self._name, user=self._user, password=self._password)
                 for pattern, arrived in self._subscriptions.items():
                     await connection.subscribe(pattern, arrived)
-            except (OSError, nats.errors.Error) as fault:
+            except (OSError, nats.errors.Error, *STRANGE) as fault:
                 refusal = _refusal(self._server, connection.fault or fault)
                 self.problem = refusal.message
             else:
@@ -196,7 +197,7 @@ class _Connection:
         return self._client.is_connected
 
     async def open(self, url: str, *, name: str, user: str | None, password: str | None) -> None:
-        """Connect. Raises OSError and the errors of nats-py."""
+        """Connect. Raises OSError, the errors of nats-py, and STRANGE."""
         await self._client.connect(
             servers=[url],
             name=name,

@@ -14,11 +14,13 @@ from meshd.store import jetstream
 from meshd.store.jetstream import JetStreamStore
 from meshd.store.memory import MemoryBucket, MemoryStore
 from protocol.errors import MeshError
-from protocol.inputs import Entry, Lost, Written
+from protocol.inputs import Entry, Lost, Unsent, Written
 from protocol.limits import FRAME_BYTES_MAX
 from tests.proxy import Proxy
 from tests.servers import NatsServer
 from tests.waiting import until_told
+
+BUCKET_BYTES = 8 << 20
 
 
 class Site(Protocol):
@@ -38,7 +40,7 @@ class Site(Protocol):
 
 class MemorySite:
     def __init__(self) -> None:
-        bucket = MemoryBucket()
+        bucket = MemoryBucket(bytes_max=BUCKET_BYTES)
         self._faulty = MemoryStore(bucket)
         self.store: Store = self._faulty
         self.other: Store = MemoryStore(bucket)
@@ -70,7 +72,7 @@ class JetStreamSite:
             rng=random.Random(7),
             user=server.user,
             password=server.password,
-            bytes_max=8 << 20,
+            bytes_max=BUCKET_BYTES,
         )
 
     @contextlib.contextmanager
@@ -285,6 +287,16 @@ async def test_the_largest_value_is_kept_and_a_larger_one_refused(site: Site) ->
     with pytest.raises(MeshError) as caught:
         await site.store.write("p00.bigger", value + b"x", expect=0)
     assert caught.value.code == "too_large"
+
+
+async def test_a_create_that_finds_no_room_is_told_and_leaves_nothing(site: Site) -> None:
+    value = secrets.token_bytes(FRAME_BYTES_MAX)
+    outcomes = [await site.store.write(f"p00.f{number}", value, expect=0) for number in range(10)]
+    assert isinstance(outcomes[0], Written)
+    assert outcomes[-1] == Unsent("p00.f9", "the bucket of the record")
+    assert await site.other.read("p00.f9") is None
+    again = await site.other.write("p00.f0", b"another", expect=0)
+    assert again == Lost(key="p00.f0", revision=outcomes[0].revision, frame=value)
 
 
 HOSTILE_KEYS = ["", ".", "a.", ".a", "a..b", "*", ">", "p00.*", "p00.>", "p00 a", "p00.a\r\nPUB x 0", "P00.a", "é",

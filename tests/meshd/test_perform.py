@@ -38,7 +38,7 @@ class CountingStore(MemoryStore):
         finally:
             self.reading -= 1
 
-    async def write(self, key: str, value: bytes, *, expect: int, keep_s: float = 0.0) -> Written | Lost:
+    async def write(self, key: str, value: bytes, *, expect: int, keep_s: float = 0.0) -> Written | Lost | Unsent:
         assert key not in self.writing, "two writes of one key at a time"
         self.writing.append(key)
         try:
@@ -138,6 +138,19 @@ async def test_an_outcome_is_written_or_what_stands_there() -> None:
     assert await stage.told(1) == [Written("p01.a", 1)]
     stage.do(write("p01.a", b"2"))
     assert (await stage.told(2))[1] == Lost("p01.a", 1, b"1")
+
+
+async def test_a_create_that_finds_no_room_is_told_as_such() -> None:
+    stage = Stage()
+    stage.bucket = MemoryBucket(bytes_max=1)
+    stage.store = CountingStore(stage.bucket)
+    stage.performer = Performer(
+        transport=stage.transport, store=stage.store, workshop=stage, observers=(), supervisor=stage.supervisor
+    )
+    stage.performer.bind(stage.inputs.append)
+    stage.do(write("p01.a", b"12"))
+    assert await stage.told(1) == [Unsent("p01.a", "the bucket of the record")]
+    assert stage.performer.writes_waiting == 0
 
 
 async def test_writes_of_one_key_go_one_after_the_other_and_others_pass() -> None:

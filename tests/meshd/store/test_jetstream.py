@@ -13,7 +13,7 @@ from nats.aio.client import Client
 from meshd.store import jetstream, wire
 from meshd.store.jetstream import JetStreamStore
 from protocol.errors import MeshError
-from protocol.inputs import Lost, Written
+from protocol.inputs import Lost, Unsent, Written
 from tests.servers import NatsServer, free_port
 from tests.waiting import until, until_told
 
@@ -50,7 +50,7 @@ async def test_acknowledged_writes_survive_kills_under_load_and_each_is_written_
 ) -> None:
     store = _store(own_nats_server, "tasks")
     await store.open()
-    done: dict[str, Written | Lost] = {}
+    done: dict[str, Written | Lost | Unsent] = {}
 
     async def counter(key: str) -> None:
         """Ten updates in a row; every one must be the next after the last."""
@@ -172,13 +172,14 @@ async def test_a_listing_while_keys_change_misses_none(nats_server: NatsServer, 
     await writer.open()
     keys = [f"p00.k{number:04d}" for number in range(1_200)]  # more than one page
     created = await asyncio.gather(*(writer.write(key, b"0", expect=0) for key in keys))
-    revisions = {outcome.key: outcome.revision for outcome in created}
+    revisions = {outcome.key: outcome.revision for outcome in created if not isinstance(outcome, Unsent)}
     over = asyncio.Event()
 
     async def churn(part: list[str]) -> None:
         while not over.is_set():
             for key in part:
                 outcome = await writer.write(key, secrets.token_bytes(8), expect=revisions[key])
+                assert not isinstance(outcome, Unsent)
                 revisions[key] = outcome.revision
                 if over.is_set():
                     return
@@ -273,14 +274,21 @@ async def test_nobody_wipes_the_bucket_with_a_header(nats_server: NatsServer, bu
     await store.close()
 
 
-async def test_a_full_bucket_makes_writes_wait_and_says_so(nats_server: NatsServer, bucket: str) -> None:
+async def test_a_full_bucket_refuses_creates_makes_changes_wait_and_says_so(
+    nats_server: NatsServer, bucket: str
+) -> None:
     store = _store(nats_server, bucket, bytes_max=65_536)
     await store.open()
+    small = await store.write("p00.a", b"y", expect=0)
     filling = await store.write("p00.big", b"x" * 60_000, expect=0, keep_s=1)
+    assert isinstance(small, Written)
     assert isinstance(filling, Written)
-    waiting = asyncio.create_task(store.write("p00.a", b"y" * 10_000, expect=0))
-    await until(lambda: "maximum bytes exceeded" in store.problem)
+    assert await store.write("p00.b", b"y" * 10_000, expect=0) == Unsent("p00.b", "the bucket of the record")
+    assert "maximum bytes exceeded" in store.problem
+    waiting = asyncio.create_task(store.write("p00.a", b"y" * 10_000, expect=small.revision))
+    await until(lambda: "refuses writes for now: maximum bytes exceeded" in store.problem)
     assert isinstance(await asyncio.wait_for(waiting, 20), Written)  # room came when the big one removed itself
+    assert store.problem == ""
     await store.close()
 
 
@@ -325,6 +333,23 @@ async def test_a_server_that_cannot_be_reached_is_one_clear_error(
         await store.open()
     assert caught.value.code == "store"
     await store.close()
+
+
+@pytest.mark.parametrize("words", [b"INFO 5\r\n", b"INFO []\r\n", b"INFO\r\n", b"x" * 200_000 + b"\r\n"])
+async def test_a_program_that_is_no_server_is_tried_again(words: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(jetstream, "OPEN_S_MAX", 0.3)
+
+    async def talk(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(words)
+        writer.close()
+
+    server = await asyncio.start_server(talk, "127.0.0.1", 0)
+    async with server:
+        url = f"nats://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+        store = JetStreamStore([url], bucket="b", name="t", rng=random.Random(7))
+        with pytest.raises(MeshError, match="cannot reach 127"):
+            await store.open()
+        await store.close()
 
 
 def test_settings_that_differ_are_named_one_at_a_time() -> None:

@@ -22,6 +22,8 @@ IN_FLIGHT = Answer(error=Fault(code=400, err_code=10164, description="wrong last
 NOTHING = Answer(error=Fault(code=404, err_code=10037, description="no message found"))
 NO_LEADER = Answer(error=Fault(code=503, err_code=10008, description="JetStream system temporarily unavailable"))
 
+FULL = Answer(error=Fault(code=503, err_code=10077, description="maximum bytes exceeded"))
+
 
 def standing(seq: int, value: bytes, headers: bytes = b"") -> Answer:
     return Answer(message=Stored(seq=seq, data=value, hdrs=headers))
@@ -79,6 +81,11 @@ async def test_a_refusal_while_what_we_expect_still_stands_is_no_outcome(monkeyp
 async def test_a_refused_create_of_a_key_that_is_not_there_is_no_outcome(monkeypatch: pytest.MonkeyPatch) -> None:
     line = ScriptedLine(IN_FLIGHT, NOTHING, Answer(seq=6))
     assert await _store(line, monkeypatch).write("p00.a", b"mine", expect=0) == Written("p00.a", 6)
+
+
+async def test_a_full_bucket_may_hold_an_earlier_try_of_the_create(monkeypatch: pytest.MonkeyPatch) -> None:
+    line = ScriptedLine(NO_LEADER, FULL, standing(5, b"mine"))
+    assert await _store(line, monkeypatch).write("p00.a", b"mine", expect=0) == Written("p00.a", 5)
 
 
 async def test_a_repeat_is_the_identical_write(monkeypatch: pytest.MonkeyPatch) -> None:

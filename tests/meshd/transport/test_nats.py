@@ -208,7 +208,13 @@ async def test_what_is_no_address_is_named(url: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "words", [b"", b"SSH-2.0-OpenSSH\r\n", b"INFO {\r\n", b"INFO {}\r\n-ERR 'no'\r\n", b"\xff\r\n"]
+    "words",
+    [
+        *(b"", b"SSH-2.0-OpenSSH\r\n", b"INFO {\r\n", b"INFO {}\r\n-ERR 'no'\r\n", b"\xff\r\n"),
+        *(b"INFO\r\n", b"INFO 5\r\n", b"INFO []\r\n", b'INFO {"connect_urls": 5}\r\n', b"x" * 200_000 + b"\r\n"),
+        b"INFO {}\r\n-ERR\r\n",
+    ],
+    ids=lambda words: ascii(words[:24]),
 )
 async def test_a_program_that_is_no_nats_server_is_one_clear_error(words: bytes) -> None:
     async def talk(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
