@@ -36,6 +36,7 @@ BROADCASTS_MAX = 256  # own facts waiting for their repetition
 PROBES_OPEN_MAX = 1_024  # probes waiting for an answer; verification comes in bursts
 AGENT_SLOTS_MAX = 64  # tasks one agent may work on at once; more is another agent
 REQUESTS_OPEN_MAX = 1_024  # calls and submits one agent process may wait for
+UNREAD_BYTES_MAX = 4_194_304  # not read by an agent process that goes on asking; 30,000 refusals
 CARDS_PER_NODE_MAX = 128  # agents one node may announce
 CAPABILITIES_PER_CARD_MAX = 64  # capabilities one agent may announce
 SLOTS_MAX = 10_000  # how many things at once one agent may claim to do

@@ -154,6 +154,11 @@ class Child:
         if not self._pipes.stdin.is_closing():
             self._pipes.stdin.write(line)
 
+    @property
+    def unread_bytes(self) -> int:
+        """What was written and its pipe did not take."""
+        return self._pipes.stdin.transport.get_write_buffer_size()
+
     async def has_room(self) -> None:
         """Return when it has read most of what was written, or reads no more."""
         with suppress(ConnectionError):

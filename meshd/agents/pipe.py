@@ -21,7 +21,7 @@ from meshd.ports import Desk, Failed, Finished, Outcome, Work
 from meshd.supervise import Supervisor
 from protocol.errors import MeshError
 from protocol.ids import is_capability
-from protocol.limits import INPUT_BYTES_MAX, REQUESTS_OPEN_MAX, TEXT_CHARS_MAX
+from protocol.limits import INPUT_BYTES_MAX, REQUESTS_OPEN_MAX, TEXT_CHARS_MAX, UNREAD_BYTES_MAX
 
 ENVELOPE_BYTES = 1_024  # of a line, beside the value it carries
 ESCAPED_BYTES = 6  # JSON may write one byte as six, \u0000
@@ -295,7 +295,7 @@ class Pipe:
             self._is_overdue = self._is_overdue and bool(self._stopping)
             self._on_change()
         elif said.call is not UNSET or said.submit is not UNSET:
-            self._reply(said.request, {"error": _told(MeshError("cancelled", task=said.task))})
+            self._refuse(said.request, MeshError("cancelled", task=said.task))
 
     def _outcome(self, result: Raw, hand: _Hand) -> Outcome:
         try:
@@ -328,7 +328,7 @@ class Pipe:
         if hand.outcome.done() or self._requests >= REQUESTS_OPEN_MAX:
             asked.close()
             full = MeshError("overloaded", what="the list of requests of this agent", limit=REQUESTS_OPEN_MAX)
-            self._reply(said.request, {"error": _told(full)})
+            self._refuse(said.request, full)
             return
         self._requests += 1
         name = f"agent {self._agent}: request of {said.task}"
@@ -336,6 +336,12 @@ class Pipe:
         hand.requests.add(request)
         request.add_done_callback(self._answered)
         request.add_done_callback(hand.requests.discard)
+
+    def _refuse(self, request: str | int, refusal: MeshError) -> None:
+        """Answer at once; who asks on and on and reads none of it is ended."""
+        self._reply(request, {"error": _told(refusal)})
+        if self._child.unread_bytes > UNREAD_BYTES_MAX:
+            self._blame(f"left {self._child.unread_bytes} bytes of what it was told unread while it went on asking")
 
     def _answered(self, _: asyncio.Task[None]) -> None:
         self._requests -= 1

@@ -15,6 +15,7 @@ from queue import SimpleQueue
 from typing import Any
 
 TURN = threading.Lock()
+HEARING = threading.Lock()
 CANCELS: dict[str, threading.Event] = {}
 REPLIES: dict[str, SimpleQueue[dict[str, Any]]] = {}
 
@@ -60,6 +61,13 @@ def flood() -> None:
         raw(b"x" * 1_000_000)
 
 
+def deaf(lines: str) -> None:
+    """Say the same for ever and hear nothing."""
+    with TURN, HEARING:
+        while True:
+            sys.stdout.buffer.write(lines.encode())
+
+
 def work(given: dict[str, Any]) -> None:
     """One task."""
     task, (verb, argument) = given["task"], given["input"]
@@ -76,6 +84,7 @@ def work(given: dict[str, Any]) -> None:
         "folder": os.getcwd,
         "meet": lambda: meet(argument),
         "flood": flood,
+        "deaf": lambda: deaf(argument),
         "huge": lambda: "x" * argument,
         "raw": lambda: raw(bytes(argument, "latin-1") + b"\n"),
         "other": lambda: say(task="somebody-elses", result=1),
@@ -99,7 +108,8 @@ def work(given: dict[str, Any]) -> None:
 def main() -> None:
     """Until the end of input."""
     for line in sys.stdin:
-        message = json.loads(line)
+        with HEARING:
+            message = json.loads(line)
         match message:
             case {"cancel": task}:
                 CANCELS[task].set()

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from meshd.agents import pipe
 from meshd.agents.pipe import MISTAKES_MAX
 from meshd.ports import Failed, Finished
 from protocol.limits import REQUESTS_OPEN_MAX
@@ -171,13 +172,25 @@ async def test_a_request_that_is_unfit_is_answered_with_why(stage: Stage) -> Non
     assert desk.asked == []
 
 
-async def test_more_requests_than_are_allowed_are_refused(stage: Stage) -> None:
-    class Busy(Desk):
-        async def call(self, capability: str, input: object, timeout_s: float) -> object:
-            self.asked.append((capability,))
-            await asyncio.Event().wait()
-            return None
+class Busy(Desk):
+    """Never answers a call."""
 
+    async def call(self, capability: str, input: object, timeout_s: float) -> object:
+        self.asked.append((capability,))
+        await asyncio.Event().wait()
+        return None
+
+
+async def test_who_asks_and_asks_and_reads_no_answer_is_ended(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pipe, "UNREAD_BYTES_MAX", 65_536)
+    line = '{"request": 1, "task": "T", "call": {"capability": "x@1"}}\n'
+    outcome = await stage.act("deaf", line * 1_000, Busy(), task="T")
+    assert isinstance(outcome, Failed)
+    assert outcome.code == "agent_crashed"
+    assert "bytes of what it was told unread while it went on asking" in outcome.message
+
+
+async def test_more_requests_than_are_allowed_are_refused(stage: Stage) -> None:
     desk = Busy()
     line = '{"request": 1, "task": "T", "call": {"capability": "x@1"}}\n'
     holding = stage.start("hold", desk=desk, task="T")
