@@ -112,7 +112,7 @@ def wire(
     )
 
     def render() -> bytes:
-        metrics.set_gauges(views.gauges(engine, performer))
+        metrics.set_gauges(views.gauges(engine, performer) | edges(transport, stream))
         return metrics.render()
 
     service = Service(
@@ -134,6 +134,12 @@ def wire(
 def attention_of(shell: Shell, store: JetStreamStore) -> Callable[[], tuple[str, ...]]:
     """What somebody should see to: what the shell says, and why writes wait."""
     return lambda: (*shell.attention(), *((f"the record {store.problem}",) if store.problem else ()))
+
+
+def edges(transport: NatsTransport, stream: Stream) -> dict[str, float | dict[str, float]]:
+    """What came to nothing at the edges of the daemon, by metric."""
+    faults = {fault: float(count) for fault, count in transport.counts.items()}
+    return {"meshd_transport_faults": faults, "meshd_events_malformed": float(stream.malformed)}
 
 
 def _parted(subjects: Subjects, engine: Engine, stream: Stream) -> Callable[[Input], None]:

@@ -48,7 +48,7 @@ def _ended(event: Event) -> Share:
 
 
 def _took(event: Event) -> Share:
-    return ((), event.took_ms / 1_000) if isinstance(event, events.TaskDone) else None
+    return ((), max(0, event.took_ms) / 1_000) if isinstance(event, events.TaskDone) else None
 
 
 def _lapsed(event: Event) -> Share:
@@ -60,7 +60,9 @@ def _declined(event: Event) -> Share:
 
 
 def _crashed(event: Event) -> Share:
-    return ((event.agent,), 1) if isinstance(event, events.AgentChanged) and event.state == "crashed" else None
+    if isinstance(event, events.AgentChanged) and event.state in ("restarting", "failed"):
+        return (event.agent,), 1
+    return None
 
 
 def _dead(event: Event) -> Share:
@@ -83,9 +85,22 @@ METRICS: tuple[Metric, ...] = (
     Metric("meshd_awards_declined_total", "counter", "Awards that an owner declined", ("reason",), _declined),
     Metric("meshd_leases_lapsed_total", "counter", "Leases that lapsed at this watcher", ("evidence",), _lapsed),
     Metric("meshd_tasks_ended_total", "counter", "Tasks that ended, as this node heard", ("state",), _ended),
-    Metric("meshd_task_seconds", "histogram", "From the start of an agent to its result", (), _took, _TASK_S),
+    Metric(
+        "meshd_task_seconds",
+        "histogram",
+        "From the submission of a task to its result in the record",
+        (),
+        _took,
+        _TASK_S,
+    ),
     Metric("meshd_death_seconds", "histogram", "From the first suspicion to the verdict", (), _dead, _DEATH_S),
-    Metric("meshd_agent_crashes_total", "counter", "Crashes of an agent of this node", ("agent",), _crashed),
+    Metric(
+        "meshd_agent_crashes_total",
+        "counter",
+        "Times that an agent of this node went down or was given up",
+        ("agent",),
+        _crashed,
+    ),
     Metric("meshd_state", "gauge", "1 for the state that this node is in", ("state",)),
     Metric("meshd_peers", "gauge", "Nodes in this node's view", ("state",)),
     Metric("meshd_tasks_running", "gauge", "Tasks that agents of this node work on"),
@@ -93,6 +108,9 @@ METRICS: tuple[Metric, ...] = (
     Metric("meshd_slots_free", "gauge", "Slots of this node's agents that are free"),
     Metric("meshd_inbox_inputs", "gauge", "Inputs that wait for the engine"),
     Metric("meshd_writes_waiting", "gauge", "Writes that wait for the store"),
+    Metric("meshd_messages_dropped", "gauge", "Messages since the start that the transport did not take"),
+    Metric("meshd_transport_faults", "gauge", "Frames and subjects since the start that came to nothing", ("fault",)),
+    Metric("meshd_events_malformed", "gauge", "Events of others since the start that were none"),
     Metric("meshd_loop_lag_seconds", "gauge", "How late the engine woke up, at worst"),
 )
 

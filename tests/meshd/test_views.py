@@ -204,4 +204,6 @@ async def test_gauges_count_what_is_there_and_lag_is_told_once() -> None:
         assert gauges["meshd_state"] == {"joined": 1.0}
         assert gauges["meshd_peers"] == {"alive": 2}
         assert gauges["meshd_slots_free"] == 2.0
+        a.performer.dropped = 3
+        assert a.views.gauges(a.engine, a.performer)["meshd_messages_dropped"] == 3.0
         assert gauges["meshd_tasks_running"] == gauges["meshd_tasks_watched"] == 0.0

@@ -2,8 +2,12 @@
 
 import random
 
+from meshd.observe.metrics import Metrics
+from meshd.observe.stream import Stream
 from meshd.store.jetstream import JetStreamStore
-from meshd.wiring import Shell, attention_of
+from meshd.supervise import Supervisor
+from meshd.transport.nats import NatsTransport
+from meshd.wiring import Shell, attention_of, edges
 
 
 def _no_invitation() -> object:
@@ -17,3 +21,15 @@ async def test_a_record_that_takes_no_writes_wants_attention() -> None:
     assert attention() == ("the server is old",)
     store.problem = "is full: maximum bytes exceeded"
     assert attention() == ("the server is old", "the record is full: maximum bytes exceeded")
+
+
+async def test_what_came_to_nothing_at_the_edges_is_measured() -> None:
+    rng, supervisor = random.Random(7), Supervisor(lambda name, failure: None)
+    transport, stream = NatsTransport([], name="t", supervisor=supervisor, rng=rng), Stream(me="a")
+    transport.counts["overrun"] += 2
+    stream.tell_of("b", b"nonsense")
+    metrics = Metrics()
+    metrics.set_gauges(edges(transport, stream))
+    lines = metrics.render().decode().splitlines()
+    assert 'meshd_transport_faults{fault="overrun"} 2.0' in lines
+    assert "meshd_events_malformed 1.0" in lines

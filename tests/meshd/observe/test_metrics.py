@@ -45,7 +45,8 @@ def test_refused_frames_are_counted_by_the_rule_they_broke() -> None:
         (events.TaskAwarded("t", "i", 1, "o", "gossip"), 'meshd_awards_total{why="gossip"}'),
         (events.AwardDeclined("t", "i", 1, "o", "busy", ""), 'meshd_awards_declined_total{reason="busy"}'),
         (events.LeaseLapsed("t", "i", 1, "o", "absent", 1.0), 'meshd_leases_lapsed_total{evidence="absent"}'),
-        (events.AgentChanged("scorer", "crashed", "exit 1"), 'meshd_agent_crashes_total{agent="scorer"}'),
+        (events.AgentChanged("scorer", "restarting", "exit 1"), 'meshd_agent_crashes_total{agent="scorer"}'),
+        (events.AgentChanged("scorer", "failed", "given up"), 'meshd_agent_crashes_total{agent="scorer"}'),
     ],
 )
 def test_an_event_counts_in_its_own_metric(event: Event, line: str) -> None:
@@ -68,6 +69,12 @@ def test_durations_fall_into_buckets_in_seconds() -> None:
     assert lines['meshd_task_seconds_bucket{le="0.02"}'] == 1
     assert lines['meshd_task_seconds_bucket{le="2.0"}'] == 2
     assert lines["meshd_task_seconds_sum"] == pytest.approx(1.515)
+
+
+def test_a_duration_of_clocks_that_disagree_is_none_and_never_negative() -> None:
+    metrics = Metrics()
+    metrics.on_event(_done(-400))
+    assert _lines(metrics)["meshd_task_seconds_sum"] == 0
 
 
 def test_gauges_come_from_the_snapshot_and_former_labels_go_away() -> None:
