@@ -60,7 +60,7 @@ class Holder:
         self._grants: dict[str, _Grant] = {}
         self._given_back: dict[str, Decline] = {}
         self._denied: dict[str, int] = {}  # task → epoch of an award that we said never came
-        self._ended: dict[str, int] = {}  # task → epoch whose end we committed, or lost to a later one
+        self._ended: dict[str, int] = {}  # task → epoch whose end we committed, or that was taken from us
         self._is_open = True
 
     # --- what watchers say
@@ -80,6 +80,8 @@ class Holder:
             return [_to(sender, life, given_back, record)]
         if record.exclusive and self._denied.get(record.id, -1) >= record.epoch:
             return [_to(sender, life, Decline(record.id, record.epoch, "unheard"), record)]  # it has moved on by now
+        if grant is not None:
+            self._remember(self._ended, record.id, grant.record.epoch)
         effects = self._stopped(record.id)
         refusal = self._refusal(record, now)
         if refusal is not None:
@@ -317,6 +319,7 @@ class Holder:
         grant = self._grants.get(task)
         if grant is None or grant.ending is not None:
             return []
+        self._remember(self._ended, task, grant.record.epoch)  # who asks about it later reads the record
         if grant.record.exclusive:
             return self._stopped(task)
         if grant.stale_since is None:

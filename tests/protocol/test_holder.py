@@ -229,6 +229,27 @@ def test_a_withdrawn_task_is_stopped_unless_its_result_comes_first() -> None:
     assert owner.holder.in_hand == 0
 
 
+def test_a_withdrawn_award_that_is_asked_about_later_has_ended_and_is_not_run_again() -> None:
+    owner, record = _Owner(), _mine()
+    owner.award(record)
+    owner.holder.on_withdraw(Withdraw(record.id, 1), owner.now)
+    owner.at(STALE_S)
+    answer = _answer(owner.ask((record, 1)))
+    assert (answer.ended, answer.unknown) == ((record.id,), ())
+    assert _answer(owner.award(record)).ended == (record.id,)
+    assert owner.holder.in_hand == 0
+    owner.award(structs.replace(record, epoch=2))
+    assert owner.holder.running() == ((record.id, 2),), "the task may come back by a later award"
+
+
+def test_an_award_that_gave_way_to_a_later_one_has_ended() -> None:
+    owner, record = _Owner(), _mine()
+    owner.award(record)
+    owner.holder.close()
+    assert _declines(owner.award(structs.replace(record, epoch=2))) == ["draining"]
+    assert _answer(owner.ask((record, 1))).ended == (record.id,)
+
+
 def test_an_exclusive_task_that_is_withdrawn_is_stopped_at_once() -> None:
     owner, record = _Owner(), _mine(exclusive=True)
     owner.award(record)
