@@ -8,7 +8,7 @@ from typing import Annotated, assert_never
 
 from msgspec import Meta, Struct
 
-from protocol import ids
+from protocol import ids, limits
 from protocol.effects import Effect, Emit, Write
 from protocol.events import StateChanged
 from protocol.inputs import Lost, Unsent, Written
@@ -16,7 +16,7 @@ from protocol.primitives import Instant, Mono, NodeId
 from protocol.timers import Timers
 from protocol.wire.task import Presence
 
-KEEP_S = 7 * 86_400.0  # a node's admission stays readable this long after its last beat
+KEEP_S = limits.DEADLINE_S_MAX + 366 * 86_400.0  # no record outlives its writer's admission: longest life, longest keep
 
 
 class LinkSettings(Struct, frozen=True, forbid_unknown_fields=True):

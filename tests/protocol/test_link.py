@@ -1,5 +1,6 @@
 """Joined, detached or islanded: only a write that goes through tells."""
 
+from protocol import limits
 from protocol.effects import Effect, Write
 from protocol.events import StateChanged
 from protocol.inputs import Lost, Unsent, Written
@@ -9,6 +10,7 @@ from tests.protocol.conversation import instant
 from tests.protocol.work import LIFE, ME, said
 
 KEY = f"node.{ME}"
+RESULT_KEEP_S_MAX = 31_536_000.0  # `results.keep_s` may be a year
 
 
 class _Line:
@@ -54,6 +56,12 @@ def test_a_node_is_joined_when_its_first_write_stands_and_not_before() -> None:
     assert not line.link.is_usable
     assert _states(line.outcome(Written(KEY, 1))) == ["joined"]
     assert line.link.is_usable
+
+
+def test_no_record_outlives_the_admission_of_its_writer() -> None:
+    (write,) = _Line().up()
+    assert isinstance(write, Write)
+    assert write.keep_s >= limits.DEADLINE_S_MAX + RESULT_KEEP_S_MAX
 
 
 def test_it_goes_on_writing_and_each_beat_stands_on_the_one_before() -> None:
