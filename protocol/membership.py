@@ -316,9 +316,9 @@ class Membership:
             return [Emit(PeerMisbehaved(heard.src, "incarnation_jump", str(body.incarnation)))]
         is_first = member.suspicion is None or member.suspicion.incarnation < body.incarnation
         effects = self._count(member, body.incarnation, heard.src, Accusation(body.evidence, heard.frame), now)
-        pool = [self._me.id, *(each for each in self._roster.alive() if each != heard.src)]
+        pool = [self._me.id, *(each for each in self._roster.alive() if each != heard.src)] if is_first else []
         chosen = doubt.verifiers(pool, suspect=member.id, life=member.life, incarnation=body.incarnation)
-        if is_first and self._me.id in chosen[: self._settings.verifiers]:
+        if self._me.id in chosen[: self._settings.verifiers]:
             effects += self._probe(member, now)
         return effects
 
