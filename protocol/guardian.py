@@ -11,6 +11,7 @@ from msgspec import Struct
 from protocol import ids
 from protocol.effects import Effect, List
 from protocol.ids import PARTITIONS
+from protocol.inputs import Entry
 from protocol.primitives import Instant, Mono, NodeId
 from protocol.timers import Timers
 from protocol.watched import TaskSettings
@@ -19,6 +20,7 @@ from protocol.wire.task import ENDED, TaskRecord, TaskState
 GUARDIANS = 3  # the first acts at once, the next ones a lease later each, on what is still in need
 SWEEP_PARTITIONS = 2  # looked at together; 20 ms at 10,000 keys
 RETRY_S = 1.0  # the listing failed: the store is away
+PASSED_MAX = 65_536  # records known to need nobody or another; with more, each sweep opens them again
 
 
 class Homes(Struct, frozen=True):
@@ -29,6 +31,35 @@ class Homes(Struct, frozen=True):
     settled_s: float  # how long the view has stood
 
 
+class _Ranks:
+    """Our place among the living in each partition, kept up as nodes come and go.
+
+    One candidate's coming or going moves nobody else, so that only those who came or went are
+    looked at. `view` counts the changes.
+    """
+
+    def __init__(self, me: NodeId) -> None:
+        self._me = me
+        self._ours = [_place(me, partition) for partition in range(PARTITIONS)]
+        self._better = [0] * PARTITIONS
+        self._alive: tuple[NodeId, ...] = ()
+        self.view = 1
+
+    def among(self, alive: tuple[NodeId, ...]) -> list[int]:
+        """Our rank by partition, 0 the best."""
+        if alive is not self._alive and alive != self._alive:
+            before, after = set(self._alive), set(alive)
+            self._count([node for node in alive if node not in before], 1)
+            self._count([node for node in self._alive if node not in after], -1)
+            self.view += 1
+        self._alive = alive
+        return self._better if self._me in alive else [GUARDIANS] * PARTITIONS
+
+    def _count(self, nodes: list[NodeId], step: int) -> None:
+        for partition, ours in enumerate(self._ours):
+            self._better[partition] += step * sum(_place(node, partition) < ours for node in nodes)
+
+
 class Guardian:
     """Which partitions to list, and which of the records found to adopt."""
 
@@ -37,6 +68,8 @@ class Guardian:
         self._settings = settings
         self._timers: Timers[str] = Timers()
         self._wanted: dict[str, dict[int, None]] = {}  # purpose → partitions to list when its timer comes
+        self._ranks = _Ranks(me)
+        self._passed: dict[str, tuple[int, int]] = {}  # key → revision, and the view it is not ours in; 0 for any
         self._swept = 0
         self._has_listed_all = False
         self._is_usable = False
@@ -45,6 +78,7 @@ class Guardian:
         """The store can be read, or not. The first time, everything is listed: our own tasks may be there."""
         self._is_usable = is_usable
         if not is_usable:
+            self._passed.clear()  # who knows what bucket comes back
             return []
         if not self._has_listed_all:
             self._has_listed_all = True
@@ -54,8 +88,7 @@ class Guardian:
 
     def on_gone(self, homes: Homes, now: Instant) -> list[Effect]:
         """A node is not alive any more: look at the partitions that are ours to guard."""
-        for partition in range(PARTITIONS):
-            rank = self._rank(partition, homes)
+        for partition, rank in enumerate(self._ranks.among(homes.alive)):
             if rank < GUARDIANS:
                 purpose = f"guard{rank}"
                 self._wanted.setdefault(purpose, {})[partition] = None
@@ -69,18 +102,28 @@ class Guardian:
                 self._wanted.setdefault("again", {})[partition] = None
             self._timers.set("again", now.after(RETRY_S))
 
-    def is_ours(self, record: TaskRecord, homes: Homes, now: Instant) -> bool:
-        """Should this node watch the task of this record?"""
+    def unseen(self, entries: tuple[Entry, ...], homes: Homes, watches: Callable[[str], bool]) -> list[Entry]:
+        """Without those that need not be opened: seen before, and over, or another's while the same nodes live."""
+        self._ranks.among(homes.alive)
+        tasks = [entry for entry in entries if ids.is_task_key(entry.key)]
+        return [entry for entry in tasks if watches(ids.task_of(entry.key)) or not self._is_passed(entry)]
+
+    def _is_passed(self, entry: Entry) -> bool:
+        revision, view = self._passed.get(entry.key, (0, 0))
+        return revision == entry.revision and view in (0, self._ranks.view)
+
+    def is_ours(self, record: TaskRecord, homes: Homes, now: Instant, *, revision: int = 0) -> bool:
+        """Should this node watch the task of this record? `revision` is 0 when it is not from the bucket."""
         if record.state in ENDED:
-            return False
+            return self._pass(record, revision, view=0)
         if record.home == self._me:
             return True
-        if record.home in homes.alive:
-            return False
+        rank = self._ranks.among(homes.alive)[ids.partition(record.id)]
+        if record.home in homes.alive or rank >= GUARDIANS:
+            return self._pass(record, revision, view=self._ranks.view)
         if not homes.is_known(record.home) and homes.settled_s < self._settings.settle_s:
             return False
-        rank = self._rank(ids.partition(record.id), homes)
-        return rank == 0 or (rank < GUARDIANS and self._is_in_need(record, rank, homes, now))
+        return rank == 0 or self._is_in_need(record, rank, homes, now)
 
     def _is_in_need(self, record: TaskRecord, rank: int, homes: Homes, now: Instant) -> bool:
         """The guardians before us have had their time, and nobody is doing it."""
@@ -89,9 +132,14 @@ class Guardian:
             return False
         return record.state is TaskState.OPEN or record.owner not in homes.alive
 
-    def _rank(self, partition: int, homes: Homes) -> int:
-        order = ids.ranked(homes.alive, salt=f"partition/{partition}")
-        return order.index(self._me) if self._me in order else GUARDIANS
+    def _pass(self, record: TaskRecord, revision: int, *, view: int) -> bool:
+        """Not ours; remembered, so that the next sweep need not open it."""
+        key = ids.task_key(record.id)
+        self._passed.pop(key, None)
+        self._passed[key] = revision, view
+        if len(self._passed) > PASSED_MAX:
+            del self._passed[next(iter(self._passed))]
+        return False
 
     def on_tick(self, now: Instant) -> list[Effect]:
         """Listings that are due, and the slow sweep that finds what every other way missed."""
@@ -116,3 +164,7 @@ class Guardian:
 
     def _sweep_step_s(self) -> float:
         return self._settings.sweep_s * SWEEP_PARTITIONS / PARTITIONS
+
+
+def _place(node: NodeId, partition: int) -> tuple[bytes, NodeId]:
+    return ids.rendezvous(node, salt=f"partition/{partition}")

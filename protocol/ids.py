@@ -103,8 +103,9 @@ def ranked(candidates: Iterable[NodeId], *, salt: str) -> list[NodeId]:
     Every node computes the same order from the same candidates, and one candidate's
     coming or going moves nobody else.
     """
+    return sorted(candidates, key=lambda node: rendezvous(node, salt=salt))
 
-    def weight(node: NodeId) -> bytes:
-        return blake2b(f"{salt}\0{node}".encode(), digest_size=8).digest()
 
-    return sorted(candidates, key=lambda node: (weight(node), node))
+def rendezvous(node: NodeId, *, salt: str) -> tuple[bytes, NodeId]:
+    """What `ranked` sorts by: the least is the best."""
+    return blake2b(f"{salt}\0{node}".encode(), digest_size=8).digest(), node

@@ -91,7 +91,10 @@ class Node:
 
     def record_of(self, key: str, frame: bytes, now: Instant) -> TaskRecord | None:
         """The record in a frame from the bucket, or None when it is not one of this mesh."""
-        return self._record(key, frame, now)
+        opened = self._opener.open_record(key, frame, now) if frame else None
+        if isinstance(opened, Refusal):
+            self._misread += self._refusals.told(opened, now)
+        return records.under(key, opened.body) if isinstance(opened, Envelope) else None
 
     @property
     def state(self) -> str:
@@ -267,7 +270,7 @@ class Node:
             case task.Ask():
                 return self._carry("holder", self.holder.on_ask(src, life, body, now), now)
             case task.Award():
-                record = self._record(ids.task_key(body.task), body.record, now)
+                record = self.record_of(ids.task_key(body.task), body.record, now)
                 effects = [] if record is None else self.holder.on_award(src, life, body, record, now)
                 return self._carry("holder", effects, now)
             case task.Withdraw():
@@ -279,7 +282,7 @@ class Node:
             case task.Answer():
                 return self._on_answer(src, life, body, said, now)
             case task.Result():
-                record = self._record(ids.task_key(body.task), body.record, now)
+                record = self.record_of(ids.task_key(body.task), body.record, now)
                 if record is None or record.owner != src:  # only its owner is believed; the rest is looked up
                     return self._carry("ledger", self.ledger.on_ended(body.task), now)
                 return self._carry("ledger", self.ledger.on_result(body, record, said, now), now)
@@ -398,7 +401,7 @@ class Node:
                     return self._carry("ledger", written, now)
                 return self._carry("holder", self.holder.on_written(write, write.record, outcome.revision), now)
             case inputs.Lost():
-                record = self._record(outcome.key, outcome.frame, now)
+                record = self.record_of(outcome.key, outcome.frame, now)
                 if holds:
                     return self._carry("holder", self.holder.on_lost(outcome.key, record), now)
                 lost = self.ledger.on_lost(outcome.key, record, outcome.revision, outcome.frame, now)
@@ -415,7 +418,7 @@ class Node:
             if found.frame:
                 self._opener.open_record(found.key, found.frame, now)  # a presence brings an admission
             return []
-        record = self._record(found.key, found.frame, now)
+        record = self.record_of(found.key, found.frame, now)
         out = self._carry("holder", self.holder.on_found(record, found.key, now), now)
         seen = self.ledger.on_found(found.key, record, found.revision, found.frame, found.failed, now)
         return out + self._carry("ledger", seen, now)
@@ -425,23 +428,19 @@ class Node:
         homes = self._known_homes(now)
         out: list[Effect] = []
         adopted: dict[NodeId, int] = {}
-        for entry in listed.entries:
-            record = self._record(entry.key, entry.frame, now) if ids.is_task_key(entry.key) else None
-            if record is None or not self._guardian.is_ours(record, homes, now):
-                continue
-            if not self.ledger.watches(record.id):
-                adopted[record.home] = adopted.get(record.home, 0) + 1
-            out += self._carry("ledger", self.ledger.adopt(record, entry.revision, entry.frame, now), now)
+        for entry in self._guardian.unseen(listed.entries, homes, self.ledger.watches):
+            record = self.record_of(entry.key, entry.frame, now)
+            if record is not None and self._guardian.is_ours(record, homes, now, revision=entry.revision):
+                if not self.ledger.watches(record.id):
+                    adopted[record.home] = adopted.get(record.home, 0) + 1
+                out += self._carry("ledger", self.ledger.adopt(record, entry.revision, entry.frame, now), now)
+            elif record is not None and self.ledger.watches(record.id):  # it ended, or moved on, and nobody told us
+                found = self.ledger.on_found(entry.key, record, entry.revision, entry.frame, "", now)
+                out += self._carry("ledger", found, now)
         for home, count in adopted.items():
             why = "restarted" if home == self.me.id else "guardian"
             out.append(fx.Emit(events.TasksAdopted(home, count, why)))
         return out
-
-    def _record(self, key: str, frame: bytes, now: Instant) -> TaskRecord | None:
-        opened = self._opener.open_record(key, frame, now) if frame else None
-        if isinstance(opened, Refusal):
-            self._misread += self._refusals.told(opened, now)
-        return records.under(key, opened.body) if isinstance(opened, Envelope) else None
 
     # --- requests and agents
 

@@ -1,11 +1,16 @@
 """Whose tasks a node takes up: its own after a restart, and those of homes that are gone."""
 
+import hypothesis.strategies as st
+import pytest
+from hypothesis import given
 from msgspec import structs
 
+from protocol import guardian as module
 from protocol import ids
 from protocol.effects import Effect, List
 from protocol.guardian import GUARDIANS, RETRY_S, Guardian, Homes
 from protocol.ids import PARTITIONS
+from protocol.inputs import Entry
 from protocol.wire.task import TaskRecord, TaskState
 from tests.protocol.conversation import instant
 from tests.protocol.work import ME, SETTINGS, B, C, D, awarded, record
@@ -121,3 +126,57 @@ def test_listings_wait_while_the_store_cannot_be_read() -> None:
     assert guardian.on_tick(instant(10)) == []
     guardian.on_link(is_usable=True, now=instant(20))
     assert _partitions(guardian.on_tick(instant(20)))
+
+
+@given(st.lists(st.sets(st.sampled_from((*ALL, HOME)), min_size=1), min_size=1, max_size=6))
+def test_its_place_follows_whoever_comes_and_goes(views: list[set[str]]) -> None:
+    guardian, task = _guardian(), record(home="f" * 32)
+    for view in views:
+        alive = tuple(sorted({*view, ME}))
+        order = ids.ranked(alive, salt=f"partition/{ids.partition(task.id)}")
+        homes = _homes(*alive, known=(task.home,))
+        assert guardian.is_ours(task, homes, instant(600)) == (order.index(ME) < GUARDIANS)
+
+
+def _opened(guardian: Guardian, task: TaskRecord, homes: Homes, *, revision: int = 5, watched: bool = False) -> bool:
+    """Is the record opened when it is listed? Then it is judged."""
+    entry = Entry(ids.task_key(task.id), revision, b"sealed")
+    is_opened = guardian.unseen((entry,), homes, lambda _: watched) == [entry]
+    if is_opened:
+        guardian.is_ours(task, homes, instant(600), revision=revision)
+    return is_opened
+
+
+def test_an_ended_record_is_opened_once() -> None:
+    guardian, task = _guardian(), structs.replace(record(), state=TaskState.DONE)
+    assert _opened(guardian, task, _homes())
+    assert not _opened(guardian, task, _homes(ME, B)), "whoever lives"
+    assert _opened(guardian, task, _homes(), watched=True), "who still watches it must hear of it"
+    assert _opened(guardian, task, _homes(), revision=6)
+    guardian.on_link(is_usable=False, now=instant(1))
+    assert _opened(guardian, task, _homes(), revision=6), "the bucket may be another"
+
+
+def test_a_record_of_another_is_opened_again_when_others_live() -> None:
+    guardian, task = _guardian(), record(home=B)
+    assert _opened(guardian, task, _homes())
+    assert not _opened(guardian, task, _homes())
+    assert _opened(guardian, task, _homes(ME, C, D))
+
+
+def test_a_record_that_may_be_ours_later_is_opened_each_time() -> None:
+    task = record(home=HOME)
+    for me in _ranked(task)[:GUARDIANS]:
+        guardian, young = _guardian(me), _homes(known=ALL, settled_s=0)
+        assert _opened(guardian, task, young)
+        assert _opened(guardian, task, young)
+
+
+def test_records_passed_over_are_remembered_up_to_a_bound(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "PASSED_MAX", 2)
+    guardian = _guardian()
+    ended = [structs.replace(record(key), state=TaskState.DONE) for key in ("a", "b", "c")]
+    assert all(_opened(guardian, each, _homes()) for each in ended)
+    assert not _opened(guardian, ended[2], _homes())
+    assert not _opened(guardian, ended[1], _homes())
+    assert _opened(guardian, ended[0], _homes())

@@ -17,7 +17,7 @@ from protocol.inputs import Entry
 from protocol.node import Node
 from protocol.wire import call, task
 from protocol.wire.kinds import KINDS
-from protocol.wire.task import TaskRecord
+from protocol.wire.task import TaskRecord, TaskState
 from tests.explore import CAPABILITY, KEY, KEYS, SUBJECTS, TASK, World, record_in
 from tests.protocol.bodies import EXAMPLES
 from tests.protocol.work import said
@@ -111,6 +111,21 @@ def test_a_record_counts_only_under_its_own_key() -> None:
         _node(world).handle(listed, world.now)
         assert _node(world).ledger.watches("z" * 26) is False
     assert _node(world).ledger.watches("s" * 26)
+
+
+def test_a_listing_that_shows_the_end_of_a_watched_task_answers_whoever_waits_for_it() -> None:
+    world = _world()
+    _until(world, "finish")
+    node = _node(world)
+    assert node.ledger.watches(TASK)
+    node.handle(inputs.Await(9, TASK), world.now)
+    revision, frame = world.values[KEY]
+    ended = structs.replace(record_in(frame), state=TaskState.DONE, epoch=2)
+    sealed = Sealer(signer=KEYS.signer("b"), life=1).seal(ended, subject=SUBJECTS.record(KEY), now=world.now)
+    listed = inputs.Listed((ids.partition(TASK),), (Entry(KEY, revision + 1, sealed),))
+    replies = [each for each in node.handle(listed, world.now) if isinstance(each, fx.Reply)]
+    assert [each.request for each in replies] == [9]
+    assert not node.ledger.watches(TASK)
 
 
 def test_a_draining_node_takes_nothing_new_and_says_so() -> None:

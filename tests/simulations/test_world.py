@@ -95,7 +95,7 @@ def _nothing(*_: object, **__: object) -> list[object]:
 
 MUTANTS: dict[str, tuple[str, type, str, Callable[..., object], set[str]]] = {
     "a watcher that ignores silence": ("owner-crash", Ledger, "on_lapsed", _nothing, {"tasks-done"}),
-    "a home that nobody stands in for": ("home-crash", Guardian, "is_ours", lambda *_: False, {"tasks-done"}),
+    "a home that nobody stands in for": ("home-crash", Guardian, "is_ours", lambda *_, **__: False, {"tasks-done"}),
     "an accused that never answers": (
         "lossy",
         Membership,
