@@ -223,7 +223,6 @@ class Opener:
         self._fact_prefix = f"mesh.{subjects.mesh}.fact."
         self._node_prefix = f"mesh.{subjects.mesh}.node."
         self._inbox_prefix = f"{self._node_prefix}{me}."
-        self._record_prefix = subjects.record("")
 
     def admit(self, proof: bytes) -> NodeId | None:
         """Take in a node by its admission; its id, or None when the proof proves nothing."""

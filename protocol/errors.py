@@ -87,11 +87,3 @@ class MeshError(Exception):
 
 class LocalError(Exception):
     """We misused the core: a bug here. Stop loudly."""
-
-
-class RemoteError(Struct, frozen=True):
-    """A peer misbehaved: a value to count and emit, never an exception in the engine."""
-
-    peer: str
-    code: str
-    detail: str = ""

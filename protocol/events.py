@@ -106,7 +106,7 @@ class TaskSubmitted(Struct, frozen=True, tag_field="kind", tag="task_submitted")
 
 
 class TaskAwarded(Struct, frozen=True, tag_field="kind", tag="task_awarded"):
-    """A write that gives the task to `owner` stands. `why` is local, gossip, late, or what ended the award before."""
+    """A write that gives the task to `owner` stands. `why` is local, gossip, or what ended the award before."""
 
     task: str
     iid: str
@@ -204,10 +204,10 @@ class TasksAdopted(Struct, frozen=True, tag_field="kind", tag="tasks_adopted"):
 
 
 class AgentChanged(Struct, frozen=True, tag_field="kind", tag="agent_changed"):
-    """An agent became ready, crashed, restarted or was given up."""
+    """An agent of this node starts, became ready, went down, was given up or stopped."""
 
     agent: str
-    state: str  # ready | crashed | restarting | failed | stopped
+    state: str  # starting | ready | restarting | failed | stopped
     detail: str
 
 

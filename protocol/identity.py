@@ -5,7 +5,6 @@ in, not when it is used. Neighbours: `envelope` signs and verifies frames with t
 """
 
 from functools import lru_cache
-from hashlib import blake2b
 
 import msgspec
 from msgspec import Struct
@@ -124,12 +123,3 @@ def _proven_key(root_key: bytes, proof: bytes) -> bytes | None:
     if not is_signed(public_key=seen.warrant.issuer_key, message=admitted, signature=seen.signature):
         return None
     return seen.node_key
-
-
-def digest(*parts: bytes) -> bytes:
-    """Blake2b-256 over length-prefixed parts: what is signed in place of a large body."""
-    state = blake2b(digest_size=32)
-    for part in parts:
-        state.update(len(part).to_bytes(8, "big"))
-        state.update(part)
-    return state.digest()

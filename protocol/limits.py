@@ -54,7 +54,6 @@ EVENTS_KEPT = 4_096  # the live stream resumes from these
 ATTEMPTS_KEPT = 32  # rows of history kept in a task's record, oldest dropped
 
 # work
-ATTEMPTS_MAX = 5  # an agent that failed a task this often fails it for good
 DEATHS_MAX = 3  # nodes that may die of one task before it is set aside as poison
 HOPS_MAX = 8  # how deep tasks may submit tasks
 PRIORITY_MAX = 9  # 0 is least, 5 the default

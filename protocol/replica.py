@@ -19,7 +19,6 @@ from protocol.wire.kinds import AnyBody
 
 PeerState: TypeAlias = Literal["alive", "suspect", "dead", "left"]
 Slot: TypeAlias = Literal["standing", "capabilities", "load"]
-Standing: TypeAlias = Alive | Dead | Left
 
 BUCKETS = 64
 

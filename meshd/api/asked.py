@@ -25,13 +25,12 @@ PATH_PART_CHARS_MAX = 128
 
 
 class Asked(Struct, frozen=True):
-    """One request: the names in its path, its decoded query and body, and the two headers that matter."""
+    """One request: the names in its path, its decoded query and body, and the one header that matters."""
 
     path: Mapping[str, str]
     query: Any
     body: Any
     key: str = ""
-    last_event_id: str = ""
 
 
 async def read(request: web.Request, *, query: type[Struct], body: type[Struct] | None) -> Asked:
@@ -48,7 +47,6 @@ async def read(request: web.Request, *, query: type[Struct], body: type[Struct] 
         query=_query(request, query),
         body=None if body is None else _decoded(await _bytes(request), body),
         key=key,
-        last_event_id=request.headers.get("Last-Event-ID", ""),
     )
 
 

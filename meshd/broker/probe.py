@@ -23,7 +23,6 @@ class Found(Struct, frozen=True):
 
 class _Greeting(Struct, frozen=True):
     server_name: str = ""
-    jetstream: bool = False
 
 
 async def probe(host: str, port: int, *, user: str, password: str, within_s: float) -> Found | None:

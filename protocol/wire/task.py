@@ -29,7 +29,7 @@ class Attempt(Struct, frozen=True, array_like=True):
 
     epoch: int
     owner: NodeId
-    ended: str  # declined | silent | absent | lapsed | agent_failed | agent_crashed | node_restarted | drained
+    ended: str  # silent | absent | node_restarted | the `reason` of a decline
     at_ms: WallMs
     detail: str = ""
 
@@ -98,14 +98,14 @@ class Award(Struct, frozen=True, array_like=True, tag="award"):
 
 
 class Accept(Struct, frozen=True, array_like=True, tag="accept"):
-    """Owner to watcher: I hold it (running, or waiting for its slot)."""
+    """Owner to watcher: I hold it."""
 
     task: str
     epoch: int
 
 
 class Decline(Struct, frozen=True, array_like=True, tag="decline"):
-    """Owner to watcher: not me, or not any more. `reason` is one of the words of `Attempt.ended` or a refusal."""
+    """Owner to watcher: not me, or not any more. `reason` is a refusal, drained, unasked, or how the agent failed."""
 
     task: str
     epoch: int

@@ -11,7 +11,6 @@ from protocol.identity import (
     Identity,
     admission,
     admitted_key,
-    digest,
     is_acceptable,
     is_signed,
     warrant,
@@ -220,8 +219,3 @@ def test_a_long_proof_is_refused_unread_so_that_strangers_cannot_fill_the_memory
     before = identity._proven_key.cache_info().currsize
     assert _admitted(proof_of(ALICE) + bytes(60_000)) is None
     assert identity._proven_key.cache_info().currsize == before
-
-
-@given(st.lists(st.binary(max_size=8), max_size=4), st.lists(st.binary(max_size=8), max_size=4))
-def test_a_digest_knows_where_its_parts_begin(one: list[bytes], other: list[bytes]) -> None:
-    assert (digest(*one) == digest(*other)) == (one == other)
