@@ -33,11 +33,14 @@ from meshd.wiring import Reach, Shell, Wired, wire
 from protocol.errors import INTERRUPTED, MeshError
 from protocol.ids import fingerprint, is_token
 from protocol.inputs import Drain, Found, Leave
+from protocol.primitives import NS_PER_S
 from protocol.replica import Me
 
 Said = Callable[[str], None]  # where the one line goes that says how the start went
 
 JOINED_S_MAX = 20.0  # a node whose first write is not acknowledged by then starts all the same, and says so
+NAME = "name"  # a node keeps the name that it was given
+FIRST_CONTACT_S = 30.0  # how long a known mesh's server may take to come up before a start fails
 FLUSH_S_MAX = 5.0  # for the last writes when the daemon stops
 
 
@@ -181,16 +184,24 @@ class _Daemon:
         return Me(
             id=self._state.identity().id,
             life=self._state.next_life(clock.wall_ms()),
-            name=node.name or _host_name(),
+            name=self._name(),
             region=node.region,
             domain=node.domain,
             admission=self._state.admission(),
             version=version("agent-meshd"),
         )
 
+    def _name(self) -> str:
+        """What this node is called: as told now, as told last time, else as the host."""
+        told = self._settings.node.name
+        kept = (self._state.read(NAME) or b"").decode("ascii", "replace").strip()
+        name = told or (kept if is_token(kept) else _host_name())
+        self._state.write(NAME, name.encode() + b"\n")
+        return name
+
     async def _connect(self, wired: Wired, stack: AsyncExitStack) -> None:
         """Server, bucket, who was admitted before, subscriptions; then the engine runs."""
-        await wired.transport.open(wired.sink)
+        await self._meet_server(wired)
         stack.push_async_callback(wired.transport.close)
         await wired.store.open()
         stack.push_async_callback(wired.store.close)
@@ -203,6 +214,19 @@ class _Daemon:
         stack.callback(wired.engine.close)
         self._supervisor.spawn("engine", wired.engine.run())
         self._supervisor.spawn("copies", wired.views.keep_copies_known(wired.store))
+
+    async def _meet_server(self, wired: Wired) -> None:
+        """Connect; a host that belongs to the mesh waits a while for its server, as after a power cut."""
+        is_first = bool(self._order.join) or self._server is not None
+        deadline = clock.monotonic_ns() + int(FIRST_CONTACT_S * NS_PER_S)
+        while True:
+            try:
+                return await wired.transport.open(wired.sink)
+            except MeshError as failure:
+                if is_first or failure.code != "broker" or clock.monotonic_ns() > deadline:
+                    raise
+                self._log.warning("%s; trying again", failure.message)
+            await asyncio.sleep(1.0)
 
     def _belong(self) -> Mesh:
         """The mesh of this directory: joined with a token, known from before, or founded now."""

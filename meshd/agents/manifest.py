@@ -113,6 +113,8 @@ def card(manifest: Manifest) -> Card:
 def load(path: Path) -> Manifest:
     """Read and check one file. Raises MeshError("manifest") naming file, key and rule."""
     path = path.absolute()
+    if path.exists() and not (path.is_file() or path.is_dir()):  # a pipe would be waited for
+        raise MeshError("manifest", path=path, problem="is no regular file")
     table = _read(path)
     try:
         declared = msgspec.convert(table, Declared)

@@ -27,6 +27,7 @@ READY_S_MAX = 30.0  # 20 ms when empty; a full store is read first
 PROBE_S_MAX = 2.0
 PROBE_PAUSE_S = 0.01
 PAUSE_S_MIN, PAUSE_S_MAX = 0.1, 5.0  # before a restart, doubled each time
+PAUSE_S_CRASHING = 30.0  # when it keeps ending: somebody should look, but nobody may have to
 CRASHES_MAX, CRASHES_WITHIN_S = 5, 60
 LOG_LINES_TOLD = 5
 LOG_BYTES_READ = 16_384
@@ -40,7 +41,7 @@ class EmbeddedServer:
     """One supervised nats-server under `state_dir`/nats.
 
     `listen`: HOST:PORT, or "" for loopback and the port of last time, else 4222, else a free one.
-    `on_given_up` is told why, with the last lines of the log, when restarting has no more point.
+    `on_given_up` is told why, with the last lines of the log, when it keeps ending; then it is tried slowly.
     """
 
     def __init__(
@@ -107,12 +108,24 @@ class EmbeddedServer:
         host, port = self._choose_address()
         self._config = self._configured(host, port)
         if not await self._adopt():
+            await self._begin(host, port)
+        self._write("port", str(self._settled.port))
+        self._watch_task = self._supervisor.spawn("nats-server", self._watch())
+
+    async def _begin(self, host: str, port: int) -> None:
+        """Start one; a port that nobody asked for, and that is taken meanwhile, is exchanged for a free one."""
+        is_anybodys = not self._listen and not self._kept_port()
+        try:
             if not _is_free(host, port):
                 raise MeshError("port_taken", address=_dotted(host, port), flag=LISTEN_FLAG)
             self._write_config()
             await self._launch()
-        self._write("port", str(port))
-        self._watch_task = self._supervisor.spawn("nats-server", self._watch())
+        except MeshError as failure:
+            if failure.code != "port_taken" or not is_anybodys:
+                raise
+            self._config = self._configured(host, _free_port())
+            self._write_config()
+            await self._launch()
 
     async def stop(self) -> None:
         """End the server for good; returns when it is gone. Idempotent."""
@@ -197,7 +210,7 @@ class EmbeddedServer:
         return found is not None and found.is_ready and found.server_name == config.name
 
     async def _watch(self) -> None:
-        """Start it again whenever it ends, until that has no more point."""
+        """Start it again whenever it ends; slowly, and said loudly, when it keeps ending."""
         crashes: deque[int] = deque(maxlen=CRASHES_MAX)
         pause_s = PAUSE_S_MIN
         while True:
@@ -208,16 +221,20 @@ class EmbeddedServer:
                 pause_s = PAUSE_S_MIN
             crashes.append(now)
             if len(crashes) == CRASHES_MAX and now - crashes[0] < CRASHES_WITHIN_S * NS_PER_S:
-                self.given_up = f"ended {CRASHES_MAX} times within {CRASHES_WITHIN_S} s{self._said()}"
+                slowly = f"it is tried again every {PAUSE_S_CRASHING:.0f} s"
+                self.given_up = f"ended {CRASHES_MAX} times within {CRASHES_WITHIN_S} s, {slowly}{self._said()}"
                 self._on_given_up(self.given_up)
-                return
+                crashes.clear()
+                pause_s = PAUSE_S_CRASHING
             await asyncio.sleep(pause_s)
-            pause_s = min(pause_s * 2, PAUSE_S_MAX)
+            if pause_s < PAUSE_S_MAX:
+                pause_s = min(pause_s * 2, PAUSE_S_MAX)
             self.restarts += 1
             try:
                 await self._launch()
             except MeshError:
                 continue  # a start that failed is one more crash; the log says why
+            self.given_up = ""
 
     def _write_config(self) -> None:
         config = self._settled

@@ -216,3 +216,17 @@ async def test_a_start_that_fails_leaves_an_adopted_server_to_those_who_use_it(t
         assert (await m.b.ended(task["id"]))["state"] == "done"
         await m.a.start()
         assert m.a.server_pid == server
+
+
+async def test_after_a_power_cut_the_order_of_starts_does_not_matter(tmp_path: Path) -> None:
+    async with mesh(tmp_path, "a", "b", workers="b") as m:
+        task = await m.b.submit(input={"s": 2.0, "n": 1})
+        m.b.kill()
+        m.a.kill()
+        m.a.kill_server()
+        waiting = asyncio.ensure_future(m.b.meshd("start", "--detach"))
+        await m.a.start()
+        code, said = await waiting
+        assert code == 0, said
+        assert said.startswith("b is ready")  # the name that it was given before
+        assert (await m.b.ended(task["id"]))["state"] == "done"

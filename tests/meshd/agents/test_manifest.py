@@ -167,6 +167,8 @@ def test_a_file_that_cannot_be_read_says_why(tmp_path: Path) -> None:
     assert problem(tmp_path / "missing.toml") == "cannot be read: No such file or directory"
     (tmp_path / "folder.toml").mkdir()
     assert problem(tmp_path / "folder.toml") == "cannot be read: Is a directory"
+    os.mkfifo(tmp_path / "pipe.toml")
+    assert problem(tmp_path / "pipe.toml") == "is no regular file"
 
 
 def test_a_broken_manifest_does_not_keep_the_others_from_loading(tmp_path: Path) -> None:
