@@ -20,6 +20,7 @@ from protocol.ids import node_id
 from protocol.primitives import Instant, NodeId, WallMs
 from protocol.subjects import Subjects, source
 from protocol.wire.kinds import KINDS, AnyBody
+from protocol.wire.task import TaskRecord
 
 MAGIC = b"MD"
 VERSION = 1
@@ -296,7 +297,10 @@ class Opener:
             return Refusal("wrong_family", src, subject)
         if src != self._me and src not in self._admitted and header.kind != "presence":
             return Refusal("not_admitted", src, subject)
-        return self._finish(src, header, header_end, frame, subject, now)
+        opened = self._finish(src, header, header_end, frame, subject, now)
+        if isinstance(opened, Envelope) and isinstance(opened.body, TaskRecord) and not opened.body.is_sound:
+            return Refusal("bad_body", src, subject)
+        return opened
 
     def _peek(self, frame: bytes, subject: str) -> tuple[NodeId, Header, int] | Refusal:
         """The header, unverified: who claims to say what, and where the body begins."""

@@ -37,7 +37,7 @@ class Inquiries:
         self._number += 1
         self._open[self._number] = _Open(order.request, order.home)
         self._timers.set(self._number, now.after(WITHIN_S))
-        body = Inquire(self._number, order.tasks)
+        body = Inquire(self._number, order.tasks[: limits.INQUIRED_MAX])
         return [Send(to=order.home, life=life, body=body, probe=self._number)]
 
     def on_account(self, sender: NodeId, body: Account) -> list[Effect]:

@@ -3,6 +3,9 @@
 # frames
 FRAME_BYTES_MAX = 1_000_000  # the server's max_payload is 1 MiB; leave room for its own headers
 SWIM_BYTES_MAX = 2_048  # a probe is a header and three integers
+SMALL_FACT_BYTES_MAX = 2_048  # a header, names and an admission; a dead fact carries up to nine of these
+SMALL_TASK_BYTES_MAX = 4_096  # a header, a task and a sentence
+ASK_BYTES_MAX = 32_768  # TASKS_PER_ASK_MAX lines of at most 53 bytes
 GOSSIP_BYTES_MAX = 65_536  # one page of facts
 HEADER_BYTES_MAX = 1_024  # subject, key, ids; 300 bytes in practice
 RECORD_BYTES_MAX = 700_000  # input, result and history; with its award it must fit into a frame

@@ -9,9 +9,10 @@ from typing import Generic, TypeVar
 
 from msgspec import structs
 
-from protocol.effects import Send, Spread, Write
+from protocol.effects import Emit, Send, Spread, Write
 from protocol.envelope import KEPT_MS, Sealer
 from protocol.errors import LocalError
+from protocol.events import FrameRefused
 from protocol.primitives import Instant, NodeId
 from protocol.subjects import Subjects
 
@@ -34,11 +35,14 @@ class Post(Generic[Origin]):
         self._probes: dict[int, tuple[Origin, int]] = {}
         self._writes: dict[str, deque[tuple[Origin, Write]]] = {}
 
-    def send(self, origin: Origin, message: Send, now: Instant) -> Send:
-        """The message with subject, reply subject and frame."""
+    def send(self, origin: Origin, message: Send, now: Instant) -> Send | Emit:
+        """The message with subject, reply subject and frame; one too large for its kind is counted and not sent."""
         subject = self._subjects.node(dst=message.to, life=message.life, src=self._me)
         iid, gid = message.iid[:ID_CHARS_MAX], message.gid[:ID_CHARS_MAX]
-        frame = self._sealer.seal(message.body, subject=subject, now=now, iid=iid, gid=gid, cause=message.cause)
+        try:
+            frame = self._sealer.seal(message.body, subject=subject, now=now, iid=iid, gid=gid, cause=message.cause)
+        except ValueError:  # every list that others fill has its bound: this is the net below them
+            return Emit(FrameRefused("too_large", self._me, subject))
         reply = ""
         if message.probe is not None:
             self._probe += 1

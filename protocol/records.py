@@ -44,7 +44,9 @@ def _moved(record: TaskRecord, change: Change) -> TaskState:
 
 def under(key: str, body: object) -> TaskRecord | None:
     """What stands under a key, when it is the record of the task that the key names."""
-    return body if isinstance(body, TaskRecord) and body.id == ids.task_of(key) else None
+    if not isinstance(body, TaskRecord) or key.split(".")[:2] != ids.task_key(body.id).split("."):
+        return None
+    return body
 
 
 def work_digest(*, capability: str, input: bytes) -> bytes:

@@ -3,19 +3,24 @@
 Invariant: a call that was not answered may have run; only one that nobody received is tried elsewhere.
 """
 
-from msgspec import Struct
+from typing import Annotated
+
+from msgspec import Meta, Struct
+
+from protocol import limits
+from protocol.wire.bounds import Ability, Ancestors, Hops, Input
 
 
 class Call(Struct, frozen=True, array_like=True, tag="call"):
     """Asker to node: run this now or refuse. `input` is msgpack."""
 
     request: int
-    capability: str
-    input: bytes
-    timeout_ms: int
-    hops: int
-    ancestors: tuple[str, ...] = ()
-    agent: str = ""  # only this agent, when named
+    capability: Ability
+    input: Input
+    timeout_ms: Annotated[int, Meta(ge=0, le=int(limits.DEADLINE_S_MAX * 1_000))]
+    hops: Hops
+    ancestors: Ancestors = ()
+    agent: Annotated[str, Meta(max_length=64)] = ""  # only this agent, when named
 
 
 class CallReply(Struct, frozen=True, array_like=True, tag="call_reply"):

@@ -11,6 +11,7 @@ from msgspec import Struct
 
 from protocol.primitives import NodeId
 from protocol.wire.agents import Card
+from protocol.wire.bounds import Token
 
 
 class Alive(Struct, frozen=True, array_like=True, tag="alive"):
@@ -88,7 +89,7 @@ AnyFact: TypeAlias = Alive | Suspect | Confirm | Dead | Left | Capabilities | Lo
 class Row(Struct, frozen=True, array_like=True):
     """One line of a fine digest: the version of one fact, `number` 0 when it is lacking."""
 
-    about: NodeId
+    about: Token
     slot: str  # standing | capabilities | load
     life: int
     number: int

@@ -7,7 +7,16 @@ from typing import TypeAlias
 
 from msgspec import Struct
 
-from protocol.limits import FACT_BYTES_MAX, FRAME_BYTES_MAX, GOSSIP_BYTES_MAX, RECORD_BYTES_MAX, SWIM_BYTES_MAX
+from protocol.limits import (
+    ASK_BYTES_MAX,
+    FACT_BYTES_MAX,
+    FRAME_BYTES_MAX,
+    GOSSIP_BYTES_MAX,
+    RECORD_BYTES_MAX,
+    SMALL_FACT_BYTES_MAX,
+    SMALL_TASK_BYTES_MAX,
+    SWIM_BYTES_MAX,
+)
 from protocol.wire import call, gossip, swim, task
 
 Fact: TypeAlias = gossip.AnyFact
@@ -44,11 +53,12 @@ def _rows(family: str, frame_bytes_max: int, *bodies: type[Struct]) -> dict[str,
 
 KINDS: dict[str, Kind] = {
     **_rows("swim", SWIM_BYTES_MAX, swim.Ping, swim.Ack),
-    **_rows("fact", FACT_BYTES_MAX, gossip.Alive, gossip.Suspect, gossip.Confirm, gossip.Dead),
-    **_rows("fact", FACT_BYTES_MAX, gossip.Left, gossip.Capabilities, gossip.Load),
+    **_rows("fact", SMALL_FACT_BYTES_MAX, gossip.Alive, gossip.Suspect, gossip.Confirm, gossip.Left),
+    **_rows("fact", FACT_BYTES_MAX, gossip.Dead, gossip.Capabilities, gossip.Load),
     **_rows("gossip", GOSSIP_BYTES_MAX, gossip.Digest, gossip.Delta),
-    **_rows("task", FRAME_BYTES_MAX, task.Award, task.Accept, task.Decline, task.Ask, task.Answer),
-    **_rows("task", FRAME_BYTES_MAX, task.Result, task.Withdraw, task.Inquire, task.Account),
+    **_rows("task", SMALL_TASK_BYTES_MAX, task.Accept, task.Decline, task.Withdraw),
+    **_rows("task", ASK_BYTES_MAX, task.Ask),
+    **_rows("task", FRAME_BYTES_MAX, task.Award, task.Answer, task.Result, task.Inquire, task.Account),
     **_rows("call", FRAME_BYTES_MAX, call.Call, call.CallReply),
     **_rows("record", RECORD_BYTES_MAX, task.TaskRecord, task.Presence),
 }

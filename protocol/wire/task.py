@@ -4,10 +4,13 @@ Invariant: the record is the truth; every message here only speeds things up.
 """
 
 from enum import StrEnum
+from typing import Annotated
 
-from msgspec import Struct
+from msgspec import Meta, Struct
 
-from protocol.primitives import NodeId, WallMs
+from protocol import limits
+from protocol.primitives import WallMs
+from protocol.wire.bounds import Ability, Ancestors, Count, Hops, Input, Moment, NobodyOr, Output, Text, Token
 
 
 class TaskState(StrEnum):
@@ -27,18 +30,18 @@ ENDED = frozenset({TaskState.DONE, TaskState.FAILED, TaskState.CANCELLED, TaskSt
 class Attempt(Struct, frozen=True, array_like=True):
     """One award that ended without an end of the task: who held it, and why it moved on."""
 
-    epoch: int
-    owner: NodeId
-    ended: str  # silent | absent | node_restarted | the `reason` of a decline
-    at_ms: WallMs
-    detail: str = ""
+    epoch: Count
+    owner: Token
+    ended: Text  # silent | absent | node_restarted | the `reason` of a decline
+    at_ms: Moment
+    detail: Text = ""
 
 
 class Failure(Struct, frozen=True, array_like=True):
     """Why a task failed: a code of the error table and a sentence."""
 
-    code: str
-    message: str
+    code: Text
+    message: Text
 
 
 class TaskRecord(Struct, frozen=True, array_like=True, tag="record"):
@@ -47,36 +50,42 @@ class TaskRecord(Struct, frozen=True, array_like=True, tag="record"):
     `input` and `result` are msgpack; times are wall-clock milliseconds.
     """
 
-    id: str
-    iid: str
-    gid: str
-    parent_iid: str
-    capability: str
-    submitter: str
-    key: str  # idempotency key
-    home: NodeId
+    id: Token
+    iid: Text
+    gid: Text
+    parent_iid: Text
+    capability: Ability
+    submitter: Text
+    key: Text  # idempotency key
+    home: Token
     state: TaskState
-    epoch: int  # number of the award; 0 while it never was awarded
-    owner: NodeId  # "" unless awarded
-    owner_life: int
-    input: bytes
+    epoch: Count  # number of the award; 0 while it never was awarded
+    owner: NobodyOr  # "" unless awarded
+    owner_life: Count
+    input: Input
     exclusive: bool
-    priority: int
-    submitted_ms: WallMs
-    deadline_ms: WallMs
-    hops: int
-    ancestors: tuple[str, ...]  # ids of the tasks that led to this one, oldest first
-    attempts: tuple[Attempt, ...] = ()
-    result: bytes = b""
+    priority: Annotated[int, Meta(ge=0, le=limits.PRIORITY_MAX)]
+    submitted_ms: Moment
+    deadline_ms: Moment
+    hops: Hops
+    ancestors: Ancestors  # ids of the tasks that led to this one, oldest first
+    attempts: Annotated[tuple[Attempt, ...], Meta(max_length=limits.ATTEMPTS_KEPT)] = ()
+    result: Output = b""
     failure: Failure | None = None
-    awarded_ms: WallMs = 0
-    started_ms: WallMs = 0
-    finished_ms: WallMs = 0
-    failures: int = 0  # attempts that count against the task itself
-    died: tuple[NodeId, ...] = ()  # distinct nodes that were lost while they held it
-    digest: bytes = b""  # of capability and input: tells a repeated submit from a reused key
-    not_before_ms: WallMs = 0  # backoff before the next award
-    route: str = "auto"
+    awarded_ms: Moment = 0
+    started_ms: Moment = 0
+    finished_ms: Moment = 0
+    failures: Count = 0  # attempts that count against the task itself
+    died: Annotated[tuple[Token, ...], Meta(max_length=limits.ATTEMPTS_KEPT)] = ()  # lost while they held it, distinct
+    digest: Annotated[bytes, Meta(max_length=64)] = b""  # of capability and input: tells a repeat from a reused key
+    not_before_ms: Moment = 0  # backoff before the next award
+    route: Text = "auto"
+
+    @property
+    def is_sound(self) -> bool:
+        """True unless the fields, sound one by one, say together what no node writes: an award to nobody."""
+        is_given = self.state in (TaskState.AWARDED, TaskState.DONE, TaskState.POISON)
+        return bool(self.owner and self.epoch) or not is_given
 
 
 class Presence(Struct, frozen=True, array_like=True, tag="presence"):
@@ -118,16 +127,16 @@ class Decline(Struct, frozen=True, array_like=True, tag="decline"):
 class Held(Struct, frozen=True, array_like=True):
     """One line of an ask: what the watcher believes the owner holds."""
 
-    task: str
-    epoch: int
-    revision: int
+    task: Token
+    epoch: Count
+    revision: Count
 
 
 class Ask(Struct, frozen=True, array_like=True, tag="ask"):
     """Watcher to owner, twice a second, about all its tasks in one message."""
 
     round: int
-    held: tuple[Held, ...]
+    held: Annotated[tuple[Held, ...], Meta(max_length=limits.TASKS_PER_ASK_MAX)]
 
 
 class Running(Struct, frozen=True, array_like=True):
@@ -168,7 +177,7 @@ class Inquire(Struct, frozen=True, array_like=True, tag="inquire"):
     """Any node to a home: is this running, and how far is it?"""
 
     request: int
-    tasks: tuple[str, ...]
+    tasks: Annotated[tuple[Token, ...], Meta(max_length=limits.INQUIRED_MAX)]
 
 
 class Status(Struct, frozen=True, array_like=True):

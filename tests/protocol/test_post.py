@@ -2,12 +2,15 @@
 
 import pytest
 
-from protocol.effects import Send, Spread, Write
+from protocol import limits
+from protocol.effects import Emit, Send, Spread, Write
 from protocol.envelope import Envelope
 from protocol.errors import LocalError
+from protocol.events import FrameRefused
 from protocol.post import PROBES_KEPT, Post
 from protocol.wire.gossip import Load
 from protocol.wire.swim import Ping
+from protocol.wire.task import Answer
 from tests.protocol.bodies import RECORD
 from tests.protocol.sealing import ALICE, BOB, LIFE, NOW, SUBJECTS, TO_BOB, opener, sealer
 
@@ -16,8 +19,14 @@ def _post() -> Post[str]:
     return Post(me=ALICE.id, region="eu", subjects=SUBJECTS, sealer=sealer())
 
 
+def _sent(post: Post[str], message: Send, *, origin: str = "anyone") -> Send:
+    sent = post.send(origin, message, NOW)
+    assert isinstance(sent, Send)
+    return sent
+
+
 def test_a_message_is_sealed_for_one_life_of_one_node() -> None:
-    sent = _post().send("anyone", Send(BOB.id, LIFE, Ping(1), iid="an iid", gid="a gid"), NOW)
+    sent = _sent(_post(), Send(BOB.id, LIFE, Ping(1), iid="an iid", gid="a gid"))
     assert (sent.subject, sent.reply) == (TO_BOB, "")
     opened = opener().open(sent.subject, sent.frame, NOW)
     assert isinstance(opened, Envelope)
@@ -25,13 +34,22 @@ def test_a_message_is_sealed_for_one_life_of_one_node() -> None:
 
 
 def test_ids_that_others_made_too_long_are_cut_and_not_an_error() -> None:
-    sent = _post().send("anyone", Send(BOB.id, LIFE, Ping(1), iid="é" * 90_000, gid="é" * 90_000), NOW)
+    sent = _sent(_post(), Send(BOB.id, LIFE, Ping(1), iid="é" * 90_000, gid="é" * 90_000))
     assert isinstance(opener().open(sent.subject, sent.frame, NOW), Envelope)
+
+
+def test_a_message_too_large_for_its_kind_is_counted_and_not_sent() -> None:
+    post, answer = _post(), Answer(1, (), ("x" * limits.FRAME_BYTES_MAX,), ())
+    dropped = post.send("anyone", Send(BOB.id, LIFE, answer, probe=7), NOW)
+    assert isinstance(dropped, Emit)
+    assert isinstance(dropped.event, FrameRefused)
+    assert (dropped.event.code, dropped.event.src) == ("too_large", ALICE.id)
+    assert post.absent(1) is None, "nobody hears of it"
 
 
 def test_a_probe_comes_back_to_who_sent_it_once_and_under_its_own_number() -> None:
     post = _post()
-    sent = [post.send(origin, Send(BOB.id, LIFE, Ping(1), probe=7), NOW) for origin in ("one", "other")]
+    sent = [_sent(post, Send(BOB.id, LIFE, Ping(1), probe=7), origin=origin) for origin in ("one", "other")]
     numbers = [int(each.reply.rpartition(".")[2]) for each in sent]
     assert sent[0].reply == SUBJECTS.absent(src=ALICE.id, probe=numbers[0])
     assert [post.absent(number) for number in numbers] == [("one", 7), ("other", 7)]
