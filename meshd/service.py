@@ -189,7 +189,7 @@ class Service:
         self._refuse_when_cut_off(SUBMIT_GRACE_S)
         encoded = values.packed(request.input, what="the input", bytes_max=limits.INPUT_BYTES_MAX)
         own_key = key or secrets.token_hex(16)
-        began_ms = clock.wall_ms()
+        iid = ids.minted(secrets.SystemRandom())
 
         def make(number: int) -> Submit:
             return Submit(
@@ -203,6 +203,7 @@ class Service:
                 deadline_s=request.deadline_s or self._default_deadline_s,
                 exclusive=request.exclusive,
                 route=request.route,
+                iid=iid,
             )
 
         record = await self._engine.ask(make)
@@ -210,8 +211,7 @@ class Service:
             raise MeshError("internal", what="a submit was answered without a record")
         if record.digest != work_digest(capability=request.capability, input=encoded):
             raise MeshError("key_reused", key=own_key, task=record.id)
-        is_new = not key or record.submitted_ms >= began_ms
-        return self._views.task(record, None), is_new
+        return self._views.task(record, None), record.iid == iid
 
     def _refuse_when_cut_off(self, grace_s: float) -> None:
         if self._views.cut_off_s() > grace_s:

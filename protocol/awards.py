@@ -15,7 +15,10 @@ from protocol.inputs import Submit
 from protocol.primitives import Instant, NodeId, Rng
 from protocol.routing import Candidate
 from protocol.watched import Phase, TaskSettings, Watched
-from protocol.wire.task import Attempt, Decline, Failure, Result, TaskRecord, TaskState, Withdraw
+from protocol.wire.task import ENDED, Attempt, Decline, Failure, Result, TaskRecord, TaskState, Withdraw
+
+DOUBLINGS_MAX = 64  # of a pause: far above its limit, far below what a float can say
+OVERDUE_S = 1.0  # until we look again at a task whose deadline came while a write was under way
 
 
 def refused(request: int, code: str, **fields: object) -> Reply:
@@ -34,6 +37,9 @@ def problem_of(order: Submit, *, watched: int) -> Reply | None:
     if order.hops > limits.HOPS_MAX:
         what = f"this task would be number {order.hops} in a row of tasks that submit tasks"
         return refused(request, "bad_input", what=f"{what}; the limit is {limits.HOPS_MAX}")
+    for what in (order.key, order.submitter, order.gid, order.parent_iid):
+        if len(what) > limits.TEXT_CHARS_MAX:  # nobody would read the record
+            return refused(request, "bad_input", what=f"an id has at most {limits.TEXT_CHARS_MAX} characters")
     if watched >= limits.TASKS_WATCHED_MAX:
         return refused(request, "overloaded", what="the ledger of this node", limit=limits.TASKS_WATCHED_MAX)
     return None
@@ -73,7 +79,18 @@ def chosen(
 
 def backoff_s(failures: int, *, settings: TaskSettings, rng: Rng) -> float:
     """Full jitter (Brooker 2015): anything between nothing and the doubled pause."""
-    return rng.random() * min(settings.backoff_s_max, settings.backoff_s_min * 2.0 ** max(failures - 1, 0))
+    return rng.random() * min(settings.backoff_s_max, settings.backoff_s_min * 2.0 ** min(max(failures - 1, 0), DOUBLINGS_MAX))
+
+
+def is_early(record: TaskRecord, now: Instant) -> bool:
+    """True while its deadline lies ahead by the wall, whose clock may have stepped since a timer was set."""
+    return now.wall_ms < record.deadline_ms
+
+
+def left_s(record: TaskRecord, now: Instant) -> float:
+    """When to look at its deadline: when it comes by the wall, or soon when it has passed."""
+    left = (record.deadline_ms - now.wall_ms) / 1_000 if is_early(record, now) else OVERDUE_S
+    return min(left, limits.DEADLINE_S_MAX)
 
 
 def counted(record: TaskRecord, *, failures: int) -> TaskRecord:
@@ -132,3 +149,26 @@ def has_restarted(record: TaskRecord, life: int | None) -> bool:
     An exclusive task waits for silence all the same: an agent may outlive its daemon for a moment.
     """
     return life is not None and life > record.owner_life and not record.exclusive
+
+
+def looked_up(order: Submit, record: TaskRecord | None, *, failed: str) -> Reply:
+    """The answer to a submit that nobody can do: the task that it made before, or that there is no agent."""
+    if failed:
+        return refused(order.request, "store", problem=failed)
+    if record is None:
+        return refused(order.request, "no_agent", capability=order.capability)
+    if record.digest != records.work_digest(capability=order.capability, input=order.input):
+        return refused(order.request, "key_reused", key=order.key, task=record.id)
+    return Reply(order.request, value=record)
+
+
+def not_to_cancel(requests: list[int], record: TaskRecord | None, *, task: str, failed: str) -> list[Reply]:
+    """The answers to those who want a task cancelled that cannot be; none when it can."""
+    if failed:
+        return [refused(request, "store", problem=failed) for request in requests]
+    if record is None:
+        return [refused(request, "unknown_task", task=task) for request in requests]
+    if record.state in ENDED:
+        state = record.state.value
+        return [refused(request, "already_ended", task=task, state=state) for request in requests]
+    return []

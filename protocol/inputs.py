@@ -101,6 +101,7 @@ class Submit(Struct, frozen=True):
     hops: int = 0
     ancestors: tuple[str, ...] = ()
     route: str = "auto"
+    iid: str = ""  # minted when empty; whoever gives one sees by it whether this submit made the task
 
 
 class Cancel(Struct, frozen=True):

@@ -19,22 +19,12 @@ from protocol.primitives import Instant, Mono, NodeId, Rng
 from protocol.timers import Timers
 from protocol.view import View
 from protocol.watched import Phase, TaskSettings, Watched
-from protocol.wire.task import (
-    ENDED,
-    Accept,
-    Attempt,
-    Decline,
-    Held,
-    Result,
-    Running,
-    Status,
-    TaskRecord,
-    TaskState,
-)
+from protocol.wire.task import ENDED, Accept, Attempt, Decline, Held, Result, Running, Status, TaskRecord, TaskState
 
 EXCLUDED_LEASES = 10  # while others live, a node that lapsed a task does not get it again for this long
 NO_AGENT_S = 5.0  # a node that said it has no such agent is believed this long
 RETRY_WRITE_S = 1.0  # the lane was full
+PAUSE_MS_MAX = 60_000  # an owner may ask to be left alone this long
 
 
 class Ledger:
@@ -53,6 +43,7 @@ class Ledger:
         self._tasks: dict[str, Watched] = {}
         self._backlog = Backlog()
         self._timers: Timers[tuple[str, str]] = Timers()
+        self._lookups: dict[str, list[Submit]] = {}  # submits that nobody can do now
         self._strangers: dict[str, list[int]] = {}  # tasks that are not watched here and should be cancelled
         self._offers = Offers()
         self._may_award = False
@@ -68,10 +59,11 @@ class Ledger:
         task = ids.task_id(mesh=self._mesh, submitter=order.submitter, key=order.key)
         known = self._tasks.get(task)
         if known is not None:
-            return self._repeated(order, known)
+            return self._repeated(order, known, now)
         if not self._view.candidates(order.capability, now):
-            return [refused(order.request, "no_agent", capability=order.capability)]
-        iid, gid = ids.minted(self._rng), order.gid or ids.minted(self._rng)
+            self._lookups.setdefault(task, []).append(order)  # unless it was submitted before, it is refused
+            return [Read(ids.task_key(task))]
+        iid, gid = order.iid or ids.minted(self._rng), order.gid or ids.minted(self._rng)
         record = records.opened(order, task=task, iid=iid, gid=gid, home=self._me, now=now)
         watched = self._tasks[task] = Watched(record, revision=0, frame=b"")
         watched.submits.append(order.request)
@@ -79,12 +71,14 @@ class Ledger:
         self._timers.set(("deadline", task), now.after(order.deadline_s))
         return self._advance(watched, now) or self._write(watched, record)
 
-    def _repeated(self, order: Submit, known: Watched) -> list[Effect]:
+    def _repeated(self, order: Submit, known: Watched, now: Instant) -> list[Effect]:
         """The same key again: the same task when the work is the same, else a conflict."""
         if known.record.digest != records.work_digest(capability=order.capability, input=order.input):
             return [refused(order.request, "key_reused", key=order.key, task=known.record.id)]
         if known.is_known:
             return [Reply(order.request, value=known.record)]
+        if not known.submits:  # the first was told that it is not settled
+            self._timers.set(("answer", known.record.id), now.after(self._settings.answer_s))
         known.submits.append(order.request)
         return []
 
@@ -172,41 +166,33 @@ class Ledger:
     def on_found(
         self, key: str, record: TaskRecord | None, revision: int, frame: bytes, failed: str, now: Instant
     ) -> list[Effect]:
-        """The answer to a `Read`: a task whose owner says that it ended, or a stranger's to cancel."""
+        """The answer to a `Read`: news of a task, or of one that is to be cancelled, or was submitted before."""
         task = ids.task_of(key)
+        orders, requests = self._lookups.pop(task, []), self._strangers.pop(task, [])
+        answers: list[Effect] = [awards.looked_up(order, record, failed=failed) for order in orders]
         watched = self._tasks.get(task)
-        requests = self._strangers.pop(task, [])
-        if watched is not None:
-            watched.cancels += requests
-            if watched.phase is Phase.WRITING:
-                return []
-            if record is not None and revision > watched.revision:
-                return self._take_up(watched, record, revision, frame, now)
-            if record is None and watched.is_known and not failed:
-                return self._drop(watched, now, "bad_record", task=task)  # overwritten by who is no node of ours
-            return self._advance(watched, now) if requests else []
-        if failed:
-            return [refused(request, "store", problem=failed) for request in requests]
-        if record is None:
-            return [refused(request, "unknown_task", task=task) for request in requests]
-        if record.state in ENDED:
-            state = record.state.value
-            return [refused(request, "already_ended", task=task, state=state) for request in requests]
-        if not requests:
-            return []
-        watched = self._tasks[task] = Watched(record, revision=revision, frame=frame)
-        watched.cancels = requests
-        return self._advance(watched, now)
+        if watched is None:
+            answers += awards.not_to_cancel(requests, record, task=task, failed=failed)
+            if record is None or record.state in ENDED or not requests:
+                return answers
+            watched = self._tasks[task] = Watched(record, revision=revision, frame=frame)
+        watched.cancels += requests
+        if watched.phase is Phase.WRITING:
+            return answers
+        if record is not None and revision > watched.revision:
+            return answers + self._take_up(watched, record, revision, frame, now)
+        if record is None and watched.is_known and not failed:
+            return answers + self._drop(watched, now, "bad_record", task=task)  # by who is no node of ours
+        return answers + (self._advance(watched, now) if requests else [])
 
     def adopt(self, record: TaskRecord, revision: int, frame: bytes, now: Instant) -> list[Effect]:
         """Watch a task found in a listing: our own after a restart, or one whose home is gone."""
         watched = self._tasks.get(record.id)
+        self._timers.set(("deadline", record.id), now.after(awards.left_s(record, now)))  # a clock may have stepped
         if watched is not None and (watched.phase is Phase.WRITING or revision <= watched.revision):
             return []
         if watched is None:
             watched = self._tasks[record.id] = Watched(record, revision=revision, frame=frame)
-        left_s = (record.deadline_ms - now.wall_ms) / 1_000
-        self._timers.set(("deadline", record.id), now.after(min(max(left_s, 0.0), limits.DEADLINE_S_MAX)))
         return self._take_up(watched, record, revision, frame, now)
 
     @property
@@ -249,7 +235,7 @@ class Ledger:
         watched.declined_epoch = body.epoch
         watched.ended.append(attempt)
         watched.record = awards.counted(record, failures=int(body.counts))
-        pause_s = body.retry_after_ms / 1_000 or self._settings.lease_s
+        pause_s = min(max(body.retry_after_ms, 0), PAUSE_MS_MAX) / 1_000 or self._settings.lease_s
         if body.counts:
             pause_s = awards.backoff_s(watched.record.failures, settings=self._settings, rng=self._rng)
             watched.not_before = now.after(pause_s)
@@ -364,6 +350,8 @@ class Ledger:
                 seconds = f"{self._settings.answer_s:g}"
                 effects += [refused(request, "unsettled", task=task, seconds=seconds) for request in watched.submits]
                 watched.submits.clear()
+            elif purpose == "deadline" and (watched.phase is Phase.WRITING or awards.is_early(watched.record, now)):
+                self._timers.set((purpose, task), now.after(awards.left_s(watched.record, now)))
             elif watched.phase is not Phase.WRITING:
                 effects += self._advance(watched, now)
         return effects

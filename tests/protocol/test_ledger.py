@@ -95,8 +95,26 @@ def test_a_submit_of_a_task_that_has_ended_is_answered_with_its_end() -> None:
     assert not home.ledger.watches(home.record.id)
 
 
-def test_nobody_has_the_capability_is_said_at_once() -> None:
-    assert replies(Home({B: 1}).submit(request=1, capability="other@1")) == [(1, "no_agent")]
+def test_nobody_has_the_capability_is_said_once_the_record_knows_of_no_such_task() -> None:
+    home = Home({B: 1})
+    (read,) = home.submit(request=1, capability="other@1")
+    assert isinstance(read, Read)
+    assert replies(home.ledger.on_found(read.key, None, 0, b"", "", home.now)) == [(1, "no_agent")]
+
+
+def test_a_submit_that_nobody_can_do_any_more_is_answered_with_the_task_that_it_made_before() -> None:
+    home = Home({B: 1})
+    (read,) = home.submit(request=1, capability="other@1")
+    assert isinstance(read, Read)
+    asked = order(capability="other@1")
+    made = records.opened(asked, task=ids.task_of(read.key), iid="i", gid="g", home=B, now=home.now)
+    assert replies(home.ledger.on_found(read.key, made, 3, frame(made), "", home.now)) == [(1, "open")]
+    (again,) = home.submit(request=2, capability="other@1", input=b"other work")
+    assert isinstance(again, Read)
+    assert replies(home.ledger.on_found(again.key, made, 3, frame(made), "", home.now)) == [(2, "key_reused")]
+    (again,) = home.submit(request=3, capability="other@1")
+    assert isinstance(again, Read)
+    assert replies(home.ledger.on_found(again.key, None, 0, b"", "timed out", home.now)) == [(3, "store")]
 
 
 @pytest.mark.parametrize(
