@@ -79,7 +79,8 @@ def chosen(
 
 def backoff_s(failures: int, *, settings: TaskSettings, rng: Rng) -> float:
     """Full jitter (Brooker 2015): anything between nothing and the doubled pause."""
-    return rng.random() * min(settings.backoff_s_max, settings.backoff_s_min * 2.0 ** min(max(failures - 1, 0), DOUBLINGS_MAX))
+    doublings = min(max(failures - 1, 0), DOUBLINGS_MAX)
+    return rng.random() * min(settings.backoff_s_max, settings.backoff_s_min * 2.0**doublings)
 
 
 def is_early(record: TaskRecord, now: Instant) -> bool:

@@ -98,3 +98,7 @@ def test_a_home_is_told_of_an_end_when_it_is_there() -> None:
     (send,) = awards.told_home(record(home=C), revision=5, frame=b"sealed", life=LIFE)
     assert (send.to, send.body) == (C, Result(record().id, 0, 5, b"sealed"))
     assert awards.told_home(record(home=ME), revision=5, frame=b"sealed", life=None) == []
+
+
+def test_a_pause_stays_below_its_limit_however_often_a_record_says_that_the_task_failed() -> None:
+    assert awards.backoff_s(1 << 53, settings=SETTINGS, rng=Random(7)) <= SETTINGS.backoff_s_max

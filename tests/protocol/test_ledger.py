@@ -123,6 +123,7 @@ def test_a_submit_that_nobody_can_do_any_more_is_answered_with_the_task_that_it_
         ("bad_capability", {"capability": "echo"}),
         ("too_large", {"input": bytes(limits.INPUT_BYTES_MAX + 1)}),
         ("bad_input", {"hops": limits.HOPS_MAX + 1}),
+        ("bad_input", {"key": "k" * (limits.TEXT_CHARS_MAX + 1)}),
     ],
 )
 def test_a_submit_that_cannot_be_is_refused(code: str, fields: dict[str, object]) -> None:
