@@ -1,5 +1,6 @@
 """What an admitted node may say, however it was built: bodies beyond their bounds are refused, none stops a node."""
 
+import re
 from typing import Any
 
 import hypothesis.strategies as st
@@ -8,7 +9,7 @@ from hypothesis import given
 from msgspec import structs
 
 from protocol import ids, inputs, limits
-from protocol.effects import Effect, Write
+from protocol.effects import Effect, Send, Write
 from protocol.envelope import Sealer
 from protocol.events import FrameRefused
 from protocol.inputs import Entry
@@ -22,10 +23,9 @@ from tests.protocol.sealing import NOW, sealer
 from tests.protocol.work import B, awarded, record, said
 
 BIG = 1 << 62
+SENT = re.compile(r"[a-z0-9_.-]{1,200}")
 LONG = "x" * limits.TEXT_CHARS_MAX
-NUMBERS = st.sampled_from([-1, 0, 1, 9, 1_100, 1 << 53, (1 << 53) + 1, 1 << 62, (1 << 64) - 1]) | st.integers(
-    0, 1 << 60
-)
+NUMBERS = st.sampled_from([-1, 0, 1, 9, 1_100, (1 << 53) + 1, 1 << 62, (1 << 64) - 1]) | st.integers(0, 1 << 60)
 TEXTS = st.sampled_from(["", "a b", "a.b", "*", "é", "x" * 2_000, "a" * 32, "b" * 32, "echo@1"]) | st.text(max_size=40)
 BLOBS = st.binary(max_size=40)
 ATTEMPTS = st.builds(Attempt, NUMBERS, TEXTS, TEXTS, NUMBERS, TEXTS)
@@ -67,7 +67,7 @@ def _listed(world: World, node: Node, wrong: TaskRecord, *, key: str) -> list[Ef
 def _mine(world: World, **fields: Any) -> TaskRecord:
     home = world.hosts[0].id
     return structs.replace(
-        awarded(owner=world.hosts[1].id), **{"home": home, "deadline_ms": world.now.wall_ms + 9_000} | fields
+        awarded(owner=world.hosts[1].id), **{"home": home, "deadline_ms": world.now.wall_ms + 600_000} | fields
     )
 
 
@@ -80,7 +80,10 @@ def test_a_record_that_says_impossible_things_stops_nobody(changes: dict[str, An
     for _ in range(12):
         now = Instant(now.mono_ns + 2 * NS_PER_S, now.wall_ms + 2_000)
         for effect in node.handle(inputs.Tick(), now):
-            if isinstance(effect, Write):
+            if isinstance(effect, Send):
+                assert SENT.fullmatch(effect.subject), "no server takes it"
+            if isinstance(effect, Write) and ids.is_task_key(effect.key):
+                assert node.record_of(effect.key, effect.frame, now), "nobody could read what we write"
                 node.handle(inputs.Written(effect.key, 6), now)
 
 

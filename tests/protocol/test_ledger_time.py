@@ -5,9 +5,9 @@ from msgspec import structs
 
 from protocol.ledger import PAUSE_MS_MAX
 from protocol.primitives import Instant
-from protocol.wire.task import Award, Decline, TaskRecord, TaskState
+from protocol.wire.task import Accept, Award, Decline, TaskRecord, TaskState
 from tests.protocol.conversation import instant
-from tests.protocol.work import SETTINGS, B, Home, bodies, frame, only_write, record, replies
+from tests.protocol.work import SAID, SETTINGS, B, Home, bodies, frame, only_write, record, replies
 
 DEADLINE_S = 60.0
 
@@ -47,6 +47,7 @@ def test_a_deadline_that_comes_while_a_write_is_under_way_is_kept() -> None:
     effects = home.submit(deadline_s=5.0)
     home.after(5.5)
     home.written(effects)
+    home.ledger.on_accept(B, Accept(home.record.id, 1), SAID, home.now)
     ended = only_write(home.after(2)).record
     assert isinstance(ended, TaskRecord)
     assert ended.state is TaskState.FAILED
