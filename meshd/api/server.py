@@ -6,7 +6,6 @@ Neighbours: the daemon starts it with its `Backend`; commands find it by `api.js
 
 import asyncio
 import errno
-import ipaddress
 import os
 import secrets
 from collections.abc import Awaitable, Callable
@@ -20,6 +19,7 @@ from meshd.api.backend import Backend
 from meshd.api.connection import Connection, Door
 from meshd.api.problems import Decider
 from meshd.api.routes import ROUTES, Route
+from meshd.settings import is_loopback
 from meshd.statedir import StateDir
 from protocol.errors import MeshError
 
@@ -151,7 +151,7 @@ class Api:
         self._listeners.append(listener)
         port = listener.sockets[0].getsockname()[1]
         shown = f"[{host}]" if ":" in host else host
-        names = {f"{shown}:{port}"} | ({f"localhost:{port}"} if _is_loopback(host) else set())
+        names = {f"{shown}:{port}"} | ({f"localhost:{port}"} if is_loopback(host) else set())
         door.hosts = frozenset(name.lower() for name in names)
         return f"http://{shown}:{port}"
 
@@ -180,16 +180,9 @@ def _host_port(listen: str, *, insecure: bool) -> tuple[str, int]:
     host = host.removeprefix("[").removesuffix("]")
     if not host or not port.isascii() or not port.isdecimal() or int(port) > 65_535:
         raise MeshError("config", key="api.listen", problem=f"{listen!r} is not HOST:PORT", origin="--listen")
-    if not insecure and not _is_loopback(host):
+    if not insecure and not is_loopback(host):
         raise MeshError("insecure", address=listen)
     return host, int(port)
-
-
-def _is_loopback(host: str) -> bool:
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"
 
 
 def _remove(path: str) -> None:
