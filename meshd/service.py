@@ -97,13 +97,17 @@ class Service:
 
     def _named(self, name: str) -> Peer:
         peers = self._node.membership.snapshot()
-        exact = [peer for peer in peers if name in (peer.name, peer.id)]
+        exact = [peer for peer in peers if name in (peer.name, ids.bare(peer.name), peer.id)]
         living = [peer for peer in exact if peer.state in ("alive", "suspect")]
-        found = living or exact or [peer for peer in peers if len(name) >= 4 and peer.id.startswith(name)]
+        found = living or exact
+        if not found and name:
+            found = [peer for peer in peers if peer.id.startswith(name)]
+            if found and len(name) < ids.PREFIX_CHARS_MIN:
+                raise MeshError("short_id", given=repr(name), chars=ids.PREFIX_CHARS_MIN)
         if not found:
             raise MeshError("unknown_peer", peer=name)
         if len(found) > 1:
-            candidates = ", ".join(f"{peer.name} ({ids.short(peer.id)})" for peer in found[:8])
+            candidates = ", ".join(f"{peer.name} ({peer.id})" for peer in found[:8])
             raise MeshError("ambiguous", given=name, candidates=candidates)
         return found[0]
 

@@ -21,7 +21,6 @@ Open: TypeAlias = Callable[[str, bytes], TaskRecord | None]
 OPENED_BYTES_MAX = 8_388_608  # of records kept opened: some thousand small ones, a few large ones
 BATCH = 32  # records opened between two turns of the engine: 3 ms
 POLL_S_MIN, POLL_S_MAX = 0.05, 1.0  # how often a task that is watched elsewhere is looked at
-PREFIX_CHARS_MIN = 4  # fewer would fit too many tasks to be of use
 
 
 class _Opened(Struct, frozen=True):
@@ -56,7 +55,7 @@ class Shelf:
     async def one(self, name: str) -> TaskRecord:
         """The record of a task by its id, or a unique prefix of it.
 
-        Raises MeshError: unknown_task, bad_record, ambiguous (with the candidates), store.
+        Raises MeshError: unknown_task, short_id, bad_record, ambiguous (with the candidates), store.
         """
         if len(name) == ids.TASK_CHARS:
             entry = await self._store.read(ids.task_key(name))
@@ -66,8 +65,8 @@ class Shelf:
             if record is None:
                 raise MeshError("bad_record", task=name)
             return record
-        if len(name) < PREFIX_CHARS_MIN:
-            raise MeshError("unknown_task", task=name)
+        if len(name) < ids.PREFIX_CHARS_MIN:
+            raise MeshError("short_id", given=repr(name), chars=ids.PREFIX_CHARS_MIN)
         found = [record for record in await self.all() if record.id.startswith(name)]
         if not found:
             raise MeshError("unknown_task", task=name)

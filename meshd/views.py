@@ -61,8 +61,6 @@ class Views:
 
     def name_of(self, node: NodeId) -> str:
         """What a person calls a node."""
-        if node == self._node.me.id:
-            return self._node.me.name
         peer = self._node.membership.peer(node)
         return peer.name if peer is not None and peer.name else ids.short(node)
 
@@ -85,7 +83,7 @@ class Views:
         peers = node.membership.snapshot()
         return schemas.Status(
             node=node.me.id,
-            name=node.me.name,
+            name=self.name_of(node.me.id),
             mesh=self._mesh,
             life=node.me.life,
             state=state,
@@ -98,7 +96,11 @@ class Views:
             domain=node.me.domain,
             record=self._copies,
             reason=_REASONS.get(state, ""),
-            attention=(*self._attention(), *(problem.message for problem in self._hosting.problems)),
+            attention=(
+                *self._attention(),
+                *(problem.message for problem in self._hosting.problems),
+                *_shared_names(peers),
+            ),
             notes=self._notes(),
         )
 
@@ -292,6 +294,20 @@ _REASONS = {
     "islanded": "a server answers, but writes do not go through",
     "draining": "it was asked to take no new work",
 }
+
+
+def _shared_names(peers: tuple[Peer, ...]) -> list[str]:
+    """A sentence for each name that several living nodes bear: people and records mean one of them by it."""
+    bearers: dict[str, list[Peer]] = {}
+    for peer in peers:
+        if peer.state in ("alive", "suspect"):
+            bearers.setdefault(ids.bare(peer.name), []).append(peer)
+    return [
+        f"{len(found)} nodes are called {name}: {', '.join(peer.name for peer in found)};"
+        " start all but one of them again with another --name"
+        for name, found in bearers.items()
+        if len(found) > 1
+    ]
 
 
 def _node_state(state: str) -> schemas.NodeStateName:

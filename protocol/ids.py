@@ -15,6 +15,7 @@ from protocol.primitives import NodeId, Rng
 PARTITIONS = 64  # a guardian lists one in 20 ms at 10,000 keys; 64 spread evenly over a few hundred nodes
 TASK_CHARS = 26  # of a task id: 16 bytes in base32
 SHORT_CHARS = 8  # 40 bits: shown to people, never compared
+PREFIX_CHARS_MIN = 4  # of an id that is asked for: fewer would fit too many to be of use
 
 TOKEN = re.compile(r"[a-z0-9_-]{1,32}")
 CAPABILITY = re.compile(r"[a-z][a-z0-9_.-]{0,63}@(0|[1-9][0-9]{0,3})")
@@ -85,6 +86,16 @@ def minted(rng: Rng) -> str:
 def short(full: str) -> str:
     """The first eight characters of an id, for people."""
     return full[:SHORT_CHARS]
+
+
+def distinct(name: str, node: NodeId) -> str:
+    """How one of several nodes of the same name is called; no name of a node holds a `#`."""
+    return f"{name}#{short(node)}"
+
+
+def bare(called: str) -> str:
+    """The name that a node gave itself, from what `distinct` made of it or did not."""
+    return called.partition("#")[0]
 
 
 def is_token(text: str) -> bool:

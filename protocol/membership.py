@@ -191,11 +191,12 @@ class Membership:
 
     def snapshot(self) -> tuple[Peer, ...]:
         """Every node ever seen alive and not yet forgotten, this one included, by name."""
-        return tuple(sorted([self._own.peer(), *self._roster.peers()], key=lambda each: (each.name, each.id)))
+        me = self._own.peer(self._roster.shown_name(self._me))
+        return tuple(sorted([me, *self._roster.peers()], key=lambda each: (each.name, each.id)))
 
     def peer(self, node: NodeId) -> Peer | None:
         """One node, or None when it was never seen alive."""
-        return self._own.peer() if node == self._me.id else self._roster.peer(node)
+        return self._own.peer(self._roster.shown_name(self._me)) if node == self._me.id else self._roster.peer(node)
 
     def alive(self) -> list[NodeId]:
         """Nodes that are alive and not suspect, this one included until it leaves, sorted."""
@@ -392,14 +393,10 @@ class Membership:
         if member.life != heard.life:
             self._probes.forget(member.id)
         is_news = member.state != "alive" or member.life != heard.life
-        is_claim = not member.is_living or member.name != body.name
-        if is_claim:
-            self._roster.give_up_name(member)
-        member.take(heard, body)
-        holder = self._roster.claim_name(member)
+        holder = self._roster.take(member, heard, body)
         effects = self._revive(member, body.incarnation, now) if is_news else []
         member.incarnation = body.incarnation
-        if holder is not None and is_claim:
+        if holder is not None:
             effects.append(Emit(NameConflict(member.name, holder, member.id)))
         return effects
 

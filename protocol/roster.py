@@ -8,7 +8,7 @@ state another is in.
 from protocol import limits
 from protocol.effects import Effect, Emit, Spread
 from protocol.events import PeerMisbehaved
-from protocol.ids import short
+from protocol.ids import distinct
 from protocol.primitives import NS_PER_S, Instant, Mono, NodeId
 from protocol.replica import Heard, Me, Peer, PeerState, Version, standing
 from protocol.suspicion import Suspicion
@@ -79,12 +79,12 @@ class Own:
         """When to call `on_tick`."""
         return self._say_at
 
-    def peer(self) -> Peer:
-        """Ourselves as readers see us."""
+    def peer(self, name: str) -> Peer:
+        """Ourselves as readers see us, under the name that tells us from others."""
         me = self._me
         return Peer(
             id=me.id,
-            name=me.name,
+            name=name,
             life=me.life,
             state="left" if self.has_left else "alive",
             incarnation=self.incarnation,
@@ -158,7 +158,7 @@ class Roster:
         self._me = me
         self._members: dict[NodeId, Member] = {}
         self._buried: dict[NodeId, Mono] = {}  # oldest first
-        self._names: dict[str, NodeId] = {me.name: me.id}
+        self._names: dict[str, tuple[NodeId, ...]] = {me.name: (me.id,)}  # who lives under it, the first one first
         self.living: tuple[NodeId, ...] = ()
 
     def get(self, node: NodeId) -> Member | None:
@@ -227,25 +227,34 @@ class Roster:
 
     # --- names
 
+    def take(self, member: Member, heard: Heard, body: Alive) -> NodeId | None:
+        """Believe what it says of itself; says who bears its name already, if it is new that it does too."""
+        is_new = not member.is_living or member.name != body.name
+        if is_new:
+            self.give_up_name(member)
+        member.take(heard, body)
+        bearer = self.claim_name(member)
+        return bearer if is_new else None
+
     def claim_name(self, member: Member) -> NodeId | None:
-        """Give a living member its name, unless another has it: then that holder."""
-        holder = self._names.setdefault(member.name, member.id)
-        return None if holder == member.id else holder
+        """A living member bears its name; says who bore it first, if that is another."""
+        bearers = self._names.get(member.name, ())
+        if member.id not in bearers:
+            self._names[member.name] = bearers = (*bearers, member.id)
+        return None if bearers[0] == member.id else bearers[0]
 
     def give_up_name(self, member: Member) -> None:
-        """The name is free for the next living member that bears it."""
-        if self._names.get(member.name) != member.id:
-            return
-        del self._names[member.name]
-        for node in self.living:
-            if node != member.id and self._members[node].name == member.name:
-                self._names[member.name] = node
-                return
+        """It does not bear its name any more."""
+        others = tuple(node for node in self._names.get(member.name, ()) if node != member.id)
+        if others:
+            self._names[member.name] = others
+        else:
+            self._names.pop(member.name, None)
 
-    def shown_name(self, member: Member) -> str:
-        """Its name; with a piece of its id when another holds the name."""
-        holder = self._names.get(member.name, member.id)
-        return member.name if holder == member.id else f"{member.name}~{short(member.id)}"
+    def shown_name(self, node: Me | Member) -> str:
+        """Its name; with a piece of its id when another living node bears the same."""
+        is_its_own = self._names.get(node.name, (node.id,)) == (node.id,)
+        return node.name if is_its_own else distinct(node.name, node.id)
 
     # --- for readers
 

@@ -76,13 +76,30 @@ async def _bytes(request: web.Request) -> bytes:
 
 def _decoded(content: bytes, schema: type[T]) -> T:
     try:
-        return msgspec.json.decode(content.strip() or b"{}", type=schema)
-    except msgspec.ValidationError as failure:
-        raise MeshError("bad_input", what=f"the body: {failure}") from None
+        return msgspec.json.decode(content if content.strip() else b"{}", type=schema)
     except (msgspec.DecodeError, UnicodeDecodeError) as failure:
-        raise MeshError("bad_input", what=f"the body is no JSON: {failure}") from None
+        problem = _no_json(content)  # first: the fields of half an object are nobody's mistake
+        if problem:
+            raise MeshError("bad_request", what=f"the body is no JSON: {problem}", rule="json") from None
+        raise MeshError("bad_input", what=f"the body: {failure}", rule="schema") from None
     except RecursionError:
-        raise MeshError("bad_input", what=f"the body is nested deeper than {limits.DEPTH_MAX} levels") from None
+        what = f"the body is nested deeper than {limits.DEPTH_MAX} levels"
+        raise MeshError("bad_input", what=what, rule="depth") from None
+
+
+def _no_json(content: bytes) -> str:
+    """What makes these bytes no JSON, and at which byte; empty when they are."""
+    try:
+        content.decode("utf-8")
+        msgspec.json.decode(content, type=msgspec.Raw)
+    except UnicodeDecodeError as failure:
+        return f"no UTF-8 at byte {failure.start}"
+    except msgspec.DecodeError as failure:
+        is_cut_off = "truncated" in str(failure)
+        return (
+            f"it is cut off at byte {len(content)}" if is_cut_off else str(failure).removeprefix("JSON is malformed: ")
+        )
+    return ""
 
 
 def _shown(name: str) -> str:

@@ -8,6 +8,7 @@ import asyncio
 import ipaddress
 import logging
 from collections import Counter
+from collections.abc import Callable
 from typing import cast
 
 import msgspec
@@ -30,10 +31,12 @@ class Door:
     """One address that the API listens on, and who may come in there.
 
     A door without a token is a unix socket: its file's mode is the check. `hosts` are the names,
-    with port, that a request may be addressed to.
+    with port, that a request may be addressed to; `decider` says who refuses, by the name it has then.
     """
 
-    def __init__(self, *, token: str = "", hosts: frozenset[str] = frozenset(), decider: problems.Decider) -> None:
+    def __init__(
+        self, *, token: str = "", hosts: frozenset[str] = frozenset(), decider: Callable[[], problems.Decider]
+    ) -> None:
         self.token = token
         self.hosts = hosts
         self.decider = decider
@@ -157,13 +160,13 @@ class Connection(web.RequestHandler):
         if isinstance(exc, MeshError):
             error = exc
         elif status < 500:
-            error = MeshError("bad_input", what=f"this is no HTTP request: {_first_line(message)}")
+            error = MeshError("bad_request", what=f"this is no HTTP request: {_first_line(message)}", rule="http")
         else:
             log.error("%s %s failed", request.method, request.path, exc_info=exc)
             error = MeshError("internal", what=type(exc).__name__ if exc is not None else "no answer in time")
         if request.writer.output_size > 0:
             raise ConnectionError("the answer has begun and cannot be taken back")
-        response = problems.problem(error, instance=request.path, decider=self.door.decider)
+        response = problems.problem(error, instance=request.path, decider=self.door.decider())
         response.force_close()
         return response
 
@@ -173,7 +176,7 @@ class Connection(web.RequestHandler):
         """Send an answer; what the library itself refuses outside every guard is said in our words."""
         if isinstance(resp, web.HTTPException):
             refused = problems.of_http(resp, method=request.method, path=request.path)
-            resp = problems.problem(refused, instance=request.path, decider=self.door.decider)
+            resp = problems.problem(refused, instance=request.path, decider=self.door.decider())
         return await super().finish_response(request, resp, start_time)
 
     def _refuse(self, wire: asyncio.WriteTransport, refusal: MeshError) -> None:
@@ -183,7 +186,7 @@ class Connection(web.RequestHandler):
             wire.abort()
             return
         self._is_refused = True
-        wire.write(_bare_answer(refusal, self.door.decider))
+        wire.write(_bare_answer(refusal, self.door.decider()))
         wire.write_eof()
         self._arm(REFUSED_S_MAX)
 
@@ -221,6 +224,7 @@ def _bare_answer(error: MeshError, decider: problems.Decider) -> bytes:
     body = msgspec.json.encode(problems.document(error, instance="/", decider=decider))
     head = (
         f"HTTP/1.1 {error.status} Service Unavailable\r\nContent-Type: {problems.CONTENT_TYPE}\r\n"
-        f"Content-Length: {len(body)}\r\nRetry-After: 1\r\nConnection: close\r\n\r\n"
+        f"Content-Length: {len(body)}\r\nRetry-After: 1\r\nConnection: close\r\n"
     )
+    head += "".join(f"{name}: {value}\r\n" for name, value in problems.HEADERS.items()) + "\r\n"
     return head.encode("ascii") + body

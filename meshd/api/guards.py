@@ -20,18 +20,6 @@ Handler: TypeAlias = Callable[[web.Request], Awaitable[web.StreamResponse]]
 BODY_BYTES_MAX = 1_048_576  # four times the largest input: JSON escapes may blow it up
 SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
 OPEN_PATHS = frozenset({"/healthz", "/readyz", "/metrics"})  # without a token, on loopback only
-HEADERS = {
-    "Cache-Control": "no-store",
-    "Content-Security-Policy": "default-src 'none'; base-uri 'none'; frame-ancestors 'none'; form-action 'self'",
-    "Referrer-Policy": "no-referrer",
-    "Server": "meshd",
-    "X-Content-Type-Options": "nosniff",
-}
-
-
-async def add_headers(_request: web.Request, response: web.StreamResponse) -> None:
-    """What every answer says to a browser that got hold of it."""
-    response.headers.update(HEADERS)
 
 
 @web.middleware
@@ -42,10 +30,10 @@ async def answer_problems(request: web.Request, handler: Handler) -> web.StreamR
     try:
         return await handler(request)
     except MeshError as error:
-        return problems.problem(error, instance=request.path, decider=connection.door.decider)
+        return problems.problem(error, instance=request.path, decider=connection.door.decider())
     except web.HTTPException as refusal:
         refused = problems.of_http(refusal, method=request.method, path=request.path)
-        response = problems.problem(refused, instance=request.path, decider=connection.door.decider)
+        response = problems.problem(refused, instance=request.path, decider=connection.door.decider())
         if "Allow" in refusal.headers:
             response.headers["Allow"] = refusal.headers["Allow"]
         return response

@@ -15,6 +15,14 @@ CONTENT_TYPE = "application/problem+json"
 TYPE_PREFIX = "urn:meshd:error:"
 RETRY_AFTER_S = {"overloaded": "1", "no_free_agent": "1", "not_ready": "1"}
 
+HEADERS = {  # what every answer says to a browser that got hold of it
+    "Cache-Control": "no-store",
+    "Content-Security-Policy": "default-src 'none'; base-uri 'none'; frame-ancestors 'none'; form-action 'self'",
+    "Referrer-Policy": "no-referrer",
+    "Server": "meshd",
+    "X-Content-Type-Options": "nosniff",
+}
+
 
 class Decider(Struct, frozen=True):
     """The node that answers, named in every error it decides."""
@@ -45,12 +53,18 @@ def document(error: MeshError, *, instance: str, decider: Decider) -> Problem:
     )
 
 
+async def add_headers(_request: web.Request, response: web.StreamResponse) -> None:
+    """Called by the HTTP library before the head of an answer that a handler gave leaves."""
+    response.headers.update(HEADERS)
+
+
 def problem(error: MeshError, *, instance: str, decider: Decider) -> web.Response:
     """The response that says `error`."""
     response = web.Response(
         status=error.status,
         body=msgspec.json.encode(document(error, instance=instance, decider=decider)),
         content_type=CONTENT_TYPE,
+        headers=HEADERS,
     )
     if error.status == 401:
         response.headers["WWW-Authenticate"] = 'Bearer realm="meshd"'

@@ -14,7 +14,7 @@ import msgspec
 from aiohttp import web
 from msgspec import Struct
 
-from meshd.api import asked, events, guards, openapi, schemas
+from meshd.api import asked, events, guards, openapi, problems, schemas
 from meshd.api.backend import Backend
 from meshd.api.connection import Connection, Door
 from meshd.api.problems import Decider
@@ -86,7 +86,7 @@ class Api:
     def _app(self) -> web.Application:
         app = web.Application(middlewares=guards.CHAIN)
         app[BACKEND] = self._backend
-        app.on_response_prepare.append(guards.add_headers)
+        app.on_response_prepare.append(problems.add_headers)
         for route in ROUTES:
             answer = _answering(route)
             app.router.add_route(route.method, route.path, self._until_close(answer) if route.waits else answer)
@@ -126,7 +126,7 @@ class Api:
     async def _listen_unix(self) -> str:
         path = str(self._state.socket_path())
         _remove(path)  # the lock on the directory is ours: whoever listened there is gone
-        door = Door(decider=self._decider())
+        door = Door(decider=self._decider)
         before = os.umask(0o177)  # the socket is 0600 from its first moment
         try:
             listener = await asyncio.get_running_loop().create_unix_server(self._connections(door), path)
@@ -139,7 +139,7 @@ class Api:
         return path
 
     async def _listen_tcp(self, host: str, port: int) -> str:
-        door = Door(token=self._token, decider=self._decider())
+        door = Door(token=self._token, decider=self._decider)
         try:
             listener = await asyncio.get_running_loop().create_server(self._connections(door), host, port)
         except OSError as failure:

@@ -98,7 +98,7 @@ class Held:
 class LittleDaemon:
     """One node with all its parts; the first life begins with `start`."""
 
-    def __init__(self, mesh: "LittleDaemons", name: str, actors: tuple[Actor, ...], *, life: int) -> None:
+    def __init__(self, mesh: "LittleDaemons", name: str, actors: tuple[Actor, ...], *, life: int, called: str) -> None:
         self.name = name
         self.mesh = mesh
         self.actors = actors
@@ -108,7 +108,7 @@ class LittleDaemon:
         identity = Identity(blake2b(name.encode(), digest_size=32).digest())
         granted = warrant(root=ROOT, issuer_key=ROOT.public_key, not_after_ms=clock.wall_ms() + 60_000)
         proof = admission(issuer=ROOT, root_key=ROOT.public_key, node_key=identity.public_key, warrant=granted)
-        me = Me(id=identity.id, life=life, name=name, region="r", domain="d", admission=proof)
+        me = Me(id=identity.id, life=life, name=called, region="r", domain="d", admission=proof)
         self.me = me
         self.transport = MemoryTransport(mesh.bus)
         self.store = MemoryStore(mesh.bucket, name=identity.id)
@@ -233,10 +233,10 @@ class LittleDaemons:
         self.daemons: dict[str, LittleDaemon] = {}
         self._life = clock.wall_ms()
 
-    async def start(self, name: str, *actors: Actor) -> LittleDaemon:
+    async def start(self, name: str, *actors: Actor, called: str = "") -> LittleDaemon:
         """Start a node, or a new life of one; it and all others see each other when this returns."""
         self._life += 1
-        daemon = LittleDaemon(self, name, actors, life=self._life)
+        daemon = LittleDaemon(self, name, actors, life=self._life, called=called or name)
         self.daemons[name] = daemon
         await daemon.start()
         for other in self.daemons.values():

@@ -11,6 +11,7 @@ from meshd.ports import Desk, Failed, Finished, Outcome, Work
 from protocol import ids, limits
 from protocol.errors import MeshError
 from protocol.events import TaskSubmitted
+from protocol.inputs import Leave
 from protocol.primitives import NS_PER_S
 from protocol.wire.task import TaskRecord
 from tests.meshd.little_daemons import CAPABILITY, Actor, Held, LittleDaemon, little_daemons
@@ -401,29 +402,42 @@ async def test_a_peer_is_found_by_name_id_or_prefix_and_pinged() -> None:
         b = await mesh.start("b")
         for name in ("b", b.me.id, b.me.id[:8]):
             assert a.service.peer(name).id == b.me.id
-        for name in ("nobody", b.me.id[:3], ""):
+        for name in ("nobody", ""):
             with pytest.raises(MeshError, match="no peer is called"):
                 a.service.peer(name)
+        with pytest.raises(MeshError, match="too short"):
+            a.service.peer(b.me.id[:3])
         assert (await a.service.ping("b")).rtt_ms >= 0
         mesh.bus.cut(b.transport)
         silent = await refused(a.service.ping("b"))
         assert (silent.code, silent.fields["what"]) == ("timed_out", "b")
 
 
-async def test_a_name_of_two_nodes_is_ambiguous_until_one_is_gone(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_two_nodes_of_one_name_are_told_apart_everywhere_alike_until_one_is_gone() -> None:
     async with little_daemons() as mesh:
-        a = await mesh.start("a")
-        b = await mesh.start("b")
-        twin = structs.replace(a.service._named("b"), name="a")
-        me = a.service._named(a.me.id)
-        monkeypatch.setattr(a.node.membership, "snapshot", lambda: (me, twin))
-        with pytest.raises(MeshError) as caught:
-            a.service.peer("a")
-        assert caught.value.code == "ambiguous"
-        assert f"a ({ids.short(b.me.id)})" in str(caught.value.fields["candidates"])
-        gone = structs.replace(twin, state="dead")
-        monkeypatch.setattr(a.node.membership, "snapshot", lambda: (me, gone))
-        assert a.service.peer("a").id == a.me.id
+        daemons = [await mesh.start(key, called=called) for key, called in (("a", "twin"), ("b", "twin"), ("c", "c"))]
+        a, b, c = daemons
+        names = [ids.distinct("twin", each.me.id) for each in (a, b)]
+        for daemon in daemons:
+            assert {peer.id: peer.name for peer in daemon.service.peers()} == {
+                a.me.id: names[0],
+                b.me.id: names[1],
+                c.me.id: "c",
+            }
+            for name, node in zip(names, (a, b), strict=True):
+                assert daemon.service.peer(name).id == node.me.id
+            with pytest.raises(MeshError) as caught:
+                daemon.service.peer("twin")
+            assert caught.value.code == "ambiguous"
+            assert all(f"({each.me.id})" in str(caught.value.fields["candidates"]) for each in (a, b))
+            (attention,) = daemon.service.status().attention
+            assert attention.startswith("2 nodes are called twin: ")
+            assert all(name in attention for name in names)
+        assert [daemon.service.status().name for daemon in daemons] == [*names, "c"]
+        a.engine.put(Leave())
+        await c.until(lambda: c.service.peer(a.me.id).state == "left")
+        assert c.service.peer("twin").id == b.me.id
+        assert c.service.status().attention == ()
 
 
 async def test_what_happens_on_one_node_is_seen_in_the_stream_of_another() -> None:

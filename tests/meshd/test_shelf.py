@@ -131,13 +131,22 @@ async def test_a_prefix_of_several_names_them() -> None:
     assert caught.value.fields["candidates"] == ", ".join(names[:8])
 
 
-@pytest.mark.parametrize("given", ["", "abc", "abcd", name(9), "x" * 100, "../..", "ABCD"])
+@pytest.mark.parametrize("given", ["abcd", name(9), "x" * 100, "../..", "ABCD"])
 async def test_a_name_that_fits_nothing_is_an_unknown_task(given: str) -> None:
     stage = Stage()
     stage.put(name(1, "zzzz"))
     with pytest.raises(MeshError) as caught:
         await stage.shelf.one(given)
     assert caught.value.code == "unknown_task"
+
+
+@pytest.mark.parametrize("given", ["", "z", "zzz"])
+async def test_too_short_a_beginning_of_an_id_is_told_how_long_it_must_be(given: str) -> None:
+    stage = Stage()
+    stage.put(name(1, "zzzz"))
+    with pytest.raises(MeshError, match=f"'{given}' is too short") as caught:
+        await stage.shelf.one(given)
+    assert (caught.value.code, caught.value.hint) == ("short_id", "give at least 4 characters")
 
 
 async def test_a_record_that_no_node_of_the_mesh_wrote_is_an_error_of_its_own() -> None:

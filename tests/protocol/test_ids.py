@@ -87,6 +87,12 @@ def test_what_would_break_a_subject_is_no_token(text: str) -> None:
     assert not ids.is_token(text)
 
 
+def test_nodes_of_one_name_are_told_apart_and_the_name_is_found_again() -> None:
+    assert ids.distinct("n1", NODES[0]) == f"n1#{NODES[0][:8]}"
+    assert [ids.bare(ids.distinct("n1", NODES[0])), ids.bare("n1")] == ["n1", "n1"]
+    assert not ids.is_token(ids.distinct("n1", NODES[0])), "so that nobody can call itself that"
+
+
 def test_minted_ids_are_fresh_and_follow_from_the_seed() -> None:
     rng = Random(7)
     assert len({ids.minted(rng) for _ in range(1_000)}) == 1_000

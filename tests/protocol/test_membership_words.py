@@ -210,13 +210,13 @@ def test_tombstones_are_bounded_and_the_oldest_go_first() -> None:
 # --- names
 
 
-def test_of_two_nodes_with_one_name_the_first_keeps_it_until_it_goes() -> None:
+def test_two_nodes_of_one_name_are_told_apart_by_their_ids_until_one_goes() -> None:
     talk = node()
     talk.hears("b1234567890", alive("twin")).hears("c1234567890", alive("twin", 9))
     talk.expects(Emit(NameConflict("twin", "b1234567890", "c1234567890")))
     shown = {peer.id: peer.name for peer in talk.machine.snapshot()}
-    assert shown["b1234567890"] == "twin"
-    assert shown["c1234567890"] == "twin~c1234567"
+    assert shown["b1234567890"] == "twin#b1234567"
+    assert shown["c1234567890"] == "twin#c1234567"
     talk.hears("b1234567890", Left(0))
     assert talk.machine.peer("c1234567890").name == "twin"
 
@@ -228,9 +228,12 @@ def test_a_conflict_of_names_is_said_once_and_again_when_the_second_comes_back()
     talk.hears("c", Left(0), life=2).hears("c", alive("twin"), life=3).expects(Emit(NameConflict("twin", "b", "c")))
 
 
-def test_our_own_name_stays_ours() -> None:
+def test_our_own_name_that_another_bears_is_shown_to_us_as_to_all() -> None:
     talk = node().hears("b", alive("a")).expects(Emit(NameConflict("a", "a", "b")))
-    assert talk.machine.peer("a").name == "a"
+    assert [peer.name for peer in talk.machine.snapshot()] == ["a#a", "a#b"]
+    assert talk.machine.peer("a").name == "a#a"
+    talk.hears("b", alive("b", 1))
+    assert [peer.name for peer in talk.machine.snapshot()] == ["a", "b"]
 
 
 # --- totality and laws

@@ -39,15 +39,26 @@ def test_living_holds_the_alive_and_the_suspect_in_order() -> None:
     assert [roster.is_living("a"), roster.is_living("b"), roster.is_alive("b")] == [False, True, False]
 
 
-def test_a_name_goes_to_the_next_bearer_when_its_holder_goes() -> None:
+def test_a_shared_name_is_shown_with_the_id_for_all_its_bearers_until_one_is_left() -> None:
     roster = Roster(ME)
-    first, second, third = (member(roster, f"{letter}bcdefghijk", "twin") for letter in "abc")
+    first, second, third = all_three = [member(roster, f"{letter}bcdefghijk", "twin") for letter in "abc"]
     assert roster.claim_name(second) == first.id
-    assert roster.shown_name(third) == "twin~cbcdefgh"
+    assert [roster.shown_name(each) for each in all_three] == ["twin#abcdefgh", "twin#bbcdefgh", "twin#cbcdefgh"]
     roster.bury(first, "dead", instant(1.0))
-    assert [roster.shown_name(each) for each in (second, third)] == ["twin", "twin~cbcdefgh"]
+    assert roster.claim_name(third) == second.id
+    assert [roster.shown_name(each) for each in all_three] == ["twin#abcdefgh", "twin#bbcdefgh", "twin#cbcdefgh"]
     roster.bury(second, "dead", instant(1.0))
     assert roster.shown_name(third) == "twin"
+    assert roster.shown_name(second) == "twin#bbcdefgh", "the dead do not pass for the living"
+
+
+def test_our_own_name_is_shown_with_the_id_while_another_bears_it() -> None:
+    roster = Roster(ME)
+    assert roster.shown_name(ME) == "me"
+    other = member(roster, "other", "me")
+    assert [roster.shown_name(each) for each in (ME, other)] == ["me#me", "me#other"]
+    roster.bury(other, "left", instant(1.0))
+    assert roster.shown_name(ME) == "me"
 
 
 def test_tombstones_are_forgotten_by_age_and_by_number_the_oldest_first() -> None:
@@ -93,8 +104,8 @@ def test_our_own_word_carries_all_that_we_are() -> None:
     own = Own(ME, repeat_s=0.5)
     assert own.say(instant(0.0), is_fresh=True) == [said(0, is_fresh=True)]
     assert own.next_deadline() is None
-    peer = own.peer()
-    assert (peer.id, peer.life, peer.state, peer.is_self) == ("me", 9, "alive", True)
+    peer = own.peer("me#me")
+    assert (peer.id, peer.name, peer.life, peer.state, peer.is_self) == ("me", "me#me", 9, "alive", True)
 
 
 def test_an_accusation_is_outbid_and_repeated_for_as_long_as_it_is_heard() -> None:

@@ -44,7 +44,8 @@ async def answered(api: Api, sent: bytes) -> bytes:
 async def test_what_is_no_request_gets_one_problem_and_the_connection_ends(api: Api, sent: bytes) -> None:
     head, _, body = (await answered(api, sent)).partition(b"\r\n\r\n")
     assert head.startswith((b"HTTP/1.1 400", b"HTTP/1.0 400"))
-    assert json.loads(body)["error"]["code"] == "bad_input"
+    assert json.loads(body)["error"]["code"] == "bad_request"
+    assert b"\r\nServer: meshd\r\n" in head
 
 
 @pytest.mark.parametrize("path", ["/healthz", "/nothing"])
@@ -52,6 +53,7 @@ async def test_an_expectation_we_do_not_meet_is_a_problem_too(api: Api, path: st
     sent = f"GET {path} HTTP/1.1\r\nHost: a\r\nExpect: cake\r\nConnection: close\r\n\r\n".encode()
     head, _, body = (await answered(api, sent)).partition(b"\r\n\r\n")
     assert b"application/problem+json" in head
+    assert b"\r\nServer: meshd\r\n" in head
     assert json.loads(body)["error"]["code"] == "bad_input"
 
 
@@ -93,6 +95,7 @@ async def test_one_connection_too_many_is_told_so_and_the_others_go_on(
     monkeypatch.setattr(connection, "CONNECTIONS_MAX", 1)
     said = await answered(api, b"GET /healthz HTTP/1.1\r\nHost: a\r\n\r\n")
     assert said.startswith(b"HTTP/1.1 503")
+    assert b"\r\nServer: meshd\r\n" in said
     assert json.loads(said.partition(b"\r\n\r\n")[2])["error"]["code"] == "overloaded"
     async with unix.get("/healthz") as response:
         assert response.status == 200
@@ -157,7 +160,7 @@ def a_connection(door: Door) -> connection.Connection:
 
 
 def test_one_address_may_not_take_all_connections() -> None:
-    door = Door(token="t", decider=Decider())
+    door = Door(token="t", decider=Decider)
     for _ in range(connection.CONNECTIONS_PER_PEER_MAX):
         assert door.admit(a_connection(door), "192.0.2.1") is None
     refused = door.admit(a_connection(door), "192.0.2.1")
@@ -167,7 +170,7 @@ def test_one_address_may_not_take_all_connections() -> None:
 
 
 def test_an_address_that_hangs_up_may_come_again() -> None:
-    door = Door(token="t", decider=Decider())
+    door = Door(token="t", decider=Decider)
     for _ in range(3 * connection.CONNECTIONS_PER_PEER_MAX):
         one = a_connection(door)
         assert door.admit(one, "192.0.2.1") is None

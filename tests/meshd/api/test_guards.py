@@ -7,7 +7,8 @@ import aiohttp
 import pytest
 
 from meshd.api import guards
-from meshd.api.guards import BODY_BYTES_MAX, HEADERS
+from meshd.api.guards import BODY_BYTES_MAX
+from meshd.api.problems import HEADERS
 from meshd.api.server import Api
 from tests.meshd.api.fake_backend import FakeBackend
 

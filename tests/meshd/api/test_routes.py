@@ -77,8 +77,6 @@ async def test_an_unanswered_write_answers_504_with_the_id(unix: aiohttp.ClientS
         ('{"capability": 7}', "$.capability"),
         ("{}", "capability"),
         ("[1]", "the body"),
-        ("{", "no JSON"),
-        ('{"capability": "\xff', "no JSON"),
         ('{"capability": "scoring@2", "input": ' + "[" * 100_000, "nested deeper"),
     ],
 )
@@ -89,6 +87,28 @@ async def test_a_bad_submit_is_refused_naming_what_is_wrong(
     async with unix.post("/v1/tasks", data=sent, headers={"Content-Type": "application/json"}) as response:
         assert response.status == 400
         assert says in (await response.json())["detail"]
+    assert not backend.submitted
+
+
+@pytest.mark.parametrize(
+    ("body", "says"),
+    [
+        (b"{", "the body is no JSON: it is cut off at byte 1"),
+        (b'{"colour": 1, ', "the body is no JSON: it is cut off at byte 14"),
+        (b'{"colour": 1} {', "the body is no JSON: trailing characters (byte "),
+        (b'  {"input": NaN', "the body is no JSON: invalid character (byte 12)"),
+        (b"capability=a", "the body is no JSON: invalid character (byte 0)"),
+        (b'{"capability": "\xff', "the body is no JSON: no UTF-8 at byte 16"),
+    ],
+)
+async def test_a_body_that_is_no_json_is_told_at_which_byte(
+    unix: aiohttp.ClientSession, backend: FakeBackend, body: bytes, says: str
+) -> None:
+    async with unix.post("/v1/tasks", data=body, headers={"Content-Type": "application/json"}) as response:
+        assert response.status == 400
+        problem = await response.json()
+        assert problem["detail"].startswith(says)
+        assert (problem["error"]["code"], problem["error"]["rule"]) == ("bad_request", "json")
     assert not backend.submitted
 
 
