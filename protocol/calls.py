@@ -8,7 +8,7 @@ from msgspec import Struct
 
 from protocol import ids, limits
 from protocol.awards import refused
-from protocol.effects import Effect, Reply, RunAgent, Send
+from protocol.effects import Effect, Reply, RunAgent, Send, StopAgent
 from protocol.inputs import AgentFailed, AgentFinished, MakeCall
 from protocol.primitives import Instant, Mono, NodeId, Rng
 from protocol.routing import Candidate
@@ -19,6 +19,7 @@ from protocol.wire.call import Call, CallReply
 
 PREFIX = "call-"  # ids of calls as agents see them; task ids are base32 and never hold a dash
 ELSEWHERE = ("no_free_agent", "no_agent", "draining")  # the receiver did not run it
+STOPPING = "stopping"  # the receiver began it, and will not end it
 TRIES_MAX = 4  # nodes that one call may be offered to
 
 
@@ -85,13 +86,19 @@ class Calls:
         if not candidates and order.agent:
             return [refused(order.request, "unknown_agent", agent=order.agent)]
         if not candidates:
-            return [refused(order.request, "no_agent", capability=order.capability)]
+            return [self._nobody(order, now)]
         candidates.sort(key=lambda each: each.free <= 0)  # stable: the policy's order within
         self._number += 1
         iid, gid = order.iid or ids.minted(self._rng), order.gid or ids.minted(self._rng)
         self._asked[self._number] = _Asked(order, candidates, now.after(order.timeout_s), iid, gid)
         self._timers.set(self._number, now.after(order.timeout_s))
         return self._try_next(self._number, now)
+
+    def _nobody(self, order: MakeCall, now: Instant) -> Reply:
+        draining = ", ".join(self._view.draining(order.capability, now))
+        if draining:
+            return refused(order.request, "only_draining", node=draining, capability=order.capability)
+        return refused(order.request, "no_agent", capability=order.capability)
 
     def _try_next(self, number: int, now: Instant) -> list[Effect]:
         asked = self._asked[number]
@@ -121,6 +128,9 @@ class Calls:
         if body.code in ELSEWHERE:
             return self._try_next(body.request, now)
         request = asked.order.request
+        if body.code == STOPPING:
+            node, capability = ids.short(sender), asked.order.capability
+            return self._end(body.request, refused(request, STOPPING, node=node, capability=capability))
         if body.code:
             return self._end(body.request, refused(request, "agent_failed", message=body.message))
         answered = Answered(body.result, sender, asked.agent, asked.iid, asked.gid)
@@ -199,6 +209,16 @@ class Calls:
     def reopen(self) -> None:
         """Serve calls again."""
         self._is_open = True
+
+    def leave(self) -> list[Effect]:
+        """End what is still served: who asked is told now, and not left to wait for a node that is gone."""
+        effects: list[Effect] = []
+        for key, served in self._served.items():
+            self._slots.give_back(key)
+            reply = CallReply(served.request, code=STOPPING, message="the node is stopping")
+            effects += [StopAgent(key, 0), Send(to=served.asker, life=served.life, body=reply)]
+        self._served.clear()
+        return effects
 
 
 def _no(sender: NodeId, life: int, body: Call, code: str, message: str) -> Send:

@@ -55,7 +55,7 @@ class Link:
         self._is_up = is_up
         if not is_up:
             self._timers.cancel("overdue")
-            return [] if self.state == "starting" else self._become("detached", "no server answers")
+            return self._become("detached", "no server answers")
         if self._is_writing:
             self._timers.set("overdue", now.after(self._settings.islanded_after_s))
             return []

@@ -55,7 +55,7 @@ class Node:
     def __init__(self, *, me: Me, mesh: str, settings: NodeSettings, sealer: Sealer, opener: Opener, rng: Rng) -> None:
         self.me = me
         self._opener = opener
-        self._post: Post[Origin] = Post(me=me.id, region=me.region, subjects=Subjects(mesh), sealer=sealer)
+        self._post: Post[Origin] = Post(me=me.id, region=me.region, subjects=Subjects(mesh), sealer=sealer, rng=rng)
         self._slots = Slots()
         owners, tasks, keep_s = Owners(), settings.tasks, settings.keep_s
         self.membership = Membership(me=me, settings=settings.membership, rng=rng)
@@ -368,12 +368,13 @@ class Node:
     def _on_lag(self, late_ms: int, now: Instant) -> list[Effect]:
         self._watch.on_lag(now)
         self.ledger.on_lag(now)
+        self.holder.on_lag(now)
         return self._carry("membership", self.membership.on_lag(late_ms, now), now)
 
     def _on_absent(self, probe: int, now: Instant) -> list[Effect]:
         expected = self._post.absent(probe)
         if expected is None:
-            return []
+            return self._refuse(Refusal("unasked", "", ""), now)
         origin, number = expected
         if origin == "watch":
             return self._on_lapses(self._watch.on_absent(number, now), now)
@@ -480,6 +481,7 @@ class Node:
 
     def _on_leave(self, now: Instant) -> list[Effect]:
         out = self._on_drain(is_on=True, now=now) + self._carry("holder", self.holder.give_all_back(), now)
+        out += self._carry("calls", self._calls.leave(), now)
         return out + self._carry("membership", self.membership.leave(now), now)
 
     # --- time

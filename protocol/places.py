@@ -26,6 +26,12 @@ class Places:
         found = [each for each in self._catalogue.match(capability, now) if self._membership.is_alive(each.node)]
         return self._policy(found, self._rng)
 
+    def draining(self, capability: str, now: Instant) -> tuple[str, ...]:
+        """Names of live nodes that have the capability and take no new work."""
+        rows = [row for row in self._catalogue.capabilities(now) if row.capability == capability and row.is_draining]
+        peers = [self._membership.peer(row.node) for row in rows if self._membership.is_alive(row.node)]
+        return tuple(sorted({peer.name for peer in peers if peer is not None}))
+
     def reserve(self, node: NodeId, agent: str, task: str) -> None:
         """Count a slot that an award under way will use."""
         self._catalogue.reserve(node, agent, task)

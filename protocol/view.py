@@ -16,6 +16,10 @@ class View(Protocol):
         """Agents of live nodes with the capability, the best first."""
         ...
 
+    def draining(self, capability: str, now: Instant) -> tuple[str, ...]:
+        """Names of live nodes that have the capability and take no new work."""
+        ...
+
     def reserve(self, node: NodeId, agent: str, task: str) -> None:
         """An award to this agent is under way: count its slot at once."""
         ...

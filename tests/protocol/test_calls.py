@@ -5,9 +5,9 @@ from random import Random
 import pytest
 from msgspec import structs
 
-from protocol import limits
+from protocol import ids, limits
 from protocol.calls import TRIES_MAX, Answered, Calls
-from protocol.effects import Effect, Reply, RunAgent, Send
+from protocol.effects import Effect, Reply, RunAgent, Send, StopAgent
 from protocol.inputs import AgentFailed, AgentFinished, MakeCall
 from protocol.slots import Slots
 from protocol.wire.call import Call, CallReply
@@ -67,6 +67,23 @@ def test_a_call_that_may_have_run_is_never_tried_elsewhere() -> None:
     to, body, _ = _asked(calls.make(ORDER, instant(0)))
     effects = calls.on_reply(to, CallReply(body.request, code="agent_failed", message="no"), instant(0))
     assert _codes(effects) == ["agent_failed"]
+
+
+def test_a_call_that_a_stopping_node_did_not_end_is_refused_and_not_tried_elsewhere() -> None:
+    calls = _calls({B: 1, C: 1})
+    to, body, _ = _asked(calls.make(ORDER, instant(0)))
+    (reply,) = calls.on_reply(to, CallReply(body.request, code="stopping"), instant(1))
+    assert reply == Reply(1, code="stopping", fields={"node": ids.short(to), "capability": ECHO})
+    assert calls.next_deadline() is None
+
+
+def test_a_capability_that_only_draining_nodes_have_is_not_called_unknown() -> None:
+    view = Mesh({})
+    view.drained = ("b", "c")
+    calls = Calls(view=view, slots=Slots(), rng=Random(7))
+    (reply,) = calls.make(ORDER, instant(0))
+    assert reply == Reply(1, code="only_draining", fields={"node": "b, c", "capability": ECHO})
+    assert _codes(calls.make(structs.replace(ORDER, capability="other@1"), instant(0))) == ["no_agent"]
 
 
 def test_a_call_that_is_not_answered_times_out_once() -> None:
@@ -165,6 +182,17 @@ def test_what_cannot_be_served_is_refused_with_the_reason() -> None:
     assert [each.code for each in bodies(_serve(calls, structs.replace(ASKED, request=99)), CallReply)] == [
         "no_free_agent"
     ]
+
+
+def test_a_node_that_leaves_ends_what_it_serves_and_tells_who_asked() -> None:
+    calls = _calls({})
+    (run,) = _serve(calls)
+    assert isinstance(run, RunAgent)
+    stop, send = calls.leave()
+    assert stop == StopAgent(run.task, 0)
+    assert send == Send(B, LIFE, CallReply(7, code="stopping", message="the node is stopping"))
+    assert calls.leave() == []
+    assert calls.on_finished(AgentFinished(run.task, 0, b"\x02")) == [], "its answer is nobody's any more"
 
 
 def test_a_slot_is_free_again_when_the_call_is_over() -> None:

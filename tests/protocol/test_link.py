@@ -126,8 +126,11 @@ def test_a_write_that_never_left_is_tried_again() -> None:
     assert any(isinstance(each, Write) for each in line.after(2.0))
 
 
-def test_a_link_that_goes_before_the_node_ever_joined_leaves_it_starting() -> None:
+def test_a_link_that_goes_before_the_node_ever_joined_leaves_it_detached_until_it_joins() -> None:
     line = _Line()
     line.up()
-    assert line.up(False) == []
-    assert line.link.state == "starting"
+    line.up(False)
+    assert line.link.state == "detached"
+    line.up()
+    line.outcome(Written(KEY, 1))
+    assert line.link.state == "joined"

@@ -9,7 +9,7 @@ from protocol.catalogue import Catalogue
 from protocol.places import Places
 from protocol.replica import Me
 from protocol.view import View
-from protocol.wire.gossip import Capabilities
+from protocol.wire.gossip import Capabilities, Load
 from tests.oracles import Oracle
 from tests.protocol.conversation import heard, instant
 from tests.protocol.work import CARD, ECHO, LIFE, ME, B, C
@@ -52,6 +52,21 @@ def test_an_award_under_way_takes_a_slot_until_it_is_off() -> None:
     view.reserve(B, "echo", "t3")
     view.refused(B, "echo", "t3")
     assert free()[B] == 0
+
+
+def test_a_living_node_that_takes_no_new_work_is_named_and_no_candidate() -> None:
+    catalogue, oracle = Catalogue(me=WHO), Oracle(me=WHO)
+    membership: Any = oracle
+    view = Places(me=WHO, membership=membership, catalogue=catalogue, policy="local-first", rng=Random(7))
+    catalogue.on_fact(heard(B, Capabilities(1, (CARD,)), life=LIFE), instant(0))
+    oracle.tell(B, LIFE)
+    assert view.draining(ECHO, instant(0)) == ()
+    catalogue.on_fact(heard(B, Load(1, (("echo", 2),), 0, 0, draining=True), life=LIFE), instant(0))
+    assert view.draining(ECHO, instant(0)) == (oracle.me.name,)
+    assert view.candidates(ECHO, instant(0)) == []
+    assert view.draining("other@1", instant(0)) == ()
+    oracle.tell(B, None)
+    assert view.draining(ECHO, instant(0)) == ()
 
 
 def test_lives_and_distances_are_those_of_the_membership_but_for_ourselves() -> None:

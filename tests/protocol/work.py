@@ -64,6 +64,7 @@ class Mesh:
         self.lives: dict[NodeId, int] = {}
         self.reserved: dict[str, NodeId] = {}
         self.capabilities: tuple[str, ...] = (ECHO,)
+        self.drained: tuple[str, ...] = ()
 
     def candidates(self, capability: str, now: Instant) -> list[Candidate]:
         """Every node with its slots, less what is reserved, in the order they were given."""
@@ -74,6 +75,11 @@ class Mesh:
             Candidate(node, "echo", max(0, free - taken[node]), 9, 0.0, is_self=node == ME)
             for node, free in found.items()
         ]
+
+    def draining(self, capability: str, now: Instant) -> tuple[str, ...]:
+        """As it was told."""
+        del now
+        return self.drained if capability in self.capabilities else ()
 
     def reserve(self, node: NodeId, agent: str, task: str) -> None:
         """One slot less."""
