@@ -9,6 +9,7 @@ import os
 import socket
 import sys
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote, urlencode, urlsplit
@@ -132,7 +133,8 @@ class Client:
             connection.close()
         if self._session.is_verbose:
             took_ms = (clock.monotonic_ns() - began) / 1e6
-            sys.stderr.write(f"{method} {path} at {self.where}: {response.status} in {took_ms:.1f} ms\n")
+            with suppress(OSError):  # as with every note: the answer is what counts
+                sys.stderr.write(f"{method} {path} at {self.where}: {response.status} in {took_ms:.1f} ms\n")
         return Answer(raw, self._value(raw))
 
     def _open(

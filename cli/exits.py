@@ -24,10 +24,6 @@ class Refusal(Exception):
         self.exit_code = exit_code
 
 
-class ReaderGone(Exception):
-    """Nobody reads what is printed any more; that is no failure."""
-
-
 def of(error: MeshError, *, hint: str = "") -> Refusal:
     """A refusal decided here, by the command itself; `hint` replaces the table's."""
     body = {"code": error.code, "message": error.message, "hint": hint or error.hint, "rule": "", "node": "", "iid": ""}

@@ -7,12 +7,14 @@ exit code. Neighbours: one module a noun; `exits` says what went wrong.
 import os
 import sys
 from collections.abc import Sequence
+from contextlib import suppress
 from importlib import import_module
 from io import TextIOWrapper
+from typing import TextIO
 
 import click
 
-from cli.exits import ReaderGone, Refusal, of, say
+from cli.exits import Refusal, of, say
 from cli.session import SETTINGS, Noun, Session
 from protocol.errors import INTERRUPTED, OK, USAGE, MeshError
 
@@ -62,14 +64,16 @@ def root() -> None:
 
 def main() -> None:
     """The console script."""
+    sys.stdout, sys.stderr = sys.stdout or _nowhere(), sys.stderr or _nowhere()  # none when they came closed
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")  # a terminal that cannot show a letter is no failure
     code = run(sys.argv[1:])
-    try:
-        sys.stdout.flush()
-    except OSError:
-        _silence()
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            stream.flush()
+        except OSError:
+            _silence(stream)
     sys.exit(code)
 
 
@@ -79,7 +83,8 @@ def run(arguments: Sequence[str]) -> int:
     try:
         ended = root.main(args=list(arguments), prog_name="meshctl", standalone_mode=False, obj=session)
     except click.exceptions.NoArgsIsHelpError as asked:
-        click.echo(asked.format_message(), err=True)
+        with suppress(OSError):
+            click.echo(asked.format_message(), err=True)
         return USAGE
     except click.UsageError as failure:
         return _said(_misused(failure), session)
@@ -89,9 +94,13 @@ def run(arguments: Sequence[str]) -> int:
         return _said(refusal, session)
     except (click.Abort, KeyboardInterrupt):
         return INTERRUPTED
-    except ReaderGone:
-        _silence()
+    except SystemExit:  # click's way to say that nobody reads what is printed any more; that is no failure
+        _silence(sys.stdout)
         return OK
+    except OSError as failure:  # all others are told where they happen
+        problem = f"cannot be written: {failure.strerror or failure}"
+        refused = MeshError("directory", path="standard output", problem=problem, cure="send it elsewhere")
+        return _said(of(refused), session)
     return ended if isinstance(ended, int) else OK
 
 
@@ -110,10 +119,15 @@ def _misused(failure: click.UsageError) -> Refusal:
 
 
 def _said(refusal: Refusal, session: Session) -> int:
-    say(refusal, as_json=session.wants_json())
+    with suppress(OSError):  # nobody can be told, but the exit code tells
+        say(refusal, as_json=session.wants_json())
     return refusal.exit_code
 
 
-def _silence() -> None:
+def _nowhere() -> TextIO:
+    return open(os.devnull, "w", encoding="utf-8")
+
+
+def _silence(stream: TextIO) -> None:
     """Let what is still to be written go nowhere, else the interpreter complains at its end."""
-    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())

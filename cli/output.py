@@ -8,16 +8,15 @@ import json
 import os
 import sys
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from typing import Any, TextIO, TypeAlias
 
 import msgspec
 
 from cli.client import Answer
-from cli.exits import ReaderGone
 from cli.session import Session
 from meshd import clock
 from meshd.observe.text import shown
-from protocol.errors import MeshError
 
 Item: TypeAlias = Mapping[str, Any]
 Column: TypeAlias = tuple[str, Callable[[Item], object]]
@@ -32,21 +31,16 @@ TONES = {
 
 
 def write(text: str) -> None:
-    """Print to stdout. Raises ReaderGone, or MeshError when it cannot be written."""
-    try:
-        sys.stdout.write(text)
-        sys.stdout.flush()
-    except BrokenPipeError:
-        raise ReaderGone from None
-    except OSError as failure:
-        problem = f"cannot be written: {failure.strerror}"
-        raise MeshError("directory", path="standard output", problem=problem, cure="send it elsewhere") from None
+    """Print to stdout at once. Raises OSError when it cannot be written, which `meshctl.run` tells."""
+    sys.stdout.write(text)
+    sys.stdout.flush()
 
 
 def note(session: Session, text: str) -> None:
     """Say something to people, beside the answer."""
     if not session.is_quiet:
-        sys.stderr.write(f"{text}\n")
+        with suppress(OSError):  # the answer is what counts
+            sys.stderr.write(f"{text}\n")
 
 
 def is_colored(session: Session, stream: TextIO | None = None) -> bool:

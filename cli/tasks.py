@@ -52,9 +52,16 @@ def tasks(ctx: click.Context, /, limit: int, cursor: str, **filters: Any) -> Non
         session: Session = ctx.obj
         answer = Client(session).get("v1", "tasks", limit=limit, cursor=cursor, **filters)
         items = answer.value["tasks"]
-        listing(session, answer, items, COLUMNS, name=lambda task: task["id"], empty="there are no such tasks")
+        listing(session, answer, items, COLUMNS, name=lambda task: task["id"], empty=_none(cursor, filters))
         if answer.value["next"] and session.output != "json":
             note(session, f"there are more: --cursor {answer.value['next']}")
+
+
+def _none(cursor: str, filters: dict[str, Any]) -> str:
+    """What an empty list means."""
+    if cursor or any(filters.values()):
+        return "there are no such tasks"
+    return "there are no tasks yet\ntry: meshctl tasks submit CAPABILITY --input JSON"
 
 
 @tasks.command("submit")

@@ -21,7 +21,7 @@ REF = "#/components/schemas/{name}"
 EVENT = "Event"  # one event on the stream: `schemas.Stamped`, flat
 GUARD_ERRORS = ("unauthorized", "bad_host", "denied", "overloaded", "internal")
 READ_ERRORS = ("bad_input",)
-BODY_ERRORS = ("bad_input", "too_large", "bad_content_type")
+BODY_ERRORS = ("bad_input", "bad_request", "too_large", "bad_content_type")
 
 _JSON = "application/json"
 

@@ -148,7 +148,7 @@ class Route(Struct, frozen=True):
 ROUTES: tuple[Route, ...] = (
     Route("GET", "/v1/status", "how this node stands", status, schemas.Status),
     Route("GET", "/v1/peers", "the nodes in view", peers, schemas.Peers),
-    Route("GET", "/v1/peers/{name}", "one node", peer, schemas.Peer, errors=("unknown_peer", "ambiguous")),
+    Route("GET", "/v1/peers/{name}", "one node", peer, schemas.Peer, errors=("unknown_peer", "short_id", "ambiguous")),
     Route(
         "POST",
         "/v1/peers/{name}/ping",
@@ -156,7 +156,7 @@ ROUTES: tuple[Route, ...] = (
         ping,
         schemas.Pong,
         body=schemas.Nothing,
-        errors=("unknown_peer", "timed_out"),
+        errors=("unknown_peer", "short_id", "ambiguous", "timed_out"),
     ),
     Route("GET", "/v1/agents", "the agents of the mesh", agents, schemas.Agents, query=schemas.AgentsQuery),
     Route("GET", "/v1/agents/{name}", "one agent, wherever it runs", agent, schemas.Agents, errors=("unknown_agent",)),
@@ -188,7 +188,7 @@ ROUTES: tuple[Route, ...] = (
         Task,
         query=schemas.TaskQuery,
         waits=True,
-        errors=("unknown_task", "ambiguous"),
+        errors=("unknown_task", "short_id", "ambiguous"),
     ),
     Route(
         "POST",
@@ -197,7 +197,7 @@ ROUTES: tuple[Route, ...] = (
         cancel,
         Task,
         body=schemas.Nothing,
-        errors=("unknown_task", "ambiguous", "already_ended"),
+        errors=("unknown_task", "short_id", "ambiguous", "already_ended"),
     ),
     Route(
         "POST",

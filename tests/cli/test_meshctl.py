@@ -234,23 +234,50 @@ def test_ctrl_c_is_exit_130_without_a_trace(served: Served) -> None:
     assert "Traceback" not in err
 
 
-def test_a_reader_that_has_seen_enough_is_no_error(served: Served, backend: FakeBackend) -> None:
+ANSWERS = ["--help", "peers", "peers --help", "tasks --limit 1000", "version", "sim list"]
+
+
+@pytest.mark.parametrize("line", ANSWERS)
+def test_a_reader_that_has_seen_enough_is_no_error(served: Served, backend: FakeBackend, line: str) -> None:
     backend.put(*(a_task(f"t{n:03d}") for n in range(500)))
     reading, writing = os.pipe()
     os.close(reading)
-    process = spawned("tasks", "--limit", "1000", stdout=writing)
+    process = spawned(*line.split(), stdout=writing)
     os.close(writing)
     _, err = process.communicate(timeout=WAIT_S)
     assert (process.returncode, err) == (0, "")
 
 
 @pytest.mark.skipif(not os.path.exists("/dev/full"), reason="there is no full device on this platform")
-def test_an_output_that_cannot_be_written_is_an_error(served: Served) -> None:
+@pytest.mark.parametrize("line", ANSWERS)
+def test_an_output_that_cannot_be_written_is_an_error(served: Served, backend: FakeBackend, line: str) -> None:
+    backend.put(a_task("one"))
     with open("/dev/full", "w") as full:
-        process = spawned("peers", stdout=full)
+        process = spawned(*line.split(), stdout=full)
         _, err = process.communicate(timeout=WAIT_S)
     assert process.returncode == 1
-    assert err.startswith("error[directory]: standard output: cannot be written: No space left")
+    assert err.splitlines() == [
+        "error[directory]: standard output: cannot be written: No space left on device",
+        "try: send it elsewhere",
+    ]
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="there is no full device on this platform")
+def test_an_error_that_cannot_be_said_is_told_by_the_exit_code(served: Served) -> None:
+    for line, code in (("peers show z", 7), ("peers --colour", 2), ("", 2), ("tasks", 0), ("peers -v", 0)):
+        with open("/dev/full", "w") as full:
+            process = spawned(*line.split(), stderr=full)
+            process.communicate(timeout=WAIT_S)
+        assert (line, process.returncode) == (line, code)
+
+
+@pytest.mark.parametrize("line", ["--help", "peers", "version", "tasks"])
+def test_outputs_that_are_closed_are_written_to_by_nobody(served: Served, line: str) -> None:
+    for closed in (">&-", "2>&-"):
+        command = f'exec "$0" -W error -c "from cli.meshctl import main; main()" {line} {closed}'
+        environ = {**os.environ, **ENVIRON}
+        ended = subprocess.run(["sh", "-c", command, sys.executable], capture_output=True, env=environ, timeout=WAIT_S)
+        assert (ended.returncode, b"Traceback" in ended.stderr) == (0, False)
 
 
 def test_a_terminal_without_the_letters_gets_escapes(served: Served, backend: FakeBackend) -> None:

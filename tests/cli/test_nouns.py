@@ -133,6 +133,15 @@ def test_an_empty_list_says_so_on_stderr(meshctl: Meshctl, served: Served, backe
         assert said.err
 
 
+def test_a_mesh_without_tasks_is_told_how_to_submit_one_and_a_filter_that_it_fits_none(
+    meshctl: Meshctl, served: Served
+) -> None:
+    said = meshctl("tasks")
+    assert said.err == "there are no tasks yet\ntry: meshctl tasks submit CAPABILITY --input JSON\n"
+    assert meshctl("tasks", "--state", "done").err == "there are no such tasks\n"
+    assert meshctl("tasks", "-q").err == ""
+
+
 def test_text_of_agents_cannot_move_the_cursor(meshctl: Meshctl, served: Served, backend: FakeBackend) -> None:
     backend.agents_ = [an_agent("scorer", purpose="\x1b[2Jrm\u202e\r\n\x9b")]
     said = meshctl("agents", "show", "scorer")
