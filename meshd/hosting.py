@@ -15,6 +15,7 @@ from msgspec import Struct, structs
 from meshd import values
 from meshd.agents.adapters import build
 from meshd.agents.manifest import load_all
+from meshd.agents.reaper import Reaper
 from meshd.engine import GRACE_S
 from meshd.perform import Observer
 from meshd.ports import Agent, Failed, Finished, Sink, Work
@@ -54,6 +55,7 @@ class Hosting:
 
     def __init__(self, *, supervisor: Supervisor, observers: tuple[Observer, ...]) -> None:
         self._supervisor = supervisor
+        self._reaper = Reaper(supervisor)
         self._observers = observers
         self._agents: dict[str, Agent] = {}
         self._works: dict[tuple[str, int], asyncio.Task[None]] = {}
@@ -71,7 +73,8 @@ class Hosting:
         """Bring up what `folder` declares; a broken manifest is kept as a problem, the others run."""
         manifests, problems = load_all(folder)
         self.problems = tuple(problems)
-        await self.take(build(each, on_change=self.changed, supervisor=self._supervisor) for each in manifests)
+        built = (build(each, self.changed, self._supervisor, self._reaper) for each in manifests)
+        await self.take(built)
 
     async def take(self, agents: Iterable[Agent]) -> None:
         """Bring up these agents, and announce those that are ready."""
@@ -144,6 +147,7 @@ class Hosting:
                 deadline_s=order.deadline_s,
                 iid=order.iid,
                 gid=order.gid,
+                lease_s=order.lease_s,
             )
         except MeshError as failure:
             return self._failure(order, "agent_failed", failure.message, retry=False)
@@ -197,6 +201,7 @@ class Hosting:
             work.cancel()
         self._works.clear()
         await asyncio.gather(*(agent.stop() for agent in self._agents.values()))
+        self._reaper.close()
 
 
 def _is_coming(agent: Agent) -> bool:

@@ -95,7 +95,10 @@ class Store(Protocol):
 
 
 class Work(Struct, frozen=True):
-    """One task or call as an agent is given it. `input` is a plain JSON-like value."""
+    """One task or call as an agent is given it. `input` is a plain JSON-like value.
+
+    `lease_s` > 0: it must not run twice at once, so it ends when the daemon stands still for that long.
+    """
 
     task: str
     capability: str
@@ -105,6 +108,7 @@ class Work(Struct, frozen=True):
     deadline_s: float
     iid: str
     gid: str
+    lease_s: float = 0.0
 
 
 class Finished(Struct, frozen=True):

@@ -28,7 +28,11 @@ _CAPABILITY = re.compile(r"[a-z][a-z0-9_.-]{0,63}@(0|[1-9][0-9]{0,3})")
 
 
 class TaskError(Exception):
-    """Raise it in a handler to fail the task in your own words. `retry`: another try may help."""
+    """Raise it in a handler to fail the task in your own words. `retry`: another try may help.
+
+    Without `retry` the task fails for good, as it does by any other exception: what failed once for
+    what it was given fails again. Only a crash of the process is retried by itself.
+    """
 
     def __init__(self, message: str, *, retry: bool = False) -> None:
         super().__init__(message)

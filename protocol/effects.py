@@ -66,7 +66,8 @@ class List(Struct, frozen=True):
 class RunAgent(Struct, frozen=True):
     """Give a task or call to a local agent; comes back as `AgentFinished` or `AgentFailed`.
 
-    `epoch` is the fencing token; a call has epoch 0. `input` is msgpack.
+    `epoch` is the fencing token; a call has epoch 0. `input` is msgpack. `lease_s` > 0: exclusive, so it must
+    end when the daemon stands still for that long.
     """
 
     agent: str
@@ -80,6 +81,7 @@ class RunAgent(Struct, frozen=True):
     gid: str
     hops: int
     ancestors: tuple[str, ...]
+    lease_s: float = 0.0
 
 
 class StopAgent(Struct, frozen=True):

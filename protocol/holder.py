@@ -122,6 +122,7 @@ class Holder:
             gid=record.gid,
             hops=record.hops,
             ancestors=record.ancestors,
+            lease_s=self._settings.lease_s if record.exclusive else 0.0,
         )
 
     def on_ask(self, sender: NodeId, life: int, body: Ask, now: Instant) -> list[Effect]:

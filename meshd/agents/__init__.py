@@ -7,6 +7,7 @@
       └─ seat     keeps one child up: start, crash, backoff, give up
            ├─ pipe     the conversation with it: tasks, answers, requests, cancels
            └─ child    the process itself: group, limits, stderr, end; `launch` runs in it first
+    reaper     ends those groups when the daemon dies or stands still; `reap` is its process
     manifest   what an operator declares
 
 A python worker speaks the same pipe as any stdio agent, on descriptors of its own.

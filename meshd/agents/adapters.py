@@ -4,6 +4,7 @@ from typing import Protocol
 
 from meshd.agents import python, stdio
 from meshd.agents.manifest import Kind, Manifest
+from meshd.agents.reaper import Reaper
 from meshd.agents.seat import Patience
 from meshd.ports import Agent, AgentWatcher
 from meshd.supervise import Supervisor
@@ -13,7 +14,12 @@ class Build(Protocol):
     """Makes the agent that a manifest declares; it is not started yet."""
 
     def __call__(
-        self, manifest: Manifest, on_change: AgentWatcher, supervisor: Supervisor, patience: Patience | None = None
+        self,
+        manifest: Manifest,
+        on_change: AgentWatcher,
+        supervisor: Supervisor,
+        reaper: Reaper,
+        patience: Patience | None = None,
     ) -> Agent: ...
 
 
@@ -24,7 +30,11 @@ ADAPTERS: dict[Kind, Build] = {
 
 
 def build(
-    manifest: Manifest, on_change: AgentWatcher, supervisor: Supervisor, patience: Patience | None = None
+    manifest: Manifest,
+    on_change: AgentWatcher,
+    supervisor: Supervisor,
+    reaper: Reaper,
+    patience: Patience | None = None,
 ) -> Agent:
     """The agent that `manifest` declares, not yet started; `on_change` is told of every change of its state."""
-    return ADAPTERS[manifest.kind](manifest, on_change, supervisor, patience)
+    return ADAPTERS[manifest.kind](manifest, on_change, supervisor, reaper, patience)

@@ -2,7 +2,8 @@
 
 Invariant: when `wait` has returned, the process is reaped and its whole group was killed; the group
 is killed while the dead leader still holds its number, so no stranger can be hit.
-Neighbours: `launch` runs first in it; `pipe` talks over its stdin and stdout; `seat` keeps it up.
+Neighbours: `launch` runs first in it; `reaper` ends its group when the daemon cannot; `pipe` talks over its
+stdin and stdout; `seat` keeps it up.
 """
 
 import asyncio
@@ -20,6 +21,7 @@ from pathlib import Path
 from msgspec import Struct
 
 from meshd.agents import launch
+from meshd.agents.reaper import Reaper
 from meshd.supervise import Supervisor
 
 LOG_LINES_MAX = 500  # of stderr, kept for `meshctl agents logs`
@@ -95,16 +97,18 @@ class Lines:
 class Child:
     """One running process. Made by `start`."""
 
-    def __init__(self, popen: subprocess.Popen[bytes], pipes: "_Pipes") -> None:
+    def __init__(self, popen: subprocess.Popen[bytes], pipes: "_Pipes", reaper: Reaper) -> None:
         self.pid = popen.pid
-        self.last_line = ""  # of stderr
+        self.last_line = ""  # of stderr, since it was given work after a rest
         self._popen = popen
+        self._reaper = reaper
+        self._lease_s = 0.0
         self._pipes = pipes
         self._is_read = asyncio.Event()  # stdout, to its end
         self._ended: asyncio.Future[str] = asyncio.get_running_loop().create_future()
 
     @classmethod
-    async def start(cls, plan: Plan, log: Log, supervisor: Supervisor) -> "Child":
+    async def start(cls, plan: Plan, log: Log, supervisor: Supervisor, reaper: Reaper) -> "Child":
         """Start it. Raises OSError when the command cannot be run.
 
         Call from the daemon's main thread: the process dies with the thread that starts it.
@@ -119,12 +123,14 @@ class Child:
             os.close(report_end)
         child = None
         try:
-            child = cls(popen, await _Pipes.of(popen))
+            reaper.hold(popen.pid)
+            child = cls(popen, await _Pipes.of(popen), reaper)
             supervisor.spawn(f"agent {plan.agent}: process {popen.pid}", child._live(log))
             problem = await _told(report)
         except BaseException:
             _signal_group(popen, signal.SIGKILL)
             if child is None:
+                reaper.drop(popen.pid)
                 popen.wait()
             raise
         if problem:
@@ -169,6 +175,12 @@ class Child:
         if self.is_alive:
             _signal_group(self._popen, number)
 
+    def bind(self, lease_s: float) -> None:
+        """From now on it does not outlive a daemon that stands still for `lease_s`; 0 releases it."""
+        if self.is_alive and lease_s != self._lease_s:
+            self._lease_s = lease_s
+            self._reaper.hold(self.pid, lease_s)
+
     async def end(self, patience_s: float) -> None:
         """End of input, then SIGTERM, then SIGKILL, each after `patience_s`; returns when it is gone."""
         self._pipes.stdin.close()
@@ -199,7 +211,9 @@ class Child:
     def _bury(self) -> None:
         if self._popen.returncode is None:
             _signal_group(self._popen, signal.SIGKILL)
+            self._reaper.drop(self.pid)  # while the number is still its own
             self._popen.wait()
+        self._reaper.drop(self.pid)
 
     async def _read_stderr(self, log: Log) -> None:
         lines = Lines(LOG_LINE_BYTES_MAX)

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 
 from meshd.agents.child import Log, Plan
 from meshd.agents.manifest import Manifest, card
+from meshd.agents.reaper import Reaper
 from meshd.agents.seat import Patience, Seat, State
 from meshd.ports import AgentWatcher, Desk, Failed, Outcome, Work
 from meshd.supervise import Supervisor
@@ -30,6 +31,7 @@ class HostedAgent:
         says_ready: bool,
         on_change: AgentWatcher,
         supervisor: Supervisor,
+        reaper: Reaper,
         patience: Patience,
     ) -> None:
         """`slots_of_seats`: a process for each, with so many tasks at once; `says_ready`: it tells when it is."""
@@ -56,6 +58,7 @@ class HostedAgent:
                 patience=patience,
                 log=self._log,
                 supervisor=supervisor,
+                reaper=reaper,
                 on_change=self._changed,
             )
             for slots in slots_of_seats

@@ -2,7 +2,7 @@
 
 Invariant: every task given gets exactly one outcome, and only from the process that it was given to; no more
 than one line of bounded length is held. A task that was told to stop keeps its slot until the process says
-that it has, and a process that does not say so is ended as soon as nothing else depends on it.
+that it has; a process that does not say so is ended as soon as nothing else depends on it, or after a while.
 Neighbours: `child` is the process, `seat` gives tasks and starts the next process.
 """
 
@@ -57,6 +57,7 @@ class Said(Struct):
     part: Raw | UnsetType = UNSET
     call: Wanted | UnsetType = UNSET
     submit: Wanted | UnsetType = UNSET
+    oversize: int | UnsetType = UNSET  # of workers only: so many bytes has a result or part that is not sent
     ready: bool | UnsetType = UNSET  # of workers only: user code is imported
 
 
@@ -100,6 +101,7 @@ class Pipe:
         agent: str,
         output_bytes_max: int,
         grace_s: float,
+        linger_s: float,
         log: Log,
         supervisor: Supervisor,
         on_change: Callable[[], None],
@@ -114,12 +116,13 @@ class Pipe:
         self._agent = agent
         self._output_bytes_max = output_bytes_max
         self._grace_s = grace_s
+        self._linger_s = linger_s
         self._log = log
         self._supervisor = supervisor
         self._on_change = on_change
         self._hands: dict[str, _Hand] = {}
         self._stopping: dict[str, _Hand] = {}  # told to stop, not yet answered
-        self._is_overdue = False  # something did not stop within its grace
+        self._linger: asyncio.TimerHandle | None = None  # runs when something did not stop within its grace
         self._how = "was stopped"
         self._line = 0
         self._mistakes = 0
@@ -137,7 +140,7 @@ class Pipe:
     @property
     def is_open(self) -> bool:
         """True when it may be given a task."""
-        return self._is_ready and self._child.is_alive and not (self._is_overdue or self.is_ending or self.problem)
+        return self._is_ready and self._child.is_alive and not (self._linger or self.is_ending or self.problem)
 
     async def wait_ready(self, start_s: float) -> None:
         """Return when it is ready, or is gone; what is not ready after `start_s` is ended."""
@@ -155,8 +158,11 @@ class Pipe:
             line = _encode(_given(work)) + b"\n"
         except (TypeError, ValueError, RecursionError) as failure:
             return Failed("agent_failed", f"the input cannot be written as JSON: {failure}", retry=False)
+        if not self.held:
+            self._child.last_line = ""  # what it said before explains nothing of what comes
         hand = self._hands[work.task] = _Hand(work, desk)
         try:
+            self._bind()
             self._child.write(line)
             await asyncio.wait([hand.outcome], timeout=limit_s)
             # Ours now, so that what comes after the limit is not the outcome.
@@ -168,6 +174,7 @@ class Pipe:
             if not hand.is_over.is_set():
                 await self._stop(hand)
             self._end_if_overdue()
+            self._bind()
             self._on_change()
         return hand.outcome.result()
 
@@ -188,11 +195,17 @@ class Pipe:
 
     def let_go(self) -> None:
         """Fail what was in its hands: the process is gone."""
+        self._forgive()
         for hand in (*self._hands.values(), *self._stopping.values()):
             if self.is_ending:
                 hand.settle(Failed("agent_unavailable", "the agent was stopped before it answered", retry=True))
             hand.settle(Failed("agent_crashed", f"the agent {self._how} before it answered", retry=True))
             hand.is_over.set()
+
+    def _forgive(self) -> None:
+        if self._linger is not None:
+            self._linger.cancel()
+            self._linger = None
 
     async def _ended(self) -> str:
         try:
@@ -214,15 +227,28 @@ class Pipe:
             async with asyncio.timeout(self._grace_s):
                 await hand.is_over.wait()
         except (TimeoutError, asyncio.CancelledError) as failure:
-            self._is_overdue = True
+            if self._linger is None:
+                self._linger = asyncio.get_running_loop().call_later(self._linger_s, self._end)
+            if hand.work.lease_s:
+                self._end()
             self._end_if_overdue()
             if isinstance(failure, asyncio.CancelledError):
                 raise
         if self.is_ending:
             await hand.is_over.wait()
 
+    def _bind(self) -> None:
+        """While it may be at exclusive work it does not outlive a daemon that stands still."""
+        hands = (*self._hands.values(), *self._stopping.values())
+        self._child.bind(min((hand.work.lease_s for hand in hands if hand.work.lease_s), default=0.0))
+
     def _end_if_overdue(self) -> None:
-        if self._is_overdue and self._stopping and not (self._hands or self.problem):
+        if self._linger is not None and not self._hands:
+            self._end()
+
+    def _end(self) -> None:
+        """End it for what it did not stop; what else it has in hand is done again."""
+        if self._stopping and not (self.problem or self.is_ending):
             self.is_ending = True
             self._log.add(f"meshd: process {self._child.pid} did not stop when it was told to, and was ended")
             self._child.signal(signal.SIGKILL)
@@ -257,7 +283,7 @@ class Pipe:
         if hand is not None and hand.is_over.is_set():
             hand = None  # answered, and not collected yet
         if len(verbs) != 1:
-            found = " and ".join(verbs) if verbs else "none of " + ", ".join(VERBS[:-1])
+            found = " and ".join(verbs) if verbs else "none of " + ", ".join(VERBS[:-2])
             self._mistake(said.task, f"says {found}: {_excerpt(line)}")
         elif said.ready is not UNSET:
             self._is_ready = True
@@ -281,6 +307,10 @@ class Pipe:
             hand.settle(Failed("agent_failed", message, retry=said.error.retry))
         elif said.part is not UNSET:
             self._take_part(said.part, hand)
+        elif said.oversize is not UNSET:
+            hand.is_over.set()
+            large = MeshError("too_large", what="the result", bytes=said.oversize, limit=self._output_bytes_max)
+            hand.settle(Failed("agent_output", large.message, retry=False))
         elif said.call is not UNSET:
             self._take_request(said, self._called(said.call, hand), hand)
         elif said.submit is not UNSET:
@@ -290,9 +320,10 @@ class Pipe:
 
     def _heed_late(self, said: Said) -> None:
         """What it says of a task that it was told to stop: only its end matters."""
-        if said.result is not UNSET or said.error is not UNSET:
+        if not (said.result is UNSET and said.error is UNSET and said.oversize is UNSET):
             self._stopping.pop(said.task).is_over.set()
-            self._is_overdue = self._is_overdue and bool(self._stopping)
+            if not self._stopping:
+                self._forgive()
             self._on_change()
         elif said.call is not UNSET or said.submit is not UNSET:
             self._refuse(said.request, MeshError("cancelled", task=said.task))

@@ -9,6 +9,7 @@ from pathlib import Path
 import meshd
 from meshd.agents.hosted import HostedAgent
 from meshd.agents.manifest import Manifest
+from meshd.agents.reaper import Reaper
 from meshd.agents.seat import Patience
 from meshd.ports import AgentWatcher
 from meshd.supervise import Supervisor
@@ -21,16 +22,22 @@ _START = (
 
 
 def build(
-    manifest: Manifest, on_change: AgentWatcher, supervisor: Supervisor, patience: Patience | None = None
+    manifest: Manifest,
+    on_change: AgentWatcher,
+    supervisor: Supervisor,
+    reaper: Reaper,
+    patience: Patience | None = None,
 ) -> HostedAgent:
     """The agent, not yet started."""
     ours = str(Path(meshd.__file__).parent.parent)
+    limit = str(manifest.limits.output_bytes)
     return HostedAgent(
         manifest,
-        command=(sys.executable, "-P", "-c", _START, ours, str(manifest.run), *manifest.capabilities),
+        command=(sys.executable, "-P", "-c", _START, ours, str(manifest.run), limit, *manifest.capabilities),
         slots_of_seats=(1,) * manifest.slots,
         says_ready=True,
         on_change=on_change,
         supervisor=supervisor,
+        reaper=reaper,
         patience=patience or Patience(),
     )

@@ -15,6 +15,7 @@ from msgspec import Struct
 from meshd import clock
 from meshd.agents.child import Child, Log, Plan
 from meshd.agents.pipe import Pipe
+from meshd.agents.reaper import Reaper
 from meshd.ports import Desk, Failed, Outcome, Work
 from meshd.supervise import Supervisor
 from protocol.primitives import NS_PER_S
@@ -27,6 +28,7 @@ class Patience(Struct, frozen=True):
 
     start_s: float = 60.0  # for a worker to import its module
     grace_s: float = 1.0  # to stop a task when told to
+    linger_s: float = 10.0  # for the other tasks of a process that did not, before it is ended all the same
     stop_s: float = 2.0  # to exit at the end of input, and then on SIGTERM
     backoff_s_min: float = 0.2  # before the next process, doubled with each crash in a row
     backoff_s_max: float = 30.0
@@ -51,6 +53,7 @@ class Seat:
         patience: Patience,
         log: Log,
         supervisor: Supervisor,
+        reaper: Reaper,
         on_change: Callable[[], None],
     ) -> None:
         self.state: State = "stopped"
@@ -63,6 +66,7 @@ class Seat:
         self._patience = patience
         self._log = log
         self._supervisor = supervisor
+        self._reaper = reaper
         self._on_change = on_change
         self._crashes = 0
         self._child: Child | None = None
@@ -157,7 +161,7 @@ class Seat:
         self.is_coming = True
         self._on_change()
         try:
-            child = self._child = await Child.start(self._plan, self._log, self._supervisor)
+            child = self._child = await Child.start(self._plan, self._log, self._supervisor, self._reaper)
         except OSError as failure:
             return f"cannot be started: {failure.strerror or failure}"
         pipe = self._pipe = Pipe(
@@ -165,6 +169,7 @@ class Seat:
             agent=self._plan.agent,
             output_bytes_max=self._output_bytes_max,
             grace_s=self._patience.grace_s,
+            linger_s=self._patience.linger_s,
             log=self._log,
             supervisor=self._supervisor,
             on_change=self._on_change,

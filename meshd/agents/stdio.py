@@ -5,13 +5,18 @@ One process has all the slots: an agent that declares several works on several t
 
 from meshd.agents.hosted import HostedAgent
 from meshd.agents.manifest import Manifest
+from meshd.agents.reaper import Reaper
 from meshd.agents.seat import Patience
 from meshd.ports import AgentWatcher
 from meshd.supervise import Supervisor
 
 
 def build(
-    manifest: Manifest, on_change: AgentWatcher, supervisor: Supervisor, patience: Patience | None = None
+    manifest: Manifest,
+    on_change: AgentWatcher,
+    supervisor: Supervisor,
+    reaper: Reaper,
+    patience: Patience | None = None,
 ) -> HostedAgent:
     """The agent, not yet started."""
     first, *rest = manifest.command
@@ -24,5 +29,6 @@ def build(
         says_ready=False,
         on_change=on_change,
         supervisor=supervisor,
+        reaper=reaper,
         patience=patience or Patience(),
     )

@@ -11,24 +11,27 @@ import os
 import sys
 import threading
 import traceback
+from collections.abc import Callable
 from typing import Any, BinaryIO
 
 import msgspec
 
+from meshd import values
 from meshd.sdk import Agent, Context, MeshRefusal, TaskError
 from meshd.supervise import Supervisor
+from protocol.errors import MeshError
 
 LINE_BYTES_MAX = 1 << 24  # the daemon bounds what it sends; JSON may write one byte as six
 REQUESTS_MAX = 512  # calls and submits under way at once; more wait for their turn
 
 
 def main() -> None:
-    """`worker MODULE:ATTRIBUTE CAPABILITY...` in the manifest's folder."""
+    """`worker MODULE:ATTRIBUTE OUTPUT_BYTES_MAX CAPABILITY...` in the manifest's folder."""
     tasks, answers = _pipe_of_our_own()
-    run, *capabilities = sys.argv[1:]
+    run, limit, *capabilities = sys.argv[1:]
     sys.path.insert(0, os.getcwd())
     agent = load(run, capabilities)
-    asyncio.run(_Worker(agent, answers).serve(tasks))
+    asyncio.run(_Worker(agent, answers, int(limit)).serve(tasks))
 
 
 def load(run: str, capabilities: list[str]) -> Agent:
@@ -55,12 +58,21 @@ def _pipe_of_our_own() -> tuple[BinaryIO, BinaryIO]:
     return os.fdopen(tasks, "rb", buffering=0), os.fdopen(answers, "wb", buffering=0)
 
 
+class _OversizeError(Exception):
+    """A result or part larger than the manifest allows."""
+
+    def __init__(self, size_bytes: object) -> None:
+        super().__init__(size_bytes)
+        self.size_bytes = size_bytes
+
+
 class _Worker:
     """Serves one process: `meshd.sdk.Mesh` for its tasks."""
 
-    def __init__(self, agent: Agent, answers: BinaryIO) -> None:
+    def __init__(self, agent: Agent, answers: BinaryIO, output_bytes_max: int) -> None:
         self._agent = agent
         self._answers = answers
+        self._output_bytes_max = output_bytes_max
         self._supervisor = Supervisor(self._failed)
         self._tasks: dict[str, asyncio.Task[None]] = {}
         self._replies: dict[int, asyncio.Future[dict[str, Any]]] = {}
@@ -100,8 +112,11 @@ class _Worker:
         )
         try:
             result = await self._agent.handle(given["capability"], given["input"], ctx, self._part_of(task))
+            self._measure(result)
         except TaskError as failure:
             self._say(task=task, error={"message": failure.message, "retry": failure.retry})
+        except _OversizeError as failure:
+            self._say(task=task, oversize=failure.size_bytes)
         except asyncio.CancelledError:
             if self._agent.is_blocking(given["capability"]):
                 os._exit(1)  # its thread cannot be stopped otherwise
@@ -110,8 +125,20 @@ class _Worker:
             self._say(task=task, result=result)
         del self._tasks[task]
 
-    def _part_of(self, task: str) -> Any:
-        return lambda part: self._say(task=task, part=part)
+    def _part_of(self, task: str) -> Callable[[object], None]:
+        def say(part: object) -> None:
+            self._measure(part)
+            self._say(task=task, part=part)
+
+        return say
+
+    def _measure(self, value: object) -> None:
+        """The daemon judges values; a larger one might not even fit into its line."""
+        try:
+            values.packed(value, what="the result", bytes_max=self._output_bytes_max)
+        except MeshError as error:
+            if error.code == "too_large":
+                raise _OversizeError(error.fields["bytes"]) from None
 
     def _failed(self, task: str, failure: BaseException) -> None:
         """The author's code raised: the whole story to the log, its last line to who asked."""
@@ -123,7 +150,7 @@ class _Worker:
             self._say(task=task, error={"message": failure.message, "retry": failure.retry})
             return
         [*_, last] = traceback.format_exception_only(failure)
-        self._say(task=task, error={"message": last.strip(), "retry": True})
+        self._say(task=task, error={"message": last.strip(), "retry": False})
 
     def _cancel(self, task: str) -> None:
         if task in self._tasks:

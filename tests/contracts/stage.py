@@ -10,6 +10,7 @@ from pathlib import Path
 from meshd.agents.adapters import build
 from meshd.agents.hosted import HostedAgent
 from meshd.agents.manifest import load
+from meshd.agents.reaper import Reaper
 from meshd.agents.seat import Patience
 from meshd.ports import Outcome, Work
 from meshd.supervise import Supervisor
@@ -58,6 +59,7 @@ class Stage:
         self.failures: list[tuple[str, BaseException]] = []
         self.changes: list[tuple[str, str]] = []
         self.supervisor = Supervisor(lambda name, failure: self.failures.append((name, failure)))
+        self.reaper = Reaper(self.supervisor)
         self._count = 0
         shutil.copy(ACTORS / "uses_sdk.py", folder)
         keys = {
@@ -69,7 +71,11 @@ class Stage:
         file = folder / "actor.toml"
         file.write_text("".join(f"{key} = {toml(value)}\n" for key, value in keys.items()))
         built = build(
-            load(file), lambda name, state, detail: self.changes.append((state, detail)), self.supervisor, patience
+            load(file),
+            lambda name, state, detail: self.changes.append((state, detail)),
+            self.supervisor,
+            self.reaper,
+            patience,
         )
         assert isinstance(built, HostedAgent)
         self.agent = built
@@ -80,8 +86,13 @@ class Stage:
 
     async def __aexit__(self, *_: object) -> None:
         await self.agent.stop()
-        await self.supervisor.close()
+        await self.close()
         assert self.failures == []
+
+    async def close(self) -> None:
+        """End what is left when the agent was stopped."""
+        await self.supervisor.close()
+        self.reaper.close()
 
     async def act(self, verb: str, argument: object = None, desk: Desk | None = None, **more: object) -> Outcome:
         """Run one task and wait for its outcome."""

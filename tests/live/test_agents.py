@@ -6,8 +6,9 @@ from typing import Any
 
 import pytest
 
+from tests.contracts.stage import is_running
 from tests.live.hosts import Host, Mesh, mesh
-from tests.waiting import until_told
+from tests.waiting import until, until_told
 
 pytestmark = pytest.mark.live
 
@@ -149,15 +150,22 @@ async def test_a_task_past_its_limit_fails_and_a_crash_is_told_with_its_last_wor
     async with mesh(tmp_path, "a", workers="", prepare=prepare) as m:
         held = await m.a.submit("act@1", input=["hold", None])
         assert "0.5 s" in await _first_attempt(m.a, held["id"], "agent_timeout")
-        logged = await _done(m.a, ["log", "the disk is full"])
-        assert logged["result"] is None
-        died = await m.a.submit("act@1", input=["exit", 3])
+        died = await m.a.submit("act@1", input=["last-words", "the disk is full"])
         told = await _first_attempt(m.a, died["id"], "agent_crashed")
         assert "exit code 3" in told
         assert "the disk is full" in told
         await _is_offered(m, "act@1")
         assert (await _done(m.a, ["echo", "back"]))["result"] == "back"
         assert m.a.complaints() == []
+
+
+@pytest.mark.parametrize("kind", KINDS)
+async def test_a_killed_daemon_leaves_nothing_of_what_its_agents_started(tmp_path: Path, kind: str) -> None:
+    async with mesh(tmp_path, "a", workers="", prepare=lambda hosts: _actor(hosts["a"], kind)) as m:
+        started = (await _done(m.a, ["child", None]))["result"]
+        assert is_running(started)
+        m.a.kill()
+        await until(lambda: not is_running(started), what="the end of what the agent started")
 
 
 async def _first_attempt(host: Host, task: str, ended: str) -> str:

@@ -30,10 +30,10 @@ async def _free_slots_known(host: Host, *names: str) -> None:
     await until_told(look, what=f"agents on {names}")
 
 
-async def _owned_by(m: Mesh, home: Host, name: str, **input: Any) -> dict[str, Any]:
+async def _owned_by(m: Mesh, home: Host, name: str, *, exclusive: bool = False, **input: Any) -> dict[str, Any]:
     """A task that `name` runs, submitted through `home`."""
     for _ in range(20):
-        task = await home.submit(input=input)
+        task = await home.submit(input=input, exclusive=exclusive)
         shown = await home.until_state(task["id"], "running")
         if shown["owner_name"] == name:
             return shown
@@ -188,6 +188,26 @@ async def test_the_late_result_of_a_frozen_owner_is_refused_and_shown(tmp_path: 
         again = await m.a.task(task["id"])
         assert (again["state"], again["epoch"], again["owner_name"]) == ("done", shown["epoch"], "b")
         await m.a.sees(c="alive")
+
+
+async def test_exclusive_work_of_a_frozen_owner_ends_before_another_begins_it(tmp_path: Path) -> None:
+    ticks = tmp_path / "ticks"
+    async with mesh(tmp_path, "a", "b", "c", workers="bc") as m:
+        task = await _owned_by(m, m.a, "c", exclusive=True, s=60, ticks=str(ticks))
+        ticks.write_text("")  # another node may have run one before
+        mine, next_one = str(task["epoch"]), str(task["epoch"] + 1)
+        m.c.freeze()
+        try:
+            await until(lambda: ticks.read_text().split().count(next_one) >= 10, 30.0, "another run")
+        finally:
+            m.c.thaw()
+        await m.a.sees(c="alive")
+        epochs = ticks.read_text().split()
+        assert mine in epochs
+        assert epochs == sorted(epochs, key=int)
+        shown = await m.a.task(task["id"])
+        assert (shown["state"], shown["epoch"], shown["owner_name"]) == ("running", task["epoch"] + 1, "b")
+        await m.a.ask("POST", f"/v1/tasks/{task['id']}/cancel")
 
 
 async def test_a_daemon_that_stops_in_order_gives_its_work_back_and_is_not_called_dead(tmp_path: Path) -> None:

@@ -44,6 +44,7 @@ def order(task: str = "t", epoch: int = 1, agent: str = "actor", **changes: obje
         "gid": "g1",
         "hops": 3,
         "ancestors": ("p", "q"),
+        "lease_s": 3.0,
     }
     return RunAgent(**{**fields, **changes})  # type: ignore[arg-type]  # named fields
 
@@ -171,7 +172,7 @@ async def test_an_agent_is_given_all_that_it_is_promised_and_its_result_comes_ba
     await stage.take(actor)
     stage.hosting.run(order())
     assert await stage.report() == AgentFinished("t", 1, msgpack.packb({"score": 0.5}))
-    assert actor.runs == [Work("t", "work@1", {"n": 1}, 1, 2, 60.0, "i1", "g1")]
+    assert actor.runs == [Work("t", "work@1", {"n": 1}, 1, 2, 60.0, "i1", "g1", 3.0)]
     await stage.close()
 
 

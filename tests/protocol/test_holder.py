@@ -278,6 +278,13 @@ def test_an_owner_of_an_exclusive_task_stops_after_a_lease_without_being_asked()
     assert _declines(effects) == ["unasked"]
 
 
+def test_a_run_of_exclusive_work_carries_the_lease_and_no_other_does() -> None:
+    owner = _Owner()
+    for record, lease_s in ((_mine(exclusive=True), SETTINGS.lease_s), (_mine("other"), 0.0)):
+        (run,) = (each for each in owner.award(record) if isinstance(each, RunAgent))
+        assert run.lease_s == lease_s
+
+
 def test_an_award_of_an_exclusive_task_that_was_denied_is_not_taken_when_it_comes_after_all() -> None:
     owner, alone, other = _Owner(), _mine(exclusive=True), _mine("other")
     assert _answer(owner.ask((alone, 1), (other, 1))).unknown == (alone.id, other.id)

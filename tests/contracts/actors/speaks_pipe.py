@@ -46,6 +46,12 @@ def hold(task: str, is_stubborn: bool) -> None:
     (threading.Event() if is_stubborn else CANCELS[task]).wait()
 
 
+def last_words(words: str) -> None:
+    """Die with something to say."""
+    print(words, file=sys.stderr, flush=True)
+    os._exit(3)
+
+
 def meet(argument: list[Any]) -> int:
     """Return once so many tasks are here at once."""
     folder, count, mine = argument
@@ -79,6 +85,7 @@ def work(given: dict[str, Any]) -> None:
         "exit": lambda: os._exit(argument),
         "die": lambda: os.kill(os.getpid(), signal.SIGKILL),
         "log": lambda: print(argument, file=sys.stderr, flush=True),
+        "last-words": lambda: last_words(argument),
         "child": lambda: subprocess.Popen(["sleep", "1000"], stdout=subprocess.DEVNULL).pid,
         "environment": lambda: dict(os.environ),
         "folder": os.getcwd,

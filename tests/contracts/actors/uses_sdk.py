@@ -64,6 +64,9 @@ def at_once(verb: str, argument: Any) -> object:
     match verb:
         case "exit":
             os._exit(argument)
+        case "last-words":
+            print(argument, file=sys.stderr, flush=True)
+            os._exit(3)
         case "die":
             os.kill(os.getpid(), signal.SIGKILL)
         case "log":

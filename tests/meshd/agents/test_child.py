@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 import meshd
 from meshd.agents import launch
 from meshd.agents.child import Child, Lines, Log, Plan, environment
+from meshd.agents.reaper import Reaper
 from meshd.supervise import Supervisor
 from tests.contracts.stage import is_running
 from tests.waiting import until
@@ -26,12 +27,14 @@ ROOT = Path(meshd.__file__).parent.parent
 async def running(folder: Path, *command: str, memory_bytes: int = 0) -> AsyncIterator[tuple[Child, Log]]:
     failures: list[BaseException] = []
     supervisor = Supervisor(lambda name, failure: failures.append(failure))
+    reaper = Reaper(supervisor)
     log = Log()
     plan = Plan(agent="a", command=command, folder=folder, memory_bytes=memory_bytes)
     try:
-        yield await Child.start(plan, log, supervisor), log
+        yield await Child.start(plan, log, supervisor, reaper), log
     finally:
         await supervisor.close()
+        reaper.close()
         assert failures == []
 
 
@@ -175,23 +178,26 @@ def test_the_launcher_starts_nothing_for_a_daemon_that_is_gone() -> None:
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells a process that its parent died")
-async def test_a_killed_daemon_takes_its_agents_with_it(tmp_path: Path) -> None:
+async def test_a_killed_daemon_takes_its_agents_and_what_they_started_with_it() -> None:
     daemon = f"""
 import asyncio, sys
 sys.path.insert(0, {str(ROOT)!r})
 from pathlib import Path
 from meshd.agents.child import Child, Log, Plan
+from meshd.agents.reaper import Reaper
 from meshd.supervise import Supervisor
 async def main():
-    plan = Plan(agent="a", command=("sleep", "1000"), folder=Path("/"))
-    print((await Child.start(plan, Log(), Supervisor(print))).pid, flush=True)
+    plan = Plan(agent="a", command=("sh", "-c", "sleep 1000 & echo $!; wait"), folder=Path("/"))
+    supervisor = Supervisor(print)
+    child = await Child.start(plan, Log(), supervisor, Reaper(supervisor))
+    print(child.pid, (await child.read()).decode(), flush=True)
     await asyncio.Event().wait()
 asyncio.run(main())
 """
     process = await asyncio.create_subprocess_exec(sys.executable, "-c", daemon, stdout=subprocess.PIPE)
     assert process.stdout is not None
-    pid = int(await process.stdout.readline())
-    assert is_running(pid)
+    pids = [int(word) for word in (await process.stdout.readline()).split()]
+    assert [is_running(pid) for pid in pids] == [True, True]
     process.kill()
     await process.wait()
-    await until(lambda: not is_running(pid))
+    await until(lambda: not any(is_running(pid) for pid in pids))

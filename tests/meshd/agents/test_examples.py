@@ -8,6 +8,7 @@ import pytest
 
 from meshd.agents.adapters import ADAPTERS, build
 from meshd.agents.manifest import Declared, Manifest, load_all
+from meshd.agents.reaper import Reaper
 from meshd.ports import Agent, Failed, Finished, Outcome, Work
 from meshd.sdk import Agent as SdkAgent
 from meshd.sdk import MeshRefusal
@@ -21,12 +22,14 @@ FOLDER = Path(__file__).parents[3] / "configs" / "agents.d"
 async def agents() -> AsyncIterator[dict[str, Agent]]:
     failures: list[BaseException] = []
     supervisor = Supervisor(lambda name, failure: failures.append(failure))
+    reaper = Reaper(supervisor)
     manifests, errors = load_all(FOLDER)
     assert errors == []
-    agents = {manifest.name: build(manifest, lambda *_: None, supervisor) for manifest in manifests}
+    agents = {manifest.name: build(manifest, lambda *_: None, supervisor, reaper) for manifest in manifests}
     yield agents
     for agent in agents.values():
         await agent.stop()
+    reaper.close()
     await supervisor.close()
     assert failures == []
 

@@ -6,12 +6,13 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
+from msgspec import structs
 
 from meshd.agents import pipe
 from meshd.agents.pipe import MISTAKES_MAX
-from meshd.ports import Failed, Finished
+from meshd.ports import Failed, Finished, Outcome
 from protocol.limits import REQUESTS_OPEN_MAX
-from tests.contracts.stage import Desk, Stage
+from tests.contracts.stage import SHORT, Desk, Stage
 from tests.waiting import until
 
 
@@ -123,6 +124,54 @@ async def test_the_same_task_waits_until_its_earlier_attempt_is_over(tmp_path: P
         (tmp_path / "met" / "b").touch()
         assert isinstance(await first, Finished)
         assert await second == Finished(2)
+
+
+async def test_a_process_that_does_not_stop_one_task_is_ended_though_it_works_on_another(tmp_path: Path) -> None:
+    hasty = structs.replace(SHORT, linger_s=0.2)
+    async with Stage("stdio", tmp_path, slots=2, patience=hasty) as stage:
+        stubborn, holding = await _two(stage, Desk(), Desk())
+        stubborn.cancel()
+        assert await holding == Failed("agent_unavailable", "the agent was stopped before it answered", retry=True)
+        await until(lambda: stage.agent.state == "ready" and stage.agent.pids)
+        assert await stage.act("echo", "next") == Finished("next")
+        assert [state for state, _ in stage.changes] == ["starting", "ready"]
+
+
+async def test_exclusive_work_that_does_not_stop_is_not_let_linger(tmp_path: Path) -> None:
+    patient = structs.replace(SHORT, linger_s=1_000.0)
+    async with Stage("stdio", tmp_path, slots=2, patience=patient) as stage:
+        stubborn, holding = await _two(stage, Desk(), Desk(), lease_s=60.0)
+        stubborn.cancel()
+        assert await holding == Failed("agent_unavailable", "the agent was stopped before it answered", retry=True)
+
+
+async def _two(stage: Stage, first: Desk, second: Desk, **more: object) -> tuple[asyncio.Task[Outcome], ...]:
+    stubborn, holding = stage.start("stubborn", desk=first, **more), stage.start("hold", desk=second)
+    await until(lambda: first.said and second.said)
+    return stubborn, holding
+
+
+async def test_the_process_is_bound_to_the_daemon_while_it_may_be_at_exclusive_work(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    held: list[float] = []
+    hold = stage.reaper.hold
+
+    def noted(group: int, lease_s: float = 0.0) -> None:
+        held.append(lease_s)
+        hold(group, lease_s)
+
+    monkeypatch.setattr(stage.reaper, "hold", noted)
+    await stage.act("echo", 1)
+    assert held == []
+    desk = Desk()
+    exclusive = stage.start("hold", desk=desk, lease_s=60.0)
+    await until(lambda: desk.said)
+    await stage.act("echo", 1)
+    assert held == [60.0]
+    exclusive.cancel()
+    await asyncio.wait([exclusive])
+    assert held == [60.0, 0.0]
 
 
 async def test_a_flood_of_wrong_lines_ends_the_process(stage: Stage) -> None:

@@ -21,7 +21,7 @@ async def refusal(stage: Stage) -> str:
     path = str(caught.value.fields["path"])
     assert path.endswith("actor.toml")
     await stage.agent.stop()
-    await stage.supervisor.close()
+    await stage.close()
     assert stage.failures == []
     return caught.value.message.removeprefix(f"{path}: ")
 
@@ -105,7 +105,7 @@ async def test_a_start_that_nobody_waits_for_any_more_goes_on(tmp_path: Path) ->
     await until(lambda: stage.agent.state == "ready")
     assert await stage.act("echo", 1) == Finished(1)
     await stage.agent.stop()
-    await stage.supervisor.close()
+    await stage.close()
 
 
 async def test_stopping_while_it_starts_leaves_nothing_behind(tmp_path: Path) -> None:
@@ -118,7 +118,7 @@ async def test_stopping_while_it_starts_leaves_nothing_behind(tmp_path: Path) ->
         await starting
     assert stage.agent.state == "stopped"
     assert not any(is_running(pid) for pid in pids)
-    await stage.supervisor.close()
+    await stage.close()
     assert stage.failures == []
 
 

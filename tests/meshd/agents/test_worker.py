@@ -25,10 +25,19 @@ async def test_what_a_handler_prints_is_log_and_no_answer(stage: Stage) -> None:
 
 
 async def test_what_a_handler_raises_is_quoted_and_its_story_logged(stage: Stage) -> None:
-    assert await stage.act("raise", "no row") == Failed("agent_failed", "LookupError: no row", retry=True)
+    assert await stage.act("raise", "no row") == Failed("agent_failed", "LookupError: no row", retry=False)
     await until(lambda: "LookupError: no row" in stage.agent.log())
     assert any("uses_sdk.py" in line for line in stage.agent.log())
     assert await stage.act("echo", 1) == Finished(1)
+
+
+async def test_a_part_over_the_limit_fails_its_task_and_not_the_worker(tmp_path: Path) -> None:
+    async with Stage("python", tmp_path, limits={"output_bytes": 1_000}) as stage:
+        before = stage.agent.pids
+        outcome = await stage.act("parts", ["y", "x" * 10_000_000], capability="parts@1")
+        assert outcome == Failed("agent_output", "the result is 10000005 bytes; the limit is 1000", retry=False)
+        assert await stage.act("echo", 1) == Finished(1)
+        assert stage.agent.pids == before
 
 
 async def test_a_result_that_is_no_json_is_refused_by_name(stage: Stage) -> None:
