@@ -55,7 +55,7 @@ class Node:
     def __init__(self, *, me: Me, mesh: str, settings: NodeSettings, sealer: Sealer, opener: Opener, rng: Rng) -> None:
         self.me = me
         self._opener = opener
-        self._post: Post[Origin] = Post(me=me.id, region=me.region, subjects=Subjects(mesh), sealer=sealer, rng=rng)
+        self._post: Post[Origin] = Post(me=me.id, region=me.region, subjects=Subjects(mesh), sealer=sealer)
         self._slots = Slots()
         owners, tasks, keep_s = Owners(), settings.tasks, settings.keep_s
         self.membership = Membership(me=me, settings=settings.membership, rng=rng)
@@ -368,13 +368,12 @@ class Node:
     def _on_lag(self, late_ms: int, now: Instant) -> list[Effect]:
         self._watch.on_lag(now)
         self.ledger.on_lag(now)
-        self.holder.on_lag(now)
         return self._carry("membership", self.membership.on_lag(late_ms, now), now)
 
     def _on_absent(self, probe: int, now: Instant) -> list[Effect]:
         expected = self._post.absent(probe)
         if expected is None:
-            return self._refuse(Refusal("unasked", "", ""), now)
+            return []
         origin, number = expected
         if origin == "watch":
             return self._on_lapses(self._watch.on_absent(number, now), now)
