@@ -27,6 +27,7 @@ ANSWER_S = 30.0  # a daemon that says nothing for so long is stuck
 QUIET_S = 30.0  # the stream of events says something every ten seconds
 ANSWER_BYTES_MAX = 67_108_864  # sixteen pages of the heaviest kind
 LINE_BYTES_MAX = 1_048_576
+URL_CURE = "take the url from DIR/api.json"
 
 
 class Answer(Struct, frozen=True):
@@ -223,15 +224,18 @@ def _at_dir(session: Session) -> Address:
 def _at_url(session: Session, environ: Mapping[str, str]) -> Address:
     """A daemon by its address; the token comes from the environment, or from the directory that names this address."""
     url = str(session.node)
-    parts = urlsplit(url)
+    refused = MeshError("bad_input", what=f"--node {url} is not http://HOST:PORT")
+    try:
+        parts = urlsplit(url)
+    except ValueError:
+        raise of(refused, hint=URL_CURE) from None
     try:
         port = parts.port or (443 if parts.scheme == "https" else 80)
     except ValueError:
         port = 0
     is_bare = not parts.path.strip("/") and not parts.query and not parts.username
     if parts.scheme not in ("http", "https") or not parts.hostname or not port or not is_bare:
-        refused = MeshError("bad_input", what=f"--node {url} is not http://HOST:PORT")
-        raise of(refused, hint="take the url from DIR/api.json")
+        raise of(refused, hint=URL_CURE)
     token = environ.get("MESHD_TOKEN", "") or _token_of(url.rstrip("/"), session.dir or default_dir(environ))
     return Address(
         shown=url, host=parts.hostname, port=port, is_secure=parts.scheme == "https", token=token, cure="check --node"

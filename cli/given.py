@@ -1,6 +1,7 @@
 """The input of a task or call as it is given on the command line: `--input JSON`, `--file F` or `-`."""
 
 import json
+import math
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -45,7 +46,7 @@ def parsed(text: bytes, origin: str) -> object:
     if len(text) > BYTES_MAX:
         raise MeshError("too_large", what=f"the input from {origin}", bytes=f"over {BYTES_MAX}", limit=BYTES_MAX)
     try:
-        found: object = json.loads(text.decode("utf-8"), parse_constant=_no_constant)
+        found: object = json.loads(text.decode("utf-8"), parse_constant=_no_constant, parse_float=_finite)
     except json.JSONDecodeError as failure:
         place = f"line {failure.lineno}, column {failure.colno}"
         raise MeshError("bad_input", what=f"{origin} is no JSON: {failure.msg} at {place}") from None
@@ -56,6 +57,13 @@ def parsed(text: bytes, origin: str) -> object:
     except ValueError as failure:
         raise MeshError("bad_input", what=f"{origin} is no JSON: {failure}") from None
     return found
+
+
+def _finite(text: str) -> float:
+    number = float(text)
+    if not math.isfinite(number):
+        raise ValueError(f"the number {text[:40]} is too large")
+    return number
 
 
 def _no_constant(name: str) -> NoReturn:

@@ -12,11 +12,13 @@ from typing import Any, TypeVar
 import click
 from click.core import ParameterSource
 
+from protocol import limits
+
 T = TypeVar("T")
 
 
 class Seconds(click.ParamType[float, str]):
-    """A number of seconds above zero."""
+    """A number of seconds above zero, and no more than a task may take."""
 
     name = "seconds"
 
@@ -28,6 +30,8 @@ class Seconds(click.ParamType[float, str]):
             self.fail(f"{value!r} is no number of seconds", param, ctx)
         if not (seconds > 0.0 and math.isfinite(seconds)):
             self.fail(f"{value} is not a number of seconds above zero", param, ctx)
+        if seconds > limits.DEADLINE_S_MAX:
+            self.fail(f"{value} is more than {limits.DEADLINE_S_MAX:.0f} seconds", param, ctx)
         return seconds
 
 

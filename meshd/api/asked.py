@@ -5,6 +5,7 @@ declares the schemas, `guards` has checked who asks.
 """
 
 import asyncio
+import json
 import re
 from collections.abc import Mapping
 from typing import Any, TypeVar
@@ -39,14 +40,14 @@ async def read(request: web.Request, *, query: type[Struct], body: type[Struct] 
     for name, part in path.items():
         if len(part) > PATH_PART_CHARS_MAX or not part.isprintable():
             raise MeshError("bad_input", what=f"the {name} in the path is no name")
-    key = request.headers.get("Idempotency-Key", "")
-    if key and KEY.fullmatch(key) is None:
+    key = request.headers.get("Idempotency-Key")
+    if key is not None and KEY.fullmatch(key) is None:  # an empty one is a mistake, and would do the work twice
         raise MeshError("bad_input", what="Idempotency-Key is 1 to 128 printable ASCII characters without spaces")
     return Asked(
         path=path,
         query=_query(request, query),
         body=None if body is None else _decoded(await _bytes(request), body),
-        key=key,
+        key=key or "",
     )
 
 
@@ -75,8 +76,9 @@ async def _bytes(request: web.Request) -> bytes:
 
 
 def _decoded(content: bytes, schema: type[T]) -> T:
+    content = content if content.strip() else b"{}"
     try:
-        return msgspec.json.decode(content if content.strip() else b"{}", type=schema)
+        return msgspec.json.decode(content, type=schema)
     except (msgspec.DecodeError, UnicodeDecodeError) as failure:
         problem = _no_json(content)  # first: the fields of half an object are nobody's mistake
         if problem:
@@ -95,11 +97,19 @@ def _no_json(content: bytes) -> str:
     except UnicodeDecodeError as failure:
         return f"no UTF-8 at byte {failure.start}"
     except msgspec.DecodeError as failure:
-        is_cut_off = "truncated" in str(failure)
-        return (
-            f"it is cut off at byte {len(content)}" if is_cut_off else str(failure).removeprefix("JSON is malformed: ")
-        )
+        if "truncated" not in str(failure):
+            return str(failure).removeprefix("JSON is malformed: ")
+        return "a \\u escape is half of a pair" if _is_whole(content) else f"it is cut off at byte {len(content)}"
     return ""
+
+
+def _is_whole(content: bytes) -> bool:
+    """Whether the decoder stopped before the end of what is there."""
+    try:
+        json.loads(content)
+    except (ValueError, RecursionError):
+        return False
+    return True
 
 
 def _shown(name: str) -> str:

@@ -216,7 +216,8 @@ def is_loopback(peer: str) -> bool:
 
 
 def _first_line(message: str | None) -> str:
-    return (message or "malformed").strip().partition("\n")[0].rstrip(":")
+    line = (message or "malformed").strip().partition("\n")[0].rstrip(":")
+    return line.partition(" when reading")[0]  # what was too long to be read is too long to be told
 
 
 def _bare_answer(error: MeshError, decider: problems.Decider) -> bytes:

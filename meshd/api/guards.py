@@ -1,6 +1,6 @@
 """Who may ask, checked before anything else looks at a request; and how every refusal is said.
 
-Invariant: deny first, in this order: host, origin, content type, token, size. A handler runs only
+Invariant: deny first, in this order: host, repeated headers, origin, content type, token, size. A handler runs only
 after all of them. Neighbours: `connection.Door` holds what is allowed, `routes` says what is open.
 """
 
@@ -19,6 +19,7 @@ Handler: TypeAlias = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 BODY_BYTES_MAX = 1_048_576  # four times the largest input: JSON escapes may blow it up
 SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
+SINGLE_HEADERS = ("Authorization", "Content-Encoding", "Idempotency-Key", "Last-Event-ID", "Origin", "Sec-Fetch-Site")
 OPEN_PATHS = frozenset({"/healthz", "/readyz", "/metrics"})  # without a token, on loopback only
 
 
@@ -47,6 +48,15 @@ async def check_host(request: web.Request, handler: Handler) -> web.StreamRespon
     door = door_of(request)
     if not door.is_private and request.headers.get("Host", "").lower() not in _names(door, request):
         raise MeshError("bad_host", host=repr(request.headers.get("Host", ""))[:100], rule="host")
+    return await handler(request)
+
+
+@web.middleware
+async def check_headers(request: web.Request, handler: Handler) -> web.StreamResponse:
+    """What is said twice is read one way here and another way by a proxy; the library refuses a second Host itself."""
+    for name in SINGLE_HEADERS:
+        if len(request.headers.getall(name, ())) > 1:
+            raise MeshError("bad_request", what=f"the header {name} came more than once", rule="header")
     return await handler(request)
 
 
@@ -95,7 +105,7 @@ async def check_size(request: web.Request, handler: Handler) -> web.StreamRespon
     return await handler(request)
 
 
-CHAIN = (answer_problems, check_host, check_origin, check_content_type, check_token, check_size)
+CHAIN = (answer_problems, check_host, check_headers, check_origin, check_content_type, check_token, check_size)
 
 
 def connection_of(request: web.BaseRequest) -> Connection:

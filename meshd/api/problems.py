@@ -9,6 +9,7 @@ from aiohttp import web
 from msgspec import Struct
 
 from meshd.api.schemas import ErrorBody, Problem
+from meshd.observe.text import shown
 from protocol.errors import MeshError
 
 CONTENT_TYPE = "application/problem+json"
@@ -32,18 +33,22 @@ class Decider(Struct, frozen=True):
 
 
 def document(error: MeshError, *, instance: str, decider: Decider) -> Problem:
-    """The problem document of an error; fields `rule`, `iid`, `node` and `task` of the error are kept."""
+    """The problem document of an error; fields `rule`, `iid`, `node` and `task` of the error are kept.
+
+    What a request said comes back escaped: whoever reads it may be another than who sent it.
+    """
     node = str(error.fields.get("node", ""))
+    message = shown(error.message)
     return Problem(
         type=TYPE_PREFIX + error.code,
         title=error.code.replace("_", " "),
         status=error.status,
-        detail=error.message,
-        instance=instance,
+        detail=message,
+        instance=shown(instance),
         error=ErrorBody(
             code=error.code,
-            message=error.message,
-            hint=error.hint,
+            message=message,
+            hint=shown(error.hint),
             rule=str(error.fields.get("rule", "")),
             node=node or decider.node,
             node_name="" if node else decider.name,

@@ -48,6 +48,12 @@ async def test_what_is_no_request_gets_one_problem_and_the_connection_ends(api: 
     assert b"\r\nServer: meshd\r\n" in head
 
 
+async def test_a_header_that_is_too_long_is_not_told_back(api: Api) -> None:
+    said = await answered(api, b"GET / HTTP/1.1\r\nHost: a\r\nIdempotency-Key: " + b"k" * 10_240 + b"\r\n\r\n")
+    assert b"more than 8190 bytes" in said
+    assert b"kkk" not in said
+
+
 @pytest.mark.parametrize("path", ["/healthz", "/nothing"])
 async def test_an_expectation_we_do_not_meet_is_a_problem_too(api: Api, path: str) -> None:
     sent = f"GET {path} HTTP/1.1\r\nHost: a\r\nExpect: cake\r\nConnection: close\r\n\r\n".encode()

@@ -72,6 +72,15 @@ async def test_a_foreign_host_name_is_refused_before_the_token_is_looked_at(api:
         assert await code_of(response) == "bad_host"
 
 
+@pytest.mark.parametrize("name", guards.SINGLE_HEADERS)
+async def test_a_header_that_means_one_thing_may_not_come_twice(tcp: aiohttp.ClientSession, name: str) -> None:
+    headers = [(name, "Bearer x"), (name, "Bearer y")]
+    async with tcp.get("/v1/status", headers=headers) as response:
+        assert response.status == 400
+        assert name in (await response.json())["detail"]
+        assert await code_of(response) == "bad_request"
+
+
 async def test_localhost_is_one_of_our_names(tcp: aiohttp.ClientSession, api: Api) -> None:
     port = api.address.url.rpartition(":")[2]
     async with tcp.get("/v1/status", headers={"Host": f"LocalHost:{port}"}) as response:

@@ -76,6 +76,7 @@ async def test_an_unanswered_write_answers_504_with_the_id(unix: aiohttp.ClientS
         ('{"capability": "scoring@2", "wait_s": 61}', "$.wait_s"),
         ('{"capability": 7}', "$.capability"),
         ("{}", "capability"),
+        ("  ", "missing required field `capability`"),
         ("[1]", "the body"),
         ('{"capability": "scoring@2", "input": ' + "[" * 100_000, "nested deeper"),
     ],
@@ -98,6 +99,7 @@ async def test_a_bad_submit_is_refused_naming_what_is_wrong(
         (b'{"colour": 1} {', "the body is no JSON: trailing characters (byte "),
         (b'  {"input": NaN', "the body is no JSON: invalid character (byte 12)"),
         (b"capability=a", "the body is no JSON: invalid character (byte 0)"),
+        (b'{"input": "\\ud800"}', "the body is no JSON: a \\u escape is half of a pair"),
         (b'{"capability": "\xff', "the body is no JSON: no UTF-8 at byte 16"),
     ],
 )
@@ -112,7 +114,7 @@ async def test_a_body_that_is_no_json_is_told_at_which_byte(
     assert not backend.submitted
 
 
-@pytest.mark.parametrize("key", ["two words", "x" * 129, "caf\u00e9"])
+@pytest.mark.parametrize("key", ["", "two words", "x" * 8_000, "x" * 129, "caf\u00e9"])
 async def test_an_idempotency_key_is_short_printable_ascii(unix: aiohttp.ClientSession, key: str) -> None:
     async with unix.post("/v1/tasks", json={"capability": "a@1"}, headers={"Idempotency-Key": key}) as response:
         assert response.status == 400
@@ -137,6 +139,15 @@ async def test_a_bad_query_is_refused_naming_what_is_wrong(unix: aiohttp.ClientS
     async with unix.get(f"/v1/tasks?{query}") as response:
         assert response.status == 400
         assert says in (await response.json())["detail"]
+
+
+async def test_what_a_request_said_comes_back_escaped_and_cut_short(unix: aiohttp.ClientSession) -> None:
+    async with unix.get("/v1/tasks", params={"\u202eevil\x1b[2J": "1"}) as response:
+        assert "`\\u202eevil\\x1b[2J`" in (await response.json())["detail"]
+    async with unix.post("/v1/tasks", json={"x" * 500_000: 1}) as response:
+        text = await response.text()
+    assert "unknown field" in text
+    assert len(text) < 10_000
 
 
 async def test_pages_follow_each_other_without_gap_or_repetition(
