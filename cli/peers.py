@@ -67,7 +67,11 @@ def show(session: Session, name: str) -> None:
 def ping(session: Session, name: str) -> None:
     """Probe a node now and say how long its answer took."""
     answer = Client(session).post("v1", "peers", name, "ping", body={})
-    if session.wants_json():
-        write_json(answer)
-    else:
-        write(f"{shown(answer.value['name'])}: {answer.value['rtt_ms']:.1f} ms\n")
+    name = shown(answer.value["name"])
+    match session.output:
+        case "json" | "jsonl":
+            write_json(answer)
+        case "name":
+            write(f"{name}\n")
+        case _:
+            write(f"{name}: {answer.value['rtt_ms']:.1f} ms\n")

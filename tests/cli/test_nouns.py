@@ -1,13 +1,12 @@
 """What each noun prints: for people, for programs and for the shell."""
 
-import json
 import re
 
 import pytest
 
 from meshd.api import schemas
 from tests.cli.conftest import Meshctl
-from tests.meshd.api.fake_backend import LIFE, B, FakeBackend, Served, a_peer, a_status, a_task, an_agent, done
+from tests.meshd.api.fake_backend import B, FakeBackend, Served, a_peer, a_status, a_task, an_agent, done
 
 
 def test_status_is_one_sentence(meshctl: Meshctl, served: Served) -> None:
@@ -97,32 +96,6 @@ def test_a_bare_noun_is_a_table(meshctl: Meshctl, served: Served, backend: FakeB
 
 def test_quiet_leaves_out_the_heading(meshctl: Meshctl, served: Served) -> None:
     assert meshctl("peers", "-q").out.startswith("a *")
-
-
-@pytest.mark.parametrize(
-    ("arguments", "expected"),
-    [
-        (("peers",), ["a", "b"]),
-        (("agents",), ["scorer", "scorer"]),
-        (("agents", "--at", "b"), ["scorer"]),
-        (("agents", "show", "scorer"), ["a", "b"]),
-        (("capabilities",), ["scoring@2"]),
-        (("capabilities", "who-can", "scoring@2"), ["scorer"]),
-        (("tasks",), ["two".ljust(26, "x"), "one".ljust(26, "x")]),
-        (("status",), ["a"]),
-        (("peers", "show", "b"), ["b"]),
-    ],
-)
-def test_names_come_one_a_line(
-    meshctl: Meshctl, served: Served, backend: FakeBackend, arguments: tuple[str, ...], expected: list[str]
-) -> None:
-    backend.put(a_task("one"), a_task("two", submitted_ms=LIFE + 1))
-    assert meshctl(*arguments, "-o", "name").out.splitlines() == expected
-
-
-def test_jsonl_is_one_object_a_line(meshctl: Meshctl, served: Served) -> None:
-    lines = meshctl("peers", "-o", "jsonl").out.splitlines()
-    assert [json.loads(line)["name"] for line in lines] == ["a", "b"]
 
 
 def test_an_empty_list_says_so_on_stderr(meshctl: Meshctl, served: Served, backend: FakeBackend) -> None:
