@@ -6,6 +6,7 @@ Neighbours: `service` asks for these; `api.schemas` says what they look like.
 
 import asyncio
 from collections.abc import Callable
+from contextlib import suppress
 
 from meshd import clock, values
 from meshd.api import schemas
@@ -45,18 +46,14 @@ class Views:
         self._mesh = mesh
         self._notes = notes
         self._attention = attention
-        self._copies = schemas.Record(copies=0, where="unknown")
+        self._copies: tuple[int, NodeId] = (0, "")  # of the record, and who leads them
         self._cut_off_since: Mono | None = clock.monotonic_ns()
 
     async def keep_copies_known(self, store: Store) -> None:
         """Look up how many copies of the record there are, again and again."""
         while True:
-            try:
-                copies, where = await store.copies()
-            except MeshError:
-                pass  # cut off: what was known last is shown
-            else:
-                self._copies = schemas.Record(copies=copies, where=self.name_of(where))
+            with suppress(MeshError):  # cut off: what was known last is shown
+                self._copies = await store.copies()
             await asyncio.sleep(COPIES_S)
 
     def name_of(self, node: NodeId) -> str:
@@ -79,6 +76,7 @@ class Views:
     def status(self) -> schemas.Status:
         """This node and how it stands."""
         node = self._node
+        copies, where = self._copies
         state = _node_state(node.state)
         peers = node.membership.snapshot()
         return schemas.Status(
@@ -94,7 +92,7 @@ class Views:
             version=node.me.version,
             region=node.me.region,
             domain=node.me.domain,
-            record=self._copies,
+            record=schemas.Record(copies, self.name_of(where) if where else "unknown"),
             reason=_REASONS.get(state, ""),
             attention=(
                 *self._attention(),

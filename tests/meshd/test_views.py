@@ -192,6 +192,9 @@ async def test_how_many_copies_there_are_is_known_and_what_was_known_last_is_kep
         keeping = asyncio.ensure_future(a.views.keep_copies_known(store))  # type: ignore[arg-type]  # the one method that is used
         await until(lambda: store.asked > 3)
         assert a.views.status().record == schemas.Record(3, "b")
+        twin = await mesh.start("twin", called="b")
+        assert a.views.status().record == schemas.Record(3, ids.distinct("b", b.me.id)), "as it is called by now"
+        assert twin.views.status().name == ids.distinct("b", twin.me.id)
         keeping.cancel()
 
 
