@@ -4,11 +4,12 @@ Invariant: sources are merged once, as plain values that keep their origin, and 
 what is wrong names its key, its rule and its origin. Neighbours: `settings` declares them.
 """
 
+import re
 import tomllib
 from collections.abc import Iterator, Mapping, Sequence
 from difflib import get_close_matches
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import msgspec
 from msgspec import Struct
@@ -17,11 +18,16 @@ from meshd.settings import Row, Settings, address, is_loopback, rows
 from protocol.errors import MeshError
 from protocol.membership import PRESETS
 
+VERSION = 1  # of the form of these files; a newer one says things that are not known here
 FILE_BYTES_MAX = 1_000_000  # a hundred times the reference; reading stops there
 PREFIX = "MESHD_"
 SHOWN_CHARS = 60  # how much of a wrong value an error repeats
 
 PRESET = "membership.preset"
+VERSION_KEY = "version"
+
+_TABLE = re.compile(r"\s*\[\s*([\w.-]+)\s*\]")
+_ENTRY = re.compile(r"\s*([\w.-]+)\s*=")
 
 # The flags of `meshd start` that are settings.
 FLAGS: Mapping[str, str] = {
@@ -36,7 +42,7 @@ FLAGS: Mapping[str, str] = {
 class Given(Struct, frozen=True):
     """A plain value and where it came from.
 
-    The origin reads `default`, `preset wan`, `file x.toml`, `environment MESHD_…` or `flag --…`.
+    The origin reads `default`, `preset wan`, `file x.toml:7`, `environment MESHD_…` or `flag --…`.
     """
 
     value: object
@@ -58,24 +64,71 @@ def load(
     Raises MeshError: "config" for what is unknown, of the wrong type or out of range, with the
     key, the rule and the origin; "insecure" for an address beyond this host.
     """
+    config, problems = look(files=files, environ=environ, flags=flags)
+    if config is None:
+        raise problems[0]
+    return config
+
+
+def look(
+    *, files: Sequence[Path] = (), environ: Mapping[str, str] | None = None, flags: Mapping[str, object] | None = None
+) -> tuple[Config | None, tuple[MeshError, ...]]:
+    """As `load`, but all that is wrong is told; the settings are None when anything is."""
     known = {row.key: row for row in rows()}
     given = {row.key: Given(row.default, "default") for row in rows()}
-    for file in files:
-        given |= _from_file(file, known)
-    given |= _from_environ(environ or {}, known)
+    read = [_from_file(file, known) for file in files] + [_from_environ(environ or {}, known)]
+    problems: list[MeshError] = []
+    for found, wrong in read:
+        given |= found
+        problems += wrong
     for key, value in (flags or {}).items():
         if value is not None:
             given[key] = Given(value, f"flag {FLAGS[key]}")
-    given |= _from_preset(given, known)
+    values, wrong = _all_converted(given, known)
+    if not any(error.fields["key"] == PRESET for error in wrong):
+        given |= _from_preset(given, known)
+        values, wrong = _all_converted(given, known)
+    if problems or wrong:
+        return None, (*problems, *wrong)
     plain: dict[str, Any] = {}
-    for key, one in given.items():
-        _put(plain, key, _converted(known[key], one))
+    for key, value in values.items():
+        _put(plain, key, value)
     settings = msgspec.convert(plain, Settings)
-    _refuse_exposure(settings)
-    return Config(settings, given)
+    exposed = _exposure(settings)
+    return (None, (exposed,)) if exposed else (Config(settings, given), ())
 
 
-def _from_file(path: Path, known: Mapping[str, Row]) -> dict[str, Given]:
+_Found: TypeAlias = tuple[dict[str, Given], list[MeshError]]
+
+
+def _from_file(path: Path, known: Mapping[str, Row]) -> _Found:
+    origin = f"file {path}"
+    try:
+        text = _text_of(path)
+        tables = tomllib.loads(text)
+    except MeshError as unreadable:
+        return {}, [unreadable]
+    except (ValueError, RecursionError) as failure:  # a number of thousands of digits is a plain ValueError
+        return {}, [MeshError("config", key=str(path), problem=f"is not TOML: {failure}", origin=origin)]
+    lines = _lines_of(text)
+    version = tables.pop(VERSION_KEY, VERSION)
+    if version != VERSION or isinstance(version, bool):
+        return {}, [_other_version(version, _at(origin, lines.get(VERSION_KEY)))]
+    found: dict[str, Given] = {}
+    wrong: list[MeshError] = []
+    groups = {key.partition(".")[0] for key in known if "." in key}
+    for path_in_file, value in _leaves(tables, groups):
+        key = ".".join(part if "." not in part else repr(part) for part in path_in_file)
+        where = _at(origin, lines.get(key))
+        if key in known:
+            found[key] = Given(value, where)
+        else:
+            wrong.append(MeshError("config", key=_shown_key(key), problem=_unknown(key, known), origin=where))
+    return found, wrong
+
+
+def _text_of(path: Path) -> str:
+    """Raises MeshError("config") for what cannot be read as text."""
     origin = f"file {path}"
     try:
         with path.open("rb") as file:
@@ -85,20 +138,37 @@ def _from_file(path: Path, known: Mapping[str, Row]) -> dict[str, Given]:
     if len(content) > FILE_BYTES_MAX:
         raise MeshError("config", key=str(path), problem=f"is larger than {FILE_BYTES_MAX} bytes", origin=origin)
     try:
-        tables = tomllib.loads(content.decode())
+        return content.decode()
     except UnicodeDecodeError as failure:
         line = content.count(b"\n", 0, failure.start) + 1
         raise MeshError("config", key=str(path), problem=f"is not UTF-8 at line {line}", origin=origin) from None
-    except (ValueError, RecursionError) as failure:  # a number of thousands of digits is a plain ValueError
-        raise MeshError("config", key=str(path), problem=f"is not TOML: {failure}", origin=origin) from None
-    found: dict[str, Given] = {}
-    groups = {key.partition(".")[0] for key in known if "." in key}
-    for path_in_file, value in _leaves(tables, groups):
-        key = ".".join(part if "." not in part else repr(part) for part in path_in_file)
-        if key not in known:
-            raise MeshError("config", key=_shown_key(key), problem=_unknown(key, known), origin=origin)
-        found[key] = Given(value, origin)
+
+
+def _other_version(version: object, origin: str) -> MeshError:
+    is_newer = isinstance(version, int) and version > VERSION and not isinstance(version, bool)
+    problem = f"must be {VERSION}, not {_shown(version)}"
+    if is_newer:
+        problem = (
+            f"the file is of version {_shown(version)}; this meshd reads version {VERSION}, so a newer one is needed"
+        )
+    return MeshError("config", key=VERSION_KEY, problem=problem, origin=origin)
+
+
+def _lines_of(text: str) -> dict[str, int]:
+    """On which line each dotted key stands, as far as a look at the lines tells: the parser does not say."""
+    found: dict[str, int] = {}
+    table = ""
+    for number, line in enumerate(text.splitlines(), start=1):
+        if header := _TABLE.match(line):
+            table = f"{header[1]}."
+            found.setdefault(header[1], number)
+        elif entry := _ENTRY.match(line):
+            found.setdefault(table + entry[1], number)
     return found
+
+
+def _at(origin: str, line: int | None) -> str:
+    return origin if line is None else f"{origin}:{line}"
 
 
 def _leaves(tables: Mapping[str, object], groups: set[str]) -> Iterator[tuple[tuple[str, ...], object]]:
@@ -110,10 +180,11 @@ def _leaves(tables: Mapping[str, object], groups: set[str]) -> Iterator[tuple[tu
             yield (name,), value
 
 
-def _from_environ(environ: Mapping[str, str], known: Mapping[str, Row]) -> dict[str, Given]:
+def _from_environ(environ: Mapping[str, str], known: Mapping[str, Row]) -> _Found:
     """Names with a double underscore are settings. Of the others only top-level settings are:
     `MESHD_DIR` is none, and Kubernetes sets `MESHD_PORT` and the like for a service called meshd."""
     found: dict[str, Given] = {}
+    wrong: list[MeshError] = []
     for name in sorted(environ):
         if not name.startswith(PREFIX):
             continue
@@ -121,10 +192,11 @@ def _from_environ(environ: Mapping[str, str], known: Mapping[str, Row]) -> dict[
         if "." not in key and key not in known:
             continue
         origin = f"environment {name}"
-        if key not in known:
-            raise MeshError("config", key=_shown_key(key), problem=_unknown(key, known), origin=origin)
-        found[key] = Given(environ[name], origin)
-    return found
+        if key in known:
+            found[key] = Given(environ[name], origin)
+        else:
+            wrong.append(MeshError("config", key=_shown_key(key), problem=_unknown(key, known), origin=origin))
+    return found, wrong
 
 
 def _from_preset(given: Mapping[str, Given], known: Mapping[str, Row]) -> dict[str, Given]:
@@ -146,6 +218,17 @@ def _unknown(key: str, known: Mapping[str, Row]) -> str:
         row for row in known if row.rpartition(".")[2] == key.rpartition(".")[2]
     ]
     return "no such setting" + (f"; did you mean {near[0]}?" if near else "")
+
+
+def _all_converted(given: Mapping[str, Given], known: Mapping[str, Row]) -> tuple[dict[str, object], list[MeshError]]:
+    values: dict[str, object] = {}
+    wrong: list[MeshError] = []
+    for key, one in given.items():
+        try:
+            values[key] = _converted(known[key], one)
+        except MeshError as error:
+            wrong.append(error)
+    return values, wrong
 
 
 def _converted(row: Row, given: Given) -> object:
@@ -178,7 +261,9 @@ def _put(plain: dict[str, Any], key: str, value: object) -> None:
     (plain.setdefault(group, {}) if group else plain)[name] = value
 
 
-def _refuse_exposure(settings: Settings) -> None:
+def _exposure(settings: Settings) -> MeshError | None:
+    """The error for an address that others can reach without that having been meant."""
     for listen in (settings.api.listen, settings.nats.listen):
         if listen and not settings.insecure and not is_loopback(address(listen)[0]):
-            raise MeshError("insecure", address=listen)
+            return MeshError("insecure", address=listen)
+    return None

@@ -108,6 +108,16 @@ class Row(Struct, frozen=True):
     help: str
     default: object
 
+    @property
+    def unit(self) -> str:
+        """What its number counts, as the end of its name says; nothing for what is no number."""
+        is_number = isinstance(self.default, int | float) and not isinstance(self.default, bool)
+        ends = (unit for end, unit in _UNITS.items() if f"{self.key}_".replace("_min_", "_").endswith(end))
+        return next(ends, "") if is_number else ""
+
+
+_UNITS = {"_s_": "s", "_ms_": "ms", "_bytes_": "bytes"}
+
 
 def rows() -> tuple[Row, ...]:
     """All settings, in the order of their declaration."""
@@ -137,6 +147,7 @@ def reference() -> str:
         "# Every setting with its default; remove the first # of a line to change it.",
         "# Generated from meshd/settings.py; a test compares them.",
         "",
+        "#version = 1  # of the form of this file: a daemon that does not know it says so",
     ]
     table = ""
     for row in rows():

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from meshd.config import FLAGS, load
+from meshd.config import FLAGS, load, look
 from meshd.settings import rows
 from protocol.errors import MeshError
 from protocol.membership import PRESETS
@@ -44,8 +44,8 @@ def test_flags_win_over_environment_over_later_files_over_earlier_ones(tmp_path:
     origins = {key: one.origin for key, one in config.origins.items()}
     assert origins["node.name"] == "flag --name"
     assert origins["node.region"] == "environment MESHD_NODE__REGION"
-    assert origins["node.domain"] == f"file {second}"
-    assert origins["tasks.lease_s"] == f"file {first}"
+    assert origins["node.domain"] == f"file {second}:4"
+    assert origins["tasks.lease_s"] == f"file {first}:6"
     assert origins["tasks.deadline_s"] == "default"
 
 
@@ -67,7 +67,7 @@ def test_a_preset_gives_what_nothing_else_says_and_is_named_as_the_origin(tmp_pa
     assert config.settings.membership.suspicion_s_min == 7
     assert config.settings.membership.probe_timeout_s == PRESETS["wan"].probe_timeout_s
     assert config.origins["membership.probe_timeout_s"].origin == "preset wan"
-    assert config.origins["membership.suspicion_s_min"].origin == f"file {path}"
+    assert config.origins["membership.suspicion_s_min"].origin == f"file {path}:3"
     assert config.origins["membership.verifiers"].origin == "default"
 
 
@@ -111,7 +111,45 @@ def test_a_mistake_in_a_file_names_key_rule_and_file(tmp_path: Path, text: str, 
     path = _written(tmp_path, text)
     refusal = _refusal(files=[path])
     assert refusal.code == "config"
-    assert refusal.fields == {"key": key, "problem": problem, "origin": f"file {path}"}
+    assert (refusal.fields["key"], refusal.fields["problem"]) == (key, problem)
+    line = next((n for n, each in enumerate(text.splitlines(), 1) if key.rpartition(".")[2] in each.split("=")[0]), 0)
+    is_quoted = text.startswith(("'", '"'))
+    assert refusal.fields["origin"] == f"file {path}" + ("" if is_quoted else f":{line}")
+
+
+def test_all_mistakes_of_all_sources_are_told_at_once(tmp_path: Path) -> None:
+    first = _written(tmp_path, "[node]\nnmae = 'a'\nregion = 'A b'\n\n[tasks]\n  lease_s = 0\n", "1.toml")
+    config, problems = look(files=[first, tmp_path / "none.toml"], environ={"MESHD_LOG__LEVEL": "loud"})
+    assert config is None
+    assert [str(each) for each in problems] == [
+        f"node.nmae: no such setting; did you mean node.name? (file {first}:2)",
+        f"{tmp_path}/none.toml: cannot be read: No such file or directory (file {tmp_path}/none.toml)",
+        f"node.region: must be 1 to 32 of a-z 0-9 _ -, not 'A b' (file {first}:3)",
+        f"tasks.lease_s: must be a number from 0.3 to 600, not 0 (file {first}:6)",
+        "log.level: must be one of debug, error, info, warning, not 'loud' (environment MESHD_LOG__LEVEL)",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("said", "problem"),
+    [
+        ("2", "the file is of version 2; this meshd reads version 1, so a newer one is needed"),
+        ("0", "must be 1, not 0"),
+        ("true", "must be 1, not True"),
+        ("'1'", "must be 1, not '1'"),
+    ],
+)
+def test_a_file_of_another_version_is_refused_for_that_alone(tmp_path: Path, said: str, problem: str) -> None:
+    path = _written(tmp_path, f"# ours\nversion = {said}\n[node]\nshape = 'round'\n")
+    config, problems = look(files=[path])
+    assert config is None
+    assert [each.fields for each in problems] == [{"key": "version", "problem": problem, "origin": f"file {path}:2"}]
+
+
+def test_a_file_may_say_its_version_and_it_is_no_setting(tmp_path: Path) -> None:
+    config = load(files=[_written(tmp_path, "version = 1\n[node]\nname = 'a'\n")])
+    assert config.settings.node.name == "a"
+    assert "version" not in config.origins
 
 
 @pytest.mark.parametrize(

@@ -32,7 +32,7 @@ def test_an_unknown_key_is_refused_by_the_type_itself() -> None:
 
 
 def test_the_reference_shows_every_setting_once() -> None:
-    lines = [line for line in reference().splitlines() if " = " in line]
+    lines = [line for line in reference().splitlines() if " = " in line and not line.startswith("#version")]
     assert [line.partition(" = ")[0].removeprefix("#") for line in lines] == [
         row.key.rpartition(".")[2] for row in rows()
     ]
@@ -62,3 +62,9 @@ def test_hosts_that_others_may_reach_are_not_loopback(host: str) -> None:
 
 def test_values_are_written_as_toml_writes_them() -> None:
     assert toml_value((True, 1.5, 'a "b"\n', ())) == '[true, 1.5, "a \\"b\\"\\n", []]'
+
+
+def test_the_unit_of_a_setting_is_the_end_of_its_name() -> None:
+    units = {row.key: row.unit for row in rows()}
+    assert (units["tasks.lease_s"], units["membership.suspicion_s_min"], units["membership.lag_ms"]) == ("s", "s", "ms")
+    assert (units["insecure"], units["node.name"], units["membership.verifiers"], units["nats.urls"]) == ("",) * 4
