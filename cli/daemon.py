@@ -85,7 +85,7 @@ def start(dir_: Path | None, join: str | None, files: tuple[Path, ...], detach: 
     if detach:
         _detached(order)
         return
-    run_daemon(order, said=click.echo)
+    run_daemon(order, said=_printed)
 
 
 @root.command()
@@ -115,6 +115,13 @@ def version() -> None:
     click.echo(installed("agent-meshd"))
 
 
+def _printed(line: str, warnings: Sequence[str] = (), /) -> None:
+    """Print the line of a start, and what it left out."""
+    click.echo(line)
+    for warning in warnings:
+        click.echo(warning, err=True)
+
+
 def _say(failure: MeshError, *, hint: str = "") -> None:
     click.echo(f"error[{failure.code}]: {failure.message}", err=True)
     click.echo(f"try: {hint or failure.hint}", err=True)
@@ -137,7 +144,7 @@ def _detached(order: Any) -> None:
         os.dup2(source, target)
     parent = _Parent(writing)
     try:
-        run_daemon(order, said=lambda line: parent.tell(f"0{line}"))
+        run_daemon(order, said=lambda line, warnings=(), /: parent.tell("\n".join((f"0{line}", *warnings))))
         told_to_stop = MeshError("cut_off", where=order.dir, cure="it was told to stop; start it again")
         parent.tell(_in_words(told_to_stop))
     except MeshError as failure:
@@ -195,8 +202,11 @@ def _await_first_words(fd: int, child: int) -> int:
     code = int(words[0]) if words else FAILED
     if code:
         os.waitpid(child, 0)  # nothing of it is left when this returns
-    click.echo(words[1:] or "error[internal]: the daemon ended without a word", err=code != 0)
-    return FAILED if code else 0
+        click.echo(words[1:] or "error[internal]: the daemon ended without a word", err=True)
+        return FAILED
+    line, *warnings = words[1:].splitlines()
+    _printed(line, warnings)
+    return OK
 
 
 def _end(child: int) -> None:

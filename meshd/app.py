@@ -12,17 +12,18 @@ import logging
 import os
 import signal
 import socket
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AsyncExitStack
 from importlib.metadata import version
 from pathlib import Path
+from typing import Protocol
 
 from msgspec import Struct
 
 from meshd import clock, config, invitation
 from meshd.api import schemas
 from meshd.api.server import Api
-from meshd.broker.server import EmbeddedServer
+from meshd.broker.server import LISTEN_FLAG, EmbeddedServer
 from meshd.engine import Engine
 from meshd.observe import logs
 from meshd.reach import reachable
@@ -36,11 +37,18 @@ from protocol.inputs import Drain, Found, Leave
 from protocol.primitives import NS_PER_S
 from protocol.replica import Me
 
-Said = Callable[[str], None]  # where the one line goes that says how the start went
+
+class Said(Protocol):
+    """Where the one line goes that says how the start went, and a line for each thing that was left out."""
+
+    def __call__(self, line: str, warnings: Sequence[str] = (), /) -> None:
+        """Say it."""
+
 
 JOINED_S_MAX = 20.0  # a node whose first write is not acknowledged by then starts all the same, and says so
 NAME = "name"  # a node keeps the name that it was given
-FIRST_CONTACT_S = 30.0  # how long a known mesh's server may take to come up before a start fails
+FIRST_CONTACT_S = 30.0  # how long the server of `nats.urls` may take to come up before founding a mesh there fails
+RECORD_S = 1.0  # between two tries to open the record, by a node that came up without
 FLUSH_S_MAX = 5.0  # for the last writes when the daemon stops
 
 
@@ -93,6 +101,8 @@ class _Daemon:
         self._notes: list[str] = []
         self._starting: asyncio.Task[None] | None = None
         self._is_up = False
+        self._was_member = False  # the directory belonged to a mesh before this start
+        self._is_signalled = False
         self.was_interrupted = False  # by Ctrl-C, before it was ready
 
     def _on_failure(self, name: str, failure: BaseException) -> None:
@@ -128,11 +138,12 @@ class _Daemon:
             loop.add_signal_handler(number, self._on_signal, number)
 
     def _on_signal(self, number: signal.Signals) -> None:
-        """The first signal: leave in order. A second: end at once; the server lives on and is adopted."""
-        if self._stop.is_set():
+        """The first signal: leave in order, as told by the API. A second: end at once; the server is adopted later."""
+        if self._is_signalled:
             self._log.warning("ended at once by a second signal")
             logging.shutdown()
             os._exit(INTERRUPTED)
+        self._is_signalled = True
         self._stop.set()
         if self._starting is not None:
             self.was_interrupted = number == signal.SIGINT
@@ -174,7 +185,8 @@ class _Daemon:
         for problem in wired.hosting.problems:
             self._log.error("%s", problem.message)
         self._is_up = True
-        self._said(self._first_line(me, mesh, address.url))
+        warnings = [f"warning[{each.code}]: {each.message}; try: {each.hint}" for each in wired.hosting.problems]
+        self._said(self._first_line(wired, mesh, address.url), warnings)
         gc.collect()
         gc.freeze()  # what a start leaves stays: the collector held up the engine for 20 ms to look through it again
 
@@ -201,12 +213,16 @@ class _Daemon:
 
     async def _connect(self, wired: Wired, stack: AsyncExitStack) -> None:
         """Server, bucket, who was admitted before, subscriptions; then the engine runs."""
-        await self._meet_server(wired)
         stack.push_async_callback(wired.transport.close)
-        await wired.store.open()
         stack.push_async_callback(wired.store.close)
-        for entry in await wired.store.scan("node"):
-            wired.engine.put(Found(entry.key, entry.revision, entry.frame))
+        try:
+            await self._meet_server(wired)
+        except MeshError as failure:
+            self._do_without(failure)
+            wired.transport.open_later(wired.sink)
+            self._supervisor.spawn("record", self._keep_opening_record(wired))
+        else:
+            await self._open_record(wired)
         me, subjects = wired.engine.node.me, wired.subjects
         for subject in (subjects.inbox(dst=me.id, life=me.life), subjects.facts(), subjects.events()):
             await wired.transport.subscribe(subject)
@@ -216,17 +232,40 @@ class _Daemon:
         self._supervisor.spawn("copies", wired.views.keep_copies_known(wired.store))
 
     async def _meet_server(self, wired: Wired) -> None:
-        """Connect; a host that belongs to the mesh waits a while for its server, as after a power cut."""
-        is_first = bool(self._order.join) or self._server is not None
+        """Connect; a mesh that is founded on servers of somebody's own waits a while for them."""
+        is_patient = not (self._order.join or self._was_member or self._server is not None)
         deadline = clock.monotonic_ns() + int(FIRST_CONTACT_S * NS_PER_S)
         while True:
             try:
                 return await wired.transport.open(wired.sink)
             except MeshError as failure:
-                if is_first or failure.code != "broker" or clock.monotonic_ns() > deadline:
+                if not is_patient or failure.code != "broker" or clock.monotonic_ns() > deadline:
                     raise
                 self._log.warning("%s; trying again", failure.message)
             await asyncio.sleep(1.0)
+
+    def _do_without(self, failure: MeshError) -> None:
+        """A member of a mesh elsewhere comes up cut off, as after a reboot, and joins later; others cannot start."""
+        if not self._was_member or self._server is not None or self._order.join:
+            raise failure
+        self._log.warning("%s; going on without", failure.message)
+
+    @staticmethod
+    async def _open_record(wired: Wired) -> None:
+        """The bucket, and who was admitted before."""
+        await wired.store.open()
+        for entry in await wired.store.scan("node"):
+            wired.engine.put(Found(entry.key, entry.revision, entry.frame))
+
+    async def _keep_opening_record(self, wired: Wired) -> None:
+        """Until it is open; what the node writes meanwhile waits for that."""
+        while True:
+            try:
+                return await self._open_record(wired)
+            except MeshError as failure:
+                if wired.transport.is_up:  # else there is one thing to say, and it was said
+                    self._log.warning("%s; trying again", failure.message)
+            await asyncio.sleep(RECORD_S)
 
     def _belong(self) -> Mesh:
         """The mesh of this directory: joined with a token, known from before, or founded now."""
@@ -234,6 +273,7 @@ class _Daemon:
             invited = invitation.Invitation.decode(self._order.join, now=clock.now())
             return invitation.accept(invited, self._state, now=clock.now())
         known = self._state.mesh()
+        self._was_member = known is not None
         if known is not None:
             return known
         self._notes.append("this node founded the mesh: its root key is online, in root.key")
@@ -286,18 +326,29 @@ class _Daemon:
         except TimeoutError:
             self._log.warning("no write was acknowledged within %g s; going on without", JOINED_S_MAX)
 
-    def _first_line(self, me: Me, mesh: Mesh, url: str) -> str:
-        line = f"{me.name} is ready in mesh {mesh.id} at {url}"
+    def _first_line(self, wired: Wired, mesh: Mesh, url: str) -> str:
+        node = wired.engine.node
+        line = f"{node.me.name} is ready in mesh {mesh.id} at {url}"
+        if node.state != "joined":
+            why = wired.transport.problem or wired.store.problem or "no write was acknowledged yet"
+            return f"{line}; it is {node.state} ({why}), and joins when that mends"
         if self._state.root() is None:
             return line
-        return f"{line}; to join another host: meshctl --dir {self._state.path} invite"
+        line = f"{line}; to join another host: meshctl --dir {self._state.path} invite"
+        return f"{line} (this host only, until it is started with {LISTEN_FLAG})" if self._is_private() else line
+
+    def _is_private(self) -> bool:
+        """True when the embedded server takes nobody from beyond this host."""
+        return self._server is not None and is_loopback(self._server.address[0])
 
     def _invitation(self, urls: tuple[str, ...], credential: Credential) -> schemas.Invitation:
         if self._server is not None:
             urls = reachable(*self._server.address)
         made = invitation.make_invitation(self._state, urls=urls, now=clock.now(), credential=credential)
         hosts = [url.partition("://")[2].rpartition(":")[0].strip("[]") for url in urls]
-        reach = "this host only" if all(is_loopback(host) for host in hosts) else "hosts that reach " + ", ".join(urls)
+        reach = "it can be used by hosts that reach " + ", ".join(urls)
+        if all(is_loopback(host) for host in hosts):
+            reach = f"it can be used on this host only; for others, start this node with {LISTEN_FLAG} HOST:PORT"
         return schemas.Invitation(
             token=made.encode(),
             mesh=made.mesh,
@@ -338,6 +389,7 @@ class _Daemon:
                 await engine.until(lambda: not engine.waiting and not performer.writes_waiting)
         wired.outlet.flush()
         await wired.transport.flush()
+        performer.refuse_all("not_ready", state="stopping")
 
 
 def _host_name() -> str:

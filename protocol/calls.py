@@ -95,9 +95,9 @@ class Calls:
         return self._try_next(self._number, now)
 
     def _nobody(self, order: MakeCall, now: Instant) -> Reply:
-        draining = ", ".join(self._view.draining(order.capability, now))
-        if draining:
-            return refused(order.request, "only_draining", node=draining, capability=order.capability)
+        holders = ", ".join(self._view.draining(order.capability, now))
+        if holders:
+            return refused(order.request, "only_draining", holders=holders, capability=order.capability)
         return refused(order.request, "no_agent", capability=order.capability)
 
     def _try_next(self, number: int, now: Instant) -> list[Effect]:

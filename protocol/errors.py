@@ -66,7 +66,7 @@ ERRORS: dict[str, ErrorRow] = {
     "only_draining": ErrorRow(
         503,
         FAILED,
-        "only {node} has the capability {capability}, and is draining",
+        "only {holders} has the capability {capability}, and is draining",
         "submit a task instead of a call: it waits until somebody takes new work",
     ),
     "stopping": ErrorRow(

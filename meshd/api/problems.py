@@ -14,7 +14,7 @@ from protocol.errors import MeshError
 
 CONTENT_TYPE = "application/problem+json"
 TYPE_PREFIX = "urn:meshd:error:"
-RETRY_AFTER_S = {"overloaded": "1", "no_free_agent": "1", "not_ready": "1"}
+RETRY_AFTER_S = {"overloaded": "1", "no_free_agent": "1", "not_ready": "1", "stopping": "1"}
 
 HEADERS = {  # what every answer says to a browser that got hold of it
     "Cache-Control": "no-store",

@@ -86,6 +86,11 @@ class NatsTransport:
         connection = await self._connect()
         self._keeper = self._supervisor.spawn("transport", self._keep(connection))
 
+    def open_later(self, sink: Sink) -> None:
+        """Like `open`, for who can do without for now: goes on trying in the background; `problem` says why."""
+        self._sink = sink
+        self._keeper = self._supervisor.spawn("transport", self._keep(None))
+
     async def subscribe(self, subject: str) -> None:
         """As `meshd.ports.Transport.subscribe`; returns when the server knows, if one is connected."""
         check_pattern(subject)
@@ -127,8 +132,11 @@ class NatsTransport:
             await self._connection.subscribe(pattern, arrived)
             await self._connection.settled()
 
-    async def _keep(self, connection: "_Connection") -> None:
+    async def _keep(self, connection: "_Connection | None") -> None:
         """Announce each connection, send what it is given, and replace it when it ends."""
+        if connection is None:
+            self._sink(LinkChanged(up=False))
+            connection = await self._connect_again()
         while True:
             self._sink(LinkChanged(up=True))
             await connection.run()

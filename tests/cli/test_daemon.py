@@ -218,6 +218,22 @@ def test_a_detached_daemon_goes_on_when_its_parent_has_said_that_it_is_ready(det
     assert (detached.dir / "meshd.log").stat().st_mode & 0o777 == 0o600
 
 
+def test_what_a_start_left_out_goes_to_stderr_with_the_line_on_stdout(detached: Detached) -> None:
+    assert detached.start("said('n is ready', ['warning[x]: a', 'warning[x]: b'])") == Said(
+        0, "n is ready\n", "warning[x]: a\nwarning[x]: b\n"
+    )
+
+
+def test_in_the_foreground_what_was_left_out_goes_to_stderr_too(
+    meshd_: Callable[..., Said], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def daemon(_order: Order, *, said: Callable[..., None]) -> None:
+        said("n is ready", ["warning[x]: a"])
+
+    monkeypatch.setattr(meshd.app, "run", daemon)
+    assert meshd_("start") == Said(0, "n is ready\n", "warning[x]: a\n")
+
+
 def test_a_detached_daemon_that_cannot_start_is_exit_1_and_the_reason(detached: Detached) -> None:
     said = detached.start("raise MeshError('port_taken', address='h:1', flag='--listen')")
     assert (said.code, said.out) == (1, "")

@@ -245,9 +245,15 @@ async def test_after_a_power_cut_the_order_of_starts_does_not_matter(tmp_path: P
         m.b.kill()
         m.a.kill()
         m.a.kill_server()
-        waiting = asyncio.ensure_future(m.b.meshd("start", "--detach"))
-        await m.a.start()
-        code, said = await waiting
+        code, said = await m.b.meshd("start", "--detach")
         assert code == 0, said
         assert said.startswith("b is ready")  # the name that it was given before
+        assert "it is detached (the nats-server does not answer at " in said
+        status = await m.b.tell("status")
+        assert (status.code, status.out.startswith("detached as b")) == (9, True), status
+        assert [agent["state"] for agent in (await m.b.ask("GET", "/v1/agents"))["agents"]] == ["ready"]
+        await m.a.start()
+        await m.b.is_in("joined")
+        await m.a.sees(b="alive")
         assert (await m.b.ended(task["id"]))["state"] == "done"
+        assert m.b.complaints() == []

@@ -82,7 +82,7 @@ def test_a_capability_that_only_draining_nodes_have_is_not_called_unknown() -> N
     view.drained = ("b", "c")
     calls = Calls(view=view, slots=Slots(), rng=Random(7))
     (reply,) = calls.make(ORDER, instant(0))
-    assert reply == Reply(1, code="only_draining", fields={"node": "b, c", "capability": ECHO})
+    assert reply == Reply(1, code="only_draining", fields={"holders": "b, c", "capability": ECHO})
     assert _codes(calls.make(structs.replace(ORDER, capability="other@1"), instant(0))) == ["no_agent"]
 
 

@@ -193,6 +193,20 @@ async def test_a_refused_first_connection_is_one_sentence_and_a_cure() -> None:
     assert caught.value.hint
 
 
+async def test_who_can_do_without_a_server_is_told_so_and_connected_when_it_comes(own_nats_server: NatsServer) -> None:
+    own_nats_server.kill()
+    link = _link(own_nats_server)
+    link.transport.open_later(link.told.append)
+    await link.transport.subscribe("mesh.m.fact.*.*")
+    await until(lambda: link.links() == [False] and "does not answer" in link.transport.problem)
+    assert not link.transport.publish("mesh.m.fact.eu.a", b"early")
+    await own_nats_server.start()
+    await until(lambda: link.links() == [False, True])
+    link.transport.publish("mesh.m.fact.eu.a", b"late")
+    await until(lambda: link.frames() == [b"late"])
+    await link.close()
+
+
 async def test_wrong_credentials_are_named_as_such(nats_server: NatsServer) -> None:
     for password in ("wrong", ""):
         with pytest.raises(MeshError, match="does not accept our credentials"):
