@@ -69,6 +69,8 @@ def start(dir_: Path | None, join: str | None, files: tuple[Path, ...], detach: 
     from meshd.app import run as run_daemon
     from meshd.where import default_dir
 
+    if join is not None and not join.strip():  # a variable that was not set would found a mesh of its own
+        raise MeshError("bad_join", problem="it is empty")
     settings = {
         "node.name": flags["name"],
         "node.region": flags["region"],

@@ -60,6 +60,12 @@ def test_every_flag_of_start_becomes_its_setting(meshd_: Callable[..., Said], tm
     assert said == Said(0, f"{order!r}\n", "")
 
 
+def test_an_empty_invitation_founds_no_mesh(meshd_: Callable[..., Said], tmp_path: Path) -> None:
+    said = meshd_("start", "--dir", str(tmp_path), "--join", " ")
+    assert (said.code, said.out) == (2, "")
+    assert said.err.startswith("error[bad_join]: this is no invitation: it is empty\n")
+
+
 def test_what_is_not_given_is_left_to_the_settings(
     meshd_: Callable[..., Said], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
