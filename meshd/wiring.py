@@ -83,7 +83,7 @@ def wire(
 ) -> Wired:
     """Make every part of the daemon of `me` in `mesh`."""
     subjects = Subjects(mesh.id)
-    rng = random.Random(secrets.randbits(64))  # noqa: S311 - jitter, choices and ids; no secret comes from it
+    rng = secrets.SystemRandom()  # the numbers of probes must not be guessed from what was seen before
     transport, store = _ports(me, subjects, reach, supervisor, rng)
     node = _node(me, mesh, identity, settings, rng)
     stream, metrics = Stream(me=me.id), Metrics()

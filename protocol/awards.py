@@ -6,17 +6,18 @@ Pure leaf; `ledger` carries the decisions out.
 
 from collections.abc import Callable
 
-from msgspec import structs
-
 from protocol import ids, limits, records
 from protocol.effects import Emit, Reply, Send
-from protocol.events import TaskCancelled, TaskFailed, TaskPoison
+from protocol.errors import LocalError
+from protocol.events import TaskCancelled, TaskFailed, TaskPoison, TaskSubmitted
 from protocol.inputs import Submit
 from protocol.primitives import Instant, NodeId, Rng
 from protocol.routing import Candidate
 from protocol.watched import Phase, TaskSettings, Watched
-from protocol.wire.task import ENDED, Attempt, Decline, Failure, Result, TaskRecord, TaskState, Withdraw
+from protocol.wire.task import Attempt, Decline, Failure, Result, TaskRecord, TaskState, Withdraw
 
+NO_AGENT_S = 5.0  # a node that said it has no such agent is believed this long
+PAUSE_MS_MAX = 60_000  # an owner may ask to be left alone this long
 DOUBLINGS_MAX = 64  # of a pause: far above its limit, far below what a float can say
 OVERDUE_S = 1.0  # until we look again at a task whose deadline came while a write was under way
 
@@ -47,33 +48,36 @@ def problem_of(order: Submit, *, watched: int) -> Reply | None:
 
 def ending(watched: Watched, *, settings: TaskSettings, now: Instant) -> TaskRecord | None:
     """The record of a task that has to end now, or None."""
-    record, ended = watched.record, tuple(watched.ended)
+    record, ended, started_ms = watched.record, tuple(watched.ended), watched.started_ms
     if watched.cancels:
-        return records.cancelled(record, now=now)
+        return records.cancelled(record, now=now, started_ms=started_ms, ended=ended)
     if now.wall_ms >= record.deadline_ms:
         failure = Failure("deadline", "the task did not end before its deadline")
-        return records.failed(record, failure=failure, now=now, ended=ended)
+        return records.failed(record, failure=failure, now=now, started_ms=started_ms, ended=ended)
     if watched.phase is not Phase.WAITING:
         return None
     if record.failures >= settings.attempts_max:
         last = ended[-1].detail if ended else ""
         failure = Failure("agent_failed", last or f"{record.failures} attempts failed")
-        return records.failed(record, failure=failure, now=now, ended=ended)
+        return records.failed(record, failure=failure, now=now, started_ms=started_ms, ended=ended)
     if len(record.died) >= limits.DEATHS_MAX and record.state is TaskState.AWARDED:
-        return records.poisoned(record, now=now, ended=ended)
+        return records.poisoned(record, now=now, started_ms=started_ms, ended=ended)
     return None
 
 
 def chosen(
     watched: Watched, candidates: list[Candidate], *, life_of: Callable[[NodeId], int | None], now: Instant
-) -> Candidate | None:
-    """The first candidate with room that has not lapsed or declined this task lately, in the life that it is in."""
+) -> tuple[Candidate, int] | None:
+    """The first candidate with room that has not lapsed or declined this task lately, and the life that it is in."""
     owner = watched.record.owner
     if life_of(owner) not in (None, watched.record.owner_life):
         watched.excluded.pop(owner, None)  # it began anew, so its silence is explained
     for candidate in candidates:
         if candidate.free > 0 and watched.excluded.get(candidate.node, 0) <= now.mono_ns:
-            return candidate
+            life = life_of(candidate.node)
+            if life is None:
+                raise LocalError(f"a candidate without a life: {candidate.node}")
+            return candidate, life
     return None
 
 
@@ -81,6 +85,15 @@ def backoff_s(failures: int, *, settings: TaskSettings, rng: Rng) -> float:
     """Full jitter (Brooker 2015): anything between nothing and the doubled pause."""
     doublings = min(max(failures - 1, 0), DOUBLINGS_MAX)
     return rng.random() * min(settings.backoff_s_max, settings.backoff_s_min * 2.0**doublings)
+
+
+def pause_s(body: Decline, failures: int, *, settings: TaskSettings, rng: Rng) -> float:
+    """How long who declined is left alone, and a task that failed is left to rest."""
+    if body.counts:
+        return backoff_s(failures, settings=settings, rng=rng)
+    if body.reason == "no_agent":
+        return NO_AGENT_S
+    return min(max(body.retry_after_ms, 0), PAUSE_MS_MAX) / 1_000 or settings.lease_s
 
 
 def is_early(record: TaskRecord, now: Instant) -> bool:
@@ -94,15 +107,22 @@ def left_s(record: TaskRecord, now: Instant) -> float:
     return min(left, limits.DEADLINE_S_MAX)
 
 
-def counted(record: TaskRecord, *, failures: int) -> TaskRecord:
-    """The record with failures of agents held against the task; written with the next change."""
-    return structs.replace(record, failures=record.failures + failures)
-
-
 def given_back(body: Decline, *, owner: NodeId, now: Instant) -> Attempt:
     """The attempt that its owner ended; what it says of its reasons stays in the record, so it is short."""
     reason, detail = body.reason[: limits.REASON_CHARS_MAX], body.detail[: limits.TEXT_CHARS_MAX]
     return Attempt(body.epoch, owner, reason, now.wall_ms, detail)
+
+
+def repeated(order: Submit, record: TaskRecord) -> Reply:
+    """The answer to a submit whose task is known: that task when the work is the same, else a conflict."""
+    if record.digest != records.work_digest(capability=order.capability, input=order.input):
+        return refused(order.request, "key_reused", key=order.key, task=record.id)
+    return Reply(order.request, value=record)
+
+
+def begun(record: TaskRecord) -> Emit:
+    """What its home says once the task is on record."""
+    return Emit(TaskSubmitted(record.id, record.iid, record.gid, record.capability, record.submitter))
 
 
 def end_events(record: TaskRecord) -> list[Emit]:
@@ -150,26 +170,3 @@ def has_restarted(record: TaskRecord, life: int | None) -> bool:
     An exclusive task waits for silence all the same: an agent may outlive its daemon for a moment.
     """
     return life is not None and life > record.owner_life and not record.exclusive
-
-
-def looked_up(order: Submit, record: TaskRecord | None, *, failed: str) -> Reply:
-    """The answer to a submit that nobody can do: the task that it made before, or that there is no agent."""
-    if failed:
-        return refused(order.request, "store", problem=failed)
-    if record is None:
-        return refused(order.request, "no_agent", capability=order.capability)
-    if record.digest != records.work_digest(capability=order.capability, input=order.input):
-        return refused(order.request, "key_reused", key=order.key, task=record.id)
-    return Reply(order.request, value=record)
-
-
-def not_to_cancel(requests: list[int], record: TaskRecord | None, *, task: str, failed: str) -> list[Reply]:
-    """The answers to those who want a task cancelled that cannot be; none when it can."""
-    if failed:
-        return [refused(request, "store", problem=failed) for request in requests]
-    if record is None:
-        return [refused(request, "unknown_task", task=task) for request in requests]
-    if record.state in ENDED:
-        state = record.state.value
-        return [refused(request, "already_ended", task=task, state=state) for request in requests]
-    return []

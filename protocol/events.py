@@ -203,6 +203,21 @@ class TasksAdopted(Struct, frozen=True, tag_field="kind", tag="tasks_adopted"):
     why: str  # guardian | restarted
 
 
+class RecordLost(Struct, frozen=True, tag_field="kind", tag="record_lost"):
+    """The bucket of the record came back without what stood there: it was removed, or put back from an older copy."""
+
+    revision: int  # of what stands there now, 0 for nothing
+
+
+class TaskPutBack(Struct, frozen=True, tag_field="kind", tag="task_put_back"):
+    """What stood under the task's key was no good; this node has written what it knew of it there."""
+
+    task: str
+    iid: str
+    epoch: int
+    why: str  # missing | unreadable | older
+
+
 class AgentChanged(Struct, frozen=True, tag_field="kind", tag="agent_changed"):
     """An agent of this node starts, became ready, went down, was given up or stopped."""
 
@@ -233,5 +248,7 @@ Event: TypeAlias = (
     | LeaseLapsed
     | ResultRefused
     | TasksAdopted
+    | RecordLost
+    | TaskPutBack
     | AgentChanged
 )

@@ -86,6 +86,10 @@ class Guardian:
             return [List((partition,)) for partition in range(PARTITIONS)]
         return []
 
+    def on_record_lost(self) -> None:
+        """Another bucket stands there: its revisions say nothing about what was seen before."""
+        self._passed.clear()
+
     def on_gone(self, homes: Homes, now: Instant) -> list[Effect]:
         """A node is not alive any more: look at the partitions that are ours to guard."""
         for partition, rank in enumerate(self._ranks.among(homes.alive)):

@@ -8,9 +8,10 @@ from msgspec import Struct
 
 from protocol import ids, limits, records
 from protocol.effects import Effect, Emit, Read, RunAgent, Send, StopAgent, Write
-from protocol.events import ResultRefused, TaskDone, TaskFailed, TaskStarted
+from protocol.events import ResultRefused, TaskDone, TaskFailed, TaskPutBack, TaskStarted
 from protocol.inputs import AgentFailed, AgentFinished, AgentProgress
 from protocol.primitives import NS_PER_S, Instant, Mono, NodeId
+from protocol.records import Standing
 from protocol.slots import Slots
 from protocol.watched import TaskSettings
 from protocol.wire.task import (
@@ -30,6 +31,8 @@ from protocol.wire.task import (
 
 BUSY_RETRY_MS = 200  # by then the load that misled the watcher has been announced anew
 STALE_S = 0.5  # a result that is already on its way is refused and kept, not thrown away with the run
+COMMITS_MAX = 8  # of one end, against what stands there and is no later award
+AGAIN_S = 1.0  # until what could not be read is looked at again
 CHECK_S = 2.0  # how often a task that its watcher does not name is checked against the record
 
 
@@ -42,9 +45,12 @@ class _Grant(Struct):
     watcher_life: int
     started_ms: int
     asked: Mono
+    asked_ms: int  # the same by the wall
     checked: Mono
     progress: bytes = b""
     ending: TaskRecord | None = None
+    commits: int = 0
+    again: Mono | None = None  # when to commit once more
     stale_since: Mono | None = None  # when we heard that the task is not ours any more
 
 
@@ -62,6 +68,7 @@ class Holder:
         self._denied: dict[str, int] = {}  # task → epoch of an award that we said never came
         self._ended: dict[str, int] = {}  # task → epoch whose end we committed, or that was taken from us
         self._is_open = True
+        self._stale_until: Mono = 0  # after a stop of our own, what waited for us may be long out of date
 
     # --- what watchers say
 
@@ -91,7 +98,7 @@ class Holder:
         if agent is None:
             busy = Decline(record.id, record.epoch, "busy", retry_after_ms=BUSY_RETRY_MS)
             return [*effects, _to(sender, life, busy, record)]
-        grant = _Grant(record, body.revision, sender, life, now.wall_ms, now.mono_ns, now.mono_ns)
+        grant = _Grant(record, body.revision, sender, life, now.wall_ms, now.mono_ns, now.wall_ms, now.mono_ns)
         self._grants[record.id] = grant
         return [
             *effects,
@@ -105,6 +112,9 @@ class Holder:
             return Decline(record.id, record.epoch, "draining", retry_after_ms=60_000)
         if not self._slots.has(record.capability):
             return Decline(record.id, record.epoch, "no_agent", f"no agent here has {record.capability}")
+        if record.exclusive and now.mono_ns < self._stale_until:
+            pause_ms = int(self._settings.lease_s * 1_000)
+            return Decline(record.id, record.epoch, "stopped", "this node was stopped a moment ago", pause_ms)
         if record.deadline_ms <= now.wall_ms:
             return Decline(record.id, record.epoch, "deadline", "the deadline has passed", retry_after_ms=60_000)
         return None
@@ -137,7 +147,7 @@ class Holder:
             given_back = self._given_back.get(line.task)
             if grant is not None and grant.record.epoch == line.epoch:
                 grant.watcher, grant.watcher_life, grant.asked = sender, life, now.mono_ns
-                grant.checked = now.mono_ns
+                grant.checked, grant.asked_ms = now.mono_ns, now.wall_ms
                 progress = grant.progress if len(grant.progress) <= room else b""
                 room -= len(progress)
                 running.append(Running(line.task, line.epoch, grant.started_ms, progress))
@@ -198,7 +208,7 @@ class Holder:
             counts = report.code != "agent_unavailable"
             return self._give_back(grant, report.code, report.message, counts=counts)
         failure = Failure(report.code, report.message[: limits.TEXT_CHARS_MAX])
-        failed = records.failed(grant.record, failure=failure, now=now)
+        failed = records.failed(grant.record, failure=failure, now=now, started_ms=grant.started_ms)
         return self._commit(grant, failed)
 
     def _current(self, task: str, epoch: int) -> _Grant | None:
@@ -207,16 +217,23 @@ class Holder:
         return grant if is_current else None
 
     def _commit(self, grant: _Grant, ending: TaskRecord) -> list[Effect]:
-        grant.ending = ending
+        grant.ending, grant.again = ending, None
+        grant.commits += 1
         key = ids.task_key(ending.id)
         return [Write(key, ending, expect=grant.revision, keep_s=self._keep_s, urgent=True)]
 
     # --- outcomes of the store
 
-    def on_written(self, write: Write, record: TaskRecord, revision: int) -> list[Effect]:
-        """The end stands: say so to whoever watches the task."""
+    def on_written(self, write: Write, record: TaskRecord, revision: int, now: Instant) -> list[Effect]:
+        """The end stands: say so to whoever watches the task. Or the award stands again."""
+        del now
         grant = self._grants.get(record.id)
-        if grant is None or grant.ending is None or grant.record.epoch != record.epoch:
+        if grant is None or grant.record.epoch != record.epoch:
+            return []
+        if record.state is TaskState.AWARDED:
+            grant.revision = revision
+            return [Emit(TaskPutBack(record.id, record.iid, record.epoch, "missing"))]
+        if grant.ending is None:
             return []
         self._remember(self._ended, record.id, record.epoch)
         self._release(record.id)
@@ -230,22 +247,47 @@ class Holder:
         body = Result(record.id, record.epoch, revision, write.frame)
         return [event, _to(grant.watcher, grant.watcher_life, body, record)]
 
-    def on_lost(self, key: str, record: TaskRecord | None) -> list[Effect]:
-        """The award does not stand any more: the result is refused, and shown."""
+    def on_lost(self, key: str, stands: Standing, now: Instant) -> list[Effect]:
+        """The award does not stand any more: the result is refused, and shown. If it only was damaged, it is kept."""
         grant = self._grants.get(ids.task_of(key))
-        if grant is None or grant.ending is None:
+        if grant is None or grant.ending is None or grant.again is not None:
             return []
         ours = grant.ending
+        if grant.commits < COMMITS_MAX:
+            if stands.stranger:  # nobody knows yet whether a node of ours wrote what stands there
+                grant.again = now.after(AGAIN_S)
+                return [Read(ids.presence_key(stands.stranger))]
+            if self._is_damaged(grant, stands, now):
+                grant.revision = stands.revision
+                return self._commit(grant, ours)
         self._release(ours.id)
         self._remember(self._ended, ours.id, ours.epoch)  # who still asks about that award has missed the next
-        epoch = 0 if record is None else record.epoch
-        state = "gone" if record is None else record.state.value
+        epoch = 0 if stands.record is None else stands.record.epoch
+        state = "gone" if stands.record is None else stands.record.state.value
         refused = Emit(ResultRefused(ours.id, ours.iid, ours.epoch, self._me, epoch, state))
         return [refused, Write(ids.late_key(ours.id, ours.epoch), ours, expect=0, keep_s=self._keep_s)]
 
-    def on_unsent(self, key: str) -> list[Effect]:
+    def _is_damaged(self, grant: _Grant, stands: Standing, now: Instant) -> bool:
+        """True when nothing that stands there can have followed our award."""
+        record = stands.record
+        if record is not None:
+            is_award = record.state is TaskState.AWARDED and record.epoch == grant.record.epoch
+            is_ours = is_award and (record.owner, record.owner_life) == (self._me, self._life)
+            return is_ours or records.is_older(record, grant.record)
+        # The record of a task that ended removes itself, but not this soon after its watcher last asked for it.
+        return stands.revision > 0 or now.wall_ms - grant.asked_ms < self._keep_s * 1_000
+
+    def on_record_lost(self) -> list[Effect]:
+        """The bucket came back empty, or older: the awards that are in hand are written again."""
+        open_grants = [grant for grant in self._grants.values() if grant.ending is None]
+        return [Write(ids.task_key(grant.record.id), grant.record, expect=0, urgent=True) for grant in open_grants]
+
+    def on_unsent(self, key: str, reason: str, now: Instant) -> list[Effect]:
         """Ends always find room, so the daemon is stopping: the next owner will do it again."""
-        self._release(ids.task_of(key))
+        del reason, now
+        grant = self._grants.get(ids.task_of(key))
+        if grant is not None and grant.ending is not None:
+            self._release(grant.record.id)
         return []
 
     def on_found(self, record: TaskRecord | None, key: str, now: Instant) -> list[Effect]:
@@ -267,6 +309,8 @@ class Holder:
             if grant.stale_since is not None and now.since_s(grant.stale_since) >= STALE_S:
                 effects += self._stopped(grant.record.id)
                 continue
+            if grant.again is not None and grant.ending is not None and now.mono_ns >= grant.again:
+                effects += self._commit(grant, grant.ending)
             is_unasked = grant.record.exclusive and now.since_s(grant.asked) >= self._settings.lease_s
             if is_unasked and grant.ending is None:
                 detail = "nobody asked about it for a lease"
@@ -279,7 +323,12 @@ class Holder:
         open_grants = [grant for grant in self._grants.values() if grant.ending is None]
         ends = [grant.asked + lease_ns for grant in open_grants if grant.record.exclusive]
         ends += [grant.stale_since + stale_ns for grant in open_grants if grant.stale_since is not None]
+        ends += [grant.again for grant in self._grants.values() if grant.again is not None]
         return min(ends, default=None)
+
+    def on_lag(self, now: Instant) -> None:
+        """We were stopped: an exclusive award that lay here meanwhile may be another's by now."""
+        self._stale_until = now.after(self._settings.lease_s)
 
     def close(self) -> None:
         """Take nothing more; what is in hand goes on."""

@@ -10,21 +10,20 @@ from protocol import awards, ids, limits, records
 from protocol.awards import refused
 from protocol.backlog import Backlog
 from protocol.effects import Effect, Emit, Read, Reply, Write
-from protocol.errors import LocalError
-from protocol.events import AwardDeclined, LeaseLapsed, TaskAwarded, TaskSubmitted
+from protocol.events import AwardDeclined, LeaseLapsed, TaskAwarded, TaskPutBack
 from protocol.inputs import Cancel, Submit
+from protocol.lookups import Lookups, not_to_cancel
 from protocol.offers import Offers
 from protocol.owners import Owners
 from protocol.primitives import Instant, Mono, NodeId, Rng
+from protocol.records import Standing
 from protocol.timers import Timers
 from protocol.view import View
-from protocol.watched import Phase, TaskSettings, Watched
-from protocol.wire.task import ENDED, Accept, Attempt, Decline, Held, Result, Running, Status, TaskRecord, TaskState
+from protocol.watched import LOOKS_MAX, Phase, TaskSettings, Watched
+from protocol.wire.task import ENDED, Accept, Decline, Held, Result, Running, Status, TaskRecord, TaskState
 
 EXCLUDED_LEASES = 10  # while others live, a node that lapsed a task does not get it again for this long
-NO_AGENT_S = 5.0  # a node that said it has no such agent is believed this long
 RETRY_WRITE_S = 1.0  # the lane was full
-PAUSE_MS_MAX = 60_000  # an owner may ask to be left alone this long
 
 
 class Ledger:
@@ -43,8 +42,7 @@ class Ledger:
         self._tasks: dict[str, Watched] = {}
         self._backlog = Backlog()
         self._timers: Timers[tuple[str, str]] = Timers()
-        self._lookups: dict[str, list[Submit]] = {}  # submits that nobody can do now
-        self._strangers: dict[str, list[int]] = {}  # tasks that are not watched here and should be cancelled
+        self._lookups = Lookups()
         self._offers = Offers()
         self._may_award = False
         self._patient_until: Mono = 0  # after an outage of our own nobody loses a task, for a lease
@@ -61,22 +59,20 @@ class Ledger:
         if known is not None:
             return self._repeated(order, known, now)
         if not self._view.candidates(order.capability, now):
-            self._lookups.setdefault(task, []).append(order)  # unless it was submitted before, it is refused
-            return [Read(ids.task_key(task))]
+            return self._lookups.submit(task, order)
         iid, gid = order.iid or ids.minted(self._rng), order.gid or ids.minted(self._rng)
         record = records.opened(order, task=task, iid=iid, gid=gid, home=self._me, now=now)
         watched = self._tasks[task] = Watched(record, revision=0, frame=b"")
         watched.submits.append(order.request)
         self._timers.set(("answer", task), now.after(self._settings.answer_s))
         self._timers.set(("deadline", task), now.after(order.deadline_s))
-        return self._advance(watched, now) or self._write(watched, record)
+        return self._advance(watched, now) or self._write(watched, record, now)
 
     def _repeated(self, order: Submit, known: Watched, now: Instant) -> list[Effect]:
         """The same key again: the same task when the work is the same, else a conflict."""
-        if known.record.digest != records.work_digest(capability=order.capability, input=order.input):
-            return [refused(order.request, "key_reused", key=order.key, task=known.record.id)]
-        if known.is_known:
-            return [Reply(order.request, value=known.record)]
+        answer = awards.repeated(order, known.record)
+        if answer.code or known.is_known:
+            return [answer]
         if not known.submits:  # the first was told that it is not settled
             self._timers.set(("answer", known.record.id), now.after(self._settings.answer_s))
         known.submits.append(order.request)
@@ -86,8 +82,7 @@ class Ledger:
         """End a task that has not ended; any node may, not only its home."""
         watched = self._tasks.get(request.task)
         if watched is None:
-            self._strangers.setdefault(request.task, []).append(request.request)
-            return [Read(ids.task_key(request.task))]
+            return self._lookups.cancel(request)
         watched.cancels.append(request.request)
         return [] if watched.phase is Phase.WRITING else self._advance(watched, now)
 
@@ -96,10 +91,8 @@ class Ledger:
         watched = self._tasks.get(task)
         if watched is None:
             return [refused(request, "unknown_task", task=task)]
-        watched.waits.append(request)
-        over = watched.waits[: -limits.WAITS_PER_TASK_MAX]  # oldest first; whoever still waits looks at the record
-        del watched.waits[: len(over)]
-        return [refused(each, "unknown_task", task=task) for each in over]
+        watched.waits.append(request)  # one at a time: the engine asks once a task, however many wait there
+        return []
 
     def status(self, tasks: tuple[str, ...]) -> tuple[Status, ...]:
         """What only the watcher knows of tasks: whether they run, since when, how far they are."""
@@ -114,10 +107,13 @@ class Ledger:
             return []
         effects: list[Effect] = []
         if not watched.is_known:
-            submitted = TaskSubmitted(record.id, record.iid, record.gid, record.capability, record.submitter)
-            effects.append(Emit(submitted))
+            effects.append(awards.begun(record))
         former = watched.record
-        watched.learn(record, revision=revision, frame=write.frame)
+        if watched.amiss:
+            effects.append(Emit(TaskPutBack(record.id, record.iid, record.epoch, watched.amiss)))
+            if (record.epoch, record.state) == (former.epoch, former.state):
+                return effects + self._take_up(watched, record, revision, write.frame, now)
+        watched.learn(record, revision=revision, frame=write.frame, at_ms=now.wall_ms)
         effects += self._answer_submits(watched)
         has_moved = (former.owner, former.owner_life) != watched.owner
         if has_moved or record.state is TaskState.CANCELLED:
@@ -133,56 +129,51 @@ class Ledger:
         watched.phase = Phase.WAITING
         return effects + self._advance(watched, now)
 
-    def on_lost(self, key: str, record: TaskRecord | None, revision: int, frame: bytes, now: Instant) -> list[Effect]:
-        """Another write stands: it is the truth. None when the key is gone or unreadable."""
+    def on_lost(self, key: str, stands: Standing, now: Instant) -> list[Effect]:
+        """Another write stands, or nothing."""
         watched = self._tasks.get(ids.task_of(key))
         if watched is None:
             return []
         self._unreserve(watched, now)
-        if record is None:
-            return self._drop(watched, now, "store", problem=f"does not give back the record of {watched.record.id}")
         if watched.is_known:
-            return self._take_up(watched, record, revision, frame, now)
-        ours = watched.record
+            return self._judge(watched, stands, now)
+        ours, record = watched.record, stands.record
+        if record is None:
+            return self._drop(watched, now, "store", problem=f"does not give back the record of {ours.id}")
         if record.digest != ours.digest:
             return self._drop(watched, now, "key_reused", key=ours.key, task=ours.id)
-        watched.learn(record, revision=revision, frame=frame)
+        watched.learn(record, revision=stands.revision, frame=stands.frame, at_ms=now.wall_ms)
         effects = self._answer_submits(watched)
         if record.home == self._me or record.state in ENDED or watched.cancels:
-            return effects + self._take_up(watched, record, revision, frame, now)
+            return effects + self._take_up(watched, record, stands.revision, stands.frame, now)
         return effects + self._forget(watched, now)  # submitted before, through a node that watches it
 
     def on_unsent(self, key: str, reason: str, now: Instant) -> list[Effect]:
         """A write never left."""
         watched = self._tasks.get(ids.task_of(key))
-        if watched is not None and not watched.is_known:
+        if watched is None:
+            return []
+        if not watched.is_known:
             return self._drop(watched, now, "overloaded", what=reason, limit="nothing was written")
-        if watched is not None:
-            self._unreserve(watched, now)
-            watched.phase = Phase.WAITING
-            self._timers.set(("retry", watched.record.id), now.after(RETRY_WRITE_S))
+        self._unreserve(watched, now)
+        self._stand_by(watched, now)
+        self._timers.set(("retry", watched.record.id), now.after(RETRY_WRITE_S))
         return []
 
-    def on_found(
-        self, key: str, record: TaskRecord | None, revision: int, frame: bytes, failed: str, now: Instant
-    ) -> list[Effect]:
+    def on_found(self, key: str, stands: Standing, failed: str, now: Instant) -> list[Effect]:
         """The answer to a `Read`: news of a task, or of one that is to be cancelled, or was submitted before."""
-        task = ids.task_of(key)
-        orders, requests = self._lookups.pop(task, []), self._strangers.pop(task, [])
-        answers: list[Effect] = [awards.looked_up(order, record, failed=failed) for order in orders]
-        watched = self._tasks.get(task)
+        task, record = ids.task_of(key), stands.record
+        watched, (answers, requests) = self._tasks.get(task), self._lookups.found(task, record, failed=failed)
         if watched is None:
-            answers += awards.not_to_cancel(requests, record, task=task, failed=failed)
+            answers += not_to_cancel(requests, record, task=task, failed=failed)
             if record is None or record.state in ENDED or not requests:
                 return answers
-            watched = self._tasks[task] = Watched(record, revision=revision, frame=frame)
+            watched = self._tasks[task] = Watched(record, revision=stands.revision, frame=stands.frame)
         watched.cancels += requests
         if watched.phase is Phase.WRITING:
             return answers
-        if record is not None and revision > watched.revision:
-            return answers + self._take_up(watched, record, revision, frame, now)
-        if record is None and watched.is_known and not failed:
-            return answers + self._drop(watched, now, "bad_record", task=task)  # by who is no node of ours
+        if not failed and watched.is_news(stands):
+            return answers + self._judge(watched, stands, now)
         return answers + (self._advance(watched, now) if requests else [])
 
     def adopt(self, record: TaskRecord, revision: int, frame: bytes, now: Instant) -> list[Effect]:
@@ -190,10 +181,18 @@ class Ledger:
         watched = self._tasks.get(record.id)
         self._timers.set(("deadline", record.id), now.after(awards.left_s(record, now)))  # a clock may have stepped
         if watched is not None and (watched.phase is Phase.WRITING or revision <= watched.revision):
+            watched.confirmed_ms = now.wall_ms
             return []
         if watched is None:
             watched = self._tasks[record.id] = Watched(record, revision=revision, frame=frame)
-        return self._take_up(watched, record, revision, frame, now)
+        return self._judge(watched, Standing(record, revision, frame), now)
+
+    def on_record_lost(self, now: Instant) -> list[Effect]:
+        """The bucket came back empty, or older: what is known here stands there no more."""
+        known = [each for each in self._tasks.values() if each.is_known and each.phase is not Phase.WRITING]
+        for watched in known:
+            watched.mistrust(Standing(None, 0, b""))
+        return [effect for watched in known for effect in self._advance(watched, now)]
 
     @property
     def waiting(self) -> int:
@@ -211,11 +210,8 @@ class Ledger:
 
     def abandon(self, home: NodeId, now: Instant) -> list[Effect]:
         """The home is back and watches its own tasks again."""
-        effects: list[Effect] = []
-        for watched in [each for each in self._tasks.values() if each.record.home == home]:
-            if watched.phase is not Phase.WRITING and not watched.cancels:
-                effects += self._forget(watched, now)
-        return effects
+        idle = [each for each in self._tasks.values() if each.record.home == home and each.is_idle]
+        return [effect for watched in idle for effect in self._forget(watched, now)]
 
     # --- messages
 
@@ -232,21 +228,17 @@ class Ledger:
         if watched is None:
             return []
         record, attempt = watched.record, awards.given_back(body, owner=sender, now=now)
-        watched.declined_epoch = body.epoch
-        watched.ended.append(attempt)
-        watched.record = awards.counted(record, failures=int(body.counts))
-        pause_s = min(max(body.retry_after_ms, 0), PAUSE_MS_MAX) / 1_000 or self._settings.lease_s
+        watched.decline(attempt, failures=int(body.counts))
+        pause_s = awards.pause_s(body, watched.record.failures, settings=self._settings, rng=self._rng)
         if body.counts:
-            pause_s = awards.backoff_s(watched.record.failures, settings=self._settings, rng=self._rng)
             watched.not_before = now.after(pause_s)
             self._unreserve(watched, now)
         elif body.reason == "busy" and watched.reserved is not None:
             self._view.refused(*watched.reserved, record.id)
             watched.reserved = None
-        watched.excluded[sender] = now.after(NO_AGENT_S if body.reason == "no_agent" else pause_s)
+        watched.excluded[sender] = now.after(pause_s)
         self._timers.set(("retry", record.id), watched.excluded[sender])
         self._owners.release(record.id)
-        watched.let_go()
         self._timers.cancel(("award", record.id))
         declined = AwardDeclined(record.id, record.iid, body.epoch, sender, attempt.ended, attempt.detail)
         return [Emit(declined), *self._advance(watched, now)]
@@ -292,12 +284,10 @@ class Ledger:
         record, owner = watched.record, watched.record.owner
         if watched.lapsed_epoch == record.epoch:
             return self._advance(watched, now)
-        watched.lapsed_epoch = record.epoch
-        watched.ended.append(Attempt(record.epoch, owner, evidence, now.wall_ms))
+        watched.lapse(evidence, "", now)
         watched.excluded[owner] = now.after(EXCLUDED_LEASES * self._settings.lease_s)
         if now.since_s(self._patient_until) >= self._settings.lease_s:
             watched.blame()
-        watched.let_go()
         self._timers.cancel(("award", record.id))
         lapsed = LeaseLapsed(record.id, record.iid, record.epoch, owner, evidence, round(silent_s, 3))
         return [Emit(lapsed), *self._advance(watched, now)]
@@ -315,13 +305,11 @@ class Ledger:
         if record.exclusive:  # it may have been taken: only silence for two leases says that it was not
             watched.holds(started_ms=0)
             return self._keep_asking(watched, now)
-        if watched.lapsed_epoch != epoch:
-            watched.ended.append(Attempt(epoch, record.owner, evidence, now.wall_ms, "the award was not answered"))
-        watched.lapsed_epoch = epoch
+        detail = "the award was not answered"
+        watched.lapse(evidence, detail, now)
         watched.excluded[record.owner] = now.after(self._settings.lease_s)
-        watched.let_go()
         self._timers.cancel(("award", record.id))
-        unheard = AwardDeclined(record.id, record.iid, epoch, record.owner, evidence, "the award was not answered")
+        unheard = AwardDeclined(record.id, record.iid, epoch, record.owner, evidence, detail)
         return [Emit(unheard), *(self._advance(watched, now) or self._keep_asking(watched, now))]
 
     def on_link(self, *, is_usable: bool, now: Instant) -> list[Effect]:
@@ -346,6 +334,8 @@ class Ledger:
             if purpose == "award":
                 epoch = watched.record.epoch
                 effects += self.on_offer_unheard(task, epoch, evidence="silent", now=now)
+            elif purpose == "look":
+                effects.append(Read(ids.task_key(task)))
             elif purpose == "answer":
                 seconds = f"{self._settings.answer_s:g}"
                 effects += [refused(request, "unsettled", task=task, seconds=seconds) for request in watched.submits]
@@ -372,15 +362,20 @@ class Ledger:
         return effects
 
     def _give_out(self, capability: str, count: int, now: Instant) -> list[Effect]:
-        tasks = self._backlog.first(capability, count)
-        return [effect for task in tasks for effect in self._advance(self._tasks[task], now)]
+        waiting = [self._tasks[task] for task in self._backlog.first(capability, count)]
+        return [effect for watched in waiting for effect in self._advance(watched, now)]
 
     def _advance(self, watched: Watched, now: Instant) -> list[Effect]:
-        """The next write of a task: its end, an award, or none yet."""
+        """The next write of a task: its end, an award, what should stand there and does not, or none yet."""
         record = watched.record
+        if watched.amiss and now.mono_ns < watched.quiet_until:
+            self._timers.set(("retry", record.id), watched.quiet_until)
+            return []
         ended = awards.ending(watched, settings=self._settings, now=now)
         if ended is not None:
-            return self._write(watched, ended, urgent=True)
+            return self._write(watched, ended, now, urgent=True)
+        if watched.amiss:
+            return self._write(watched, watched.as_known(), now, urgent=True)
         if watched.phase is not Phase.WAITING:
             return []
         resting_until = watched.resting_until(self._patient_until)
@@ -389,26 +384,25 @@ class Ledger:
             return []
         self._unreserve(watched, now)  # the slot of the award before: it must not stand in its own way
         candidates = self._view.candidates(record.capability, now) if self._may_award else []
-        candidate = awards.chosen(watched, candidates, life_of=self._view.life_of, now=now)
-        if candidate is None:
+        chosen = awards.chosen(watched, candidates, life_of=self._view.life_of, now=now)
+        if chosen is None:
             if watched.is_known:
                 self._backlog.push(record)
             return []
-        life = self._view.life_of(candidate.node)
-        if life is None:
-            raise LocalError(f"a candidate without a life: {candidate.node}")
+        candidate, life = chosen
         self._view.reserve(candidate.node, candidate.agent, record.id)
         watched.reserved = (candidate.node, candidate.agent)
         watched.why = watched.ended[-1].ended if watched.ended else ("local" if candidate.is_self else "gossip")
-        before = tuple(watched.ended)
-        award = records.awarded(record, owner=candidate.node, owner_life=life, now=now, ended=before)
-        return self._write(watched, award)
+        award = records.awarded(record, owner=candidate.node, owner_life=life, now=now, ended=tuple(watched.ended))
+        return self._write(watched, award, now)
 
-    def _write(self, watched: Watched, record: TaskRecord, *, urgent: bool = False) -> list[Effect]:
+    def _write(self, watched: Watched, record: TaskRecord, now: Instant, *, urgent: bool = False) -> list[Effect]:
         self._backlog.discard(record.id)
         self._timers.cancel(("award", record.id))
         self._owners.release(record.id)
         watched.phase = Phase.WRITING
+        if watched.amiss:
+            watched.put_back(now)
         keep_s = self._keep_s if record.state in ENDED else 0.0
         return [Write(ids.task_key(record.id), record, expect=watched.revision, keep_s=keep_s, urgent=urgent)]
 
@@ -441,18 +435,38 @@ class Ledger:
 
     # --- what is known
 
+    def _judge(self, watched: Watched, stands: Standing, now: Instant) -> list[Effect]:
+        """What stands there is the truth, unless it is older than what we know, or no record: then that is put back."""
+        if stands.record is not None and not records.is_older(stands.record, watched.record):
+            return self._take_up(watched, stands.record, stands.revision, stands.frame, now)
+        self._stand_by(watched, now)
+        if stands.stranger and watched.looks < LOOKS_MAX:  # perhaps a node whose admission has not come here yet
+            self._timers.set(("look", watched.record.id), now.after(2.0**watched.looks))
+            watched.looks += 1
+            return [Read(ids.presence_key(stands.stranger))]
+        if stands.revision == 0 and now.wall_ms - watched.confirmed_ms >= self._keep_s * 1_000:
+            return self._drop(watched, now, "unknown_task", task=watched.record.id)  # it ended, and has removed itself
+        watched.mistrust(stands)
+        return self._advance(watched, now)
+
     def _take_up(self, watched: Watched, record: TaskRecord, revision: int, frame: bytes, now: Instant) -> list[Effect]:
         """Go on from a record that another wrote: settle it, ask its owner, or give it out."""
-        watched.learn(record, revision=revision, frame=frame)
+        watched.learn(record, revision=revision, frame=frame, at_ms=now.wall_ms)
         if record.state in ENDED:
             return self._settle(watched, now)
-        watched.phase = Phase.WAITING
-        if record.state is TaskState.AWARDED:
-            watched.phase = Phase.HELD
-            self._keep_asking(watched, now)
-            if awards.has_restarted(record, self._view.life_of(record.owner)):
-                return self.on_lapsed(record.id, evidence="node_restarted", silent_s=0.0, now=now)
+        self._stand_by(watched, now)
+        if watched.phase is Phase.HELD and awards.has_restarted(record, self._view.life_of(record.owner)):
+            return self.on_lapsed(record.id, evidence="node_restarted", silent_s=0.0, now=now)
         return self._advance(watched, now)
+
+    def _stand_by(self, watched: Watched, now: Instant) -> None:
+        """No write is under way: its owner is asked, unless it gave the task back, or fell silent before."""
+        record = watched.record
+        watched.phase = Phase.WAITING
+        if record.state is TaskState.AWARDED and record.epoch != watched.declined_epoch:
+            self._keep_asking(watched, now)
+            if record.epoch != watched.lapsed_epoch:
+                watched.phase = Phase.HELD
 
     def _settle(self, watched: Watched, now: Instant) -> list[Effect]:
         """The task has ended: answer everyone who waits for it, and let its slot be used."""
@@ -470,7 +484,7 @@ class Ledger:
         self._unreserve(watched, now)
         self._owners.release(task)
         self._backlog.discard(task)
-        for purpose in ("answer", "award", "deadline", "retry"):
+        for purpose in ("answer", "award", "deadline", "look", "retry"):
             self._timers.cancel((purpose, task))
         del self._tasks[task]
         return [refused(request, "unknown_task", task=task) for request in watched.waits]

@@ -47,7 +47,6 @@ INBOX_MAX = 16_384  # inputs waiting for the engine
 INBOX_BATCH_MAX = 256  # inputs handled before effects go out
 WRITES_WAITING_MAX = 8_192  # writes waiting for the store; ends of tasks always find room
 TASKS_WATCHED_MAX = 65_536  # unfinished tasks one node watches as home and guardian
-WAITS_PER_TASK_MAX = 256  # requests that wait for one task's end; callers that went away are among them
 TASKS_ENDED_KEPT = 4_096  # ended tasks remembered, so that a late ask is answered
 CALLS_OPEN_MAX = 4_096  # calls waiting for their reply
 TASKS_PER_ASK_MAX = 512  # tasks named in one ask: 40 bytes each

@@ -10,7 +10,7 @@ from msgspec import Meta, Struct
 
 from protocol import ids, limits
 from protocol.effects import Effect, Emit, Write
-from protocol.events import StateChanged
+from protocol.events import RecordLost, StateChanged
 from protocol.inputs import Lost, Unsent, Written
 from protocol.primitives import Instant, Mono, NodeId
 from protocol.timers import Timers
@@ -91,8 +91,11 @@ class Link:
     def on_lost(self, revision: int, now: Instant) -> list[Effect]:
         """An earlier life's beat stands there, or a write of ours that was thought lost: go on from it."""
         self._is_writing = False
-        self._revision = revision
-        return self._write(now)
+        former, self._revision = self._revision, revision
+        lost: list[Effect] = (
+            [Emit(RecordLost(revision))] if revision < former else []
+        )  # revisions only rise in a bucket
+        return [*lost, *self._write(now)]
 
     def on_unsent(self, now: Instant) -> list[Effect]:
         """The write never left."""

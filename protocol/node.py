@@ -10,9 +10,10 @@ from typing import Literal, TypeAlias, assert_never
 from msgspec import Struct, structs
 
 from protocol import effects as fx
-from protocol import events, ids, inputs, records
+from protocol import events, ids, inputs
 from protocol.calls import PREFIX, Calls
 from protocol.catalogue import Catalogue
+from protocol.duty import Duty
 from protocol.effects import Effect
 from protocol.envelope import Envelope, Opener, Refusal, Sealer
 from protocol.gossip import Gossip
@@ -27,13 +28,14 @@ from protocol.owners import Owners
 from protocol.places import Places
 from protocol.post import Post
 from protocol.primitives import Instant, Mono, NodeId, Rng
+from protocol.reading import Reader
 from protocol.refusals import Refusals
 from protocol.replica import Heard, Me, heard_of, sealed_inside
 from protocol.slots import Slots
 from protocol.subjects import Subjects
 from protocol.watch import Lapse, Watch
 from protocol.watched import TaskSettings
-from protocol.wire import call, gossip, swim, task
+from protocol.wire import call, gossip, ops, swim, task
 from protocol.wire.task import TaskRecord
 
 Origin: TypeAlias = Literal["membership", "gossip", "catalogue", "ledger", "watch", "holder", "calls", "link", "homes"]
@@ -55,7 +57,7 @@ class Node:
     def __init__(self, *, me: Me, mesh: str, settings: NodeSettings, sealer: Sealer, opener: Opener, rng: Rng) -> None:
         self.me = me
         self._opener = opener
-        self._post: Post[Origin] = Post(me=me.id, region=me.region, subjects=Subjects(mesh), sealer=sealer)
+        self._post: Post[Origin] = Post(me=me.id, region=me.region, subjects=Subjects(mesh), sealer=sealer, rng=rng)
         self._slots = Slots()
         owners, tasks, keep_s = Owners(), settings.tasks, settings.keep_s
         self.membership = Membership(me=me, settings=settings.membership, rng=rng)
@@ -71,15 +73,15 @@ class Node:
         self._guardian = Guardian(me=me.id, settings=tasks)
         self._calls = Calls(view=places, slots=self._slots, rng=rng)
         self._homes = Inquiries()
+        self._duty = Duty(me=me, link=self.link, membership=self.membership, holder=self.holder, calls=self._calls)
         self._refusals = Refusals()
-        self._misread: list[Effect] = []  # about records that are none, told with the next input
+        self._reader = Reader(opener=opener, refusals=self._refusals)
         self._absences: dict[Origin, Callable[[int, Instant], list[Effect]]] = {
             "membership": self.membership.on_absent,
             "ledger": self.ledger.on_absent,
             "calls": self._calls.on_absent,
             "homes": self._homes.on_absent,
         }
-        self._is_draining = False
         self._was_usable = False
         self._was_free: tuple[tuple[str, int], ...] = ()
 
@@ -91,16 +93,12 @@ class Node:
 
     def record_of(self, key: str, frame: bytes, now: Instant) -> TaskRecord | None:
         """The record in a frame from the bucket, or None when it is not one of this mesh."""
-        opened = self._opener.open_record(key, frame, now) if frame else None
-        if isinstance(opened, Refusal):
-            self._misread += self._refusals.told(opened, now)
-        return records.under(key, opened.body) if isinstance(opened, Envelope) else None
+        return self._reader.read(key, frame, now).record
 
     @property
     def state(self) -> str:
         """starting, joined, detached, islanded or draining."""
-        is_draining = self._is_draining and self.link.state == "joined"
-        return "draining" if is_draining else self.link.state
+        return self._duty.state
 
     # --- in and out
 
@@ -159,6 +157,8 @@ class Node:
                 return self._carry("calls", self._calls.make(input, now), now)
             case inputs.Inquiry():
                 return self._on_inquiry(input, now)
+            case inputs.Operate():
+                return self._on_operate(input, now)
             case inputs.Advertise():
                 self._slots.advertise(input.cards)
                 return self._carry("catalogue", self.catalogue.advertise(input.cards, now), now)
@@ -169,7 +169,7 @@ class Node:
             case inputs.AgentFailed():
                 return self._on_failed(input, now)
             case inputs.Drain():
-                return self._on_drain(is_on=input.on, now=now)
+                return self._duty.drain(is_on=input.on)
             case inputs.Leave():
                 return self._on_leave(now)
             case _:
@@ -194,6 +194,8 @@ class Node:
                     out.append(self._named(effect))
                     if origin == "membership":
                         out += self._on_peer_event(effect.event, now)
+                    elif isinstance(effect.event, events.RecordLost):
+                        out += self._on_record_lost(now)
                 case fx.Read() | fx.List() | fx.RunAgent() | fx.StopAgent() | fx.Reply():
                     out.append(effect)
                 case _:
@@ -217,7 +219,7 @@ class Node:
 
     def _after(self, now: Instant) -> list[Effect]:
         """What follows from any input: whether we can award, and how busy we are."""
-        out, self._misread = self._misread, []
+        out = self._reader.take_untold()
         if self.link.is_usable != self._was_usable:
             is_usable = self._was_usable = self.link.is_usable
             self._watch.on_link(is_usable=is_usable, now=now)
@@ -225,7 +227,9 @@ class Node:
             out += self._carry("ledger", self._guardian.on_link(is_usable=is_usable, now=now), now)
         free = self._slots.free()
         taken, waiting = self._slots.taken, self.ledger.waiting
-        load = self.catalogue.set_load(free, running=taken, waiting=waiting, is_draining=self._is_draining, now=now)
+        load = self.catalogue.set_load(
+            free, running=taken, waiting=waiting, is_draining=self._duty.is_draining, now=now
+        )
         out += self._carry("catalogue", load, now)
         if free != self._was_free:
             self._was_free = free
@@ -291,6 +295,11 @@ class Node:
                 return self._carry("homes", [fx.Send(to=src, life=life, body=account)], now)
             case task.Account():
                 return self._carry("homes", self._homes.on_account(src, body), now)
+            case ops.Survey() | ops.Steer() | ops.Forget():
+                effects, report = self._duty.obey(body, now)
+                return effects + self._carry("homes", [fx.Send(to=src, life=life, body=report)], now)
+            case ops.Report():
+                return self._carry("homes", self._homes.on_report(src, body), now)
             case call.Call():
                 served = self._calls.on_call(src, life, body, iid=message.iid, gid=message.gid)
                 return self._carry("calls", served, now)
@@ -368,12 +377,19 @@ class Node:
     def _on_lag(self, late_ms: int, now: Instant) -> list[Effect]:
         self._watch.on_lag(now)
         self.ledger.on_lag(now)
+        self.holder.on_lag(now)
         return self._carry("membership", self.membership.on_lag(late_ms, now), now)
+
+    def _on_record_lost(self, now: Instant) -> list[Effect]:
+        """The bucket came back without what stood there: whoever still knows a task writes it anew."""
+        self._guardian.on_record_lost()
+        out = self._carry("holder", self.holder.on_record_lost(), now)
+        return out + self._carry("ledger", self.ledger.on_record_lost(now), now)
 
     def _on_absent(self, probe: int, now: Instant) -> list[Effect]:
         expected = self._post.absent(probe)
         if expected is None:
-            return []
+            return self._refuse(Refusal("unasked", "", ""), now)
         origin, number = expected
         if origin == "watch":
             return self._on_lapses(self._watch.on_absent(number, now), now)
@@ -393,23 +409,15 @@ class Node:
             return self._carry(origin, self.link.on_outcome(outcome, now), now)
         if not ids.is_task_key(outcome.key) or not isinstance(write.record, TaskRecord):
             return []  # a late result, kept to be shown
-        holds = origin == "holder"
+        machine = self.holder if origin == "holder" else self.ledger
         match outcome:
             case inputs.Written():
-                if not holds:
-                    written = self.ledger.on_written(write, write.record, outcome.revision, now)
-                    return self._carry("ledger", written, now)
-                return self._carry("holder", self.holder.on_written(write, write.record, outcome.revision), now)
+                return self._carry(origin, machine.on_written(write, write.record, outcome.revision, now), now)
             case inputs.Lost():
-                record = self.record_of(outcome.key, outcome.frame, now)
-                if holds:
-                    return self._carry("holder", self.holder.on_lost(outcome.key, record), now)
-                lost = self.ledger.on_lost(outcome.key, record, outcome.revision, outcome.frame, now)
-                return self._carry("ledger", lost, now)
+                stands = self._reader.read(outcome.key, outcome.frame, now, revision=outcome.revision)
+                return self._carry(origin, machine.on_lost(outcome.key, stands, now), now)
             case inputs.Unsent():
-                if holds:
-                    return self._carry("holder", self.holder.on_unsent(outcome.key), now)
-                return self._carry("ledger", self.ledger.on_unsent(outcome.key, outcome.reason, now), now)
+                return self._carry(origin, machine.on_unsent(outcome.key, outcome.reason, now), now)
             case _:
                 assert_never(outcome)
 
@@ -418,9 +426,9 @@ class Node:
             if found.frame:
                 self._opener.open_record(found.key, found.frame, now)  # a presence brings an admission
             return []
-        record = self.record_of(found.key, found.frame, now)
-        out = self._carry("holder", self.holder.on_found(record, found.key, now), now)
-        seen = self.ledger.on_found(found.key, record, found.revision, found.frame, found.failed, now)
+        stands = self._reader.read(found.key, found.frame, now, revision=found.revision)
+        out = self._carry("holder", self.holder.on_found(stands.record, found.key, now), now)
+        seen = self.ledger.on_found(found.key, stands, found.failed, now)
         return out + self._carry("ledger", seen, now)
 
     def _on_listed(self, listed: inputs.Listed, now: Instant) -> list[Effect]:
@@ -429,13 +437,14 @@ class Node:
         out: list[Effect] = []
         adopted: dict[NodeId, int] = {}
         for entry in self._guardian.unseen(listed.entries, homes, self.ledger.watches):
-            record = self.record_of(entry.key, entry.frame, now)
+            stands = self._reader.read(entry.key, entry.frame, now, revision=entry.revision)
+            record = stands.record
             if record is not None and self._guardian.is_ours(record, homes, now, revision=entry.revision):
                 if not self.ledger.watches(record.id):
                     adopted[record.home] = adopted.get(record.home, 0) + 1
                 out += self._carry("ledger", self.ledger.adopt(record, entry.revision, entry.frame, now), now)
-            elif record is not None and self.ledger.watches(record.id):  # it ended, or moved on, and nobody told us
-                found = self.ledger.on_found(entry.key, record, entry.revision, entry.frame, "", now)
+            elif self.ledger.watches(ids.task_of(entry.key)):  # ended, or moved on, and nobody told us; or no record
+                found = self.ledger.on_found(entry.key, stands, "", now)
                 out += self._carry("ledger", found, now)
         for home, count in adopted.items():
             why = "restarted" if home == self.me.id else "guardian"
@@ -445,7 +454,7 @@ class Node:
     # --- requests and agents
 
     def _on_submit(self, order: inputs.Submit, now: Instant) -> list[Effect]:
-        if self._is_draining:
+        if self._duty.is_draining:
             return [fx.Reply(order.request, code="draining", fields={"node": self.me.name})]
         return self._carry("ledger", self.ledger.submit(order, now), now)
 
@@ -455,6 +464,13 @@ class Node:
             return [fx.Reply(order.request, value=status)]
         life = self._places.life_of(order.home) if self.membership.is_alive(order.home) else None
         return self._carry("homes", self._homes.make(order, life, now), now)
+
+    def _on_operate(self, order: inputs.Operate, now: Instant) -> list[Effect]:
+        if order.node == self.me.id:
+            effects, report = self._duty.obey(order.body, now)
+            return [*effects, fx.Reply(order.request, value=report)]
+        life = self._places.life_of(order.node) if self.membership.is_alive(order.node) else None
+        return self._carry("homes", self._homes.operate(order, life, now), now)
 
     def _on_finished(self, report: inputs.AgentFinished, now: Instant) -> list[Effect]:
         if report.task.startswith(PREFIX):
@@ -466,20 +482,8 @@ class Node:
             return self._carry("calls", self._calls.on_failed(report), now)
         return self._carry("holder", self.holder.on_failed(report, now), now)
 
-    def _on_drain(self, *, is_on: bool, now: Instant) -> list[Effect]:
-        if is_on == self._is_draining:
-            return []
-        self._is_draining = is_on
-        if is_on:
-            self.holder.close()
-            self._calls.close()
-        else:
-            self.holder.reopen()
-            self._calls.reopen()
-        return [fx.Emit(events.StateChanged(self.state, "asked to drain" if is_on else "asked to work again"))]
-
     def _on_leave(self, now: Instant) -> list[Effect]:
-        out = self._on_drain(is_on=True, now=now) + self._carry("holder", self.holder.give_all_back(), now)
+        out = self._duty.drain(is_on=True) + self._carry("holder", self.holder.give_all_back(), now)
         out += self._carry("calls", self._calls.leave(), now)
         return out + self._carry("membership", self.membership.leave(now), now)
 

@@ -1,7 +1,8 @@
 """What leaves a node is sealed here, and what comes back of it finds who sent it.
 
 Invariant: outcomes of writes to one key come back in the order of the writes; a probe number is
-used once. Neighbours: `node` is the only caller; `envelope` seals.
+used once, and drawn: absences have no signer, so nobody else may know it.
+Neighbours: `node` is the only caller; `envelope` seals.
 """
 
 from collections import deque
@@ -13,9 +14,10 @@ from protocol.effects import Emit, Send, Spread, Write
 from protocol.envelope import KEPT_MS, Sealer
 from protocol.errors import LocalError
 from protocol.events import FrameRefused
-from protocol.primitives import Instant, NodeId
+from protocol.primitives import Instant, NodeId, Rng
 from protocol.subjects import Subjects
 
+PROBE_BITS = 62  # not to be guessed, and a positive number of 64 bits anywhere
 PROBES_KEPT = 8_192  # messages whose "no responders" is still expected; what is older was received
 
 ID_CHARS_MAX = 64  # of an IID or GID that others made: a header has its bound, and they do not fill it
@@ -26,12 +28,12 @@ Origin = TypeVar("Origin")
 class Post(Generic[Origin]):
     """Seals for one life of a node and remembers which machine each thing came from."""
 
-    def __init__(self, *, me: NodeId, region: str, subjects: Subjects, sealer: Sealer) -> None:
+    def __init__(self, *, me: NodeId, region: str, subjects: Subjects, sealer: Sealer, rng: Rng) -> None:
         self._me = me
         self._region = region
         self._subjects = subjects
         self._sealer = sealer
-        self._probe = 0
+        self._rng = rng
         self._probes: dict[int, tuple[Origin, int]] = {}
         self._writes: dict[str, deque[tuple[Origin, Write]]] = {}
 
@@ -45,11 +47,11 @@ class Post(Generic[Origin]):
             return Emit(FrameRefused("too_large", self._me, subject))
         reply = ""
         if message.probe is not None:
-            self._probe += 1
-            self._probes[self._probe] = (origin, message.probe)
+            probe = self._rng.getrandbits(PROBE_BITS)
+            self._probes[probe] = (origin, message.probe)
             if len(self._probes) > PROBES_KEPT:
                 self._probes.pop(next(iter(self._probes)))
-            reply = self._subjects.absent(src=self._me, probe=self._probe)
+            reply = self._subjects.absent(src=self._me, probe=probe)
         return structs.replace(message, subject=subject, reply=reply, frame=frame)
 
     def spread(self, fact: Spread, now: Instant) -> Spread:

@@ -8,13 +8,23 @@ from collections.abc import Mapping
 from hashlib import blake2b
 from typing import Literal, TypeAlias
 
-from msgspec import structs
+from msgspec import Struct, structs
 
 from protocol import ids, limits
 from protocol.errors import LocalError
 from protocol.inputs import Submit
 from protocol.primitives import Instant, NodeId, WallMs
-from protocol.wire.task import Attempt, Failure, TaskRecord, TaskState
+from protocol.wire.task import ENDED, Attempt, Failure, TaskRecord, TaskState
+
+
+class Standing(Struct, frozen=True):
+    """What stands under a task's key: its record, or none. `revision` is 0 when there is nothing."""
+
+    record: TaskRecord | None
+    revision: int
+    frame: bytes
+    stranger: NodeId = ""  # who wrote what cannot be read, when nobody has shown us that this is a node of ours
+
 
 Change: TypeAlias = Literal["award", "done", "fail", "cancel", "poison"]
 
@@ -47,6 +57,11 @@ def under(key: str, body: object) -> TaskRecord | None:
     if not isinstance(body, TaskRecord) or key.split(".")[:2] != ids.task_key(body.id).split("."):
         return None
     return body
+
+
+def is_older(record: TaskRecord, known: TaskRecord) -> bool:
+    """True for what stood there before what we know: nothing that has not ended goes back to an earlier award."""
+    return record.state not in ENDED and record.epoch < known.epoch
 
 
 def work_digest(*, capability: str, input: bytes) -> bytes:
@@ -103,30 +118,37 @@ def done(record: TaskRecord, *, result: bytes, started_ms: WallMs, now: Instant)
     )
 
 
-def failed(record: TaskRecord, *, failure: Failure, now: Instant, ended: tuple[Attempt, ...] = ()) -> TaskRecord:
-    """Ended without a result, for a reason."""
-    return structs.replace(
-        record,
-        state=_moved(record, "fail"),
-        failure=failure,
-        finished_ms=now.wall_ms,
-        attempts=(record.attempts + ended)[-limits.ATTEMPTS_KEPT :],
-    )
+def failed(
+    record: TaskRecord, *, failure: Failure, now: Instant, started_ms: WallMs = 0, ended: tuple[Attempt, ...] = ()
+) -> TaskRecord:
+    """Ended without a result, for a reason. `started_ms` is when an agent last began, 0 when none did."""
+    return _given_up(record, "fail", failure, now, started_ms, ended)
 
 
-def cancelled(record: TaskRecord, *, now: Instant) -> TaskRecord:
+def cancelled(
+    record: TaskRecord, *, now: Instant, started_ms: WallMs = 0, ended: tuple[Attempt, ...] = ()
+) -> TaskRecord:
     """Ended because somebody asked for it."""
     failure = Failure("cancelled", f"the task {record.id} was cancelled")
-    return structs.replace(record, state=_moved(record, "cancel"), failure=failure, finished_ms=now.wall_ms)
+    return _given_up(record, "cancel", failure, now, started_ms, ended)
 
 
-def poisoned(record: TaskRecord, *, now: Instant, ended: tuple[Attempt, ...] = ()) -> TaskRecord:
+def poisoned(
+    record: TaskRecord, *, now: Instant, started_ms: WallMs = 0, ended: tuple[Attempt, ...] = ()
+) -> TaskRecord:
     """Set aside: too many nodes were lost while they held it."""
     failure = Failure("poison", f"{len(record.died)} nodes were lost while they held this task")
+    return _given_up(record, "poison", failure, now, started_ms, ended)
+
+
+def _given_up(
+    record: TaskRecord, change: Change, failure: Failure, now: Instant, started_ms: WallMs, ended: tuple[Attempt, ...]
+) -> TaskRecord:
     return structs.replace(
         record,
-        state=_moved(record, "poison"),
+        state=_moved(record, change),
         failure=failure,
+        started_ms=started_ms,
         finished_ms=now.wall_ms,
         attempts=(record.attempts + ended)[-limits.ATTEMPTS_KEPT :],
     )

@@ -15,7 +15,8 @@ from protocol.primitives import Instant, Mono, NodeId
 from protocol.watched import TaskSettings
 from protocol.wire.task import Answer, Ask, Held
 
-ABSENCES_MAX = 2  # one may be a client that is just reconnecting
+ABSENCES_MAX = 2  # one may be a client that is just reconnecting, or a lie: its word is not signed
+ASK_AGAIN_S = 0.5  # after the first: time for the owner to say, with its signature, that it is there
 EXCLUSIVE_LEASES = 2  # its owner stops after one lease without being asked; be sure that it has
 
 
@@ -57,8 +58,12 @@ class Watch:
         self._patient_until = now.after(self._settings.lease_s)
 
     def on_answer(self, sender: NodeId, life: int, body: Answer, now: Instant) -> None:
-        """An owner answered: its lease is good from now."""
-        self._owners.heard((sender, life), now)
+        """An owner answered: its lease is good from now, and whoever says that it never got those asks is wrong."""
+        owner = (sender, life)
+        self._owners.heard(owner, now)
+        refuted = [probe for probe, (to, round) in self._asked.items() if to == owner and round <= body.round]
+        for probe in refuted:
+            del self._asked[probe]
 
     def on_absent(self, probe: int, now: Instant) -> list[Lapse]:
         """The broker knows nobody who listens for the owner that was asked."""
@@ -67,6 +72,7 @@ class Watch:
             return []
         owner, round = asked
         if self._owners.absent(owner, round) < ABSENCES_MAX:
+            self._next = min(self._next, now.after(ASK_AGAIN_S))
             return []
         silent_s = self._owners.silent_s(owner, now)
         return [

@@ -9,9 +9,11 @@ from typing import Annotated
 
 from msgspec import Meta, Struct, structs
 
+from protocol import limits
 from protocol.owners import Owner
-from protocol.primitives import Mono, NodeId, WallMs
-from protocol.wire.task import Attempt, Status, TaskRecord, TaskState
+from protocol.primitives import Instant, Mono, NodeId, WallMs
+from protocol.records import Standing
+from protocol.wire.task import ENDED, Attempt, Status, TaskRecord, TaskState
 
 
 class TaskSettings(Struct, frozen=True, forbid_unknown_fields=True):
@@ -35,6 +37,10 @@ class TaskSettings(Struct, frozen=True, forbid_unknown_fields=True):
     ] = 15.0
 
 
+LOOKS_MAX = 5  # at a record whose writer nobody has introduced, over half a minute
+PUT_BACK_S_MAX = 60.0  # between two writes over what is no good: whoever put it there may go on
+
+
 class Phase(Enum):
     """What the watcher is doing about a task."""
 
@@ -48,7 +54,9 @@ class Watched:
     """The watcher's side of one unfinished task."""
 
     __slots__ = (
+        "amiss",
         "cancels",
+        "confirmed_ms",
         "declined_epoch",
         "ended",
         "excluded",
@@ -56,9 +64,12 @@ class Watched:
         "is_blamed",
         "is_known",
         "lapsed_epoch",
+        "looks",
         "not_before",
         "phase",
         "progress",
+        "put_backs",
+        "quiet_until",
         "record",
         "reserved",
         "revision",
@@ -81,9 +92,14 @@ class Watched:
         self.declined_epoch = 0  # the award that its owner gave back
         self.not_before: Mono = 0
         self.reserved: tuple[NodeId, str] | None = None  # the slot that an award under way counts on
+        self.confirmed_ms: WallMs = 0  # when the record was last seen to stand
+        self.amiss = ""  # why what stands under the key is not what we know: missing, unreadable, older
+        self.looks = 0  # at a record that cannot be read yet
+        self.put_backs = 0
+        self.quiet_until: Mono = 0  # no writing over what is amiss before
         self.why = ""  # why the award under way is made
         self.progress = b""
-        self.started_ms: WallMs = 0
+        self.started_ms: WallMs = 0  # of the last award, as its owner told
         self.submits: list[int] = []  # requests that wait for the first write
         self.waits: list[int] = []  # requests that wait for the end
         self.cancels: list[int] = []  # requests that want it cancelled
@@ -98,6 +114,11 @@ class Watched:
         """True when the owner says that it has it."""
         return self.phase is Phase.HELD and self.started_ms > 0
 
+    @property
+    def is_idle(self) -> bool:
+        """True while no write of it is under way, nor asked for."""
+        return self.phase is not Phase.WRITING and not self.cancels
+
     def status(self) -> Status:
         """What only the watcher knows."""
         return Status(self.record.id, self.is_running, self.started_ms, self.progress)
@@ -108,10 +129,33 @@ class Watched:
         is_theirs = record.state is TaskState.AWARDED and record.owner == node and record.epoch == epoch
         return is_theirs and self.phase is not Phase.WRITING and self.declined_epoch != epoch
 
-    def learn(self, record: TaskRecord, *, revision: int, frame: bytes) -> None:
+    def is_news(self, stands: Standing) -> bool:
+        """True when this is not what we know: later, the end, or nothing at all."""
+        has_ended = stands.record is not None and stands.record.state in ENDED
+        return self.is_known and (stands.revision > self.revision or has_ended or stands.revision == 0)
+
+    def mistrust(self, stands: Standing) -> None:
+        """What stands there is none, or older: it is to be replaced by what we know."""
+        self.revision = stands.revision
+        self.amiss = "older" if stands.record is not None else "unreadable" if stands.revision else "missing"
+
+    def as_known(self) -> TaskRecord:
+        """The record as it should stand, with the attempts that ended since it was written."""
+        attempts = (*self.record.attempts, *self.ended)[-limits.ATTEMPTS_KEPT :]
+        return structs.replace(self.record, attempts=attempts)
+
+    def put_back(self, now: Instant) -> None:
+        """What stands under the key is being replaced: not again at once, should it come back."""
+        self.quiet_until = now.after(min(PUT_BACK_S_MAX, 2.0 ** min(self.put_backs, 6)))
+        self.put_backs += 1
+
+    def learn(self, record: TaskRecord, *, revision: int, frame: bytes, at_ms: WallMs) -> None:
         """This record stands now."""
+        if record.epoch != self.record.epoch:
+            self.started_ms = 0
         self.record, self.revision, self.frame = record, revision, frame
         self.is_known = True
+        self.confirmed_ms, self.amiss, self.looks = at_ms, "", 0
         self.is_blamed = False
         self.ended.clear()
 
@@ -137,8 +181,22 @@ class Watched:
         is_in_hand = self.record.state is TaskState.AWARDED and self.declined_epoch != self.record.epoch
         return max(self.not_before, patient_until) if is_in_hand else self.not_before
 
+    def lapse(self, evidence: str, detail: str, now: Instant) -> None:
+        """The owner did not keep its lease, or never took the award: said once of each award."""
+        record = self.record
+        if self.lapsed_epoch != record.epoch:
+            self.ended.append(Attempt(record.epoch, record.owner, evidence, now.wall_ms, detail))
+        self.lapsed_epoch = record.epoch
+        self.let_go()
+
+    def decline(self, attempt: Attempt, *, failures: int) -> None:
+        """The owner gave it back; failures of its agent, held against the task, are written with the next change."""
+        self.declined_epoch = attempt.epoch
+        self.ended.append(attempt)
+        self.record = structs.replace(self.record, failures=self.record.failures + failures)
+        self.let_go()
+
     def let_go(self) -> None:
         """Nobody has it."""
         self.phase = Phase.WAITING
-        self.started_ms = 0
         self.progress = b""

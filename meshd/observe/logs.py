@@ -66,6 +66,9 @@ LINES: Mapping[type, Line] = {
     events.ResultRefused: Line(WARNING, "a late result of task {task} from {owner}, epoch {epoch}, was refused: "
                                         "epoch {stands_epoch} stands, {stands_state}"),
     events.TasksAdopted: Line(INFO, "{tasks} tasks of {home} are watched here: {why}"),
+    events.RecordLost: Line(WARNING, "the record of the mesh was lost, and came back without what stood there: "
+                                     "what this node knows is written anew"),
+    events.TaskPutBack: Line(WARNING, "the record of task {task} was {why}: it was put back, epoch {epoch}"),
     events.AgentChanged: Line(INFO, "agent {agent} is {state}: {detail}"),
 }  # fmt: skip
 

@@ -61,9 +61,9 @@ def test_the_first_candidate_with_room_that_did_not_refuse_it_lately_is_chosen()
     candidates = [_candidate(B, free=0), _candidate(C), _candidate(D)]
     watched.excluded = {C: NOW.mono_ns + 1}
     picked = awards.chosen(watched, candidates, life_of=lambda node: LIFE, now=NOW)
-    assert picked == candidates[2]
+    assert picked == (candidates[2], LIFE)
     watched.excluded = {C: NOW.mono_ns, D: NOW.mono_ns + 1}
-    assert awards.chosen(watched, candidates, life_of=lambda node: LIFE, now=NOW) == candidates[1]
+    assert awards.chosen(watched, candidates, life_of=lambda node: LIFE, now=NOW) == (candidates[1], LIFE)
     watched.excluded = {C: NOW.mono_ns + 1, D: NOW.mono_ns + 1}
     assert awards.chosen(watched, candidates, life_of=lambda node: LIFE, now=NOW) is None
 
@@ -71,8 +71,8 @@ def test_the_first_candidate_with_room_that_did_not_refuse_it_lately_is_chosen()
 def test_an_owner_that_began_a_new_life_may_have_it_again() -> None:
     watched = _watched()
     watched.excluded = {B: NOW.mono_ns + 1}
-    assert awards.chosen(watched, [_candidate(B)], life_of=lambda node: None, now=NOW) is None
-    assert awards.chosen(watched, [_candidate(B)], life_of=lambda node: LIFE + 1, now=NOW) == _candidate(B)
+    assert awards.chosen(watched, [_candidate(B)], life_of=lambda node: LIFE, now=NOW) is None
+    assert awards.chosen(watched, [_candidate(B)], life_of=lambda node: LIFE + 1, now=NOW) == (_candidate(B), LIFE + 1)
 
 
 @given(st.integers(0, 100), st.integers())

@@ -6,6 +6,7 @@ from protocol import ids, records
 from protocol.effects import Read, Send
 from protocol.events import TaskCancelled
 from protocol.inputs import Cancel
+from protocol.records import Standing
 from protocol.wire.task import Result, TaskRecord, Withdraw
 from tests.protocol.conversation import instant
 from tests.protocol.work import LIFE, B, C, Home, awarded, bodies, frame, only_write, record, replies, said
@@ -59,7 +60,7 @@ def test_a_cancel_through_a_node_that_is_not_the_home_reads_the_record_writes_it
     home, task = Home({B: 1}), awarded(home=C)
     key = ids.task_key(task.id)
     assert home.cancel(task.id) == [Read(key)]
-    effects = home.ledger.on_found(key, task, 5, frame(task), "", home.now)
+    effects = home.ledger.on_found(key, Standing(task, 5, frame(task)), "", home.now)
     assert only_write(effects).expect == 5
     effects = home.written(effects)
     assert replies(effects) == [(9, "cancelled")]
@@ -75,7 +76,7 @@ def test_a_cancel_through_a_node_that_is_not_the_home_reads_the_record_writes_it
 def test_a_cancel_that_finds_nothing_to_cancel_says_so(found: TaskRecord | None, failed: str, code: str) -> None:
     home, key = Home({B: 1}), ids.task_key(record().id)
     home.cancel(record().id)
-    assert replies(home.ledger.on_found(key, found, 5, b"", failed, home.now)) == [(9, code)]
+    assert replies(home.ledger.on_found(key, Standing(found, 5, b""), failed, home.now)) == [(9, code)]
 
 
 def test_a_cancel_of_a_task_that_is_taken_up_meanwhile_is_not_forgotten() -> None:
@@ -83,7 +84,7 @@ def test_a_cancel_of_a_task_that_is_taken_up_meanwhile_is_not_forgotten() -> Non
     key = ids.task_key(task.id)
     home.cancel(task.id)
     assert home.ledger.adopt(task, 5, frame(task), home.now) == []
-    effects = home.ledger.on_found(key, task, 5, frame(task), "", home.now)
+    effects = home.ledger.on_found(key, Standing(task, 5, frame(task)), "", home.now)
     assert replies(home.written(effects)) == [(9, "cancelled")]
 
 

@@ -4,9 +4,10 @@ from msgspec import structs
 
 from protocol import ids, limits, records
 from protocol.effects import Effect, Read, RunAgent, Send, StopAgent, Write
-from protocol.events import ResultRefused, TaskDone, TaskFailed, TaskStarted
-from protocol.holder import CHECK_S, STALE_S, Holder
+from protocol.events import ResultRefused, TaskDone, TaskFailed, TaskPutBack, TaskStarted
+from protocol.holder import AGAIN_S, CHECK_S, COMMITS_MAX, STALE_S, Holder
 from protocol.inputs import AgentFailed, AgentFinished, AgentProgress
+from protocol.records import Standing
 from protocol.slots import Slots
 from protocol.wire.agents import Card
 from protocol.wire.task import (
@@ -58,7 +59,7 @@ class _Owner:
     def written(self, effects: list[Effect]) -> list[Effect]:
         write = only_write(effects)
         assert isinstance(write.record, TaskRecord)
-        return self.holder.on_written(structs.replace(write, frame=b"sealed"), write.record, 5)
+        return self.holder.on_written(structs.replace(write, frame=b"sealed"), write.record, 5, self.now)
 
 
 def _mine(key: str = "k", *, epoch: int = 1, exclusive: bool = False) -> TaskRecord:
@@ -149,7 +150,9 @@ def test_a_failure_for_good_is_the_end_of_the_task() -> None:
     owner, record = _Owner(), _mine()
     owner.award(record)
     effects = owner.fails(record, retry=False)
-    assert only_write(effects).record == records.failed(record, failure=Failure("agent_failed", "no"), now=instant(0))
+    began = instant(0)
+    failed = records.failed(record, failure=Failure("agent_failed", "no"), now=began, started_ms=began.wall_ms)
+    assert only_write(effects).record == failed
     assert [event.code for event in said(owner.written(effects), TaskFailed)] == ["agent_failed"]
 
 
@@ -158,7 +161,7 @@ def test_a_late_result_is_refused_shown_and_kept_under_its_own_key() -> None:
     owner.award(record)
     owner.finishes(record)
     stands = structs.replace(record, epoch=2, owner=C)
-    effects = owner.holder.on_lost(ids.task_key(record.id), stands)
+    effects = owner.holder.on_lost(ids.task_key(record.id), Standing(stands, 9, b""), owner.now)
     (event,) = said(effects, ResultRefused)
     assert (event.epoch, event.stands_epoch, event.stands_state) == (1, 2, "awarded")
     write = only_write(effects)
@@ -346,7 +349,7 @@ def test_an_end_that_never_left_lets_the_task_go() -> None:
     owner, record = _Owner(), _mine()
     owner.award(record)
     owner.finishes(record)
-    assert owner.holder.on_unsent(ids.task_key(record.id)) == []
+    assert owner.holder.on_unsent(ids.task_key(record.id), "stopping", owner.now) == []
     assert (owner.holder.in_hand, owner.slots.taken) == (0, 0)
 
 
@@ -372,3 +375,73 @@ def test_memories_of_what_ended_are_bounded() -> None:
     assert _answer(owner.ask((_mine("0"), 1))).unknown == (_mine("0").id,)
     assert not [each for each in owner.ask((_mine("1"), 1)) if isinstance(each, Write)]
     assert _answer(owner.ask((_mine("1"), 1))).ended == (_mine("1").id,)
+
+
+# --- a record that is damaged
+
+
+def _lost(owner: _Owner, record: TaskRecord, stands: Standing) -> list[Effect]:
+    return owner.holder.on_lost(ids.task_key(record.id), stands, owner.now)
+
+
+def test_a_result_outlives_the_loss_of_its_record() -> None:
+    for stands in (Standing(None, 0, b""), Standing(None, 9, b"junk"), Standing(_mine(), 9, b"")):
+        owner, record = _Owner(), _mine()
+        owner.award(record)
+        owner.finishes(record)
+        write = only_write(_lost(owner, record, stands))
+        assert isinstance(write.record, TaskRecord)
+        assert (write.expect, write.record.state) == (stands.revision, TaskState.DONE)
+        assert bodies(owner.written([write]), Result)
+
+
+def test_a_record_that_may_have_removed_itself_is_not_made_anew() -> None:
+    owner, record = _Owner(), _mine()
+    owner.award(record)
+    owner.at(KEEP_S)
+    owner.finishes(record)
+    effects = _lost(owner, record, Standing(None, 0, b""))
+    assert said(effects, ResultRefused)
+    assert only_write(effects).key == ids.late_key(record.id, 1)
+
+
+def test_a_record_by_an_unknown_node_is_looked_at_again_before_the_result_is_refused() -> None:
+    owner, record = _Owner(), _mine()
+    owner.award(record)
+    owner.finishes(record)
+    stranger = Standing(None, 9, b"sealed", stranger=C)
+    assert _lost(owner, record, stranger) == [Read(ids.presence_key(C))]
+    assert owner.holder.next_deadline() == instant(AGAIN_S).mono_ns
+    assert only_write(owner.at(AGAIN_S)).expect == 4
+    assert said(_lost(owner, record, Standing(_mine(epoch=2), 9, b"")), ResultRefused)
+
+
+def test_a_commit_is_tried_so_often_and_no_more() -> None:
+    owner, record = _Owner(), _mine()
+    owner.award(record)
+    effects = owner.finishes(record)
+    tries = 0
+    while not said(effects, ResultRefused):
+        tries += 1
+        effects = _lost(owner, record, Standing(None, 9 + tries, b"junk"))
+    assert tries == COMMITS_MAX
+
+
+def test_an_award_in_hand_is_written_again_when_the_record_is_lost() -> None:
+    owner, record = _Owner(), _mine()
+    owner.award(record)
+    (write,) = owner.holder.on_record_lost()
+    assert isinstance(write, Write)
+    assert (write.record, write.expect) == (record, 0)
+    assert [event.why for event in said(owner.written([write]), TaskPutBack)] == ["missing"]
+    assert only_write(owner.finishes(record)).expect == 5
+    assert owner.holder.on_record_lost() == [], "its end is on its way"
+
+
+def test_a_node_that_was_stopped_takes_no_exclusive_task_for_a_lease() -> None:
+    owner = _Owner()
+    owner.holder.on_lag(owner.now)
+    assert _declines(owner.award(_mine("one", exclusive=True))) == ["stopped"]
+    assert _declines(owner.award(_mine("two"))) == []
+    owner.at(SETTINGS.lease_s)
+    assert _declines(owner.award(_mine("three", exclusive=True))) == []

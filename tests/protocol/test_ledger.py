@@ -7,6 +7,7 @@ from protocol import ids, limits, records
 from protocol.effects import Read, Reply, Write
 from protocol.events import AwardDeclined, TaskAwarded, TaskFailed, TaskPoison, TaskSubmitted
 from protocol.ledger import RETRY_WRITE_S
+from protocol.records import Standing
 from protocol.wire.task import Accept, Award, Failure, TaskRecord, TaskState, Withdraw
 from tests.protocol.conversation import instant
 from tests.protocol.work import (
@@ -99,7 +100,7 @@ def test_nobody_has_the_capability_is_said_once_the_record_knows_of_no_such_task
     home = Home({B: 1})
     (read,) = home.submit(request=1, capability="other@1")
     assert isinstance(read, Read)
-    assert replies(home.ledger.on_found(read.key, None, 0, b"", "", home.now)) == [(1, "no_agent")]
+    assert replies(home.ledger.on_found(read.key, Standing(None, 0, b""), "", home.now)) == [(1, "no_agent")]
 
 
 def test_a_submit_that_nobody_can_do_any_more_is_answered_with_the_task_that_it_made_before() -> None:
@@ -108,13 +109,13 @@ def test_a_submit_that_nobody_can_do_any_more_is_answered_with_the_task_that_it_
     assert isinstance(read, Read)
     asked = order(capability="other@1")
     made = records.opened(asked, task=ids.task_of(read.key), iid="i", gid="g", home=B, now=home.now)
-    assert replies(home.ledger.on_found(read.key, made, 3, frame(made), "", home.now)) == [(1, "open")]
+    assert replies(home.ledger.on_found(read.key, Standing(made, 3, frame(made)), "", home.now)) == [(1, "open")]
     (again,) = home.submit(request=2, capability="other@1", input=b"other work")
     assert isinstance(again, Read)
-    assert replies(home.ledger.on_found(again.key, made, 3, frame(made), "", home.now)) == [(2, "key_reused")]
+    assert replies(home.ledger.on_found(again.key, Standing(made, 3, frame(made)), "", home.now)) == [(2, "key_reused")]
     (again,) = home.submit(request=3, capability="other@1")
     assert isinstance(again, Read)
-    assert replies(home.ledger.on_found(again.key, None, 0, b"", "timed out", home.now)) == [(3, "store")]
+    assert replies(home.ledger.on_found(again.key, Standing(None, 0, b""), "timed out", home.now)) == [(3, "store")]
 
 
 @pytest.mark.parametrize(
@@ -149,7 +150,7 @@ def test_a_submit_whose_write_never_left_is_refused() -> None:
 def test_a_record_that_cannot_be_read_back_is_an_error_and_not_a_wait() -> None:
     home = Home({B: 1})
     write = only_write(home.submit(request=1))
-    assert replies(home.ledger.on_lost(write.key, None, 3, b"junk", home.now)) == [(1, "store")]
+    assert replies(home.ledger.on_lost(write.key, Standing(None, 3, b"junk"), home.now)) == [(1, "store")]
 
 
 # --- who gets it
@@ -339,9 +340,9 @@ def test_an_owner_that_says_it_is_over_makes_the_home_read_the_record() -> None:
     key = ids.task_key(home.record.id)
     assert home.answered(ended=True) == [Read(key)]
     done = _done(home.record)
-    assert home.ledger.on_found(key, home.record, 1, frame(home.record), "", home.now) == [], "nothing new"
-    assert home.ledger.on_found(key, None, 0, b"", "timed out", home.now) == [], "asked again with the next round"
-    assert replies(home.ledger.on_found(key, done, 2, frame(done), "", home.now)) == [(7, "done")]
+    assert home.ledger.on_found(key, Standing(home.record, 1, frame(home.record)), "", home.now) == [], "nothing new"
+    assert home.ledger.on_found(key, Standing(None, 0, b""), "timed out", home.now) == [], "asked again"
+    assert replies(home.ledger.on_found(key, Standing(done, 2, frame(done)), "", home.now)) == [(7, "done")]
 
 
 def test_a_result_of_who_does_not_hold_the_task_is_looked_up_and_not_believed() -> None:

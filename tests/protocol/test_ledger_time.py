@@ -3,7 +3,7 @@
 import pytest
 from msgspec import structs
 
-from protocol.ledger import PAUSE_MS_MAX
+from protocol.awards import PAUSE_MS_MAX
 from protocol.primitives import Instant
 from protocol.wire.task import Accept, Award, Decline, TaskRecord, TaskState
 from tests.protocol.conversation import instant

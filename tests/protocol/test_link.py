@@ -2,12 +2,12 @@
 
 from protocol import limits
 from protocol.effects import Effect, Write
-from protocol.events import StateChanged
+from protocol.events import RecordLost, StateChanged
 from protocol.inputs import Lost, Unsent, Written
 from protocol.link import Link, LinkSettings
 from protocol.wire.task import Presence
 from tests.protocol.conversation import instant
-from tests.protocol.work import LIFE, ME, said
+from tests.protocol.work import LIFE, ME, only_write, said
 
 KEY = f"node.{ME}"
 RESULT_KEEP_S_MAX = 31_536_000.0  # `results.keep_s` may be a year
@@ -134,3 +134,16 @@ def test_a_link_that_goes_before_the_node_ever_joined_leaves_it_detached_until_i
     line.up()
     line.outcome(Written(KEY, 1))
     assert line.link.state == "joined"
+
+
+def test_a_bucket_whose_revisions_went_back_is_another_and_what_stood_there_is_lost() -> None:
+    line = _joined()
+    for revision in (0, 3):
+        line.outcome(Written(KEY, 7))
+        line.after(LinkSettings().beat_s)
+        effects = line.outcome(Lost(KEY, revision, b""))
+        assert [event.revision for event in said(effects, RecordLost)] == [revision]
+        assert only_write(effects).expect == revision
+    line.outcome(Written(KEY, 7))
+    line.after(LinkSettings().beat_s)
+    assert not said(line.outcome(Lost(KEY, 9, b"")), RecordLost)

@@ -1,5 +1,7 @@
 """What leaves is sealed for one place, and what comes back finds who sent it."""
 
+from random import Random
+
 import pytest
 
 from protocol import limits
@@ -16,7 +18,7 @@ from tests.protocol.sealing import ALICE, BOB, LIFE, NOW, SUBJECTS, TO_BOB, open
 
 
 def _post() -> Post[str]:
-    return Post(me=ALICE.id, region="eu", subjects=SUBJECTS, sealer=sealer())
+    return Post(me=ALICE.id, region="eu", subjects=SUBJECTS, sealer=sealer(), rng=Random(7))
 
 
 def _sent(post: Post[str], message: Send, *, origin: str = "anyone") -> Send:
@@ -59,10 +61,19 @@ def test_a_probe_comes_back_to_who_sent_it_once_and_under_its_own_number() -> No
 
 def test_probes_that_are_waited_for_are_bounded() -> None:
     post = _post()
-    for number in range(PROBES_KEPT + 1):
-        post.send("anyone", Send(BOB.id, LIFE, Ping(1), probe=number), NOW)
-    assert post.absent(1) is None
-    assert post.absent(2) == ("anyone", 1)
+    sent = [_sent(post, Send(BOB.id, LIFE, Ping(1), probe=number)) for number in range(PROBES_KEPT + 1)]
+    tokens = [int(each.reply.rpartition(".")[2]) for each in sent]
+    assert post.absent(tokens[0]) is None
+    assert post.absent(tokens[1]) == ("anyone", 1)
+
+
+def test_the_number_of_a_probe_tells_nothing_about_the_next() -> None:
+    post = _post()
+    sent = [_sent(post, Send(BOB.id, LIFE, Ping(1), probe=number)) for number in range(64)]
+    tokens = {int(each.reply.rpartition(".")[2]) for each in sent}
+    assert len(tokens) == 64
+    assert max(tokens) > 1 << 56
+    assert all(post.absent(number) is None for number in range(1_000))
 
 
 def test_own_facts_are_sealed_for_the_region_and_those_of_others_pass_as_they_are() -> None:

@@ -1,12 +1,13 @@
 """The lease, by asking: who is found silent or absent, and who is not because the fault is ours."""
 
 import pytest
+from msgspec import structs
 
 from protocol import limits
 from protocol.effects import Effect, Write
 from protocol.events import LeaseLapsed, TaskPoison
 from protocol.owners import Owners
-from protocol.watch import Watch
+from protocol.watch import ASK_AGAIN_S, Watch
 from protocol.wire.task import Answer, Ask, Award, Held, TaskState, Withdraw
 from tests.protocol.conversation import instant
 from tests.protocol.work import LIFE, SETTINGS, B, C, D, Home, bodies, said
@@ -72,6 +73,24 @@ def test_an_answer_between_two_absences_makes_them_two_times_once() -> None:
     home.absent(home.after(ROUND_S))
     home.answered()
     assert home.absent(home.after(ROUND_S)) == []
+
+
+def test_an_answer_refutes_every_absence_of_the_asks_before_it() -> None:
+    home = _held()
+    early = home.after(ROUND_S)
+    late = home.after(ROUND_S)
+    home.watch.on_answer(B, LIFE, Answer(bodies(late, Ask)[-1].round, (), (), ()), home.now)
+    assert home.absent(early) == []
+    assert home.absent(late) == []
+    assert home.absent(home.after(ROUND_S)) == [], "that is the first since"
+
+
+def test_the_first_absence_asks_again_soon_however_long_a_round_is() -> None:
+    home = Home({B: 1, C: 1}, structs.replace(SETTINGS, ask_interval_s=30.0, lease_s=60.0))
+    home.awarded()
+    home.accepted()
+    assert home.absent(home.after(0)) == []
+    assert said(home.absent(home.after(ASK_AGAIN_S)), LeaseLapsed)
 
 
 def test_pages_of_one_round_are_one_absence(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -16,6 +16,7 @@ from protocol.inputs import Cancel, Submit
 from protocol.ledger import Ledger
 from protocol.owners import Owners
 from protocol.primitives import Instant, NodeId
+from protocol.records import Standing
 from protocol.routing import Candidate
 from protocol.watch import Watch
 from protocol.watched import TaskSettings
@@ -202,7 +203,7 @@ class Home:
         """The write under way is refused: this record stands there."""
         self.revision = revision or self.revision + 1
         self.record = to
-        return self.ledger.on_lost(ids.task_key(to.id), to, self.revision, frame(to), self.now)
+        return self.ledger.on_lost(ids.task_key(to.id), Standing(to, self.revision, frame(to)), self.now)
 
     def awarded(self, key: str = "k", **fields: Any) -> list[Effect]:
         """A submit and its first write: what leaves with the award."""
