@@ -5,7 +5,7 @@
       │ └── refuted: incarnation + 1 ──────────────────────────────────┘      any ─goodbye─▶ left
 
 Invariant: incarnations and lives only rise; only a node itself raises its incarnation. A node
-whose own link is down accuses nobody. Neighbours: `gossip` carries the facts, `suspicion` counts.
+whose own link is down accuses nobody. Neighbours: `prober` asks, `suspicion` counts, `gossip` tells.
 """
 
 from collections.abc import Sequence
@@ -18,9 +18,10 @@ from protocol import suspicion as doubt
 from protocol.effects import Effect, Emit, Send, Spread
 from protocol.events import NameConflict, PeerAlive, PeerDead, PeerLeft, PeerMisbehaved, PeerSuspect, PeerUnreachable
 from protocol.primitives import NS_PER_MS, NS_PER_S, Instant, Mono, NodeId, Rng
+from protocol.prober import Health, Prober
 from protocol.replica import Heard, Me, Peer, standing
 from protocol.roster import ROUND_TRIP_S, Member, Own, Roster
-from protocol.suspicion import Accusation, Health, Probes, ProbeWalk, Suspicion
+from protocol.suspicion import Accusation, Suspicion
 from protocol.timers import Timers
 from protocol.wire.gossip import Alive, Confirm, Dead, Left, Suspect
 from protocol.wire.kinds import AnySwim
@@ -58,8 +59,8 @@ PRESETS: dict[str, MembershipSettings] = {
 SWEEP_S = 60.0
 STOPPED_S = 1.0  # a loop this late was stopped, not busy: be patient with everybody
 
-_Timer: TypeAlias = tuple[Literal["probe", "answer", "suspicion", "sweep"], NodeId | int]
-_PROBE: _Timer = ("probe", 0)
+_Timer: TypeAlias = tuple[Literal["suspicion", "sweep"], NodeId]
+_SWEEP: _Timer = ("sweep", "")
 
 
 class Membership:
@@ -72,14 +73,18 @@ class Membership:
     def __init__(self, *, me: Me, settings: MembershipSettings, rng: Rng) -> None:
         self._me = me
         self._settings = settings
-        self._rng = rng
         self._own = Own(me, repeat_s=settings.refute_interval_s)
         self._roster = Roster(me)
         self._is_started = self._is_held = False
         self._timers: Timers[_Timer] = Timers()
         self._health = Health(settings.health_max)
-        self._walk = ProbeWalk()
-        self._probes = Probes()
+        self._prober = Prober(
+            roster=self._roster,
+            health=self._health,
+            rng=rng,
+            interval_s=settings.probe_interval_s,
+            timeout_s=settings.probe_timeout_s,
+        )
         self._down_since: Mono | None = None
         self._grace_until: Mono = 0  # until then an unanswered probe accuses nobody
         self._deaths_after: Mono = 0  # and until then nobody is declared dead
@@ -90,7 +95,7 @@ class Membership:
         """Say hello. The link is taken to be up unless `on_link` said otherwise."""
         self._is_started = True
         self._own.began, self._own.since_ms = now.mono_ns, now.wall_ms
-        self._timers.set(("sweep", 0), now.after(SWEEP_S))
+        self._timers.set(_SWEEP, now.after(SWEEP_S))
         return self._own.say(now, is_fresh=True)
 
     def leave(self, now: Instant) -> list[Effect]:
@@ -142,8 +147,7 @@ class Membership:
             self._down_since = None
             return []
         stood_ns, self._down_since = now.mono_ns - self._down_since, None
-        for number in self._probes.clear():
-            self._timers.cancel(("answer", number))
+        self._prober.clear()
         self._grace_until = self._deaths_after = now.after(self._settings.grace_s)
         self._stood_still(stood_ns, now)
         self._own.settled = None if self._own.settled is None else now.mono_ns
@@ -166,16 +170,16 @@ class Membership:
         if self.next_deadline() is None:
             return []
         effects = self._own.on_tick(now)
+        asked, silent = self._prober.on_tick(now)
+        effects += asked
+        for number in silent:
+            effects += self._on_unanswered(number, "timeout", now)
         for purpose, subject in self._timers.due(now.mono_ns):
             match purpose:
-                case "probe":
-                    effects += self._probe_next(now)
-                case "answer":
-                    effects += self._on_unanswered(int(subject), "timeout", now)
                 case "suspicion":
-                    effects += self._on_time_up(str(subject), now)
+                    effects += self._on_time_up(subject, now)
                 case "sweep":
-                    self._timers.set(("sweep", 0), now.after(SWEEP_S))
+                    self._timers.set(_SWEEP, now.after(SWEEP_S))
                     self._roster.sweep(now, self._settings.tombstone_s)
                 case _:
                     assert_never(purpose)
@@ -185,7 +189,8 @@ class Membership:
         """When to call `on_tick`; never while the link is down, and not after `leave`."""
         if self._own.has_left or self._down_since is not None:
             return None
-        return min((at for at in (self._timers.next(), self._own.next_deadline()) if at is not None), default=None)
+        deadlines = self._timers.next(), self._prober.next_deadline(), self._own.next_deadline()
+        return min((at for at in deadlines if at is not None), default=None)
 
     # --- who is there
 
@@ -232,27 +237,16 @@ class Membership:
         return member is not None and member.standing == dead
 
     @property
+    def incarnation(self) -> int:
+        """Our own, in this life."""
+        return self._own.incarnation
+
+    @property
     def health(self) -> int:
         """0 is well; waits are multiplied by one more than this."""
         return self._health.score
 
-    # --- probing
-
-    def _probe_next(self, now: Instant) -> list[Effect]:
-        if not self._roster.living:
-            return []
-        self._timers.set(_PROBE, now.after(self._settings.probe_interval_s * self._health.factor))
-        node = self._walk.next(self._roster.living, self._roster.is_living, self._rng)
-        member = self._roster.get(node or "")
-        return [] if member is None else self._probe(member, now)
-
-    def _probe(self, member: Member, now: Instant) -> list[Effect]:
-        number = self._probes.send(member.id, member.life, now)
-        if number is None:
-            return []
-        self._timers.set(("answer", number), now.after(self._settings.probe_timeout_s * self._health.factor))
-        suspected = -1 if member.suspicion is None else member.suspicion.incarnation
-        return [Send(to=member.id, life=member.life, body=Ping(number, suspected), probe=number)]
+    # --- asking and being asked
 
     def _on_ping(self, src: NodeId, life: int, ping: Ping, now: Instant) -> list[Effect]:
         effects: list[Effect] = []
@@ -261,36 +255,29 @@ class Membership:
         effects.insert(0, Send(to=src, life=life, body=Ack(ping.probe, self._own.incarnation)))
         member = self._roster.get(src)
         if member is not None and member.life == life and member.suspicion is not None:
-            effects += self._probe(member, now)  # it lives: let it know that it has to say so
+            effects += self._prober.ask(member, now)  # it lives: let it know that it has to say so
         return effects
 
     def _on_ack(self, src: NodeId, life: int, ack: Ack, now: Instant) -> list[Effect]:
         member = self._roster.get(src)
         if member is None or member.life != life:
             return []
-        effects: list[Effect] = []
-        took_s = self._probes.answered(ack.probe, src, life, now)
-        if took_s is not None:
-            self._timers.cancel(("answer", ack.probe))
-            self._health.better()
-            member.measure(took_s)
-            effects += self._look_at_view(now)
+        effects = self._look_at_view(now) if self._prober.on_ack(member, ack.probe, now) else []
         suspicion = member.suspicion
         if suspicion is not None and 0 < ack.incarnation - suspicion.incarnation <= limits.INCARNATION_JUMP_MAX:
             effects += self._revive(member, ack.incarnation, now)
         return effects
 
     def _on_unanswered(self, number: int, evidence: str, now: Instant) -> list[Effect]:
-        probe = self._probes.unanswered(number)
+        probe = self._prober.give_up(number)
         if probe is None:
             return []
-        self._timers.cancel(("answer", number))
         member = self._roster.get(probe.to)
         if member is None or not member.is_living or member.life != probe.life or now.mono_ns < self._grace_until:
             return []
         if evidence == "timeout":
             self._health.worse()  # until others confirm it, the fault may be ours
-        self._probes.failed(probe)
+        self._prober.probes.failed(probe)
         return self._accuse(member, evidence, now)
 
     # --- suspicion
@@ -320,7 +307,7 @@ class Membership:
         pool = [self._me.id, *(each for each in self._roster.alive() if each != heard.src)] if is_first else []
         chosen = doubt.verifiers(pool, suspect=member.id, life=member.life, incarnation=body.incarnation)
         if self._me.id in chosen[: self._settings.verifiers]:
-            effects += self._probe(member, now)
+            effects += self._prober.ask(member, now)
         return effects
 
     def _count(
@@ -358,7 +345,8 @@ class Membership:
         self._timers.set(("suspicion", member.id), max(suspicion.due(seconds), now.mono_ns, self._deaths_after))
 
     def _needed(self, member: Member) -> int:
-        return doubt.accusers_needed(1 + sum(node != member.id for node in self._roster.alive()))
+        unsuspected = len(self._roster.living) - self._roster.suspected
+        return doubt.accusers_needed(1 + unsuspected - self._roster.is_alive(member.id))
 
     def _on_time_up(self, node: NodeId, now: Instant) -> list[Effect]:
         member = self._roster.get(node)
@@ -378,9 +366,11 @@ class Membership:
         version = standing(life=heard.life, incarnation=body.incarnation, state="alive")
         member = self._roster.get(heard.src)
         if member is not None and version <= member.standing:
-            if version == member.standing:
-                member.frame = heard.frame
-            return []
+            if version < member.standing:
+                return []
+            member.frame = heard.frame
+            is_suspect = member.suspicion is not None and not heard.is_relayed
+            return self._prober.ask(member, now) if is_suspect else []  # it lives: let it know that it has to say so
         if heard.life > now.wall_ms + limits.LIFE_AHEAD_MS_MAX:
             return [Emit(PeerMisbehaved(heard.src, "life_ahead", str(heard.life)))]
         if member is None:
@@ -391,7 +381,7 @@ class Membership:
             return [Emit(PeerMisbehaved(heard.src, "incarnation_jump", str(body.incarnation)))]
         self._own.meet(now)
         if member.life != heard.life:
-            self._probes.forget(member.id)
+            self._prober.probes.forget(member.id)
         is_news = member.state != "alive" or member.life != heard.life
         holder = self._roster.take(member, heard, body)
         effects = self._revive(member, body.incarnation, now) if is_news else []
@@ -405,8 +395,7 @@ class Membership:
         member.incarnation, member.suspicion = incarnation, None
         self._timers.cancel(("suspicion", member.id))
         self._roster.raise_up(member, "alive", now)
-        if self._timers.deadline(_PROBE) is None:
-            self._timers.set(_PROBE, now.after(self._settings.probe_interval_s * self._rng.random()))
+        self._prober.wake(now)
         name = self._roster.shown_name(member)
         return [Emit(PeerAlive(member.id, name, member.life, incarnation)), *self._look_at_view(now)]
 
@@ -457,7 +446,7 @@ class Membership:
         was_living, name, suspicion = member.is_living, self._roster.shown_name(member), member.suspicion
         member.life, member.incarnation = life, last.incarnation
         self._timers.cancel(("suspicion", member.id))
-        self._probes.forget(member.id)
+        self._prober.probes.forget(member.id)
         event: PeerLeft | PeerDead = PeerLeft(member.id, name, life)
         if isinstance(last, Dead):
             after_s = 0.0 if suspicion is None else round(now.since_s(suspicion.since), 3)
@@ -479,10 +468,10 @@ class Membership:
 
     def _look_at_view(self, now: Instant) -> list[Effect]:
         """More than half of the view suspect, ourselves counted: it may be us, so nobody is declared dead."""
-        suspects = self._roster.suspects()
-        is_held = 2 * len(suspects) > len(self._roster.living) + 1 or self._probes.is_doubtful
+        is_held = 2 * self._roster.suspected > len(self._roster.living) + 1 or self._prober.probes.is_doubtful
         was_held, self._is_held = self._is_held, is_held
         if is_held and not was_held:
+            suspects = self._roster.suspects()
             return [Emit(PeerUnreachable(suspects))] if suspects else []
         if was_held and not is_held:  # those who come back do so one by one: wait for all of them
             self._deaths_after = max(self._deaths_after, now.after(self._settings.grace_s))
@@ -492,6 +481,7 @@ class Membership:
     def _stood_still(self, by_ns: int, now: Instant) -> None:
         """Time in which we could not hear anybody does not count."""
         self._timers.postpone(by_ns)
+        self._prober.postpone(by_ns)
         for member, suspicion in self._roster.doubted():
             suspicion.since += by_ns
             self._arm(member, suspicion, now)

@@ -159,6 +159,7 @@ class Roster:
         self._members: dict[NodeId, Member] = {}
         self._buried: dict[NodeId, Mono] = {}  # oldest first
         self._names: dict[str, tuple[NodeId, ...]] = {me.name: (me.id,)}  # who lives under it, the first one first
+        self._suspects: dict[NodeId, None] = {}
         self.living: tuple[NodeId, ...] = ()
 
     def get(self, node: NodeId) -> Member | None:
@@ -181,7 +182,12 @@ class Roster:
 
     def suspects(self) -> tuple[NodeId, ...]:
         """Living members that are suspect, sorted."""
-        return tuple(node for node in self.living if self._members[node].state == "suspect")
+        return tuple(sorted(self._suspects))
+
+    @property
+    def suspected(self) -> int:
+        """How many are suspect."""
+        return len(self._suspects)
 
     def alive(self) -> list[NodeId]:
         """Living members that are not suspect, sorted."""
@@ -189,7 +195,7 @@ class Roster:
 
     def doubted(self) -> list[tuple[Member, Suspicion]]:
         """Suspects with what they are suspected of."""
-        members = [self._members[node] for node in self.living]
+        members = [self._members[node] for node in self.suspects()]
         return [(member, member.suspicion) for member in members if member.suspicion is not None]
 
     def raise_up(self, member: Member, state: PeerState, now: Instant) -> None:
@@ -199,6 +205,9 @@ class Roster:
         if not member.is_living:
             self.living = tuple(sorted((*self.living, member.id)))
         member.state, member.since_ms = state, now.wall_ms
+        self._suspects.pop(member.id, None)
+        if state == "suspect":
+            self._suspects[member.id] = None
         member.is_known = True
         member.evidence, member.accusers = "", ()
 
@@ -207,6 +216,7 @@ class Roster:
         self._members[member.id] = member
         if member.is_living:
             self.living = tuple(node for node in self.living if node != member.id)
+            self._suspects.pop(member.id, None)
         member.state, member.since_ms, member.suspicion = state, now.wall_ms, None
         member.evidence, member.accusers = "", ()
         self.give_up_name(member)
