@@ -92,7 +92,7 @@ class Gossip:
     # --- facts of others
 
     def on_fact(self, heard: Heard, now: Instant) -> tuple[bool, list[Effect]]:
-        """A fact of another node. True when it is news that membership or the catalogue should hear.
+        """A fact of another node. True when membership or the catalogue should hear it: news, or a sign of life.
 
         A `Dead` is not kept here: call `keep` once membership believes it.
         """
@@ -131,6 +131,7 @@ class Gossip:
         if former is not None and version <= former.version:
             if version == former.version and heard.sent_ms > former.heard.sent_ms:
                 self._store(heard)  # the same word, said again: an alive fact must not grow old
+                return not heard.is_relayed, []
             if heard.is_relayed or not isinstance(former.heard.body, Dead):
                 return False, []
             return False, self._tell(heard, former)  # it is buried here: let it outbid that
@@ -212,8 +213,8 @@ class Gossip:
     # --- answering what everybody hears: only the first few do
 
     def _responds(self, to: NodeId, why: str) -> bool:
-        pool = [node for node in self._living if node != to]
-        return self._me.id in ids.ranked([*pool, self._me.id], salt=f"{why} {to}")[:RESPONDERS]
+        pool = (node for node in self._living if node != to)
+        return ids.is_ranked(self._me.id, pool, salt=f"{why} {to}", within=RESPONDERS)
 
     def _own_alive(self) -> Alive | None:
         own = self._replica.get(self._me.id, "standing")

@@ -9,6 +9,7 @@ from base64 import b32encode
 from collections.abc import Iterable
 from functools import lru_cache
 from hashlib import blake2b, sha256
+from itertools import islice
 
 from protocol.primitives import NodeId, Rng
 
@@ -115,6 +116,13 @@ def ranked(candidates: Iterable[NodeId], *, salt: str) -> list[NodeId]:
     coming or going moves nobody else.
     """
     return sorted(candidates, key=lambda node: rendezvous(node, salt=salt))
+
+
+def is_ranked(node: NodeId, candidates: Iterable[NodeId], *, salt: str, within: int) -> bool:
+    """True when fewer than `within` of the others stand before this node in `ranked`: seldom looks at all."""
+    own = rendezvous(node, salt=salt)
+    better = (1 for each in candidates if each != node and rendezvous(each, salt=salt) < own)
+    return sum(islice(better, within)) < within
 
 
 def rendezvous(node: NodeId, *, salt: str) -> tuple[bytes, NodeId]:

@@ -6,6 +6,7 @@ lives only rise. Neighbours: `gossip` keeps a `Replica`; `membership` compares b
 """
 
 from collections.abc import Iterable, Iterator
+from functools import lru_cache
 from hashlib import blake2b
 from typing import Literal, TypeAlias
 
@@ -185,6 +186,7 @@ def _fault_of_cards(body: Capabilities) -> str:
     return ""
 
 
+@lru_cache(maxsize=2 * limits.PEERS_MAX)
 def _bucket(about: NodeId) -> int:
     return blake2b(about.encode(), digest_size=1).digest()[0] % BUCKETS
 
@@ -210,10 +212,14 @@ class Replica:
 
     def put(self, about: NodeId, slot: Slot, entry: Entry) -> None:
         """Let `entry` stand there, whatever stood before: compare first."""
-        self.drop(about, slot)
         bucket = _bucket(about)
+        former = self._rows[bucket].pop((about, slot), None)
         self._rows[bucket][(about, slot)] = entry
+        if former is not None and former.version == entry.version:
+            return  # the same word, said again
         self._hashes[bucket] ^= _hash(about, slot, entry.version)
+        if former is not None:
+            self._hashes[bucket] ^= _hash(about, slot, former.version)
 
     def drop(self, about: NodeId, slot: Slot) -> None:
         """Let nothing stand there."""

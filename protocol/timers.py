@@ -1,7 +1,8 @@
 """Deadlines of one machine, by key; the machine asks which are due.
 
-Invariant: one deadline a key; equal deadlines come due in the order they were set, so the
-same inputs give the same effects. Neighbours: each machine keeps one of its own.
+Invariant: one deadline a key; equal deadlines come due in the order they were set, so the same
+inputs give the same effects. The head of the heap is armed: `next`, asked after every input, is
+one look. Neighbours: each machine keeps one of its own.
 """
 
 from collections.abc import Hashable
@@ -28,13 +29,15 @@ class Timers(Generic[Key]):
         self._sequence += 1
         self._live[key] = (at, self._sequence)
         heappush(self._heap, (at, self._sequence, key))
+        self._drop_stale()
         if len(self._heap) > 64 + _STALE_RATIO_MAX * len(self._live):
             self._heap = [(at, seq, key) for key, (at, seq) in self._live.items()]
             heapify(self._heap)
 
     def cancel(self, key: Key) -> None:
         """Disarm `key`; harmless when it is not armed."""
-        self._live.pop(key, None)
+        if self._live.pop(key, None) is not None:
+            self._drop_stale()
 
     def deadline(self, key: Key) -> Mono | None:
         """When `key` comes due, or None."""
@@ -49,7 +52,6 @@ class Timers(Generic[Key]):
 
     def next(self) -> Mono | None:
         """The earliest deadline, or None."""
-        self._drop_stale()
         return self._heap[0][0] if self._heap else None
 
     def due(self, now: Mono) -> list[Key]:
@@ -57,7 +59,6 @@ class Timers(Generic[Key]):
         if not self._heap or self._heap[0][0] > now:
             return []
         keys: list[Key] = []
-        self._drop_stale()
         while self._heap and self._heap[0][0] <= now:
             _, _, key = heappop(self._heap)
             del self._live[key]

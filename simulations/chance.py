@@ -3,6 +3,7 @@
 Invariant: who draws from one stream moves no other. Neighbours: everything that rolls dice.
 """
 
+from functools import lru_cache
 from hashlib import blake2b
 from math import exp, log
 from random import Random
@@ -40,6 +41,10 @@ class Delay(Struct, frozen=True, forbid_unknown_fields=True):
 
     def draw_ns(self, rng: Random) -> int:
         """One such time, in nanoseconds."""
-        sigma = max(0.0, log(self.p99_ms / self.p50_ms) / P99_SIGMAS)
-        delay_ms = self.p50_ms * exp(sigma * rng.gauss(0.0, 1.0))
+        delay_ms = self.p50_ms * exp(_sigma(self) * rng.gauss(0.0, 1.0))
         return max(1, int(delay_ms * NS_PER_MS) // NS_STEP) * NS_STEP
+
+
+@lru_cache(maxsize=64)
+def _sigma(delay: Delay) -> float:
+    return max(0.0, log(delay.p99_ms / delay.p50_ms) / P99_SIGMAS)

@@ -257,8 +257,7 @@ class Host:
         except Exception as error:  # noqa: BLE001 the core must never raise: whatever it raises is the finding
             self._around.see(Broke(self.name, kind, _where(error)))
             return
-        own = node.membership.peer(self.id)
-        self._around.see(Handled(self.name, self.life, kind, 0 if own is None else own.incarnation))
+        self._around.see(Handled(self.name, self.life, kind, node.membership.incarnation))
         self._perform(effects)
         self._arm()
 

@@ -5,6 +5,7 @@ The store takes part as the place `RECORD`, so that a partition has a side with 
 without. Neighbours: `broker` and `store` ask; `faults` cut and heal.
 """
 
+from random import Random
 from typing import Annotated
 
 from msgspec import Meta, Struct
@@ -50,6 +51,7 @@ class Network:
         self._chance = chance
         self._model = model
         self._cuts: list[Cut] = []  # every one there ever was: few
+        self._dice: dict[tuple[str, str], tuple[Random, Random]] = {}  # of a link: what is lost, how long it takes
         self._last_ns: dict[tuple[str, str], int] = {}
 
     def cut(
@@ -86,11 +88,11 @@ class Network:
 
     def delay_ns(self, src: str, dst: str) -> int:
         """How long one message takes, when it is not lost."""
-        return self._model.delay.draw_ns(self._chance.stream(src, f"delay to {dst}"))
+        return self._model.delay.draw_ns(self._rolls(src, dst)[1])
 
     def arrivals(self, src: str, dst: str) -> list[int]:
         """When the copies of one message arrive: none when it is lost, two when it is doubled."""
-        rng, model = self._chance.stream(src, f"link to {dst}"), self._model
+        rng, model = self._rolls(src, dst)[0], self._model
         lost, doubled, reordered = rng.random(), rng.random(), rng.random()  # always three: dice stay in step
         if lost < model.loss or not self.reaches(src, dst):
             return []
@@ -99,3 +101,10 @@ class Network:
             last_ns = max(self._last_ns.get((src, dst), 0), times[0])
             times[0] = self._last_ns[(src, dst)] = last_ns
         return times
+
+    def _rolls(self, src: str, dst: str) -> tuple[Random, Random]:
+        dice = self._dice.get((src, dst))
+        if dice is None:
+            stream = self._chance.stream
+            dice = self._dice[(src, dst)] = stream(src, f"link to {dst}"), stream(src, f"delay to {dst}")
+        return dice

@@ -37,8 +37,7 @@ class Trace:
 
     def note(self, at_ns: int, node: str, kind: str, what: str, content: bytes = b"") -> None:
         """One thing that happened at `node`; `content` is counted and not shown."""
-        self._hash.update(f"{at_ns}\0{node}\0{kind}\0{what}\0{len(content)}\n".encode())
-        self._hash.update(content)
+        self._hash.update(f"{at_ns}\0{node}\0{kind}\0{what}\0{len(content)}\n".encode() + content)
         line = Line(at_ns, node, kind, what)
         self.lines.append(line)
         if self._write is not None:

@@ -5,7 +5,7 @@ the protocol. Neighbours: everything else in this package; `report` shows a `Ver
 """
 
 from collections.abc import Callable, Mapping
-from typing import get_args
+from typing import assert_never, get_args
 
 from msgspec import Struct
 
@@ -100,8 +100,8 @@ class World:
 
     def see(self, seen: Seen) -> None:
         """Something happened: into the trace, to the checks, to the client."""
-        self._note(seen)
-        if not isinstance(seen, Handled | Said):
+        if not isinstance(seen, Handled | Said):  # an input was noted when it came, a message will be when it arrives
+            self._note(seen)
             for name, glance in SIGHTS.items():
                 if glance(seen):
                     self._sights[name] = self._sights.get(name, 0) + 1
@@ -113,7 +113,7 @@ class World:
         if isinstance(seen, Answered):
             self.client.on_reply(seen.reply)
 
-    def _note(self, seen: Seen) -> None:
+    def _note(self, seen: Happened | Stored | Answered | Broke | Span | Sight) -> None:
         now_ns, note = self.timeline.now_ns, self._trace.note
         match seen:
             case Happened():
@@ -135,8 +135,8 @@ class World:
                 )
             case Sight():
                 note(now_ns, seen.node, "sight", seen.kind)
-            case Handled() | Said():
-                pass  # the input was noted when it came, the message will be when it arrives
+            case _:
+                assert_never(seen)
 
     # --- a run
 

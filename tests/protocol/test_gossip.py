@@ -155,10 +155,12 @@ def test_a_death_is_news_but_kept_only_once_membership_believes_it() -> None:
     assert not is_news(talk)
 
 
-def test_the_same_word_said_again_is_no_news_but_keeps_the_frame_young() -> None:
+def test_the_same_word_said_again_is_a_sign_of_life_and_keeps_the_frame_young() -> None:
     talk = among("b")
-    talk.at(60.0).hears("b", alive("b", is_fresh=True), seq=2)
+    talk.at(30.0).hears("b", alive("b", is_fresh=True), seq=2, is_relayed=True)
     assert not is_news(talk)
+    talk.at(60.0).hears("b", alive("b", is_fresh=True), seq=2)
+    assert is_news(talk)
     talk.do("on_fact", heard("b", alive("b", is_fresh=True), at=30.0, seq=3))
     (frame,) = [frame for frame in talk.machine.frames() if frame.startswith(b"b/")]
     assert frame.endswith(b"#2")

@@ -113,3 +113,10 @@ def test_one_candidate_that_goes_moves_nobody_else(gone: str, salt: str) -> None
 
 def test_everybody_is_first_for_some_salt() -> None:
     assert {ids.ranked(NODES, salt=f"partition/{number}")[0] for number in range(300)} == set(NODES)
+
+
+def test_a_node_knows_without_the_whole_order_whether_it_is_among_the_first() -> None:
+    nodes = [f"n{index}" for index in range(9)]
+    for within in range(1, 10):
+        first = ids.ranked(nodes, salt="x")[:within]
+        assert [each for each in nodes if ids.is_ranked(each, nodes, salt="x", within=within)] == sorted(first)

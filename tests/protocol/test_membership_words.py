@@ -76,9 +76,10 @@ def test_a_refuted_suspect_is_alive_again_and_its_accusers_are_forgotten() -> No
     talk.until(0.4).expects_no(Dead)
 
 
-def test_the_same_word_said_again_refutes_nothing() -> None:
+def test_a_suspect_that_is_heard_of_is_asked_and_the_same_word_refutes_nothing() -> None:
     talk = among("b", "c", "d").hears("c", Suspect("b", 1, 0, "timeout"))
-    talk.hears("b", alive("b")).expects_nothing()
+    talk.hears("b", alive("b"), is_relayed=True).expects_nothing()
+    talk.hears("b", alive("b")).expects_only(Send(to="b", life=1, body=Ping(ANY, 0), probe=ANY))
     assert state(talk, "b") == "suspect"
 
 

@@ -1,16 +1,9 @@
 """The arithmetic of failure detection, on its own."""
 
-from random import Random
-
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from protocol.suspicion import (
     Accusation,
-    Health,
-    Probes,
-    ProbeWalk,
     Suspicion,
     accusers_needed,
     last_alive,
@@ -19,7 +12,7 @@ from protocol.suspicion import (
     wait_s,
 )
 from protocol.wire.gossip import Alive, Confirm, Dead, Suspect
-from tests.protocol.conversation import heard, instant
+from tests.protocol.conversation import heard
 
 ANYONE = ["a", "b", "c", "d", "e", "f"]
 
@@ -71,83 +64,6 @@ def test_one_node_less_changes_no_other_verifier() -> None:
     bystander = next(node for node in ANYONE if node not in three)
     rest = [node for node in ANYONE if node != bystander]
     assert verifiers(rest, suspect="x", life=1, incarnation=0)[:3] == three
-
-
-def test_health_stays_between_well_and_worst() -> None:
-    health = Health(8)
-    health.better()
-    assert health.factor == 1
-    for _ in range(20):
-        health.worse()
-    assert health.factor == 9
-    for _ in range(20):
-        health.better()
-    assert health.score == 0
-
-
-@given(st.integers(min_value=1, max_value=40), st.integers())
-def test_every_member_is_probed_once_a_round(count: int, seed: int) -> None:
-    members = [f"n{index:02}" for index in range(count)]
-    walk, rng = ProbeWalk(), Random(seed)
-    for _ in range(3):
-        seen = [walk.next(members, lambda node: True, rng) for _ in members]
-        assert sorted(str(node) for node in seen) == members
-
-
-@given(st.integers(min_value=1, max_value=20), st.integers(min_value=0, max_value=20), st.integers())
-def test_a_newcomer_is_probed_within_two_rounds(count: int, steps: int, seed: int) -> None:
-    members = [f"n{index:02}" for index in range(count)]
-    walk, rng = ProbeWalk(), Random(seed)
-    for _ in range(steps):
-        walk.next(members, lambda node: True, rng)
-    members.append("new")
-    assert "new" in [walk.next(members, lambda node: True, rng) for _ in range(2 * len(members) - 1)]
-
-
-def test_a_walk_passes_over_who_left_and_ends_when_all_did() -> None:
-    walk, rng = ProbeWalk(), Random(1)
-    walk.next(ANYONE, lambda node: True, rng)
-    assert [walk.next(["c"], lambda node: node == "c", rng) for _ in range(8)] == ["c"] * 8
-    assert walk.next([], lambda node: False, rng) is None
-    assert walk.next(["gone"], lambda node: False, rng) is None
-
-
-def test_an_answer_counts_only_for_the_probe_the_node_and_the_life_that_were_asked() -> None:
-    probes = Probes()
-    number = probes.send("b", 7, instant(1.0))
-    assert number is not None
-    assert probes.answered(number + 1, "b", 7, instant(1.1)) is None
-    assert probes.answered(number, "c", 7, instant(1.1)) is None
-    assert probes.answered(number, "b", 8, instant(1.1)) is None
-    assert probes.answered(number, "b", 7, instant(1.25)) == pytest.approx(0.25)
-    assert probes.answered(number, "b", 7, instant(1.3)) is None
-
-
-def test_probes_that_wait_are_bounded_and_no_node_takes_them_all() -> None:
-    probes = Probes()
-    assert [probes.send("b", 1, instant(0.0)) for _ in range(6)] == [1, 2, 3, 4, None, None]
-    assert sum(probes.send(f"n{index}", 1, instant(0.0)) is not None for index in range(2_000)) == 1_020
-    assert probes.unanswered(2) is not None
-    assert probes.answered(3, "b", 1, instant(0.1)) is not None
-    assert [probes.send("b", 1, instant(0.2)) is not None for _ in range(3)] == [True, True, False]
-    assert len(probes.clear()) == 1_024
-    assert probes.send("b", 1, instant(0.3)) is not None
-
-
-def test_most_last_probes_failing_means_that_it_may_be_us_but_not_with_one_neighbour() -> None:
-    probes = Probes()
-
-    def fails(node: str) -> None:
-        probe = probes.unanswered(probes.send(node, 1, instant(0.0)) or 0)
-        assert probe is not None
-        probes.failed(probe)
-
-    doubts = []
-    for node in ("b", "c"):
-        fails(node)
-        doubts.append(probes.is_doubtful)
-    probes.answered(probes.send("b", 1, instant(0.0)) or 0, "b", 1, instant(0.1))
-    assert [*doubts, probes.is_doubtful] == [False, True, False]
 
 
 DEAD = Dead("x", 5, 2, "timeout", (b"1", b"2"))

@@ -1,0 +1,254 @@
+"""Asking whether others are there: whom next, how patiently, and which questions wait for an answer.
+
+Invariant: a question goes to one life of one node; it is asked `ASKS` times within its timeout, so
+that a lost message is no silence, and then given up once. Everybody has their turn once a round
+(SWIM, section 4.3); who does not trust itself asks slower (Lifeguard, arXiv 1707.00788).
+Neighbours: `membership` draws conclusions; `roster` says who lives.
+"""
+
+from collections.abc import Callable, Sequence
+from math import gcd
+from typing import Literal, TypeAlias
+
+from msgspec import Struct
+
+from protocol import limits
+from protocol.effects import Effect, Send
+from protocol.primitives import Instant, Mono, NodeId, Rng, chosen
+from protocol.roster import Member, Roster
+from protocol.timers import Timers
+from protocol.wire.swim import Ping
+
+ASKS = 4  # of one question: at 5 % loss one try in ten fails both ways, four in a row one time in ten thousand
+PER_NODE_MAX = 4  # probes of one node that wait: the walk's, one to verify, and one or two in answer to its own
+SAMPLE_MAX = 8  # last probes of distinct nodes, to tell a lost neighbour from a lost self
+
+_Timer: TypeAlias = tuple[Literal["turn", "answer"], int]
+_TURN: _Timer = ("turn", 0)
+
+
+class Prober:
+    """This node's questions. Those in answer to somebody's word are asked out of turn."""
+
+    def __init__(self, *, roster: Roster, health: "Health", rng: Rng, interval_s: float, timeout_s: float) -> None:
+        self._roster = roster
+        self._health = health
+        self._rng = rng
+        self._interval_s = interval_s
+        self._timeout_s = timeout_s
+        self._walk = ProbeWalk()
+        self._timers: Timers[_Timer] = Timers()
+        self.probes = Probes()
+
+    def wake(self, now: Instant) -> None:
+        """There is somebody to ask: the first turn is at a drawn time, so that not all ask at once."""
+        if self._timers.deadline(_TURN) is None:
+            self._timers.set(_TURN, now.after(self._interval_s * self._rng.random()))
+
+    def ask(self, member: Member, now: Instant) -> list[Effect]:
+        """Is it there? Nothing when too many such questions wait."""
+        number = self.probes.send(member.id, member.life, now)
+        return [] if number is None else [self._asked(number, member, now)]
+
+    def _asked(self, number: int, member: Member, now: Instant) -> Send:
+        self._timers.set(("answer", number), now.after(self._timeout_s * self._health.factor / ASKS))
+        suspected = -1 if member.suspicion is None else member.suspicion.incarnation
+        return Send(to=member.id, life=member.life, body=Ping(number, suspected), probe=number)
+
+    def on_ack(self, member: Member, number: int, now: Instant) -> bool:
+        """It says that it is; False when nobody asked that life of it this."""
+        probe = self.probes.answered(number, member.id, member.life)
+        if probe is None:
+            return False
+        self._timers.cancel(("answer", number))
+        self._health.better()
+        if probe.asked == 1:  # else nobody knows which of them it answers (Karn and Partridge 1987)
+            member.measure(now.since_s(probe.sent))
+        return True
+
+    def give_up(self, number: int) -> "Probe | None":
+        """Wait for this answer no more; None when nobody did."""
+        self._timers.cancel(("answer", number))
+        return self.probes.unanswered(number)
+
+    def on_tick(self, now: Instant) -> tuple[list[Effect], list[int]]:
+        """What is asked now, and the numbers of questions whose time is up: give them up."""
+        effects: list[Effect] = []
+        silent: list[int] = []
+        for purpose, number in self._timers.due(now.mono_ns):
+            if purpose == "turn":
+                effects += self._next(now)
+                continue
+            member = self.probes.again(number, self._roster)
+            if member is None:
+                silent.append(number)
+            else:
+                effects.append(self._asked(number, member, now))
+        return effects, silent
+
+    def _next(self, now: Instant) -> list[Effect]:
+        if not self._roster.living:
+            return []
+        self._timers.set(_TURN, now.after(self._interval_s * self._health.factor))
+        node = self._walk.next(self._roster.living, self._roster.is_living, self._rng)
+        member = self._roster.get(node or "")
+        return [] if member is None else self.ask(member, now)
+
+    def next_deadline(self) -> Mono | None:
+        """When to call `on_tick`."""
+        return self._timers.next()
+
+    def postpone(self, by_ns: int) -> None:
+        """Time stood still that long."""
+        self._timers.postpone(by_ns)
+
+    def clear(self) -> None:
+        """Our own link was down: no answer can come, and what came of earlier questions says nothing."""
+        for number in self.probes.clear():
+            self._timers.cancel(("answer", number))
+
+
+class Probe(Struct):
+    """One question to one life of a node, and how often it was asked. Mutable."""
+
+    to: NodeId
+    life: int
+    sent: Mono
+    asked: int = 1
+
+
+class Probes:
+    """Questions that wait for an answer, and how the last ones went."""
+
+    __slots__ = ("_asked", "_number", "_open", "_sample")
+
+    def __init__(self) -> None:
+        self._number = 0
+        self._open: dict[int, Probe] = {}
+        self._asked: dict[NodeId, int] = {}  # how many questions to this node are open
+        self._sample: dict[NodeId, bool] = {}  # was the last probe of this node answered
+
+    def send(self, node: NodeId, life: int, now: Instant) -> int | None:
+        """The number of a new probe, or None when too many wait."""
+        asked = self._asked.get(node, 0)
+        if len(self._open) >= limits.PROBES_OPEN_MAX or asked >= PER_NODE_MAX:
+            return None
+        self._number += 1
+        self._open[self._number] = Probe(node, life, now.mono_ns)
+        self._asked[node] = asked + 1
+        return self._number
+
+    def again(self, number: int, roster: Roster) -> Member | None:
+        """Whom to ask this once more; None when that was done enough, or that life is over."""
+        probe = self._open.get(number)
+        if probe is None or probe.asked >= ASKS or roster.life_of(probe.to) != probe.life:
+            return None
+        probe.asked += 1
+        return roster.get(probe.to)
+
+    def answered(self, number: int, node: NodeId, life: int) -> Probe | None:
+        """The probe that this answers; None when nobody asked that life of that node this."""
+        probe = self._open.get(number)
+        if probe is None or (probe.to, probe.life) != (node, life):
+            return None
+        self.unanswered(number)
+        self._note(node, is_answered=True)
+        return probe
+
+    def unanswered(self, number: int) -> Probe | None:
+        """This probe will not be waited for any more."""
+        probe = self._open.pop(number, None)
+        if probe is not None:
+            self._asked[probe.to] -= 1
+            if not self._asked[probe.to]:
+                del self._asked[probe.to]
+        return probe
+
+    def failed(self, probe: Probe) -> None:
+        """Nobody answered, and it was not our fault as far as we know."""
+        self._note(probe.to, is_answered=False)
+
+    def forget(self, node: NodeId) -> None:
+        """What is known of this node says nothing about us any more."""
+        self._sample.pop(node, None)
+
+    def clear(self) -> list[int]:
+        """Wait for nothing and know nothing; the numbers that were open."""
+        numbers = list(self._open)
+        self._open.clear()
+        self._asked.clear()
+        self._sample.clear()
+        return numbers
+
+    @property
+    def is_doubtful(self) -> bool:
+        """More than half of the nodes last probed, ourselves counted, did not answer: it may be us."""
+        failed = sum(not is_answered for is_answered in self._sample.values())
+        return 2 * failed > len(self._sample) + 1
+
+    def _note(self, node: NodeId, *, is_answered: bool) -> None:
+        self._sample.pop(node, None)
+        self._sample[node] = is_answered
+        if len(self._sample) > SAMPLE_MAX:
+            del self._sample[next(iter(self._sample))]
+
+
+class Health:
+    """How far we may trust our own probes: 0 is well, up to `worst`. Slow nodes accuse slowly."""
+
+    __slots__ = ("_worst", "score")
+
+    def __init__(self, worst: int) -> None:
+        self._worst = worst
+        self.score = 0
+
+    def better(self) -> None:
+        """A probe was answered, or others see what we see."""
+        self.score = max(0, self.score - 1)
+
+    def worse(self, by: int = 1) -> None:
+        """A probe went unanswered, we were accused, or our loop ran late."""
+        self.score = min(self._worst, self.score + by)
+
+    @property
+    def factor(self) -> int:
+        """What to multiply waits with."""
+        return self.score + 1
+
+
+class ProbeWalk:
+    """Everybody once a round, in another order each round, without shuffling a list.
+
+    Step i of a round visits position (offset + i × stride) mod n, the stride prime to n. Who
+    joins is visited in the next round, so within 2n - 1 steps of joining (SWIM, section 4.3).
+    """
+
+    __slots__ = ("_index", "_offset", "_round", "_stride")
+
+    def __init__(self) -> None:
+        self._round: Sequence[NodeId] = ()
+        self._index = 0
+        self._offset = 0
+        self._stride = 1
+
+    def next(self, members: Sequence[NodeId], is_member: Callable[[NodeId], bool], rng: Rng) -> NodeId | None:
+        """The next of `members` to probe, or None when there is none; leavers are passed over."""
+        for _ in range(2):
+            while self._index < len(self._round):
+                node = self._round[(self._offset + self._index * self._stride) % len(self._round)]
+                self._index += 1
+                if is_member(node):
+                    return node
+            if not members:
+                break
+            self._begin(members, rng)
+        return None
+
+    def _begin(self, members: Sequence[NodeId], rng: Rng) -> None:
+        count = len(members)
+        self._round = tuple(members)
+        self._index = 0
+        self._offset = chosen(rng, count)
+        self._stride = 1 + chosen(rng, count)
+        while gcd(self._stride, count) != 1:
+            self._stride += 1
