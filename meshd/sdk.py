@@ -31,7 +31,7 @@ class TaskError(Exception):
     """Raise it in a handler to fail the task in your own words. `retry`: another try may help.
 
     Without `retry` the task fails for good, as it does by any other exception: what failed once for
-    what it was given fails again. Only a crash of the process is retried by itself.
+    what it was given fails again. A crash of the process and a run past its limit are retried.
     """
 
     def __init__(self, message: str, *, retry: bool = False) -> None:
