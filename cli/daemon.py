@@ -21,6 +21,16 @@ STOP_S_MAX = 60.0  # draining, leaving and stopping the server are each bounded 
 STOP_S_HIGHEST = 7_200.0  # twice the longest draining
 
 
+class _Directory(click.Path):
+    """A path; none at all, as of a variable that was not set, is not the folder one stands in."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """As click has it."""
+        if not str(value):
+            self.fail("it names no directory", param, ctx)
+        return super().convert(value, param, ctx)
+
+
 @click.group("meshd", context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
 def root() -> None:
     """The daemon of a peer-to-peer agent mesh. See also: meshctl --help."""
@@ -53,7 +63,7 @@ def run(arguments: Sequence[str]) -> int:
 
 @root.command()
 @click.option(
-    "--dir", "dir_", type=click.Path(path_type=Path), help="State directory; else $MESHD_DIR, else the user's."
+    "--dir", "dir_", type=_Directory(path_type=Path), help="State directory; else $MESHD_DIR, else the user's."
 )
 @click.option("--name", help="Name of this node; else the host's name.")
 @click.option("--join", metavar="TOKEN", help="Join a mesh: what `meshctl invite` printed on one of its nodes.")
@@ -91,7 +101,7 @@ def start(dir_: Path | None, join: str | None, files: tuple[Path, ...], detach: 
 
 
 @root.command()
-@click.option("--dir", "dir_", type=click.Path(path_type=Path), help="State directory of the daemon to stop.")
+@click.option("--dir", "dir_", type=_Directory(path_type=Path), help="State directory of the daemon to stop.")
 @click.option("--timeout", "timeout_s", type=float, default=STOP_S_MAX, show_default=True, help="Seconds to wait.")
 def stop(dir_: Path | None, timeout_s: float) -> None:
     """Leave, drain, stop the embedded server; return when all is gone."""

@@ -102,6 +102,8 @@ def test_an_interrupted_start_is_exit_130(meshd_: Callable[..., Said], monkeypat
         (["start", "extra"], "meshd start --help"),
         (["start", "--name"], "meshd --help"),
         (["nonsense"], "meshd --help"),
+        (["start", "--dir", ""], "meshd start --help"),
+        (["stop", "--dir", ""], "meshd stop --help"),
         (["stop", "--timeout", "soon"], "meshd stop --help"),
         (["stop", "--timeout", "nan"], "meshd stop --help"),
         (["stop", "--timeout", "-1"], "meshd stop --help"),
