@@ -23,6 +23,7 @@ from protocol.inputs import (
     Listed,
     Lost,
     MakeCall,
+    Operate,
     Submit,
     Unsent,
     Written,
@@ -34,7 +35,7 @@ _ALWAYS = (
     *(AgentFinished, AgentFailed, Advertise),
     *(LinkChanged, Drain, Leave),
 )
-_REQUESTS = (Submit, Cancel, Await, MakeCall, Inquiry)
+_REQUESTS = (Submit, Cancel, Await, MakeCall, Inquiry, Operate)
 
 
 class Inbox:

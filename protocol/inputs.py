@@ -8,6 +8,7 @@ from typing import TypeAlias
 from msgspec import Struct
 
 from protocol.wire.agents import Card
+from protocol.wire.ops import AnyOrder
 
 
 class Received(Struct, frozen=True):
@@ -140,6 +141,14 @@ class Inquiry(Struct, frozen=True):
     tasks: tuple[str, ...]
 
 
+class Operate(Struct, frozen=True):
+    """What an operator asks of a node, this one or another; answered by `Reply` with its `Report`."""
+
+    request: int
+    node: str
+    body: AnyOrder  # its own number is filled in when it travels
+
+
 class Advertise(Struct, frozen=True):
     """The agents that are ready on this node, all of them; replaces what was said before."""
 
@@ -205,6 +214,7 @@ Input: TypeAlias = (
     | Await
     | MakeCall
     | Inquiry
+    | Operate
     | Advertise
     | AgentProgress
     | AgentFinished

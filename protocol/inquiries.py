@@ -1,7 +1,7 @@
-"""Asking a home how its tasks run: what the record does not say.
+"""Asking other nodes what only they know: how a home's tasks run, and what an operator wants of them.
 
 Invariant: an inquiry is answered within `WITHIN_S`, if only with the news that there is no answer.
-Neighbours: `ledger` answers.
+Neighbours: `ledger` and `duty` answer.
 """
 
 from msgspec import Struct, structs
@@ -9,9 +9,10 @@ from msgspec import Struct, structs
 from protocol import limits
 from protocol.awards import refused
 from protocol.effects import Effect, Reply, Send
-from protocol.inputs import Inquiry
+from protocol.inputs import Inquiry, Operate
 from protocol.primitives import Instant, Mono, NodeId
 from protocol.timers import Timers
+from protocol.wire.ops import AnyOrder, Report
 from protocol.wire.task import Account, Inquire, Status
 
 WITHIN_S = 0.5  # a person is waiting, and the record is there to be shown without it
@@ -19,7 +20,7 @@ WITHIN_S = 0.5  # a person is waiting, and the record is there to be shown witho
 
 class _Open(Struct):
     request: int
-    home: NodeId
+    node: NodeId
 
 
 class Inquiries:
@@ -32,21 +33,36 @@ class Inquiries:
 
     def make(self, order: Inquiry, life: int | None, now: Instant) -> list[Effect]:
         """Ask the home, if it is there."""
+        body = Inquire(self._number + 1, order.tasks[: limits.INQUIRED_MAX])
+        return self._ask(_Open(order.request, order.home), life, body, now)
+
+    def operate(self, order: Operate, life: int | None, now: Instant) -> list[Effect]:
+        """Ask the node what the operator asks, if it is there."""
+        body = structs.replace(order.body, request=self._number + 1)
+        return self._ask(_Open(order.request, order.node), life, body, now)
+
+    def _ask(self, one: _Open, life: int | None, body: Inquire | AnyOrder, now: Instant) -> list[Effect]:
         if life is None:
-            return [refused(order.request, "timed_out", what=order.home, seconds="0")]
-        self._number += 1
-        self._open[self._number] = _Open(order.request, order.home)
-        self._timers.set(self._number, now.after(WITHIN_S))
-        body = Inquire(self._number, order.tasks[: limits.INQUIRED_MAX])
-        return [Send(to=order.home, life=life, body=body, probe=self._number)]
+            return [refused(one.request, "timed_out", what=one.node, seconds="0")]
+        number = self._number = body.request
+        self._open[number] = one
+        self._timers.set(number, now.after(WITHIN_S))
+        return [Send(to=one.node, life=life, body=body, probe=number)]
 
     def on_account(self, sender: NodeId, body: Account) -> list[Effect]:
         """The home's answer."""
-        waiting = self._open.get(body.request)
-        if waiting is None or waiting.home != sender:
+        return self._answered(sender, body.request, body.tasks)
+
+    def on_report(self, sender: NodeId, body: Report) -> list[Effect]:
+        """How a node stands that was asked."""
+        return self._answered(sender, body.request, body)
+
+    def _answered(self, sender: NodeId, number: int, value: object) -> list[Effect]:
+        waiting = self._open.get(number)
+        if waiting is None or waiting.node != sender:
             return []
-        self._timers.cancel(body.request)
-        return [Reply(self._open.pop(body.request).request, value=body.tasks)]
+        self._timers.cancel(number)
+        return [Reply(self._open.pop(number).request, value=value)]
 
     def on_absent(self, number: int, now: Instant) -> list[Effect]:
         """The home is not there."""
@@ -72,4 +88,4 @@ class Inquiries:
     def _unanswered(self, number: int) -> list[Effect]:
         self._timers.cancel(number)
         waiting = self._open.pop(number)
-        return [refused(waiting.request, "timed_out", what=waiting.home, seconds=f"{WITHIN_S:g}")]
+        return [refused(waiting.request, "timed_out", what=waiting.node, seconds=f"{WITHIN_S:g}")]

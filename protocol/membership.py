@@ -246,6 +246,10 @@ class Membership:
         """0 is well; waits are multiplied by one more than this."""
         return self._health.score
 
+    def forget(self, node: NodeId) -> bool:
+        """Show a gone node no more, if it is one; False when it lives here."""
+        return self._roster.hide(node)
+
     # --- asking and being asked
 
     def _on_ping(self, src: NodeId, life: int, ping: Ping, now: Instant) -> list[Effect]:

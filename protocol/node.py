@@ -114,19 +114,9 @@ class Node:
 
     def next_deadline(self) -> Mono | None:
         """When the next `Tick` is due, monotonic nanoseconds."""
-        machines = (
-            self.membership,
-            self.gossip,
-            self.catalogue,
-            self.link,
-            self.ledger,
-            self.holder,
-            self._watch,
-            self._guardian,
-            self._calls,
-            self._homes,
-        )
-        deadlines = [deadline for machine in machines if (deadline := machine.next_deadline()) is not None]
+        heard = self.membership, self.gossip, self.catalogue, self.link
+        worked = self.ledger, self.holder, self._watch, self._guardian, self._calls, self._homes
+        deadlines = [deadline for machine in (*heard, *worked) if (deadline := machine.next_deadline()) is not None]
         return min(deadlines, default=None)
 
     def _route(self, input: Input, now: Instant) -> list[Effect]:
@@ -454,7 +444,7 @@ class Node:
     # --- requests and agents
 
     def _on_submit(self, order: inputs.Submit, now: Instant) -> list[Effect]:
-        if self._duty.is_draining:
+        if self._duty.is_draining and not order.ancestors:  # what tasks in hand submit belongs to finishing them
             return [fx.Reply(order.request, code="draining", fields={"node": self.me.name})]
         return self._carry("ledger", self.ledger.submit(order, now), now)
 

@@ -231,6 +231,15 @@ class Roster:
         while self._buried and next(iter(self._buried.values())) < oldest:
             self._forget(next(iter(self._buried)))
 
+    def hide(self, node: NodeId) -> bool:
+        """Show a gone node no more; its grave stays, so that old news of it is known as old. False when it lives."""
+        member = self._members.get(node)
+        if node == self._me.id or (member is not None and member.is_living):
+            return False
+        if member is not None:
+            member.is_known = False
+        return True
+
     def _forget(self, node: NodeId) -> None:
         del self._buried[node]
         del self._members[node]

@@ -46,6 +46,10 @@ class Oracle:
         """Somebody whom we ever heard of."""
         return self.me if node in self.met else None
 
+    def forget(self, node: NodeId) -> bool:
+        """True for who does not live."""
+        return node not in self.lives
+
     def round_trip_s(self, node: NodeId) -> float:
         """The loopback."""
         return 0.01

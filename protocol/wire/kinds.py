@@ -17,7 +17,7 @@ from protocol.limits import (
     SMALL_TASK_BYTES_MAX,
     SWIM_BYTES_MAX,
 )
-from protocol.wire import call, gossip, swim, task
+from protocol.wire import call, gossip, ops, swim, task
 
 Fact: TypeAlias = gossip.AnyFact
 Record: TypeAlias = task.TaskRecord | task.Presence
@@ -35,7 +35,8 @@ AnyTask: TypeAlias = (
     | task.Account
 )
 AnyCall: TypeAlias = call.Call | call.CallReply
-Body: TypeAlias = AnySwim | AnyGossip | AnyTask | AnyCall
+AnyOps: TypeAlias = ops.AnyOrder | ops.Report
+Body: TypeAlias = AnySwim | AnyGossip | AnyTask | AnyCall | AnyOps
 AnyBody: TypeAlias = Body | Fact | Record
 
 
@@ -60,5 +61,6 @@ KINDS: dict[str, Kind] = {
     **_rows("task", ASK_BYTES_MAX, task.Ask),
     **_rows("task", FRAME_BYTES_MAX, task.Award, task.Answer, task.Result, task.Inquire, task.Account),
     **_rows("call", FRAME_BYTES_MAX, call.Call, call.CallReply),
+    **_rows("ops", SWIM_BYTES_MAX, ops.Survey, ops.Steer, ops.Forget, ops.Report),
     **_rows("record", RECORD_BYTES_MAX, task.TaskRecord, task.Presence),
 }

@@ -4,7 +4,7 @@ Invariant: examples are never changed once their golden vector stands; a kind th
 gets its example here without it, and the vector of the new shape another name.
 """
 
-from protocol.wire import agents, call, gossip, swim, task
+from protocol.wire import agents, call, gossip, ops, swim, task
 from protocol.wire.kinds import AnyBody
 
 NODE_A = "a" * 32
@@ -83,6 +83,10 @@ EXAMPLES: tuple[AnyBody, ...] = (
     task.Account(5, (task.Status(TASK, True, MS, b"\x01"),)),
     call.Call(6, "scoring@2", b"\xa1x", 30_000, 1, (TASK,), "sales"),
     call.CallReply(6, b"\x02", "agent_failed", "no such customer"),
+    ops.Survey(13),
+    ops.Steer(14, draining=True),
+    ops.Forget(15, NODE_B),
+    ops.Report(15, MS, bytes(range(16)), 3, draining=True, version="0.1.0", obeyed=False),
     RECORD,
     task.Presence(MS, 11, "node-a", b"\x93admission"),
 )

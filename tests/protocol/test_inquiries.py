@@ -2,8 +2,9 @@
 
 from protocol import limits
 from protocol.effects import Effect, Reply, Send
-from protocol.inputs import Inquiry
+from protocol.inputs import Inquiry, Operate
 from protocol.inquiries import WITHIN_S, Inquiries
+from protocol.wire.ops import Report, Steer
 from protocol.wire.task import Account, Inquire, Status
 from tests.protocol.conversation import instant
 from tests.protocol.work import LIFE, B, C
@@ -43,3 +44,14 @@ def test_an_account_fits_into_a_frame_whatever_is_asked() -> None:
     assert len(account.tasks) == limits.INQUIRED_MAX
     assert not any(line.progress for line in account.tasks)
     assert Inquiries.account(1, (long,) * 10).tasks == (long,) * 10
+
+
+def test_an_operators_order_travels_with_a_number_of_its_own_and_the_report_of_that_node_answers_it() -> None:
+    homes = Inquiries()
+    homes.make(ORDER, LIFE, instant(0))
+    (send,) = homes.operate(Operate(9, C, Steer(0, draining=True)), LIFE, instant(0))
+    assert send == Send(C, LIFE, Steer(2, draining=True), probe=2)
+    report = Report(2, 1, b"", 3)
+    assert homes.on_report(B, report) == [], "another's word"
+    assert homes.on_report(C, report) == [Reply(9, value=report)]
+    assert _codes(homes.operate(Operate(9, C, Steer(0, draining=True)), None, instant(0))) == ["timed_out"]

@@ -153,3 +153,17 @@ def test_a_view_is_settled_since_the_first_other_or_since_a_while_alone() -> Non
     own.meet(instant(1.0))
     own.meet(instant(6.0))
     assert own.settled_s(instant(7.0), alone_s=5.0) == pytest.approx(6.0)
+
+
+def test_the_gone_are_hidden_when_told_to_and_their_graves_stay() -> None:
+    roster = Roster(ME)
+    gone, alive = member(roster, "gone"), member(roster, "alive")
+    roster.bury(gone, "dead", instant(1.0))
+    assert roster.hide("gone")
+    assert [peer.id for peer in roster.peers()] == ["alive"]
+    assert roster.get("gone") is gone, "old news of it is still known as old"
+    assert not roster.hide(alive.id)
+    assert not roster.hide(ME.id)
+    assert roster.hide("never seen")
+    roster.raise_up(gone, "alive", instant(2.0))
+    assert len(roster.peers()) == 2, "who comes back is shown"

@@ -1,0 +1,83 @@
+"""Whether this node takes work, and what an operator asks of it.
+
+Invariant: a draining node finishes what it has, takes nothing new, and says so in every load; that
+lasts for this life. Neighbours: `holder` and `calls` are closed and opened here; `node` asks.
+"""
+
+from collections.abc import Mapping
+from hashlib import blake2b
+from typing import assert_never
+
+from protocol.calls import Calls
+from protocol.effects import Effect, Emit
+from protocol.events import StateChanged
+from protocol.holder import Holder
+from protocol.link import Link
+from protocol.membership import Membership
+from protocol.primitives import Instant, NodeId
+from protocol.replica import Me
+from protocol.wire.ops import AnyOrder, Forget, Report, Steer, Survey
+
+VIEW_BYTES = 16
+
+
+class Duty:
+    """One node's readiness to work."""
+
+    def __init__(self, *, me: Me, link: Link, membership: Membership, holder: Holder, calls: Calls) -> None:
+        self._me = me
+        self._link = link
+        self._membership = membership
+        self._holder = holder
+        self._calls = calls
+        self.is_draining = False
+
+    @property
+    def state(self) -> str:
+        """starting, joined, detached, islanded or draining."""
+        is_draining = self.is_draining and self._link.state == "joined"
+        return "draining" if is_draining else self._link.state
+
+    def drain(self, *, is_on: bool) -> list[Effect]:
+        """Take nothing new, or take it again; nothing happens when it is so already."""
+        if is_on == self.is_draining:
+            return []
+        self.is_draining = is_on
+        if is_on:
+            self._holder.close()
+            self._calls.close()
+        else:
+            self._holder.reopen()
+            self._calls.reopen()
+        return [Emit(StateChanged(self.state, "asked to drain" if is_on else "asked to work again"))]
+
+    def obey(self, order: AnyOrder, now: Instant) -> tuple[list[Effect], Report]:
+        """Do what an operator asks, and say how this node stands then."""
+        effects: list[Effect] = []
+        is_obeyed = True
+        match order:
+            case Survey():
+                pass
+            case Steer():
+                effects = self.drain(is_on=order.draining)
+            case Forget():
+                is_obeyed = self._membership.forget(order.peer)
+            case _:
+                assert_never(order)
+        lives = {node: self._membership.life_of(node) or 0 for node in self._membership.alive()}
+        report = Report(
+            request=order.request,
+            wall_ms=now.wall_ms,
+            view=view_of(lives),
+            alive=len(lives),
+            draining=self.is_draining,
+            version=self._me.version,
+            obeyed=is_obeyed,
+        )
+        return effects, report
+
+
+def view_of(lives: Mapping[NodeId, int]) -> bytes:
+    """A hash by which two nodes tell that they see the same lives."""
+    told = " ".join(f"{node}.{lives[node]}" for node in sorted(lives))
+    return blake2b(told.encode(), digest_size=VIEW_BYTES).digest()

@@ -1,0 +1,116 @@
+"""Draining, undraining and forgetting, as an operator asks for them over the wire; what strangers ask does nothing."""
+
+from typing import Any
+
+from msgspec import structs
+
+from protocol import effects as fx
+from protocol import inputs
+from protocol.duty import view_of
+from protocol.effects import Effect
+from protocol.envelope import Sealer
+from protocol.events import FrameRefused, StateChanged
+from protocol.node import Node
+from protocol.wire import ops
+from tests.explore import KEYS, SUBJECTS, World
+from tests.protocol.work import said
+
+NOBODY = "z" * 32
+
+
+def _node(world: World, index: int = 0) -> Node:
+    node = world.hosts[index].node
+    assert node is not None
+    return node
+
+
+def _asked(world: World, body: ops.AnyOrder, *, node: str = "") -> list[Effect]:
+    return _node(world).handle(inputs.Operate(4, node or world.hosts[0].id, body), world.now)
+
+
+def _sent(world: World, body: Any, *, signer: str = "b") -> list[Effect]:
+    """What the first node does with this message of the second."""
+    sender, receiver = world.hosts[1], world.hosts[0]
+    subject = SUBJECTS.node(dst=receiver.id, life=receiver.life, src=sender.id)
+    seal = Sealer(signer=KEYS.signer(signer), life=sender.life)
+    seal._seq = 7_000
+    frame = seal.seal(body, subject=subject, now=world.now)
+    return _node(world).handle(inputs.Received(subject, frame), world.now)
+
+
+def _report(effects: list[Effect]) -> ops.Report:
+    sent = [each.body for each in effects if isinstance(each, fx.Send)]
+    answered = [each.value for each in effects if isinstance(each, fx.Reply)]
+    (report,) = (each for each in (*sent, *answered) if isinstance(each, ops.Report))
+    return report
+
+
+def _settled(world: World) -> World:
+    while not world.is_settled or world.errands:
+        world.take(world.plain())
+    return world
+
+
+def test_a_node_drains_and_works_again_at_its_own_operators_word() -> None:
+    world = _settled(World(agents=(1, 2)))
+    effects = _asked(world, ops.Steer(0, draining=True))
+    assert [event.state for event in said(effects, StateChanged)] == ["draining"]
+    assert _report(effects).draining
+    assert _node(world).state == "draining"
+    assert said(_asked(world, ops.Steer(0, draining=True)), StateChanged) == [], "it is so already"
+    effects = _asked(world, ops.Steer(0, draining=False))
+    assert [event.state for event in said(effects, StateChanged)] == ["joined"]
+    assert not _report(effects).draining
+
+
+def test_another_node_passes_the_word_on_and_the_report_comes_back() -> None:
+    world = _settled(World(agents=(1, 2)))
+    effects = _sent(world, ops.Steer(17, draining=True))
+    report = _report(effects)
+    assert (report.request, report.draining, report.alive, report.obeyed) == (17, True, 3, True)
+    assert report.wall_ms == world.now.wall_ms
+    assert _node(world).state == "draining"
+
+
+def test_who_was_never_admitted_drains_nobody() -> None:
+    world = _settled(World(agents=(1, 2)))
+    effects = _sent(world, ops.Steer(17, draining=True), signer="x")
+    assert said(effects, FrameRefused)
+    assert _node(world).state == "joined"
+
+
+def test_a_draining_node_refuses_new_work_but_for_what_its_tasks_submit() -> None:
+    world = _settled(World(agents=(1, 2)))
+    _asked(world, ops.Steer(0, draining=True))
+    order = inputs.Submit(5, "scoring@2", b"\x01", "operator", "key-1")
+    (refusal,) = (each for each in _node(world).handle(order, world.now) if isinstance(each, fx.Reply))
+    assert refusal.code == "draining"
+    child = structs.replace(order, request=6, key="key-2", ancestors=("t" * 26,), hops=1)
+    replies = [each for each in _node(world).handle(child, world.now) if isinstance(each, fx.Reply)]
+    assert [each.code for each in replies if each.code == "draining"] == []
+
+
+def test_the_living_are_not_forgotten_and_the_unknown_are() -> None:
+    world = _settled(World(agents=(1, 2)))
+    assert not _report(_asked(world, ops.Forget(0, world.hosts[1].id))).obeyed
+    assert not _report(_asked(world, ops.Forget(0, world.hosts[0].id))).obeyed, "itself"
+    assert _report(_asked(world, ops.Forget(0, NOBODY))).obeyed
+    assert _node(world).membership.is_alive(world.hosts[1].id)
+
+
+def test_an_order_to_a_node_that_is_not_there_is_answered_at_once() -> None:
+    world = _settled(World(agents=(1, 2)))
+    (reply,) = _asked(world, ops.Survey(0), node=NOBODY)
+    assert isinstance(reply, fx.Reply)
+    assert reply.code == "timed_out"
+
+
+def test_a_report_that_nobody_asked_for_changes_nothing() -> None:
+    world = _settled(World(agents=(1, 2)))
+    assert [each for each in _sent(world, ops.Report(3, 1, b"", 1)) if not isinstance(each, fx.Emit)] == []
+
+
+def test_two_views_are_one_when_they_hold_the_same_lives_in_any_order() -> None:
+    assert view_of({"a": 7, "b": 8}) == view_of({"b": 8, "a": 7})
+    assert view_of({"a": 7, "b": 8}) != view_of({"a": 7})
+    assert view_of({"a": 7, "b": 8}) != view_of({"a": 7, "b": 9})
