@@ -5,6 +5,7 @@ makes doubles harmless. Neighbours: `membership` says who lives, `ledger` adopts
 """
 
 from collections.abc import Callable
+from functools import lru_cache
 
 from msgspec import Struct
 
@@ -40,7 +41,7 @@ class _Ranks:
 
     def __init__(self, me: NodeId) -> None:
         self._me = me
-        self._ours = [_place(me, partition) for partition in range(PARTITIONS)]
+        self._ours = _places(me)
         self._better = [0] * PARTITIONS
         self._alive: tuple[NodeId, ...] = ()
         self.view = 1
@@ -57,7 +58,7 @@ class _Ranks:
 
     def _count(self, nodes: list[NodeId], step: int) -> None:
         for partition, ours in enumerate(self._ours):
-            self._better[partition] += step * sum(_place(node, partition) < ours for node in nodes)
+            self._better[partition] += step * sum(_places(node)[partition] < ours for node in nodes)
 
 
 class Guardian:
@@ -170,5 +171,7 @@ class Guardian:
         return self._settings.sweep_s * SWEEP_PARTITIONS / PARTITIONS
 
 
-def _place(node: NodeId, partition: int) -> tuple[bytes, NodeId]:
-    return ids.rendezvous(node, salt=f"partition/{partition}")
+@lru_cache(maxsize=256)  # who goes mostly was here when it came
+def _places(node: NodeId) -> tuple[tuple[bytes, NodeId], ...]:
+    """Where a node stands in the order of each partition's guardians."""
+    return tuple(ids.rendezvous(node, salt=f"partition/{partition}") for partition in range(PARTITIONS))

@@ -319,6 +319,8 @@ class Holder:
 
     def next_deadline(self) -> Mono | None:
         """When the first task has to be stopped."""
+        if not self._grants:
+            return None
         lease_ns, stale_ns = int(self._settings.lease_s * NS_PER_S), int(STALE_S * NS_PER_S)
         open_grants = [grant for grant in self._grants.values() if grant.ending is None]
         ends = [grant.asked + lease_ns for grant in open_grants if grant.record.exclusive]
