@@ -223,6 +223,8 @@ class _Daemon:
             self._supervisor.spawn("record", self._keep_opening_record(wired))
         else:
             await self._open_record(wired)
+        if not self._was_member:
+            wired.store.made_anew = ""  # it was never there before
         me, subjects = wired.engine.node.me, wired.subjects
         for subject in (subjects.inbox(dst=me.id, life=me.life), subjects.facts(), subjects.events()):
             await wired.transport.subscribe(subject)

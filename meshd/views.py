@@ -5,6 +5,7 @@ Neighbours: `service` asks for these; `api.schemas` says what they look like.
 """
 
 import asyncio
+from collections import Counter
 from collections.abc import Callable
 from contextlib import suppress
 
@@ -17,7 +18,7 @@ from meshd.ports import Store, Transport
 from protocol import ids
 from protocol.calls import Answered
 from protocol.errors import MeshError
-from protocol.events import Event, StateChanged
+from protocol.events import Event, RecordLost, StateChanged, TaskPutBack
 from protocol.node import Node
 from protocol.primitives import NS_PER_S, Mono, NodeId
 from protocol.replica import Peer
@@ -47,6 +48,7 @@ class Views:
         self._notes = notes
         self._attention = attention
         self._copies: tuple[int, NodeId] = (0, "")  # of the record, and who leads them
+        self._wounds: Counter[str] = Counter()  # of the record, since this daemon began
         self._cut_off_since: Mono | None = clock.monotonic_ns()
 
     async def keep_copies_known(self, store: Store) -> None:
@@ -62,10 +64,19 @@ class Views:
         return peer.name if peer is not None and peer.name else ids.short(node)
 
     def on_event(self, event: Event) -> None:
-        """Note when this node was cut off from the record."""
+        """Note when this node was cut off from the record, and what was wrong with the record itself."""
+        if isinstance(event, RecordLost):
+            self._wounds["lost"] += 1
+        elif isinstance(event, TaskPutBack):
+            self._wounds["put back"] += 1
         if isinstance(event, StateChanged):
             is_joined = self._node.state in ("joined", "draining")
             self._cut_off_since = None if is_joined else self._cut_off_since or clock.monotonic_ns()
+
+    def _damage(self) -> tuple[str, ...]:
+        lost = "the record of the mesh was lost while this node ran, and was made anew: ended tasks are gone"
+        back = f"{self._wounds['put back']} records of tasks were missing or damaged, and were put back"
+        return (*((lost,) if self._wounds["lost"] else ()), *((back,) if self._wounds["put back"] else ()))
 
     def cut_off_s(self) -> float:
         """Seconds since this node could last write the record; 0 while it can."""
@@ -96,6 +107,7 @@ class Views:
             reason=_REASONS.get(state, ""),
             attention=(
                 *self._attention(),
+                *self._damage(),
                 *(problem.message for problem in self._hosting.problems),
                 *_shared_names(peers),
             ),

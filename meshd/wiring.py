@@ -132,8 +132,14 @@ def wire(
 
 
 def attention_of(shell: Shell, store: JetStreamStore) -> Callable[[], tuple[str, ...]]:
-    """What somebody should see to: what the shell says, and why writes wait."""
-    return lambda: (*shell.attention(), *((f"the record {store.problem}",) if store.problem else ()))
+    """What somebody should see to: what the shell says, why writes wait, and a record that had to be made anew."""
+
+    def attention() -> tuple[str, ...]:
+        waits = (f"the record {store.problem}",) if store.problem else ()
+        anew = (f"the stream {store.made_anew} was missing, and was made anew without its records",)
+        return (*shell.attention(), *waits, *(anew if store.made_anew else ()))
+
+    return attention
 
 
 def edges(transport: NatsTransport, stream: Stream) -> dict[str, float | dict[str, float]]:

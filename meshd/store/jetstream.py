@@ -77,6 +77,7 @@ class JetStreamStore:
         self._calls = 0
         self._is_closed = False
         self.problem = ""
+        self.made_anew = ""  # the stream, when it was not there and this store made it
 
     async def open(self) -> None:
         """As `meshd.ports.Store.open`."""
@@ -127,6 +128,10 @@ class JetStreamStore:
             line = await self._connected()
             try:
                 outcome = await self._attempt(line, key, value, expect, headers)
+            except _Missing:
+                self.problem = f"misses the stream {self._stream}: its server does not have it, or not yet"
+                if pause_s >= PAUSE_S_MAX:  # it has been away for seconds: nobody is about to bring it back
+                    await self._mend(line)
             except _Unanswered as fault:
                 self.problem = str(fault)
             else:
@@ -134,6 +139,13 @@ class JetStreamStore:
                 return outcome
             await asyncio.sleep(pause_s * (0.5 + self._rng.random() / 2))
             pause_s = min(pause_s * 2, PAUSE_S_MAX)
+
+    async def _mend(self, line: "_Line") -> None:
+        """Make the stream that is missing, if it is; writes go on to wait if that fails."""
+        try:
+            await self._make(line)
+        except (_Unanswered, MeshError) as fault:
+            self.problem = str(fault)
 
     async def _attempt(
         self, line: "_Line", key: str, value: bytes, expect: int, headers: dict[str, str]
@@ -212,8 +224,11 @@ class JetStreamStore:
         return pending
 
     async def _make(self, line: "_Line") -> None:
+        known = await line.call(f"STREAM.INFO.{self._stream}")
+        is_missing = known.error is not None and known.error.err_code == wire.NO_STREAM
         answer = await line.call(f"STREAM.CREATE.{self._stream}", msgspec.json.encode(self._config))
         if answer.error is None:
+            self.made_anew = self._stream if is_missing else self.made_anew
             return
         if answer.error.code >= wire.UNAVAILABLE_CODE:
             raise _Unanswered(answer.error.description)
@@ -266,6 +281,10 @@ class _Unanswered(Exception):
     """No outcome yet; the text completes "the store …"."""
 
 
+class _Missing(_Unanswered):
+    """Nobody takes what is written: the stream is away, or its server has not loaded it."""
+
+
 _Answers: TypeAlias = "asyncio.Queue[Msg | None]"  # None: the connection ended
 
 
@@ -309,7 +328,7 @@ class _Line:
             await self.send(subject, payload, reply=reply, headers=headers)
             message = await self.next(answers)
         if message.headers is not None and "Status" in message.headers:
-            raise _Unanswered("is not there: the server answers for no such stream")
+            raise _Missing("is not there: the server answers for no such stream")
         try:
             return msgspec.json.decode(message.data, type=wire.Answer)
         except msgspec.MsgspecError:

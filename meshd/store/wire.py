@@ -9,6 +9,7 @@ from msgspec import Struct
 WRONG_SEQUENCE = frozenset({10071, 10164})  # the expected revision does not stand there; 10164: or may not much longer
 STREAM_DIFFERS = 10058  # the stream exists with another configuration
 NO_MESSAGE = 10037
+NO_STREAM = 10059
 FULL = "maximum bytes exceeded"  # its code is that of every store that failed
 UNAVAILABLE_CODE = 500  # from here on the fault is the server's and may pass
 

@@ -11,6 +11,7 @@ from meshd.api import schemas
 from protocol import ids
 from protocol.calls import Answered
 from protocol.errors import MeshError
+from protocol.events import RecordLost, TaskPutBack
 from protocol.inputs import Drain
 from protocol.wire.task import Attempt, Failure, Status, TaskRecord, TaskState
 from tests.meshd.little_daemons import CAPABILITY, Actor, Held, LittleDaemon, little_daemons
@@ -210,3 +211,15 @@ async def test_gauges_count_what_is_there_and_lag_is_told_once() -> None:
         a.performer.dropped = 3
         assert a.views.gauges(a.engine, a.performer)["meshd_messages_dropped"] == 3.0
         assert gauges["meshd_tasks_running"] == gauges["meshd_tasks_watched"] == 0.0
+
+
+async def test_a_status_says_what_was_wrong_with_the_record() -> None:
+    async with little_daemons() as mesh:
+        a = await mesh.start("a")
+        assert a.views.status().attention == ()
+        a.views.on_event(RecordLost(0))
+        for number in range(2):
+            a.views.on_event(TaskPutBack(f"t{number}", "iid", 1, "missing"))
+        lost, back = a.views.status().attention
+        assert "was lost" in lost
+        assert back.startswith("2 records of tasks")

@@ -21,6 +21,8 @@ async def test_a_record_that_takes_no_writes_wants_attention() -> None:
     assert attention() == ("the server is old",)
     store.problem = "is full: maximum bytes exceeded"
     assert attention() == ("the server is old", "the record is full: maximum bytes exceeded")
+    store.problem, store.made_anew = "", "KV_b"
+    assert attention()[1] == "the stream KV_b was missing, and was made anew without its records"
 
 
 async def test_what_came_to_nothing_at_the_edges_is_measured() -> None:

@@ -2,6 +2,8 @@
 
 import itertools
 import typing
+from collections.abc import Callable
+from functools import partial
 
 import pytest
 from msgspec import structs
@@ -11,7 +13,7 @@ from protocol.errors import LocalError
 from protocol.records import TRANSITIONS, Change
 from protocol.wire.task import ENDED, Attempt, Failure, TaskRecord, TaskState
 from tests.protocol.conversation import instant
-from tests.protocol.work import B, awarded, order, record
+from tests.protocol.work import B, C, awarded, order, record
 
 CHANGES: tuple[Change, ...] = typing.get_args(Change)
 PAIRS = list(itertools.product(TaskState, CHANGES))
@@ -84,3 +86,13 @@ def test_the_diagram_names_every_change_of_every_state() -> None:
     assert len(lines) == len(TaskState)
     assert "open       award ─▶ awarded, fail ─▶ failed, cancel ─▶ cancelled" in lines
     assert "done       ended" in lines
+
+
+@pytest.mark.parametrize(
+    "end", [records.cancelled, partial(records.failed, failure=Failure("x", "y")), records.poisoned]
+)
+def test_an_end_without_a_result_keeps_when_it_began_and_who_held_it(end: Callable[..., TaskRecord]) -> None:
+    before, last = Attempt(1, B, "silent", 5), Attempt(2, C, "agent_failed", 9)
+    held = structs.replace(awarded(), attempts=(before,))
+    ended = end(held, now=instant(1), started_ms=7, ended=(last,))
+    assert (ended.started_ms, ended.attempts) == (7, (before, last))

@@ -357,3 +357,24 @@ def test_settings_that_differ_are_named_one_at_a_time() -> None:
     assert wire.differing(wanted, dict(wanted)) == ""
     assert wire.differing(wanted, wanted | {"storage": "memory"}) == "storage is 'memory', not 'file'"
     assert wire.differing(wanted, wanted | {"max_bytes": 9, "num_replicas": 3}) == ""
+
+
+async def test_a_stream_that_is_removed_is_named_while_it_is_missing_and_made_anew(
+    nats_server: NatsServer, bucket: str, raw: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(jetstream, "PAUSE_S_MAX", 0.4)
+    store = _store(nats_server, bucket)
+    await store.open()
+    assert store.made_anew == f"KV_{bucket}", "whoever founds the mesh knows that it was never there"
+    store.made_anew = ""
+    await store.open()
+    assert store.made_anew == "", "it is there"
+    written = await store.write("p00.a", b"one", expect=0)
+    assert isinstance(written, Written)
+    await raw.request(f"$JS.API.STREAM.DELETE.KV_{bucket}", b"")
+    change = asyncio.create_task(store.write("p00.a", b"two", expect=written.revision))
+    await until(lambda: f"misses the stream KV_{bucket}" in store.problem)
+    assert await change == Lost("p00.a", 0, b"")
+    assert (store.made_anew, store.problem) == (f"KV_{bucket}", "")
+    assert isinstance(await store.write("p00.a", b"two", expect=0), Written)
+    await store.close()
