@@ -46,10 +46,16 @@ def follow(session: Session, id_: str) -> None:
             if kind == "lagged":
                 is_over = False  # it goes on where it was, and says what it missed
             elif kind == "missed":
-                note(session, f"some events were missed: {line.decode('utf-8', 'replace')}")
+                note(session, f"some events were missed: {_missed(line)}")
             else:
                 _print(session, names, task, line)
     raise of(MeshError("cut_off", where=client.where, cure="look how it is with: meshctl status"))
+
+
+def _missed(line: bytes) -> str:
+    said: Item = msgspec.json.decode(line)
+    between = f"{said['from']} to {said['to']}, " if "from" in said else ""
+    return shown(f"{between}{said['why']}")
 
 
 def _print(session: Session, names: Names, task: str, line: bytes) -> None:

@@ -226,7 +226,7 @@ class _Daemon:
         if not self._was_member:
             wired.store.made_anew = ""  # it was never there before
         me, subjects = wired.engine.node.me, wired.subjects
-        for subject in (subjects.inbox(dst=me.id, life=me.life), subjects.facts(), subjects.events()):
+        for subject in (subjects.inbox(dst=me.id, life=me.life), subjects.facts()):
             await wired.transport.subscribe(subject)
         await wired.transport.watch_absences(subjects.absences(src=me.id))
         stack.callback(wired.engine.close)

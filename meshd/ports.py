@@ -37,7 +37,14 @@ class Transport(Protocol):
         ...
 
     async def subscribe(self, subject: str) -> None:
-        """Messages on `subject` (wildcards as in NATS) become `Received`; kept over reconnects."""
+        """Messages on `subject` (wildcards as in NATS) become `Received`; kept over reconnects.
+
+        Returns when the server knows, if one is connected, or after 2 s.
+        """
+        ...
+
+    async def unsubscribe(self, subject: str) -> None:
+        """No more of what `subscribe` asked for; nothing happens when nobody did."""
         ...
 
     async def watch_absences(self, subject: str) -> None:

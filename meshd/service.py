@@ -6,14 +6,17 @@ exception that comes out. Neighbours: `api` calls it; `views` turns values into 
 
 import asyncio
 import secrets
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Callable
+from contextlib import aclosing, asynccontextmanager
 from itertools import islice
 
 from meshd import clock, values, views
 from meshd.api import schemas
+from meshd.api.backend import Following
 from meshd.engine import GRACE_S, Engine
 from meshd.hosting import Hosting
-from meshd.observe.stream import Stream
+from meshd.observe.listening import Listening
+from meshd.observe.stream import Happened, Stream
 from meshd.shelf import Shelf
 from protocol import ids, limits
 from protocol.errors import MeshError
@@ -36,6 +39,7 @@ class Service:
         engine: Engine,
         hosting: Hosting,
         stream: Stream,
+        listening: Listening,
         shelf: Shelf,
         views: views.Views,
         default_deadline_s: float,
@@ -47,6 +51,7 @@ class Service:
         self._node = engine.node
         self._hosting = hosting
         self._stream = stream
+        self._listening = listening
         self._shelf = shelf
         self._views = views
         self._default_deadline_s = default_deadline_s
@@ -239,10 +244,19 @@ class Service:
         answer = await self._engine.ask(make, timeout_s=request.timeout_s + GRACE_S)
         return self._views.answer(capability, answer, (clock.monotonic_ns() - began) / NS_PER_MS)
 
-    async def events(self, after_seq: int | None) -> AsyncIterator[schemas.Stamped]:
+    @asynccontextmanager
+    async def follow(self, after_seq: int | None) -> AsyncIterator[Following]:
         """What happens, from `after_seq` on."""
-        async for each in self._stream.follow(after_seq):
-            yield schemas.Stamped(each.seq, each.time_ms, each.node, each.event)
+        async with self._listening.follow():
+            now = self._stream.seq
+            since = now if after_seq is None else min(after_seq, now)
+            async with aclosing(self._stream.follow(since)) as told, aclosing(_stamped(told)) as events:
+                yield Following(since, events)
+
+
+async def _stamped(told: AsyncIterator[Happened]) -> AsyncGenerator[schemas.Stamped, None]:
+    async for each in told:
+        yield schemas.Stamped(each.seq, each.time_ms, each.node, each.event)
 
 
 def _fits(record: TaskRecord, wanted: schemas.TaskFilter, home: NodeId) -> bool:

@@ -16,6 +16,7 @@ from meshd.api import schemas
 from meshd.engine import GRACE_S, Engine
 from meshd.hosting import Hosting
 from meshd.observe import logs
+from meshd.observe.listening import Listening
 from meshd.observe.metrics import Metrics
 from meshd.observe.outlet import Outlet
 from meshd.observe.stream import Stream
@@ -119,6 +120,7 @@ def wire(
         engine=engine,
         hosting=hosting,
         stream=stream,
+        listening=Listening(transport=transport, subject=subjects.events(), stream=stream, supervisor=supervisor),
         shelf=Shelf(store=store, open=lambda key, frame: node.record_of(key, frame, clock.now())),
         views=views,
         default_deadline_s=settings.tasks.deadline_s,

@@ -5,7 +5,10 @@ the daemon's service implements it over the engine.
 """
 
 from collections.abc import AsyncIterator
+from contextlib import AbstractAsyncContextManager
 from typing import Protocol
+
+from msgspec import Struct
 
 from meshd.api.schemas import (
     AgentView,
@@ -23,6 +26,13 @@ from meshd.api.schemas import (
     Task,
     TaskFilter,
 )
+
+
+class Following(Struct, frozen=True):
+    """Events, each with a `seq` above `after_seq`."""
+
+    after_seq: int
+    events: AsyncIterator[Stamped]
 
 
 class Backend(Protocol):
@@ -91,10 +101,11 @@ class Backend(Protocol):
         """What lets another host join."""
         ...
 
-    def events(self, after_seq: int | None) -> AsyncIterator[Stamped]:
-        """Events after `after_seq`, oldest first, then as they happen; None: only what happens from now on.
+    def follow(self, after_seq: int | None) -> AbstractAsyncContextManager[Following]:
+        """Events after `after_seq`, oldest first, then as they happen, from every node.
 
-        Ends when the node stops. A reader that is too far behind what is kept sees a gap in `seq`.
+        None, or a number that is ahead of this node's: only what happens once this is entered. Ends when
+        the node stops. A reader that missed something sees a gap in `seq`.
         """
         ...
 

@@ -1,12 +1,14 @@
 """The live stream: what happened on this node and, told by them, on the others.
 
-Invariant: `seq` rises by one with every event; a reader that falls behind what is kept sees the gap.
-Neighbours: `perform` tells own events, the transport those of others; the API's readers follow.
+Invariant: `seq` rises with every event, and skips one where events of others may be missing; a
+reader that falls behind what is kept sees a gap as well. Neighbours: `perform` tells own events,
+the transport those of others while `listening` asks for them; the API's readers follow.
 """
 
 import asyncio
+import itertools
 from collections import deque
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 
 import msgspec
 from msgspec import Struct
@@ -42,6 +44,15 @@ class Stream:
         self._is_closed = False
         self.malformed = 0  # events of others that were none
 
+    @property
+    def seq(self) -> int:
+        """Where the stream is."""
+        return self._seq
+
+    def skip(self) -> None:
+        """From here on others are heard; what they told before may be missing."""
+        self._seq += 1
+
     def tell(self, event: Event) -> None:
         """Something happened here."""
         self._append(self._me, event)
@@ -65,20 +76,20 @@ class Stream:
         news, self._news = self._news, asyncio.Event()
         news.set()
 
-    async def follow(self, after_seq: int | None) -> AsyncIterator[Happened]:
-        """Events after `after_seq`, then as they come; None: only what comes. Ends with the node."""
-        seen = self._seq if after_seq is None else min(after_seq, self._seq)
+    async def follow(self, after_seq: int) -> AsyncGenerator[Happened, None]:
+        """Events after `after_seq`, then as they come. Ends with the node."""
+        seen = after_seq
         while not self._is_closed:
             news = self._news
             for happened in self._newest(seen):
                 seen = happened.seq
                 yield happened
-            if seen == self._seq:
+            if news is self._news:
                 await news.wait()
 
     def _newest(self, seen: int) -> list[Happened]:
-        missing = min(self._seq - seen, len(self._kept))
-        return [self._kept[index] for index in range(len(self._kept) - missing, len(self._kept))]
+        newest = list(itertools.takewhile(lambda each: each.seq > seen, reversed(self._kept)))
+        return newest[::-1]
 
     def close(self) -> None:
         """End every reader."""

@@ -103,6 +103,11 @@ class MemoryTransport:
         if subject not in self._patterns:
             self._patterns.append(subject)
 
+    async def unsubscribe(self, subject: str) -> None:
+        """As `meshd.ports.Transport.unsubscribe`."""
+        if subject in self._patterns:
+            self._patterns.remove(subject)
+
     async def watch_absences(self, subject: str) -> None:
         """As `meshd.ports.Transport.watch_absences`."""
         check_absences(subject)

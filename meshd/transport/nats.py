@@ -9,13 +9,14 @@ so that bulk never delays a heartbeat.
 import asyncio
 import contextlib
 from collections import Counter
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import TypeAlias
 from urllib.parse import urlsplit
 
 import nats.errors
 from nats.aio.client import Client
 from nats.aio.msg import Msg
+from nats.aio.subscription import Subscription
 
 from meshd.ports import Sink
 from meshd.supervise import Supervisor
@@ -92,9 +93,14 @@ class NatsTransport:
         self._keeper = self._supervisor.spawn("transport", self._keep(None))
 
     async def subscribe(self, subject: str) -> None:
-        """As `meshd.ports.Transport.subscribe`; returns when the server knows, if one is connected."""
+        """As `meshd.ports.Transport.subscribe`."""
         check_pattern(subject)
         await self._subscribe(subject, self._received)
+
+    async def unsubscribe(self, subject: str) -> None:
+        """As `meshd.ports.Transport.unsubscribe`."""
+        if self._subscriptions.pop(subject, None) is not None:
+            await self._tell_subscriptions()
 
     async def watch_absences(self, subject: str) -> None:
         """As `meshd.ports.Transport.watch_absences`."""
@@ -128,9 +134,15 @@ class NatsTransport:
         if pattern in self._subscriptions:
             return
         self._subscriptions[pattern] = arrived
-        if self._connection is not None and self._connection.is_up:
-            await self._connection.subscribe(pattern, arrived)
-            await self._connection.settled()
+        await self._tell_subscriptions()
+
+    async def _tell_subscriptions(self) -> None:
+        """Return when the connected server knows what we listen to; another one is told when it is connected."""
+        connection = self._connection
+        if connection is not None and connection.is_up:
+            with contextlib.suppress(nats.errors.Error):  # it ended meanwhile
+                await connection.listen(self._subscriptions)
+            await connection.settled()
 
     async def _keep(self, connection: "_Connection | None") -> None:
         """Announce each connection, send what it is given, and replace it when it ends."""
@@ -159,8 +171,7 @@ class NatsTransport:
             connection = _Connection(self._failed)
             try:
                 await connection.open(url, name=self._name, user=self._user, password=self._password)
-                for pattern, arrived in self._subscriptions.items():
-                    await connection.subscribe(pattern, arrived)
+                await connection.listen(self._subscriptions)
             except (OSError, nats.errors.Error, *STRANGE) as fault:
                 refusal = _refusal(self._server, connection.fault or fault)
                 self.problem = refusal.message
@@ -197,6 +208,8 @@ class _Connection:
         self._on_fault = on_fault
         self._outbox: asyncio.Queue[_Frame | asyncio.Event] = asyncio.Queue()
         self._outbox_bytes = 0
+        self._asked: dict[str, Subscription] = {}
+        self._asking = asyncio.Lock()
         self._ended = asyncio.Event()
         self.fault: Exception | None = None
 
@@ -223,11 +236,23 @@ class _Connection:
             skip_subject_validation=True,  # done before
         )
 
-    async def subscribe(self, pattern: str, arrived: _Arrived) -> None:
-        """Ask for a subject. Raises the errors of nats-py when the connection has ended."""
-        await self._client.subscribe(
-            pattern, cb=arrived, pending_msgs_limit=INBOX_MAX, pending_bytes_limit=ARRIVED_BYTES_MAX
-        )
+    async def listen(self, wanted: Mapping[str, _Arrived]) -> None:
+        """Ask for `wanted` and for nothing else, however that changes meanwhile.
+
+        Raises the errors of nats-py when the connection has ended.
+        """
+        async with self._asking:
+            while change := sorted(wanted.keys() ^ self._asked.keys()):
+                pattern = change[0]
+                if pattern in wanted:
+                    self._asked[pattern] = await self._client.subscribe(
+                        pattern,
+                        cb=wanted[pattern],
+                        pending_msgs_limit=INBOX_MAX,
+                        pending_bytes_limit=ARRIVED_BYTES_MAX,
+                    )
+                else:
+                    await self._asked.pop(pattern).unsubscribe()
 
     def take(self, frame: _Frame) -> bool:
         """Hand over a frame to be sent; False when the connection is down or has too much in hand."""

@@ -116,7 +116,7 @@ async def guest(parent: Path, host: Host, capability: str) -> AsyncIterator[tupl
             await wired.store.open()
             stack.push_async_callback(wired.store.close)
             me = engine.node.me
-            for subject in (subjects.inbox(dst=me.id, life=me.life), subjects.facts(), subjects.events()):
+            for subject in (subjects.inbox(dst=me.id, life=me.life), subjects.facts()):
                 await transport.subscribe(subject)
             await transport.watch_absences(subjects.absences(src=me.id))
             stack.callback(engine.close)

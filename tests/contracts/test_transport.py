@@ -194,6 +194,32 @@ async def test_subscribing_twice_is_subscribing_once(site: Site) -> None:
     assert [frame for _, frame in _frames(site.told_b)] == [b"1", b"2"]
 
 
+async def test_who_unsubscribed_hears_no_more_until_it_subscribes_again(site: Site) -> None:
+    events, last = f"{site.mesh}.event.*", f"{site.mesh}.last"
+    await site.b.subscribe(last)
+    for frame in (b"heard", b"unheard", b"heard again"):
+        await (site.b.unsubscribe(events) if frame == b"unheard" else site.b.subscribe(events))
+        site.a.publish(f"{site.mesh}.event.a", frame)
+        site.a.publish(last, frame)
+        await until(lambda frame=frame: (last, frame) in _frames(site.told_b))  # type: ignore[misc]  # a default that binds the loop's variable
+    assert [frame for subject, frame in _frames(site.told_b) if subject != last] == [b"heard", b"heard again"]
+
+
+async def test_what_was_unsubscribed_while_the_link_was_down_stays_so(site: Site) -> None:
+    await site.a.subscribe(f"{site.mesh}.event.*")
+    await site.a.subscribe(f"{site.mesh}.last")
+    with site.outage():
+        await until(lambda: site.told_a[-1] == LinkChanged(up=False))
+        await site.a.unsubscribe(f"{site.mesh}.event.*")
+        await site.a.unsubscribe(f"{site.mesh}.never")
+    await until(lambda: site.told_a[-1] == LinkChanged(up=True))
+    await site.a.flush()
+    site.b.publish(f"{site.mesh}.event.b", b"x")
+    site.b.publish(f"{site.mesh}.last", b"end")
+    await until(lambda: _frames(site.told_a))
+    assert _frames(site.told_a) == [(f"{site.mesh}.last", b"end")]
+
+
 async def test_the_word_that_nobody_listens_is_no_frame(site: Site) -> None:
     await site.a.subscribe(f"{site.mesh}.plain.*")
     site.a.publish(f"{site.mesh}.node.gone.1.a", b"ping", reply=f"{site.mesh}.plain.1")

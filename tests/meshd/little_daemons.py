@@ -13,6 +13,7 @@ from meshd import clock
 from meshd.api import schemas
 from meshd.engine import Engine
 from meshd.hosting import Hosting
+from meshd.observe.listening import Listening
 from meshd.observe.stream import Stream, encoded
 from meshd.perform import Performer
 from meshd.ports import AgentWatcher, Desk, Finished, Outcome, Work
@@ -144,6 +145,12 @@ class LittleDaemon:
             engine=self.engine,
             hosting=self.hosting,
             stream=self.stream,
+            listening=Listening(
+                transport=self.transport,
+                subject=mesh.subjects.events(),
+                stream=self.stream,
+                supervisor=self.supervisor,
+            ),
             shelf=self.shelf,
             views=self.views,
             default_deadline_s=60.0,
@@ -169,7 +176,7 @@ class LittleDaemon:
         for entry in await self.store.scan("node"):
             self.engine.put(Found(entry.key, entry.revision, entry.frame))
         subjects = self.mesh.subjects
-        for subject in (subjects.inbox(dst=self.me.id, life=self.me.life), subjects.facts(), subjects.events()):
+        for subject in (subjects.inbox(dst=self.me.id, life=self.me.life), subjects.facts()):
             await self.transport.subscribe(subject)
         await self.transport.watch_absences(subjects.absences(src=self.me.id))
         self.supervisor.spawn("engine", self.engine.run())

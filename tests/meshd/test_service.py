@@ -447,8 +447,9 @@ async def test_what_happens_on_one_node_is_seen_in_the_stream_of_another() -> No
         seen = []
 
         async def follow() -> None:
-            async for each in b.service.events(0):
-                seen.append((each.node, each.event.__struct_config__.tag))
+            async with b.service.follow(0) as following:
+                async for each in following.events:
+                    seen.append((each.node, each.event.__struct_config__.tag))
 
         following = asyncio.ensure_future(follow())
         await _some(a, 1)

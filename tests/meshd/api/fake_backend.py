@@ -2,7 +2,8 @@
 
 import asyncio
 import threading
-from collections.abc import AsyncIterator, Coroutine
+from collections.abc import AsyncGenerator, AsyncIterator, Coroutine
+from contextlib import aclosing, asynccontextmanager
 from pathlib import Path
 from types import TracebackType
 from typing import Any, TypeVar
@@ -10,6 +11,7 @@ from typing import Any, TypeVar
 import msgspec
 
 from meshd.api import schemas
+from meshd.api.backend import Following
 from meshd.api.server import Address, Api
 from meshd.statedir import StateDir
 from protocol.errors import MeshError
@@ -214,8 +216,14 @@ class FakeBackend:
     def invite(self) -> schemas.Invitation:
         return schemas.Invitation("mj1_token", "xyz", "f" * 52, ("nats://127.0.0.1:4333",), reach="this host only")
 
-    async def events(self, after_seq: int | None) -> AsyncIterator[schemas.Stamped]:
-        seen = len(self.kept) if after_seq is None else after_seq
+    @asynccontextmanager
+    async def follow(self, after_seq: int | None) -> AsyncIterator[Following]:
+        now = self.kept[-1].seq if self.kept else 0
+        since = now if after_seq is None else min(after_seq, now)
+        async with aclosing(self._events(since)) as events:
+            yield Following(since, events)
+
+    async def _events(self, seen: int) -> AsyncGenerator[schemas.Stamped, None]:
         while True:
             news = self.news
             for stamped in [each for each in self.kept if each.seq > seen]:

@@ -3,12 +3,14 @@
 import asyncio
 import json
 from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from typing import Any
 
 import aiohttp
 import pytest
 
 from meshd.api import events, schemas
+from meshd.api.backend import Following
 from meshd.api.events import encoded
 from meshd.api.server import Api
 from protocol.events import PeerLeft, TaskDone
@@ -73,7 +75,23 @@ async def test_after_zero_begins_with_the_oldest(unix: aiohttp.ClientSession, ba
 async def test_what_another_life_said_is_over(unix: aiohttp.ClientSession, backend: FakeBackend) -> None:
     backend.happen(LEFT)
     async with unix.get("/v1/events", headers={"Last-Event-ID": f"{LIFE - 1}.900"}) as response:
-        assert seqs(await heard(response, 1)) == [1]
+        missed, event = await heard(response, 2)
+    assert missed["event"] == "missed"
+    assert "started anew" in json.loads(missed["data"])["why"]
+    assert seqs([event]) == [1]
+
+
+@pytest.mark.parametrize("last", [f"{LIFE}.900", "900"])
+async def test_a_place_that_is_ahead_is_told_so_at_once_and_goes_on_with_what_comes(
+    unix: aiohttp.ClientSession, backend: FakeBackend, last: str
+) -> None:
+    backend.happen(LEFT)
+    async with unix.get("/v1/events", headers={"Last-Event-ID": last}) as response:
+        (missed,) = await heard(response, 1)
+        assert missed["event"] == "missed"
+        assert "only at 1" in json.loads(missed["data"])["why"]
+        backend.happen(LEFT)
+        assert seqs(await heard(response, 1)) == [2]
 
 
 async def test_a_gap_is_said(unix: aiohttp.ClientSession, backend: FakeBackend) -> None:
@@ -82,7 +100,9 @@ async def test_a_gap_is_said(unix: aiohttp.ClientSession, backend: FakeBackend) 
     del backend.kept[:4]
     async with unix.get("/v1/events?after=1") as response:
         gap, event = await heard(response, 2)
-    assert (gap["event"], json.loads(gap["data"])) == ("missed", {"from": 2, "to": 4})
+    said = json.loads(gap["data"])
+    assert (gap["event"], said["from"], said["to"]) == ("missed", 2, 4)
+    assert "not kept" in said["why"]
     assert json.loads(event["data"])["seq"] == 5
 
 
@@ -143,10 +163,14 @@ async def test_the_end_of_the_daemon_ends_the_stream(api: Api) -> None:
 async def test_a_backend_that_ends_its_events_ends_the_stream(
     unix: aiohttp.ClientSession, backend: FakeBackend, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    async def two(after_seq: int | None) -> AsyncIterator[schemas.Stamped]:
+    async def two() -> AsyncIterator[schemas.Stamped]:
         for seq in (1, 2):
             yield schemas.Stamped(seq, LIFE, A, LEFT)
 
-    monkeypatch.setattr(backend, "events", two)
+    @asynccontextmanager
+    async def follow(after_seq: int | None) -> AsyncIterator[Following]:
+        yield Following(0, two())
+
+    monkeypatch.setattr(backend, "follow", follow)
     async with unix.get("/v1/events") as response:
         assert seqs(await heard(response, 3)) == [1, 2]

@@ -24,7 +24,7 @@ def told(count: int) -> Stream:
     return stream
 
 
-async def first(stream: Stream, count: int, after_seq: int | None) -> list[Happened]:
+async def first(stream: Stream, count: int, after_seq: int) -> list[Happened]:
     found: list[Happened] = []
     async with asyncio.timeout(5):
         async for each in stream.follow(after_seq):
@@ -37,7 +37,7 @@ async def first(stream: Stream, count: int, after_seq: int | None) -> list[Happe
 class Reader:
     """Follows in the background."""
 
-    def __init__(self, stream: Stream, after_seq: int | None = None) -> None:
+    def __init__(self, stream: Stream, after_seq: int) -> None:
         self.seen: list[Happened] = []
         self.task = asyncio.ensure_future(self._follow(stream.follow(after_seq)))
 
@@ -62,22 +62,26 @@ async def test_a_reader_gets_what_it_has_not_seen_and_then_what_comes() -> None:
     await reader.task
 
 
-async def test_without_a_place_a_reader_gets_only_what_comes() -> None:
-    stream = told(5)
-    reader = Reader(stream)
-    await asyncio.sleep(0)
-    stream.tell(event(6))
-    await until(lambda: reader.seqs == [6])
+async def test_where_others_were_not_heard_a_number_is_left_out() -> None:
+    stream = told(2)
+    reader = Reader(stream, after_seq=1)
+    await until(lambda: reader.seqs == [2])
+    stream.skip()
+    assert stream.seq == 3
+    stream.tell(event(4))
+    await until(lambda: reader.seqs == [2, 4])
+    assert [each.seq for each in await first(stream, 3, 0)] == [1, 2, 4]
     stream.close()
     await reader.task
 
 
-async def test_a_place_of_the_future_is_now() -> None:
+async def test_a_reader_that_begins_at_a_number_left_out_waits_for_what_comes() -> None:
     stream = told(2)
-    reader = Reader(stream, after_seq=1 << 60)
+    stream.skip()
+    reader = Reader(stream, after_seq=2)
     await asyncio.sleep(0)
-    stream.tell(event(3))
-    await until(lambda: reader.seqs == [3])
+    stream.tell(event(4))
+    await until(lambda: reader.seqs == [4])
     stream.close()
     await reader.task
 
@@ -113,7 +117,7 @@ async def test_every_reader_gets_every_event_once_and_in_order() -> None:
 
 async def test_closing_ends_every_reader_those_who_come_later_too() -> None:
     stream = told(1)
-    readers = [Reader(stream, after) for after in (0, 1, None)]
+    readers = [Reader(stream, after) for after in (0, 1)]
     await asyncio.sleep(0)
     stream.close()
     async with asyncio.timeout(5):
