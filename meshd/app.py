@@ -27,9 +27,10 @@ from meshd.broker.server import LISTEN_FLAG, EmbeddedServer
 from meshd.engine import Engine
 from meshd.observe import logs
 from meshd.reach import reachable
-from meshd.settings import Settings, address, is_loopback
+from meshd.settings import address, is_loopback
 from meshd.statedir import Credential, Mesh, StateDir, read_credential
 from meshd.supervise import Supervisor
+from meshd.upkeep import Premises
 from meshd.wiring import Reach, Shell, Wired, wire
 from protocol.errors import INTERRUPTED, MeshError
 from protocol.ids import fingerprint, is_token
@@ -66,7 +67,7 @@ def run(order: Order, *, said: Said) -> None:
     loaded = config.load(files=order.files, environ=os.environ, flags=order.flags)
     state = StateDir.open(order.dir)
     try:
-        daemon = _Daemon(order, loaded.settings, state, said)
+        daemon = _Daemon(order, loaded, state, said)
         with asyncio.Runner(loop_factory=_loop_factory()) as runner:
             runner.run(daemon.run())
         if daemon.was_interrupted:
@@ -88,9 +89,10 @@ def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
 class _Daemon:
     """One run of the daemon."""
 
-    def __init__(self, order: Order, settings: Settings, state: StateDir, said: Said) -> None:
+    def __init__(self, order: Order, loaded: config.Config, state: StateDir, said: Said) -> None:
         self._order = order
-        self._settings = settings
+        self._origins = loaded.origins
+        self._settings = settings = loaded.settings
         self._state = state
         self._said = said
         self._log = logs.configure(level=settings.log.level, format=settings.log.format)
@@ -168,6 +170,7 @@ class _Daemon:
                 stop=self._stop.set,
                 notes=lambda: tuple(self._notes),
                 attention=self._attention,
+                premises=Premises(self._state.path, self._origins, self._exposed()),
             ),
         )
         self._warn_of_exposure()
@@ -362,10 +365,13 @@ class _Daemon:
 
     def _warn_of_exposure(self) -> None:
         """What listens beyond this host does so without encryption: say it where it will be seen."""
-        for listen in (self._settings.nats.listen, self._settings.api.listen):
-            if listen and not is_loopback(address(listen)[0]):
-                self._notes.append(f"insecure: {listen} is open to other hosts, and not encrypted")
-                self._log.warning("insecure: %s is open to other hosts, and not encrypted", listen)
+        for listen in self._exposed():
+            self._notes.append(f"insecure: {listen} is open to other hosts, and not encrypted")
+            self._log.warning("insecure: %s is open to other hosts, and not encrypted", listen)
+
+    def _exposed(self) -> tuple[str, ...]:
+        listens = (self._settings.nats.listen, self._settings.api.listen)
+        return tuple(listen for listen in listens if listen and not is_loopback(address(listen)[0]))
 
     def _attention(self) -> tuple[str, ...]:
         """What somebody should see to, beyond what the node's state says."""

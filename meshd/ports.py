@@ -64,6 +64,25 @@ class Transport(Protocol):
         ...
 
 
+class Stream(Struct, frozen=True):
+    """One stream of the record, as its server tells. `problem` is empty unless it is missing or not as it must be."""
+
+    name: str
+    problem: str
+    copies: int = 0  # that are whole and in reach
+    copies_wanted: int = 0
+    keys: int = 0
+    bytes: int = 0
+    bytes_max: int = 0  # 0: without a bound
+
+
+class Inspection(Struct, frozen=True):
+    """What a look at the server found."""
+
+    server_version: str
+    streams: tuple[Stream, ...]
+
+
 class Store(Protocol):
     """Hard state: one bucket of keys, changed by compare-and-set only. A key is like `p07.<id>`."""
 
@@ -94,6 +113,10 @@ class Store(Protocol):
 
     async def copies(self) -> tuple[int, str]:
         """How many copies of the record there are, and where: (1, "a")."""
+        ...
+
+    async def inspect(self) -> Inspection:
+        """Look at the server and the streams. Raises MeshError("store") when it does not answer."""
         ...
 
     async def close(self) -> None:

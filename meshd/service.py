@@ -18,6 +18,7 @@ from meshd.hosting import Hosting
 from meshd.observe.listening import Listening
 from meshd.observe.stream import Happened, Stream
 from meshd.shelf import Shelf
+from meshd.upkeep import Upkeep
 from protocol import ids, limits
 from protocol.errors import MeshError
 from protocol.inputs import Cancel, Inquiry, MakeCall, Submit
@@ -42,6 +43,7 @@ class Service:
         listening: Listening,
         shelf: Shelf,
         views: views.Views,
+        upkeep: Upkeep,
         default_deadline_s: float,
         invite: Callable[[], schemas.Invitation],
         stop: Callable[[], None],
@@ -54,6 +56,7 @@ class Service:
         self._listening = listening
         self._shelf = shelf
         self._views = views
+        self.upkeep = upkeep
         self._default_deadline_s = default_deadline_s
         self.invite = invite
         self.stop = stop
@@ -101,20 +104,7 @@ class Service:
         return schemas.Pong(name=peer.name, id=peer.id, rtt_ms=round(took_ms, 3))
 
     def _named(self, name: str) -> Peer:
-        peers = self._node.membership.snapshot()
-        exact = [peer for peer in peers if name in (peer.name, ids.bare(peer.name), peer.id)]
-        living = [peer for peer in exact if peer.state in ("alive", "suspect")]
-        found = living or exact
-        if not found and name:
-            found = [peer for peer in peers if peer.id.startswith(name)]
-            if found and len(name) < ids.PREFIX_CHARS_MIN:
-                raise MeshError("short_id", given=repr(name), chars=ids.PREFIX_CHARS_MIN)
-        if not found:
-            raise MeshError("unknown_peer", peer=name)
-        if len(found) > 1:
-            candidates = ", ".join(f"{peer.name} ({peer.id})" for peer in found[:8])
-            raise MeshError("ambiguous", given=name, candidates=candidates)
-        return found[0]
+        return views.named(self._node.membership.snapshot(), name)
 
     # --- tasks
 

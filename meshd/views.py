@@ -306,6 +306,23 @@ _REASONS = {
 }
 
 
+def named(peers: tuple[Peer, ...], name: str) -> Peer:
+    """One node by its name, its id or a unique prefix of its id. Raises unknown_peer, short_id or ambiguous."""
+    exact = [peer for peer in peers if name in (peer.name, ids.bare(peer.name), peer.id)]
+    living = [peer for peer in exact if peer.state in ("alive", "suspect")]
+    found = living or exact
+    if not found and name:
+        found = [peer for peer in peers if peer.id.startswith(name)]
+        if found and len(name) < ids.PREFIX_CHARS_MIN:
+            raise MeshError("short_id", given=repr(name), chars=ids.PREFIX_CHARS_MIN)
+    if not found:
+        raise MeshError("unknown_peer", peer=name)
+    if len(found) > 1:
+        candidates = ", ".join(f"{peer.name} ({peer.id})" for peer in found[:8])
+        raise MeshError("ambiguous", given=name, candidates=candidates)
+    return found[0]
+
+
 def _shared_names(peers: tuple[Peer, ...]) -> list[str]:
     """A sentence for each name that several living nodes bear: people and records mean one of them by it."""
     bearers: dict[str, list[Peer]] = {}

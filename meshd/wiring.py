@@ -28,6 +28,7 @@ from meshd.statedir import Mesh
 from meshd.store.jetstream import JetStreamStore
 from meshd.supervise import Supervisor
 from meshd.transport.nats import NatsTransport
+from meshd.upkeep import Premises, Upkeep
 from meshd.views import Views
 from protocol.envelope import Opener, Sealer
 from protocol.events import Event
@@ -53,6 +54,7 @@ class Shell(Struct, frozen=True):
     stop: Callable[[], None]
     notes: Callable[[], tuple[str, ...]]
     attention: Callable[[], tuple[str, ...]]
+    premises: Premises
 
 
 class Wired(Struct, frozen=True):
@@ -116,6 +118,15 @@ def wire(
         metrics.set_gauges(views.gauges(engine, performer) | edges(transport, stream))
         return metrics.render()
 
+    upkeep = Upkeep(
+        engine=engine,
+        hosting=hosting,
+        store=store,
+        transport=transport,
+        views=views,
+        writes_waiting=lambda: performer.writes_waiting,
+        premises=shell.premises,
+    )
     service = Service(
         engine=engine,
         hosting=hosting,
@@ -123,6 +134,7 @@ def wire(
         listening=Listening(transport=transport, subject=subjects.events(), stream=stream, supervisor=supervisor),
         shelf=Shelf(store=store, open=lambda key, frame: node.record_of(key, frame, clock.now())),
         views=views,
+        upkeep=upkeep,
         default_deadline_s=settings.tasks.deadline_s,
         invite=shell.invite,
         stop=shell.stop,

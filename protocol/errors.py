@@ -28,6 +28,7 @@ ERRORS: dict[str, ErrorRow] = {
     "short_id": ErrorRow(400, USAGE, "{given} is too short for the beginning of an id", "give at least {chars} characters"),
     "unknown_task": ErrorRow(404, NOT_FOUND, "no task has the id {task}", "list the tasks with: meshctl tasks"),
     "unknown_peer": ErrorRow(404, NOT_FOUND, "no peer is called {peer}", "list the peers with: meshctl peers"),
+    "still_alive": ErrorRow(409, CONFLICT, "{peer} is {state}, so it is not forgotten", "stop it first with: meshd stop, on its host"),
     "unknown_agent": ErrorRow(404, NOT_FOUND, "no agent is called {agent}", "list the agents with: meshctl agents"),
     "unknown_path": ErrorRow(404, NOT_FOUND, "there is nothing at {path}", "the paths are listed at /openapi.json"),
     "bad_content_type": ErrorRow(415, USAGE, "a body of type {given} is not taken", "send it with the header Content-Type: application/json"),

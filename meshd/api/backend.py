@@ -26,6 +26,7 @@ from meshd.api.schemas import (
     Task,
     TaskFilter,
 )
+from meshd.api.upkeep import Upkeep
 
 
 class Following(Struct, frozen=True):
@@ -37,6 +38,11 @@ class Following(Struct, frozen=True):
 
 class Backend(Protocol):
     """One node, seen from its API. Every method may raise MeshError and nothing else."""
+
+    @property
+    def upkeep(self) -> Upkeep:
+        """What an operator asks of it."""
+        ...
 
     def status(self) -> Status:
         """How this node stands."""

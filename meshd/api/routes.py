@@ -41,6 +41,30 @@ async def ping(node: Backend, asked: Asked) -> Answer:
     return 200, await node.ping(asked.path["name"])
 
 
+async def drain(node: Backend, asked: Asked) -> Answer:
+    return 200, await node.upkeep.steer(asked.path["name"], draining=True)
+
+
+async def undrain(node: Backend, asked: Asked) -> Answer:
+    return 200, await node.upkeep.steer(asked.path["name"], draining=False)
+
+
+async def remove(node: Backend, asked: Asked) -> Answer:
+    return 200, await node.upkeep.remove(asked.path["name"])
+
+
+async def settings(node: Backend, _asked: Asked) -> Answer:
+    return 200, node.upkeep.settings()
+
+
+async def log_level(node: Backend, asked: Asked) -> Answer:
+    return 200, node.upkeep.set_log_level(asked.body.level)
+
+
+async def diagnosis(node: Backend, _asked: Asked) -> Answer:
+    return 200, await node.upkeep.diagnose()
+
+
 async def agents(node: Backend, asked: Asked) -> Answer:
     query: schemas.AgentsQuery = asked.query
     wanted = node.peer(query.node).id if query.node else ""
@@ -145,6 +169,8 @@ class Route(Struct, frozen=True):
     errors: tuple[str, ...] = ()  # codes that belong to this path; those of the guards go without saying
 
 
+_ONE_PEER = ("unknown_peer", "short_id", "ambiguous", "timed_out")
+
 ROUTES: tuple[Route, ...] = (
     Route("GET", "/v1/status", "how this node stands", status, schemas.Status),
     Route("GET", "/v1/peers", "the nodes in view", peers, schemas.Peers),
@@ -158,6 +184,36 @@ ROUTES: tuple[Route, ...] = (
         body=schemas.Nothing,
         errors=("unknown_peer", "short_id", "ambiguous", "timed_out"),
     ),
+    Route(
+        "POST",
+        "/v1/peers/{name}/drain",
+        "let a node finish what it has and take nothing new",
+        drain,
+        schemas.Steered,
+        body=schemas.Nothing,
+        errors=_ONE_PEER,
+    ),
+    Route(
+        "POST",
+        "/v1/peers/{name}/undrain",
+        "let a node take new work again",
+        undrain,
+        schemas.Steered,
+        body=schemas.Nothing,
+        errors=_ONE_PEER,
+    ),
+    Route(
+        "POST",
+        "/v1/peers/{name}/remove",
+        "forget a node that is gone",
+        remove,
+        schemas.Removed,
+        body=schemas.Nothing,
+        errors=(*_ONE_PEER, "still_alive"),
+    ),
+    Route("GET", "/v1/config", "every setting, and where it came from", settings, schemas.Settings),
+    Route("PUT", "/v1/log", "how much is logged, until it stops", log_level, schemas.LogLevel, body=schemas.LogRequest),
+    Route("GET", "/v1/diagnosis", "what meshctl doctor looks at", diagnosis, schemas.Diagnosis),
     Route("GET", "/v1/agents", "the agents of the mesh", agents, schemas.Agents, query=schemas.AgentsQuery),
     Route("GET", "/v1/agents/{name}", "one agent, wherever it runs", agent, schemas.Agents, errors=("unknown_agent",)),
     Route(

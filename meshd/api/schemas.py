@@ -299,6 +299,94 @@ class Problem(Struct, frozen=True):
     error: ErrorBody
 
 
+class SettingView(Struct, frozen=True):
+    """One setting: its value, and where that came from; `rule` is what it may be."""
+
+    key: str
+    value: Any
+    origin: str
+    default: Any
+    unit: str
+    rule: str
+    help: str
+
+
+class Settings(Struct, frozen=True):
+    """All settings of this daemon."""
+
+    settings: tuple[SettingView, ...]
+
+
+class LogLevel(Struct, frozen=True):
+    """The least that is shown in the log."""
+
+    level: str
+
+
+class Steered(Struct, frozen=True):
+    """A node has been told to drain, or to work again, and says how it stands."""
+
+    name: str
+    id: str
+    draining: bool
+
+
+class Removed(Struct, frozen=True):
+    """A gone node is shown no more by these nodes; `silent` did not answer, or see it alive."""
+
+    name: str
+    id: str
+    removed_on: tuple[str, ...]
+    silent: tuple[str, ...]
+
+
+class StreamView(Struct, frozen=True):
+    """One stream of the record. `problem` is empty when it is as it must be; `bytes_max` 0 is no bound."""
+
+    name: str
+    problem: str
+    copies: int
+    copies_wanted: int
+    keys: int
+    bytes: int
+    bytes_max: int
+
+
+class Surveyed(Struct, frozen=True):
+    """What another node says of itself. `skew_ms` is how far its clock is ahead of ours; null when it was silent."""
+
+    name: str
+    id: str
+    answered: bool
+    rtt_ms: float = 0.0
+    skew_ms: int | None = None
+    agrees: bool | None = None
+    alive: int | None = None
+    draining: bool = False
+    version: str = ""
+
+
+class Diagnosis(Struct, frozen=True):
+    """A look at this node from the inside, for `meshctl doctor`. `lag_ms`: how long the engine took to answer."""
+
+    version: str
+    directory: str
+    nats: str
+    server_version: str
+    store_problem: str
+    streams: tuple[StreamView, ...]
+    peers: tuple[Surveyed, ...]
+    alive: int
+    lag_ms: float
+    inbox_waiting: int
+    inbox_max: int
+    writes_waiting: int
+    writes_max: int
+    exposed: tuple[str, ...]
+    agents: tuple[AgentView, ...]
+    manifests: tuple[str, ...]
+
+
 # ---------------------------------------------------------------- what is taken
 
 WaitS: TypeAlias = Annotated[float, Meta(ge=0.0, le=WAIT_S_MAX)]
@@ -324,6 +412,12 @@ class CallRequest(Struct, frozen=True, forbid_unknown_fields=True):
     input: Any = None
     timeout_s: Annotated[float, Meta(gt=0.0, le=300.0)] = 30.0
     agent: Annotated[str, Meta(max_length=64)] = ""
+
+
+class LogRequest(Struct, frozen=True, forbid_unknown_fields=True):
+    """Show this and what is graver, from now on and until the daemon ends."""
+
+    level: Literal["debug", "info", "warning", "error"]
 
 
 class Nothing(Struct, frozen=True, forbid_unknown_fields=True):

@@ -88,6 +88,11 @@ def configure(*, level: str, format: str, stream: TextIO | None = None) -> loggi
     return logger
 
 
+def set_level(level: str) -> None:
+    """From now on the least that is shown."""
+    logging.getLogger(ROOT).setLevel(level.upper())
+
+
 def log_event(logger: logging.Logger, event: Event, *, name_of: NameOf = short) -> None:
     """One line for one event; `name_of` turns node ids into names."""
     line = LINES[type(event)]

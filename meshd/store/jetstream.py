@@ -20,6 +20,7 @@ import nats.errors
 from nats.aio.client import Client
 from nats.aio.msg import Msg
 
+from meshd.ports import Inspection, Stream
 from meshd.store import wire
 from meshd.store.keys import check_key, check_prefix, check_value
 from meshd.store.writes import Writes
@@ -114,6 +115,26 @@ class JetStreamStore:
         current = [replica.name for replica in cluster.replicas if replica.current and not replica.offline]
         where = [name for name in (cluster.leader, *current) if name]
         return len(current) + 1, ", ".join(where)
+
+    async def inspect(self) -> Inspection:
+        """As `meshd.ports.Store.inspect`."""
+        return await self._answered(READ_S_MAX, self._inspect)
+
+    async def _inspect(self, line: "_Line") -> Inspection:
+        answer = await line.call(f"STREAM.INFO.{self._stream}")
+        if answer.error is not None:
+            return Inspection(line.version, (Stream(self._stream, answer.error.description),))
+        current = [each for each in (answer.cluster or wire.Cluster()).replicas if each.current and not each.offline]
+        stream = Stream(
+            name=self._stream,
+            problem=wire.differing(self._config, answer.config),
+            copies=len(current) + 1,
+            copies_wanted=wire.number(answer.config, "num_replicas"),
+            keys=answer.state.messages,
+            bytes=answer.state.bytes,
+            bytes_max=max(0, wire.number(answer.config, "max_bytes")),
+        )
+        return Inspection(line.version, (stream,))
 
     async def close(self) -> None:
         """As `meshd.ports.Store.close`."""
@@ -317,6 +338,11 @@ class _Line:
     def is_up(self) -> bool:
         """True until the connection ends."""
         return self._client.is_connected
+
+    @property
+    def version(self) -> str:
+        """Of the server, as it greeted us."""
+        return str(self._client.connected_server_version)
 
     async def call(self, method: str, request: bytes = b"") -> wire.Answer:
         """Ask the JetStream API."""

@@ -9,6 +9,7 @@ import asyncio
 from msgspec import Struct
 
 from meshd import clock
+from meshd.ports import Inspection, Stream
 from meshd.store.keys import check_key, check_prefix, check_value
 from meshd.store.writes import Writes
 from protocol.errors import MeshError
@@ -108,6 +109,12 @@ class MemoryStore:
         """One, here."""
         await self._reach()
         return 1, self._name
+
+    async def inspect(self) -> Inspection:
+        """As `meshd.ports.Store.inspect`."""
+        await self._reach()
+        keys = len(self._bucket.entries(""))
+        return Inspection("memory", (Stream(self._name, "", copies=1, copies_wanted=1, keys=keys),))
 
     async def close(self) -> None:
         """As `meshd.ports.Store.close`."""

@@ -53,6 +53,13 @@ class Cluster(Struct, frozen=True):
     replicas: tuple[Replica, ...] = ()
 
 
+class State(Struct, frozen=True):
+    """How full the stream is."""
+
+    messages: int = 0
+    bytes: int = 0
+
+
 class Answer(Struct, frozen=True):
     """Any answer: `error` or the fields of what was asked."""
 
@@ -62,6 +69,7 @@ class Answer(Struct, frozen=True):
     num_pending: int = 0
     config: dict[str, object] = {}
     cluster: Cluster | None = None
+    state: State = State()
 
 
 def stream_config(bucket: str, *, replicas: int, bytes_max: int, value_bytes_max: int) -> dict[str, object]:
@@ -95,6 +103,12 @@ def differing(wanted: dict[str, object], found: dict[str, object]) -> str:
         if found.get(name, False) != wanted[name]:
             return f"{name} is {found.get(name)!r}, not {wanted[name]!r}"
     return ""
+
+
+def number(config: dict[str, object], name: str) -> int:
+    """A number of a stream's configuration; 0 when there is none."""
+    found = config.get(name)
+    return found if isinstance(found, int) else 0
 
 
 def consumer_config(name: str, *, subjects: str, idle_s: int) -> dict[str, object]:

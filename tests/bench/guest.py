@@ -20,6 +20,7 @@ from meshd.observe import logs
 from meshd.service import Service
 from meshd.statedir import Credential, StateDir
 from meshd.supervise import Supervisor
+from meshd.upkeep import Premises
 from meshd.wiring import Reach, Shell, wire
 from protocol.inputs import Leave
 from protocol.replica import Me
@@ -108,7 +109,9 @@ async def guest(parent: Path, host: Host, capability: str) -> AsyncIterator[tupl
                 supervisor=supervisor,
                 log=logs.configure(level="info", format="json", stream=log_file),
                 reach=Reach(mesh.urls, credential.user, credential.password),
-                shell=Shell(invite=_never, stop=lambda: None, notes=tuple, attention=tuple),
+                shell=Shell(
+                    invite=_never, stop=lambda: None, notes=tuple, attention=tuple, premises=Premises(Path("."), {})
+                ),
             )
             engine, transport, subjects = wired.engine, wired.transport, wired.subjects
             await transport.open(wired.sink)

@@ -7,10 +7,12 @@ import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from hashlib import blake2b
+from pathlib import Path
 from random import Random
 
 from meshd import clock
 from meshd.api import schemas
+from meshd.config import load
 from meshd.engine import Engine
 from meshd.hosting import Hosting
 from meshd.observe.listening import Listening
@@ -22,6 +24,7 @@ from meshd.shelf import Shelf
 from meshd.store.memory import MemoryBucket, MemoryStore
 from meshd.supervise import Supervisor
 from meshd.transport.memory import MemoryBus, MemoryTransport
+from meshd.upkeep import Premises, Upkeep
 from meshd.views import Views
 from protocol.envelope import Opener, Sealer
 from protocol.errors import MeshError
@@ -153,6 +156,15 @@ class LittleDaemon:
             ),
             shelf=self.shelf,
             views=self.views,
+            upkeep=Upkeep(
+                engine=self.engine,
+                hosting=self.hosting,
+                store=self.store,
+                transport=self.transport,
+                views=self.views,
+                writes_waiting=lambda: self.performer.writes_waiting,
+                premises=Premises(Path("/nowhere"), load().origins),
+            ),
             default_deadline_s=60.0,
             invite=_no_invitation,
             stop=lambda: None,

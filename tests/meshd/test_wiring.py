@@ -1,12 +1,14 @@
 """What the wiring adds of its own."""
 
 import random
+from pathlib import Path
 
 from meshd.observe.metrics import Metrics
 from meshd.observe.stream import Stream
 from meshd.store.jetstream import JetStreamStore
 from meshd.supervise import Supervisor
 from meshd.transport.nats import NatsTransport
+from meshd.upkeep import Premises
 from meshd.wiring import Shell, attention_of, edges
 
 
@@ -16,7 +18,7 @@ def _no_invitation() -> object:
 
 async def test_a_record_that_takes_no_writes_wants_attention() -> None:
     store = JetStreamStore(["nats://x"], bucket="b", name="t", rng=random.Random(7))
-    shell = Shell(_no_invitation, lambda: None, lambda: (), lambda: ("the server is old",))  # type: ignore[arg-type] # never called
+    shell = Shell(_no_invitation, lambda: None, lambda: (), lambda: ("the server is old",), Premises(Path("."), {}))  # type: ignore[arg-type] # never called
     attention = attention_of(shell, store)
     assert attention() == ("the server is old",)
     store.problem = "is full: maximum bytes exceeded"

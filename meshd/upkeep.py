@@ -1,0 +1,230 @@
+"""What an operator asks of this daemon: settings, log, draining, forgetting, and a look at how it is.
+
+Invariant: looks are made when somebody asks, and bounded in time; what does not answer is said to be
+silent, and never waited for. Neighbours: `service` hands it to the API; the node's `duty` obeys.
+"""
+
+import asyncio
+from collections.abc import Callable
+from pathlib import Path
+
+from msgspec import Struct
+
+from meshd import clock
+from meshd.api import schemas
+from meshd.config import Given
+from meshd.engine import Engine
+from meshd.hosting import Hosting
+from meshd.observe import logs
+from meshd.ports import Store, Transport
+from meshd.settings import rows
+from meshd.views import Views, named
+from protocol import limits
+from protocol.errors import MeshError
+from protocol.inputs import Operate
+from protocol.primitives import NS_PER_MS
+from protocol.replica import Peer
+from protocol.wire.ops import AnyOrder, Forget, Report, Steer, Survey
+
+SURVEYED_MAX = 256  # nodes asked at once: a frame each
+AGAIN_S = 0.3  # views that differ are compared once more: news may have been on its way
+LEVEL = "log.level"
+
+
+class Premises(Struct, frozen=True):
+    """What this daemon was given and where it lives."""
+
+    directory: Path
+    origins: dict[str, Given]
+    exposed: tuple[str, ...] = ()  # addresses that other hosts reach without encryption
+
+
+class Upkeep:
+    """`api.upkeep.Upkeep` over one running node."""
+
+    def __init__(
+        self,
+        *,
+        engine: Engine,
+        hosting: Hosting,
+        store: Store,
+        transport: Transport,
+        views: Views,
+        writes_waiting: Callable[[], int],
+        premises: Premises,
+    ) -> None:
+        self._engine = engine
+        self._node = engine.node
+        self._hosting = hosting
+        self._store = store
+        self._transport = transport
+        self._views = views
+        self._writes_waiting = writes_waiting
+        self._premises = premises
+        self._origins = dict(premises.origins)
+
+    def settings(self) -> schemas.Settings:
+        """Every setting, its value and where it came from."""
+        return shown_settings(self._origins)
+
+    def set_log_level(self, level: str) -> schemas.LogLevel:
+        """Until the daemon ends."""
+        logs.set_level(level)
+        self._origins[LEVEL] = Given(level, "set while it runs")
+        return schemas.LogLevel(level)
+
+    async def steer(self, name: str, *, draining: bool) -> schemas.Steered:
+        """Tell a node to take no new work, or to take it again."""
+        peer = self._named(name)
+        report = await self._report(peer, Steer(0, draining=draining))
+        return schemas.Steered(peer.name, peer.id, report.draining)
+
+    async def remove(self, name: str) -> schemas.Removed:
+        """Show a gone node no more, here and on every living node."""
+        gone = self._named(name)
+        if gone.state in ("alive", "suspect"):
+            raise MeshError("still_alive", peer=gone.name, state=gone.state)
+        living = self._living()
+        answers = await asyncio.gather(*(self._reached(peer, Forget(0, gone.id)) for peer in living))
+        obeyed = {peer.id for peer, report in zip(living, answers, strict=True) if report is not None and report.obeyed}
+        return schemas.Removed(
+            name=gone.name,
+            id=gone.id,
+            removed_on=tuple(peer.name for peer in living if peer.id in obeyed),
+            silent=tuple(peer.name for peer in living if peer.id not in obeyed),
+        )
+
+    async def diagnose(self) -> schemas.Diagnosis:
+        """Look at the server, the streams, the peers and ourselves."""
+        (streams, server_version, problem), (own, peers), lag_ms = await asyncio.gather(
+            self._look_at_store(), self._survey(), self._lag_ms()
+        )
+        return schemas.Diagnosis(
+            version=self._node.me.version,
+            directory=str(self._premises.directory),
+            nats=self._transport.server,
+            server_version=server_version,
+            store_problem=problem,
+            streams=streams,
+            peers=peers,
+            alive=own,
+            lag_ms=lag_ms,
+            inbox_waiting=self._engine.waiting,
+            inbox_max=limits.INBOX_MAX,
+            writes_waiting=self._writes_waiting(),
+            writes_max=limits.WRITES_WAITING_MAX,
+            exposed=self._premises.exposed,
+            agents=tuple(agent for agent in self._views.agents() if agent.here),
+            manifests=tuple(problem.message for problem in self._hosting.problems),
+        )
+
+    # --- how the others stand
+
+    async def _survey(self) -> tuple[int, tuple[schemas.Surveyed, ...]]:
+        """How many we see alive, and what each of them says."""
+        own, peers = await self._compare()
+        if any(peer.agrees is False for peer in peers):
+            await asyncio.sleep(AGAIN_S)
+            own, peers = await self._compare()
+        return own, peers
+
+    async def _compare(self) -> tuple[int, tuple[schemas.Surveyed, ...]]:
+        others = [peer for peer in self._living() if not peer.is_self][:SURVEYED_MAX]
+        told = await asyncio.gather(*(self._surveyed(peer) for peer in others))
+        own = await self._own_report()
+        return own.alive, tuple(
+            _surveyed(peer, report, own, took_ms, sent_ms)
+            for peer, (report, took_ms, sent_ms) in zip(others, told, strict=True)
+        )
+
+    async def _own_report(self) -> Report:
+        me = self._node.me.id
+        return await self._report(next(peer for peer in self._living() if peer.id == me), Survey(0))
+
+    async def _surveyed(self, peer: Peer) -> tuple[Report | None, float, int]:
+        sent_ms, began = clock.wall_ms(), clock.monotonic_ns()
+        report = await self._reached(peer, Survey(0))
+        return report, (clock.monotonic_ns() - began) / NS_PER_MS, sent_ms
+
+    async def _lag_ms(self) -> float:
+        began = clock.monotonic_ns()
+        await self._own_report()
+        return round((clock.monotonic_ns() - began) / NS_PER_MS, 1)
+
+    async def _reached(self, peer: Peer, order: AnyOrder) -> Report | None:
+        try:
+            return await self._report(peer, order)
+        except MeshError:
+            return None
+
+    async def _report(self, peer: Peer, order: AnyOrder) -> Report:
+        try:
+            report = await self._engine.ask(lambda request: Operate(request, peer.id, order))
+        except MeshError as failure:
+            if failure.code != "timed_out":
+                raise
+            raise MeshError("timed_out", what=peer.name, seconds=failure.fields["seconds"]) from None
+        if not isinstance(report, Report):
+            raise MeshError("internal", what="an operator was answered without a report")
+        return report
+
+    def _living(self) -> list[Peer]:
+        return [peer for peer in self._node.membership.snapshot() if peer.state == "alive"]
+
+    def _named(self, name: str) -> Peer:
+        return named(self._node.membership.snapshot(), name)
+
+    # --- the record
+
+    async def _look_at_store(self) -> tuple[tuple[schemas.StreamView, ...], str, str]:
+        try:
+            found = await self._store.inspect()
+        except MeshError as failure:
+            return (), "", failure.message
+        streams = tuple(
+            schemas.StreamView(
+                name=each.name,
+                problem=each.problem,
+                copies=each.copies,
+                copies_wanted=each.copies_wanted,
+                keys=each.keys,
+                bytes=each.bytes,
+                bytes_max=each.bytes_max,
+            )
+            for each in found.streams
+        )
+        return streams, found.server_version, ""
+
+
+def shown_settings(origins: dict[str, Given]) -> schemas.Settings:
+    """All settings in the order of their declaration."""
+    return schemas.Settings(
+        tuple(
+            schemas.SettingView(
+                key=row.key,
+                value=origins[row.key].value,
+                origin=origins[row.key].origin,
+                default=row.default,
+                unit=row.unit,
+                rule=row.rule,
+                help=row.help,
+            )
+            for row in rows()
+        )
+    )
+
+
+def _surveyed(peer: Peer, report: Report | None, own: Report, took_ms: float, sent_ms: int) -> schemas.Surveyed:
+    if report is None:
+        return schemas.Surveyed(peer.name, peer.id, answered=False)
+    return schemas.Surveyed(
+        name=peer.name,
+        id=peer.id,
+        answered=True,
+        rtt_ms=round(took_ms, 1),
+        skew_ms=round(report.wall_ms - (sent_ms + took_ms / 2)),
+        agrees=report.view == own.view,
+        alive=report.alive,
+        draining=report.draining,
+        version=report.version,
+    )

@@ -1,0 +1,125 @@
+"""What an operator asks of a daemon: draining here and elsewhere, forgetting, and a look at how all stands."""
+
+import logging
+from collections.abc import Callable
+
+import pytest
+
+from meshd import clock
+from meshd.observe import logs
+from protocol.errors import MeshError
+from tests.meshd.little_daemons import Actor, Held, LittleDaemon, little_daemons
+
+
+def _sees(daemon: LittleDaemon, name: str, wanted: str) -> Callable[[], bool]:
+    def look() -> bool:
+        return any(peer.name == name and peer.state == wanted for peer in daemon.node.membership.snapshot())
+
+    return look
+
+
+def _shows_draining(daemon: LittleDaemon, name: str, *, is_so: bool) -> Callable[[], bool]:
+    return lambda: daemon.service.peer(name).load.draining is is_so
+
+
+async def test_a_node_drains_at_another_nodes_word_finishes_what_it_has_and_is_given_nothing_new() -> None:
+    async with little_daemons() as mesh:
+        work = Held()
+        held, other = Actor(do=work, slots=1), Actor(slots=1)
+        a = await mesh.start("a")
+        b = await mesh.start("b", held)
+        first = await a.submit(1)
+        await a.shows(first.id, "running")
+        steered = await a.service.upkeep.steer("b", draining=True)
+        assert (steered.name, steered.draining) == ("b", True)
+        assert b.service.status().state == "draining"
+        assert not b.service.ready().ready
+        await a.until(_shows_draining(a, "b", is_so=True))
+        await mesh.start("c", other)
+        done = [await a.ended((await a.submit(n)).id) for n in range(3)]
+        assert {task.owner_name for task in done} == {"c"}
+        with pytest.raises(MeshError, match="draining"):
+            await b.submit(2)
+        work.release.set()
+        assert (await a.ended(first.id)).owner_name == "b"
+
+        await a.service.upkeep.steer("b", draining=False)
+        await a.until(_shows_draining(a, "b", is_so=False))
+        await mesh.kill("c")
+        await a.until(_sees(a, "c", "suspect"))
+        assert (await a.ended((await a.submit(9)).id)).owner_name == "b"
+
+
+async def test_a_node_drains_at_its_own_word_by_its_name() -> None:
+    async with little_daemons() as mesh:
+        a = await mesh.start("a", Actor())
+        assert (await a.service.upkeep.steer("a", draining=True)).draining
+        assert a.service.status().state == "draining"
+        assert not (await a.service.upkeep.steer("a", draining=False)).draining
+        assert a.service.status().state == "joined"
+
+
+async def test_the_living_are_not_removed_and_the_gone_are_by_everybody() -> None:
+    async with little_daemons() as mesh:
+        a, b, _ = [await mesh.start(name) for name in "abc"]
+        with pytest.raises(MeshError, match="b is alive, so it is not forgotten"):
+            await a.service.upkeep.remove("b")
+        await mesh.kill("c")
+        with pytest.raises(MeshError, match="no peer is called d"):
+            await a.service.upkeep.remove("d")
+        for daemon in (a, b):
+            await daemon.until(_sees(daemon, "c", "dead"), what="c being dead")
+        removed = await a.service.upkeep.remove("c")
+        assert (removed.removed_on, removed.silent) == (("a", "b"), ())
+        for daemon in (a, b):
+            assert [peer.name for peer in daemon.service.peers()] == ["a", "b"]
+        assert (await mesh.start("c")).name == "c", "it may come back"
+
+
+async def test_a_look_compares_clocks_views_and_versions_with_every_peer() -> None:
+    async with little_daemons() as mesh:
+        a, b = await mesh.start("a"), await mesh.start("b")
+        found = await a.service.upkeep.diagnose()
+        (peer,) = found.peers
+        assert (peer.name, peer.answered, peer.agrees, peer.alive, found.alive) == ("b", True, True, 2, 2)
+        assert abs(peer.skew_ms or 0) < 1_000, "one clock"
+        assert found.streams[0].problem == ""
+        assert found.writes_waiting == 0
+
+        c = await mesh.start("c")
+        roster = b.node.membership._roster
+        believed_gone = roster.get(c.me.id)
+        assert believed_gone is not None
+        roster.bury(believed_gone, "dead", clock.now())
+        peers = {peer.name: peer for peer in (await a.service.upkeep.diagnose()).peers}
+        assert (peers["b"].agrees, peers["b"].alive) == (False, 2)
+        assert (peers["c"].agrees, peers["c"].alive) == (True, 3)
+
+
+async def test_what_does_not_answer_is_said_to_be_silent() -> None:
+    async with little_daemons() as mesh:
+        a, b = await mesh.start("a"), await mesh.start("b")
+        mesh.bus.detach(b.transport)
+        a.store.stall()
+        found = await a.service.upkeep.diagnose()
+        assert [peer.answered for peer in found.peers] == [False]
+        assert "gave no answer" in found.store_problem
+        assert found.streams == ()
+        a.store.resume()
+        with pytest.raises(MeshError, match="b did not answer"):
+            await a.service.upkeep.steer("b", draining=True)
+
+
+async def test_the_level_of_the_log_changes_while_it_runs_and_the_settings_say_so() -> None:
+    async with little_daemons() as mesh:
+        a = await mesh.start("a")
+        logger = logging.getLogger(logs.ROOT)
+        before = logger.level
+        try:
+            a.service.upkeep.set_log_level("debug")
+            assert logger.isEnabledFor(logging.DEBUG)
+            settings = {each.key: each for each in a.service.upkeep.settings().settings}
+            assert (settings["log.level"].value, settings["log.level"].origin) == ("debug", "set while it runs")
+            assert settings["tasks.lease_s"].origin == "default"
+        finally:
+            logger.setLevel(before)
