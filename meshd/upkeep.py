@@ -5,7 +5,6 @@ silent, and never waited for. Neighbours: `service` hands it to the API; the nod
 """
 
 import asyncio
-from collections.abc import Callable
 from pathlib import Path
 
 from msgspec import Struct
@@ -16,6 +15,7 @@ from meshd.config import Given
 from meshd.engine import Engine
 from meshd.hosting import Hosting
 from meshd.observe import logs
+from meshd.perform import Performer
 from meshd.ports import Store, Transport
 from meshd.settings import rows
 from meshd.views import Views, named
@@ -40,17 +40,16 @@ class Premises(Struct, frozen=True):
 
 
 class Upkeep:
-    """`api.upkeep.Upkeep` over one running node."""
+    """`api.backend.Upkeep` over one running node."""
 
     def __init__(
         self,
-        *,
         engine: Engine,
         hosting: Hosting,
         store: Store,
         transport: Transport,
         views: Views,
-        writes_waiting: Callable[[], int],
+        performer: Performer,
         premises: Premises,
     ) -> None:
         self._engine = engine
@@ -59,7 +58,7 @@ class Upkeep:
         self._store = store
         self._transport = transport
         self._views = views
-        self._writes_waiting = writes_waiting
+        self._performer = performer
         self._premises = premises
         self._origins = dict(premises.origins)
 
@@ -111,7 +110,7 @@ class Upkeep:
             lag_ms=lag_ms,
             inbox_waiting=self._engine.waiting,
             inbox_max=limits.INBOX_MAX,
-            writes_waiting=self._writes_waiting(),
+            writes_waiting=self._performer.writes_waiting,
             writes_max=limits.WRITES_WAITING_MAX,
             exposed=self._premises.exposed,
             agents=tuple(agent for agent in self._views.agents() if agent.here),

@@ -118,15 +118,6 @@ def wire(
         metrics.set_gauges(views.gauges(engine, performer) | edges(transport, stream))
         return metrics.render()
 
-    upkeep = Upkeep(
-        engine=engine,
-        hosting=hosting,
-        store=store,
-        transport=transport,
-        views=views,
-        writes_waiting=lambda: performer.writes_waiting,
-        premises=shell.premises,
-    )
     service = Service(
         engine=engine,
         hosting=hosting,
@@ -134,13 +125,12 @@ def wire(
         listening=Listening(transport=transport, subject=subjects.events(), stream=stream, supervisor=supervisor),
         shelf=Shelf(store=store, open=lambda key, frame: node.record_of(key, frame, clock.now())),
         views=views,
-        upkeep=upkeep,
+        upkeep=Upkeep(engine, hosting, store, transport, views, performer, shell.premises),
         default_deadline_s=settings.tasks.deadline_s,
         invite=shell.invite,
         stop=shell.stop,
         metrics=render,
     )
-
     sink = _parted(subjects, engine, stream)
     return Wired(subjects, transport, store, hosting, performer, engine, stream, outlet, views, service, sink)
 

@@ -16,17 +16,21 @@ from meshd.api.schemas import (
     CallRequest,
     CapabilityView,
     Cursor,
+    Diagnosis,
     Invitation,
+    LogLevel,
     Peer,
     Pong,
     Readiness,
+    Removed,
+    Settings,
     Stamped,
     Status,
+    Steered,
     SubmitRequest,
     Task,
     TaskFilter,
 )
-from meshd.api.upkeep import Upkeep
 
 
 class Following(Struct, frozen=True):
@@ -34,6 +38,30 @@ class Following(Struct, frozen=True):
 
     after_seq: int
     events: AsyncIterator[Stamped]
+
+
+class Upkeep(Protocol):
+    """One daemon, seen by who looks after it."""
+
+    def settings(self) -> Settings:
+        """Every setting, its value and where it came from."""
+        ...
+
+    def set_log_level(self, level: str) -> LogLevel:
+        """Until the daemon ends."""
+        ...
+
+    async def steer(self, name: str, *, draining: bool) -> Steered:
+        """Tell a node to take no new work, or to take it again. Raises unknown_peer, timed_out."""
+        ...
+
+    async def remove(self, name: str) -> Removed:
+        """Show a gone node no more, here and on every living node. Raises unknown_peer, still_alive."""
+        ...
+
+    async def diagnose(self) -> Diagnosis:
+        """Look at the server, the streams, the peers and ourselves; what does not answer is said to be silent."""
+        ...
 
 
 class Backend(Protocol):

@@ -156,20 +156,16 @@ class LittleDaemon:
             ),
             shelf=self.shelf,
             views=self.views,
-            upkeep=Upkeep(
-                engine=self.engine,
-                hosting=self.hosting,
-                store=self.store,
-                transport=self.transport,
-                views=self.views,
-                writes_waiting=lambda: self.performer.writes_waiting,
-                premises=Premises(Path("/nowhere"), load().origins),
-            ),
+            upkeep=self._upkeep(),
             default_deadline_s=60.0,
             invite=_no_invitation,
             stop=lambda: None,
             metrics=lambda: b"",
         )
+
+    def _upkeep(self) -> Upkeep:
+        premises = Premises(Path("/nowhere"), load().origins)
+        return Upkeep(self.engine, self.hosting, self.store, self.transport, self.views, self.performer, premises)
 
     def _tell_others(self, event: Event) -> None:
         subject = self.mesh.subjects.event(src=self.me.id, kind=str(event.__struct_config__.tag))

@@ -36,7 +36,7 @@ def a_diagnosis(**changes: Any) -> schemas.Diagnosis:
 
 
 class FakeUpkeep:
-    """See `meshd.api.upkeep.Upkeep`."""
+    """See `meshd.api.backend.Upkeep`."""
 
     def __init__(self) -> None:
         self.diagnosis = a_diagnosis()
