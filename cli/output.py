@@ -25,7 +25,7 @@ GREEN, YELLOW, RED, DIM = "32", "33", "31", "2"
 TONES = {
     **dict.fromkeys(("alive", "joined", "ready", "done"), GREEN),
     **dict.fromkeys(("suspect", "unreachable", "starting", "restarting", "islanded", "detached", "draining"), YELLOW),
-    **dict.fromkeys(("dead", "failed", "poison", "crashed"), RED),
+    **dict.fromkeys(("dead", "failed", "poison"), RED),
     **dict.fromkeys(("left", "cancelled", "stopped"), DIM),
 }
 

@@ -21,13 +21,13 @@ from typing import Protocol
 from msgspec import Struct
 
 from meshd import clock, config, invitation
+from meshd.addresses import host_of, is_loopback
 from meshd.api import schemas
 from meshd.api.server import Api
 from meshd.broker.server import LISTEN_FLAG, EmbeddedServer
 from meshd.engine import Engine
 from meshd.observe import logs
 from meshd.reach import reachable
-from meshd.settings import address, is_loopback
 from meshd.statedir import Credential, Mesh, StateDir, read_credential
 from meshd.supervise import Supervisor
 from meshd.upkeep import Premises
@@ -350,9 +350,8 @@ class _Daemon:
         if self._server is not None:
             urls = reachable(*self._server.address)
         made = invitation.make_invitation(self._state, urls=urls, now=clock.now(), credential=credential)
-        hosts = [url.partition("://")[2].rpartition(":")[0].strip("[]") for url in urls]
         reach = "it can be used by hosts that reach " + ", ".join(urls)
-        if all(is_loopback(host) for host in hosts):
+        if all(is_loopback(host_of(url)) for url in urls):
             reach = f"it can be used on this host only; for others, start this node with {LISTEN_FLAG} HOST:PORT"
         return schemas.Invitation(
             token=made.encode(),
@@ -371,7 +370,7 @@ class _Daemon:
 
     def _exposed(self) -> tuple[str, ...]:
         listens = (self._settings.nats.listen, self._settings.api.listen)
-        return tuple(listen for listen in listens if listen and not is_loopback(address(listen)[0]))
+        return tuple(listen for listen in listens if listen and not is_loopback(host_of(listen)))
 
     def _attention(self) -> tuple[str, ...]:
         """What somebody should see to, beyond what the node's state says."""

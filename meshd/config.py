@@ -14,14 +14,15 @@ from typing import Any, TypeAlias
 import msgspec
 from msgspec import Struct
 
-from meshd.settings import Row, Settings, address, is_loopback, rows
+from meshd.addresses import host_of, is_loopback
+from meshd.quoting import quoted, quoted_key
+from meshd.settings import Row, Settings, rows
 from protocol.errors import MeshError
 from protocol.membership import PRESETS
 
 VERSION = 1  # of the form of these files; a newer one says things that are not known here
 FILE_BYTES_MAX = 1_000_000  # a hundred times the reference; reading stops there
 PREFIX = "MESHD_"
-SHOWN_CHARS = 60  # how much of a wrong value an error repeats
 
 PRESET = "membership.preset"
 VERSION_KEY = "version"
@@ -123,7 +124,7 @@ def _from_file(path: Path, known: Mapping[str, Row]) -> _Found:
         if key in known:
             found[key] = Given(value, where)
         else:
-            wrong.append(MeshError("config", key=_shown_key(key), problem=_unknown(key, known), origin=where))
+            wrong.append(MeshError("config", key=quoted_key(key), problem=_unknown(key, known), origin=where))
     return found, wrong
 
 
@@ -146,10 +147,10 @@ def _text_of(path: Path) -> str:
 
 def _other_version(version: object, origin: str) -> MeshError:
     is_newer = isinstance(version, int) and version > VERSION and not isinstance(version, bool)
-    problem = f"must be {VERSION}, not {_shown(version)}"
+    problem = f"must be {VERSION}, not {quoted(version)}"
     if is_newer:
         problem = (
-            f"the file is of version {_shown(version)}; this meshd reads version {VERSION}, so a newer one is needed"
+            f"the file is of version {quoted(version)}; this meshd reads version {VERSION}, so a newer one is needed"
         )
     return MeshError("config", key=VERSION_KEY, problem=problem, origin=origin)
 
@@ -195,7 +196,7 @@ def _from_environ(environ: Mapping[str, str], known: Mapping[str, Row]) -> _Foun
         if key in known:
             found[key] = Given(environ[name], origin)
         else:
-            wrong.append(MeshError("config", key=_shown_key(key), problem=_unknown(key, known), origin=origin))
+            wrong.append(MeshError("config", key=quoted_key(key), problem=_unknown(key, known), origin=origin))
     return found, wrong
 
 
@@ -240,20 +241,8 @@ def _converted(row: Row, given: Given) -> object:
     try:
         return msgspec.convert(value, row.type, strict=not is_text)
     except msgspec.ValidationError:
-        problem = f"must be {row.rule}, not {_shown(given.value)}"
+        problem = f"must be {row.rule}, not {quoted(given.value)}"
         raise MeshError("config", key=row.key, problem=problem, origin=given.origin) from None
-
-
-def _shown(value: object) -> str:
-    try:
-        shown = repr(value)
-    except ValueError:  # CPython refuses to print an integer of more than 4,300 digits
-        return "that number"
-    return shown if len(shown) <= SHOWN_CHARS else shown[:SHOWN_CHARS] + "…"
-
-
-def _shown_key(key: str) -> str:
-    return key if key.isprintable() and len(key) <= SHOWN_CHARS else _shown(key)
 
 
 def _put(plain: dict[str, Any], key: str, value: object) -> None:
@@ -264,6 +253,6 @@ def _put(plain: dict[str, Any], key: str, value: object) -> None:
 def _exposure(settings: Settings) -> MeshError | None:
     """The error for an address that others can reach without that having been meant."""
     for listen in (settings.api.listen, settings.nats.listen):
-        if listen and not settings.insecure and not is_loopback(address(listen)[0]):
+        if listen and not settings.insecure and not is_loopback(host_of(listen)):
             return MeshError("insecure", address=listen)
     return None

@@ -50,6 +50,11 @@ class Engine:
         """How many inputs wait."""
         return len(self._inbox)
 
+    @property
+    def refused(self) -> int:
+        """How many inputs found no room since the start."""
+        return self._inbox.refused
+
     def take_lag_ms(self) -> int:
         """How late the engine woke up, at worst, since this was last asked."""
         lag_ms, self._lag_ms_max = self._lag_ms_max, 0

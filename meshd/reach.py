@@ -6,7 +6,7 @@ host has. Sends nothing. Neighbours: `app` puts these into invitations.
 
 import socket
 
-from meshd.settings import is_loopback
+from meshd.addresses import is_loopback, joined
 
 WILDCARDS = {"0.0.0.0": socket.AF_INET, "::": socket.AF_INET6}  # noqa: S104 - compared with, not bound
 _BEYOND = {socket.AF_INET: "192.0.2.1", socket.AF_INET6: "2001:db8::1"}  # RFC 5737 and 3849: nobody's
@@ -16,7 +16,7 @@ def reachable(host: str, port: int) -> tuple[str, ...]:
     """URLs of a server on `host` and `port`, as other hosts may use them."""
     family = WILDCARDS.get(host)
     hosts = (host,) if family is None else _own_addresses(family)
-    return tuple(f"nats://[{each}]:{port}" if ":" in each else f"nats://{each}:{port}" for each in hosts)
+    return tuple(f"nats://{joined(each, port)}" for each in hosts)
 
 
 def _own_addresses(family: socket.AddressFamily) -> tuple[str, ...]:

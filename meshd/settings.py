@@ -4,7 +4,6 @@ Invariant: that line is the only declaration. `config` checks values by it, and
 `configs/reference.toml` is generated from it. Neighbours: `config` fills these; `app` hands them on.
 """
 
-import ipaddress
 from typing import Annotated, Any, Literal, TypeAlias
 
 import msgspec
@@ -22,18 +21,17 @@ from msgspec.inspect import (
     type_info,
 )
 
+from meshd.addresses import HOST, PORT
+from protocol.gossip import GossipSettings
 from protocol.link import LinkSettings
 from protocol.membership import MembershipSettings
 from protocol.watched import TaskSettings
 
-_PORT = "([0-9]{1,4}|[1-5][0-9]{4}|6[0-4][0-9]{3}|65[0-4][0-9]{2}|655[0-2][0-9]|6553[0-5])"
-_HOST = r"([A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\])"
-
 # A Meta's title is how a person writes the value, where the type alone does not say it.
 Name: TypeAlias = Annotated[str, Meta(pattern=r"^[a-z0-9_-]{1,32}\Z", title="1 to 32 of a-z 0-9 _ -")]
 NameOrNone: TypeAlias = Annotated[str, Meta(pattern=r"^[a-z0-9_-]{0,32}\Z", title="up to 32 of a-z 0-9 _ -")]
-Listen: TypeAlias = Annotated[str, Meta(pattern=rf"^({_HOST}:{_PORT})?\Z", title="HOST:PORT, or nothing")]
-Url: TypeAlias = Annotated[str, Meta(pattern=rf"^(nats|tls)://{_HOST}(:{_PORT})?/?\Z", title="nats://HOST:PORT")]
+Listen: TypeAlias = Annotated[str, Meta(pattern=rf"^({HOST}:{PORT})?\Z", title="HOST:PORT, or nothing")]
+Url: TypeAlias = Annotated[str, Meta(pattern=rf"^(nats|tls)://{HOST}(:{PORT})?/?\Z", title="nats://HOST:PORT")]
 
 
 class NodeSettings(Struct, frozen=True, forbid_unknown_fields=True):
@@ -92,6 +90,7 @@ class Settings(Struct, frozen=True, forbid_unknown_fields=True):
     api: ApiSettings = ApiSettings()
     nats: NatsSettings = NatsSettings()
     membership: PresetMembershipSettings = PresetMembershipSettings()
+    gossip: GossipSettings = GossipSettings()
     link: LinkSettings = LinkSettings()
     tasks: TaskSettings = TaskSettings()
     results: ResultSettings = ResultSettings()
@@ -122,20 +121,6 @@ _UNITS = {"_s_": "s", "_ms_": "ms", "_bytes_": "bytes"}
 def rows() -> tuple[Row, ...]:
     """All settings, in the order of their declaration."""
     return tuple(_rows_of(Settings, prefix=""))
-
-
-def address(listen: str) -> tuple[str, int]:
-    """The host and port of a `listen` setting that is not empty."""
-    host, _, port = listen.rpartition(":")
-    return host.strip("[]"), int(port)
-
-
-def is_loopback(host: str) -> bool:
-    """True when nobody beyond this host can reach an address on `host`."""
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"
 
 
 def reference() -> str:

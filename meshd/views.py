@@ -292,6 +292,7 @@ class Views:
             "meshd_tasks_watched": float(node.ledger.watched),
             "meshd_slots_free": float(sum(free for _, free in node.free_slots())),
             "meshd_inbox_inputs": float(engine.waiting),
+            "meshd_inbox_refused": float(engine.refused),
             "meshd_writes_waiting": float(performer.writes_waiting),
             "meshd_messages_dropped": float(performer.dropped),
             "meshd_loop_lag_seconds": engine.take_lag_ms() / 1_000,

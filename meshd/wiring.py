@@ -183,7 +183,11 @@ def _node(me: Me, mesh: Mesh, identity: Identity, settings: Settings, rng: rando
         me=me,
         mesh=mesh.id,
         settings=NodeSettings(
-            membership=settings.membership, tasks=settings.tasks, link=settings.link, keep_s=settings.results.keep_s
+            membership=settings.membership,
+            gossip=settings.gossip,
+            tasks=settings.tasks,
+            link=settings.link,
+            keep_s=settings.results.keep_s,
         ),
         sealer=sealer,
         opener=Opener(me=me.id, subjects=Subjects(mesh.id), root_key=mesh.root_key, own=sealer),

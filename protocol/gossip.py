@@ -30,7 +30,6 @@ class GossipSettings(Struct, frozen=True, forbid_unknown_fields=True):
     beacon_s_min: Annotated[float, Meta(ge=0.5, le=600, description="say that we are here this often")] = 5.0
     beacon_s_per_node: Annotated[float, Meta(ge=0, le=60, description="and no oftener than this times nodes")] = 0.05
     gap_s: Annotated[float, Meta(ge=0.01, le=60, description="compare within this after a sign of a gap")] = 1.0
-    tombstone_s: Annotated[float, Meta(ge=60, le=31_536_000, description="the gone are remembered so long")] = 86_400.0
 
 
 RESPONDERS = 3  # so many answer what everybody hears; any of them is enough
@@ -43,10 +42,13 @@ _Timer: TypeAlias = Literal["digest", "beacon", "restate", "sweep"]
 class Gossip:
     """The facts this node knows, and its part in everybody's knowing them."""
 
-    def __init__(self, *, me: Me, rng: Rng, settings: GossipSettings | None = None) -> None:
+    def __init__(
+        self, *, me: Me, rng: Rng, settings: GossipSettings | None = None, tombstone_s: float = 86_400.0
+    ) -> None:
         self._me = me
         self._rng = rng
         self._settings = settings or GossipSettings()
+        self._tombstone_s = tombstone_s  # the gone are remembered so long
         self._replica = Replica()
         self._living: dict[NodeId, int] = {}  # others that stand alive, with their life, in the order we met them
         self._tombstones: dict[NodeId, None] = {}  # others that stand dead or left, oldest first
@@ -177,7 +179,7 @@ class Gossip:
 
     def _is_outdated(self, heard: Heard, now: Instant) -> bool:
         """Older than tombstones are kept: an alive fact that old could bring back somebody long forgotten."""
-        return heard.sent_ms + self._settings.tombstone_s * 1_000 < now.wall_ms
+        return heard.sent_ms + self._tombstone_s * 1_000 < now.wall_ms
 
     def _is_full(self) -> bool:
         return len(self._living) >= limits.PEERS_MAX

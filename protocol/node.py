@@ -16,7 +16,7 @@ from protocol.catalogue import Catalogue
 from protocol.duty import Duty
 from protocol.effects import Effect
 from protocol.envelope import Envelope, Opener, Refusal, Sealer
-from protocol.gossip import Gossip
+from protocol.gossip import Gossip, GossipSettings
 from protocol.guardian import Guardian, Homes
 from protocol.holder import Holder
 from protocol.inputs import Input
@@ -48,6 +48,7 @@ class NodeSettings(Struct, frozen=True):
     tasks: TaskSettings = TaskSettings()
     link: LinkSettings = LinkSettings()
     keep_s: float = 86_400.0
+    gossip: GossipSettings = GossipSettings()
     routing: str = "local-first"
 
 
@@ -61,7 +62,7 @@ class Node:
         self._slots = Slots()
         owners, tasks, keep_s = Owners(), settings.tasks, settings.keep_s
         self.membership = Membership(me=me, settings=settings.membership, rng=rng)
-        self.gossip = Gossip(me=me, rng=rng)
+        self.gossip = Gossip(me=me, rng=rng, settings=settings.gossip, tombstone_s=settings.membership.tombstone_s)
         self.catalogue = Catalogue(me=me)
         self.link = Link(me=me.id, life=me.life, name=me.name, admission=me.admission, settings=settings.link)
         self._places = places = Places(

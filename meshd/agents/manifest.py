@@ -17,13 +17,13 @@ from typing import Annotated, Literal, TypeAlias, get_type_hints
 import msgspec
 from msgspec import Meta, Struct
 
+from meshd.quoting import quoted, quoted_key
 from protocol.errors import MeshError
 from protocol.ids import AGENT_NAME, CAPABILITY
 from protocol.limits import AGENT_SLOTS_MAX, CARDS_PER_NODE_MAX, OUTPUT_BYTES_MAX, TEXT_CHARS_MAX
 from protocol.wire.agents import Card
 
 FILE_BYTES_MAX = 65_536  # a manifest is a page; reading stops there
-SHOWN_CHARS = 60  # how much of a wrong value an error repeats
 
 # A Meta's title is the rule as an error says it.
 Name: TypeAlias = Annotated[
@@ -160,7 +160,7 @@ def missing_command(manifest: Manifest) -> str:
     command = manifest.command[0]
     if "/" not in command:
         if shutil.which(command) is None:
-            return f"run: the command {_shown(command)} is not on PATH"
+            return f"run: the command {quoted(command)} is not on PATH"
         return ""
     file = manifest.folder / command
     if not file.exists():
@@ -195,12 +195,12 @@ def _contradiction(manifest: Manifest) -> str:
     match manifest.kind:
         case "python":
             if not isinstance(manifest.run, str) or not _MODULE.fullmatch(manifest.run):
-                return f'run: must be "module:attribute" for a python agent, not {_shown(_plain(manifest.run))}'
+                return f'run: must be "module:attribute" for a python agent, not {quoted(_plain(manifest.run))}'
             return ""
         case "stdio":
             if isinstance(manifest.run, str) or not manifest.run:
                 return (
-                    f'run: must be ["command", "argument", ...] for a stdio agent, not {_shown(_plain(manifest.run))}'
+                    f'run: must be ["command", "argument", ...] for a stdio agent, not {quoted(_plain(manifest.run))}'
                 )
             return missing_command(manifest)
 
@@ -216,7 +216,7 @@ def _explained(failure: str, table: dict[str, object]) -> str:
     named = _NAMED.search(what)
     if named and "unknown field" in what:
         keys = Limits.__struct_fields__ if at == "limits" else Declared.__struct_fields__
-        return f"{at + '.' if at else ''}{_shown_key(named[1])}: {_unknown(named[1], keys)}"
+        return f"{at + '.' if at else ''}{quoted_key(named[1])}: {_unknown(named[1], keys)}"
     if named and "missing required" in what:
         return f"{named[1]}: is missing"
     key = at.partition("[")[0]
@@ -225,7 +225,7 @@ def _explained(failure: str, table: dict[str, object]) -> str:
         rule, found = _rule(Limits, inner), limits.get(inner) if isinstance(limits, dict) else limits
     else:
         rule, found = _rule(Declared, key), table.get(key)
-    return f"{key}: must be {rule}, not {_shown(found)}"
+    return f"{key}: must be {rule}, not {quoted(found)}"
 
 
 def _rule(group: type[Struct], key: str) -> str:
@@ -240,15 +240,3 @@ def _unknown(key: str, keys: Iterable[str]) -> str:
 
 def _plain(run: str | tuple[str, ...]) -> object:
     return run if isinstance(run, str) else list(run)
-
-
-def _shown(value: object) -> str:
-    try:
-        shown = ascii(value)
-    except ValueError:  # CPython refuses to print an integer of more than 4,300 digits
-        return "that number"
-    return shown if len(shown) <= SHOWN_CHARS else shown[:SHOWN_CHARS] + "…"
-
-
-def _shown_key(key: str) -> str:
-    return key if key.isprintable() and len(key) <= SHOWN_CHARS else _shown(key)

@@ -14,12 +14,12 @@ import msgspec
 from aiohttp import web
 from msgspec import Struct
 
+from meshd.addresses import host_port, is_loopback, joined
 from meshd.api import asked, events, guards, openapi, problems, schemas
 from meshd.api.backend import Backend
 from meshd.api.connection import Connection, Door
 from meshd.api.problems import Decider
 from meshd.api.routes import ROUTES, Route
-from meshd.settings import is_loopback
 from meshd.statedir import StateDir
 from protocol.errors import MeshError
 
@@ -55,7 +55,9 @@ class Api:
 
     async def start(self) -> Address:
         """Listen, and write where into `api.json`. Raises MeshError port_taken, insecure, config or directory."""
-        host, port = _host_port(self._listen, insecure=self._insecure)
+        host, port = host_port(self._listen, key="api.listen", origin="--listen")
+        if not self._insecure and not is_loopback(host):
+            raise MeshError("insecure", address=self._listen)
         self._runner = web.AppRunner(self._app(), shutdown_timeout=CLOSE_S, handler_cancellation=True)
         await self._runner.setup()
         try:
@@ -150,10 +152,9 @@ class Api:
             ) from None
         self._listeners.append(listener)
         port = listener.sockets[0].getsockname()[1]
-        shown = f"[{host}]" if ":" in host else host
-        names = {f"{shown}:{port}"} | ({f"localhost:{port}"} if is_loopback(host) else set())
+        names = {joined(host, port)} | ({f"localhost:{port}"} if is_loopback(host) else set())
         door.hosts = frozenset(name.lower() for name in names)
-        return f"http://{shown}:{port}"
+        return f"http://{joined(host, port)}"
 
     def _connections(self, door: Door) -> Callable[[], Connection]:
         assert self._runner is not None  # noqa: S101  # `start` made it
@@ -173,16 +174,6 @@ def _answering(route: Route) -> Callable[[web.Request], Awaitable[web.StreamResp
         return web.Response(status=status, body=msgspec.json.encode(value), content_type="application/json")
 
     return answer
-
-
-def _host_port(listen: str, *, insecure: bool) -> tuple[str, int]:
-    host, _, port = listen.rpartition(":")
-    host = host.removeprefix("[").removesuffix("]")
-    if not host or not port.isascii() or not port.isdecimal() or int(port) > 65_535:
-        raise MeshError("config", key="api.listen", problem=f"{listen!r} is not HOST:PORT", origin="--listen")
-    if not insecure and not is_loopback(host):
-        raise MeshError("insecure", address=listen)
-    return host, int(port)
 
 
 def _remove(path: str) -> None:

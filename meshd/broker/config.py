@@ -9,6 +9,8 @@ from pathlib import Path
 
 from msgspec import Struct
 
+from meshd.addresses import joined
+
 PORT_DEFAULT = 4222
 MEMORY_MB_MAX = 64  # streams in memory: none of ours are
 DISK_MB_MAX = 2_048  # of which the bucket of tasks takes at most 512
@@ -47,8 +49,8 @@ class ServerConfig(Struct, frozen=True):
         """The configuration file, in the server's own syntax."""
         lines = [
             f"server_name: {quoted(self.name)}",
-            f"listen: {quoted(_address(self.host, self.port))}",
-            *([f"http: {quoted(_address('127.0.0.1', self.monitor_port))}"] if self.monitor_port else []),
+            f"listen: {quoted(joined(self.host, self.port))}",
+            *([f"http: {quoted(joined('127.0.0.1', self.monitor_port))}"] if self.monitor_port else []),
             "jetstream {",
             f"  store_dir: {quoted(str(self.directory / 'js'))}",
             f"  max_memory_store: {MEMORY_MB_MAX}MB",
@@ -76,7 +78,3 @@ def quoted(text: str) -> str:
     if not text.isprintable():
         raise ValueError(f"{text!r} cannot stand in a configuration file")
     return '"' + text.replace("\\", "\\\\").replace('"', '\\"') + '"'
-
-
-def _address(host: str, port: int) -> str:
-    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"

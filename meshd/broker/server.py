@@ -7,7 +7,6 @@ changed configuration end it. Neighbours: `config`, `binary`, `process` and `pro
 import asyncio
 import errno
 import os
-import re
 import socket
 import subprocess
 from collections import deque
@@ -15,6 +14,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from meshd import clock
+from meshd.addresses import host_port, joined
 from meshd.broker.binary import find_server
 from meshd.broker.config import PORT_DEFAULT, USER, ServerConfig
 from meshd.broker.probe import probe
@@ -71,7 +71,7 @@ class EmbeddedServer:
     @property
     def url(self) -> str:
         """Where this host reaches it: nats://127.0.0.1:4222."""
-        return f"nats://{_url_host(_reachable(self._settled.host))}:{self._settled.port}"
+        return f"nats://{joined(_reachable(self._settled.host), self._settled.port)}"
 
     @property
     def address(self) -> tuple[str, int]:
@@ -117,7 +117,7 @@ class EmbeddedServer:
         is_anybodys = not self._listen and not self._kept_port()
         try:
             if not _is_free(host, port):
-                raise MeshError("port_taken", address=_dotted(host, port), flag=LISTEN_FLAG)
+                raise MeshError("port_taken", address=joined(host, port), flag=LISTEN_FLAG)
             self._write_config()
             await self._launch()
         except MeshError as failure:
@@ -145,7 +145,11 @@ class EmbeddedServer:
 
     def _choose_address(self) -> tuple[str, int]:
         if self._listen:
-            return parse_address(self._listen)
+            host, port = host_port(self._listen, key="nats.listen", origin=LISTEN_FLAG)
+            if not port:
+                problem = f"{self._listen!a} names no port, and others have to know it"
+                raise MeshError("config", key="nats.listen", problem=problem, origin=LISTEN_FLAG)
+            return host, port
         kept = self._kept_port()
         if kept:
             return LOOPBACK, kept
@@ -258,22 +262,12 @@ class EmbeddedServer:
     def _fallen(self, config: ServerConfig) -> MeshError:
         last = " ".join(self.log_tail(3))
         if "address already in use" in last:
-            return MeshError("port_taken", address=_dotted(config.host, config.port), flag=LISTEN_FLAG)
+            return MeshError("port_taken", address=joined(config.host, config.port), flag=LISTEN_FLAG)
         return MeshError("broker", problem=f"ended while it started{self._said()}", cure=f"see {config.log_path}")
 
     def _said(self) -> str:
         lines = self.log_tail()
         return "; its log ends: " + " | ".join(lines) if lines else "; its log is empty"
-
-
-def parse_address(listen: str) -> tuple[str, int]:
-    """HOST:PORT, with brackets around an IPv6 host. Raises MeshError("config")."""
-    host, _, port = listen.rpartition(":")
-    bare = host[1:-1] if host.startswith("[") and host.endswith("]") else host
-    is_port = port.isascii() and port.isdecimal() and 0 < int(port[:6]) < 65_536
-    if not is_port or re.fullmatch(r"[A-Za-z0-9.:_%-]+", bare) is None or (":" in bare and bare == host):
-        raise MeshError("config", key="nats.listen", problem=f"{listen!a} is not HOST:PORT", origin=LISTEN_FLAG)
-    return bare, int(port)
 
 
 def _is_free(host: str, port: int) -> bool:
@@ -298,14 +292,6 @@ def _free_port() -> int:
 def _reachable(host: str) -> str:
     """The address for this host itself: a server that listens everywhere is asked on loopback."""
     return {"0.0.0.0": LOOPBACK, "::": "::1"}.get(host, host)  # noqa: S104 - compared with, not bound
-
-
-def _url_host(host: str) -> str:
-    return f"[{host}]" if ":" in host else host
-
-
-def _dotted(host: str, port: int) -> str:
-    return f"{_url_host(host)}:{port}"
 
 
 def _objection(program: Path, config: Path) -> str:

@@ -94,6 +94,7 @@ METRICS: tuple[Metric, ...] = (
     Metric("meshd_tasks_watched", "gauge", "Tasks that this node watches"),
     Metric("meshd_slots_free", "gauge", "Slots of this node's agents that are free"),
     Metric("meshd_inbox_inputs", "gauge", "Inputs that wait for the engine"),
+    Metric("meshd_inbox_refused", "gauge", "Inputs since the start that found no room"),
     Metric("meshd_writes_waiting", "gauge", "Writes that wait for the store"),
     Metric("meshd_messages_dropped", "gauge", "Messages since the start that the transport did not take"),
     Metric("meshd_transport_faults", "gauge", "Frames and subjects since the start that came to nothing", ("fault",)),

@@ -13,13 +13,13 @@ import math
 import secrets
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from typing import TypeAlias, TypeVar
-from urllib.parse import urlsplit
 
 import msgspec
 import nats.errors
 from nats.aio.client import Client
 from nats.aio.msg import Msg
 
+from meshd.addresses import server_of
 from meshd.ports import Inspection, Stream
 from meshd.store import wire
 from meshd.store.keys import check_key, check_prefix, check_value
@@ -450,11 +450,8 @@ class _Line:
 
 
 def _where(url: str) -> str:
-    """Host and port of a server's address, without its credentials."""
+    """Host and port of a server's address, without its credentials. Raises MeshError("store")."""
     try:
-        parts = urlsplit(url)
-        if parts.scheme in ("nats", "tls") and parts.hostname:
-            return f"{parts.hostname}:{parts.port or 4222}"
-    except ValueError:
-        pass
-    raise MeshError("store", problem=f"has an address that is none: {url!a}")
+        return server_of(url)
+    except ValueError as failure:
+        raise MeshError("store", problem=str(failure)) from None

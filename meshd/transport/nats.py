@@ -11,13 +11,13 @@ import contextlib
 from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import TypeAlias
-from urllib.parse import urlsplit
 
 import nats.errors
 from nats.aio.client import Client
 from nats.aio.msg import Msg
 from nats.aio.subscription import Subscription
 
+from meshd.addresses import server_of
 from meshd.ports import Sink
 from meshd.supervise import Supervisor
 from meshd.transport.subjects import check_absences, check_pattern, check_publish, probe_of
@@ -324,11 +324,10 @@ def _nowhere(_: object) -> None:
 
 def _where(url: str) -> str:
     """Host and port of a server's address, without its credentials. Raises MeshError("broker")."""
-    with contextlib.suppress(ValueError):
-        parts = urlsplit(url)
-        if parts.scheme in ("nats", "tls") and parts.hostname:
-            return f"{parts.hostname}:{parts.port or 4222}"
-    raise MeshError("broker", problem=f"has an address that is none: {url!a}", cure="write nats://HOST:PORT")
+    try:
+        return server_of(url)
+    except ValueError as failure:
+        raise MeshError("broker", problem=str(failure), cure="write nats://HOST:PORT") from None
 
 
 def _refusal(where: str, fault: Exception) -> MeshError:

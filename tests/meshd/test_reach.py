@@ -4,8 +4,8 @@ import socket
 
 import pytest
 
+from meshd.addresses import is_loopback
 from meshd.reach import reachable
-from meshd.settings import is_loopback
 
 
 def test_an_address_is_itself() -> None:

@@ -3,7 +3,7 @@
 import msgspec
 import pytest
 
-from meshd.settings import Settings, address, is_loopback, reference, rows, toml_value
+from meshd.settings import Settings, reference, rows, toml_value
 
 
 def test_every_setting_has_a_help_a_rule_and_a_default_that_its_own_rule_accepts() -> None:
@@ -36,28 +36,6 @@ def test_the_reference_shows_every_setting_once() -> None:
     assert [line.partition(" = ")[0].removeprefix("#") for line in lines] == [
         row.key.rpartition(".")[2] for row in rows()
     ]
-
-
-@pytest.mark.parametrize(
-    ("listen", "expected"),
-    [
-        ("127.0.0.1:80", ("127.0.0.1", 80)),
-        ("[::1]:4222", ("::1", 4222)),
-        ("node-a.example:65535", ("node-a.example", 65535)),
-    ],
-)
-def test_an_address_is_split_into_host_and_port(listen: str, expected: tuple[str, int]) -> None:
-    assert address(listen) == expected
-
-
-@pytest.mark.parametrize("host", ["127.0.0.1", "127.8.9.1", "::1", "localhost"])
-def test_loopback_hosts_are_recognised(host: str) -> None:
-    assert is_loopback(host)
-
-
-@pytest.mark.parametrize("host", ["0.0.0.0", "::", "10.0.0.1", "localhost.example", "127.1"])
-def test_hosts_that_others_may_reach_are_not_loopback(host: str) -> None:
-    assert not is_loopback(host)
 
 
 def test_values_are_written_as_toml_writes_them() -> None:

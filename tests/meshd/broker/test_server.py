@@ -15,7 +15,7 @@ import pytest
 
 from meshd.broker import process, server
 from meshd.broker.probe import probe
-from meshd.broker.server import EmbeddedServer, parse_address
+from meshd.broker.server import EmbeddedServer
 from meshd.supervise import Supervisor
 from protocol.errors import MeshError
 from tests.servers import free_port
@@ -258,22 +258,9 @@ async def test_a_store_that_the_server_cannot_use_is_told_with_its_own_words(tmp
     assert "jetstream" in caught.value.message.lower()
 
 
-@pytest.mark.parametrize(
-    ("listen", "address"),
-    [("0.0.0.0:4222", ("0.0.0.0", 4222)), ("[::1]:1", ("::1", 1)), ("host-a.local:65535", ("host-a.local", 65535))],
-)
-def test_an_address_is_a_host_and_a_port(listen: str, address: tuple[str, int]) -> None:
-    assert parse_address(listen) == address
-
-
-@pytest.mark.parametrize(
-    "listen",
-    ["4222", ":4222", "host", "host:", "host:0", "host:65536", "host:x", "host:-1", "::1:4222", "a b:1", "h:9" * 99,
-     "h\n:1", "h:٣"],
-)  # fmt: skip
-def test_what_is_no_address_is_refused(listen: str) -> None:
-    with pytest.raises(MeshError) as caught:
-        parse_address(listen)
+async def test_a_port_that_others_could_not_know_is_refused(daemons: Daemons) -> None:
+    with pytest.raises(MeshError, match="names no port") as caught:
+        await daemons(listen="127.0.0.1:0").server.start()
     assert caught.value.code == "config"
 
 
