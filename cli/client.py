@@ -93,12 +93,18 @@ class Client:
 
     def post(self, *path: str, body: object, key: str = "", wait_s: float = 0.0) -> Answer:
         """POST a JSON body. Raises Refusal."""
-        headers = {"Content-Type": "application/json"} | ({"Idempotency-Key": key} if key else {})
+        return self._send("POST", path, body, {"Idempotency-Key": key} if key else {}, wait_s)
+
+    def put(self, *path: str, body: object) -> Answer:
+        """PUT a JSON body. Raises Refusal."""
+        return self._send("PUT", path, body, {}, 0.0)
+
+    def _send(self, method: str, path: tuple[str, ...], body: object, headers: dict[str, str], wait_s: float) -> Answer:
         try:
             encoded = msgspec.json.encode(body)
         except (UnicodeEncodeError, OverflowError, RecursionError) as failure:
             raise of(MeshError("bad_input", what=f"this cannot be sent: {failure}")) from None
-        return self._ask("POST", _path(path, {}), encoded, headers, wait_s)
+        return self._ask(method, _path(path, {}), encoded, {"Content-Type": "application/json"} | headers, wait_s)
 
     def events(self, last_id: str = "") -> Iterator[tuple[str, str, bytes]]:
         """(id, event name, JSON line) of what happens, after `last_id`, until the daemon goes. Raises Refusal."""

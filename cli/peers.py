@@ -2,8 +2,8 @@
 
 import click
 
-from cli.client import Client
-from cli.output import Column, Item, age, details, listing, write, write_json
+from cli.client import Answer, Client
+from cli.output import Column, Item, age, details, listing, note, write, write_json
 from cli.session import Session, noun
 from meshd.observe.text import shown
 
@@ -67,11 +67,47 @@ def show(session: Session, name: str) -> None:
 def ping(session: Session, name: str) -> None:
     """Probe a node now and say how long its answer took."""
     answer = Client(session).post("v1", "peers", name, "ping", body={})
-    name = shown(answer.value["name"])
+    _said(session, answer, f": {answer.value['rtt_ms']:.1f} ms")
+
+
+@peers.command("drain")
+@click.argument("name")
+@click.pass_obj
+def drain(session: Session, name: str) -> None:
+    """Let a node finish what it has and take nothing new. A restart of it takes work again."""
+    _steer(session, name, "drain", " finishes what it has and takes nothing new, until undrained or restarted")
+
+
+@peers.command("undrain")
+@click.argument("name")
+@click.pass_obj
+def undrain(session: Session, name: str) -> None:
+    """Let a node take new work again."""
+    _steer(session, name, "undrain", " takes new work")
+
+
+@peers.command("remove")
+@click.argument("name")
+@click.pass_obj
+def remove(session: Session, name: str) -> None:
+    """Forget a node that is gone now instead of after a day, here and on every living node."""
+    answer = Client(session).post("v1", "peers", name, "remove", body={})
+    silent = [shown(str(each)) for each in answer.value["silent"]]
+    _said(session, answer, f" is forgotten on {', '.join(shown(str(each)) for each in answer.value['removed_on'])}")
+    if silent:
+        note(session, f"not on {', '.join(silent)}: silent, or seeing it alive; run this again later")
+
+
+def _steer(session: Session, name: str, verb: str, does: str) -> None:
+    _said(session, Client(session).post("v1", "peers", name, verb, body={}), does)
+
+
+def _said(session: Session, answer: Answer, does: str) -> None:
+    name = shown(str(answer.value["name"]))
     match session.output:
         case "json" | "jsonl":
             write_json(answer)
         case "name":
             write(f"{name}\n")
         case _:
-            write(f"{name}: {answer.value['rtt_ms']:.1f} ms\n")
+            write(f"{name}{does}\n")

@@ -96,7 +96,8 @@ def look(
         _put(plain, key, value)
     settings = msgspec.convert(plain, Settings)
     exposed = _exposure(settings)
-    return (None, (exposed,)) if exposed else (Config(settings, given), ())
+    origins = {key: Given(values[key], one.origin) for key, one in given.items()}
+    return (None, (exposed,)) if exposed else (Config(settings, origins), ())
 
 
 _Found: TypeAlias = tuple[dict[str, Given], list[MeshError]]

@@ -10,14 +10,13 @@ from pathlib import Path
 from msgspec import Struct
 
 from meshd import clock
-from meshd.api import schemas
+from meshd.api import schemas, settings
 from meshd.config import Given
 from meshd.engine import Engine
 from meshd.hosting import Hosting
 from meshd.observe import logs
 from meshd.perform import Performer
 from meshd.ports import Store, Transport
-from meshd.settings import rows
 from meshd.views import Views, named
 from protocol import limits
 from protocol.errors import MeshError
@@ -64,7 +63,7 @@ class Upkeep:
 
     def settings(self) -> schemas.Settings:
         """Every setting, its value and where it came from."""
-        return shown_settings(self._origins)
+        return settings.shown(self._origins)
 
     def set_log_level(self, level: str) -> schemas.LogLevel:
         """Until the daemon ends."""
@@ -193,24 +192,6 @@ class Upkeep:
             for each in found.streams
         )
         return streams, found.server_version, ""
-
-
-def shown_settings(origins: dict[str, Given]) -> schemas.Settings:
-    """All settings in the order of their declaration."""
-    return schemas.Settings(
-        tuple(
-            schemas.SettingView(
-                key=row.key,
-                value=origins[row.key].value,
-                origin=origins[row.key].origin,
-                default=row.default,
-                unit=row.unit,
-                rule=row.rule,
-                help=row.help,
-            )
-            for row in rows()
-        )
-    )
 
 
 def _surveyed(peer: Peer, report: Report | None, own: Report, took_ms: float, sent_ms: int) -> schemas.Surveyed:

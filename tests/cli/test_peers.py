@@ -1,0 +1,28 @@
+"""`meshctl peers drain, undrain and remove`."""
+
+import json
+
+from tests.cli.conftest import Meshctl
+from tests.meshd.api.fake_backend import FakeBackend, Served
+
+
+def test_a_node_is_drained_and_taken_back(meshctl: Meshctl, served: Served, backend: FakeBackend) -> None:
+    said = meshctl("peers", "drain", "b")
+    assert said.code == 0
+    assert said.out == "b finishes what it has and takes nothing new, until undrained or restarted\n"
+    assert meshctl("peers", "undrain", "b").out == "b takes new work\n"
+    assert backend.upkeep.steered == [("b", True), ("b", False)]
+    assert json.loads(meshctl("peers", "drain", "b", "-o", "json").out)["draining"] is True
+    assert meshctl("peers", "drain", "b", "-o", "name").out == "b\n"
+
+
+def test_a_gone_node_is_forgotten_and_who_did_not_answer_is_named(meshctl: Meshctl, served: Served) -> None:
+    said = meshctl("peers", "remove", "c")
+    assert (said.code, said.out) == (0, "c is forgotten on a\n")
+    assert said.err == "not on b: silent, or seeing it alive; run this again later\n"
+
+
+def test_a_living_node_is_not_forgotten(meshctl: Meshctl, served: Served) -> None:
+    said = meshctl("peers", "remove", "b")
+    assert said.code == 8
+    assert said.err.startswith("error[still_alive]: b is alive, so it is not forgotten")
