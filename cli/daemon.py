@@ -13,9 +13,11 @@ from pathlib import Path
 from typing import Any
 
 import click
+from msgspec import structs
 
 from protocol.errors import FAILED, INTERRUPTED, OK, TIMED_OUT, USAGE, MeshError
 
+LOG = "meshd.log"
 DETACH_S_MAX = 60.0  # a daemon that is not ready by then is ended, and its log says why
 STOP_S_MAX = 60.0  # draining, leaving and stopping the server are each bounded below this
 STOP_S_HIGHEST = 7_200.0  # twice the longest draining
@@ -143,6 +145,7 @@ def _detached(order: Any) -> None:
     """Run the daemon in a session of its own; its first words come back through a pipe."""
     from meshd.app import run as run_daemon
 
+    order = structs.replace(order, log=order.dir / LOG)
     log = _opened_log(order.dir)
     reading, writing = os.pipe()
     child = os.fork()
@@ -163,16 +166,18 @@ def _detached(order: Any) -> None:
         parent.tell(_in_words(failure))
         sys.exit(failure.exit)
     except BaseException:
-        parent.tell(f"{FAILED}error[internal]: the daemon ended; see {order.dir / 'meshd.log'}")
+        parent.tell(f"{FAILED}error[internal]: the daemon ended; see {order.log}")
         raise
     sys.exit(OK)
 
 
 def _opened_log(path: Path) -> int:
     """The log of a daemon without a terminal. Raises MeshError when it cannot be written."""
+    from meshd.observe.rotation import opened
+
     try:
         path.mkdir(parents=True, exist_ok=True, mode=0o700)
-        return os.open(path / "meshd.log", os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+        return opened(path / LOG)
     except OSError as failure:
         what = f"cannot be used: {failure.strerror or failure}"
         raise MeshError("directory", path=path, problem=what, cure="choose another directory with --dir") from None

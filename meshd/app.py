@@ -27,7 +27,9 @@ from meshd.api.server import Api
 from meshd.broker.server import LISTEN_FLAG, EmbeddedServer
 from meshd.engine import Engine
 from meshd.observe import logs
+from meshd.observe.rotation import Rotation
 from meshd.reach import reachable
+from meshd.settings import LogSettings
 from meshd.statedir import Credential, Mesh, StateDir, read_credential
 from meshd.supervise import Supervisor
 from meshd.upkeep import Premises
@@ -54,12 +56,13 @@ FLUSH_S_MAX = 5.0  # for the last writes when the daemon stops
 
 
 class Order(Struct, frozen=True):
-    """What the command line asks for. `flags` are dotted settings."""
+    """What the command line asks for. `flags` are dotted settings; `log` is the file that stderr is, if it is ours."""
 
     dir: Path
     join: str = ""
     files: tuple[Path, ...] = ()
     flags: Mapping[str, str] = {}
+    log: Path | None = None
 
 
 def run(order: Order, *, said: Said) -> None:
@@ -95,7 +98,9 @@ class _Daemon:
         self._settings = settings = loaded.settings
         self._state = state
         self._said = said
-        self._log = logs.configure(level=settings.log.level, format=settings.log.format)
+        self._log = logs.configure(
+            level=settings.log.level, format=settings.log.format, rotation=_rotation(order.log, settings.log)
+        )
         self._stop = asyncio.Event()
         self._failure: BaseException | None = None
         self._supervisor = Supervisor(self._on_failure)
@@ -397,6 +402,11 @@ class _Daemon:
         wired.outlet.flush()
         await wired.transport.flush()
         performer.refuse_all("not_ready", state="stopping")
+
+
+def _rotation(log: Path | None, settings: LogSettings) -> Rotation | None:
+    """How the log goes on when it is full; whoever gave us another stderr sees to that."""
+    return Rotation(log, bytes_max=settings.file_bytes_max, kept=settings.files_kept) if log is not None else None
 
 
 def _host_name() -> str:

@@ -80,6 +80,10 @@ class LogSettings(Struct, frozen=True, forbid_unknown_fields=True):
 
     level: Annotated[Literal["debug", "info", "warning", "error"], Meta(description="the least that is shown")] = "info"
     format: Annotated[Literal["auto", "json", "text"], Meta(description="auto: text on a terminal, else JSON")] = "auto"
+    file_bytes_max: Annotated[
+        int, Meta(ge=65_536, le=1 << 40, description="meshd.log of a detached daemon is begun anew at this size")
+    ] = 16_777_216
+    files_kept: Annotated[int, Meta(ge=1, le=1_000, description="former files: meshd.log.1 and so on")] = 3
 
 
 class Settings(Struct, frozen=True, forbid_unknown_fields=True):

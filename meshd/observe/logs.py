@@ -10,12 +10,14 @@ import queue
 import sys
 import threading
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from datetime import UTC, datetime
 from typing import TextIO, TypeAlias
 
 import msgspec
 from msgspec import Struct
 
+from meshd.observe.rotation import Rotation
 from meshd.observe.text import shown
 from protocol import events
 from protocol.events import Event
@@ -73,10 +75,15 @@ LINES: Mapping[type, Line] = {
 }  # fmt: skip
 
 
-def configure(*, level: str, format: str, stream: TextIO | None = None) -> logging.Logger:
-    """Set up the log of this process and return its logger. `format` is auto, json or text."""
+def configure(
+    *, level: str, format: str, stream: TextIO | None = None, rotation: Rotation | None = None
+) -> logging.Logger:
+    """Set up the log of this process and return its logger. `format` is auto, json or text.
+
+    With `rotation` what it writes to is a file that is begun anew when it is full.
+    """
     stream = stream if stream is not None else sys.stderr
-    handler = PatientHandler(stream)
+    handler = PatientHandler(stream, rotation)
     is_text = format == "text" or (format == "auto" and stream.isatty())
     handler.setFormatter(TextFormatter() if is_text else JsonFormatter())
     logger = logging.getLogger(ROOT)
@@ -155,9 +162,10 @@ class JsonFormatter(logging.Formatter):
 class PatientHandler(logging.Handler):
     """Hands lines to a thread that writes them: a reader that stalls costs lines, never a heartbeat."""
 
-    def __init__(self, stream: TextIO) -> None:
+    def __init__(self, stream: TextIO, rotation: Rotation | None = None) -> None:
         super().__init__()
         self._stream = stream
+        self._rotation = rotation
         self._lost = 0
         self._waiting: queue.Queue[str | threading.Event] = queue.Queue(LINES_WAITING_MAX)
         self._hurry = threading.Event()  # somebody waits for what was taken
@@ -205,6 +213,7 @@ class PatientHandler(logging.Handler):
         try:
             for line in lines:
                 if isinstance(line, str):
+                    self._make_room()
                     self._stream.write(line)
                 if self._lost:
                     lost, self._lost = self._lost, 0
@@ -215,3 +224,9 @@ class PatientHandler(logging.Handler):
         for line in lines:
             if isinstance(line, threading.Event):
                 line.set()
+
+    def _make_room(self) -> None:
+        if self._rotation is not None:
+            self._stream.flush()  # what it holds belongs to the file that it was written to
+            with suppress(OSError):  # the file that is full goes on
+                self._rotation.make_room()

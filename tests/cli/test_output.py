@@ -1,11 +1,14 @@
 """Small things of printing: ages, colours, escapes."""
 
+from typing import get_args
+
 import pytest
 
 from cli.exits import Refusal, of_problem
-from cli.output import age, count, is_colored, value_text
+from cli.output import TONES, age, count, is_colored, value_text
 from cli.session import Session
 from cli.waiting import Deadline
+from meshd.api.schemas import NodeStateName, PeerStateName, TaskStateName
 
 
 @pytest.mark.parametrize(
@@ -14,6 +17,11 @@ from cli.waiting import Deadline
 )
 def test_durations_are_shown_in_the_unit_that_fits(took_ms: int, expected: str) -> None:
     assert age(1_000, 1_000 + took_ms) == expected
+
+
+def test_only_words_that_something_can_be_in_are_coloured() -> None:
+    states = {word for names in (TaskStateName, NodeStateName, PeerStateName) for word in get_args(names)}
+    assert set(TONES) <= states | {"starting", "ready", "restarting", "failed", "stopped"}  # `ports.Agent.state`
 
 
 def test_what_never_began_has_no_age() -> None:

@@ -6,13 +6,17 @@ from pathlib import Path
 import pytest
 from msgspec import structs
 
-from meshd import views
+from meshd import clock, views
 from meshd.api import schemas
-from protocol import ids
+from meshd.observe.metrics import METRICS
+from protocol import ids, limits
 from protocol.calls import Answered
+from protocol.effects import Send
 from protocol.errors import MeshError
 from protocol.events import RecordLost, TaskPutBack
-from protocol.inputs import Drain
+from protocol.inputs import Absent, Drain
+from protocol.primitives import NS_PER_MS
+from protocol.wire.swim import Ack
 from protocol.wire.task import Attempt, Failure, Status, TaskRecord, TaskState
 from tests.meshd.little_daemons import CAPABILITY, Actor, Held, LittleDaemon, little_daemons
 from tests.waiting import until
@@ -223,3 +227,40 @@ async def test_a_status_says_what_was_wrong_with_the_record() -> None:
         lost, back = a.views.status().attention
         assert "was lost" in lost
         assert back.startswith("2 records of tasks")
+
+
+async def test_every_gauge_has_a_source_and_moves() -> None:
+    moved: dict[str, set[str]] = {}
+
+    def look(daemon: LittleDaemon, *names: str) -> bool:
+        for name, value in daemon.views.gauges(daemon.engine, daemon.performer).items():
+            moved.setdefault(name, set()).add(repr(value))
+        return all(len(moved[name]) > 1 for name in names)
+
+    async with little_daemons() as mesh:
+        held = Held()
+        a = await mesh.start("a", Actor(do=held, slots=2))
+        look(a)
+        await mesh.start("b")
+        await a.submit()
+        busy = ("meshd_peers", "meshd_tasks_running", "meshd_tasks_watched", "meshd_slots_free")
+        await a.until(lambda: look(a, *busy), what="a node at work")
+        a.store.stall()
+        submitting = asyncio.ensure_future(a.submit())
+        await a.until(lambda: look(a, "meshd_writes_waiting"), what="a write that waits")
+        a.store.resume()
+        await submitting
+        for _ in range(limits.INBOX_MAX + 1):
+            a.engine.put(Absent(probe=1))
+        assert look(a, "meshd_inbox_inputs", "meshd_inbox_refused")
+        stands_until = clock.monotonic_ns() + 300 * NS_PER_MS
+        while clock.monotonic_ns() < stands_until:
+            pass
+        await a.until(lambda: look(a, "meshd_loop_lag_seconds"), what="a loop that was late")
+        mesh.bus.stop()
+        a.performer.submit([Send("b", 1, Ack(1, 0), subject="x", frame=b"frame")])
+        await a.until(lambda: look(a, "meshd_messages_dropped", "meshd_state"), what="a node without a server")
+        held.release.set()
+    at_the_edges = {"meshd_transport_faults", "meshd_events_malformed"}  # see tests/meshd/test_wiring.py
+    assert moved.keys() | at_the_edges == {row.name for row in METRICS if row.share is None}
+    assert [name for name, values in moved.items() if len(values) < 2] == []

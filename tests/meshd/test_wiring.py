@@ -3,13 +3,20 @@
 import random
 from pathlib import Path
 
+import pytest
+
+from meshd import config, wiring
 from meshd.observe.metrics import Metrics
 from meshd.observe.stream import Stream
+from meshd.statedir import Mesh
 from meshd.store.jetstream import JetStreamStore
 from meshd.supervise import Supervisor
 from meshd.transport.nats import NatsTransport
 from meshd.upkeep import Premises
 from meshd.wiring import Shell, attention_of, edges
+from protocol.identity import Identity
+from protocol.node import NodeSettings
+from protocol.replica import Me
 
 
 def _no_invitation() -> object:
@@ -37,3 +44,19 @@ async def test_what_came_to_nothing_at_the_edges_is_measured() -> None:
     lines = metrics.render().decode().splitlines()
     assert 'meshd_transport_faults{fault="overrun"} 2.0' in lines
     assert "meshd_events_malformed 1.0" in lines
+
+
+def test_what_the_core_can_be_told_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    given: list[NodeSettings] = []
+    monkeypatch.setattr(wiring, "Node", lambda **parts: given.append(parts["settings"]))
+    environ = {"MESHD_MEMBERSHIP__VERIFIERS": "2", "MESHD_GOSSIP__BEACON_S_MIN": "7", "MESHD_TASKS__LEASE_S": "4",
+               "MESHD_LINK__BEAT_S": "3", "MESHD_RESULTS__KEEP_S": "600"}  # fmt: skip
+    settings = config.load(environ=environ).settings
+    identity = Identity(b"\x01" * 32)
+    mesh = Mesh(identity.public_key, "m", "f", ())
+    me = Me(id=identity.id, life=1, name="a", region="r", domain="d")
+    wiring._node(me, mesh, identity, settings, random.Random(7))
+    (told,) = given
+    assert (told.membership, told.gossip, told.tasks) == (settings.membership, settings.gossip, settings.tasks)
+    assert (told.link, told.keep_s) == (settings.link, 600)
+    assert (told.gossip.beacon_s_min, told.membership.verifiers, told.tasks.lease_s) == (7, 2, 4)

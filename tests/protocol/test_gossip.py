@@ -184,6 +184,16 @@ def test_tombstones_go_after_a_day_and_are_not_taken_back_from_others() -> None:
     assert not is_news(talk)
 
 
+def test_tombstones_go_after_the_time_that_was_set() -> None:
+    talk = script(Gossip(me=Me(id="a", life=1, name="a", region="r", domain=""), rng=Random(7), tombstone_s=600.0))
+    talk.do("keep_own", heard("a", alive("a"))).hears("b", alive("b", is_fresh=True))
+    talk.do("on_fact", heard("b", Left(0)))
+    talk.at(500.0).tick()
+    assert keeps(talk, Left(0))
+    talk.at(700.0).tick()
+    assert not keeps(talk, Left(0))
+
+
 def test_tombstones_and_members_are_bounded() -> None:
     talk = node()
     machine, now = talk.machine, talk.now

@@ -4,7 +4,7 @@ import typing
 
 import pytest
 
-from meshd.observe.metrics import METRICS, Metrics
+from meshd.observe.metrics import METRICS, Metric, Metrics
 from protocol import events
 from protocol.events import Event
 
@@ -108,11 +108,28 @@ def test_every_row_has_help_a_unit_or_total_in_its_name_and_the_prefix() -> None
         assert bool(row.buckets) == (row.kind == "histogram"), row.name
 
 
-def test_no_event_breaks_a_metric() -> None:
-    metrics = Metrics()
-    samples = {"str": "word", "int": 3, "float": 1.5}
+def _samples() -> list[Event]:
+    """One of every kind."""
+    samples = {"str": "failed", "int": 3, "float": 1.5}
+    found = []
     for kind in typing.get_args(Event):
         hints = typing.get_type_hints(kind).items()
-        metrics.on_event(kind(**{field: samples.get(getattr(hint, "__name__", ""), ("one",)) for field, hint in hints}))
+        found.append(kind(**{field: samples.get(getattr(hint, "__name__", ""), ("one",)) for field, hint in hints}))
+    return found
+
+
+@pytest.mark.parametrize("row", [row for row in METRICS if row.share is not None], ids=lambda row: row.name)
+def test_every_counted_metric_moves_with_some_event(row: Metric) -> None:
+    metrics = Metrics((row,))
+    before = _lines(metrics)
+    for event in _samples():
+        metrics.on_event(event)
+    assert _lines(metrics) != before
+
+
+def test_no_event_breaks_a_metric() -> None:
+    metrics = Metrics()
+    for event in _samples():
+        metrics.on_event(event)
     counted = [value for line, value in _lines(metrics).items() if line.startswith("meshd_events_total")]
     assert counted == [1.0] * len(typing.get_args(Event))
