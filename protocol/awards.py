@@ -9,7 +9,7 @@ from collections.abc import Callable
 from protocol import ids, limits, records
 from protocol.effects import Emit, Reply, Send
 from protocol.errors import LocalError
-from protocol.events import TaskCancelled, TaskFailed, TaskPoison, TaskSubmitted
+from protocol.events import TaskAwarded, TaskCancelled, TaskFailed, TaskPoison, TaskSubmitted
 from protocol.inputs import Submit
 from protocol.primitives import Instant, NodeId, Rng
 from protocol.routing import Candidate
@@ -122,7 +122,12 @@ def repeated(order: Submit, record: TaskRecord) -> Reply:
 
 def begun(record: TaskRecord) -> Emit:
     """What its home says once the task is on record."""
-    return Emit(TaskSubmitted(record.id, record.iid, record.gid, record.capability, record.submitter))
+    return Emit(TaskSubmitted(record.id, record.iid, record.gid, record.capability, record.submitter, record.parent_iid))
+
+
+def awarded(record: TaskRecord, *, why: str, former: NodeId) -> Emit:
+    """What its watcher says once an award stands."""
+    return Emit(TaskAwarded(record.id, record.iid, record.epoch, record.owner, why, former, record.gid))
 
 
 def end_events(record: TaskRecord) -> list[Emit]:
@@ -130,11 +135,11 @@ def end_events(record: TaskRecord) -> list[Emit]:
     message = record.failure.message if record.failure is not None else ""
     code = record.failure.code if record.failure is not None else ""
     if record.state is TaskState.FAILED:
-        return [Emit(TaskFailed(record.id, record.iid, record.epoch, code, message))]
+        return [Emit(TaskFailed(record.id, record.iid, record.epoch, code, message, record.gid))]
     if record.state is TaskState.CANCELLED:
-        return [Emit(TaskCancelled(record.id, record.iid, record.epoch))]
+        return [Emit(TaskCancelled(record.id, record.iid, record.epoch, record.gid))]
     if record.state is TaskState.POISON:
-        return [Emit(TaskPoison(record.id, record.iid, record.epoch, record.died))]
+        return [Emit(TaskPoison(record.id, record.iid, record.epoch, record.died, record.gid))]
     return []
 
 

@@ -103,6 +103,7 @@ class TaskSubmitted(Struct, frozen=True, tag_field="kind", tag="task_submitted")
     gid: str
     capability: str
     submitter: str
+    parent: str = ""  # the IID of the task that submitted it
 
 
 class TaskAwarded(Struct, frozen=True, tag_field="kind", tag="task_awarded"):
@@ -114,6 +115,7 @@ class TaskAwarded(Struct, frozen=True, tag_field="kind", tag="task_awarded"):
     owner: NodeId
     why: str
     former: NodeId = ""
+    gid: str = ""
 
 
 class TaskStarted(Struct, frozen=True, tag_field="kind", tag="task_started"):
@@ -123,6 +125,8 @@ class TaskStarted(Struct, frozen=True, tag_field="kind", tag="task_started"):
     iid: str
     epoch: int
     agent: str
+    submitter: str = ""
+    gid: str = ""
 
 
 class TaskDone(Struct, frozen=True, tag_field="kind", tag="task_done"):
@@ -133,6 +137,7 @@ class TaskDone(Struct, frozen=True, tag_field="kind", tag="task_done"):
     epoch: int
     owner: NodeId
     took_ms: int
+    gid: str = ""
 
 
 class TaskFailed(Struct, frozen=True, tag_field="kind", tag="task_failed"):
@@ -143,6 +148,7 @@ class TaskFailed(Struct, frozen=True, tag_field="kind", tag="task_failed"):
     epoch: int
     code: str
     message: str
+    gid: str = ""
 
 
 class TaskCancelled(Struct, frozen=True, tag_field="kind", tag="task_cancelled"):
@@ -151,6 +157,7 @@ class TaskCancelled(Struct, frozen=True, tag_field="kind", tag="task_cancelled")
     task: str
     iid: str
     epoch: int
+    gid: str = ""
 
 
 class TaskPoison(Struct, frozen=True, tag_field="kind", tag="task_poison"):
@@ -160,6 +167,7 @@ class TaskPoison(Struct, frozen=True, tag_field="kind", tag="task_poison"):
     iid: str
     epoch: int
     died: tuple[NodeId, ...]
+    gid: str = ""
 
 
 class AwardDeclined(Struct, frozen=True, tag_field="kind", tag="award_declined"):
@@ -171,6 +179,7 @@ class AwardDeclined(Struct, frozen=True, tag_field="kind", tag="award_declined")
     owner: NodeId
     reason: str
     detail: str
+    gid: str = ""
 
 
 class LeaseLapsed(Struct, frozen=True, tag_field="kind", tag="lease_lapsed"):
@@ -182,6 +191,7 @@ class LeaseLapsed(Struct, frozen=True, tag_field="kind", tag="lease_lapsed"):
     owner: NodeId
     evidence: str  # silent | absent | node_restarted
     silent_s: float
+    gid: str = ""
 
 
 class ResultRefused(Struct, frozen=True, tag_field="kind", tag="result_refused"):
@@ -193,6 +203,7 @@ class ResultRefused(Struct, frozen=True, tag_field="kind", tag="result_refused")
     owner: NodeId
     stands_epoch: int
     stands_state: str
+    gid: str = ""
 
 
 class TasksAdopted(Struct, frozen=True, tag_field="kind", tag="tasks_adopted"):
@@ -216,6 +227,7 @@ class TaskPutBack(Struct, frozen=True, tag_field="kind", tag="task_put_back"):
     iid: str
     epoch: int
     why: str  # missing | unreadable | older
+    gid: str = ""
 
 
 class AgentChanged(Struct, frozen=True, tag_field="kind", tag="agent_changed"):

@@ -103,7 +103,7 @@ class Holder:
         return [
             *effects,
             _to(sender, life, Accept(record.id, record.epoch), record),
-            Emit(TaskStarted(record.id, record.iid, record.epoch, agent)),
+            Emit(TaskStarted(record.id, record.iid, record.epoch, agent, record.submitter, record.gid)),
             self._run(agent, record, now),
         ]
 
@@ -232,7 +232,7 @@ class Holder:
             return []
         if record.state is TaskState.AWARDED:
             grant.revision = revision
-            return [Emit(TaskPutBack(record.id, record.iid, record.epoch, "missing"))]
+            return [Emit(TaskPutBack(record.id, record.iid, record.epoch, "missing", record.gid))]
         if grant.ending is None:
             return []
         self._remember(self._ended, record.id, record.epoch)
@@ -240,10 +240,10 @@ class Holder:
         event: Effect
         if record.state is TaskState.DONE:
             took_ms = record.finished_ms - record.submitted_ms
-            event = Emit(TaskDone(record.id, record.iid, record.epoch, self._me, took_ms))
+            event = Emit(TaskDone(record.id, record.iid, record.epoch, self._me, took_ms, record.gid))
         else:
             failure = record.failure or Failure("agent_failed", "")
-            event = Emit(TaskFailed(record.id, record.iid, record.epoch, failure.code, failure.message))
+            event = Emit(TaskFailed(record.id, record.iid, record.epoch, failure.code, failure.message, record.gid))
         body = Result(record.id, record.epoch, revision, write.frame)
         return [event, _to(grant.watcher, grant.watcher_life, body, record)]
 
@@ -264,7 +264,7 @@ class Holder:
         self._remember(self._ended, ours.id, ours.epoch)  # who still asks about that award has missed the next
         epoch = 0 if stands.record is None else stands.record.epoch
         state = "gone" if stands.record is None else stands.record.state.value
-        refused = Emit(ResultRefused(ours.id, ours.iid, ours.epoch, self._me, epoch, state))
+        refused = Emit(ResultRefused(ours.id, ours.iid, ours.epoch, self._me, epoch, state, ours.gid))
         return [refused, Write(ids.late_key(ours.id, ours.epoch), ours, expect=0, keep_s=self._keep_s)]
 
     def _is_damaged(self, grant: _Grant, stands: Standing, now: Instant) -> bool:

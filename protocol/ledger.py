@@ -10,7 +10,7 @@ from protocol import awards, ids, limits, records
 from protocol.awards import refused
 from protocol.backlog import Backlog
 from protocol.effects import Effect, Emit, Read, Reply, Write
-from protocol.events import AwardDeclined, LeaseLapsed, TaskAwarded, TaskPutBack
+from protocol.events import AwardDeclined, LeaseLapsed, TaskPutBack
 from protocol.inputs import Cancel, Submit
 from protocol.lookups import Lookups, not_to_cancel
 from protocol.offers import Offers
@@ -110,7 +110,7 @@ class Ledger:
             effects.append(awards.begun(record))
         former = watched.record
         if watched.amiss:
-            effects.append(Emit(TaskPutBack(record.id, record.iid, record.epoch, watched.amiss)))
+            effects.append(Emit(TaskPutBack(record.id, record.iid, record.epoch, watched.amiss, record.gid)))
             if (record.epoch, record.state) == (former.epoch, former.state):
                 return effects + self._take_up(watched, record, revision, write.frame, now)
         watched.learn(record, revision=revision, frame=write.frame, at_ms=now.wall_ms)
@@ -123,8 +123,8 @@ class Ledger:
             told = awards.told_home(record, revision=revision, frame=write.frame, life=home_life)
             return [*effects, *awards.end_events(record), *told, *self._settle(watched, now)]
         if record.state is TaskState.AWARDED:
-            awarded = TaskAwarded(record.id, record.iid, record.epoch, record.owner, watched.why, former.owner)
-            effects += [Emit(awarded), *self._offer(watched, now)]
+            said = awards.awarded(record, why=watched.why, former=former.owner)
+            effects += [said, *self._offer(watched, now)]
             return effects + self._advance(watched, now) if watched.cancels else effects
         watched.phase = Phase.WAITING
         return effects + self._advance(watched, now)
@@ -240,7 +240,7 @@ class Ledger:
         self._timers.set(("retry", record.id), watched.excluded[sender])
         self._owners.release(record.id)
         self._timers.cancel(("award", record.id))
-        declined = AwardDeclined(record.id, record.iid, body.epoch, sender, attempt.ended, attempt.detail)
+        declined = AwardDeclined(record.id, record.iid, body.epoch, sender, attempt.ended, attempt.detail, record.gid)
         return [Emit(declined), *self._advance(watched, now)]
 
     def on_result(self, body: Result, record: TaskRecord, said: int, now: Instant) -> list[Effect]:
@@ -289,7 +289,7 @@ class Ledger:
         if now.since_s(self._patient_until) >= self._settings.lease_s:
             watched.blame()
         self._timers.cancel(("award", record.id))
-        lapsed = LeaseLapsed(record.id, record.iid, record.epoch, owner, evidence, round(silent_s, 3))
+        lapsed = LeaseLapsed(record.id, record.iid, record.epoch, owner, evidence, round(silent_s, 3), record.gid)
         return [Emit(lapsed), *self._advance(watched, now)]
 
     def on_absent(self, offer: int, now: Instant) -> list[Effect]:
@@ -309,7 +309,7 @@ class Ledger:
         watched.lapse(evidence, detail, now)
         watched.excluded[record.owner] = now.after(self._settings.lease_s)
         self._timers.cancel(("award", record.id))
-        unheard = AwardDeclined(record.id, record.iid, epoch, record.owner, evidence, detail)
+        unheard = AwardDeclined(record.id, record.iid, epoch, record.owner, evidence, detail, record.gid)
         return [Emit(unheard), *(self._advance(watched, now) or self._keep_asking(watched, now))]
 
     def on_link(self, *, is_usable: bool, now: Instant) -> list[Effect]:
