@@ -176,6 +176,34 @@ async def test_the_stream_of_events_goes_on_where_it_was_left(tmp_path: Path) ->
         assert [event["seq"] for event in again] == sorted({event["seq"] for event in again})
 
 
+async def test_a_reader_misses_nothing_of_other_nodes_after_its_first_line(tmp_path: Path) -> None:
+    async with mesh(tmp_path, "a", "b", workers="a") as m:
+        async with asyncio.timeout(20.0), m.b.stream("/v1/events") as lines:
+            assert (await lines.readline()).startswith(b"retry")
+            task = await m.a.submit(input={"n": 1})
+            told = []
+            async for line in lines:
+                if line.startswith(b"data: {"):
+                    told.append(json.loads(line[6:]))
+                    if told[-1]["kind"] == "task_done":
+                        break
+        kinds = [event["kind"] for event in told if event.get("task") == task["id"]]
+        assert kinds[:2] == ["task_submitted", "task_awarded"]
+        assert [event["seq"] for event in told] == list(range(told[0]["seq"], told[-1]["seq"] + 1))
+
+
+async def test_a_reader_that_comes_back_after_a_restart_is_told_what_that_means(tmp_path: Path) -> None:
+    async with mesh(tmp_path, "a", workers="a") as m:
+        former = (await m.a.ask("GET", "/v1/status"))["life"]
+        await m.a.meshd("stop")
+        await m.a.start()
+        for last, word in ((f"{former}.900", b"started anew"), ("100000", b"only at")):
+            async with asyncio.timeout(20.0), m.a.stream("/v1/events", **{"Last-Event-ID": last}) as lines:
+                said = [await lines.readline() for _ in range(5)]
+            assert said[3] == b"event: missed\n"
+            assert word in said[4]
+
+
 async def _events(host: Host, *, until_task: str, after: int = 0) -> list[dict[str, Any]]:
     """Events after a number, up to the end of a task."""
     found: list[dict[str, Any]] = []
