@@ -216,9 +216,9 @@ class Director:
         ended = self._mesh[self._victim].kill()
         self._story.killed = self._story.down = self._victim
         self._killed_at = self._seconds()
-        agents = len(ended) - (2 if self._victim == HOST else 1)
         server = ", nats-server" if self._victim == HOST else ""
-        self._say(f"kill -9 in the middle of its work: daemon{server}, {agents} agents", self._victim, "bad")
+        what = f"daemon{server} and its agents, {len(ended)} processes"
+        self._say(f"kill -9 in the middle of its work: {what}", self._victim, "bad")
 
     def _has_been_away(self) -> bool:
         away_s = self._seconds() - self._killed_at
