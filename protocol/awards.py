@@ -122,7 +122,9 @@ def repeated(order: Submit, record: TaskRecord) -> Reply:
 
 def begun(record: TaskRecord) -> Emit:
     """What its home says once the task is on record."""
-    return Emit(TaskSubmitted(record.id, record.iid, record.gid, record.capability, record.submitter, record.parent_iid))
+    return Emit(
+        TaskSubmitted(record.id, record.iid, record.gid, record.capability, record.submitter, record.parent_iid)
+    )
 
 
 def awarded(record: TaskRecord, *, why: str, former: NodeId) -> Emit:
