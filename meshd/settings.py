@@ -62,6 +62,15 @@ class PresetMembershipSettings(MembershipSettings, frozen=True, forbid_unknown_f
     preset: Annotated[Literal["local", "lan", "wan"], Meta(description="what the others are unless set")] = "lan"
 
 
+class RoutingSettings(Struct, frozen=True, forbid_unknown_fields=True):
+    """Which of several agents gets the work that comes in here."""
+
+    policy: Annotated[
+        Literal["least-loaded", "local-first", "random-two"],
+        Meta(description="most free slots; own agents, then as the third; the freer of two taken by chance"),
+    ] = "local-first"
+
+
 class ResultSettings(Struct, frozen=True, forbid_unknown_fields=True):
     """What is kept of work that has ended."""
 
@@ -97,6 +106,7 @@ class Settings(Struct, frozen=True, forbid_unknown_fields=True):
     gossip: GossipSettings = GossipSettings()
     link: LinkSettings = LinkSettings()
     tasks: TaskSettings = TaskSettings()
+    routing: RoutingSettings = RoutingSettings()
     results: ResultSettings = ResultSettings()
     agents: AgentSettings = AgentSettings()
     log: LogSettings = LogSettings()

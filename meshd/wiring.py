@@ -187,6 +187,7 @@ def _node(me: Me, mesh: Mesh, identity: Identity, settings: Settings, rng: rando
             gossip=settings.gossip,
             tasks=settings.tasks,
             link=settings.link,
+            routing=settings.routing.policy,
             keep_s=settings.results.keep_s,
         ),
         sealer=sealer,

@@ -4,6 +4,7 @@ import msgspec
 import pytest
 
 from meshd.settings import Settings, reference, rows, toml_value
+from protocol.routing import POLICIES
 
 
 def test_every_setting_has_a_help_a_rule_and_a_default_that_its_own_rule_accepts() -> None:
@@ -46,3 +47,9 @@ def test_the_unit_of_a_setting_is_the_end_of_its_name() -> None:
     units = {row.key: row.unit for row in rows()}
     assert (units["tasks.lease_s"], units["membership.suspicion_s_min"], units["membership.lag_ms"]) == ("s", "s", "ms")
     assert (units["insecure"], units["node.name"], units["membership.verifiers"], units["nats.urls"]) == ("",) * 4
+
+
+def test_every_policy_of_routing_can_be_chosen() -> None:
+    (row,) = [row for row in rows() if row.key == "routing.policy"]
+    assert {msgspec.convert(name, row.type) for name in POLICIES} == set(POLICIES)
+    assert set(row.rule.removeprefix("one of ").split(", ")) == set(POLICIES)

@@ -50,7 +50,8 @@ def test_what_the_core_can_be_told_is_told(monkeypatch: pytest.MonkeyPatch) -> N
     given: list[NodeSettings] = []
     monkeypatch.setattr(wiring, "Node", lambda **parts: given.append(parts["settings"]))
     environ = {"MESHD_MEMBERSHIP__VERIFIERS": "2", "MESHD_GOSSIP__BEACON_S_MIN": "7", "MESHD_TASKS__LEASE_S": "4",
-               "MESHD_LINK__BEAT_S": "3", "MESHD_RESULTS__KEEP_S": "600"}  # fmt: skip
+               "MESHD_LINK__BEAT_S": "3", "MESHD_RESULTS__KEEP_S": "600",
+               "MESHD_ROUTING__POLICY": "random-two"}  # fmt: skip
     settings = config.load(environ=environ).settings
     identity = Identity(b"\x01" * 32)
     mesh = Mesh(identity.public_key, "m", "f", ())
@@ -58,5 +59,5 @@ def test_what_the_core_can_be_told_is_told(monkeypatch: pytest.MonkeyPatch) -> N
     wiring._node(me, mesh, identity, settings, random.Random(7))
     (told,) = given
     assert (told.membership, told.gossip, told.tasks) == (settings.membership, settings.gossip, settings.tasks)
-    assert (told.link, told.keep_s) == (settings.link, 600)
+    assert (told.link, told.keep_s, told.routing) == (settings.link, 600, "random-two")
     assert (told.gossip.beacon_s_min, told.membership.verifiers, told.tasks.lease_s) == (7, 2, 4)
