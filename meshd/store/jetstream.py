@@ -8,36 +8,27 @@ Neighbours: `wire` is what JetStream is asked and answers; `keys` is what may be
 """
 
 import asyncio
-import contextlib
 import math
 import secrets
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
-from typing import TypeAlias, TypeVar
+from collections.abc import Awaitable, Callable, Sequence
+from typing import TypeVar
 
 import msgspec
-import nats.errors
-from nats.aio.client import Client
-from nats.aio.msg import Msg
 
-from meshd.addresses import server_of
 from meshd.ports import Inspection, Stream
 from meshd.store import wire
 from meshd.store.keys import check_key, check_prefix, check_value
+from meshd.store.line import Answers, Line, Missing, Unanswered
 from meshd.store.writes import Writes
 from protocol.errors import MeshError
 from protocol.inputs import Entry, Lost, Unsent, Written
 from protocol.limits import FRAME_BYTES_MAX, LISTED_MAX
 from protocol.primitives import Rng
 
-ANSWER_S_MAX = 2.0  # an answer takes milliseconds; a new leader takes seconds, and then we ask again
-CONNECT_S_MAX = 2  # for each step of a handshake
 READ_S_MAX = 5.0  # reads and listings fail after this; writes never do
 OPEN_S_MAX = 10.0  # a new leader takes up to 8 s
 PAUSE_S_MIN, PAUSE_S_MAX = 0.1, 2.0  # between tries of one write
 RECONNECT_S = 0.1
-PING_S = 5  # with two unanswered, a silent server is noticed within 15 s
-STRANGE = (ValueError, AttributeError, TypeError)  # what nats-py makes of a greeting that is none of NATS
-PENDING_BYTES_MAX = 16 << 20  # not yet taken by the socket
 WRITES_IN_FLIGHT_MAX = 256  # a quarter of a second of one disk's synced writes
 BUCKET_BYTES_MAX = 512 << 20  # a thousand of the largest records, half a million usual ones
 PAGE_KEYS_MAX, PAGE_BYTES_MAX = 1_000, 8 << 20  # of one step of a listing
@@ -70,7 +61,7 @@ class JetStreamStore:
         self._config = wire.stream_config(
             bucket, replicas=replicas, bytes_max=bytes_max, value_bytes_max=FRAME_BYTES_MAX + 4_096
         )
-        self._line: _Line | None = None
+        self._line: Line | None = None
         self._connecting = asyncio.Lock()
         self._slots = asyncio.Semaphore(WRITES_IN_FLIGHT_MAX)
         self._writes = Writes()
@@ -120,7 +111,7 @@ class JetStreamStore:
         """As `meshd.ports.Store.inspect`."""
         return await self._answered(READ_S_MAX, self._inspect)
 
-    async def _inspect(self, line: "_Line") -> Inspection:
+    async def _inspect(self, line: Line) -> Inspection:
         answer = await line.call(f"STREAM.INFO.{self._stream}")
         if answer.error is not None:
             return Inspection(line.version, (Stream(self._stream, answer.error.description),))
@@ -149,11 +140,11 @@ class JetStreamStore:
             line = await self._connected()
             try:
                 outcome = await self._attempt(line, key, value, expect, headers)
-            except _Missing:
+            except Missing:
                 self.problem = f"misses the stream {self._stream}: its server does not have it, or not yet"
                 if pause_s >= PAUSE_S_MAX:  # it has been away for seconds: nobody is about to bring it back
                     await self._mend(line)
-            except _Unanswered as fault:
+            except Unanswered as fault:
                 self.problem = str(fault)
             else:
                 self.problem = f"is full: {wire.FULL}" if isinstance(outcome, Unsent) else ""
@@ -161,22 +152,22 @@ class JetStreamStore:
             await asyncio.sleep(pause_s * (0.5 + self._rng.random() / 2))
             pause_s = min(pause_s * 2, PAUSE_S_MAX)
 
-    async def _mend(self, line: "_Line") -> None:
+    async def _mend(self, line: Line) -> None:
         """Make the stream that is missing, if it is; writes go on to wait if that fails."""
         try:
             await self._make(line)
-        except (_Unanswered, MeshError) as fault:
+        except (Unanswered, MeshError) as fault:
             self.problem = str(fault)
 
     async def _attempt(
-        self, line: "_Line", key: str, value: bytes, expect: int, headers: dict[str, str]
+        self, line: Line, key: str, value: bytes, expect: int, headers: dict[str, str]
     ) -> Written | Lost | Unsent:
         answer = await line.ask(self._subject + key, value, headers)
         if answer.error is None:
             return Written(key=key, revision=answer.seq)
         is_full = wire.FULL in answer.error.description
         if answer.error.err_code not in wire.WRONG_SEQUENCE and not (is_full and expect == 0):
-            raise _Unanswered(f"refuses writes for now: {answer.error.description}")
+            raise Unanswered(f"refuses writes for now: {answer.error.description}")
         standing = await self._look(line, key)
         if is_full and (standing is None or standing.is_marker):  # else an earlier try of ours may be what stands
             return Unsent(key, "the bucket of the record")
@@ -184,30 +175,30 @@ class JetStreamStore:
             if expect != 0:
                 return Lost(key=key, revision=0, frame=b"")
             headers["Nats-Expected-Last-Subject-Sequence"] = str(standing.seq if standing is not None else 0)
-            raise _Unanswered("is removing the key")
+            raise Unanswered("is removing the key")
         if standing.seq == expect:
-            raise _Unanswered("has another write to the key on its way")
+            raise Unanswered("has another write to the key on its way")
         if standing.data == value:  # signed by us for this key: an earlier try of ours
             return Written(key=key, revision=standing.seq)
         return Lost(key=key, revision=standing.seq, frame=standing.data)
 
-    async def _look(self, line: "_Line", key: str) -> wire.Stored | None:
+    async def _look(self, line: Line, key: str) -> wire.Stored | None:
         request = msgspec.json.encode({"last_by_subj": self._subject + key})
         answer = await line.call(f"STREAM.MSG.GET.{self._stream}", request)
         if answer.error is None:
             return answer.message
         if answer.error.err_code == wire.NO_MESSAGE:
             return None
-        raise _Unanswered(f"cannot read: {answer.error.description}")
+        raise Unanswered(f"cannot read: {answer.error.description}")
 
-    async def _list(self, line: "_Line", prefix: str) -> list[Entry]:
+    async def _list(self, line: Line, prefix: str) -> list[Entry]:
         consumer = self._mint()
         subjects = f"{self._subject}{prefix}.>" if prefix else f"{self._subject}>"
         config = wire.consumer_config(consumer, subjects=subjects, idle_s=SCAN_IDLE_S)
         request = msgspec.json.encode({"stream_name": self._stream, "config": config})
         made = await line.call(f"CONSUMER.CREATE.{self._stream}.{consumer}.{subjects}", request)
         if made.error is not None:
-            raise _Unanswered(f"cannot list: {made.error.description}")
+            raise Unanswered(f"cannot list: {made.error.description}")
         if made.num_pending > LISTED_MAX:
             raise MeshError("store", problem=f"holds {made.num_pending} keys under {prefix}, over {LISTED_MAX}")
         found: dict[str, Entry] = {}
@@ -220,7 +211,7 @@ class JetStreamStore:
         await line.send(f"$JS.API.CONSUMER.DELETE.{self._stream}.{consumer}", b"")
         return [found[key] for key in sorted(found)]
 
-    async def _page(self, line: "_Line", answers: "_Answers", found: dict[str, Entry]) -> int:
+    async def _page(self, line: Line, answers: Answers, found: dict[str, Entry]) -> int:
         """Take one page of a listing; how many keys are still to come."""
         pending = 0
         for taken in range(PAGE_KEYS_MAX):
@@ -231,7 +222,7 @@ class JetStreamStore:
                     return 0
                 if status in ("408", "409") and taken:  # this page is full
                     return pending
-                raise _Unanswered(f"broke off a listing with status {status}")
+                raise Unanswered(f"broke off a listing with status {status}")
             meta = message.metadata
             key = message.subject.removeprefix(self._subject)
             headers = message.headers or {}
@@ -244,7 +235,7 @@ class JetStreamStore:
                 return 0
         return pending
 
-    async def _make(self, line: "_Line") -> None:
+    async def _make(self, line: Line) -> None:
         known = await line.call(f"STREAM.INFO.{self._stream}")
         is_missing = known.error is not None and known.error.err_code == wire.NO_STREAM
         answer = await line.call(f"STREAM.CREATE.{self._stream}", msgspec.json.encode(self._config))
@@ -252,7 +243,7 @@ class JetStreamStore:
             self.made_anew = self._stream if is_missing else self.made_anew
             return
         if answer.error.code >= wire.UNAVAILABLE_CODE:
-            raise _Unanswered(answer.error.description)
+            raise Unanswered(answer.error.description)
         difference = answer.error.description
         if answer.error.err_code == wire.STREAM_DIFFERS:
             found = await line.call(f"STREAM.INFO.{self._stream}")
@@ -260,7 +251,7 @@ class JetStreamStore:
         if difference:
             raise MeshError("store", problem=f"cannot use the stream {self._stream}: {difference}")
 
-    async def _answered(self, within_s: float, attempt: Callable[["_Line"], Awaitable[_T]]) -> _T:
+    async def _answered(self, within_s: float, attempt: Callable[[Line], Awaitable[_T]]) -> _T:
         """Try until there is an answer. Raises MeshError("store") after `within_s`."""
         reason = ""
         try:
@@ -269,14 +260,14 @@ class JetStreamStore:
                     line = await self._connected()
                     try:
                         return await attempt(line)
-                    except _Unanswered as fault:
+                    except Unanswered as fault:
                         reason = str(fault)
                     await asyncio.sleep(PAUSE_S_MIN)
         except TimeoutError:
             why = reason or self.problem or "no connection"
             raise MeshError("store", problem=f"gave no answer within {within_s:g} s: {why}") from None
 
-    async def _connected(self) -> "_Line":
+    async def _connected(self) -> Line:
         """The living connection, or the next one: tried until it stands."""
         async with self._connecting:
             while self._line is None or not self._line.is_up:
@@ -284,10 +275,10 @@ class JetStreamStore:
                     raise MeshError("store", problem="is closed")
                 for url in self._servers:
                     try:
-                        self._line = await _Line.connect(url, self._name, self._user, self._password)
+                        self._line = await Line.connect(url, self._name, self._user, self._password)
                         self.problem = ""
                         break
-                    except _Unanswered as fault:
+                    except Unanswered as fault:
                         self.problem = str(fault)
                 else:
                     await asyncio.sleep(RECONNECT_S * (1 + self._rng.random()))
@@ -296,162 +287,3 @@ class JetStreamStore:
     def _mint(self) -> str:
         self._calls += 1
         return f"{self._nonce}-{self._calls}"
-
-
-class _Unanswered(Exception):
-    """No outcome yet; the text completes "the store …"."""
-
-
-class _Missing(_Unanswered):
-    """Nobody takes what is written: the stream is away, or its server has not loaded it."""
-
-
-_Answers: TypeAlias = "asyncio.Queue[Msg | None]"  # None: the connection ended
-
-
-class _Line:
-    """One connection and the answers awaited on it. When it ends every question fails at once, and it stays ended."""
-
-    def __init__(self) -> None:
-        self._client = Client()
-        self._inbox = f"_INBOX.{secrets.token_hex(11)}"
-        self._waiting: dict[str, _Answers] = {}
-        self._asked = 0
-        self._fault = ""
-
-    @classmethod
-    async def connect(cls, url: str, name: str, user: str | None, password: str | None) -> "_Line":
-        """Connect to one server. Raises _Unanswered with the reason, MeshError("store") when `url` is none."""
-        where = _where(url)
-        line = cls()
-        try:
-            await line._connect(url, name, user, password)
-        except (OSError, nats.errors.Error, *STRANGE) as fault:
-            await line.close()
-            raise _Unanswered(f"cannot reach {where}: {line._fault or fault}") from None
-        except asyncio.CancelledError:
-            await line.close()
-            raise
-        return line
-
-    @property
-    def is_up(self) -> bool:
-        """True until the connection ends."""
-        return self._client.is_connected
-
-    @property
-    def version(self) -> str:
-        """Of the server, as it greeted us."""
-        return str(self._client.connected_server_version)
-
-    async def call(self, method: str, request: bytes = b"") -> wire.Answer:
-        """Ask the JetStream API."""
-        return await self.ask(f"$JS.API.{method}", request)
-
-    async def ask(self, subject: str, payload: bytes, headers: dict[str, str] | None = None) -> wire.Answer:
-        """Publish and wait for the stream's or the API's answer. Raises _Unanswered."""
-        with self.answers() as (reply, answers):
-            await self.send(subject, payload, reply=reply, headers=headers)
-            message = await self.next(answers)
-        if message.headers is not None and "Status" in message.headers:
-            raise _Missing("is not there: the server answers for no such stream")
-        try:
-            return msgspec.json.decode(message.data, type=wire.Answer)
-        except msgspec.MsgspecError:
-            raise _Unanswered("answers in no form that JetStream has") from None
-
-    async def send(
-        self, subject: str, payload: bytes, *, reply: str = "", headers: dict[str, str] | None = None
-    ) -> None:
-        """Hand over to the socket. Raises _Unanswered when there is none, or it takes nothing."""
-        if self._client.pending_data_size > PENDING_BYTES_MAX:
-            raise _Unanswered("is not taking what is sent")
-        try:
-            await self._client.publish(subject, payload, reply=reply, headers=headers)
-        except nats.errors.Error:
-            raise _Unanswered("lost its connection") from None
-
-    @contextlib.contextmanager
-    def answers(self) -> Iterator[tuple[str, _Answers]]:
-        """A reply subject and the queue where its answers arrive."""
-        self._asked += 1
-        token = str(self._asked)
-        queue = self._waiting[token] = asyncio.Queue()
-        try:
-            yield f"{self._inbox}.{token}", queue
-        finally:
-            del self._waiting[token]
-
-    @contextlib.asynccontextmanager
-    async def listing(self) -> AsyncIterator[tuple[str, _Answers]]:
-        """The same for stored messages, which arrive under their own subjects."""
-        with self.answers() as (reply, queue):
-            subject = reply.replace(self._inbox, f"{self._inbox}.list")
-
-            async def arrived(message: Msg) -> None:
-                queue.put_nowait(message)
-
-            try:
-                subscription = await self._client.subscribe(subject, cb=arrived)
-            except nats.errors.Error:
-                raise _Unanswered("lost its connection") from None
-            try:
-                yield subject, queue
-            finally:
-                with contextlib.suppress(nats.errors.Error):
-                    await subscription.unsubscribe()
-
-    async def next(self, answers: _Answers) -> Msg:
-        """The next answer. Raises _Unanswered when there is none in time."""
-        try:
-            async with asyncio.timeout(ANSWER_S_MAX):
-                message = await answers.get()
-        except TimeoutError:
-            why = f": {self._fault}" if self._fault else ""
-            raise _Unanswered(f"did not answer within {ANSWER_S_MAX:g} s{why}") from None
-        if message is None:
-            raise _Unanswered("lost its connection")
-        return message
-
-    async def close(self) -> None:
-        """Disconnect. Idempotent; never waits long for a server that takes nothing."""
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(CONNECT_S_MAX):
-                await self._client.close()
-
-    async def _connect(self, url: str, name: str, user: str | None, password: str | None) -> None:
-        await self._client.connect(
-            servers=[url],
-            name=name,
-            error_cb=self._failed,
-            closed_cb=self._ended,
-            allow_reconnect=False,  # a connection is never revived: what it had buffered would be sent again
-            max_reconnect_attempts=1,  # without a bound the first connection is tried for ever
-            reconnect_time_wait=0,
-            connect_timeout=CONNECT_S_MAX,
-            ping_interval=PING_S,
-            pending_size=0,  # else a full buffer makes publish wait, and that wait swallows cancellation
-            user=user,
-            password=password,
-        )
-        await self._client.subscribe(f"{self._inbox}.*", cb=self._arrived)
-
-    async def _arrived(self, message: Msg) -> None:
-        queue = self._waiting.get(message.subject.rpartition(".")[2])
-        if queue is not None:
-            queue.put_nowait(message)
-
-    async def _failed(self, fault: Exception) -> None:
-        self._fault = str(fault)
-
-    async def _ended(self) -> None:
-        for queue in self._waiting.values():
-            queue.put_nowait(None)
-
-
-def _where(url: str) -> str:
-    """Host and port of a server's address, without its credentials. Raises MeshError("store")."""
-    try:
-        return server_of(url)
-    except ValueError as failure:
-        raise MeshError("store", problem=str(failure)) from None

@@ -10,7 +10,7 @@ import nats
 import pytest
 from nats.aio.client import Client
 
-from meshd.store import jetstream, wire
+from meshd.store import jetstream, line, wire
 from meshd.store.jetstream import JetStreamStore
 from protocol.errors import MeshError
 from protocol.inputs import Lost, Unsent, Written
@@ -102,7 +102,7 @@ async def test_racers_through_a_kill_have_one_winner(own_nats_server: NatsServer
 async def test_a_frozen_server_delays_a_write_and_answers_it_once(
     own_nats_server: NatsServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(jetstream, "ANSWER_S_MAX", 0.2)
+    monkeypatch.setattr(line, "ANSWER_S_MAX", 0.2)
     store = _store(own_nats_server, "tasks")
     await store.open()
     own_nats_server.freeze()
@@ -122,7 +122,7 @@ async def test_a_frozen_server_delays_a_write_and_answers_it_once(
 async def test_a_lost_connection_is_known_at_once_not_after_a_time_out(
     own_nats_server: NatsServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(jetstream, "ANSWER_S_MAX", 3_600.0)
+    monkeypatch.setattr(line, "ANSWER_S_MAX", 3_600.0)
     store = _store(own_nats_server, "tasks")
     await store.open()
     own_nats_server.freeze()

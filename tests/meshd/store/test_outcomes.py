@@ -69,7 +69,7 @@ def _store(line: ScriptedLine, monkeypatch: pytest.MonkeyPatch) -> JetStreamStor
     async def connect(*_: object) -> ScriptedLine:
         return line
 
-    monkeypatch.setattr("meshd.store.jetstream._Line.connect", connect)
+    monkeypatch.setattr("meshd.store.line.Line.connect", connect)
     return JetStreamStore(["nats://x"], bucket="b", name="t", rng=random.Random(7))
 
 
