@@ -88,6 +88,7 @@ class Membership:
         self._down_since: Mono | None = None
         self._grace_until: Mono = 0  # until then an unanswered probe accuses nobody
         self._deaths_after: Mono = 0  # and until then nobody is declared dead
+        self._answered: Mono = 0  # when our server last answered us
 
     # --- what happens
 
@@ -135,7 +136,12 @@ class Membership:
 
     def on_absent(self, probe: int, now: Instant) -> list[Effect]:
         """The broker says that nobody listens where probe number `probe` went."""
+        self.on_answered(now)
         return self._on_unanswered(probe, "absent", now)
+
+    def on_answered(self, now: Instant) -> None:
+        """Our server answered: it is not our link that is silent."""
+        self._answered = now.mono_ns
 
     def on_link(self, is_up: bool, now: Instant) -> list[Effect]:
         """Our own link went or came: while it is down time stands still and nobody is accused."""
@@ -357,7 +363,8 @@ class Membership:
         if member is None or member.suspicion is None:
             return []
         suspicion = member.suspicion
-        if self._is_held or len(suspicion.accusers) < self._needed(member):
+        is_our_word_alone = len(suspicion.accusers) == 1 and self._answered < suspicion.since
+        if self._is_held or is_our_word_alone or len(suspicion.accusers) < self._needed(member):
             self._timers.set(("suspicion", member.id), now.after(self._settings.probe_interval_s))
             return []
         proof = tuple(each.frame for each in suspicion.accusers.values() if each.frame)[: limits.ACCUSATIONS_MAX]

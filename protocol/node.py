@@ -397,6 +397,8 @@ class Node:
     def _on_outcome(self, outcome: inputs.Written | inputs.Lost | inputs.Unsent, now: Instant) -> list[Effect]:
         origin, write = self._post.outcome(outcome.key)
         if origin == "link":
+            if isinstance(outcome, inputs.Written):
+                self.membership.on_answered(now)
             return self._carry(origin, self.link.on_outcome(outcome, now), now)
         if not ids.is_task_key(outcome.key) or not isinstance(write.record, TaskRecord):
             return []  # a late result, kept to be shown

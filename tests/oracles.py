@@ -71,6 +71,9 @@ class Oracle:
         """It knows all the same."""
         return []
 
+    def on_answered(self, now: Instant) -> None:
+        """As `Membership.on_answered`."""
+
     def on_absent(self, number: int, now: Instant) -> list[fx.Effect]:
         """It probes nobody."""
         return []

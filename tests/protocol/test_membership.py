@@ -214,10 +214,17 @@ def test_of_two_nodes_a_silent_one_gets_the_full_time_to_answer() -> None:
     suspected = talk.seconds
     talk.until(1.1)
     assert state(talk, "b") == "suspect"
-    talk.until(suspected + 5.0)
+    talk.until(suspected + 5.0).do("on_answered")
     assert state(talk, "b") == "suspect"
     talk.until(suspected + 6.2)
     assert state(talk, "b") == "dead"
+
+
+def test_of_two_nodes_one_whose_server_is_silent_too_declares_nobody() -> None:
+    talk = among("b").do("on_answered")
+    assert state(talk.until(60.0), "b") == "suspect"
+    talk.do("on_answered")
+    assert state(talk.until(talk.seconds + 0.6), "b") == "dead"
 
 
 def test_of_three_nodes_the_two_survivors_together_declare() -> None:
