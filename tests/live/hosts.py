@@ -34,9 +34,10 @@ class Told(NamedTuple):
 
 
 class Host:
-    """One host; `dir` is its state directory."""
+    """One host; `dir` is its state directory, `inside` what its commands are run by."""
 
-    def __init__(self, directory: Path, name: str) -> None:
+    def __init__(self, directory: Path, name: str, inside: tuple[str, ...] = ()) -> None:
+        self.inside = inside
         self.dir = directory / name
         self.name = name
         self.dir.mkdir(parents=True)
@@ -74,16 +75,16 @@ class Host:
 
     async def meshd(self, *words: str) -> tuple[int, str]:
         """Run `meshd` on this directory: exit code and everything it said."""
-        command = [str(SCRIPTS / "meshd"), words[0], "--dir", str(self.dir), *words[1:]]
+        command = [*self.inside, str(SCRIPTS / "meshd"), words[0], "--dir", str(self.dir), *words[1:]]
         return await _run(command)
 
     async def meshctl(self, *words: str) -> tuple[int, str]:
         """Run `meshctl` on this directory: exit code and everything it said."""
-        return await _run([str(SCRIPTS / "meshctl"), "--dir", str(self.dir), *words])
+        return await _run([*self.inside, str(SCRIPTS / "meshctl"), "--dir", str(self.dir), *words])
 
     async def tell(self, *words: str, stdin: bytes = b"") -> Told:
         """Run `meshctl` on this directory as a script does."""
-        return await told([str(SCRIPTS / "meshctl"), "--dir", str(self.dir), *words], stdin=stdin)
+        return await told([*self.inside, str(SCRIPTS / "meshctl"), "--dir", str(self.dir), *words], stdin=stdin)
 
     @property
     def pid(self) -> int:
