@@ -216,9 +216,8 @@ class Director:
         ended = self._mesh[self._victim].kill()
         self._story.killed = self._story.down = self._victim
         self._killed_at = self._seconds()
-        server = ", nats-server" if self._victim == HOST else ""
-        what = f"daemon{server} and its agents, {len(ended)} processes"
-        self._say(f"kill -9 in the middle of its work: {what}", self._victim, "bad")
+        server = ", nats-server too" if self._victim == HOST else ""
+        self._say(f"kill -9 in the middle of its work{server}: {len(ended)} processes", self._victim, "bad")
 
     def _has_been_away(self) -> bool:
         away_s = self._seconds() - self._killed_at
