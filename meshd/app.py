@@ -20,7 +20,7 @@ from typing import Protocol
 
 from msgspec import Struct
 
-from meshd import clock, config, invitation
+from meshd import clock, config, invitation, notify
 from meshd.addresses import host_of, is_loopback
 from meshd.api import schemas
 from meshd.api.server import Api
@@ -136,6 +136,7 @@ class _Daemon:
             self._starting = None
             await self._stop.wait()
             self._log.info("stopping")
+            notify.tell(notify.STOPPING)
         if self._failure is not None:
             raise MeshError("internal", what=str(self._failure) or repr(self._failure))
 
@@ -195,6 +196,7 @@ class _Daemon:
         self._is_up = True
         warnings = [f"warning[{each.code}]: {each.message}; try: {each.hint}" for each in wired.hosting.problems]
         self._said(self._first_line(wired, mesh, address.url), warnings)
+        notify.tell(notify.READY)
         gc.collect()
         gc.freeze()  # what a start leaves stays: the collector held up the engine for 20 ms to look through it again
 
