@@ -31,9 +31,7 @@ def config(ctx: click.Context) -> None:
 @config.command("show")
 @click.argument("prefix", required=False, default="")
 @click.option("--origin", "has_origins", is_flag=True, help="Say of each where it came from.")
-@click.option(
-    "--config", "files", multiple=True, type=click.Path(path_type=Path), help="As of a start; repeatable."
-)
+@click.option("--config", "files", multiple=True, type=click.Path(path_type=Path), help="As of a start; repeatable.")
 @click.pass_obj
 def show(session: Session, prefix: str, has_origins: bool, files: tuple[Path, ...]) -> None:
     """Every setting of the daemon, or those whose key begins with PREFIX; without a daemon, of a start."""

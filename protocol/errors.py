@@ -57,6 +57,7 @@ ERRORS: dict[str, ErrorRow] = {
     "unauthorized": ErrorRow(401, DENIED, "the request carries no valid token", "send the token in DIR/api.json as: Authorization: Bearer TOKEN"),
     "bad_host": ErrorRow(403, DENIED, "the host {host} is not one this API answers to", "use the address in DIR/api.json"),
     # the daemon and its host
+    "no_extra": ErrorRow(500, FAILED, "{what} needs the extra {extra}, which is not installed", "pip install 'agent-meshd[{extra}]', or use: {otherwise}"),
     "unreachable": ErrorRow(503, UNREACHABLE, "no daemon answers at {where}", "start one with: meshd start"),
     "cut_off": ErrorRow(503, UNREACHABLE, "the daemon at {where} went away before it had answered", "{cure}"),
     "config": ErrorRow(400, USAGE, "{key}: {problem} ({origin})", "see the settings in configs/reference.toml"),
