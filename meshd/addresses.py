@@ -6,6 +6,7 @@ Neighbours: `settings` declares addresses; the API, the broker and both connecti
 
 import ipaddress
 import re
+from contextlib import suppress
 from urllib.parse import urlsplit
 
 from protocol.errors import MeshError
@@ -37,10 +38,11 @@ def joined(host: str, port: int) -> str:
 
 def server_of(url: str) -> str:
     """HOST:PORT of a NATS server's URL, without its credentials. Raises ValueError when it is none."""
-    parts = urlsplit(url)
-    if parts.scheme not in ("nats", "tls") or not parts.hostname:
-        raise ValueError(f"has an address that is none: {url!a}")
-    return joined(parts.hostname, parts.port or NATS_PORT)
+    with suppress(ValueError):
+        parts = urlsplit(url)
+        if parts.scheme in ("nats", "tls") and parts.hostname:
+            return joined(parts.hostname, parts.port or NATS_PORT)
+    raise ValueError(f"has an address that is none: {url!a}")
 
 
 def is_loopback(host: str) -> bool:
