@@ -245,7 +245,7 @@ class Opener:
         src, header, header_end = peeked
         family = KINDS[header.kind].family
         prefix = self._fact_prefix if family == "fact" else self._node_prefix
-        if family == "record" or not subject.startswith(prefix):
+        if family in ("record", "audit") or not subject.startswith(prefix):
             return Refusal("wrong_family", src, subject)
         if family != "fact" and not subject.startswith(self._inbox_prefix):
             return Refusal("wrong_subject", src, subject)  # for another node, whoever delivered it here
@@ -302,6 +302,20 @@ class Opener:
         if isinstance(opened, Envelope) and isinstance(opened.body, TaskRecord) and not opened.body.is_sound:
             return Refusal("bad_body", src, subject)
         return opened
+
+    def open_audit(self, subject: str, frame: bytes, now: Instant) -> Envelope | Refusal:
+        """Some records of a node, as its subject of the audit brings or the stream keeps them: without end."""
+        peeked = self._peek(frame, subject)
+        if isinstance(peeked, Refusal):
+            return peeked
+        src, header, header_end = peeked
+        if KINDS[header.kind].family != "audit":
+            return Refusal("wrong_family", src, subject)
+        if source(subject) != src:
+            return Refusal("wrong_signer", src, subject)
+        if src != self._me and src not in self._admitted:
+            return Refusal("not_admitted", src, subject)
+        return self._finish(src, header, header_end, frame, subject, now)
 
     def _peek(self, frame: bytes, subject: str) -> tuple[NodeId, Header, int] | Refusal:
         """The header, unverified: who claims to say what, and where the body begins."""

@@ -22,6 +22,13 @@ LIFE_AHEAD_MS_MAX = 86_400_000  # a life this far in the future is a lie or a br
 INCARNATION_JUMP_MAX = 1 << 20  # one refutation a second for twelve days
 INCARNATION_MAX = 1 << 53  # any reader's integer holds it
 
+# audit
+AUDIT_TEXT_CHARS_MAX = 512  # of one value in a record; reasons and names of others are shorter
+AUDIT_LINE_BYTES_MAX = 32_768  # of one record: sixteen of the longest texts, and all of it escaped
+AUDIT_BATCH_BYTES_MAX = 262_144  # of the lines in one frame; the stream takes a megabyte
+AUDIT_BATCH_MAX = 256  # records in one frame: one signature and one synced write of the server for all
+AUDIT_WAITING_MAX = 65_536  # records that wait for a disk that takes nothing: some 30 MB
+
 # memory
 REPLAY_WINDOW_BITS = 1_024  # messages of one life that may arrive out of order
 LIVES_TRACKED_MAX = 8_192  # replay windows kept, the least recently used dropped first

@@ -35,7 +35,7 @@ from protocol.slots import Slots
 from protocol.subjects import Subjects
 from protocol.watch import Lapse, Watch
 from protocol.watched import TaskSettings
-from protocol.wire import call, gossip, ops, swim, task
+from protocol.wire import audit, call, gossip, ops, swim, task
 from protocol.wire.task import TaskRecord
 
 Origin: TypeAlias = Literal["membership", "gossip", "catalogue", "ledger", "watch", "holder", "calls", "link", "homes"]
@@ -235,8 +235,8 @@ class Node:
             return self._refuse(opened, now)
         if isinstance(opened.body, gossip.AnyFact):
             return self._on_fact(heard_of(opened), now)
-        if isinstance(opened.body, TaskRecord | task.Presence):
-            return []  # records travel by the store; the opener refuses them on node subjects
+        if isinstance(opened.body, TaskRecord | task.Presence | audit.AuditBatch):
+            return []  # these travel by the store; the opener refuses them on node subjects
         message = fx.Send(
             to=self.me.id,
             life=self.me.life,

@@ -52,6 +52,19 @@ class Subjects(Struct, frozen=True):
         is_event = len(tokens) == 5 and tokens[:3] == ["mesh", self.mesh, "event"]
         return tokens[3] if is_event else None
 
+    def audit(self, *, src: NodeId) -> str:
+        """Audit records of one node, in order."""
+        return f"mesh.{self.mesh}.audit.{src}"
+
+    def audits(self) -> str:
+        """Subscription: the audit of every node; also what the stream `audit_stream` keeps."""
+        return f"mesh.{self.mesh}.audit.*"
+
+    @property
+    def audit_stream(self) -> str:
+        """Name of the stream that keeps the audit of every node."""
+        return f"{self.mesh}-audit"
+
     def record(self, key: str) -> str:
         """The subject under which the store keeps a key of hard state."""
         return f"$KV.{self.bucket}.{key}"

@@ -8,6 +8,7 @@ from typing import TypeAlias
 from msgspec import Struct
 
 from protocol.limits import (
+    AUDIT_BATCH_BYTES_MAX,
     ASK_BYTES_MAX,
     FACT_BYTES_MAX,
     FRAME_BYTES_MAX,
@@ -17,7 +18,7 @@ from protocol.limits import (
     SMALL_TASK_BYTES_MAX,
     SWIM_BYTES_MAX,
 )
-from protocol.wire import call, gossip, ops, swim, task
+from protocol.wire import audit, call, gossip, ops, swim, task
 
 Fact: TypeAlias = gossip.AnyFact
 Record: TypeAlias = task.TaskRecord | task.Presence
@@ -37,7 +38,7 @@ AnyTask: TypeAlias = (
 AnyCall: TypeAlias = call.Call | call.CallReply
 AnyOps: TypeAlias = ops.AnyOrder | ops.Report
 Body: TypeAlias = AnySwim | AnyGossip | AnyTask | AnyCall | AnyOps
-AnyBody: TypeAlias = Body | Fact | Record
+AnyBody: TypeAlias = Body | Fact | Record | audit.AuditBatch
 
 
 class Kind(Struct, frozen=True):
@@ -62,5 +63,6 @@ KINDS: dict[str, Kind] = {
     **_rows("task", FRAME_BYTES_MAX, task.Award, task.Answer, task.Result, task.Inquire, task.Account),
     **_rows("call", FRAME_BYTES_MAX, call.Call, call.CallReply),
     **_rows("ops", SWIM_BYTES_MAX, ops.Survey, ops.Steer, ops.Forget, ops.Report),
+    **_rows("audit", AUDIT_BATCH_BYTES_MAX + 4_096, audit.AuditBatch),
     **_rows("record", RECORD_BYTES_MAX, task.TaskRecord, task.Presence),
 }

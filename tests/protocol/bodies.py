@@ -4,7 +4,7 @@ Invariant: examples are never changed once their golden vector stands; a kind th
 gets its example here without it, and the vector of the new shape another name.
 """
 
-from protocol.wire import agents, call, gossip, ops, swim, task
+from protocol.wire import agents, audit, call, gossip, ops, swim, task
 from protocol.wire.kinds import AnyBody
 
 NODE_A = "a" * 32
@@ -87,6 +87,7 @@ EXAMPLES: tuple[AnyBody, ...] = (
     ops.Steer(14, draining=True),
     ops.Forget(15, NODE_B),
     ops.Report(15, MS, bytes(range(16)), 3, draining=True, version="0.1.0", obeyed=False),
+    audit.AuditBatch(41, '\n{"v":1}\n{"v":1}\n'),
     RECORD,
     task.Presence(MS, 11, "node-a", b"\x93admission"),
 )

@@ -295,10 +295,14 @@ def test_no_kind_may_travel_where_another_family_belongs(body: gossip.Load) -> N
     on_node = bob.open(TO_BOB, sealer().seal(body, subject=TO_BOB, now=NOW), NOW)
     on_fact = bob.open_relayed(sealer().seal(body, subject=FROM_ALICE, now=NOW), NOW)
     in_store = bob.open_record(key, sealer().seal(body, subject=SUBJECTS.record(key), now=NOW), NOW)
-    assert isinstance(on_node, Envelope) == (family not in ("fact", "record"))
+    subject = SUBJECTS.audit(src=ALICE.id)
+    in_audit = bob.open_audit(subject, sealer().seal(body, subject=subject, now=NOW), NOW)
+    assert isinstance(on_node, Envelope) == (family not in ("fact", "record", "audit"))
     assert isinstance(on_fact, Envelope) == (family == "fact")
     assert isinstance(in_store, Envelope) == (family == "record")
-    assert {"wrong_family"} == {each.code for each in (on_node, on_fact, in_store) if isinstance(each, Refusal)}
+    assert isinstance(in_audit, Envelope) == (family == "audit")
+    opened = (on_node, on_fact, in_store, in_audit)
+    assert {"wrong_family"} == {each.code for each in opened if isinstance(each, Refusal)}
 
 
 # --- tampering
@@ -340,10 +344,12 @@ def test_noise_never_opens_whatever_follows_the_magic(noise: bytes) -> None:
 
 @given(body=st.binary(max_size=200), kind=st.sampled_from(sorted(KINDS)))
 def test_an_admitted_node_that_signs_noise_is_refused_and_raises_nothing(body: bytes, kind: str) -> None:
-    subject = {"fact": FROM_ALICE, "record": SUBJECTS.record("p07.key")}.get(KINDS[kind].family, TO_BOB)
+    audited, family = SUBJECTS.audit(src=ALICE.id), KINDS[kind].family
+    subject = {"fact": FROM_ALICE, "record": SUBJECTS.record("p07.key"), "audit": audited}.get(family, TO_BOB)
     frame = _forged(body, kind=kind, subject=subject)
-    open_ = opener().open_record if KINDS[kind].family == "record" else opener().open
-    opened = open_("p07.key" if KINDS[kind].family == "record" else subject, frame, NOW)
+    bob = opener()
+    open_ = {"record": bob.open_record, "audit": bob.open_audit}.get(family, bob.open)
+    opened = open_("p07.key" if family == "record" else subject, frame, NOW)
     assert isinstance(opened, Envelope) or opened.code == "bad_body"
 
 

@@ -1,0 +1,305 @@
+"""The audit: one record for every decision and change of state, chained by SHA-256 for each node.
+
+    line = {"v":1,"node":…,"seq":…,…,"prev":"<hash of the record before>","hash":"<sha256 of all before it>"}
+
+Invariant: a record is its exact bytes; nothing is encoded again to verify it. The chain of a node goes
+on over its lives and begins with the hash of the node's id. Neighbours: `audited` says what of an event
+is recorded; the daemon's journal keeps the lines, and the stream `<mesh>-audit` is their witness.
+"""
+
+from collections.abc import Mapping
+from enum import IntEnum
+from hashlib import sha256
+from typing import TypeAlias
+
+import msgspec
+from msgspec import Struct
+
+from protocol import limits
+from protocol.identity import is_signed
+from protocol.ids import node_id
+from protocol.primitives import NodeId, WallMs
+
+VERSION = 1
+HASH_CHARS = 64
+PRUNED = "audit.prune"  # the record that says up to where older ones were removed
+SEEN_CHARS = 16
+_SEAM, _END = b',"hash":"', b'"}'
+_TAIL_BYTES = len(_SEAM) + HASH_CHARS + len(_END)
+
+Detail: TypeAlias = str | int | float | bool
+
+
+class Act(Struct, frozen=True):
+    """What is to be recorded: the node's own words about one decision or change.
+
+    `decision` is allow, deny or done; `who` is on whose behalf, empty for the node itself.
+    """
+
+    action: str
+    resource: str
+    decision: str
+    who: str = ""
+    iid: str = ""
+    gid: str = ""
+    parent: str = ""
+    more: Mapping[str, Detail] = {}
+
+
+class Record(Struct, frozen=True):
+    """One line, decoded. Fields are only added, with defaults, before `prev`."""
+
+    v: int
+    node: NodeId
+    seq: int
+    time_ms: WallMs
+    life: int
+    who: str
+    action: str
+    resource: str
+    decision: str
+    iid: str
+    gid: str
+    parent: str
+    more: dict[str, Detail]
+    prev: str
+    hash: str = ""
+
+
+class Head(Struct, frozen=True):
+    """Where a chain ends: the number and the hash of its last record; seq 0 before the first."""
+
+    seq: int
+    hash: str
+
+
+class Witness(Struct, frozen=True):
+    """A node's signed word that the stream acknowledged its records up to `seq`, at the stream's `stream_seq`."""
+
+    node: NodeId
+    seq: int
+    hash: str
+    stream: str
+    stream_seq: int
+    time_ms: WallMs
+    key: str  # the node's Ed25519 public key, in hex
+    signature: str = ""  # of everything above, in hex
+
+    @property
+    def signed_bytes(self) -> bytes:
+        """What the signature is over."""
+        return b"meshd/witness/v1\0" + msgspec.json.encode(msgspec.structs.replace(self, signature=""))
+
+    @property
+    def is_genuine(self) -> bool:
+        """True when the node whose chain this is has signed it."""
+        try:
+            key, signature = bytes.fromhex(self.key), bytes.fromhex(self.signature)
+        except ValueError:
+            return False
+        is_own = node_id(key) == self.node
+        return is_own and is_signed(public_key=key, message=self.signed_bytes, signature=signature)
+
+
+class Ending(IntEnum):
+    """What a verification found; the exit code of `meshctl audit verify`."""
+
+    VERIFIED = 0
+    UNWITNESSED = 10
+    GAP = 20
+    FORKED = 30
+    ALTERED = 40
+
+
+class Finding(Struct, frozen=True):
+    """The first bad record: its number, what kind of fault it is, and a sentence."""
+
+    ending: Ending
+    seq: int
+    kind: str  # flipped | dropped | swapped | repeated | foreign | replaced | forked | cut | unreadable
+    text: str
+
+
+_encoder = msgspec.json.Encoder()
+_decoder = msgspec.json.Decoder(Record)
+
+
+def origin(node: NodeId) -> Head:
+    """The head of a chain that has no record yet."""
+    return Head(0, sha256(b"meshd/audit/v1\0" + node.encode()).hexdigest())
+
+
+def read(line: bytes) -> Record | None:
+    """A line's record; None when it is none. The hash is not checked: that is `Checker`'s."""
+    if len(line) > limits.AUDIT_LINE_BYTES_MAX:
+        return None
+    try:
+        return _decoder.decode(line)
+    except (msgspec.DecodeError, RecursionError, UnicodeDecodeError):
+        return None
+
+
+class Chain:
+    """The end of one node's chain, where records are added."""
+
+    def __init__(self, node: NodeId, head: Head | None = None) -> None:
+        self._node = node
+        self.head = head or origin(node)
+
+    def add(self, act: Act, *, life: int, time_ms: WallMs) -> bytes:
+        """The line, without its line end, of the next record. Long texts are cut off."""
+        record = Record(
+            v=VERSION,
+            node=self._node,
+            seq=self.head.seq + 1,
+            time_ms=time_ms,
+            life=life,
+            who=_short(act.who),
+            action=act.action,
+            resource=_short(act.resource),
+            decision=act.decision,
+            iid=_short(act.iid),
+            gid=_short(act.gid),
+            parent=_short(act.parent),
+            more={name: _short(value) if isinstance(value, str) else value for name, value in act.more.items()},
+            prev=self.head.hash,
+        )
+        encoded = _encoder.encode(record)
+        open_end = encoded[: -len(_SEAM) - len(_END)]  # `hash` is empty so far
+        digest = sha256(open_end).hexdigest()
+        self.head = Head(record.seq, digest)
+        return b"".join((open_end, _SEAM, digest.encode(), _END))
+
+
+def _short(text: str) -> str:
+    return text if len(text) <= limits.AUDIT_TEXT_CHARS_MAX else f"{text[: limits.AUDIT_TEXT_CHARS_MAX - 1]}…"
+
+
+class Checker:
+    """Reads the lines of one chain in order and finds the first that is not what was written.
+
+    `witness` is checked on the way. With `is_whole` the chain must begin with its first record, or
+    say itself that older ones were removed.
+    """
+
+    def __init__(self, *, node: NodeId = "", witness: Witness | None = None, is_whole: bool = False) -> None:
+        self.node = node
+        self.first_seq = 0
+        self.seq = 0
+        self.records = 0
+        self.hash = ""
+        self._witness = witness
+        self._witness_seq = 0 if witness is None else witness.seq
+        self._is_whole = is_whole
+        self._pruned_to = 0
+        self._seen = bytearray()  # the beginning of each record's hash: tells a second record from the same once more
+        self._hole: Finding | None = None  # something is missing, or only stands further down
+
+    def take(self, line: bytes) -> Finding | None:
+        """Look at the next line, without its line end. After a finding there is nothing more to ask."""
+        seam = len(line) - _TAIL_BYTES
+        stated = line[seam + len(_SEAM) : -len(_END)]
+        digest = sha256(line[: max(seam, 0)]).hexdigest()
+        if seam <= 0 or digest.encode() != stated or line[seam : seam + len(_SEAM)] != _SEAM or line[-2:] != _END:
+            return self._hole or self._flipped(line)
+        record = read(line)
+        if record is None:
+            return self._hole or self._found(Ending.ALTERED, "unreadable", "is no record of an audit")
+        if self._hole is not None:
+            return self._displaced(record)
+        if record.seq == self.seq + 1 and record.prev == self.hash and record.node == self.node:
+            return self._next(record, digest)
+        if not self.records:
+            return self._begin(record, digest)
+        return self._misplaced(record, digest)
+
+    def end(self) -> Finding | None:
+        """No more lines: what is missing at the ends, or nothing."""
+        if self._hole is not None:
+            return self._hole
+        if self._witness is not None and self.node in ("", self._witness.node) and self.seq < self._witness.seq:
+            what = f"ends at record {self.seq}, and the stream acknowledged it up to record {self._witness.seq}"
+            return Finding(Ending.GAP, self.seq + 1, "cut", f"the chain {what}")
+        if self._is_whole and self.first_seq > self._pruned_to + 1:
+            what = f"begins with record {self.first_seq}, and no record says that those before were removed"
+            return Finding(Ending.GAP, 1, "cut", f"the chain {what}")
+        return None
+
+    @property
+    def is_witnessed(self) -> bool:
+        """True when the stream acknowledged everything that was read."""
+        return self._witness is not None and self.seq <= self._witness.seq
+
+    def _begin(self, record: Record, digest: str) -> Finding | None:
+        if self.node not in ("", record.node):
+            return self._foreign(record)
+        if self._witness is not None and self._witness.node != record.node:
+            return self._foreign(record)
+        if record.seq == 1 and record.prev != origin(record.node).hash:
+            return Finding(Ending.ALTERED, 1, "replaced", "record 1 does not begin the chain of its node")
+        if record.seq < 1:
+            return Finding(Ending.ALTERED, record.seq, "unreadable", f"record {record.seq} cannot be: they begin at 1")
+        self.node, self.first_seq = record.node, record.seq
+        return self._next(record, digest)
+
+    def _next(self, record: Record, digest: str) -> Finding | None:
+        self.seq, self.hash = record.seq, digest
+        self.records += 1
+        self._seen += digest[:SEEN_CHARS].encode()
+        if record.action == PRUNED:
+            self._note_pruned(record)
+        return self._witnessed() if record.seq == self._witness_seq else None
+
+    def _misplaced(self, record: Record, digest: str) -> Finding | None:
+        if record.node != self.node:
+            return self._foreign(record)
+        seq = record.seq
+        if seq > self.seq + 1:
+            missing = f"record {self.seq + 1} is" if seq == self.seq + 2 else f"records {self.seq + 1} to {seq - 1} are"
+            text = f"{missing} missing between record {self.seq} and record {seq}"
+            self._hole = Finding(Ending.GAP, self.seq + 1, "dropped", text)
+            return None
+        if seq == self.seq + 1:
+            text = f"record {self.seq} is not the one that record {seq} was chained to: one of them was replaced"
+            return Finding(Ending.ALTERED, self.seq, "replaced", text)
+        if seq < self.first_seq:
+            return self._swapped(seq)
+        place = (seq - self.first_seq) * SEEN_CHARS
+        if digest[:SEEN_CHARS].encode() != self._seen[place : place + SEEN_CHARS]:
+            text = f"there are two records {seq}, each sound by itself: the chain was forked"
+            return Finding(Ending.FORKED, seq, "forked", text)
+        return Finding(Ending.ALTERED, seq, "repeated", f"record {seq} stands once more after record {self.seq}")
+
+    def _displaced(self, record: Record) -> Finding | None:
+        """A record is missing: does it stand further down?"""
+        if self._hole is None or record.node != self.node or record.seq != self._hole.seq:
+            return None
+        return self._swapped(record.seq)
+
+    def _swapped(self, seq: int) -> Finding:
+        return Finding(Ending.ALTERED, seq, "swapped", f"record {seq} stands behind later ones: the order was changed")
+
+    def _flipped(self, line: bytes) -> Finding:
+        if len(line) > limits.AUDIT_LINE_BYTES_MAX:
+            return self._found(Ending.ALTERED, "unreadable", f"has {len(line)} bytes or more, which none has")
+        return self._found(Ending.ALTERED, "flipped", "is not as it was written: its hash does not fit its bytes")
+
+    def _found(self, ending: Ending, kind: str, text: str) -> Finding:
+        where = f"record {self.seq + 1}" if self.records else "the first record"
+        return Finding(ending, self.seq + 1, kind, f"{where} {text}")
+
+    def _foreign(self, record: Record) -> Finding:
+        expected = self.node or (self._witness.node if self._witness is not None else "")
+        text = f"record {record.seq} is of the node {record.node[:8]}, and the chain is of {expected[:8]}"
+        return Finding(Ending.ALTERED, record.seq, "foreign", text)
+
+    def _witnessed(self) -> Finding | None:
+        if self._witness is None or self._witness.hash == self.hash:
+            return None
+        text = f"record {self.seq} is another than the one that the stream was given: the chain was forked"
+        return Finding(Ending.FORKED, self.seq, "forked", text)
+
+    def _note_pruned(self, record: Record) -> None:
+        through = record.more.get("through", 0)
+        if isinstance(through, int):
+            self._pruned_to = max(self._pruned_to, through)
