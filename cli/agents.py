@@ -2,6 +2,7 @@
 
 import click
 
+from cli import completion
 from cli.client import Client
 from cli.output import Column, Item, details, listing, write
 from cli.session import Session, noun
@@ -17,7 +18,7 @@ COLUMNS: tuple[Column, ...] = (
 
 
 @noun("agents")
-@click.option("--at", metavar="NODE", default="", help="Only those of this node.")
+@click.option("--at", metavar="NODE", default="", shell_complete=completion.peers, help="Only those of this node.")
 @click.option("--here", is_flag=True, help="Only those of the node that is asked.")
 @click.pass_context
 def agents(ctx: click.Context, at: str, here: bool) -> None:
@@ -30,7 +31,7 @@ def agents(ctx: click.Context, at: str, here: bool) -> None:
 
 
 @agents.command("show")
-@click.argument("name")
+@click.argument("name", shell_complete=completion.agents)
 @click.pass_obj
 def show(session: Session, name: str) -> None:
     """One agent, on every node that has it."""

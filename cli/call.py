@@ -4,7 +4,7 @@ from pathlib import Path
 
 import click
 
-from cli import given
+from cli import completion, given
 from cli.client import Client
 from cli.output import value_text, write, write_json
 from cli.session import Session, verb
@@ -14,7 +14,7 @@ TIMEOUT_S = 30.0
 
 
 @verb("call")
-@click.argument("capability")
+@click.argument("capability", shell_complete=completion.capabilities)
 @given.input_options
 @click.option("--agent", metavar="NAME", default="", help="Only this agent will do.")
 @click.pass_obj

@@ -2,6 +2,7 @@
 
 import click
 
+from cli import completion
 from cli.client import Client
 from cli.output import Column, Item, listing
 from cli.session import Session, noun
@@ -36,7 +37,7 @@ def search(session: Session, text: str) -> None:
 
 
 @capabilities.command("who-can")
-@click.argument("capability", metavar="NAME@MAJOR")
+@click.argument("capability", metavar="NAME@MAJOR", shell_complete=completion.capabilities)
 @click.pass_obj
 def who_can(session: Session, capability: str) -> None:
     """The agents that can do one capability."""

@@ -32,6 +32,7 @@ NOUNS: dict[str, tuple[str, str]] = {
     "invite": ("cli.invite:invite", "What lets another host join."),
     "demo": ("cli.demo:demo", "Three nodes share real work, one is killed, nothing is lost."),
     "sim": ("cli.sim:sim", "The mesh in a virtual world, without a daemon."),
+    "completion": ("cli.completion:completion", "What makes bash, zsh or fish complete this command."),
     "version": ("cli.version:version", "The versions of this command and of the daemon."),
 }
 

@@ -2,6 +2,7 @@
 
 import click
 
+from cli import completion
 from cli.client import Answer, Client
 from cli.output import Column, Item, age, details, listing, note, write, write_json
 from cli.session import Session, noun
@@ -37,7 +38,7 @@ def peers(ctx: click.Context) -> None:
 
 
 @peers.command("show")
-@click.argument("name")
+@click.argument("name", shell_complete=completion.peers)
 @click.pass_obj
 def show(session: Session, name: str) -> None:
     """One node, by its name, its id or the beginning of its id."""
@@ -62,7 +63,7 @@ def show(session: Session, name: str) -> None:
 
 
 @peers.command("ping")
-@click.argument("name")
+@click.argument("name", shell_complete=completion.peers)
 @click.pass_obj
 def ping(session: Session, name: str) -> None:
     """Probe a node now and say how long its answer took."""
@@ -71,7 +72,7 @@ def ping(session: Session, name: str) -> None:
 
 
 @peers.command("drain")
-@click.argument("name")
+@click.argument("name", shell_complete=completion.peers)
 @click.pass_obj
 def drain(session: Session, name: str) -> None:
     """Let a node finish what it has and take nothing new. A restart of it takes work again."""
@@ -79,7 +80,7 @@ def drain(session: Session, name: str) -> None:
 
 
 @peers.command("undrain")
-@click.argument("name")
+@click.argument("name", shell_complete=completion.peers)
 @click.pass_obj
 def undrain(session: Session, name: str) -> None:
     """Let a node take new work again."""
@@ -87,7 +88,7 @@ def undrain(session: Session, name: str) -> None:
 
 
 @peers.command("remove")
-@click.argument("name")
+@click.argument("name", shell_complete=completion.peers)
 @click.pass_obj
 def remove(session: Session, name: str) -> None:
     """Forget a node that is gone now instead of after a day, here and on every living node."""

@@ -10,7 +10,7 @@ from typing import Any
 
 import click
 
-from cli import given
+from cli import completion, given
 from cli.client import Answer, Client
 from cli.exits import Refusal, of
 from cli.output import Column, age, listing, note, value_text, write, write_json
@@ -65,7 +65,7 @@ def _none(cursor: str, filters: dict[str, Any]) -> str:
 
 
 @tasks.command("submit")
-@click.argument("capability")
+@click.argument("capability", shell_complete=completion.capabilities)
 @given.input_options
 @click.option("--wait", "is_awaited", is_flag=True, help="Print the result when it has ended, and fail if it failed.")
 @click.option("--key", metavar="K", default="", help="Idempotency key: the same key and work is the same task.")
@@ -106,7 +106,7 @@ def submit(
 
 
 @tasks.command("show")
-@click.argument("id_", metavar="ID")
+@click.argument("id_", metavar="ID", shell_complete=completion.tasks)
 @click.pass_obj
 def show(session: Session, id_: str) -> None:
     """One task with its history, by its id or the beginning of it."""
@@ -114,7 +114,7 @@ def show(session: Session, id_: str) -> None:
 
 
 @tasks.command("wait")
-@click.argument("id_", metavar="ID")
+@click.argument("id_", metavar="ID", shell_complete=completion.tasks)
 @click.pass_obj
 def wait(session: Session, id_: str) -> int:
     """Wait until a task has ended and print its result; --timeout S bounds it."""
@@ -123,7 +123,7 @@ def wait(session: Session, id_: str) -> int:
 
 
 @tasks.command("cancel")
-@click.argument("id_", metavar="ID")
+@click.argument("id_", metavar="ID", shell_complete=completion.tasks)
 @click.pass_obj
 def cancel(session: Session, id_: str) -> None:
     """End a task that has not ended."""
@@ -135,7 +135,7 @@ def cancel(session: Session, id_: str) -> None:
 
 
 @tasks.command("watch")
-@click.argument("id_", metavar="[ID]", required=False, default="")
+@click.argument("id_", metavar="[ID]", required=False, default="", shell_complete=completion.tasks)
 @click.pass_obj
 def watch(session: Session, id_: str) -> None:
     """Print what happens to tasks, as it happens, until Ctrl-C."""
