@@ -1,6 +1,7 @@
 """One task for people: its lines, its history, and how far it is while somebody waits."""
 
 import sys
+import time
 from types import TracebackType
 
 from cli.client import Answer
@@ -32,6 +33,7 @@ def shown_task(session: Session, answer: Answer) -> None:
         ("submitted", f"{age(task['submitted_ms'])} ago"),
         ("waited", age(task["submitted_ms"], task["started_ms"]) if task["started_ms"] else ""),
         ("took", age(task["started_ms"], task["finished_ms"]) if task["finished_ms"] else ""),
+        ("kept until", _moment(task.get("kept_until_ms"))),
         ("priority", task.get("priority")),
         ("exclusive", "yes" if task.get("exclusive") else ""),
         ("key", task.get("key")),
@@ -51,6 +53,10 @@ def shown_task(session: Session, answer: Answer) -> None:
         table(session, ("EPOCH", "OWNER", "ENDED", "DETAIL"), rows)
     if task["state"] == "done":
         write(f"\nresult\n{value_text(task['result'])}\n")
+
+
+def _moment(at_ms: int | None) -> str:
+    return "" if at_ms is None else time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(at_ms / 1_000))
 
 
 def _node(task: Item, role: str) -> str:

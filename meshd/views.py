@@ -40,6 +40,7 @@ class Views:
         mesh: str,
         notes: Callable[[], tuple[str, ...]],
         attention: Callable[[], tuple[str, ...]],
+        keep_s: float,
     ) -> None:
         self._node = node
         self._hosting = hosting
@@ -47,6 +48,7 @@ class Views:
         self._mesh = mesh
         self._notes = notes
         self._attention = attention
+        self._keep_ms = int(keep_s * 1_000)
         self._copies: tuple[int, NodeId] = (0, "")  # of the record, and who leads them
         self._wounds: Counter[str] = Counter()  # of the record, since this daemon began
         self._cut_off_since: Mono | None = clock.monotonic_ns()
@@ -247,6 +249,7 @@ class Views:
             submitted_ms=record.submitted_ms,
             started_ms=started_ms or None,
             finished_ms=record.finished_ms or None,
+            kept_until_ms=record.finished_ms + self._keep_ms if record.finished_ms else None,
             result=_shown(record.result),
             error=error,
             owner_name=self.name_of(record.owner) if record.owner else "",

@@ -112,6 +112,7 @@ def wire(
         mesh=mesh.id,
         notes=shell.notes,
         attention=attention_of(shell, store),
+        keep_s=settings.results.keep_s,
     )
 
     def render() -> bytes:

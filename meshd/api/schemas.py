@@ -181,7 +181,10 @@ class RefusedResult(Struct, frozen=True):
 
 
 class Task(Struct, frozen=True):
-    """One task. `running` is known through its home; `owner` is empty until it was awarded."""
+    """One task. `running` is known through its home; `owner` is empty until it was awarded.
+
+    `kept_until_ms` goes by `results.keep_s` of the node that answers.
+    """
 
     id: str
     iid: str
@@ -210,6 +213,7 @@ class Task(Struct, frozen=True):
     progress: Any = None
     died: tuple[str, ...] = ()
     refused: tuple[RefusedResult, ...] = ()
+    kept_until_ms: int | None = None
 
 
 class TaskPage(Struct, frozen=True):

@@ -119,7 +119,7 @@ class LittleDaemon:
         self.node = Node(
             me=me,
             mesh=mesh.subjects.mesh,
-            settings=NodeSettings(tasks=mesh.tasks, link=LINK),
+            settings=NodeSettings(tasks=mesh.tasks, link=LINK, keep_s=mesh.keep_s),
             sealer=Sealer(signer=identity, life=me.life),
             opener=Opener(me=me.id, subjects=mesh.subjects, root_key=ROOT.public_key),
             rng=Random(name),
@@ -142,6 +142,7 @@ class LittleDaemon:
             mesh=mesh.subjects.mesh,
             notes=lambda: (),
             attention=lambda: (),
+            keep_s=mesh.keep_s,
         )
         self.shelf = Shelf(store=self.store, open=lambda key, frame: self.node.record_of(key, frame, clock.now()))
         self.service = Service(
@@ -240,11 +241,12 @@ def _no_invitation() -> schemas.Invitation:
 class LittleDaemons:
     """The broker, the bucket, and the daemons on them by name."""
 
-    def __init__(self, tasks: TaskSettings = QUICK) -> None:
+    def __init__(self, tasks: TaskSettings = QUICK, keep_s: float = 86_400.0) -> None:
         self.bus = MemoryBus()
         self.bucket = MemoryBucket()
         self.subjects = Subjects(mesh_id(ROOT.public_key))
         self.tasks = tasks
+        self.keep_s = keep_s
         self.daemons: dict[str, LittleDaemon] = {}
         self._life = clock.wall_ms()
 
@@ -273,9 +275,9 @@ class LittleDaemons:
 
 
 @asynccontextmanager
-async def little_daemons(tasks: TaskSettings = QUICK) -> AsyncIterator[LittleDaemons]:
+async def little_daemons(tasks: TaskSettings = QUICK, keep_s: float = 86_400.0) -> AsyncIterator[LittleDaemons]:
     """A mesh without nodes yet; whatever was started has ended afterwards, and nothing failed in the background."""
-    mesh = LittleDaemons(tasks)
+    mesh = LittleDaemons(tasks, keep_s)
     try:
         yield mesh
     finally:
