@@ -90,7 +90,6 @@ def wire(
     transport, store = _ports(me, subjects, reach, supervisor, rng)
     node = _node(me, mesh, identity, settings, rng)
     stream, metrics = Stream(me=me.id), Metrics()
-
     outlet = Outlet(lambda kind, encoded: transport.publish(subjects.event(src=me.id, kind=kind), encoded))
 
     def tell_log(event: Event) -> None:

@@ -103,9 +103,7 @@ class LittleDaemon:
     """One node with all its parts; the first life begins with `start`."""
 
     def __init__(self, mesh: "LittleDaemons", name: str, actors: tuple[Actor, ...], *, life: int, called: str) -> None:
-        self.name = name
-        self.mesh = mesh
-        self.actors = actors
+        self.name, self.mesh, self.actors = name, mesh, actors
         self.failures: list[tuple[str, BaseException]] = []
         self.events: list[Event] = []
         self.supervisor = Supervisor(lambda name, failure: self.failures.append((name, failure)))
