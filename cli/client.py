@@ -20,6 +20,7 @@ from msgspec import Struct
 from cli.exits import Refusal, of, of_problem
 from cli.session import Session
 from meshd import clock
+from meshd.running import announced
 from meshd.where import default_dir
 from protocol.errors import MeshError
 
@@ -27,6 +28,7 @@ ANSWER_S = 30.0  # a daemon that says nothing for so long is stuck
 QUIET_S = 30.0  # the stream of events says something every ten seconds
 ANSWER_BYTES_MAX = 67_108_864  # sixteen pages of the heaviest kind
 LINE_BYTES_MAX = 1_048_576
+LOOK_S = 0.2  # whether somebody listens
 URL_CURE = "take the url from DIR/api.json"
 
 
@@ -218,13 +220,34 @@ def _at_dir(session: Session) -> Address:
     try:
         found = msgspec.json.decode(file.read_bytes(), type=_ApiFile)
     except FileNotFoundError:
-        raise of(MeshError("unreachable", where=str(path)), hint=cure) from None
+        raise of(MeshError("unreachable", where=str(path)), hint=_elsewhere(session) or cure) from None
     except OSError as failure:
         reason = f"{file} ({failure.strerror})"
         raise of(MeshError("unreachable", where=reason), hint="run this as the user that runs the daemon") from None
     except ValueError:
         raise of(MeshError("unreachable", where=f"{file} (which is not what a daemon writes)"), hint=cure) from None
     return Address(shown=str(path), socket=found.socket, cure=cure)
+
+
+def _elsewhere(session: Session) -> str:
+    """How to choose one of the daemons that run on this host, if nobody said which."""
+    if session.dir or os.environ.get("MESHD_DIR"):
+        return ""
+    found = [str(path) for path in announced() if _answers(path)]
+    if not found:
+        return ""
+    return f"choose a daemon with --dir or MESHD_DIR; on this host run: {', '.join(found)}"
+
+
+def _answers(path: Path) -> bool:
+    try:
+        address = msgspec.json.decode((path / "api.json").read_bytes(), type=_ApiFile)
+        connection = _UnixConnection(address.socket, LOOK_S)
+        connection.connect()
+    except (OSError, ValueError):
+        return False
+    connection.close()
+    return True
 
 
 def _at_url(session: Session, environ: Mapping[str, str]) -> Address:

@@ -1,0 +1,74 @@
+"""Which daemons of this user run on this host: a small file each, so that a command can name them.
+
+Invariant: a convenience that nothing rests on: what cannot be written is left out, and who reads looks
+whether a daemon is really there. Neighbours: `app` announces, the commands read.
+"""
+
+import os
+import stat
+import tempfile
+from collections.abc import Mapping
+from contextlib import suppress
+from hashlib import blake2b
+from pathlib import Path
+
+ANNOUNCED_MAX = 64  # more daemons of one user on one host are not listed
+BYTES_MAX = 4_096  # of one path
+
+_ENDING = ".running"
+
+
+def announce(directory: Path, environ: Mapping[str, str] = os.environ) -> None:
+    """A daemon begins here; what others left behind that is gone goes."""
+    folder = _folder(environ)
+    with suppress(OSError):
+        folder.mkdir(mode=0o700, exist_ok=True)
+        if _is_ours(folder):
+            announced(environ)
+            file = folder / _name(directory)
+            fresh = file.with_suffix(".new")
+            fresh.write_bytes(os.fsencode(directory))
+            fresh.replace(file)
+
+
+def withdraw(directory: Path, environ: Mapping[str, str] = os.environ) -> None:
+    """It ends."""
+    folder = _folder(environ)
+    if _is_ours(folder):
+        with suppress(OSError):
+            (folder / _name(directory)).unlink(missing_ok=True)
+
+
+def announced(environ: Mapping[str, str] = os.environ) -> list[Path]:
+    """The state directories that were announced and are still there, sorted; some may have been killed."""
+    folder = _folder(environ)
+    if not _is_ours(folder):
+        return []
+    found = []
+    for file in sorted(folder.glob(f"*{_ENDING}"))[:ANNOUNCED_MAX]:
+        with suppress(OSError):
+            with file.open("rb") as opened:
+                directory = Path(os.fsdecode(opened.read(BYTES_MAX)))
+            if directory.is_absolute() and _name(directory) == file.name and (directory / "api.json").exists():
+                found.append(directory)
+            else:
+                file.unlink(missing_ok=True)
+    return sorted(found)
+
+
+def _folder(environ: Mapping[str, str]) -> Path:
+    base = environ.get("XDG_RUNTIME_DIR", "")
+    return Path(base if os.path.isabs(base) else tempfile.gettempdir()) / f"meshd-{os.getuid()}"
+
+
+def _is_ours(folder: Path) -> bool:
+    """Whether nobody else could have written there."""
+    try:
+        seen = folder.lstat()
+    except OSError:
+        return False
+    return stat.S_ISDIR(seen.st_mode) and seen.st_uid == os.getuid() and not seen.st_mode & 0o077
+
+
+def _name(directory: Path) -> str:
+    return blake2b(os.fsencode(directory), digest_size=8).hexdigest() + _ENDING

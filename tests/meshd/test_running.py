@@ -1,0 +1,69 @@
+"""Who runs on this host: told while it runs, and not believed of anybody else."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+from meshd.running import announce, announced, withdraw
+
+
+@pytest.fixture
+def environ(tmp_path: Path) -> dict[str, str]:
+    (tmp_path / "run").mkdir()
+    return {"XDG_RUNTIME_DIR": str(tmp_path / "run")}
+
+
+def _daemon(tmp_path: Path, name: str) -> Path:
+    path = tmp_path / name
+    path.mkdir()
+    (path / "api.json").touch()
+    return path
+
+
+def test_daemons_are_listed_from_their_start_to_their_end(tmp_path: Path, environ: dict[str, str]) -> None:
+    assert announced(environ) == []
+    b, a = _daemon(tmp_path, "b ü"), _daemon(tmp_path, "a")
+    for path in (b, a, a):
+        announce(path, environ)
+    assert announced(environ) == [a, b]
+    withdraw(a, environ)
+    withdraw(a, environ)
+    assert announced(environ) == [b]
+
+
+def test_what_a_killed_daemon_left_behind_goes(tmp_path: Path, environ: dict[str, str]) -> None:
+    a = _daemon(tmp_path, "a")
+    announce(a, environ)
+    (a / "api.json").unlink()
+    assert announced(environ) == []
+    assert list((tmp_path / "run").rglob("*.running")) == []
+
+
+def test_a_folder_that_others_could_write_to_is_not_believed(tmp_path: Path, environ: dict[str, str]) -> None:
+    a = _daemon(tmp_path, "a")
+    announce(a, environ)
+    (folder,) = (tmp_path / "run").iterdir()
+    folder.chmod(0o777)
+    assert announced(environ) == []
+    announce(a, environ)
+    folder.chmod(0o700)
+    other = tmp_path / "other"
+    folder.rename(other)
+    folder.symlink_to(other)
+    assert announced(environ) == []
+
+
+def test_nonsense_in_the_folder_is_no_daemon(tmp_path: Path, environ: dict[str, str]) -> None:
+    announce(_daemon(tmp_path, "a"), environ)
+    (folder,) = (tmp_path / "run").iterdir()
+    (folder / "x.running").write_bytes(b"\xff\x00relative")
+    (folder / "y.running").write_bytes(os.fsencode(tmp_path / "a"))
+    assert announced(environ) == [tmp_path / "a"]
+
+
+def test_a_place_that_cannot_be_written_costs_nothing(tmp_path: Path) -> None:
+    environ = {"XDG_RUNTIME_DIR": str(tmp_path / "none")}
+    announce(_daemon(tmp_path, "a"), environ)
+    assert announced(environ) == []
+    withdraw(tmp_path / "a", environ)
