@@ -16,7 +16,7 @@ from protocol import limits
 from protocol.effects import Effect, Emit, List, Read, Reply, RunAgent, Send, Spread, StopAgent, Write
 from protocol.errors import MeshError
 from protocol.events import Event
-from protocol.inputs import Entry, Found, Listed, Unsent
+from protocol.inputs import AgentFailed, Entry, Found, Listed, Unsent
 
 READS_MAX = 4  # listings and reads under way at once; they share the connection with the writes
 PAGE = 64  # entries of a listing that the engine is given at once: opening them takes it some ms
@@ -36,6 +36,40 @@ class Workshop(Protocol):
         ...
 
 
+class Gate(Protocol):
+    """What some effects wait for: `meshd.observe.audit.Audit`, which has them on record first."""
+
+    def is_awaited(self, effect: Effect) -> bool:
+        """True for an effect that must not be done before what led to it is on record."""
+        ...
+
+    def pass_on(
+        self, effects: Sequence[Effect], *, do: Callable[[Effect], None], refuse: Callable[[Effect], None]
+    ) -> None:
+        """Do these in order once that is so, or refuse them when it cannot be."""
+        ...
+
+
+class Ungated:
+    """Lets everything pass: for a node that keeps no audit."""
+
+    def is_awaited(self, effect: Effect) -> bool:
+        """Nothing is."""
+        del effect
+        return False
+
+    def pass_on(
+        self, effects: Sequence[Effect], *, do: Callable[[Effect], None], refuse: Callable[[Effect], None]
+    ) -> None:
+        """Do these."""
+        del refuse
+        for effect in effects:
+            do(effect)
+
+
+OPEN = Ungated()
+
+
 class Performer:
     """The only place where effects become deeds."""
 
@@ -47,7 +81,9 @@ class Performer:
         workshop: Workshop,
         observers: Sequence[Observer],
         supervisor: Supervisor,
+        gate: Gate = OPEN,
     ) -> None:
+        self._gate = gate
         self._transport = transport
         self._store = store
         self._workshop = workshop
@@ -83,30 +119,56 @@ class Performer:
             self._answer(Reply(request, code=code, fields=fields))
 
     def submit(self, effects: Sequence[Effect]) -> None:
-        """Carry out the effects of one turn, in order; nothing here waits."""
+        """Carry out the effects of one turn, in order; nothing here waits.
+
+        What needs a record first leaves behind the rest, when that record is on disk.
+        """
+        held: list[Effect] = []
         for effect in effects:
-            match effect:
-                case Send():
-                    self._publish(effect.subject, effect.frame, effect.reply)
-                case Spread():
-                    self._publish(effect.subject, effect.frame, "")
-                case Write():
-                    self._queue(effect)
-                case Read():
-                    self._look(effect.key)
-                case List():
-                    self._supervisor.spawn("list", self._list(effect.partitions))
-                case RunAgent():
-                    self._workshop.run(effect)
-                case StopAgent():
-                    self._workshop.stop(effect)
-                case Reply():
-                    self._answer(effect)
-                case Emit():
-                    for observer in self._observers:
-                        observer(effect.event)
-                case _:
-                    assert_never(effect)
+            if self._gate.is_awaited(effect):
+                held.append(effect)
+            else:
+                self._do(effect)
+        if held:
+            self._gate.pass_on(held, do=self._do, refuse=self._refuse)
+
+    def _do(self, effect: Effect) -> None:
+        match effect:
+            case Send():
+                self._publish(effect.subject, effect.frame, effect.reply)
+            case Spread():
+                self._publish(effect.subject, effect.frame, "")
+            case Write():
+                self._queue(effect)
+            case Read():
+                self._look(effect.key)
+            case List():
+                self._supervisor.spawn("list", self._list(effect.partitions))
+            case RunAgent():
+                self._workshop.run(effect)
+            case StopAgent():
+                self._workshop.stop(effect)
+            case Reply():
+                self._answer(effect)
+            case Emit():
+                for observer in self._observers:
+                    observer(effect.event)
+            case _:
+                assert_never(effect)
+
+    def _refuse(self, effect: Effect) -> None:
+        """It cannot be on record. Nobody waits in vain: a run is given back, and an award is sent again when asked."""
+        failure = MeshError("unaudited", problem="see its status")
+        match effect:
+            case RunAgent():
+                why = failure.message
+                self._sink(AgentFailed(effect.task, effect.epoch, "agent_unavailable", why, retry=True))
+            case Reply():
+                self._answer(Reply(effect.request, code=failure.code, fields=failure.fields))
+            case StopAgent():
+                self._do(effect)
+            case _:
+                self.dropped += 1
 
     def _publish(self, subject: str, frame: bytes, reply: str) -> None:
         if not self._transport.publish(subject, frame, reply):

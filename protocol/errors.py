@@ -68,6 +68,7 @@ ERRORS: dict[str, ErrorRow] = {
     "insecure": ErrorRow(400, USAGE, "{address} is not a loopback address", "set insecure = true in a --config file if you mean it"),
     "manifest": ErrorRow(400, USAGE, "{path}: {problem}", "see configs/agents.d/ for a manifest that works"),
     "store": ErrorRow(503, FAILED, "the store {problem}", "see: meshctl status"),
+    "unaudited": ErrorRow(503, DEGRADED, "this node's audit cannot be written, so it takes no new work: {problem}", "make room on its disk, or mend it; it goes on by itself then"),
     "bad_record": ErrorRow(500, FAILED, "what stands under the task {task} was not written by a node of this mesh", "submit the work again, and see who else has the mesh's credential"),
     "demo": ErrorRow(500, FAILED, "the demo failed while {step}: {problem}", "run it once more; if it fails again, report it with these lines"),
     "internal": ErrorRow(500, FAILED, "the daemon made a mistake: {what}", "see the daemon's log, and report it"),

@@ -1,0 +1,96 @@
+"""The audit of one node: what happens becomes records, and what a record authorises waits until it is on disk.
+
+Invariant: the only things that wait are those of `waits`: an award, a run, the answer to a submit, and what
+takes one of these back. They go out in their order. While the disk takes nothing they are refused, not kept
+waiting, and the node takes no new work. Neighbours: `perform` hands effects in; `journal` writes.
+"""
+
+from collections import deque
+from collections.abc import Callable, Sequence
+
+from meshd.observe.journal import Journal
+from protocol.audit import Act
+from protocol.audited import act_of
+from protocol.effects import Effect, Reply, RunAgent, Send, StopAgent
+from protocol.errors import MeshError
+from protocol.events import Event
+from protocol.wire.task import Award, TaskRecord, Withdraw
+
+
+def waits(effect: Effect) -> bool:
+    """True for an award, a run, the answer to a submit, and what takes one of these back."""
+    match effect:
+        case RunAgent() | StopAgent():
+            return True
+        case Send():
+            return isinstance(effect.body, Award | Withdraw)
+        case Reply():
+            return isinstance(effect.value, TaskRecord)
+        case _:
+            return False
+
+
+class Audit:
+    """A reader of events, and the gate before what they authorise. `on_failing` hears when the disk fails or mends."""
+
+    def __init__(self, journal: Journal, *, on_failing: Callable[[bool], None] = lambda is_failing: None) -> None:
+        self.journal = journal
+        self._on_failing = on_failing
+        self._held: deque[tuple[int, Sequence[Effect], Callable[[Effect], None], Callable[[Effect], None]]] = deque()
+        self._is_failing = False
+        journal.watch(self._look)
+
+    @property
+    def problem(self) -> str:
+        """Why nothing can be recorded, or nothing."""
+        return self.journal.problem
+
+    def tell(self, event: Event) -> None:
+        """Something happened here."""
+        act = act_of(event)
+        if act is not None:
+            self.journal.add(act)
+
+    def note(self, act: Act) -> None:
+        """A decision that is no event: what the API refused, what an operator did."""
+        self.journal.add(act)
+
+    def check(self) -> None:
+        """Raises MeshError("unaudited") while nothing can be recorded: no new work then."""
+        if self.problem:
+            raise MeshError("unaudited", problem=self.problem)
+
+    def is_awaited(self, effect: Effect) -> bool:
+        """As `meshd.perform.Gate`."""
+        return waits(effect)
+
+    def pass_on(
+        self, effects: Sequence[Effect], *, do: Callable[[Effect], None], refuse: Callable[[Effect], None]
+    ) -> None:
+        """As `meshd.perform.Gate`: once what was told so far is on disk."""
+        for effect in effects:
+            if isinstance(effect, RunAgent) and effect.epoch == 0:
+                self.note(_call(effect))
+        self._held.append((self.journal.head.seq, effects, do, refuse))
+        self._look()
+
+    def _look(self) -> None:
+        """More is on disk, or the disk fails or mends."""
+        if bool(self.problem) != self._is_failing:
+            self._is_failing = not self._is_failing
+            self._on_failing(self._is_failing)
+        while self._held and (self._held[0][0] <= self.journal.durable or self._is_failing):
+            seq, effects, do, refuse = self._held.popleft()
+            for effect in effects:
+                (do if seq <= self.journal.durable else refuse)(effect)
+
+
+def _call(order: RunAgent) -> Act:
+    return Act(
+        action="call.run",
+        resource=f"agent/{order.agent}",
+        decision="allow",
+        iid=order.iid,
+        gid=order.gid,
+        more={"call": order.task, "capability": order.capability},
+    )

@@ -1,0 +1,211 @@
+"""The journal: durable when it says so, whole after a kill at any byte, honest when the disk is not."""
+
+import asyncio
+import errno
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from meshd.observe import journal
+from meshd.observe.journal import Journal
+from meshd.observe.segments import lines_of, segments
+from meshd.supervise import Supervisor
+from protocol import limits
+from protocol.audit import PRUNED, Act, Checker, Finding, read
+from protocol.errors import MeshError
+from tests.waiting import until
+
+NODE = "n" * 32
+ACT = Act("task.award", "task/t", "allow", iid="i")
+
+
+class Disk:
+    """Syncs for real, unless it is told to fail."""
+
+    def __init__(self) -> None:
+        self.syncs = 0
+        self.fault = 0
+
+    def __call__(self, fd: int) -> None:
+        self.syncs += 1
+        if self.fault:
+            raise OSError(self.fault, os.strerror(self.fault))
+        os.fdatasync(fd)
+
+
+def taken_up(folder: Path, sync: Callable[[int], None] = os.fdatasync, **how: int) -> Journal:
+    failures: list[BaseException] = []
+    supervisor = Supervisor(lambda name, failure: failures.append(failure))
+    return Journal(folder, node=NODE, life=7, supervisor=supervisor, sync=sync, **how)
+
+
+def found_in(folder: Path) -> tuple[int, Finding | None]:
+    checker = Checker(is_whole=True)
+    for path in segments(folder):
+        for line in lines_of(path):
+            if (finding := checker.take(line)) is not None:
+                return checker.records, finding
+    return checker.records, checker.end()
+
+
+async def test_what_was_added_is_on_disk_in_order_and_verifies(tmp_path: Path) -> None:
+    kept = taken_up(tmp_path / "audit")
+    for _ in range(100):
+        kept.add(ACT)
+    await kept.settled()
+    assert kept.durable == kept.head.seq == 100
+    await kept.close()
+    assert found_in(tmp_path / "audit") == (100, None)
+    assert (tmp_path / "audit").stat().st_mode & 0o777 == 0o700
+    assert segments(tmp_path / "audit")[0].stat().st_mode & 0o777 == 0o600
+
+
+async def test_all_that_comes_during_a_sync_shares_the_next(tmp_path: Path) -> None:
+    disk = Disk()
+    kept = taken_up(tmp_path, disk)
+    for _ in range(500):
+        kept.add(ACT)
+    await kept.settled()
+    assert disk.syncs <= 2
+    await kept.close()
+
+
+async def test_another_life_goes_on_in_the_same_chain(tmp_path: Path) -> None:
+    for _ in range(3):
+        kept = taken_up(tmp_path)
+        kept.add(ACT)
+        await kept.close()
+    assert found_in(tmp_path) == (3, None)
+
+
+async def test_a_kill_at_any_byte_loses_no_record_that_was_whole(tmp_path: Path) -> None:
+    kept = taken_up(tmp_path / "first")
+    for _ in range(3):
+        kept.add(ACT)
+    await kept.close()
+    whole = segments(tmp_path / "first")[0].read_bytes()
+    for size in range(len(whole) + 1):
+        folder = tmp_path / f"cut{size}"
+        folder.mkdir()
+        (folder / segments(tmp_path / "first")[0].name).write_bytes(whole[:size])
+        again = taken_up(folder)
+        survived = whole[:size].count(b"\n")
+        assert again.head.seq == survived
+        assert again.cut_bytes == size - (whole[:size].rfind(b"\n") + 1)
+        again.add(ACT)
+        await again.close()
+        assert found_in(folder) == (survived + 1, None)
+
+
+async def test_a_new_segment_begins_where_one_is_full_and_the_chain_goes_on(tmp_path: Path) -> None:
+    kept = taken_up(tmp_path, segment_bytes=2_000)
+    for _ in range(20):
+        kept.add(ACT)
+        await kept.settled()
+    await kept.close()
+    assert len(segments(tmp_path)) > 3
+    assert found_in(tmp_path) == (20, None)
+    (tmp_path / "000000000021.jsonl").touch()  # a kill right after it was made
+    again = taken_up(tmp_path, segment_bytes=2_000)
+    again.add(ACT)
+    await again.close()
+    assert found_in(tmp_path) == (21, None)
+
+
+@pytest.mark.parametrize("fault", [errno.ENOSPC, errno.EIO])
+async def test_a_disk_that_takes_nothing_is_told_and_loses_nothing(
+    tmp_path: Path, fault: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(journal, "AGAIN_S", 0.01)
+    disk = Disk()
+    kept = taken_up(tmp_path, disk)
+    kept.add(ACT)
+    await kept.settled()
+    told: list[str] = []
+    kept.watch(lambda: told.append(kept.problem))
+    disk.fault = fault
+    for _ in range(5):
+        kept.add(ACT)
+    await until(lambda: kept.problem)
+    assert kept.problem == os.strerror(fault)
+    assert (kept.durable, kept.head.seq) == (1, 6)
+    disk.fault = 0
+    await until(lambda: kept.durable == 6)
+    assert (kept.problem, told[-1]) == ("", "")
+    await kept.close()
+    assert found_in(tmp_path) == (6, None)
+
+
+async def test_what_found_no_room_while_the_disk_failed_is_counted_in_the_chain(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(journal, "AGAIN_S", 0.01)
+    monkeypatch.setattr(limits, "AUDIT_WAITING_MAX", 10)
+    disk = Disk()
+    disk.fault = errno.ENOSPC
+    kept = taken_up(tmp_path, disk)
+    for _ in range(15):
+        kept.add(ACT)
+    await until(lambda: kept.problem)
+    assert (kept.left_out, kept.waiting) == (5, 10)
+    disk.fault = 0
+    await until(lambda: kept.durable == 10)
+    kept.add(ACT)
+    await kept.close()
+    assert found_in(tmp_path) == (12, None)
+    lines = [record for line in lines_of(segments(tmp_path)[0]) if (record := read(line)) is not None]
+    assert (lines[10].action, lines[10].more) == ("audit.leave_out", {"records": 5})
+
+
+async def test_old_segments_go_once_the_chain_says_so_and_never_unseen_by_the_stream(tmp_path: Path) -> None:
+    kept = taken_up(tmp_path, segment_bytes=2_000)
+    for _ in range(20):
+        kept.add(ACT)
+        await kept.settled()
+    before = len(segments(tmp_path))
+    kept.prune(before_ms=1 << 50, bytes_max=1 << 40, shipped=0)
+    assert kept.head.seq == 20
+    kept.prune(before_ms=0, bytes_max=1 << 40, shipped=20)
+    assert kept.head.seq == 20
+    kept.prune(before_ms=0, bytes_max=4_000, shipped=20)
+    await until(lambda: len(segments(tmp_path)) < before)
+    await kept.close()
+    assert found_in(tmp_path)[1] is None
+    actions = [record.action for line in lines_of(segments(tmp_path)[-1]) if (record := read(line)) is not None]
+    assert actions[-1] == PRUNED
+
+
+async def test_a_journal_whose_end_was_altered_or_is_foreign_is_refused_and_left_as_it_is(tmp_path: Path) -> None:
+    kept = taken_up(tmp_path)
+    kept.add(ACT)
+    await kept.close()
+    (path,) = segments(tmp_path)
+    written = path.read_bytes()
+    for content in (written.replace(b"task/t", b"task/u"), written.replace(b"n" * 32, b"m" * 32), b"{}\n", b"\n"):
+        path.write_bytes(content)
+        with pytest.raises(MeshError) as refused:
+            taken_up(tmp_path)
+        assert str(path) in refused.value.message
+        assert "audit verify" in refused.value.hint
+        assert path.read_bytes() == content
+
+
+async def test_a_link_in_the_place_of_a_segment_is_refused(tmp_path: Path) -> None:
+    folder = tmp_path / "audit"
+    folder.mkdir()
+    (tmp_path / "victim").write_text("precious\n")
+    (folder / "000000000001.jsonl").symlink_to(tmp_path / "victim")
+    with pytest.raises(MeshError, match="symbolic link"):
+        taken_up(folder)
+    assert (tmp_path / "victim").read_text() == "precious\n"
+
+
+async def test_closing_waits_for_what_was_added(tmp_path: Path) -> None:
+    kept = taken_up(tmp_path)
+    for _ in range(1_000):
+        kept.add(ACT)
+    async with asyncio.timeout(20):
+        await kept.close()
+    assert found_in(tmp_path) == (1_000, None)
