@@ -181,7 +181,7 @@ class _Daemon:
         )
         self._warn_of_exposure()
         await self._connect(wired, stack)
-        await wired.crew.start()
+        await wired.hosting.start(self._folder())
         stack.push_async_callback(wired.hosting.close)
         api = Api(wired.service, self._state, listen=self._settings.api.listen, insecure=self._settings.insecure)
         address = await api.start()
@@ -193,6 +193,8 @@ class _Daemon:
         stack.callback(wired.stream.close)
         stack.push_async_callback(self._leave, wired)
         await self._until_joined(wired.engine)
+        for problem in wired.hosting.problems:
+            self._log.error("%s", problem.message)
         self._is_up = True
         warnings = [f"warning[{each.code}]: {each.message}; try: {each.hint}" for each in wired.hosting.problems]
         self._said(self._first_line(wired, mesh, address.url), warnings)
@@ -325,6 +327,10 @@ class _Daemon:
 
     def _on_server_given_up(self, reason: str) -> None:
         self._log.error("the nats-server %s", reason)
+
+    def _folder(self) -> Path:
+        folder = Path(self._settings.agents.folder)
+        return folder if folder.is_absolute() else self._state.path / folder
 
     async def _until_joined(self, engine: Engine) -> None:
         """Wait for the first write that stands, or for the patience to end."""
