@@ -2,6 +2,7 @@
 
 from typing import Any
 
+import pytest
 from msgspec import structs
 
 from protocol import effects as fx
@@ -76,6 +77,27 @@ def test_who_was_never_admitted_drains_nobody() -> None:
     world = _settled(World(agents=(1, 2)))
     effects = _sent(world, ops.Steer(17, draining=True), signer="x")
     assert said(effects, FrameRefused)
+    assert _node(world).state == "joined"
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        ops.Survey(-1),
+        ops.Steer(1 << 60, draining=True),
+        ops.Steer(1, draining="yes"),  # type: ignore[arg-type]  # as a stranger may send it
+        ops.Forget(1, "no id at all"),
+        ops.Forget(1, "x" * 500),
+        ops.Report(1, -5, b"", 1),
+        ops.Report(1, 1, b"v" * 33, 1),
+        ops.Report(1, 1, b"", 1, version="v" * 600),
+    ],
+)
+def test_an_order_or_report_beyond_its_bounds_has_no_effect(body: Any) -> None:
+    world = _settled(World(agents=(1, 2)))
+    effects = _sent(world, body)
+    assert [event.code for event in said(effects, FrameRefused)] == ["bad_body"]
+    assert len(effects) == 1
     assert _node(world).state == "joined"
 
 
