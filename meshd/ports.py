@@ -124,6 +124,53 @@ class Store(Protocol):
         ...
 
 
+class Kept(Struct, frozen=True):
+    """One message of the archive: its place there, and the frame under its subject."""
+
+    seq: int
+    subject: str
+    frame: bytes
+
+
+class Span(Struct, frozen=True):
+    """The first and the last place of the archive that are kept; both 0 in a fresh one."""
+
+    first: int
+    last: int
+
+
+class Archive(Protocol):
+    """A stream that only grows. Every method raises MeshError("store") when there is no answer within some seconds."""
+
+    async def open(self) -> None:
+        """Make the stream if it is missing, check its settings if not."""
+        ...
+
+    async def append(self, subject: str, frame: bytes, *, mark: str, expect: int) -> int | None:
+        """Add a frame if `expect` is the place of the last one of its subject (0 for none), and say where it stands.
+
+        None: another stands there. After an error it may have been added all the same: look at the last one.
+        `mark` is the same whenever the same is sent.
+        """
+        ...
+
+    async def last(self, subject: str) -> Kept | None:
+        """The last frame of a subject."""
+        ...
+
+    async def next(self, subject: str, seq: int) -> Kept | None:
+        """The first frame at `seq` or later of a subject, which may hold wildcards."""
+        ...
+
+    async def span(self) -> Span:
+        """From where to where frames are kept."""
+        ...
+
+    async def close(self) -> None:
+        """Let go. Idempotent."""
+        ...
+
+
 class Work(Struct, frozen=True):
     """One task or call as an agent is given it. `input` is a plain JSON-like value.
 

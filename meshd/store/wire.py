@@ -31,6 +31,7 @@ class Stored(Struct, frozen=True):
     seq: int
     data: bytes = b""
     hdrs: bytes = b""
+    subject: str = ""
 
     @property
     def is_marker(self) -> bool:
@@ -58,6 +59,8 @@ class State(Struct, frozen=True):
 
     messages: int = 0
     bytes: int = 0
+    first_seq: int = 0
+    last_seq: int = 0
 
 
 class Answer(Struct, frozen=True):
@@ -97,9 +100,11 @@ def stream_config(bucket: str, *, replicas: int, bytes_max: int, value_bytes_max
 ESSENTIAL = ("subjects", "retention", "storage", "discard", "allow_msg_ttl", "allow_direct")
 
 
-def differing(wanted: dict[str, object], found: dict[str, object]) -> str:
+def differing(
+    wanted: dict[str, object], found: dict[str, object], *, among: tuple[str, ...] = ESSENTIAL
+) -> str:
     """The first essential setting that differs, as a phrase; nothing when all agree."""
-    for name in ESSENTIAL:
+    for name in among:
         if found.get(name, False) != wanted[name]:
             return f"{name} is {found.get(name)!r}, not {wanted[name]!r}"
     return ""
