@@ -2,12 +2,15 @@
 
 import asyncio
 import json
+import os
+import signal
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from tests.live.hosts import Host, mesh
+from tests.servers import free_port
 from tests.waiting import until_told
 
 pytestmark = pytest.mark.live
@@ -63,6 +66,36 @@ async def test_what_is_broken_on_real_hosts_is_found_and_nothing_else(tmp_path: 
         assert "draining" in (await m.b.tell("status")).out
         assert (await m.a.tell("peers", "undrain", "b")).code == 0
         await until_told(is_well, what="b working again")
+
+
+async def test_a_server_that_hangs_an_agent_that_falls_over_and_an_open_port_are_found(tmp_path: Path) -> None:
+    host = Host(tmp_path, "a")
+    host.agent(name="worker")
+    fallen = host.dir / "agents.d" / "fallen.toml"
+    fallen.write_text('name = "fallen"\ncapabilities = ["fall@1"]\nkind = "stdio"\nrun = ["false"]\n')
+    settings = tmp_path / "open.toml"
+    settings.write_text("insecure = true\n")
+    listen = f"0.0.0.0:{free_port()}"
+    try:
+        await host.start("--config", str(settings), "--nats-listen", listen)
+        assert (await _finds(host, "agents"))[0]["where"] == "fallen"
+        found = await _findings(host)
+        assert [each["where"] for each in found["exposure"]] == [listen]
+
+        os.kill(host.server_pid, signal.SIGSTOP)
+        try:
+            (server,) = await _finds(host, "server")
+            assert "this node is " in server["what"]
+            assert "gave no answer" in (await _finds(host, "streams"))[0]["what"]
+        finally:
+            os.kill(host.server_pid, signal.SIGCONT)
+
+        async def is_mended() -> bool:
+            return not {"server", "streams"} & set(await _findings(host))
+
+        await until_told(is_mended, what="the server being back")
+    finally:
+        await host.close()
 
 
 async def test_a_dead_host_is_forgotten_when_told_to_and_a_living_one_is_not(tmp_path: Path) -> None:

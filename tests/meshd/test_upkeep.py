@@ -5,9 +5,11 @@ from collections.abc import Callable
 
 import pytest
 
-from meshd import clock
+from meshd import clock, upkeep
 from meshd.observe import logs
 from protocol.errors import MeshError
+from protocol.replica import Peer
+from protocol.wire.ops import Report
 from tests.meshd.little_daemons import Actor, Held, LittleDaemon, little_daemons
 
 
@@ -123,3 +125,12 @@ async def test_the_level_of_the_log_changes_while_it_runs_and_the_settings_say_s
             assert settings["tasks.lease_s"].origin == "default"
         finally:
             logger.setLevel(before)
+
+
+def test_a_peers_clock_is_compared_with_ours_half_way_between_question_and_answer() -> None:
+    peer = Peer("b" * 32, "b", 7, "alive", 0, "r", "d", 1)
+    own, theirs = Report(1, 0, b"v", 2), Report(2, 1_800_000_007_050, b"w", 3, draining=True, version="9")
+    said = upkeep._surveyed(peer, theirs, own, 100.0, 1_800_000_000_000)
+    assert (said.skew_ms, said.rtt_ms, said.agrees, said.alive, said.draining) == (7_000, 100.0, False, 3, True)
+    silent = upkeep._surveyed(peer, None, own, 500.0, 0)
+    assert (silent.answered, silent.skew_ms, silent.agrees) == (False, None, None)
