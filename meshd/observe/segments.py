@@ -99,6 +99,48 @@ def records_of(folder: Path, *, after: int = 0, through: int) -> Iterator[tuple[
                 yield record, line
 
 
+class Cursor:
+    """A place in the journal of which everything up to `seq` is behind; goes on over segments."""
+
+    def __init__(self, folder: Path, *, after: int) -> None:
+        self._folder = folder
+        self._path: Path | None = None
+        self._offset = 0
+        self.seq = after
+
+    def take(self, *, through: int, limit: int, bytes_max: int) -> list[bytes]:
+        """The next lines, at most up to record `through`, which must be on disk. Raises MeshError("directory")."""
+        if self._path is None:
+            self._find()
+        taken: list[bytes] = []
+        room = bytes_max
+        while self._path is not None and self.seq < through and len(taken) < limit:
+            for line in lines_of(self._path, offset=self._offset):
+                if self.seq >= through or len(taken) >= limit or (taken and len(line) + 1 > room):
+                    return taken
+                taken.append(line)
+                room -= len(line) + 1
+                self._offset += len(line) + 1
+                self.seq += 1
+            following = self._folder / name_of(self.seq + 1)
+            if following == self._path or not following.exists():
+                break
+            self._path, self._offset = following, 0
+        return taken
+
+    def _find(self) -> None:
+        """Where the record after `seq` stands; the oldest that is kept when it is not there any more."""
+        paths = segments(self._folder)
+        if not paths:
+            return
+        self._path = next((path for path in reversed(paths) if first_of(path) <= self.seq + 1), paths[0])
+        self._offset = 0
+        behind = self.seq - first_of(self._path) + 1
+        self.seq = max(self.seq, first_of(self._path) - 1)
+        for line, _ in zip(lines_of(self._path), range(behind), strict=False):
+            self._offset += len(line) + 1
+
+
 def refused(path: Path, failure: OSError) -> MeshError:
     """What could not be done with a file of the audit, and what to do."""
     if failure.errno == errno.ELOOP:

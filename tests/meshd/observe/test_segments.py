@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from meshd.observe.segments import first_of, lines_of, name_of, records_of, segments
+from meshd.observe.segments import Cursor, first_of, lines_of, name_of, records_of, segments
 from protocol import limits
 from protocol.audit import Act, Chain
 from protocol.errors import MeshError
@@ -69,3 +69,30 @@ def test_a_link_a_pipe_and_a_folder_are_refused_by_name(tmp_path: Path) -> None:
             list(lines_of(tmp_path / name))
         assert problem in refused.value.message
         assert name in refused.value.message
+
+
+def test_a_cursor_goes_on_over_segments_where_it_was(tmp_path: Path) -> None:
+    lines = written(tmp_path, 3, 4, 2)
+    for after in range(10):
+        cursor, taken = Cursor(tmp_path, after=after), []
+        while more := cursor.take(through=9, limit=2, bytes_max=1 << 20):
+            assert len(more) <= 2
+            taken += more
+        assert taken == lines[after:]
+
+
+def test_a_cursor_takes_no_more_than_is_durable_nor_than_fits(tmp_path: Path) -> None:
+    lines = written(tmp_path, 6)
+    cursor = Cursor(tmp_path, after=0)
+    assert cursor.take(through=4, limit=9, bytes_max=2 * len(lines[0]) + 10) == lines[:2]
+    assert cursor.take(through=4, limit=9, bytes_max=1 << 20) == lines[2:4]
+    assert cursor.take(through=4, limit=9, bytes_max=1 << 20) == []
+    assert cursor.take(through=6, limit=9, bytes_max=1) == lines[4:5]
+
+
+def test_a_cursor_behind_what_is_kept_begins_with_the_oldest(tmp_path: Path) -> None:
+    lines = written(tmp_path, 3, 3)
+    segments(tmp_path)[0].unlink()
+    cursor = Cursor(tmp_path, after=1)
+    assert cursor.take(through=6, limit=9, bytes_max=1 << 20) == lines[3:]
+    assert cursor.seq == 6

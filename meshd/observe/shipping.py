@@ -1,0 +1,183 @@
+"""The journal on its way into the stream: every record once, in order, from where the stream is.
+
+Invariant: the journal is the spool. What was sent is what the stream says is last of this node; nothing else
+is remembered, so a cut, a kill or a lost acknowledgement neither loses nor repeats a record. A stream that
+holds another record than the journal is told as a fork, and nothing is sent on. Neighbours: `journal` writes
+what `segments` reads; the archive is a port.
+"""
+
+import asyncio
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import msgspec
+from msgspec import Struct
+
+from meshd import clock
+from meshd.observe.journal import Journal
+from meshd.observe.segments import Cursor, opened, records_of
+from meshd.ports import Archive
+from protocol import limits
+from protocol.audit import Witness, read
+from protocol.envelope import Envelope, Refusal, Signer
+from protocol.errors import MeshError
+from protocol.wire.audit import AuditBatch
+
+WITNESS = "witness.json"
+WITNESS_BYTES_MAX = 4_096
+GATHER_S = 0.05  # one signature and one synced write of the server for all that comes within
+AGAIN_S = 1.0  # between two tries while the stream is out of reach
+
+
+class Desk(Struct, frozen=True):
+    """What it takes to send: the subject of this node, who signs, and how frames are sealed and opened."""
+
+    subject: str
+    stream: str
+    signer: Signer
+    seal: Callable[[AuditBatch], bytes]
+    open: Callable[[bytes], Envelope | Refusal]
+
+
+class Shipping:
+    """Sends what is durable. `problem` says why that is stuck, `shipped` how far it is."""
+
+    def __init__(self, journal: Journal, archive: Archive, desk: Desk) -> None:
+        self._journal = journal
+        self._archive = archive
+        self._desk = desk
+        self._news = asyncio.Event()
+        self._moved = asyncio.Event()  # more was sent, or sending is stuck
+        self._expect = 0
+        self.shipped = 0
+        self.problem = ""
+        self.is_forked = False
+        journal.watch(self._news.set)
+        known = read_witness(journal.folder)
+        if known is not None and known.is_genuine and known.node == desk.signer.id:
+            self.shipped = min(known.seq, journal.head.seq)
+
+    async def run(self) -> None:
+        """Until it is cancelled, or the chain turns out to be forked."""
+        while not self.is_forked:
+            try:
+                await self._archive.open()
+                await self._settle()
+                self.problem = self.problem if self.is_forked else ""
+                while not self.is_forked:
+                    await self._ship()
+                    await self._wait()
+            except MeshError as failure:
+                self.problem = failure.message
+                self._moved.set()
+                await asyncio.sleep(AGAIN_S)
+
+    async def flush(self) -> None:
+        """Return once all that is durable was sent, or sending is stuck."""
+        while self.shipped < self._journal.durable and not self.problem and not self.is_forked:
+            self._moved.clear()
+            await self._moved.wait()
+
+    async def _wait(self) -> None:
+        self._news.clear()
+        if self.shipped >= self._journal.durable:
+            await self._news.wait()
+            await asyncio.sleep(GATHER_S)
+
+    async def _settle(self) -> None:
+        """Find out where the stream is, and go on from there."""
+        last = await self._archive.last(self._desk.subject)
+        if last is None:
+            span = await self._archive.span()
+            self._expect, self.shipped = 0, self.shipped if span.last else 0  # a fresh stream gets all that is kept
+        else:
+            self._expect = last.seq
+            self._compare(self._desk.open(last.frame))
+        self._cursor = Cursor(self._journal.folder, after=self.shipped)
+
+    def _compare(self, opened: Envelope | Refusal) -> None:
+        body = opened.body if isinstance(opened, Envelope) else None
+        told = read(body.lines[-1].encode()) if isinstance(body, AuditBatch) else None
+        if told is None:
+            self._fork("the stream holds something under this node's subject that this node has not written")
+            return
+        if told.seq > self._journal.head.seq:
+            what = f"up to record {told.seq}, and its journal ends at {self._journal.head.seq}"
+            self._fork(f"the stream has this node's audit {what}: was an older copy of the directory put back?")
+            return
+        ours = next(
+            (record for record, _ in records_of(self._journal.folder, after=told.seq - 1, through=told.seq)), None
+        )
+        if ours is not None and ours.hash != told.hash:
+            self._fork(f"the stream was given another record {told.seq} than the journal has")
+            return
+        self.shipped = told.seq
+
+    def _fork(self, problem: str) -> None:
+        self.is_forked = True
+        self._moved.set()
+        self.problem = f"{problem}; nothing more is sent; see: meshctl audit verify"
+
+    async def _ship(self) -> None:
+        """All that is durable and was not sent. Raises MeshError when the stream gives no answer or has moved."""
+        while not self.is_forked and self.shipped < self._journal.durable:
+            lines = await asyncio.to_thread(
+                self._cursor.take,
+                through=self._journal.durable,
+                limit=limits.AUDIT_BATCH_MAX,
+                bytes_max=limits.AUDIT_BATCH_BYTES_MAX,
+            )
+            if not lines:
+                raise MeshError("store", problem="is not sent what the journal does not have")
+            first = self._cursor.seq - len(lines) + 1
+            frame = self._desk.seal(AuditBatch(first, b"".join((b"\n", b"\n".join(lines), b"\n")).decode()))
+            mark = f"{self._desk.signer.id}-{first}"
+            place = await self._archive.append(self._desk.subject, frame, mark=mark, expect=self._expect)
+            if place is None:  # an earlier try of ours stands there, or somebody else's
+                raise MeshError("store", problem="stands elsewhere than it was")
+            self._expect, self.shipped = place, self._cursor.seq
+            self._moved.set()
+            await asyncio.to_thread(self._keep_witness, lines[-1], place)
+
+    def _keep_witness(self, line: bytes, place: int) -> None:
+        record = read(line)
+        if record is None:
+            return
+        bare = Witness(
+            node=record.node,
+            seq=record.seq,
+            hash=record.hash,
+            stream=self._desk.stream,
+            stream_seq=place,
+            time_ms=clock.wall_ms(),
+            key=self._desk.signer.public_key.hex(),
+        )
+        signed = msgspec.structs.replace(bare, signature=self._desk.signer.sign(bare.signed_bytes).hex())
+        write_witness(self._journal.folder, signed)
+
+
+def write_witness(folder: Path, witness: Witness) -> None:
+    """Replace it. Raises MeshError("directory"). Not synced: it can be had again from the stream."""
+    fresh = folder / f".{WITNESS}.new"
+    try:
+        fresh.unlink(missing_ok=True)
+        fd = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+        with os.fdopen(fd, "wb") as file:
+            file.write(msgspec.json.encode(witness) + b"\n")
+        os.replace(fresh, folder / WITNESS)
+    except OSError as failure:
+        problem = f"cannot be written: {failure.strerror or failure}"
+        raise MeshError("directory", path=fresh, problem=problem, cure="make room on its disk") from None
+
+
+def read_witness(folder: Path) -> Witness | None:
+    """What the stream last acknowledged; None when nothing is noted, or what is noted is no witness."""
+    if not (folder / WITNESS).exists():
+        return None
+    with opened(folder / WITNESS) as fd:
+        content = os.read(fd, WITNESS_BYTES_MAX)
+    try:
+        return msgspec.json.decode(content, type=Witness)
+    except (ValueError, RecursionError):
+        return None
