@@ -102,8 +102,8 @@ class Shipping:
         if told is None:
             self._fork("the stream holds something under this node's subject that this node has not written")
             return
-        if told.seq > self._journal.head.seq:
-            what = f"up to record {told.seq}, and its journal ends at {self._journal.head.seq}"
+        if told.seq > self._journal.durable:  # only what was on disk was ever sent
+            what = f"up to record {told.seq}, and its journal ended at {self._journal.durable}"
             self._fork(f"the stream has this node's audit {what}: was an older copy of the directory put back?")
             return
         ours = next(
