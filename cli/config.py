@@ -71,6 +71,8 @@ def set_(session: Session, key: str, value: str) -> None:
     answer = Client(session).put("v1", "log", body={"level": value})
     if session.wants_json():
         write_json(answer)
+    elif session.output == "name":
+        write(f"{CHANGEABLE}\n")
     else:
         write(f"{CHANGEABLE} is {shown(answer.value['level'])} until the daemon ends\n")
 

@@ -95,7 +95,7 @@ def remove(session: Session, name: str) -> None:
     answer = Client(session).post("v1", "peers", name, "remove", body={})
     silent = [shown(str(each)) for each in answer.value["silent"]]
     _said(session, answer, f" is forgotten on {', '.join(shown(str(each)) for each in answer.value['removed_on'])}")
-    if silent:
+    if silent and session.output == "table":
         note(session, f"not on {', '.join(silent)}: silent, or seeing it alive; run this again later")
 
 

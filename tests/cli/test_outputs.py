@@ -18,6 +18,12 @@ COMMANDS: dict[str, list[str]] = {
     "peers": ["a", "b"],
     "peers show b": ["b"],
     "peers ping b": ["b"],
+    "peers drain b": ["b"],
+    "peers undrain b": ["b"],
+    "peers remove c": ["c"],
+    "config": ["tasks.lease_s", "node.name"],
+    "config show --origin": ["tasks.lease_s", "node.name"],
+    "config set log.level debug": ["log.level"],
     "agents": ["scorer", "scorer"],
     "agents --at b": ["scorer"],
     "agents show scorer": ["a", "b"],
@@ -34,7 +40,15 @@ COMMANDS: dict[str, list[str]] = {
     "invite": ["mj1_token"],
     "version": ["0.1.0"],
 }
-OTHERWISE = {"demo": "a program of its own", "sim": "a program of its own", "tasks watch": "a stream"}
+OTHERWISE = {
+    "demo": "a program of its own",
+    "sim": "a program of its own",
+    "tasks watch": "a stream",
+    "config check": "reads files, and asks nobody",
+    "doctor": "made of several answers, and of what lies on this host",
+    "top": "made of several answers",
+    "completion": "a script for the shell",
+}
 LISTS = {"peers": "peers", "agents": "agents", "capabilities": "capabilities", "tasks": "tasks"}
 EVERY = pytest.mark.parametrize("line", sorted(COMMANDS))
 
