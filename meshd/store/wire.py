@@ -100,9 +100,7 @@ def stream_config(bucket: str, *, replicas: int, bytes_max: int, value_bytes_max
 ESSENTIAL = ("subjects", "retention", "storage", "discard", "allow_msg_ttl", "allow_direct")
 
 
-def differing(
-    wanted: dict[str, object], found: dict[str, object], *, among: tuple[str, ...] = ESSENTIAL
-) -> str:
+def differing(wanted: dict[str, object], found: dict[str, object], *, among: tuple[str, ...] = ESSENTIAL) -> str:
     """The first essential setting that differs, as a phrase; nothing when all agree."""
     for name in among:
         if found.get(name, False) != wanted[name]:
