@@ -9,7 +9,7 @@ from meshd import notify
 
 
 @pytest.mark.parametrize("kind", ["path", "abstract"])
-def test_a_service_manager_that_listens_is_told(tmp_path: Path, kind: str) -> None:
+def test_who_listens_for_the_daemons_state_is_told(tmp_path: Path, kind: str) -> None:
     address = str(tmp_path / "notify") if kind == "path" else f"@{tmp_path}"
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as listening:
         listening.bind(address.replace("@", "\0"))
