@@ -21,7 +21,7 @@ from meshd.views import Views, named
 from protocol import limits
 from protocol.errors import MeshError
 from protocol.inputs import Operate
-from protocol.primitives import NS_PER_MS
+from protocol.primitives import NS_PER_MS, NodeId
 from protocol.replica import Peer
 from protocol.wire.ops import AnyOrder, Forget, Report, Steer, Survey
 
@@ -136,8 +136,8 @@ class Upkeep:
         )
 
     async def _own_report(self) -> Report:
-        me = self._node.me.id
-        return await self._report(next(peer for peer in self._living() if peer.id == me), Survey(0))
+        me = self._node.me
+        return await self._asked(me.id, me.name, Survey(0))
 
     async def _surveyed(self, peer: Peer) -> tuple[Report | None, float, int]:
         sent_ms, began = clock.wall_ms(), clock.monotonic_ns()
@@ -156,12 +156,15 @@ class Upkeep:
             return None
 
     async def _report(self, peer: Peer, order: AnyOrder) -> Report:
+        return await self._asked(peer.id, peer.name, order)
+
+    async def _asked(self, node: NodeId, name: str, order: AnyOrder) -> Report:
         try:
-            report = await self._engine.ask(lambda request: Operate(request, peer.id, order))
+            report = await self._engine.ask(lambda request: Operate(request, node, order))
         except MeshError as failure:
             if failure.code != "timed_out":
                 raise
-            raise MeshError("timed_out", what=peer.name, seconds=failure.fields["seconds"]) from None
+            raise MeshError("timed_out", what=name, seconds=failure.fields["seconds"]) from None
         if not isinstance(report, Report):
             raise MeshError("internal", what="an operator was answered without a report")
         return report

@@ -8,6 +8,7 @@ import pytest
 from meshd import clock, upkeep
 from meshd.observe import logs
 from protocol.errors import MeshError
+from protocol.inputs import Leave
 from protocol.replica import Peer
 from protocol.wire.ops import Report
 from tests.meshd.little_daemons import Actor, Held, LittleDaemon, little_daemons
@@ -110,6 +111,14 @@ async def test_what_does_not_answer_is_said_to_be_silent() -> None:
         a.store.resume()
         with pytest.raises(MeshError, match="b did not answer"):
             await a.service.upkeep.steer("b", draining=True)
+
+
+async def test_a_node_that_has_said_goodbye_still_says_how_it_is() -> None:
+    async with little_daemons() as mesh:
+        a = await mesh.start("a")
+        a.engine.put(Leave())
+        found = await a.service.upkeep.diagnose()
+        assert (found.alive, found.peers) == (0, ())
 
 
 async def test_the_level_of_the_log_changes_while_it_runs_and_the_settings_say_so() -> None:
