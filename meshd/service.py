@@ -12,7 +12,7 @@ from itertools import islice
 
 from meshd import clock, values, views
 from meshd.api import schemas
-from meshd.api.backend import Following
+from meshd.api.backend import Audits, Following
 from meshd.engine import GRACE_S, Engine
 from meshd.hosting import Hosting
 from meshd.observe.listening import Listening
@@ -43,6 +43,7 @@ class Service:
         listening: Listening,
         shelf: Shelf,
         views: views.Views,
+        audits: Audits,
         upkeep: Upkeep,
         default_deadline_s: float,
         invite: Callable[[], schemas.Invitation],
@@ -56,6 +57,7 @@ class Service:
         self._listening = listening
         self._shelf = shelf
         self._views = views
+        self.audits = audits
         self.upkeep = upkeep
         self._default_deadline_s = default_deadline_s
         self.invite = invite
@@ -185,6 +187,14 @@ class Service:
 
     async def submit(self, request: schemas.SubmitRequest, *, key: str, principal: str) -> tuple[schemas.Task, bool]:
         """Accept a task durably; the second value tells whether this made it."""
+        try:
+            return await self._accepted(request, key=key, principal=principal)
+        except MeshError as refusal:
+            self.audits.refused("task.refuse", f"capability/{request.capability}", who=principal, code=refusal.code)
+            raise
+
+    async def _accepted(self, request: schemas.SubmitRequest, *, key: str, principal: str) -> tuple[schemas.Task, bool]:
+        self.audits.check()
         self._refuse_when_cut_off(SUBMIT_GRACE_S)
         encoded = values.packed(request.input, what="the input", bytes_max=limits.INPUT_BYTES_MAX)
         own_key = key or secrets.token_hex(16)
@@ -225,6 +235,7 @@ class Service:
 
     async def call(self, capability: str, request: schemas.CallRequest) -> schemas.CallAnswer:
         """Request and reply."""
+        self.audits.check()
         encoded = values.packed(request.input, what="the input", bytes_max=limits.INPUT_BYTES_MAX)
         began = clock.monotonic_ns()
 

@@ -84,6 +84,15 @@ class AgentSettings(Struct, frozen=True, forbid_unknown_fields=True):
     drain_s: Annotated[float, Meta(ge=0.0, le=3_600.0, description="time to finish when the daemon stops")] = 10.0
 
 
+class AuditSettings(Struct, frozen=True, forbid_unknown_fields=True):
+    """The audit: what this node did and decided, in its journal and in the stream of the mesh."""
+
+    keep_s: Annotated[float, Meta(ge=3_600.0, le=315_360_000.0, description="how long records are kept")] = 7_776_000.0
+    journal_bytes_max: Annotated[
+        int, Meta(ge=33_554_432, le=1 << 50, description="of the journal; the oldest that the stream has goes first")
+    ] = 1_073_741_824
+
+
 class LogSettings(Struct, frozen=True, forbid_unknown_fields=True):
     """The daemon's log, on stderr."""
 
@@ -109,6 +118,7 @@ class Settings(Struct, frozen=True, forbid_unknown_fields=True):
     routing: RoutingSettings = RoutingSettings()
     results: ResultSettings = ResultSettings()
     agents: AgentSettings = AgentSettings()
+    audit: AuditSettings = AuditSettings()
     log: LogSettings = LogSettings()
 
 

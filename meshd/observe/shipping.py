@@ -63,8 +63,8 @@ class Shipping:
         while not self.is_forked:
             try:
                 await self._archive.open()
-                await self._settle()
-                self.problem = self.problem if self.is_forked else ""
+                if await self._settled():
+                    self.problem = ""
                 while not self.is_forked:
                     await self._ship()
                     await self._wait()
@@ -85,8 +85,8 @@ class Shipping:
             await self._news.wait()
             await asyncio.sleep(GATHER_S)
 
-    async def _settle(self) -> None:
-        """Find out where the stream is, and go on from there."""
+    async def _settled(self) -> bool:
+        """Find out where the stream is, and go on from there; False when it is not where it could be."""
         last = await self._archive.last(self._desk.subject)
         if last is None:
             span = await self._archive.span()
@@ -95,6 +95,7 @@ class Shipping:
             self._expect = last.seq
             self._compare(self._desk.open(last.frame))
         self._cursor = Cursor(self._journal.folder, after=self.shipped)
+        return not self.is_forked
 
     def _compare(self, opened: Envelope | Refusal) -> None:
         body = opened.body if isinstance(opened, Envelope) else None

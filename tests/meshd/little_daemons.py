@@ -38,6 +38,7 @@ from protocol.replica import Me
 from protocol.subjects import Subjects
 from protocol.watched import TaskSettings
 from protocol.wire.agents import Card
+from tests.meshd.api.fake_audits import FakeAudits
 from tests.waiting import until, until_told
 
 ROOT = Identity(b"\x07" * 32)
@@ -122,7 +123,7 @@ class LittleDaemon:
             opener=Opener(me=me.id, subjects=mesh.subjects, root_key=ROOT.public_key),
             rng=Random(name),
         )
-        self.stream = Stream(me=me.id)
+        self.stream, self.audits = Stream(me=me.id), FakeAudits()
         observers = (self.stream.tell, self.events.append, self._tell_others, lambda event: self.views.on_event(event))
         self.hosting = Hosting(supervisor=self.supervisor, observers=observers)
         self.performer = Performer(
@@ -155,6 +156,7 @@ class LittleDaemon:
             ),
             shelf=self.shelf,
             views=self.views,
+            audits=self.audits,
             upkeep=self._upkeep(),
             default_deadline_s=60.0,
             invite=_no_invitation,

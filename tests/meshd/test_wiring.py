@@ -26,8 +26,12 @@ def _no_invitation() -> object:
 async def test_a_record_that_takes_no_writes_wants_attention() -> None:
     store = JetStreamStore(["nats://x"], bucket="b", name="t", rng=random.Random(7))
     shell = Shell(_no_invitation, lambda: None, lambda: (), lambda: ("the server is old",), Premises(Path("."), {}))  # type: ignore[arg-type] # never called
-    attention = attention_of(shell, store)
+    forked: list[str] = []
+    attention = attention_of(shell, store, lambda: tuple(forked))
     assert attention() == ("the server is old",)
+    forked.append("the audit is forked")
+    assert attention()[1:] == ("the audit is forked",)
+    forked.clear()
     store.problem = "is full: maximum bytes exceeded"
     assert attention() == ("the server is old", "the record is full: maximum bytes exceeded")
     store.problem, store.made_anew = "", "KV_b"
@@ -56,7 +60,7 @@ def test_what_the_core_can_be_told_is_told(monkeypatch: pytest.MonkeyPatch) -> N
     identity = Identity(b"\x01" * 32)
     mesh = Mesh(identity.public_key, "m", "f", ())
     me = Me(id=identity.id, life=1, name="a", region="r", domain="d")
-    wiring._node(me, mesh, identity, settings, random.Random(7))
+    wiring._node(me, mesh, settings, *wiring._voice(me, mesh, identity), random.Random(7))
     (told,) = given
     assert (told.membership, told.gossip, told.tasks) == (settings.membership, settings.gossip, settings.tasks)
     assert (told.link, told.keep_s, told.routing) == (settings.link, 600, "random-two")

@@ -16,6 +16,7 @@ from meshd.api.server import Address, Api
 from meshd.statedir import StateDir
 from protocol.errors import MeshError
 from protocol.events import Event
+from tests.meshd.api.fake_audits import FakeAudits
 from tests.meshd.api.fake_upkeep import FakeUpkeep
 
 T = TypeVar("T")
@@ -106,6 +107,7 @@ class FakeBackend:
     def __init__(self) -> None:
         self.status_ = a_status()
         self.upkeep = FakeUpkeep()
+        self.audits = FakeAudits()
         self.peers_ = [a_peer("a", A), a_peer("b", B)]
         self.agents_ = [an_agent("scorer"), an_agent("scorer", B)]
         self.capabilities_ = [

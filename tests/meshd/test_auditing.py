@@ -1,0 +1,169 @@
+"""What is answered about the audit: pages of the stream or the journal, with bounds, and nobody else's word in them."""
+
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from meshd import auditing as auditing_module
+from meshd.api.audit_schemas import AuditPage, AuditQuery
+from meshd.auditing import Auditing, Reading
+from meshd.observe import shipping as shipping_module
+from meshd.observe.audit import Audit
+from meshd.ports import Kept
+from meshd.settings import AuditSettings
+from protocol import limits
+from protocol.audit import Act
+from protocol.errors import MeshError
+from protocol.replica import Me
+from tests.meshd.observe.test_shipping import MemoryArchive, Stage
+from tests.protocol.sealing import ALICE, LIFE, NOW, SUBJECTS, opener
+from tests.waiting import until
+
+
+def _id_of(name: str) -> str:
+    if name != "alice":
+        raise MeshError("unknown_peer", peer=name)
+    return ALICE.id
+
+
+class Node:
+    """An auditing over a stream in memory."""
+
+    def __init__(self, folder: Path) -> None:
+        self.stage = Stage(folder, MemoryArchive())
+        self.drains: list[bool] = []
+        reading = Reading(
+            subjects=SUBJECTS,
+            open=lambda subject, frame: opener().open_audit(subject, frame, NOW),
+            name_of=lambda node: "alice",
+            id_of=_id_of,
+        )
+        self.auditing = Auditing(
+            me=Me(id=ALICE.id, life=LIFE, name="alice", region="r", domain="d"),
+            audit=Audit(self.stage.journal),
+            shipping=self.stage.shipping,
+            archive=self.stage.archive,
+            reading=reading,
+            settings=AuditSettings(),
+            supervisor=self.stage.supervisor,
+        )
+
+    async def note(self, *acts: Act) -> None:
+        for act in acts:
+            self.auditing.gate.note(act)
+        await self.stage.journal.settled()
+        await until(lambda: self.stage.shipping.shipped == self.stage.journal.durable)
+
+
+@pytest.fixture(autouse=True)
+def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(shipping_module, "AGAIN_S", 0.02)
+    monkeypatch.setattr(shipping_module, "GATHER_S", 0.001)
+    monkeypatch.setattr(limits, "AUDIT_BATCH_MAX", 4)
+
+
+@pytest.fixture
+async def node(tmp_path: Path) -> AsyncIterator[Node]:
+    made = Node(tmp_path / "audit")
+    made.auditing.start()
+    yield made
+    await made.stage.end()
+
+
+def seqs(page: AuditPage) -> list[int]:
+    return [record.seq for record in page.records]
+
+
+async def test_a_life_begins_and_ends_on_record(node: Node) -> None:
+    await node.auditing.stop(5.0)
+    page = await node.auditing.page(AuditQuery())
+    assert [record.action for record in page.records] == ["node.start", "node.stop"]
+    assert page.records[0].more == {"name": "alice", "version": ""}
+    assert page.records[0].node_name == "alice"
+
+
+@pytest.mark.parametrize("here", [True, False], ids=["journal", "stream"])
+async def test_pages_follow_each_other_without_a_gap_or_a_repeat(node: Node, here: bool) -> None:
+    await node.note(*(Act("task.award", f"task/{number}", "allow") for number in range(20)))
+    found: list[int] = []
+    cursor = ""
+    while True:
+        page = await node.auditing.page(AuditQuery(limit=3, cursor=cursor, here=here))
+        assert len(page.records) <= 3
+        found += seqs(page)
+        cursor = page.cursor
+        if page.is_end:
+            break
+    assert found == list(range(1, 22))
+    await node.note(Act("task.commit", "task/1", "done"))
+    assert seqs(await node.auditing.page(AuditQuery(cursor=cursor, here=here))) == [22]
+
+
+@pytest.mark.parametrize("here", [True, False], ids=["journal", "stream"])
+async def test_every_filter_narrows_what_is_answered(node: Node, here: bool) -> None:
+    await node.note(
+        Act("task.submit", "task/tttt", "allow", who="operator", iid="iiii", gid="gggg"),
+        Act("task.award", "task/tttt", "allow", iid="iiii", gid="gggg"),
+        Act("frame.refuse", "node/x", "deny"),
+        Act("task.submit", "task/uuuu", "allow", who="other", iid="jjjj", gid="hhhh", parent="iiii"),
+    )
+
+    async def found(**query: object) -> list[int]:
+        return seqs(await node.auditing.page(AuditQuery(here=here, **query)))  # type: ignore[arg-type]  # by name
+
+    assert await found(who="operator") == [2]
+    assert await found(what="task") == [2, 3, 5]
+    assert await found(what="task.award") == [3]
+    assert await found(what="tas") == []
+    assert await found(decision="deny") == [4]
+    assert await found(id="ii") == [2, 3, 5]
+    assert await found(id="gggg") == [2, 3]
+    assert await found(id="uuuu") == [5]
+    assert await found(resource="node/x") == [4]
+    assert await found(since_ms=1 << 52) == []
+    assert await found(node="alice", what="frame") == [4]
+
+
+async def test_the_newest_come_from_near_the_end(node: Node) -> None:
+    await node.note(*(Act("task.award", f"task/{number}", "allow") for number in range(40)))
+    assert seqs(await node.auditing.page(AuditQuery(here=True, newest=True, limit=5))) == [37, 38, 39, 40, 41]
+    newest = await node.auditing.page(AuditQuery(newest=True, limit=5))
+    assert seqs(newest)[-5:] == [37, 38, 39, 40, 41]
+    assert newest.is_end
+
+
+async def test_a_page_looks_at_a_bounded_part_and_says_that_there_is_more(
+    node: Node, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(auditing_module, "FRAMES_MAX", 2)
+    monkeypatch.setattr(auditing_module, "SCANNED_MAX", 5)
+    await node.note(*(Act("task.award", f"task/{number}", "allow") for number in range(30)))
+    for here in (True, False):
+        page = await node.auditing.page(AuditQuery(what="nothing.such", here=here))
+        assert (page.records, page.is_end) == ((), False)
+        assert page.cursor
+
+
+async def test_what_is_no_admitted_nodes_word_is_left_out_and_counted(node: Node) -> None:
+    await node.note(Act("task.award", "task/1", "allow"))
+    archive = node.stage.archive
+    archive.frames.append(Kept(len(archive.frames) + 1, SUBJECTS.audit(src="m" * 32), b"MD nonsense"))
+    page = await node.auditing.page(AuditQuery())
+    assert (seqs(page), page.refused) == ([1, 2], 1)
+
+
+async def test_an_unknown_node_and_a_stream_out_of_reach_are_errors_with_a_code(node: Node) -> None:
+    with pytest.raises(MeshError, match="nobody"):
+        await node.auditing.page(AuditQuery(node="nobody"))
+    node.stage.archive.is_away = True
+    node.stage.archive.frames.clear()
+    head = node.auditing.head()
+    assert (head.node, head.name, head.seq >= 1) == (ALICE.id, "alice", True)
+
+
+async def test_a_fork_wants_attention(node: Node) -> None:
+    await node.note(Act("task.award", "task/1", "allow"))
+    assert node.auditing.attention() == ()
+    node.stage.shipping._fork("the stream has another")
+    assert "forked" in node.auditing.attention()[0]
