@@ -181,7 +181,7 @@ class _Daemon:
         )
         self._warn_of_exposure()
         await self._connect(wired, stack)
-        await wired.hosting.start(self._folder())
+        await wired.crew.start()
         stack.push_async_callback(wired.hosting.close)
         api = Api(wired.service, self._state, listen=self._settings.api.listen, insecure=self._settings.insecure)
         address = await api.start()
@@ -193,8 +193,6 @@ class _Daemon:
         stack.callback(wired.stream.close)
         stack.push_async_callback(self._leave, wired)
         await self._until_joined(wired.engine)
-        for problem in wired.hosting.problems:
-            self._log.error("%s", problem.message)
         self._is_up = True
         warnings = [f"warning[{each.code}]: {each.message}; try: {each.hint}" for each in wired.hosting.problems]
         self._said(self._first_line(wired, mesh, address.url), warnings)
@@ -225,7 +223,6 @@ class _Daemon:
 
     async def _connect(self, wired: Wired, stack: AsyncExitStack) -> None:
         """Server, bucket, who was admitted before, subscriptions; then the engine runs."""
-        stack.push_async_callback(wired.auditing.close)
         stack.push_async_callback(wired.transport.close)
         stack.push_async_callback(wired.store.close)
         try:
@@ -243,7 +240,6 @@ class _Daemon:
             await wired.transport.subscribe(subject)
         await wired.transport.watch_absences(subjects.absences(src=me.id))
         stack.callback(wired.engine.close)
-        wired.auditing.start()
         self._supervisor.spawn("engine", wired.engine.run())
         self._supervisor.spawn("copies", wired.views.keep_copies_known(wired.store))
 
@@ -330,10 +326,6 @@ class _Daemon:
     def _on_server_given_up(self, reason: str) -> None:
         self._log.error("the nats-server %s", reason)
 
-    def _folder(self) -> Path:
-        folder = Path(self._settings.agents.folder)
-        return folder if folder.is_absolute() else self._state.path / folder
-
     async def _until_joined(self, engine: Engine) -> None:
         """Wait for the first write that stands, or for the patience to end."""
         try:
@@ -405,7 +397,6 @@ class _Daemon:
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(FLUSH_S_MAX):
                 await engine.until(lambda: not engine.waiting and not performer.writes_waiting)
-        await wired.auditing.stop(FLUSH_S_MAX)
         wired.outlet.flush()
         await wired.transport.flush()
         performer.refuse_all("not_ready", state="stopping")

@@ -1,38 +1,37 @@
-"""The agents of this node: brought up from their manifests, given work, and told to stop.
+"""The agents of this node: brought up, given work, changed for others, and told to stop.
 
-Invariant: every `RunAgent` ends in exactly one `AgentFinished` or `AgentFailed`, unless a
-`StopAgent` came first. Neighbours: `perform` hands orders in; `agents` holds the adapters; what an
+Invariant: every `RunAgent` ends in exactly one `AgentFinished` or `AgentFailed`, unless a `StopAgent` came
+first; an agent that leaves gets nothing new, and what it has in hand ends or is given back before it is stopped.
+Neighbours: `crew` says which agents there are; `perform` hands orders in; `agents` holds the adapters; what an
 agent asks for while it works goes back through the engine.
 """
 
 import asyncio
 from collections.abc import Awaitable, Callable, Iterable
-from pathlib import Path
 from typing import Protocol, TypeAlias
 
 from msgspec import Struct, structs
 
 from meshd import values
 from meshd.agents.adapters import build
-from meshd.agents.manifest import load_all
+from meshd.agents.child import LOG_LINES_MAX
+from meshd.agents.manifest import Manifest
 from meshd.agents.reaper import Reaper
-from meshd.engine import GRACE_S
+from meshd.desk import Desk
 from meshd.perform import Observer
 from meshd.ports import Agent, Failed, Finished, Sink, Work
 from meshd.supervise import Supervisor
 from protocol import limits
-from protocol.calls import Answered
 from protocol.effects import RunAgent, StopAgent
 from protocol.errors import MeshError
 from protocol.events import AgentChanged
-from protocol.inputs import Advertise, AgentFailed, AgentFinished, AgentProgress, Input, MakeCall, Submit
-from protocol.records import work_digest
+from protocol.inputs import Advertise, AgentFailed, AgentFinished, Input
 from protocol.wire.task import TaskRecord
 
 WaitFor: TypeAlias = Callable[[str], Awaitable[TaskRecord]]  # the end of a task, wherever it is watched
 
-PROGRESS_S = 0.1  # between two words of one task: a watcher asks twice a second
 START_S_MAX = 30.0  # an agent that is not ready by then comes up in the background
+CHANGE_S_MAX = 90.0  # and one that is to take another's place is refused: longer than any adapter's own patience
 
 
 class Ask(Protocol):
@@ -44,10 +43,29 @@ class Ask(Protocol):
 
 
 class Hosted(Struct, frozen=True):
-    """One agent as an operator sees it."""
+    """One agent as an operator sees it. One that leaves is draining for as long as it has work in hand."""
 
     agent: Agent
     running: int
+    is_leaving: bool = False
+
+    @property
+    def state(self) -> str:
+        """As the agent says, or draining."""
+        return "draining" if self.is_leaving and self.running else self.agent.state
+
+    @property
+    def detail(self) -> str:
+        """Why it is in that state, one sentence or nothing."""
+        return "it takes nothing new" if self.state == "draining" else self.agent.detail
+
+
+class _Job(Struct, eq=False):
+    """One order in hand. Mutable: `given_back` says why its agent may not end it."""
+
+    agent: Agent | None
+    task: asyncio.Task[None] | None = None
+    given_back: str = ""
 
 
 class Hosting:
@@ -58,23 +76,31 @@ class Hosting:
         self._reaper = Reaper(supervisor)
         self._observers = observers
         self._agents: dict[str, Agent] = {}
-        self._works: dict[tuple[str, int], asyncio.Task[None]] = {}
-        self._running: dict[str, int] = {}
+        self._leaving: list[Agent] = []  # those that get nothing new, in their place or out of it
+        self._jobs: dict[tuple[str, int], _Job] = {}
+        self._busy: list[_Job] = []  # also those that nobody waits for any more
         self._sink: Sink = lambda input: None
         self._ask: Ask | None = None
         self._wait_for: WaitFor | None = None
-        self.problems: tuple[MeshError, ...] = ()
+        self._refused: dict[str, MeshError] = {}
+        self._former_logs: dict[str, tuple[int, list[str]]] = {}  # of those that had the place before
 
     def bind(self, *, sink: Sink, ask: Ask, wait_for: WaitFor) -> None:
         """Where outcomes go, and how agents reach the mesh."""
         self._sink, self._ask, self._wait_for = sink, ask, wait_for
 
-    async def start(self, folder: Path) -> None:
-        """Bring up what `folder` declares; a broken manifest is kept as a problem, the others run."""
-        manifests, problems = load_all(folder)
-        self.problems = tuple(problems)
-        built = (build(each, self.changed, self._supervisor, self._reaper) for each in manifests)
-        await self.take(built)
+    # --- which agents there are
+
+    def built(self, manifest: Manifest) -> Agent:
+        """The agent that a manifest declares, not yet started; what it says counts once it is in its place."""
+        place: list[Agent] = []
+
+        def on_change(name: str, state: str, detail: str) -> None:
+            if self._agents.get(name) in place:
+                self.changed(name, state, detail)
+
+        place.append(build(manifest, on_change, self._supervisor, self._reaper))
+        return place[0]
 
     async def take(self, agents: Iterable[Agent]) -> None:
         """Bring up these agents, and announce those that are ready."""
@@ -92,51 +118,144 @@ class Hosting:
         except TimeoutError:
             self.changed(agent.card.name, "starting", f"not ready after {START_S_MAX:g} s")
         except MeshError as failure:
-            self.problems = (*self.problems, failure)
+            self._refused[agent.card.name] = failure
             self.changed(agent.card.name, "failed", failure.message)
+
+    def keep(self, agent: Agent) -> None:
+        """Show an agent that is not to run now."""
+        self._keep_log(agent.card.name)
+        self._agents[agent.card.name] = agent
+        self.changed(agent.card.name, agent.state, agent.detail)
+
+    async def prove(self, agent: Agent) -> None:
+        """Bring up an agent that is in no place yet; it is ready when this returns. Raises MeshError."""
+        try:
+            async with asyncio.timeout(CHANGE_S_MAX):
+                await agent.start()
+        except TimeoutError:
+            await agent.stop()
+            problem = f"the agent was not ready after {CHANGE_S_MAX:g} s"
+            raise MeshError("manifest", path=agent.card.name, problem=problem) from None
+        except BaseException:
+            await agent.stop()
+            raise
+
+    def put(self, agent: Agent, drain_s: float) -> None:
+        """Give a ready agent its place: from now on it gets the work; a former one ends what it has."""
+        name = agent.card.name
+        former = self._agents.get(name)
+        self._keep_log(name)
+        self._agents[name] = agent
+        self.changed(name, agent.state, agent.detail)
+        if former is not None:
+            why = f"the agent {name} was declared anew"
+            self._supervisor.spawn(f"agent {name}: former", self._let_go(former, drain_s, why))
+
+    def rest(self, name: str, drain_s: float) -> asyncio.Task[None]:
+        """Announce it no more, let it end what it has, and stop it; it stays in its place. The task ends then."""
+        why = f"the agent {name} was stopped by an operator"
+        return self._supervisor.spawn(f"agent {name}: rest", self._let_go(self._agents[name], drain_s, why))
+
+    def retire(self, name: str, drain_s: float) -> asyncio.Task[None]:
+        """Announce it no more, let it end what it has, stop it, and forget it. The task ends then."""
+        return self._supervisor.spawn(f"agent {name}: end", self._retire(name, self._agents[name], drain_s))
+
+    async def _retire(self, name: str, agent: Agent, drain_s: float) -> None:
+        await self._let_go(agent, drain_s, f"the agent {name} was removed")
+        if self._agents.get(name) is agent:
+            del self._agents[name]
+            self._former_logs.pop(name, None)
+            self.changed(name, "removed", "")
+
+    async def _let_go(self, agent: Agent, drain_s: float, why: str) -> None:
+        self._leaving.append(agent)
+        self._advertise()
+        try:
+            await self._ended(agent, drain_s)
+            for job in self._busy:
+                if job.agent is agent and job.task is not None:
+                    job.given_back = why
+                    job.task.cancel()
+            await self._ended(agent, None)  # the adapter makes it stop: first told, then killed
+            await agent.stop()
+        finally:
+            self._leaving.remove(agent)
+
+    async def _ended(self, agent: Agent, within_s: float | None) -> None:
+        """Return when it has nothing in hand, or after that long."""
+        in_hand = [job.task for job in self._busy if job.agent is agent and job.task is not None]
+        if in_hand:
+            await asyncio.wait(in_hand, timeout=within_s)
 
     def changed(self, name: str, state: str, detail: str) -> None:
         """An agent is in another state: say so, and announce who is ready now."""
+        self._say(name, state, detail)
+        self._advertise()
+
+    def _say(self, name: str, state: str, detail: str) -> None:
         for observer in self._observers:
             observer(AgentChanged(name, state, detail))
-        self._advertise()
+
+    def refuse(self, place: str, problem: MeshError) -> None:
+        """What stands in `place`, a file or an agent's name, is not taken: said once, and shown until it is mended."""
+        former = self._refused.get(place)
+        self._refused[place] = problem
+        if former is None or former.message != problem.message:
+            self._say(place, "refused", problem.message)
+
+    def accept(self, place: str) -> None:
+        """Nothing is wrong there any more."""
+        self._refused.pop(place, None)
+
+    @property
+    def problems(self) -> tuple[MeshError, ...]:
+        """What was refused and is not mended."""
+        return tuple(self._refused.values())
 
     def _advertise(self) -> None:
         """What is ready; and what will be again, without slots, so that its work waits and is not refused."""
-        ready = [agent.card for agent in self._agents.values() if agent.state == "ready"]
-        restarting = [structs.replace(agent.card, slots=0) for agent in self._agents.values() if _is_coming(agent)]
+        here = [agent for agent in self._agents.values() if agent not in self._leaving]
+        ready = [agent.card for agent in here if agent.state == "ready"]
+        restarting = [structs.replace(agent.card, slots=0) for agent in here if _is_coming(agent)]
         self._sink(Advertise((*ready, *restarting)))
 
     # --- the workshop that `perform` is given
 
     def run(self, order: RunAgent) -> None:
         """Give a task or call to its agent."""
-        key = (order.task, order.epoch)
-        self._works[key] = self._supervisor.spawn(f"agent {order.agent} {order.task}", self._work(order))
+        agent = self._agents.get(order.agent)
+        job = self._jobs[order.task, order.epoch] = _Job(None if agent in self._leaving else agent)
+        self._busy.append(job)
+        job.task = self._supervisor.spawn(f"agent {order.agent} {order.task}", self._work(order, job))
+        job.task.add_done_callback(lambda _: self._busy.remove(job))
 
     def stop(self, order: StopAgent) -> None:
         """Stop it; its outcome is nobody's any more."""
-        work = self._works.pop((order.task, order.epoch), None)
-        if work is not None:
-            work.cancel()
+        job = self._jobs.pop((order.task, order.epoch), None)
+        if job is not None and job.task is not None:
+            job.task.cancel()
 
-    async def _work(self, order: RunAgent) -> None:
+    async def _work(self, order: RunAgent, job: _Job) -> None:
         key = (order.task, order.epoch)
-        self._running[order.agent] = self._running.get(order.agent, 0) + 1
         try:
-            report = await self._outcome(order)
+            report = await self._outcome(order, job.agent)
+        except asyncio.CancelledError:
+            if not job.given_back:
+                raise
+            report = self._failure(order, "agent_unavailable", job.given_back, retry=True)
         finally:
-            self._running[order.agent] -= 1
-            is_wanted = self._works.get(key) is asyncio.current_task()
+            is_wanted = self._jobs.get(key) is job
             if is_wanted:
-                del self._works[key]
+                del self._jobs[key]
         if is_wanted:
             self._sink(report)
 
-    async def _outcome(self, order: RunAgent) -> AgentFinished | AgentFailed:
-        agent = self._agents.get(order.agent)
+    async def _outcome(self, order: RunAgent, agent: Agent | None) -> AgentFinished | AgentFailed:
         if agent is None:
             return self._failure(order, "agent_unavailable", f"the agent {order.agent} is gone", retry=True)
+        if order.capability not in agent.card.capabilities:
+            why = f"the agent {order.agent} has {order.capability} no more"
+            return self._failure(order, "agent_unavailable", why, retry=True)
         try:
             work = Work(
                 task=order.task,
@@ -151,7 +270,7 @@ class Hosting:
             )
         except MeshError as failure:
             return self._failure(order, "agent_failed", failure.message, retry=False)
-        outcome = await agent.run(work, _Desk(order, self))
+        outcome = await agent.run(work, Desk(order, self))
         match outcome:
             case Finished():
                 try:
@@ -187,114 +306,44 @@ class Hosting:
     # --- for operators
 
     def hosted(self) -> tuple[Hosted, ...]:
-        """All agents, ready or not."""
-        return tuple(Hosted(agent, self._running.get(name, 0)) for name, agent in self._agents.items())
+        """All agents in their places, ready or not."""
+        return tuple(self._hosted(agent) for agent in self._agents.values())
+
+    def one(self, name: str) -> Hosted | None:
+        """The agent of this name, if it is here."""
+        agent = self._agents.get(name)
+        return None if agent is None else self._hosted(agent)
+
+    def log(self, name: str) -> tuple[int, list[str]]:
+        """How many lines the agents in this place ever wrote, and the last of them."""
+        agent = self._agents[name]
+        count, lines = self._former_logs.get(name, (0, []))
+        return count + agent.logged, [*lines, *agent.log()][-LOG_LINES_MAX:]
+
+    def _keep_log(self, name: str) -> None:
+        if name in self._agents:
+            self._former_logs[name] = self.log(name)
+
+    def _hosted(self, agent: Agent) -> Hosted:
+        name = agent.card.name  # a former agent's work takes slots, too, until it has ended
+        running = sum(job.agent is not None and job.agent.card.name == name for job in self._busy)
+        return Hosted(agent, running, is_leaving=agent in self._leaving)
 
     @property
     def working(self) -> int:
         """How many tasks and calls the agents work on."""
-        return len(self._works)
+        return len(self._jobs)
 
     async def close(self) -> None:
         """Stop what runs, then the agents."""
-        for work in list(self._works.values()):
-            work.cancel()
-        self._works.clear()
-        await asyncio.gather(*(agent.stop() for agent in self._agents.values()))
+        for job in list(self._jobs.values()):
+            if job.task is not None:
+                job.task.cancel()
+        self._jobs.clear()
+        agents = [*self._agents.values(), *(each for each in self._leaving if each not in self._agents.values())]
+        await asyncio.gather(*(agent.stop() for agent in agents))
         self._reaper.close()
 
 
 def _is_coming(agent: Agent) -> bool:
     return agent.state in ("starting", "restarting")
-
-
-class _Desk:
-    """What one task's agent may ask of the daemon: `ports.Desk`."""
-
-    def __init__(self, order: RunAgent, hosting: Hosting) -> None:
-        self._order = order
-        self._hosting = hosting
-        self._children: dict[str, int] = {}
-        self._ends = asyncio.get_running_loop().time() + order.deadline_s
-        self._word: object = None
-        self._has_more = False  # a later word waits for its turn
-        self._told_at = 0.0
-
-    @property
-    def _left_s(self) -> float:
-        return max(0.0, self._ends - asyncio.get_running_loop().time())
-
-    def progress(self, value: object) -> None:
-        self._word = value
-        if self._has_more:
-            return
-        loop = asyncio.get_running_loop()
-        wait_s = self._told_at + PROGRESS_S - loop.time()
-        if wait_s <= 0:
-            self._tell()
-        else:
-            self._has_more = True
-            loop.call_later(wait_s, self._tell)
-
-    def _tell(self) -> None:
-        """The last word; an agent that talks without end must not crowd out the mesh's own messages."""
-        self._has_more, self._told_at = False, asyncio.get_running_loop().time()
-        try:
-            told = values.packed(self._word, what="the progress", bytes_max=limits.PROGRESS_BYTES_MAX)
-        except MeshError:
-            return  # a progress that cannot be shown is not shown
-        self._hosting.told(AgentProgress(self._order.task, self._order.epoch, told))
-
-    async def call(self, capability: str, input: object, timeout_s: float) -> object:
-        order = self._order
-        encoded = values.packed(input, what="the input", bytes_max=limits.INPUT_BYTES_MAX)
-        within_s = min(timeout_s, self._left_s)
-
-        def make(request: int) -> Input:
-            return MakeCall(
-                request=request,
-                capability=capability,
-                input=encoded,
-                timeout_s=within_s,
-                hops=order.hops + 1,
-                ancestors=(*order.ancestors, order.task),
-                gid=order.gid,
-            )
-
-        reply = await self._hosting.asked(make, timeout_s=within_s + GRACE_S)
-        return values.unpacked(reply.result) if isinstance(reply, Answered) else None
-
-    async def submit(self, capability: str, input: object, *, key: str, is_awaited: bool) -> object:
-        order = self._order
-        encoded = values.packed(input, what="the input", bytes_max=limits.INPUT_BYTES_MAX)
-        own_key = key or self._child_key(capability, encoded)
-
-        def make(request: int) -> Input:
-            return Submit(
-                request=request,
-                capability=capability,
-                input=encoded,
-                submitter=f"task/{order.task}",
-                key=own_key,
-                gid=order.gid,
-                parent_iid=order.iid,
-                deadline_s=max(1.0, min(self._left_s, limits.DEADLINE_S_MAX)),
-                hops=order.hops + 1,
-                ancestors=(*order.ancestors, order.task),
-            )
-
-        record = await self._hosting.asked(make)
-        if not isinstance(record, TaskRecord):
-            raise MeshError("internal", what="a submit was answered without a record")
-        if not is_awaited:
-            return record.id
-        record = await self._hosting.ended(record.id)
-        if record.failure is not None:
-            raise MeshError("task_failed", message=record.failure.message, task=record.id)
-        return values.unpacked(record.result)
-
-    def _child_key(self, capability: str, input: bytes) -> str:
-        """The same for the same work when the parent runs again, in whatever order it submits then."""
-        work = work_digest(capability=capability, input=input).hex()
-        self._children[work] = self._children.get(work, 0) + 1
-        return f"child/{work}/{self._children[work]}"

@@ -258,6 +258,11 @@ class Agent(Protocol):
         """End it and everything it started. Idempotent."""
         ...
 
+    @property
+    def logged(self) -> int:
+        """How many lines it ever wrote; `log` has the last of them."""
+        ...
+
     def log(self) -> list[str]:
         """Its last lines of stderr, oldest first."""
         ...

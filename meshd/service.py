@@ -10,9 +10,12 @@ from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from contextlib import aclosing, asynccontextmanager
 from itertools import islice
 
+from msgspec import structs
+
 from meshd import clock, values, views
-from meshd.api import schemas
-from meshd.api.backend import Audits, Following
+from meshd.api import agent_schemas, schemas
+from meshd.api.backend import Following
+from meshd.crew import Crew
 from meshd.engine import GRACE_S, Engine
 from meshd.hosting import Hosting
 from meshd.observe.listening import Listening
@@ -39,11 +42,11 @@ class Service:
         *,
         engine: Engine,
         hosting: Hosting,
+        crew: Crew,
         stream: Stream,
         listening: Listening,
         shelf: Shelf,
         views: views.Views,
-        audits: Audits,
         upkeep: Upkeep,
         default_deadline_s: float,
         invite: Callable[[], schemas.Invitation],
@@ -53,11 +56,11 @@ class Service:
         self._engine = engine
         self._node = engine.node
         self._hosting = hosting
+        self._crew = crew
         self._stream = stream
         self._listening = listening
         self._shelf = shelf
         self._views = views
-        self.audits = audits
         self.upkeep = upkeep
         self._default_deadline_s = default_deadline_s
         self.invite = invite
@@ -86,7 +89,45 @@ class Service:
 
     def agents(self) -> list[schemas.AgentView]:
         """Every agent of the mesh."""
-        return self._views.agents()
+        return [structs.replace(a, file=self._crew.file_of(a.name)) if a.here else a for a in self._views.agents()]
+
+    async def add_agent(self, request: agent_schemas.NewAgent) -> schemas.AgentView:
+        """Host one more."""
+        hosted = await self._crew.add(request.manifest, file=request.file, is_replacement=request.replace)
+        return self._own(hosted.agent.card.name)
+
+    async def remove_agent(self, name: str) -> agent_schemas.Leaving:
+        """Host it no more."""
+        left = await self._crew.remove(name)
+        return agent_schemas.Leaving(name, 0 if left is None else left.running)
+
+    async def start_agent(self, name: str) -> schemas.AgentView:
+        """Start one that is stopped or was given up."""
+        await self._crew.start_one(name)
+        return self._own(name)
+
+    async def stop_agent(self, name: str) -> schemas.AgentView:
+        """Stop one until it is started."""
+        await self._crew.stop_one(name)
+        return self._own(name)
+
+    def _own(self, name: str) -> schemas.AgentView:
+        for agent in self.agents():
+            if agent.here and agent.name == name:
+                return agent
+        raise MeshError("unknown_agent", agent=name)
+
+    def agent_log(self, name: str) -> agent_schemas.AgentLog:
+        """What an agent of this node wrote last."""
+        if self._hosting.one(name) is None:
+            elsewhere = [agent.node_name for agent in self._views.agents() if agent.name == name]
+            if elsewhere:
+                raise MeshError("agent_elsewhere", agent=name, node=elsewhere[0])
+            raise MeshError("unknown_agent", agent=name)
+        count, lines = self._hosting.log(name)
+        first = count - len(lines) + 1
+        told = (agent_schemas.LogLine(seq, line) for seq, line in enumerate(lines, start=first))
+        return agent_schemas.AgentLog(name, tuple(told))
 
     def capabilities(self) -> list[schemas.CapabilityView]:
         """What can be done in the mesh."""
@@ -187,14 +228,6 @@ class Service:
 
     async def submit(self, request: schemas.SubmitRequest, *, key: str, principal: str) -> tuple[schemas.Task, bool]:
         """Accept a task durably; the second value tells whether this made it."""
-        try:
-            return await self._accepted(request, key=key, principal=principal)
-        except MeshError as refusal:
-            self.audits.refused("task.refuse", f"capability/{request.capability}", who=principal, code=refusal.code)
-            raise
-
-    async def _accepted(self, request: schemas.SubmitRequest, *, key: str, principal: str) -> tuple[schemas.Task, bool]:
-        self.audits.check()
         self._refuse_when_cut_off(SUBMIT_GRACE_S)
         encoded = values.packed(request.input, what="the input", bytes_max=limits.INPUT_BYTES_MAX)
         own_key = key or secrets.token_hex(16)
@@ -235,7 +268,6 @@ class Service:
 
     async def call(self, capability: str, request: schemas.CallRequest) -> schemas.CallAnswer:
         """Request and reply."""
-        self.audits.check()
         encoded = values.packed(request.input, what="the input", bytes_max=limits.INPUT_BYTES_MAX)
         began = clock.monotonic_ns()
 

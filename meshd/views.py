@@ -9,6 +9,8 @@ from collections import Counter
 from collections.abc import Callable
 from contextlib import suppress
 
+from msgspec import structs
+
 from meshd import clock, values
 from meshd.api import schemas
 from meshd.engine import Engine
@@ -170,8 +172,9 @@ class Views:
             views[key] = self._agent(offered.card, offered.node, offered.free, "ready", "")
         for hosted in self._hosting.hosted():
             card = hosted.agent.card
-            free = card.slots - hosted.running if hosted.agent.state == "ready" else 0
-            views[card.name, me] = self._agent(card, me, max(0, free), hosted.agent.state, hosted.agent.detail)
+            free = card.slots - hosted.running if hosted.state == "ready" else 0
+            view = self._agent(card, me, max(0, free), hosted.state, hosted.detail)
+            views[card.name, me] = structs.replace(view, running=hosted.running)
         return [views[key] for key in sorted(views)]
 
     def _agent(self, card: Card, node: NodeId, free: int, state: str, detail: str) -> schemas.AgentView:

@@ -47,10 +47,12 @@ class Log:
     """The last lines an agent's processes wrote to stderr, and what the daemon noted about them."""
 
     def __init__(self) -> None:
+        self.count = 0  # of all lines there ever were
         self._lines: deque[str] = deque(maxlen=LOG_LINES_MAX)
 
     def add(self, line: str) -> None:
         """One line, without its end."""
+        self.count += 1
         self._lines.append(line)
 
     def lines(self) -> list[str]:

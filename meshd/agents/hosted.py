@@ -114,6 +114,11 @@ class HostedAgent:
         self._is_stopped = True
         await asyncio.gather(*(seat.stop() for seat in self._seats))
 
+    @property
+    def logged(self) -> int:
+        """How many lines it ever wrote."""
+        return self._log.count
+
     def log(self) -> list[str]:
         """Its last lines of stderr, oldest first, with what the daemon noted about it."""
         return self._log.lines()

@@ -61,6 +61,7 @@ class Declared(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     ]
     slots: Annotated[int, Meta(ge=1, le=AGENT_SLOTS_MAX, title=f"a whole number from 1 to {AGENT_SLOTS_MAX}")] = 1
     limits: Annotated[Limits, Meta(title="a table of memory_mb, task_s, output_bytes")] = Limits()
+    directory: Annotated[Word | Literal[""], Meta(title="the path of a directory")] = ""
     domain: Annotated[Token | Literal[""], Meta(title="1 to 32 of a-z 0-9 _ -")] = ""
     version: Text = ""
     owner_team: Text = ""
@@ -77,14 +78,14 @@ class Declared(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
 
 class Manifest(Declared, frozen=True, kw_only=True):
-    """A manifest that was checked, and the file it stands in; the agent runs in that file's folder."""
+    """A manifest that was checked, and the file it stands in; the agent runs beside it, or in `directory`."""
 
     path: Path
 
     @property
     def folder(self) -> Path:
         """Where the agent runs, absolute."""
-        return self.path.parent
+        return self.path.parent / self.directory
 
     @property
     def command(self) -> tuple[str, ...]:
@@ -115,7 +116,12 @@ def load(path: Path) -> Manifest:
     path = path.absolute()
     if path.exists() and not (path.is_file() or path.is_dir()):  # a pipe would be waited for
         raise MeshError("manifest", path=path, problem="is no regular file")
-    table = _read(path)
+    return parsed(_read(path), path)
+
+
+def parsed(content: bytes, path: Path) -> Manifest:
+    """Check what stands in a file, or is to stand there. Raises MeshError("manifest") naming file, key and rule."""
+    table = _table(content, path)
     try:
         declared = msgspec.convert(table, Declared)
     except msgspec.ValidationError as failure:
@@ -170,12 +176,15 @@ def missing_command(manifest: Manifest) -> str:
     return ""
 
 
-def _read(path: Path) -> dict[str, object]:
+def _read(path: Path) -> bytes:
     try:
         with path.open("rb") as file:
-            content = file.read(FILE_BYTES_MAX + 1)
+            return file.read(FILE_BYTES_MAX + 1)
     except OSError as failure:
         raise MeshError("manifest", path=path, problem=f"cannot be read: {failure.strerror}") from None
+
+
+def _table(content: bytes, path: Path) -> dict[str, object]:
     if len(content) > FILE_BYTES_MAX:
         raise MeshError("manifest", path=path, problem=f"is larger than {FILE_BYTES_MAX} bytes")
     try:
@@ -189,6 +198,8 @@ def _read(path: Path) -> dict[str, object]:
 
 def _contradiction(manifest: Manifest) -> str:
     """What no single key can tell: `run` must fit `kind`, and nothing is declared twice."""
+    if not manifest.folder.is_dir():
+        return f"directory: there is no directory {manifest.folder}"
     twice = [name for name in manifest.capabilities if manifest.capabilities.count(name) > 1]
     if twice:
         return f"capabilities: {twice[0]} stands there twice"

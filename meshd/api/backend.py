@@ -10,7 +10,7 @@ from typing import Protocol
 
 from msgspec import Struct
 
-from meshd.api.audit_schemas import AuditHead, AuditPage, AuditQuery
+from meshd.api.agent_schemas import AgentLog, Leaving, NewAgent
 from meshd.api.schemas import (
     AgentView,
     CallAnswer,
@@ -41,26 +41,6 @@ class Following(Struct, frozen=True):
     events: AsyncIterator[Stamped]
 
 
-class Audits(Protocol):
-    """The audit of one node, and what the mesh keeps of all."""
-
-    def check(self) -> None:
-        """Raises unaudited while nothing can be recorded."""
-        ...
-
-    def refused(self, action: str, resource: str, *, who: str, code: str) -> None:
-        """Record that somebody asked for what is not done."""
-        ...
-
-    def head(self) -> AuditHead:
-        """How far this node's audit is."""
-        ...
-
-    async def page(self, query: AuditQuery) -> AuditPage:
-        """Records that fit. Raises store when the stream is out of reach, unknown_peer, ambiguous."""
-        ...
-
-
 class Upkeep(Protocol):
     """One daemon, seen by who looks after it."""
 
@@ -89,11 +69,6 @@ class Backend(Protocol):
     """One node, seen from its API. Every method may raise MeshError and nothing else."""
 
     @property
-    def audits(self) -> Audits:
-        """What was recorded."""
-        ...
-
-    @property
     def upkeep(self) -> Upkeep:
         """What an operator asks of it."""
         ...
@@ -116,6 +91,26 @@ class Backend(Protocol):
 
     def agents(self) -> list[AgentView]:
         """Every agent of the mesh, those of this node with their state, by name and node."""
+        ...
+
+    async def add_agent(self, request: NewAgent) -> AgentView:
+        """Check a manifest, bring its agent up, and keep it. Raises manifest, agent_exists, directory."""
+        ...
+
+    async def remove_agent(self, name: str) -> Leaving:
+        """Take nothing new for an agent of this node, let it end, and forget it. Raises unknown_agent, directory."""
+        ...
+
+    async def start_agent(self, name: str) -> AgentView:
+        """Start an agent that was stopped or given up. Raises unknown_agent, manifest, directory."""
+        ...
+
+    async def stop_agent(self, name: str) -> AgentView:
+        """Let an agent end what it has, and keep it stopped until it is started. Raises unknown_agent, directory."""
+        ...
+
+    def agent_log(self, name: str) -> AgentLog:
+        """All lines that are kept of an agent of this node. Raises unknown_agent, agent_elsewhere."""
         ...
 
     def capabilities(self) -> list[CapabilityView]:

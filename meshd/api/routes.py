@@ -11,7 +11,7 @@ from typing import TypeAlias
 import msgspec
 from msgspec import Struct
 
-from meshd.api import audit_schemas, schemas
+from meshd.api import agent_schemas, schemas
 from meshd.api.asked import Asked
 from meshd.api.backend import Backend
 from meshd.api.schemas import ENDED_STATES, CapabilityView, Cursor, Task
@@ -23,14 +23,6 @@ PRINCIPAL = "operator"  # whoever can open the socket or read the token owns thi
 
 Answer: TypeAlias = tuple[int, Struct]
 Handle: TypeAlias = Callable[[Backend, Asked], Awaitable[Answer]]
-
-
-async def audit(node: Backend, asked: Asked) -> Answer:
-    return 200, await node.audits.page(asked.query)
-
-
-async def audit_head(node: Backend, _asked: Asked) -> Answer:
-    return 200, node.audits.head()
 
 
 async def status(node: Backend, _asked: Asked) -> Answer:
@@ -86,6 +78,29 @@ async def agent(node: Backend, asked: Asked) -> Answer:
     if not found:
         raise MeshError("unknown_agent", agent=name)
     return 200, schemas.Agents(found)
+
+
+async def add_agent(node: Backend, asked: Asked) -> Answer:
+    return 201, await node.add_agent(asked.body)
+
+
+async def remove_agent(node: Backend, asked: Asked) -> Answer:
+    return 200, await node.remove_agent(asked.path["name"])
+
+
+async def start_agent(node: Backend, asked: Asked) -> Answer:
+    return 200, await node.start_agent(asked.path["name"])
+
+
+async def stop_agent(node: Backend, asked: Asked) -> Answer:
+    return 200, await node.stop_agent(asked.path["name"])
+
+
+async def agent_log(node: Backend, asked: Asked) -> Answer:
+    query: agent_schemas.LinesQuery = asked.query
+    log = node.agent_log(asked.path["name"])
+    kept = [line for line in log.lines if line.seq > query.after]
+    return 200, agent_schemas.AgentLog(log.name, tuple(kept[len(kept) - min(query.lines, len(kept)) :]))
 
 
 async def capabilities(node: Backend, asked: Asked) -> Answer:
@@ -221,19 +236,58 @@ ROUTES: tuple[Route, ...] = (
     ),
     Route("GET", "/v1/config", "every setting, and where it came from", settings, schemas.Settings),
     Route("PUT", "/v1/log", "how much is logged, until it stops", log_level, schemas.LogLevel, body=schemas.LogRequest),
-    Route(
-        "GET",
-        "/v1/audit",
-        "who did what, oldest first",
-        audit,
-        audit_schemas.AuditPage,
-        query=audit_schemas.AuditQuery,
-        errors=("unknown_peer", "short_id", "ambiguous", "store"),
-    ),
-    Route("GET", "/v1/audit/head", "how far the audit of this node is", audit_head, audit_schemas.AuditHead),
     Route("GET", "/v1/diagnosis", "what meshctl doctor looks at", diagnosis, schemas.Diagnosis),
     Route("GET", "/v1/agents", "the agents of the mesh", agents, schemas.Agents, query=schemas.AgentsQuery),
     Route("GET", "/v1/agents/{name}", "one agent, wherever it runs", agent, schemas.Agents, errors=("unknown_agent",)),
+    Route(
+        "POST",
+        "/v1/agents",
+        "host an agent: its manifest is checked, the agent brought up, and the file kept",
+        add_agent,
+        schemas.AgentView,
+        body=agent_schemas.NewAgent,
+        status=201,
+        waits=True,
+        errors=("manifest", "agent_exists", "directory"),
+    ),
+    Route(
+        "DELETE",
+        "/v1/agents/{name}",
+        "host an agent of this node no more; its work in hand ends or is given back",
+        remove_agent,
+        agent_schemas.Leaving,
+        waits=True,
+        errors=("unknown_agent", "directory"),
+    ),
+    Route(
+        "POST",
+        "/v1/agents/{name}/start",
+        "start an agent of this node that was stopped or given up",
+        start_agent,
+        schemas.AgentView,
+        body=schemas.Nothing,
+        waits=True,
+        errors=("unknown_agent", "manifest", "directory"),
+    ),
+    Route(
+        "POST",
+        "/v1/agents/{name}/stop",
+        "stop an agent of this node, over restarts too, until it is started",
+        stop_agent,
+        schemas.AgentView,
+        body=schemas.Nothing,
+        waits=True,
+        errors=("unknown_agent", "directory"),
+    ),
+    Route(
+        "GET",
+        "/v1/agents/{name}/logs",
+        "what an agent of this node wrote last to stderr",
+        agent_log,
+        agent_schemas.AgentLog,
+        query=agent_schemas.LinesQuery,
+        errors=("unknown_agent", "agent_elsewhere"),
+    ),
     Route(
         "GET",
         "/v1/capabilities",

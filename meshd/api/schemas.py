@@ -97,7 +97,8 @@ class Pong(Struct, frozen=True):
 class AgentView(Struct, frozen=True):
     """One agent on one node. Latency and cost are what its manifest claims.
 
-    `state` and `detail` are known for the node that answers; elsewhere an announced agent is `ready`.
+    `state`, `detail`, `running` and `file` (its manifest) are known for the node that answers; elsewhere an
+    announced agent is `ready`.
     """
 
     name: str
@@ -118,6 +119,8 @@ class AgentView(Struct, frozen=True):
     confidence: float = 0.0
     visibility: str = "mesh"
     here: bool = False
+    running: int | None = None
+    file: str = ""
 
 
 class Agents(Struct, frozen=True):

@@ -102,9 +102,11 @@ def set_level(level: str) -> None:
 
 def log_event(logger: logging.Logger, event: Event, *, name_of: NameOf = short) -> None:
     """One line for one event; `name_of` turns node ids into names."""
-    line = LINES[type(event)]
-    if logger.isEnabledFor(line.level):
-        logger.log(line.level, "%s", told(event, name_of=name_of), extra={"event": event})
+    level = LINES[type(event)].level
+    if isinstance(event, events.AgentChanged) and event.state in ("refused", "failed"):
+        level = WARNING
+    if logger.isEnabledFor(level):
+        logger.log(level, "%s", told(event, name_of=name_of), extra={"event": event})
 
 
 def told(event: Event, *, name_of: NameOf = short) -> str:

@@ -110,7 +110,7 @@ async def guest(parent: Path, host: Host, capability: str) -> AsyncIterator[tupl
                 log=logs.configure(level="info", format="json", stream=log_file),
                 reach=Reach(mesh.urls, credential.user, credential.password),
                 shell=Shell(
-                    invite=_never, stop=lambda: None, notes=tuple, attention=tuple, premises=Premises(Path("."), {})
+                    invite=_never, stop=lambda: None, notes=tuple, attention=tuple, premises=Premises(directory, {})
                 ),
             )
             engine, transport, subjects = wired.engine, wired.transport, wired.subjects
@@ -124,7 +124,7 @@ async def guest(parent: Path, host: Host, capability: str) -> AsyncIterator[tupl
             await transport.watch_absences(subjects.absences(src=me.id))
             stack.callback(engine.close)
             supervisor.spawn("engine", engine.run())
-            await wired.hosting.start(directory / "agents.d")
+            await wired.crew.start()
             stack.push_async_callback(wired.hosting.close)
             await until(lambda: engine.node.state == "joined", what="the guest joining")
             await until(lambda: len(wired.service.capabilities()) > 1, what="the agents of the others")

@@ -13,6 +13,7 @@ from random import Random
 from meshd import clock
 from meshd.api import schemas
 from meshd.config import load
+from meshd.crew import Crew
 from meshd.engine import Engine
 from meshd.hosting import Hosting
 from meshd.observe.listening import Listening
@@ -63,6 +64,7 @@ class Actor:
         self.detail = ""
         self.runs: list[Work] = []
         self.stopped: list[str] = []  # tasks whose run was cancelled
+        self.said: list[str] = []  # to its log
         self.watcher: AgentWatcher = lambda name, state, detail: None
         self._do = do
 
@@ -85,8 +87,12 @@ class Actor:
         self.state, self.detail = state, detail
         self.watcher(self.card.name, state, detail)
 
+    @property
+    def logged(self) -> int:
+        return len(self.said)
+
     def log(self) -> list[str]:
-        return []
+        return self.said[-500:]
 
 
 class Held:
@@ -147,6 +153,7 @@ class LittleDaemon:
         self.service = Service(
             engine=self.engine,
             hosting=self.hosting,
+            crew=self._crew(),
             stream=self.stream,
             listening=Listening(
                 transport=self.transport,
@@ -163,6 +170,16 @@ class LittleDaemon:
             stop=lambda: None,
             metrics=lambda: b"",
         )
+
+    def _crew(self) -> Crew:
+        self.crew = Crew(
+            hosting=self.hosting,
+            folder=self.mesh.folder / self.name,
+            memory=self.mesh.folder / f"{self.name}.json",
+            drain_s=self.mesh.drain_s,
+            supervisor=self.supervisor,
+        )
+        return self.crew
 
     def _upkeep(self) -> Upkeep:
         premises = Premises(Path("/nowhere"), load().origins)
@@ -241,7 +258,11 @@ def _no_invitation() -> schemas.Invitation:
 class LittleDaemons:
     """The broker, the bucket, and the daemons on them by name."""
 
-    def __init__(self, tasks: TaskSettings = QUICK, keep_s: float = 86_400.0) -> None:
+    def __init__(
+        self, tasks: TaskSettings = QUICK, keep_s: float = 86_400.0, folder: Path = Path("/nowhere")
+    ) -> None:
+        self.folder = folder  # holds a folder of manifests for each node that has some
+        self.drain_s = 5.0
         self.bus = MemoryBus()
         self.bucket = MemoryBucket()
         self.subjects = Subjects(mesh_id(ROOT.public_key))
@@ -275,9 +296,11 @@ class LittleDaemons:
 
 
 @asynccontextmanager
-async def little_daemons(tasks: TaskSettings = QUICK, keep_s: float = 86_400.0) -> AsyncIterator[LittleDaemons]:
+async def little_daemons(
+    tasks: TaskSettings = QUICK, keep_s: float = 86_400.0, folder: Path = Path("/nowhere")
+) -> AsyncIterator[LittleDaemons]:
     """A mesh without nodes yet; whatever was started has ended afterwards, and nothing failed in the background."""
-    mesh = LittleDaemons(tasks, keep_s)
+    mesh = LittleDaemons(tasks, keep_s, folder)
     try:
         yield mesh
     finally:

@@ -1,17 +1,15 @@
 """The agents of one node: given work, told to stop, and what they may ask for meanwhile."""
 
 import asyncio
-import json
-import sys
 from collections.abc import Callable
-from pathlib import Path
 
 import msgpack
 import pytest
 from msgspec import structs
 
+from meshd.desk import PROGRESS_S
 from meshd.engine import GRACE_S
-from meshd.hosting import PROGRESS_S, Hosting
+from meshd.hosting import Hosting
 from meshd.ports import Desk, Failed, Finished, Outcome, Work
 from meshd.supervise import Supervisor
 from protocol import limits
@@ -104,40 +102,6 @@ async def _turns(count: int = 10) -> None:
 
 
 # --- bringing up
-
-
-def _manifest(folder: Path, name: str, **keys: object) -> None:
-    given: dict[str, object] = {
-        "name": name,
-        "version": "1.0.0",
-        "capabilities": ["work@1"],
-        "kind": "stdio",
-        "run": [sys.executable, "-c", "import sys; sys.stdin.read()"],
-        **keys,
-    }
-    lines = [f"{key} = {json.dumps(value)}" for key, value in given.items()]
-    (folder / f"{name}.toml").write_text("\n".join(lines))
-
-
-async def test_a_broken_manifest_is_a_problem_and_the_other_agents_run(tmp_path: Path) -> None:
-    _manifest(tmp_path, "fine")
-    _manifest(tmp_path, "missing", run=["./not-there"])
-    (tmp_path / "broken.toml").write_text("name = ")
-    stage = Stage()
-    await stage.hosting.start(tmp_path)
-    assert len(stage.hosting.problems) == 2
-    assert {problem.code for problem in stage.hosting.problems} == {"manifest"}
-    assert {hosted.agent.card.name: hosted.agent.state for hosted in stage.hosting.hosted()}["fine"] == "ready"
-    last = [input for input in stage.inputs if isinstance(input, Advertise)][-1]
-    assert [card.name for card in last.cards] == ["fine"]
-    await stage.close()
-
-
-async def test_a_folder_that_is_not_there_holds_no_agents(tmp_path: Path) -> None:
-    stage = Stage()
-    await stage.hosting.start(tmp_path / "none")
-    assert stage.hosting.problems == ()
-    assert stage.inputs == [Advertise(())]
 
 
 async def test_an_agent_that_is_slow_to_start_holds_nobody_up(monkeypatch: pytest.MonkeyPatch) -> None:

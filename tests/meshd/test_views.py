@@ -65,12 +65,13 @@ async def test_a_status_says_why_a_node_takes_no_work() -> None:
 
 
 async def test_what_is_wrong_with_the_agents_wants_attention(tmp_path: Path) -> None:
-    async with little_daemons() as mesh:
+    async with little_daemons(folder=tmp_path) as mesh:
+        (tmp_path / "a").mkdir()
+        (tmp_path / "a" / "broken.toml").write_text("name = ")
         a = await mesh.start("a")
-        (tmp_path / "broken.toml").write_text("name = ")
-        await a.hosting.start(tmp_path)
+        await a.crew.start()
         (said,) = a.views.status().attention
-        assert said.startswith(f"{tmp_path / 'broken.toml'}: ")
+        assert said.startswith(f"{tmp_path / 'a' / 'broken.toml'}: ")
 
 
 async def test_peers_show_their_agents_slots_and_what_is_free_of_them() -> None:

@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 import msgspec
 
 from meshd.api import schemas
+from meshd.api.agent_schemas import AgentLog, Leaving, LogLine, NewAgent
 from meshd.api.backend import Following
 from meshd.api.server import Address, Api
 from meshd.statedir import StateDir
@@ -115,6 +116,9 @@ class FakeBackend:
                 "scoring@2", slots=8, free=6, providers=(schemas.Provider("scorer", A, "a", 4, 3, "ranks offers"),)
             )
         ]
+        self.added: list[NewAgent] = []
+        self.running = 0  # of an agent that is stopped or removed
+        self.lines = [LogLine(seq, f"line {seq}") for seq in (3, 4, 5)]  # of every log
         self.tasks_: dict[str, schemas.Task] = {}
         self.refuse: BaseException | None = None  # raised by whatever is asked next, and from then on
         self.ends_with: schemas.Task | None = None  # what a wait sees
@@ -158,6 +162,39 @@ class FakeBackend:
 
     def agents(self) -> list[schemas.AgentView]:
         return self.agents_
+
+    async def add_agent(self, request: NewAgent) -> schemas.AgentView:
+        self._look()
+        self.added.append(request)
+        return an_agent("new", file="/agents.d/new.toml")
+
+    async def remove_agent(self, name: str) -> Leaving:
+        agent = self._own(name)
+        self.agents_.remove(agent)
+        return Leaving(name, self.running)
+
+    async def start_agent(self, name: str) -> schemas.AgentView:
+        return self._turned(name, "ready")
+
+    async def stop_agent(self, name: str) -> schemas.AgentView:
+        return self._turned(name, "draining" if self.running else "stopped")
+
+    def agent_log(self, name: str) -> AgentLog:
+        self._own(name)
+        return AgentLog(name, tuple(self.lines))
+
+    def _own(self, name: str) -> schemas.AgentView:
+        self._look()
+        for agent in self.agents_:
+            if agent.name == name and agent.here:
+                return agent
+        raise MeshError("unknown_agent", agent=name)
+
+    def _turned(self, name: str, state: str) -> schemas.AgentView:
+        agent = self._own(name)
+        turned = msgspec.structs.replace(agent, state=state, running=self.running)
+        self.agents_[self.agents_.index(agent)] = turned
+        return turned
 
     def capabilities(self) -> list[schemas.CapabilityView]:
         return self.capabilities_
