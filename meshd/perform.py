@@ -6,10 +6,11 @@ Neighbours: `engine` in front; transport, store, agents and observers behind.
 """
 
 import asyncio
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Sequence
 from typing import Protocol, TypeAlias, assert_never
 
+from meshd import clock
 from meshd.ports import Sink, Store, Transport
 from meshd.supervise import Supervisor
 from protocol import limits
@@ -17,6 +18,7 @@ from protocol.effects import Effect, Emit, List, Read, Reply, RunAgent, Send, Sp
 from protocol.errors import MeshError
 from protocol.events import Event
 from protocol.inputs import AgentFailed, Entry, Found, Listed, Unsent
+from protocol.primitives import NS_PER_S
 
 READS_MAX = 4  # listings and reads under way at once; they share the connection with the writes
 PAGE = 64  # entries of a listing that the engine is given at once: opening them takes it some ms
@@ -95,7 +97,10 @@ class Performer:
         self._reading = asyncio.Semaphore(READS_MAX)
         self._looking: set[str] = set()
         self.writes_waiting = 0
-        self.dropped = 0  # messages that the transport did not take
+        self.written = 0  # writes that came to an outcome,
+        self.writing_s = 0.0  # and how long they took
+        self.sent: Counter[str] = Counter()  # messages that left, by the class of their subject: node, fact
+        self.dropped = 0  # and that the transport did not take
 
     def bind(self, sink: Sink) -> None:
         """Where outcomes go."""
@@ -171,7 +176,9 @@ class Performer:
                 self.dropped += 1
 
     def _publish(self, subject: str, frame: bytes, reply: str) -> None:
-        if not self._transport.publish(subject, frame, reply):
+        if self._transport.publish(subject, frame, reply):
+            self.sent[".".join(subject.split(".", 3)[2:3])] += 1
+        else:
             self.dropped += 1
 
     def _answer(self, reply: Reply) -> None:
@@ -198,7 +205,10 @@ class Performer:
         try:
             while lane:
                 write = lane[0]
+                began_ns = clock.monotonic_ns()
                 outcome = await self._store.write(key, write.frame, expect=write.expect, keep_s=write.keep_s)
+                self.written += 1
+                self.writing_s += (clock.monotonic_ns() - began_ns) / NS_PER_S
                 lane.popleft()
                 self.writes_waiting -= 1
                 self._sink(outcome)

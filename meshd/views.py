@@ -15,6 +15,7 @@ from meshd import clock, values
 from meshd.api import schemas
 from meshd.engine import Engine
 from meshd.hosting import Hosting
+from meshd.observe.metrics import Figure
 from meshd.perform import Performer
 from meshd.ports import Store, Transport
 from protocol import ids
@@ -285,22 +286,26 @@ class Views:
             gid=answer.gid,
         )
 
-    def gauges(self, engine: Engine, performer: Performer) -> dict[str, float | dict[str, float]]:
+    def gauges(self, engine: Engine, performer: Performer) -> dict[str, Figure]:
         """The values of `/metrics` that are read and not counted, by metric."""
         node = self._node
-        peers: dict[str, float] = {}
-        for peer in node.membership.snapshot():
-            peers[peer.state] = peers.get(peer.state, 0) + 1
         return {
+            "meshd_build_info": {node.me.version: 1.0},
             "meshd_state": {node.state: 1.0},
-            "meshd_peers": dict(peers),
+            "meshd_connected": float(self._transport.is_up),
+            "meshd_health": float(node.membership.health),
+            "meshd_peers": Counter(peer.state for peer in node.membership.snapshot()),
+            "meshd_agents": Counter(hosted.agent.state for hosted in self._hosting.hosted()),
             "meshd_tasks_running": float(node.holder.in_hand),
             "meshd_tasks_watched": float(node.ledger.watched),
             "meshd_slots_free": float(sum(free for _, free in node.free_slots())),
+            "meshd_tasks_waiting": float(node.ledger.waiting),
             "meshd_inbox_inputs": float(engine.waiting),
-            "meshd_inbox_refused": float(engine.refused),
+            "meshd_inbox_refused_total": float(engine.refused),
             "meshd_writes_waiting": float(performer.writes_waiting),
-            "meshd_messages_dropped": float(performer.dropped),
+            "meshd_write_seconds": (performer.written, performer.writing_s),
+            "meshd_messages_sent_total": performer.sent,
+            "meshd_messages_dropped_total": float(performer.dropped),
             "meshd_loop_lag_seconds": engine.take_lag_ms() / 1_000,
         }
 

@@ -161,7 +161,7 @@ def attention_of(shell: Shell, store: JetStreamStore) -> Callable[[], tuple[str,
 def edges(transport: NatsTransport, stream: Stream) -> dict[str, float | dict[str, float]]:
     """What came to nothing at the edges of the daemon, by metric."""
     faults = {fault: float(count) for fault, count in transport.counts.items()}
-    return {"meshd_transport_faults": faults, "meshd_events_malformed": float(stream.malformed)}
+    return {"meshd_transport_faults_total": faults, "meshd_events_malformed_total": float(stream.malformed)}
 
 
 def _parted(subjects: Subjects, engine: Engine, stream: Stream) -> Callable[[Input], None]:

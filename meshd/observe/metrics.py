@@ -1,6 +1,6 @@
 """What `/metrics` shows: a row a metric, counted from events or read from a snapshot.
 
-Invariant: `METRICS` is the only list; a metric without a row does not exist. Each `Metrics` has
+Invariant: `METRICS` is the only list; a metric of ours without a row does not exist. Each `Metrics` has
 a registry of its own. Neighbours: the performer hands events in; the API renders.
 """
 
@@ -8,7 +8,9 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Literal, TypeAlias
 
 from msgspec import Struct
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from prometheus_client import CollectorRegistry, Counter, Histogram, ProcessCollector, generate_latest
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, SummaryMetricFamily
+from prometheus_client.registry import Collector
 
 from protocol import events
 from protocol.events import Event
@@ -16,15 +18,19 @@ from protocol.events import Event
 # What an event adds to a metric: its labels' values and an amount, or nothing.
 Share: TypeAlias = tuple[tuple[str, ...], float] | None
 
+# What is read: a number, numbers by the value of the one label, or for a summary how many and their sum.
+Figure: TypeAlias = float | Mapping[str, float] | tuple[int, float]
+Family: TypeAlias = CounterMetricFamily | GaugeMetricFamily | SummaryMetricFamily
+
 
 class Metric(Struct, frozen=True):
-    """One row: name, kind, help, labels, and for counters and histograms the share of an event.
+    """One row: name, kind, help, labels, and the share of an event in it.
 
-    A gauge has none: its values come from the snapshot, under the metric's name.
+    What has no share is not counted here but read: its value comes from the snapshot, under the metric's name.
     """
 
     name: str
-    kind: Literal["counter", "histogram", "gauge"]
+    kind: Literal["counter", "histogram", "gauge", "summary"]
     help: str
     labels: tuple[str, ...] = ()
     share: Callable[[Event], Share] | None = None
@@ -41,6 +47,14 @@ def _refused(event: Event) -> Share:
 
 def _awarded(event: Event) -> Share:
     return ((event.why,), 1) if isinstance(event, events.TaskAwarded) else None
+
+
+def _submitted(event: Event) -> Share:
+    return ((), 1) if isinstance(event, events.TaskSubmitted) else None
+
+
+def _failed(event: Event) -> Share:
+    return ((event.code,), 1) if isinstance(event, events.TaskFailed) else None
 
 
 def _ended(event: Event) -> Share:
@@ -84,40 +98,52 @@ METRICS: tuple[Metric, ...] = (
     Metric("meshd_awards_total", "counter", "Awards that this node wrote", ("why",), _awarded),
     Metric("meshd_awards_declined_total", "counter", "Awards that an owner declined", ("reason",), _declined),
     Metric("meshd_leases_lapsed_total", "counter", "Leases that lapsed at this watcher", ("evidence",), _lapsed),
+    Metric("meshd_tasks_submitted_total", "counter", "Submits that this node wrote", (), _submitted),
     Metric("meshd_tasks_ended_total", "counter", "Tasks that ended, as this node heard", ("state",), _ended),
+    Metric("meshd_tasks_failed_total", "counter", "Tasks that failed, by reason", ("code",), _failed),
     Metric("meshd_task_seconds", "histogram", "From a submit to the result in the record", (), _took, _TASK_S),
     Metric("meshd_death_seconds", "histogram", "From the first suspicion to the verdict", (), _dead, _DEATH_S),
     Metric("meshd_agent_crashes_total", "counter", "Times an agent went down or was given up", ("agent",), _crashed),
     Metric("meshd_state", "gauge", "1 for the state that this node is in", ("state",)),
     Metric("meshd_peers", "gauge", "Nodes in this node's view", ("state",)),
+    Metric("meshd_build_info", "gauge", "1 for the version that runs", ("version",)),
+    Metric("meshd_connected", "gauge", "1 while there is a connection to the server"),
+    Metric("meshd_health", "gauge", "0 for a node that is well; its patience grows with it"),
+    Metric("meshd_agents", "gauge", "Agents of this node", ("state",)),
+    Metric("meshd_slots_free", "gauge", "Slots of this node's agents that are free"),
     Metric("meshd_tasks_running", "gauge", "Tasks that agents of this node work on"),
     Metric("meshd_tasks_watched", "gauge", "Tasks that this node watches"),
-    Metric("meshd_slots_free", "gauge", "Slots of this node's agents that are free"),
+    Metric("meshd_tasks_waiting", "gauge", "Tasks of this node that wait for a free agent"),
     Metric("meshd_inbox_inputs", "gauge", "Inputs that wait for the engine"),
-    Metric("meshd_inbox_refused", "gauge", "Inputs since the start that found no room"),
+    Metric("meshd_inbox_refused_total", "counter", "Inputs that found no room"),
+    Metric("meshd_loop_lag_seconds", "gauge", "How late the engine woke up, at worst since the last look"),
     Metric("meshd_writes_waiting", "gauge", "Writes that wait for the store"),
-    Metric("meshd_messages_dropped", "gauge", "Messages since the start that the transport did not take"),
-    Metric("meshd_transport_faults", "gauge", "Frames and subjects since the start that came to nothing", ("fault",)),
-    Metric("meshd_events_malformed", "gauge", "Events of others since the start that were none"),
-    Metric("meshd_loop_lag_seconds", "gauge", "How late the engine woke up, at worst"),
+    Metric("meshd_write_seconds", "summary", "From a write's turn to its outcome"),
+    Metric("meshd_messages_sent_total", "counter", "Messages that left, by class of subject", ("subject",)),
+    Metric("meshd_messages_dropped_total", "counter", "Messages that the transport did not take"),
+    Metric("meshd_transport_faults_total", "counter", "Frames and subjects that came to nothing", ("fault",)),
+    Metric("meshd_events_malformed_total", "counter", "Events of others that were none"),
 )
 
 
-class Metrics:
-    """The counters of one daemon."""
+class Metrics(Collector):
+    """The figures of one daemon; those of its process come along, under their usual names."""
 
     def __init__(self, rows: tuple[Metric, ...] = METRICS) -> None:
         self._registry = CollectorRegistry()
         self._counted: list[tuple[Callable[[Event], Share], Counter | Histogram]] = []
-        self._gauges: dict[str, tuple[Gauge, tuple[str, ...]]] = {}
+        self._read: dict[str, Metric] = {}
+        self._snapshot: dict[str, Figure] = {}
         for row in rows:
             if row.share is None:
-                self._gauges[row.name] = Gauge(row.name, row.help, row.labels, registry=self._registry), row.labels
+                self._read[row.name] = row
             elif row.kind == "counter":
                 self._counted.append((row.share, Counter(row.name, row.help, row.labels, registry=self._registry)))
             else:
                 histogram = Histogram(row.name, row.help, row.labels, registry=self._registry, buckets=row.buckets)
                 self._counted.append((row.share, histogram))
+        self._registry.register(self)
+        ProcessCollector(registry=self._registry)
 
     def on_event(self, event: Event) -> None:
         """Count one event in every metric that it has a share in."""
@@ -131,26 +157,28 @@ class Metrics:
             else:
                 child.observe(amount)
 
-    def set_gauges(self, snapshot: Mapping[str, float | Mapping[str, float]]) -> None:
-        """Set gauges: a number, or by label value numbers; label values that are not named go away.
+    def set_gauges(self, snapshot: Mapping[str, Figure]) -> None:
+        """Take what was read just now, in place of what was before. Raises KeyError for a name that no row has."""
+        self._snapshot = {self._read[name].name: value for name, value in snapshot.items()}
 
-        Raises KeyError for a name that no row has.
-        """
-        for name, value in snapshot.items():
-            gauge, labels = self._gauges[name]
-            if isinstance(value, Mapping):
-                gauge.clear()
-            for labelled, one in _by_label(value):
-                (gauge.labels(*labelled) if labels else gauge).set(one)
+    def collect(self) -> Iterator[Family]:
+        """As prometheus_client has it: what was read last."""
+        for name, value in self._snapshot.items():
+            yield _family(self._read[name], value)
 
     def render(self) -> bytes:
         """The Prometheus text format (version 0.0.4)."""
         return generate_latest(self._registry)
 
 
-def _by_label(value: float | Mapping[str, float]) -> Iterator[tuple[tuple[str, ...], float]]:
-    if isinstance(value, Mapping):
-        for label, one in value.items():
-            yield (label,), one
-    else:
-        yield (), value
+def _family(row: Metric, value: Figure) -> Family:
+    if isinstance(value, tuple):
+        count, total = value
+        return SummaryMetricFamily(row.name, row.help, count_value=count, sum_value=total)
+    make = CounterMetricFamily if row.kind == "counter" else GaugeMetricFamily
+    if not isinstance(value, Mapping):
+        return make(row.name, row.help, value=value)
+    family = make(row.name, row.help, labels=row.labels)
+    for label, one in value.items():
+        family.add_metric((label,), one)
+    return family

@@ -210,11 +210,14 @@ async def test_gauges_count_what_is_there_and_lag_is_told_once() -> None:
         await mesh.start("b")
         a.engine.take_lag_ms()
         gauges = a.views.gauges(a.engine, a.performer)
+        assert gauges["meshd_build_info"] == {a.me.version: 1.0}
+        assert gauges["meshd_agents"] == {"ready": 1}
+        assert gauges["meshd_connected"] == 1.0
         assert gauges["meshd_state"] == {"joined": 1.0}
         assert gauges["meshd_peers"] == {"alive": 2}
         assert gauges["meshd_slots_free"] == 2.0
         a.performer.dropped = 3
-        assert a.views.gauges(a.engine, a.performer)["meshd_messages_dropped"] == 3.0
+        assert a.views.gauges(a.engine, a.performer)["meshd_messages_dropped_total"] == 3.0
         assert gauges["meshd_tasks_running"] == gauges["meshd_tasks_watched"] == 0.0
 
 
@@ -240,7 +243,8 @@ async def test_every_gauge_has_a_source_and_moves() -> None:
 
     async with little_daemons() as mesh:
         held = Held()
-        a = await mesh.start("a", Actor(do=held, slots=2))
+        actor = Actor(do=held, slots=2)
+        a = await mesh.start("a", actor)
         look(a)
         await mesh.start("b")
         await a.submit()
@@ -251,17 +255,23 @@ async def test_every_gauge_has_a_source_and_moves() -> None:
         await a.until(lambda: look(a, "meshd_writes_waiting"), what="a write that waits")
         a.store.resume()
         await submitting
+        late = asyncio.ensure_future(a.submit())
+        await a.until(lambda: look(a, "meshd_tasks_waiting"), what="a task that waits for a slot")
+        actor.turn("failed")
+        assert look(a, "meshd_agents")
+        actor.turn("ready")
         for _ in range(limits.INBOX_MAX + 1):
             a.engine.put(Absent(probe=1))
-        assert look(a, "meshd_inbox_inputs", "meshd_inbox_refused")
+        assert look(a, "meshd_inbox_inputs", "meshd_inbox_refused_total")
         stands_until = clock.monotonic_ns() + 300 * NS_PER_MS
         while clock.monotonic_ns() < stands_until:
             pass
         await a.until(lambda: look(a, "meshd_loop_lag_seconds"), what="a loop that was late")
         mesh.bus.stop()
         a.performer.submit([Send("b", 1, Ack(1, 0), subject="x", frame=b"frame")])
-        await a.until(lambda: look(a, "meshd_messages_dropped", "meshd_state"), what="a node without a server")
+        await a.until(lambda: look(a, "meshd_messages_dropped_total", "meshd_state"), what="a node without a server")
         held.release.set()
-    at_the_edges = {"meshd_transport_faults", "meshd_events_malformed"}  # see tests/meshd/test_wiring.py
+        late.cancel()
+    at_the_edges = {"meshd_transport_faults_total", "meshd_events_malformed_total"}  # see tests/meshd/test_wiring.py
     assert moved.keys() | at_the_edges == {row.name for row in METRICS if row.share is None}
-    assert [name for name, values in moved.items() if len(values) < 2] == []
+    assert [name for name, values in moved.items() if len(values) < 2] == ["meshd_build_info"]

@@ -46,8 +46,8 @@ async def test_what_came_to_nothing_at_the_edges_is_measured() -> None:
     metrics = Metrics()
     metrics.set_gauges(edges(transport, stream))
     lines = metrics.render().decode().splitlines()
-    assert 'meshd_transport_faults{fault="overrun"} 2.0' in lines
-    assert "meshd_events_malformed 1.0" in lines
+    assert 'meshd_transport_faults_total{fault="overrun"} 2.0' in lines
+    assert "meshd_events_malformed_total 1.0" in lines
 
 
 def test_what_the_core_can_be_told_is_told(monkeypatch: pytest.MonkeyPatch) -> None:

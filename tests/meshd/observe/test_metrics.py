@@ -10,7 +10,7 @@ from protocol.events import Event
 
 
 def _lines(metrics: Metrics) -> dict[str, float]:
-    rows = (line.rpartition(" ") for line in metrics.render().decode().splitlines() if not line.startswith("#"))
+    rows = (line.rpartition(" ") for line in metrics.render().decode().splitlines() if line.startswith("meshd_"))
     return {name: float(value) for name, _, value in rows}
 
 
@@ -39,6 +39,8 @@ def test_refused_frames_are_counted_by_the_rule_they_broke() -> None:
     ("event", "line"),
     [
         (_done(10), 'meshd_tasks_ended_total{state="done"}'),
+        (events.TaskSubmitted("t", "i", "g", "c@1", "s"), "meshd_tasks_submitted_total"),
+        (events.TaskFailed("t", "i", 1, "deadline", "m"), 'meshd_tasks_failed_total{code="deadline"}'),
         (events.TaskFailed("t", "i", 1, "c", "m"), 'meshd_tasks_ended_total{state="failed"}'),
         (events.TaskCancelled("t", "i", 1), 'meshd_tasks_ended_total{state="cancelled"}'),
         (events.TaskPoison("t", "i", 1, ()), 'meshd_tasks_ended_total{state="poison"}'),
@@ -77,10 +79,27 @@ def test_a_duration_of_clocks_that_disagree_is_none_and_never_negative() -> None
     assert _lines(metrics)["meshd_task_seconds_sum"] == 0
 
 
+def test_what_others_count_is_a_counter_and_how_long_it_took_a_summary() -> None:
+    metrics = Metrics()
+    metrics.set_gauges({"meshd_inbox_refused_total": 3, "meshd_write_seconds": (2, 0.5)})
+    text = metrics.render().decode()
+    assert "# TYPE meshd_inbox_refused_total counter" in text
+    assert "# TYPE meshd_write_seconds summary" in text
+    lines = _lines(metrics)
+    assert lines["meshd_inbox_refused_total"] == 3
+    assert (lines["meshd_write_seconds_count"], lines["meshd_write_seconds_sum"]) == (2, 0.5)
+
+
+def test_what_the_process_uses_is_shown_under_the_names_that_everybody_knows() -> None:
+    shown = Metrics().render().decode()
+    assert "process_resident_memory_bytes" in shown
+    assert "process_cpu_seconds_total" in shown
+
+
 def test_gauges_come_from_the_snapshot_and_former_labels_go_away() -> None:
     metrics = Metrics()
-    metrics.set_gauges({"meshd_state": {"starting": 1}, "meshd_tasks_running": 4})
-    metrics.set_gauges({"meshd_state": {"joined": 1}})
+    metrics.set_gauges({"meshd_state": {"starting": 1}, "meshd_tasks_running": 3})
+    metrics.set_gauges({"meshd_state": {"joined": 1}, "meshd_tasks_running": 4})
     lines = _lines(metrics)
     assert lines['meshd_state{state="joined"}'] == 1
     assert 'meshd_state{state="starting"}' not in lines
@@ -104,7 +123,7 @@ def test_every_row_has_help_a_unit_or_total_in_its_name_and_the_prefix() -> None
         assert row.name.startswith("meshd_")
         assert row.help
         assert row.name.endswith("_total") == (row.kind == "counter"), row.name
-        assert (row.share is None) == (row.kind == "gauge"), row.name
+        assert row.share is None or row.kind in ("counter", "histogram"), row.name
         assert bool(row.buckets) == (row.kind == "histogram"), row.name
 
 
