@@ -223,6 +223,7 @@ class _Daemon:
 
     async def _connect(self, wired: Wired, stack: AsyncExitStack) -> None:
         """Server, bucket, who was admitted before, subscriptions; then the engine runs."""
+        stack.push_async_callback(wired.auditing.close)
         stack.push_async_callback(wired.transport.close)
         stack.push_async_callback(wired.store.close)
         try:
@@ -240,6 +241,7 @@ class _Daemon:
             await wired.transport.subscribe(subject)
         await wired.transport.watch_absences(subjects.absences(src=me.id))
         stack.callback(wired.engine.close)
+        wired.auditing.start()
         self._supervisor.spawn("engine", wired.engine.run())
         self._supervisor.spawn("copies", wired.views.keep_copies_known(wired.store))
 
@@ -397,6 +399,7 @@ class _Daemon:
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(FLUSH_S_MAX):
                 await engine.until(lambda: not engine.waiting and not performer.writes_waiting)
+        await wired.auditing.stop(FLUSH_S_MAX)
         wired.outlet.flush()
         await wired.transport.flush()
         performer.refuse_all("not_ready", state="stopping")

@@ -14,7 +14,7 @@ from msgspec import structs
 
 from meshd import clock, values, views
 from meshd.api import agent_schemas, schemas
-from meshd.api.backend import Following
+from meshd.api.backend import Audits, Following
 from meshd.crew import Crew
 from meshd.engine import GRACE_S, Engine
 from meshd.hosting import Hosting
@@ -47,6 +47,7 @@ class Service:
         listening: Listening,
         shelf: Shelf,
         views: views.Views,
+        audits: Audits,
         upkeep: Upkeep,
         default_deadline_s: float,
         invite: Callable[[], schemas.Invitation],
@@ -61,6 +62,7 @@ class Service:
         self._listening = listening
         self._shelf = shelf
         self._views = views
+        self.audits = audits
         self.upkeep = upkeep
         self._default_deadline_s = default_deadline_s
         self.invite = invite
@@ -228,6 +230,14 @@ class Service:
 
     async def submit(self, request: schemas.SubmitRequest, *, key: str, principal: str) -> tuple[schemas.Task, bool]:
         """Accept a task durably; the second value tells whether this made it."""
+        try:
+            return await self._accepted(request, key=key, principal=principal)
+        except MeshError as refusal:
+            self.audits.refused("task.refuse", f"capability/{request.capability}", who=principal, code=refusal.code)
+            raise
+
+    async def _accepted(self, request: schemas.SubmitRequest, *, key: str, principal: str) -> tuple[schemas.Task, bool]:
+        self.audits.check()
         self._refuse_when_cut_off(SUBMIT_GRACE_S)
         encoded = values.packed(request.input, what="the input", bytes_max=limits.INPUT_BYTES_MAX)
         own_key = key or secrets.token_hex(16)
@@ -268,6 +278,7 @@ class Service:
 
     async def call(self, capability: str, request: schemas.CallRequest) -> schemas.CallAnswer:
         """Request and reply."""
+        self.audits.check()
         encoded = values.packed(request.input, what="the input", bytes_max=limits.INPUT_BYTES_MAX)
         began = clock.monotonic_ns()
 

@@ -13,28 +13,34 @@ from msgspec import Struct
 
 from meshd import clock
 from meshd.api import schemas
+from meshd.auditing import Auditing, Reading
 from meshd.crew import MEMORY, Crew
 from meshd.engine import GRACE_S, Engine
 from meshd.hosting import Hosting
 from meshd.observe import logs
+from meshd.observe.audit import Audit
+from meshd.observe.journal import Journal
 from meshd.observe.listening import Listening
 from meshd.observe.metrics import Metrics
 from meshd.observe.outlet import Outlet
+from meshd.observe.segments import FOLDER
+from meshd.observe.shipping import Desk, Shipping
 from meshd.observe.stream import Stream
-from meshd.perform import Performer
+from meshd.perform import Observer, Performer
 from meshd.service import Service
 from meshd.settings import Settings
 from meshd.shelf import Shelf
 from meshd.statedir import Mesh
+from meshd.store.archive import JetStreamArchive
 from meshd.store.jetstream import JetStreamStore
 from meshd.supervise import Supervisor
 from meshd.transport.nats import NatsTransport
 from meshd.upkeep import Premises, Upkeep
-from meshd.views import Views
-from protocol.envelope import Opener, Sealer
-from protocol.events import Event
+from meshd.views import Views, named
+from protocol.envelope import KEPT_MS, Opener, Sealer
 from protocol.identity import Identity
-from protocol.inputs import Input, Received
+from protocol.ids import short
+from protocol.inputs import Drain, Input, Received
 from protocol.node import Node, NodeSettings
 from protocol.replica import Me
 from protocol.subjects import Subjects
@@ -71,6 +77,7 @@ class Wired(Struct, frozen=True):
     stream: Stream
     outlet: Outlet
     views: Views
+    auditing: Auditing
     service: Service
     sink: Callable[[Input], None]
 
@@ -90,34 +97,28 @@ def wire(
     subjects = Subjects(mesh.id)
     rng = secrets.SystemRandom()  # the numbers of probes must not be guessed from what was seen before
     transport, store = _ports(me, subjects, reach, supervisor, rng)
-    node = _node(me, mesh, identity, settings, rng)
+    opener, sealer = _voice(me, mesh, identity)
+    node = _node(me, mesh, settings, opener, sealer, rng)
     stream, metrics = Stream(me=me.id), Metrics()
     outlet = Outlet(lambda kind, encoded: transport.publish(subjects.event(src=me.id, kind=kind), encoded))
-
-    def tell_log(event: Event) -> None:
-        logs.log_event(log, event, name_of=views.name_of)
-
-    observers = (stream.tell, metrics.on_event, lambda event: views.on_event(event), tell_log, outlet.tell)
+    engine: Engine  # made further down, of parts that tell it and them
+    views: Views
+    ground = _Ground(subjects, identity, opener, settings, supervisor, reach, shell)
+    auditing = _auditing(node, ground, lambda input: engine.put(input))
+    observers = (*_readers(auditing, stream, metrics), *_tellers(lambda: views, log), outlet.tell)
     hosting = Hosting(supervisor=supervisor, observers=observers)
     crew = _crew(settings, hosting, shell, supervisor)
     performer = Performer(
-        transport=transport, store=store, workshop=hosting, observers=observers, supervisor=supervisor
+        transport=transport,
+        store=store,
+        workshop=hosting,
+        observers=observers,
+        supervisor=supervisor,
+        gate=auditing.gate,
     )
     engine = Engine(node=node, performer=performer, patience_s=settings.tasks.answer_s + GRACE_S)
-    views: Views = Views(
-        node=node,
-        hosting=hosting,
-        transport=transport,
-        mesh=mesh.id,
-        notes=shell.notes,
-        attention=attention_of(shell, store),
-        keep_s=settings.results.keep_s,
-    )
-
-    def render() -> bytes:
-        metrics.set_gauges(views.gauges(engine, performer) | edges(transport, stream))
-        return metrics.render()
-
+    attention = attention_of(shell, store, auditing.attention)
+    views = _views(node, hosting, transport, mesh, shell, attention, keep_s=settings.results.keep_s)
     service = Service(
         engine=engine,
         hosting=hosting,
@@ -126,14 +127,17 @@ def wire(
         listening=Listening(transport=transport, subject=subjects.events(), stream=stream, supervisor=supervisor),
         shelf=Shelf(store=store, open=lambda key, frame: node.record_of(key, frame, clock.now())),
         views=views,
+        audits=auditing,
         upkeep=Upkeep(engine, hosting, store, transport, views, performer, shell.premises),
         default_deadline_s=settings.tasks.deadline_s,
         invite=shell.invite,
         stop=shell.stop,
-        metrics=render,
+        metrics=_rendering(metrics, lambda: views.gauges(engine, performer) | edges(transport, stream)),
     )
     sink = _parted(subjects, engine, stream)
-    return Wired(subjects, transport, store, hosting, crew, performer, engine, stream, outlet, views, service, sink)
+    return Wired(
+        subjects, transport, store, hosting, crew, performer, engine, stream, outlet, views, auditing, service, sink
+    )
 
 
 def _crew(settings: Settings, hosting: Hosting, shell: Shell, supervisor: Supervisor) -> Crew:
@@ -147,13 +151,46 @@ def _crew(settings: Settings, hosting: Hosting, shell: Shell, supervisor: Superv
     )
 
 
-def attention_of(shell: Shell, store: JetStreamStore) -> Callable[[], tuple[str, ...]]:
-    """What somebody should see to: what the shell says, why writes wait, and a record that had to be made anew."""
+def _readers(auditing: Auditing, stream: Stream, metrics: Metrics) -> tuple[Observer, ...]:
+    """Who reads events first: what happened is on its way to the disk before anybody hears of it."""
+    return auditing.gate.tell, stream.tell, metrics.on_event
+
+
+def _tellers(views: Callable[[], Views], log: logging.Logger) -> tuple[Observer, ...]:
+    """Who reads them with the names that people know."""
+    return lambda event: views().on_event(event), lambda event: logs.log_event(log, event, name_of=views().name_of)
+
+
+def _views(
+    node: Node,
+    hosting: Hosting,
+    transport: NatsTransport,
+    mesh: Mesh,
+    shell: Shell,
+    attention: Callable[[], tuple[str, ...]],
+    *,
+    keep_s: float,
+) -> Views:
+    return Views(
+        node=node,
+        hosting=hosting,
+        transport=transport,
+        mesh=mesh.id,
+        notes=shell.notes,
+        attention=attention,
+        keep_s=keep_s,
+    )
+
+
+def attention_of(
+    shell: Shell, store: JetStreamStore, of_audit: Callable[[], tuple[str, ...]]
+) -> Callable[[], tuple[str, ...]]:
+    """What somebody should see to: what the shell says, why writes wait, a record made anew, and the audit."""
 
     def attention() -> tuple[str, ...]:
         waits = (f"the record {store.problem}",) if store.problem else ()
         anew = (f"the stream {store.made_anew} was missing, and was made anew without its records",)
-        return (*shell.attention(), *waits, *(anew if store.made_anew else ()))
+        return (*shell.attention(), *waits, *(anew if store.made_anew else ()), *of_audit())
 
     return attention
 
@@ -189,8 +226,95 @@ def _ports(
     return transport, store
 
 
-def _node(me: Me, mesh: Mesh, identity: Identity, settings: Settings, rng: random.Random) -> Node:
+def _rendering(metrics: Metrics, gauges: Callable[[], dict[str, float | dict[str, float]]]) -> Callable[[], bytes]:
+    """The text of `/metrics`, with the gauges as they stand when it is asked for."""
+
+    def render() -> bytes:
+        metrics.set_gauges(gauges())
+        return metrics.render()
+
+    return render
+
+
+def _voice(me: Me, mesh: Mesh, identity: Identity) -> tuple[Opener, Sealer]:
+    """Who opens what others say, and who signs what this life of the node says."""
     sealer = Sealer(signer=identity, life=me.life)
+    return Opener(me=me.id, subjects=Subjects(mesh.id), root_key=mesh.root_key, own=sealer), sealer
+
+
+class _Ground(Struct, frozen=True):
+    """What the audit is built on."""
+
+    subjects: Subjects
+    identity: Identity
+    opener: Opener
+    settings: Settings
+    supervisor: Supervisor
+    reach: Reach
+    shell: Shell
+
+
+def _auditing(node: Node, ground: _Ground, put: Callable[[Input], None]) -> Auditing:
+    """The journal in the state directory, its way into the stream, and what is answered about both."""
+    me, subjects, identity, opener, supervisor = (
+        node.me,
+        ground.subjects,
+        ground.identity,
+        ground.opener,
+        ground.supervisor,
+    )
+    settings, reach = ground.settings, ground.reach
+    subject, peers = subjects.audit(src=me.id), node.membership
+    sealer = Sealer(signer=identity, life=me.life)
+    journal = Journal(ground.shell.premises.directory / FOLDER, node=me.id, life=me.life, supervisor=supervisor)
+    archive = JetStreamArchive(
+        reach.urls,
+        stream=subjects.audit_stream,
+        subjects=subjects.audits(),
+        name=f"meshd {me.name} audit",
+        rng=secrets.SystemRandom(),
+        user=reach.user,
+        password=reach.password,
+        keep_s=settings.audit.keep_s,
+    )
+    desk = Desk(
+        subject=subject,
+        stream=subjects.audit_stream,
+        signer=identity,
+        seal=lambda body: sealer.seal(body, subject=subject, now=clock.now(), ttl_ms=KEPT_MS),
+        open=lambda frame: opener.open_audit(subject, frame, clock.now()),
+    )
+    reading = Reading(
+        subjects=subjects,
+        open=lambda subject, frame: opener.open_audit(subject, frame, clock.now()),
+        name_of=lambda id: peer.name if (peer := peers.peer(id)) is not None and peer.name else short(id),
+        id_of=lambda name: named(peers.snapshot(), name).id,
+    )
+    return Auditing(
+        me=me,
+        audit=Audit(journal, on_failing=_holding_back(node, put)),
+        shipping=Shipping(journal, archive, desk),
+        archive=archive,
+        reading=reading,
+        settings=settings.audit,
+        supervisor=supervisor,
+    )
+
+
+def _holding_back(node: Node, put: Callable[[Input], None]) -> Callable[[bool], None]:
+    """Drain the node while its audit cannot be written, unless an operator drains it already."""
+    asked: list[bool] = [False]
+
+    def hold_back(is_failing: bool) -> None:
+        if is_failing:
+            asked[0] = node.state == "draining"
+        if not asked[0]:
+            put(Drain(on=is_failing))
+
+    return hold_back
+
+
+def _node(me: Me, mesh: Mesh, settings: Settings, opener: Opener, sealer: Sealer, rng: random.Random) -> Node:
     return Node(
         me=me,
         mesh=mesh.id,
@@ -203,6 +327,6 @@ def _node(me: Me, mesh: Mesh, identity: Identity, settings: Settings, rng: rando
             keep_s=settings.results.keep_s,
         ),
         sealer=sealer,
-        opener=Opener(me=me.id, subjects=Subjects(mesh.id), root_key=mesh.root_key, own=sealer),
+        opener=opener,
         rng=rng,
     )

@@ -11,6 +11,7 @@ from typing import Protocol
 from msgspec import Struct
 
 from meshd.api.agent_schemas import AgentLog, Leaving, NewAgent
+from meshd.api.audit_schemas import AuditHead, AuditPage, AuditQuery
 from meshd.api.schemas import (
     AgentView,
     CallAnswer,
@@ -41,6 +42,26 @@ class Following(Struct, frozen=True):
     events: AsyncIterator[Stamped]
 
 
+class Audits(Protocol):
+    """The audit of one node, and what the mesh keeps of all."""
+
+    def check(self) -> None:
+        """Raises unaudited while nothing can be recorded."""
+        ...
+
+    def refused(self, action: str, resource: str, *, who: str, code: str) -> None:
+        """Record that somebody asked for what is not done."""
+        ...
+
+    def head(self) -> AuditHead:
+        """How far this node's audit is."""
+        ...
+
+    async def page(self, query: AuditQuery) -> AuditPage:
+        """Records that fit. Raises store when the stream is out of reach, unknown_peer, ambiguous."""
+        ...
+
+
 class Upkeep(Protocol):
     """One daemon, seen by who looks after it."""
 
@@ -67,6 +88,11 @@ class Upkeep(Protocol):
 
 class Backend(Protocol):
     """One node, seen from its API. Every method may raise MeshError and nothing else."""
+
+    @property
+    def audits(self) -> Audits:
+        """What was recorded."""
+        ...
 
     @property
     def upkeep(self) -> Upkeep:

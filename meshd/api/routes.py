@@ -11,7 +11,7 @@ from typing import TypeAlias
 import msgspec
 from msgspec import Struct
 
-from meshd.api import agent_schemas, schemas
+from meshd.api import agent_schemas, audit_schemas, schemas
 from meshd.api.asked import Asked
 from meshd.api.backend import Backend
 from meshd.api.schemas import ENDED_STATES, CapabilityView, Cursor, Task
@@ -23,6 +23,14 @@ PRINCIPAL = "operator"  # whoever can open the socket or read the token owns thi
 
 Answer: TypeAlias = tuple[int, Struct]
 Handle: TypeAlias = Callable[[Backend, Asked], Awaitable[Answer]]
+
+
+async def audit(node: Backend, asked: Asked) -> Answer:
+    return 200, await node.audits.page(asked.query)
+
+
+async def audit_head(node: Backend, _asked: Asked) -> Answer:
+    return 200, node.audits.head()
 
 
 async def status(node: Backend, _asked: Asked) -> Answer:
@@ -236,6 +244,16 @@ ROUTES: tuple[Route, ...] = (
     ),
     Route("GET", "/v1/config", "every setting, and where it came from", settings, schemas.Settings),
     Route("PUT", "/v1/log", "how much is logged, until it stops", log_level, schemas.LogLevel, body=schemas.LogRequest),
+    Route(
+        "GET",
+        "/v1/audit",
+        "who did what, oldest first",
+        audit,
+        audit_schemas.AuditPage,
+        query=audit_schemas.AuditQuery,
+        errors=("unknown_peer", "short_id", "ambiguous", "store"),
+    ),
+    Route("GET", "/v1/audit/head", "how far the audit of this node is", audit_head, audit_schemas.AuditHead),
     Route("GET", "/v1/diagnosis", "what meshctl doctor looks at", diagnosis, schemas.Diagnosis),
     Route("GET", "/v1/agents", "the agents of the mesh", agents, schemas.Agents, query=schemas.AgentsQuery),
     Route("GET", "/v1/agents/{name}", "one agent, wherever it runs", agent, schemas.Agents, errors=("unknown_agent",)),
