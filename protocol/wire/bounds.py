@@ -18,6 +18,7 @@ NobodyOr: TypeAlias = Annotated[str, Meta(pattern=rf"^({TOKEN.pattern})?\Z")]  #
 Name: TypeAlias = Annotated[str, Meta(pattern=rf"^[a-z0-9_-]{{1,{NAME_CHARS_MAX}}}\Z")]
 Ability: TypeAlias = Annotated[str, Meta(pattern=rf"^{CAPABILITY.pattern}\Z")]
 Text: TypeAlias = Annotated[str, Meta(max_length=limits.TEXT_CHARS_MAX)]
+Word: TypeAlias = Annotated[str, Meta(pattern=rf"^[a-z0-9_]{{0,{limits.REASON_CHARS_MAX}}}\Z")]
 Count: TypeAlias = Annotated[int, Meta(ge=0, le=1 << 53)]  # any reader's integer holds it
 Moment: TypeAlias = Annotated[int, Meta(ge=0, le=253_402_300_799_999)]  # ms by the wall, before the year 10,000
 Input: TypeAlias = Annotated[bytes, Meta(max_length=limits.INPUT_BYTES_MAX)]

@@ -10,6 +10,7 @@ from msgspec import Meta, Struct
 
 from protocol import limits
 from protocol.primitives import WallMs
+from protocol.wire.auction import Rounds
 from protocol.wire.bounds import Ability, Ancestors, Count, Hops, Input, Moment, NobodyOr, Output, Text, Token
 
 
@@ -80,6 +81,7 @@ class TaskRecord(Struct, frozen=True, array_like=True, tag="record"):
     digest: Annotated[bytes, Meta(max_length=64)] = b""  # of capability and input: tells a repeat from a reused key
     not_before_ms: Moment = 0  # backoff before the next award
     route: Text = "auto"
+    rounds: Rounds = ()  # the last searches for an owner
 
     @property
     def is_sound(self) -> bool:

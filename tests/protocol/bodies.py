@@ -4,7 +4,7 @@ Invariant: examples are never changed once their golden vector stands; a kind th
 gets its example here without it, and the vector of the new shape another name.
 """
 
-from protocol.wire import agents, audit, call, gossip, ops, swim, task
+from protocol.wire import agents, auction, audit, call, gossip, ops, swim, task
 from protocol.wire.kinds import AnyBody
 
 NODE_A = "a" * 32
@@ -58,6 +58,24 @@ RECORD = task.TaskRecord(
     digest=bytes(range(16)),
     not_before_ms=MS + 8,
     route="bids",
+    rounds=(
+        auction.Round(
+            3,
+            "bids",
+            "asked for",
+            MS + 5,
+            7,
+            3,
+            (
+                auction.Answered(
+                    NODE_B, "bid", "", 2, "sales", 3, 10, 900, 80, 17.5, 0.5, 0.85, 0.003, 990.0, 0.9, 3.0, 0.0, 1103.0
+                ),
+                auction.Answered(NODE_A, "pass", "busy", 3),
+            ),
+            NODE_B,
+            1,
+        ),
+    ),
 )
 
 EXAMPLES: tuple[AnyBody, ...] = (

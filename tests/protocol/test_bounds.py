@@ -1,5 +1,6 @@
 """What an admitted node may say, however it was built: bodies beyond their bounds are refused, none stops a node."""
 
+import math
 import re
 from typing import Any
 
@@ -15,7 +16,7 @@ from protocol.events import FrameRefused
 from protocol.inputs import Entry
 from protocol.node import Node
 from protocol.primitives import NS_PER_S, Instant
-from protocol.wire import bounds, call, gossip, task
+from protocol.wire import auction, bounds, call, gossip, task
 from protocol.wire.kinds import KINDS
 from protocol.wire.task import Attempt, Failure, TaskRecord, TaskState
 from tests.explore import KEYS, SUBJECTS, World
@@ -87,6 +88,13 @@ def test_a_record_that_says_impossible_things_stops_nobody(changes: dict[str, An
                 node.handle(inputs.Written(effect.key, 6), now)
 
 
+HEARD = auction.Answered(B, "silent")
+
+
+def _scored(score: float) -> tuple[auction.Round, ...]:
+    return (auction.Round(1, "bids", "", 1, answers=(structs.replace(HEARD, score=score),)),)
+
+
 WRONG: dict[str, dict[str, Any]] = {
     "an owner that is no token": {"owner": "a b"},
     "an award to nobody": {"owner": ""},
@@ -97,6 +105,11 @@ WRONG: dict[str, dict[str, Any]] = {
     "a year beyond all": {"deadline_ms": 1 << 53},
     "many ancestors": {"ancestors": ("a" * 26,) * (4 * limits.HOPS_MAX + 1)},
     "a long ancestor": {"ancestors": ("a" * 65,)},
+    "many rounds": {"rounds": (auction.Round(1, "bids", "", 1),) * (limits.ROUNDS_KEPT + 1)},
+    "many answers": {"rounds": (auction.Round(1, "bids", "", 1, answers=(HEARD,) * (limits.ANSWERS_KEPT + 1)),)},
+    "a score that is no number": {"rounds": _scored(math.nan)},
+    "a score beyond all": {"rounds": _scored(math.inf)},
+    "a score below none": {"rounds": _scored(-1.0)},
     "many attempts": {"attempts": (Attempt(1, B, "silent", 1),) * (limits.ATTEMPTS_KEPT + 1)},
     "a priority of its own": {"priority": limits.PRIORITY_MAX + 1},
     "too many hops": {"hops": limits.HOPS_MAX + 1},
@@ -153,6 +166,10 @@ def test_a_message_beyond_its_bounds_is_counted_and_nothing_else_happens(body: A
 
 WIDE = "\U0001f600" * limits.TEXT_CHARS_MAX
 TASK = "t" * 32
+WORD = "w" * limits.REASON_CHARS_MAX
+ANSWERED = auction.Answered("n" * 32, WORD, WORD, limits.SPAN_MS_MAX, "a" * 64, 1 << 53, *[limits.SPAN_MS_MAX] * 3)
+WHY = "\U0001f600" * limits.WHY_CHARS_MAX
+ROUND = auction.Round(1 << 53, WORD, WHY, 1 << 47, 0, 0, (ANSWERED,) * limits.ANSWERS_KEPT, "n" * 32)
 LARGEST: dict[str, Any] = {
     "a page of rows": gossip.Digest(
         BIG, rows=(gossip.Row("n" * 32, "capabilities", BIG, BIG),) * limits.ROWS_PER_DIGEST_MAX
@@ -177,6 +194,7 @@ LARGEST: dict[str, Any] = {
         ancestors=("a" * bounds.NAME_CHARS_MAX,) * (4 * limits.HOPS_MAX),
         died=("n" * 32,) * limits.ATTEMPTS_KEPT,
         failure=Failure(WIDE, WIDE),
+        rounds=(ROUND,) * limits.ROUNDS_KEPT,
     ),
 }
 
