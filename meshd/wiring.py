@@ -7,7 +7,7 @@ Invariant: every part is made here, once, and gets by its constructor what it ne
 import logging
 import random
 import secrets
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 from msgspec import Struct
 
@@ -21,7 +21,7 @@ from meshd.observe import logs
 from meshd.observe.audit import Audit
 from meshd.observe.journal import Journal
 from meshd.observe.listening import Listening
-from meshd.observe.metrics import Metrics
+from meshd.observe.metrics import Figure, Metrics
 from meshd.observe.outlet import Outlet
 from meshd.observe.segments import FOLDER
 from meshd.observe.shipping import Desk, Shipping
@@ -226,7 +226,7 @@ def _ports(
     return transport, store
 
 
-def _rendering(metrics: Metrics, gauges: Callable[[], dict[str, float | dict[str, float]]]) -> Callable[[], bytes]:
+def _rendering(metrics: Metrics, gauges: Callable[[], Mapping[str, Figure]]) -> Callable[[], bytes]:
     """The text of `/metrics`, with the gauges as they stand when it is asked for."""
 
     def render() -> bytes:
