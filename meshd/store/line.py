@@ -56,6 +56,8 @@ class Line:
             await line._connect(url, name, user, password)
         except (OSError, nats.errors.Error, *STRANGE) as fault:
             await line.close()
+            if isinstance(fault, ConnectionResetError):  # it may overtake the server's own words
+                line._fault = line._fault or "it hung up, as on a failed authorization"
             raise Unanswered(f"cannot reach {where}: {line._fault or fault}") from None
         except asyncio.CancelledError:
             await line.close()
