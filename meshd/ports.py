@@ -4,8 +4,8 @@ Invariant: foreign exceptions end here. An implementation maps them to `MeshErro
 outcome, once. Neighbours: `transport/`, `store/` and `agents/` implement; `engine` and `perform` use.
 """
 
-from collections.abc import Callable
-from typing import Protocol, TypeAlias
+from collections.abc import Callable, Mapping
+from typing import Any, Protocol, TypeAlias
 
 from msgspec import Struct
 
@@ -205,6 +205,13 @@ class Failed(Struct, frozen=True):
 Outcome: TypeAlias = Finished | Failed
 
 
+class Schema(Struct, frozen=True):
+    """What one capability takes and gives, as JSON Schemas; True is anything."""
+
+    takes: dict[str, Any] | bool = True
+    gives: dict[str, Any] | bool = True
+
+
 class Desk(Protocol):
     """What an agent may ask of its daemon while it works on one task."""
 
@@ -240,6 +247,11 @@ class Agent(Protocol):
     @property
     def detail(self) -> str:
         """Why it is in that state, one sentence or nothing."""
+        ...
+
+    @property
+    def schemas(self) -> Mapping[str, Schema]:
+        """What its capabilities take and give, as far as it is known; to be shown, the adapter checks itself."""
         ...
 
     async def start(self) -> None:

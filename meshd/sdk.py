@@ -105,10 +105,11 @@ class Context:
 
 
 class Schema(Struct, frozen=True):
-    """What a handler takes and gives, as JSON schemas by parameter."""
+    """What a handler takes and gives, as JSON schemas by parameter; `needs`: those without a default."""
 
     takes: dict[str, dict[str, Any]]
     gives: dict[str, Any]
+    needs: tuple[str, ...] = ()
 
 
 class _Handling:
@@ -131,6 +132,7 @@ class _Handling:
         self.schema = Schema(
             takes={name: _schema(capability, name, kind) for name, kind in self._types.items()},
             gives=_schema(capability, "the result", self._gives),
+            needs=tuple(name for name in self._types if not self._has_default(name)),
         )
 
     async def handle(self, ctx: Context, input: object, part: Callable[[object], None]) -> object:

@@ -2,7 +2,7 @@
 
 from typing import Protocol
 
-from meshd.agents import python, stdio
+from meshd.agents import http, mcp, python, stdio
 from meshd.agents.manifest import Kind, Manifest
 from meshd.agents.reaper import Reaper
 from meshd.agents.seat import Patience
@@ -26,6 +26,8 @@ class Build(Protocol):
 ADAPTERS: dict[Kind, Build] = {
     "python": python.build,
     "stdio": stdio.build,
+    "http": http.build,
+    "mcp": mcp.build,
 }
 
 

@@ -5,18 +5,19 @@ is up or coming, the answer is "unavailable" at once. Neighbours: `stdio` and `p
 """
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+
+from msgspec import structs
 
 from meshd.agents.child import Log, Plan
-from meshd.agents.manifest import Manifest, card
+from meshd.agents.manifest import Manifest, card, checks_of, schemas_of
+from meshd.agents.pipe import Offers
 from meshd.agents.reaper import Reaper
-from meshd.agents.seat import Patience, Seat, State
-from meshd.ports import AgentWatcher, Desk, Failed, Outcome, Work
+from meshd.agents.seat import Manner, Patience, Seat, State
+from meshd.ports import AgentWatcher, Desk, Failed, Outcome, Schema, Work
 from meshd.supervise import Supervisor
 from protocol.errors import MeshError
 from protocol.wire.agents import Card
-
-_MIB = 1 << 20
 
 
 class HostedAgent:
@@ -27,39 +28,39 @@ class HostedAgent:
         manifest: Manifest,
         *,
         command: tuple[str, ...],
+        memory_bytes: int,
         slots_of_seats: Sequence[int],
-        says_ready: bool,
+        manner: Manner,
         on_change: AgentWatcher,
         supervisor: Supervisor,
         reaper: Reaper,
         patience: Patience,
     ) -> None:
-        """`slots_of_seats`: a process for each, with so many tasks at once; `says_ready`: it tells when it is."""
+        """`slots_of_seats`: a process for each, with so many tasks at once."""
         self._manifest = manifest
         self._card = card(manifest)
+        self._checks = checks_of(manifest)
         self._watcher = on_change
         self._supervisor = supervisor
         self._log = Log()
-        self._told: tuple[str, str] = ("stopped", "")
+        self._note = ""
+        self._schemas: Mapping[str, Schema] = schemas_of(manifest)
+        self._told: tuple[str, str, Card] = ("stopped", "", self._card)
         self._change = asyncio.Event()
         self._is_stopped = True
-        plan = Plan(
-            agent=manifest.name,
-            command=command,
-            folder=manifest.folder,
-            memory_bytes=manifest.limits.memory_mb * _MIB,
-        )
+        plan = Plan(agent=manifest.name, command=command, folder=manifest.folder, memory_bytes=memory_bytes)
         self._seats = [
             Seat(
                 plan,
                 slots=slots,
                 output_bytes_max=manifest.limits.output_bytes,
-                says_ready=says_ready,
+                manner=manner,
                 patience=patience,
                 log=self._log,
                 supervisor=supervisor,
                 reaper=reaper,
                 on_change=self._changed,
+                on_offers=self._offered,
             )
             for slots in slots_of_seats
         ]
@@ -80,6 +81,11 @@ class HostedAgent:
         return self._standing()[1]
 
     @property
+    def schemas(self) -> Mapping[str, Schema]:
+        """What its capabilities take and give: as the manifest says, else as its type hints or its tools do."""
+        return self._schemas
+
+    @property
     def pids(self) -> list[int]:
         """Its processes, without those that they started."""
         return [seat.pid for seat in self._seats if seat.pid]
@@ -98,6 +104,8 @@ class HostedAgent:
 
     async def run(self, work: Work, desk: Desk) -> Outcome:
         """Do one task; see `meshd.ports.Agent.run`."""
+        if refusal := self._checks.refusal(work):
+            return refusal
         try:
             async with asyncio.timeout(work.deadline_s):
                 seat = await self._seat_for(work.task)
@@ -107,7 +115,8 @@ class HostedAgent:
             state, detail = self._standing()
             why = f"the agent is {state}" + (f": {detail}" if detail else "")
             return Failed("agent_unavailable", why, retry=True)
-        return await seat.run(work, desk, min(work.deadline_s, self._manifest.limits.task_s))
+        outcome = await seat.run(work, desk, min(work.deadline_s, self._manifest.limits.task_s))
+        return self._checks.judged(work, outcome)
 
     async def stop(self) -> None:
         """End it and everything it started. Idempotent."""
@@ -144,16 +153,25 @@ class HostedAgent:
         up = [seat for seat in self._seats if seat.state == "ready"]
         down = [seat for seat in self._seats if seat.state in ("restarting", "failed")]
         if up:
-            return "ready", f"{len(up)} of {len(self._seats)} slots are up: {down[0].detail}" if down else ""
+            some = f"{len(up)} of {len(self._seats)} slots are up: {down[0].detail}" if down else self._note
+            return "ready", some
         for state in ("restarting", "starting", "failed"):
             for seat in self._seats:
                 if seat.state == state:
                     return state, seat.detail
         return "stopped", ""
 
+    def _offered(self, offers: Offers) -> None:
+        """What a worker says that it can do now."""
+        self._card = structs.replace(self._card, capabilities=tuple(offers.capabilities))
+        self._schemas = offers.capabilities | schemas_of(self._manifest)
+        self._note = offers.note
+        if self.state == "ready":  # else it is said with the next state
+            self._changed()
+
     def _changed(self) -> None:
         self._change.set()
-        standing = self._standing()
-        if standing != self._told:
-            self._told = standing
-            self._watcher(self._manifest.name, *standing)
+        state, detail = self._standing()
+        if (state, detail, self._card) != self._told:
+            self._told = (state, detail, self._card)
+            self._watcher(self._manifest.name, state, detail)

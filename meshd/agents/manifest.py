@@ -11,12 +11,16 @@ import shutil
 import tomllib
 from collections.abc import Iterable
 from difflib import get_close_matches
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Annotated, Literal, TypeAlias, get_type_hints
 
 import msgspec
 from msgspec import Meta, Struct
 
+from meshd.agents.remote import url_problem
+from meshd.agents.schemas import Checks, SchemaTable
+from meshd.ports import Schema
 from meshd.quoting import quoted, quoted_key
 from protocol.errors import MeshError
 from protocol.ids import AGENT_NAME, CAPABILITY
@@ -34,7 +38,21 @@ Token: TypeAlias = Annotated[str, Meta(pattern=r"^[a-z0-9_-]{1,32}\Z", title="1 
 Text: TypeAlias = Annotated[str, Meta(max_length=TEXT_CHARS_MAX, title=f"text of up to {TEXT_CHARS_MAX} characters")]
 Word: TypeAlias = Annotated[str, Meta(min_length=1, max_length=4_096, pattern=r"^[^\x00]*\Z", title="text, not empty")]
 
-Kind: TypeAlias = Literal["python", "stdio"]
+Kind: TypeAlias = Literal["python", "stdio", "http", "mcp"]
+
+# Which keys each kind must have, and which it may have beside those of every agent.
+_NEEDED: dict[Kind, tuple[str, ...]] = {
+    "python": ("run", "capabilities"),
+    "stdio": ("run", "capabilities"),
+    "http": ("url", "capabilities"),
+    "mcp": (),  # its tools tell what it can do
+}
+_ONLY: dict[str, tuple[Kind, ...]] = {
+    "run": ("python", "stdio", "mcp"),
+    "url": ("http", "mcp"),
+    "token_file": ("http", "mcp"),
+    "headers_file": ("http", "mcp"),
+}
 
 _MODULE = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*", re.ASCII)
 
@@ -47,20 +65,29 @@ class Limits(Struct, frozen=True, forbid_unknown_fields=True):
     output_bytes: Annotated[
         int, Meta(ge=1, le=OUTPUT_BYTES_MAX, title=f"a whole number from 1 to {OUTPUT_BYTES_MAX}")
     ] = OUTPUT_BYTES_MAX
+    connect_s: Annotated[float, Meta(gt=0.0, le=300.0, title="a number above 0, up to 300")] = 10.0
 
 
 class Declared(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """The keys of the file."""
 
     name: Name
-    kind: Annotated[Kind, Meta(title="python or stdio")]
+    kind: Annotated[Kind, Meta(title="python, stdio, http or mcp")]
     # No pattern on the text: msgspec 0.22 corrupts memory over a union of text with a pattern and a list.
-    run: Annotated[str | tuple[Word, ...], Meta(title='"module:attribute", or ["command", "argument", ...]')]
+    run: Annotated[str | tuple[Word, ...] | None, Meta(title='"module:attribute", or ["command", "argument", ...]')] = (
+        None
+    )
+    url: Annotated[str, Meta(title="the URL of a service")] = ""
+    token_file: Annotated[Word | Literal[""], Meta(title="the path of a file that holds a token")] = ""
+    headers_file: Annotated[Word | Literal[""], Meta(title="the path of a file of NAME: VALUE lines")] = ""
     capabilities: Annotated[
         tuple[Capability, ...], Meta(min_length=1, max_length=64, title="a list of 1 to 64 name@major, like scoring@2")
-    ]
+    ] = ()
+    schemas: Annotated[
+        dict[str, SchemaTable], Meta(max_length=64, title="a table for each capability, of takes and gives")
+    ] = {}
     slots: Annotated[int, Meta(ge=1, le=AGENT_SLOTS_MAX, title=f"a whole number from 1 to {AGENT_SLOTS_MAX}")] = 1
-    limits: Annotated[Limits, Meta(title="a table of memory_mb, task_s, output_bytes")] = Limits()
+    limits: Annotated[Limits, Meta(title="a table of memory_mb, task_s, output_bytes, connect_s")] = Limits()
     directory: Annotated[Word | Literal[""], Meta(title="the path of a directory")] = ""
     domain: Annotated[Token | Literal[""], Meta(title="1 to 32 of a-z 0-9 _ -")] = ""
     version: Text = ""
@@ -89,8 +116,13 @@ class Manifest(Declared, frozen=True, kw_only=True):
 
     @property
     def command(self) -> tuple[str, ...]:
-        """`run` of a stdio agent, as words."""
-        return (self.run,) if isinstance(self.run, str) else self.run
+        """`run` as words."""
+        return (self.run,) if isinstance(self.run, str) else self.run or ()
+
+
+def memory_bytes(manifest: Manifest) -> int:
+    """What each process of the agent gets; 0 is no limit."""
+    return manifest.limits.memory_mb << 20
 
 
 def card(manifest: Manifest) -> Card:
@@ -197,23 +229,65 @@ def _table(content: bytes, path: Path) -> dict[str, object]:
 
 
 def _contradiction(manifest: Manifest) -> str:
-    """What no single key can tell: `run` must fit `kind`, and nothing is declared twice."""
+    """What no single key can tell: the keys must fit `kind` and each other."""
+    for key in _NEEDED[manifest.kind]:
+        if getattr(manifest, key) in (None, "") or (key == "capabilities" and not manifest.capabilities):
+            return f"{key}: is missing"
+    for key, kinds in _ONLY.items():
+        if getattr(manifest, key) and manifest.kind not in kinds:
+            return f"{key}: a {manifest.kind} agent has none; {' and '.join(kinds)} agents have"
     if not manifest.folder.is_dir():
         return f"directory: there is no directory {manifest.folder}"
     twice = [name for name in manifest.capabilities if manifest.capabilities.count(name) > 1]
     if twice:
         return f"capabilities: {twice[0]} stands there twice"
+    return _place_problem(manifest) or _schema_problem(manifest)
+
+
+def _place_problem(manifest: Manifest) -> str:
+    """What is wrong with `run` or `url`."""
+    if manifest.url and (problem := url_problem(manifest.url)):
+        return f"url: {problem}"
     match manifest.kind:
         case "python":
             if not isinstance(manifest.run, str) or not _MODULE.fullmatch(manifest.run):
                 return f'run: must be "module:attribute" for a python agent, not {quoted(_plain(manifest.run))}'
             return ""
-        case "stdio":
+        case "mcp" if bool(manifest.url) == bool(manifest.run):
+            return "run: an mcp agent has either a command to run, or a url; one of the two must be there"
+        case "http":
+            return ""
+        case "mcp" if find_spec("mcp") is None:
+            return "kind: an mcp agent needs the package mcp; try: pip install 'agent-meshd[mcp]'"
+        case "mcp" if manifest.url:
+            return ""
+        case "stdio" | "mcp":
             if isinstance(manifest.run, str) or not manifest.run:
-                return (
-                    f'run: must be ["command", "argument", ...] for a stdio agent, not {quoted(_plain(manifest.run))}'
-                )
+                kind = "a stdio" if manifest.kind == "stdio" else "an mcp"
+                return f'run: must be ["command", "argument", ...] for {kind} agent, not {quoted(_plain(manifest.run))}'
             return missing_command(manifest)
+
+
+def _schema_problem(manifest: Manifest) -> str:
+    """What is wrong with `schemas`."""
+    for name in manifest.schemas:
+        if manifest.capabilities and name not in manifest.capabilities:
+            return f"schemas: {quoted_key(name)} is none of the agent's capabilities"
+    try:
+        checks_of(manifest)
+    except ValueError as failure:
+        return f"schemas.{failure}"
+    return ""
+
+
+def schemas_of(manifest: Manifest) -> dict[str, Schema]:
+    """What the manifest says that its capabilities take and give."""
+    return {name: table.schema for name, table in manifest.schemas.items()}
+
+
+def checks_of(manifest: Manifest) -> Checks:
+    """Its schemas, ready to check what goes in and comes out. Raises ValueError for what is no JSON Schema."""
+    return Checks(schemas_of(manifest))
 
 
 _AT = re.compile(r"^(?P<what>.*?)(?: - at `\$\.?(?P<at>.*)`)?$", re.DOTALL)
@@ -225,9 +299,11 @@ def _explained(failure: str, table: dict[str, object]) -> str:
     parts = _AT.match(failure)
     what, at = (parts["what"], parts["at"] or "") if parts else (failure, "")
     named = _NAMED.search(what)
-    if named and "unknown field" in what:
+    if named and "unknown field" in what and not at.startswith("schemas"):
         keys = Limits.__struct_fields__ if at == "limits" else Declared.__struct_fields__
         return f"{at + '.' if at else ''}{quoted_key(named[1])}: {_unknown(named[1], keys)}"
+    if at.startswith("schemas"):
+        return f"{at.replace('[...]', '')}: must have takes and gives, each a JSON Schema, and nothing else"
     if named and "missing required" in what:
         return f"{named[1]}: is missing"
     key = at.partition("[")[0]
@@ -249,5 +325,5 @@ def _unknown(key: str, keys: Iterable[str]) -> str:
     return "no such key" + (f"; did you mean {near[0]}?" if near else "")
 
 
-def _plain(run: str | tuple[str, ...]) -> object:
-    return run if isinstance(run, str) else list(run)
+def _plain(run: str | tuple[str, ...] | None) -> object:
+    return list(run) if isinstance(run, tuple) else run

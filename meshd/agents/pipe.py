@@ -17,7 +17,7 @@ from msgspec import UNSET, Raw, Struct, UnsetType
 
 from meshd import values
 from meshd.agents.child import Child, Lines, Log
-from meshd.ports import Desk, Failed, Finished, Outcome, Work
+from meshd.ports import Desk, Failed, Finished, Outcome, Schema, Work
 from meshd.supervise import Supervisor
 from protocol.errors import MeshError
 from protocol.ids import is_capability
@@ -46,6 +46,13 @@ class Wanted(Struct):
     timeout_s: float | None = None
 
 
+class Offers(Struct, frozen=True):
+    """What a worker can do, each with what it takes and gives; `note`: what it could not offer, and why."""
+
+    capabilities: dict[str, Schema]
+    note: str = ""
+
+
 class Said(Struct):
     """One line of an agent. Exactly one of the fields after `task` and `request` is set."""
 
@@ -57,7 +64,8 @@ class Said(Struct):
     part: Raw | UnsetType = UNSET
     call: Wanted | UnsetType = UNSET
     submit: Wanted | UnsetType = UNSET
-    oversize: int | UnsetType = UNSET  # of workers only: so many bytes has a result or part that is not sent
+    oversize: int | UnsetType = UNSET  # of workers only: so large is what is not sent, of a task or of all
+    offers: Offers | UnsetType = UNSET  # of workers only: what it can do, as of now
     ready: bool | UnsetType = UNSET  # of workers only: user code is imported
 
 
@@ -106,7 +114,10 @@ class Pipe:
         supervisor: Supervisor,
         on_change: Callable[[], None],
         is_ready: bool,
+        on_offers: Callable[[Offers], None] | None = None,
+        may_go_on: bool = False,
     ) -> None:
+        """`may_go_on`: what a task was told to stop may go on behind the process, and nobody can tell."""
         self.has_delivered = False
         self.is_ending = False  # by us: it is not to blame for what it leaves undone
         self.problem = ""  # why we ended it, when it is to blame
@@ -120,6 +131,8 @@ class Pipe:
         self._log = log
         self._supervisor = supervisor
         self._on_change = on_change
+        self._on_offers = on_offers
+        self._may_go_on = may_go_on
         self._hands: dict[str, _Hand] = {}
         self._stopping: dict[str, _Hand] = {}  # told to stop, not yet answered
         self._linger: asyncio.TimerHandle | None = None  # runs when something did not stop within its grace
@@ -223,6 +236,8 @@ class Pipe:
         task = hand.work.task
         self._stopping[task] = hand
         self._child.write(_encode({"cancel": task}) + b"\n")
+        if hand.work.lease_s and self._may_go_on:
+            self._end()
         try:
             async with asyncio.timeout(self._grace_s):
                 await hand.is_over.wait()
@@ -267,9 +282,7 @@ class Pipe:
             return
         if is_cut:
             problem = f"printed more than {len(line)} bytes in line {self._line}, which begins {_excerpt(line)}"
-            for hurt in self._hands.values():
-                hurt.settle(Failed("agent_output", f"the agent {problem}", retry=len(self._hands) > 1))
-            self._blame(problem)
+            self._drown(problem)
             return
         if not line.strip():
             return
@@ -283,17 +296,27 @@ class Pipe:
         if hand is not None and hand.is_over.is_set():
             hand = None  # answered, and not collected yet
         if len(verbs) != 1:
-            found = " and ".join(verbs) if verbs else "none of " + ", ".join(VERBS[:-2])
+            found = " and ".join(verbs) if verbs else "none of " + ", ".join(VERBS[:-3])
             self._mistake(said.task, f"says {found}: {_excerpt(line)}")
+        elif said.offers is not UNSET and self._on_offers is not None:
+            self._on_offers(said.offers)
         elif said.ready is not UNSET:
             self._is_ready = True
             self._is_settled.set()
+        elif said.oversize is not UNSET and not said.task:
+            self._drown(f"says more than {said.oversize} bytes at once")
         elif hand is not None:
             self._heed(said, hand)
         elif said.task in self._stopping:
             self._heed_late(said)
         else:
             self._mistake(said.task, f"is about {said.task!r:.80}, which is no task in its hands: {_excerpt(line)}")
+
+    def _drown(self, problem: str) -> None:
+        """Nothing after what it said can be read, and nobody can tell whose answer it was."""
+        for hurt in self._hands.values():
+            hurt.settle(Failed("agent_output", f"the agent {problem}", retry=len(self._hands) > 1))
+        self._blame(problem)
 
     def _heed(self, said: Said, hand: _Hand) -> None:
         if said.result is not UNSET:

@@ -14,7 +14,7 @@ from msgspec import Struct
 
 from meshd import clock
 from meshd.agents.child import Child, Log, Plan
-from meshd.agents.pipe import Pipe
+from meshd.agents.pipe import Offers, Pipe
 from meshd.agents.reaper import Reaper
 from meshd.ports import Desk, Failed, Outcome, Work
 from meshd.supervise import Supervisor
@@ -37,7 +37,15 @@ class Patience(Struct, frozen=True):
 
     def backoff_s(self, crashes: int) -> float:
         """How long to wait after so many crashes in a row, one at least."""
-        return min(self.backoff_s_max, self.backoff_s_min * 2.0 ** (crashes - 1))
+        return min(self.backoff_s_max, self.backoff_s_min * 2.0 ** min(crashes - 1, 30))
+
+
+class Manner(Struct, frozen=True):
+    """How a kind's process behaves."""
+
+    says_ready: bool = False  # it tells when it is, and what it can do
+    may_go_on: bool = False  # what it was told to stop may go on behind it, and nobody can tell
+    may_come_later: bool = False  # it talks to a service that need not be there yet
 
 
 class Seat:
@@ -49,12 +57,13 @@ class Seat:
         *,
         slots: int,
         output_bytes_max: int,
-        says_ready: bool,
+        manner: Manner,
         patience: Patience,
         log: Log,
         supervisor: Supervisor,
         reaper: Reaper,
         on_change: Callable[[], None],
+        on_offers: Callable[[Offers], None],
     ) -> None:
         self.state: State = "stopped"
         self.detail = ""
@@ -62,12 +71,13 @@ class Seat:
         self._plan = plan
         self._slots = slots
         self._output_bytes_max = output_bytes_max
-        self._says_ready = says_ready
+        self._manner = manner
         self._patience = patience
         self._log = log
         self._supervisor = supervisor
         self._reaper = reaper
         self._on_change = on_change
+        self._on_offers = on_offers
         self._crashes = 0
         self._child: Child | None = None
         self._pipe: Pipe | None = None
@@ -144,13 +154,15 @@ class Seat:
     def _blame(self, problem: str, first: asyncio.Future[str]) -> None:
         self._log.add(f"meshd: the agent {problem}")
         self._crashes += 1
-        if not first.done():
+        if not first.done() and not self._manner.may_come_later:
             self._turn("failed", problem)
             first.set_result(problem)  # it was not ready once, so it never will be
         elif self._crashes >= self._patience.crashes_max:
             self._turn("failed", f"given up after {self._crashes} crashes in a row; the last one {problem}")
         else:
             self._turn("restarting", problem)
+            if not first.done():
+                first.set_result("")
 
     def _let_go(self) -> None:
         if self._pipe is not None:
@@ -173,7 +185,9 @@ class Seat:
             log=self._log,
             supervisor=self._supervisor,
             on_change=self._on_change,
-            is_ready=not self._says_ready,
+            is_ready=not self._manner.says_ready,
+            on_offers=self._on_offers if self._manner.says_ready else None,
+            may_go_on=self._manner.may_go_on,
         )
         if self._is_stopping.is_set():
             child.signal(signal.SIGKILL)

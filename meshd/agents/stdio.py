@@ -4,11 +4,17 @@ One process has all the slots: an agent that declares several works on several t
 """
 
 from meshd.agents.hosted import HostedAgent
-from meshd.agents.manifest import Manifest
+from meshd.agents.manifest import Manifest, memory_bytes
 from meshd.agents.reaper import Reaper
-from meshd.agents.seat import Patience
+from meshd.agents.seat import Manner, Patience
 from meshd.ports import AgentWatcher
 from meshd.supervise import Supervisor
+
+
+def command_of(manifest: Manifest) -> tuple[str, ...]:
+    """`run`, with a path in its first word read from the manifest's folder."""
+    first, *rest = manifest.command
+    return (str(manifest.folder / first) if "/" in first else first, *rest)
 
 
 def build(
@@ -19,14 +25,12 @@ def build(
     patience: Patience | None = None,
 ) -> HostedAgent:
     """The agent, not yet started."""
-    first, *rest = manifest.command
-    if "/" in first:
-        first = str(manifest.folder / first)
     return HostedAgent(
         manifest,
-        command=(first, *rest),
+        command=command_of(manifest),
+        memory_bytes=memory_bytes(manifest),
         slots_of_seats=(manifest.slots,),
-        says_ready=False,
+        manner=Manner(),
         on_change=on_change,
         supervisor=supervisor,
         reaper=reaper,

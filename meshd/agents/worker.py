@@ -12,7 +12,7 @@ import sys
 import threading
 import traceback
 from collections.abc import Callable
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, Protocol
 
 import msgspec
 
@@ -27,11 +27,13 @@ REQUESTS_MAX = 512  # calls and submits under way at once; more wait for their t
 
 def main() -> None:
     """`worker MODULE:ATTRIBUTE OUTPUT_BYTES_MAX CAPABILITY...` in the manifest's folder."""
-    tasks, answers = _pipe_of_our_own()
+    tasks, answers = pipe_of_our_own()
     run, limit, *capabilities = sys.argv[1:]
     sys.path.insert(0, os.getcwd())
     agent = load(run, capabilities)
-    asyncio.run(_Worker(agent, answers, int(limit)).serve(tasks))
+    worker = Worker(agent, answers, int(limit))
+    worker.offer({capability: schema_of(agent, capability) for capability in capabilities})
+    asyncio.run(worker.serve(tasks))
 
 
 def load(run: str, capabilities: list[str]) -> Agent:
@@ -48,7 +50,7 @@ def load(run: str, capabilities: list[str]) -> Agent:
     return agent
 
 
-def _pipe_of_our_own() -> tuple[BinaryIO, BinaryIO]:
+def pipe_of_our_own() -> tuple[BinaryIO, BinaryIO]:
     """Move the pipe away from stdin and stdout, and leave there nothing, and the log."""
     tasks, answers = os.dup(0), os.dup(1)
     nothing = os.open(os.devnull, os.O_RDONLY)
@@ -56,6 +58,32 @@ def _pipe_of_our_own() -> tuple[BinaryIO, BinaryIO]:
     os.dup2(2, 1)
     os.close(nothing)
     return os.fdopen(tasks, "rb", buffering=0), os.fdopen(answers, "wb", buffering=0)
+
+
+class Handles(Protocol):
+    """What a worker serves: an `Agent`, or the tools of an MCP server."""
+
+    async def handle(self, capability: str, input: Any, ctx: Context, part: Callable[[object], None]) -> object:
+        """One task. Raises TaskError, or anything, which fails the task."""
+        ...
+
+    def is_blocking(self, capability: str) -> bool:
+        """True when nothing but the end of the process stops it."""
+        ...
+
+
+def schema_of(agent: Agent, capability: str) -> dict[str, Any]:
+    """What a handler takes and gives, as one JSON Schema each."""
+    hints = agent.schema(capability)
+    definitions: dict[str, Any] = {}
+    for schema in hints.takes.values():
+        definitions |= schema.pop("$defs", {})
+    if len(hints.takes) == 1:
+        [takes] = hints.takes.values()
+    else:
+        takes = {"type": "object", "properties": hints.takes, "additionalProperties": False}
+        takes |= {"required": list(hints.needs)} if hints.needs else {}
+    return {"takes": takes | ({"$defs": definitions} if definitions else {}), "gives": hints.gives}
 
 
 class _OversizeError(Exception):
@@ -66,10 +94,10 @@ class _OversizeError(Exception):
         self.size_bytes = size_bytes
 
 
-class _Worker:
+class Worker:
     """Serves one process: `meshd.sdk.Mesh` for its tasks."""
 
-    def __init__(self, agent: Agent, answers: BinaryIO, output_bytes_max: int) -> None:
+    def __init__(self, agent: Handles, answers: BinaryIO, output_bytes_max: int) -> None:
         self._agent = agent
         self._answers = answers
         self._output_bytes_max = output_bytes_max
@@ -79,6 +107,14 @@ class _Worker:
         self._count = itertools.count(1)
         self._speaking = threading.Lock()
         self._turns = asyncio.Semaphore(REQUESTS_MAX)
+
+    def offer(self, capabilities: dict[str, dict[str, Any]], note: str = "") -> None:
+        """Say what the agent can do from now on, each with what it takes and gives; see `pipe.Offers`."""
+        self._say(offers={"capabilities": capabilities, "note": note})
+
+    def give_up(self, size_bytes: int) -> None:
+        """Somebody said so much at once that nothing after it can be read; the daemon ends this process."""
+        self._say(oversize=size_bytes)
 
     async def serve(self, tasks: BinaryIO) -> None:
         """Until the end of input; then finish what was begun."""

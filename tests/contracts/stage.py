@@ -3,26 +3,32 @@
 import asyncio
 import os
 import shutil
+import subprocess
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
 from meshd.agents.adapters import build
 from meshd.agents.hosted import HostedAgent
+from meshd.agents.http import HttpAgent
 from meshd.agents.manifest import load
 from meshd.agents.reaper import Reaper
 from meshd.agents.seat import Patience
-from meshd.ports import Outcome, Work
+from meshd.ports import Finished, Outcome, Work
 from meshd.supervise import Supervisor
 from protocol.errors import MeshError
+from tests.waiting import until
 
 ACTORS = Path(__file__).parent / "actors"
 SHORT = Patience(start_s=20.0, grace_s=0.3, stop_s=1.0, backoff_s_min=0.02, backoff_s_max=0.1)
 
-_RUNS = {
-    "stdio": [sys.executable, str(ACTORS / "speaks_pipe.py")],
-    "python": "uses_sdk:agent",
+_RUNS: dict[str, dict[str, object]] = {
+    "stdio": {"run": [sys.executable, str(ACTORS / "speaks_pipe.py")], "capabilities": ["act@1"]},
+    "python": {"run": "uses_sdk:agent", "capabilities": ["act@1", "parts@1", "blocked@1"]},
+    "http": {"capabilities": ["act@1"]},
+    "mcp": {"run": [sys.executable, str(ACTORS / "speaks_mcp.py")]},
 }
+BEGUN = "begun"  # a file in the stage's folder: a task that cannot say so on the way is at work
 
 
 class Desk:
@@ -62,12 +68,11 @@ class Stage:
         self.reaper = Reaper(self.supervisor)
         self._count = 0
         shutil.copy(ACTORS / "uses_sdk.py", folder)
-        keys = {
-            "name": "actor",
-            "kind": kind,
-            "run": _RUNS[kind],
-            "capabilities": ["act@1", "parts@1", "blocked@1"] if kind == "python" else ["act@1"],
-        } | keys
+        self._folder = folder
+        self._service = _Service(folder) if kind == "http" and "url" not in keys else None
+        keys = {"name": "actor", "kind": kind} | _RUNS[kind] | keys
+        if self._service is not None:
+            keys["url"] = self._service.url
         file = folder / "actor.toml"
         file.write_text("".join(f"{key} = {toml(value)}\n" for key, value in keys.items()))
         built = build(
@@ -77,7 +82,7 @@ class Stage:
             self.reaper,
             patience,
         )
-        assert isinstance(built, HostedAgent)
+        assert isinstance(built, HostedAgent | HttpAgent)
         self.agent = built
 
     async def __aenter__(self) -> "Stage":
@@ -91,18 +96,28 @@ class Stage:
 
     async def close(self) -> None:
         """End what is left when the agent was stopped."""
+        if self._service is not None:
+            self._service.close()
         await self.supervisor.close()
         self.reaper.close()
 
     async def act(self, verb: str, argument: object = None, desk: Desk | None = None, **more: object) -> Outcome:
-        """Run one task and wait for its outcome."""
-        return await self.agent.run(self.work([verb, argument], **more), desk or Desk())
+        """Run one task and wait for its outcome. A tool of MCP takes an object and gives one."""
+        order: object = {"order": [verb, argument]} if self.kind == "mcp" else [verb, argument]
+        outcome = await self.agent.run(self.work(order, **more), desk or Desk())
+        if self.kind == "mcp" and isinstance(outcome, Finished) and isinstance(outcome.output, dict):
+            return Finished(outcome.output["answer"])
+        return outcome
 
     def start(
         self, verb: str, argument: object = None, desk: Desk | None = None, **more: object
     ) -> asyncio.Task[Outcome]:
         """Run one task beside the test."""
         return asyncio.create_task(self.act(verb, argument, desk, **more))
+
+    async def has_begun(self, desk: Desk) -> None:
+        """Wait until a task that was told to hold is at work."""
+        await until(lambda: desk.said or (self._folder / BEGUN).exists())
 
     def work(self, input: object, **more: object) -> Work:
         self._count += 1
@@ -119,11 +134,26 @@ class Stage:
         return Work(**(keys | more))  # type: ignore[arg-type] # names and types stand in the line above
 
 
+class _Service:
+    """The process that an http agent reaches: no daemon starts or ends it."""
+
+    def __init__(self, folder: Path) -> None:
+        command = [sys.executable, str(ACTORS / "speaks_http.py")]
+        self._process = subprocess.Popen(command, cwd=folder, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        assert self._process.stdout is not None
+        self.url = self._process.stdout.readline().strip()
+
+    def close(self) -> None:
+        """End it."""
+        self._process.kill()
+        self._process.communicate()
+
+
 def toml(value: object) -> str:
     """A plain value as TOML."""
     match value:
         case dict():
-            return "{ " + ", ".join(f"{key} = {toml(inner)}" for key, inner in value.items()) + " }"
+            return "{ " + ", ".join(f'"{key}" = {toml(inner)}' for key, inner in value.items()) + " }"
         case Sequence() if not isinstance(value, str):
             return "[" + ", ".join(toml(inner) for inner in value) + "]"
         case str():

@@ -19,9 +19,57 @@ from tests.waiting import until
 PEAK_BYTES_MAX = 16_000_000  # of the daemon, while an agent prints 50 or 200 MB
 
 
-@pytest.fixture(params=sorted(ADAPTERS))
-def kind(request: pytest.FixtureRequest) -> str:
-    return str(request.param)
+# What a kind does not do, and why. Everything else every kind does.
+DIFFERENCES: dict[tuple[str, str], tuple[str, ...]] = {
+    ("http", "one request has one answer: a service that wants more of the mesh asks its API"): (
+        "test_parts_make_up_the_result",
+        "test_progress_reaches_the_desk_in_order",
+        "test_a_call_reaches_the_desk_and_its_answer_the_agent",
+        "test_a_submit_reaches_the_desk_and_its_answer_the_agent",
+        "test_a_refusal_of_the_mesh_reaches_the_agent",
+    ),
+    ("http", "nothing of it runs here: no process is started, ended or named, and a crash is a closed connection"): (
+        "test_an_agent_that_ignores_a_cancel_is_ended_and_replaced",
+        "test_a_crash_fails_the_task_in_hand_with_how_and_the_last_words",
+        "test_a_crash_is_not_explained_by_what_was_said_before_the_run",
+        "test_an_agent_that_crashed_is_started_again",
+        "test_a_kill_from_outside_is_named_by_its_signal",
+        "test_a_crash_of_an_idle_agent_is_mended_too",
+        "test_while_it_waits_to_start_again_it_is_unavailable_at_once",
+        "test_an_agent_that_keeps_crashing_is_given_up_until_it_is_started_again",
+        "test_an_answer_in_between_makes_the_crashes_no_row",
+        "test_stderr_is_its_log_and_survives_a_restart",
+        "test_a_flood_on_stderr_keeps_only_its_end",
+        "test_it_sees_its_folder_its_name_and_none_of_the_daemons_secrets",
+        "test_memory_beyond_its_limit_is_not_to_be_had",
+        "test_stop_ends_what_its_processes_started_too",
+        "test_a_crash_ends_what_the_process_started_too",
+    ),
+    ("mcp", "a tool is called and answers: it has no way to ask for more, and its progress is a number"): (
+        "test_parts_make_up_the_result",
+        "test_progress_reaches_the_desk_in_order",
+        "test_a_call_reaches_the_desk_and_its_answer_the_agent",
+        "test_a_submit_reaches_the_desk_and_its_answer_the_agent",
+        "test_a_refusal_of_the_mesh_reaches_the_agent",
+    ),
+    ("mcp", "MCP has no word for `try again`"): ("test_an_agent_that_says_why_it_could_not_is_quoted",),
+    ("mcp", "MCP has no answer to a cancel: nobody can tell whether the server ignores it"): (
+        "test_an_agent_that_ignores_a_cancel_is_ended_and_replaced",
+    ),
+}
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Every test runs over every kind that is not excused from it by name."""
+    if "kind" in metafunc.fixturenames:
+        name = metafunc.function.__name__
+        excused = {kind for (kind, _), tests in DIFFERENCES.items() if name in tests}
+        metafunc.parametrize("kind", sorted(set(ADAPTERS) - excused))
+
+
+def test_every_difference_names_a_test() -> None:
+    named = {name for tests in DIFFERENCES.values() for name in tests}
+    assert named <= set(globals())
 
 
 @pytest.fixture
@@ -118,7 +166,7 @@ async def test_several_slots_work_at_once_and_one_more_task_waits(kind: str, tmp
 async def test_a_task_that_finds_no_slot_within_its_deadline_is_handed_back(stage: Stage) -> None:
     desk = Desk()
     holding = stage.start("hold", desk=desk)
-    await until(lambda: desk.said)
+    await stage.has_begun(desk)
     outcome = await stage.act("echo", 1, deadline_s=0.05)
     assert outcome == Failed("agent_unavailable", "no slot was free within 0.05 s", retry=True)
     holding.cancel()
@@ -131,7 +179,7 @@ async def test_a_task_that_finds_no_slot_within_its_deadline_is_handed_back(stag
 async def test_a_cancelled_task_is_told_to_the_agent_which_goes_on_with_others(stage: Stage) -> None:
     desk = Desk()
     holding = stage.start("hold", desk=desk)
-    await until(lambda: desk.said)
+    await stage.has_begun(desk)
     holding.cancel()
     with pytest.raises(asyncio.CancelledError):
         await holding
@@ -143,7 +191,7 @@ async def test_a_cancelled_task_is_told_to_the_agent_which_goes_on_with_others(s
 async def test_an_agent_that_ignores_a_cancel_is_ended_and_replaced(stage: Stage) -> None:
     desk = Desk()
     holding = stage.start("stubborn", desk=desk)
-    await until(lambda: desk.said)
+    await stage.has_begun(desk)
     [old] = stage.agent.pids
     holding.cancel()
     with pytest.raises(asyncio.CancelledError):
@@ -173,7 +221,7 @@ async def test_stopping_one_task_leaves_the_others_at_work(kind: str, tmp_path: 
     async with Stage(kind, tmp_path, slots=2) as stage:
         desk = Desk()
         stubborn = stage.start("stubborn", desk=desk)
-        await until(lambda: desk.said)
+        await stage.has_begun(desk)
         meeting = stage.start("meet", [str(tmp_path / "met"), 2, "a"])
         await until(lambda: (tmp_path / "met" / "a").exists())
         stubborn.cancel()
@@ -213,7 +261,7 @@ async def test_an_agent_that_crashed_is_started_again(stage: Stage) -> None:
 async def test_a_kill_from_outside_is_named_by_its_signal(stage: Stage) -> None:
     desk = Desk()
     holding = stage.start("hold", desk=desk)
-    await until(lambda: desk.said)
+    await stage.has_begun(desk)
     os.kill(stage.agent.pids[0], signal.SIGKILL)
     assert await holding == Failed("agent_crashed", "the agent was killed by SIGKILL before it answered", retry=True)
 
@@ -270,7 +318,12 @@ async def test_megabytes_of_output_fail_the_task_and_do_not_grow_the_daemon(stag
     assert isinstance(outcome, Failed)
     assert outcome.code == "agent_output"
     assert not outcome.retry
-    told = {"stdio": "printed more than 1573888 bytes in line", "python": "50000005 bytes; the limit is 262144"}
+    told = {
+        "stdio": "printed more than 1573888 bytes in line",
+        "python": "50000005 bytes; the limit is 262144",
+        "http": "the agent answers more than 1573888 bytes",
+        "mcp": "the agent says more than 4194304 bytes at once",
+    }
     assert told[stage.kind] in outcome.message
     assert peak_bytes < PEAK_BYTES_MAX
     await until(lambda: stage.agent.state == "ready")
@@ -288,10 +341,12 @@ async def test_a_result_over_the_agents_own_limit_fails_that_task_only(kind: str
 
 
 async def test_an_integer_that_no_record_can_hold_is_refused(stage: Stage) -> None:
-    if stage.kind == "stdio":
-        outcome = await stage.act("raw", '{"task": "big", "result": 18446744073709551616}', task="big")
-    else:
+    if stage.kind == "python":
         outcome = await stage.act("parts", [2**64], capability="parts@1")
+    elif stage.kind == "mcp":
+        outcome = await stage.act("big")
+    else:
+        outcome = await stage.act("raw", '{"task": "big", "result": 18446744073709551616}', task="big")
     assert outcome == Failed("agent_output", "the result holds an integer of more than 64 bits", retry=False)
 
 
@@ -385,7 +440,7 @@ async def test_a_crash_ends_what_the_process_started_too(stage: Stage) -> None:
 async def test_stop_ends_an_agent_that_does_not_want_to(stage: Stage) -> None:
     desk = Desk()
     holding = stage.start("stubborn", desk=desk)
-    await until(lambda: desk.said)
+    await stage.has_begun(desk)
     pids = stage.agent.pids
     await stage.agent.stop()
     assert not any(is_running(pid) for pid in pids)

@@ -19,7 +19,7 @@ from meshd.hosting import Hosting
 from meshd.observe.listening import Listening
 from meshd.observe.stream import Stream, encoded
 from meshd.perform import Performer
-from meshd.ports import AgentWatcher, Desk, Finished, Outcome, Work
+from meshd.ports import AgentWatcher, Desk, Finished, Outcome, Schema, Work
 from meshd.service import Service
 from meshd.shelf import Shelf
 from meshd.store.memory import MemoryBucket, MemoryStore
@@ -62,6 +62,7 @@ class Actor:
         self.card = Card(name=name, capabilities=(capability,), slots=slots)
         self.state = "stopped"
         self.detail = ""
+        self.schemas: dict[str, Schema] = {}
         self.runs: list[Work] = []
         self.stopped: list[str] = []  # tasks whose run was cancelled
         self.said: list[str] = []  # to its log
@@ -258,9 +259,7 @@ def _no_invitation() -> schemas.Invitation:
 class LittleDaemons:
     """The broker, the bucket, and the daemons on them by name."""
 
-    def __init__(
-        self, tasks: TaskSettings = QUICK, keep_s: float = 86_400.0, folder: Path = Path("/nowhere")
-    ) -> None:
+    def __init__(self, tasks: TaskSettings = QUICK, keep_s: float = 86_400.0, folder: Path = Path("/nowhere")) -> None:
         self.folder = folder  # holds a folder of manifests for each node that has some
         self.drain_s = 5.0
         self.bus = MemoryBus()

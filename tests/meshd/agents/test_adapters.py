@@ -3,17 +3,20 @@
 import asyncio
 import sys
 from pathlib import Path
+from typing import get_args
 
 import pytest
 
-from meshd.agents import python, stdio
 from meshd.agents.adapters import ADAPTERS
+from meshd.agents.manifest import Kind
 from meshd.ports import Finished
 from tests.contracts.stage import Stage
 
 
 def test_every_kind_is_built_by_its_own_module() -> None:
-    assert {"python": python.build, "stdio": stdio.build} == ADAPTERS
+    assert {kind: build.__module__ for kind, build in ADAPTERS.items()} == {
+        kind: f"meshd.agents.{kind}" for kind in get_args(Kind)
+    }
 
 
 @pytest.mark.parametrize(("kind", "processes"), [("python", 3), ("stdio", 1)])
