@@ -8,8 +8,8 @@ from typing import TypeAlias
 from msgspec import Struct
 
 from protocol.limits import (
-    AUDIT_BATCH_BYTES_MAX,
     ASK_BYTES_MAX,
+    AUDIT_BATCH_BYTES_MAX,
     FACT_BYTES_MAX,
     FRAME_BYTES_MAX,
     GOSSIP_BYTES_MAX,
