@@ -14,7 +14,7 @@ from meshd import clock
 from meshd.ports import Sink, Store, Transport
 from meshd.supervise import Supervisor
 from protocol import limits
-from protocol.effects import Effect, Emit, List, Read, Reply, RunAgent, Send, Spread, StopAgent, Write
+from protocol.effects import Announce, Effect, Emit, List, Listen, Read, Reply, RunAgent, Send, Spread, StopAgent, Write
 from protocol.errors import MeshError
 from protocol.events import Event
 from protocol.inputs import AgentFailed, Entry, Found, Listed, Unsent
@@ -96,6 +96,7 @@ class Performer:
         self._lanes: dict[str, deque[Write]] = {}
         self._reading = asyncio.Semaphore(READS_MAX)
         self._looking: set[str] = set()
+        self._listening: frozenset[str] = frozenset()
         self.writes_waiting = 0
         self.written = 0  # writes that came to an outcome,
         self.writing_s = 0.0  # and how long they took
@@ -141,8 +142,10 @@ class Performer:
         match effect:
             case Send():
                 self._publish(effect.subject, effect.frame, effect.reply)
-            case Spread():
+            case Spread() | Announce():
                 self._publish(effect.subject, effect.frame, "")
+            case Listen():
+                self._listen(frozenset(effect.subjects))
             case Write():
                 self._queue(effect)
             case Read():
@@ -180,6 +183,13 @@ class Performer:
             self.sent[".".join(subject.split(".", 3)[2:3])] += 1
         else:
             self.dropped += 1
+
+    def _listen(self, subjects: frozenset[str]) -> None:
+        """Hear these and no others; the transport sees to it over reconnects."""
+        for subject in sorted(subjects ^ self._listening):
+            change = self._transport.subscribe if subject in subjects else self._transport.unsubscribe
+            self._supervisor.spawn(f"listen {subject}", change(subject))
+        self._listening = subjects
 
     def _answer(self, reply: Reply) -> None:
         future = self._replies.pop(reply.request, None)

@@ -54,6 +54,7 @@ AUDITED: Mapping[type[Struct], Row] = {
 NOT_AUDITED: Mapping[type[Struct], str] = {
     events.PeerSuspect: "a doubt that others weigh; the verdict is recorded",
     events.PeerUnreachable: "nothing is decided by it: nobody is declared dead",
+    events.EventsLost: "agents' events are best effort, and nothing is decided by them",
     events.CapabilitiesChanged: "said by another node, which records its own agents",
 }
 

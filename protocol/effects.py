@@ -11,6 +11,7 @@ from msgspec import Struct
 from protocol.events import Event
 from protocol.primitives import NodeId
 from protocol.wire.kinds import Body, Fact, Record
+from protocol.wire.topic import Published
 
 
 class Send(Struct, frozen=True):
@@ -34,6 +35,22 @@ class Spread(Struct, frozen=True):
     body: Fact
     subject: str = ""
     frame: bytes = b""
+
+
+class Announce(Struct, frozen=True):
+    """What an agent published, to every node that listens to the topic; at most once."""
+
+    body: Published
+    subject: str
+    iid: str = ""
+    gid: str = ""
+    frame: bytes = b""
+
+
+class Listen(Struct, frozen=True):
+    """Hear the events that come on these subjects, and on no others; replaces what was said before."""
+
+    subjects: tuple[str, ...]
 
 
 class Write(Struct, frozen=True):
@@ -67,7 +84,8 @@ class RunAgent(Struct, frozen=True):
     """Give a task or call to a local agent; comes back as `AgentFinished` or `AgentFailed`.
 
     `epoch` is the fencing token; a call has epoch 0. `input` is msgpack. `lease_s` > 0: exclusive, so it must
-    end when the daemon stands still for that long.
+    end when the daemon stands still for that long. With `topic` it is an event: `input` is what `publisher`, an
+    agent, said there; it takes no slot, and its end carries no result.
     """
 
     agent: str
@@ -82,6 +100,8 @@ class RunAgent(Struct, frozen=True):
     hops: int
     ancestors: tuple[str, ...]
     lease_s: float = 0.0
+    topic: str = ""
+    publisher: str = ""
 
 
 class StopAgent(Struct, frozen=True):
@@ -106,4 +126,4 @@ class Emit(Struct, frozen=True):
     event: Event
 
 
-Effect: TypeAlias = Send | Spread | Write | Read | List | RunAgent | StopAgent | Reply | Emit
+Effect: TypeAlias = Send | Spread | Announce | Listen | Write | Read | List | RunAgent | StopAgent | Reply | Emit

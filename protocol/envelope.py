@@ -221,9 +221,10 @@ class Opener:
         self._root_key = root_key
         self._verify = verify
         self._admitted: dict[NodeId, bool] = {}
-        self._windows: dict[NodeId, _Window] = {}
+        self._windows: dict[str, _Window] = {}
         self._fact_prefix = f"mesh.{subjects.mesh}.fact."
         self._node_prefix = f"mesh.{subjects.mesh}.node."
+        self._topic_prefix = subjects.topic("")
         self._inbox_prefix = f"{self._node_prefix}{me}."
 
     def admit(self, proof: bytes) -> NodeId | None:
@@ -244,12 +245,12 @@ class Opener:
             return peeked
         src, header, header_end = peeked
         family = KINDS[header.kind].family
-        prefix = self._fact_prefix if family == "fact" else self._node_prefix
+        prefix = {"fact": self._fact_prefix, "topic": self._topic_prefix}.get(family, self._node_prefix)
         if family in ("record", "audit") or not subject.startswith(prefix):
             return Refusal("wrong_family", src, subject)
-        if family != "fact" and not subject.startswith(self._inbox_prefix):
+        if prefix == self._node_prefix and not subject.startswith(self._inbox_prefix):
             return Refusal("wrong_subject", src, subject)  # for another node, whoever delivered it here
-        if source(subject) != src:
+        if family != "topic" and source(subject) != src:  # a topic is everybody's: who signed is the source
             return Refusal("wrong_signer", src, subject)
         if src == self._me:
             return Refusal("echo", src, subject)
@@ -264,7 +265,7 @@ class Opener:
             return Refusal(stale, src, subject)
         opened = self._finish(src, header, header_end, frame, subject, now)
         if isinstance(opened, Envelope) and family != "fact":
-            self._remember(src, header)
+            self._remember(src, header, family)
         return opened
 
     def open_relayed(self, frame: bytes, now: Instant, *, is_own: bool = False) -> Envelope | Refusal:
@@ -352,21 +353,22 @@ class Opener:
         """Why a message is of the past, or nothing. Facts carry versions of their own instead."""
         if family == "fact":
             return ""
-        window = self._windows.get(src)
+        window = self._windows.get(_window_of(src, family))
         if window is None or header.life > window.life:
             return ""
         if header.life < window.life:
             return "old_life"
         return "" if window.is_new(header.seq) else "replayed"
 
-    def _remember(self, src: NodeId, header: Header) -> None:
-        window = self._windows.pop(src, None)
+    def _remember(self, src: NodeId, header: Header, family: str) -> None:
+        name = _window_of(src, family)
+        window = self._windows.pop(name, None)
         if window is None or header.life > window.life:
             window = _Window(header.life)
             if len(self._windows) >= limits.LIVES_TRACKED_MAX:
                 self._windows.pop(next(iter(self._windows)))
         window.mark(header.seq)
-        self._windows[src] = window  # last in the order: most recently used
+        self._windows[name] = window  # last in the order: most recently used
 
     def _finish(
         self, src: NodeId, header: Header, header_end: int, frame: bytes, subject: str, now: Instant
@@ -387,3 +389,8 @@ class Opener:
         if src not in self._admitted and src != self._me and self.admit(getattr(decoded, "admission", b"")) != src:
             return Refusal("not_admitted", src, subject)
         return Envelope(src, header, cast(AnyBody, decoded), frame)
+
+
+def _window_of(src: NodeId, family: str) -> str:
+    """Events have a window of their own: a flood of them, heard first, must not make messages look replayed."""
+    return f"{src} {family}" if family == "topic" else src

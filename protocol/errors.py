@@ -25,6 +25,7 @@ ERRORS: dict[str, ErrorRow] = {
     "bad_request": ErrorRow(400, USAGE, "{what}", "send HTTP/1.1 with one JSON object as its body, as /openapi.json has it"),
     "too_large": ErrorRow(413, USAGE, "{what} is {bytes} bytes; the limit is {limit}", "pass a reference to the data instead of the data"),
     "bad_capability": ErrorRow(400, USAGE, "{capability} is not a capability", "write name@major, for example scoring@2"),
+    "bad_topic": ErrorRow(400, USAGE, "{topic} is not a topic", "write domain.name, each 1 to 32 of a-z 0-9 _ -, for example sales.price_changed"),
     "short_id": ErrorRow(400, USAGE, "{given} is too short for the beginning of an id", "give at least {chars} characters"),
     "unknown_task": ErrorRow(404, NOT_FOUND, "no task has the id {task}", "list the tasks with: meshctl tasks"),
     "unknown_peer": ErrorRow(404, NOT_FOUND, "no peer is called {peer}", "list the peers with: meshctl peers"),

@@ -238,6 +238,16 @@ class AgentChanged(Struct, frozen=True, tag_field="kind", tag="agent_changed"):
     detail: str
 
 
+class EventsLost(Struct, frozen=True, tag_field="kind", tag="events_lost"):
+    """Events did not reach an agent of this node, or it failed with them: the last of `count`, and why."""
+
+    agent: str
+    topic: str
+    why: str  # overrun | the code of the agent's failure
+    detail: str = ""
+    count: int = 1
+
+
 Event: TypeAlias = (
     PeerAlive
     | PeerSuspect
@@ -263,4 +273,5 @@ Event: TypeAlias = (
     | RecordLost
     | TaskPutBack
     | AgentChanged
+    | EventsLost
 )

@@ -21,6 +21,7 @@ PREFIX_CHARS_MIN = 4  # of an id that is asked for: fewer would fit too many to 
 TOKEN = re.compile(r"[a-z0-9_-]{1,32}")
 CAPABILITY = re.compile(r"[a-z][a-z0-9_.-]{0,63}@(0|[1-9][0-9]{0,3})")
 AGENT_NAME = re.compile(r"[a-z][a-z0-9_-]{0,47}")
+TOPIC = re.compile(rf"{TOKEN.pattern}\.{TOKEN.pattern}")
 
 
 def _base32(digest: bytes) -> str:
@@ -107,6 +108,11 @@ def is_token(text: str) -> bool:
 def is_capability(text: str) -> bool:
     """True for `name@major`."""
     return CAPABILITY.fullmatch(text) is not None
+
+
+def is_topic(text: str) -> bool:
+    """True for `domain.name`, two tokens."""
+    return TOPIC.fullmatch(text) is not None
 
 
 def ranked(candidates: Iterable[NodeId], *, salt: str) -> list[NodeId]:

@@ -126,6 +126,19 @@ class MakeCall(Struct, frozen=True):
     gid: str = ""
 
 
+class Publish(Struct, frozen=True):
+    """An agent of this node says something to whoever listens; answered by `Reply`. `value` is msgpack."""
+
+    request: int
+    agent: str
+    topic: str
+    value: bytes
+    visibility: str = "mesh"  # as the agent's: private is heard on this node alone
+    hops: int = 0
+    iid: str = ""
+    gid: str = ""
+
+
 class Await(Struct, frozen=True):
     """Reply with the record when this task, watched here, has ended; refused when it is watched elsewhere."""
 
@@ -213,6 +226,7 @@ Input: TypeAlias = (
     | Cancel
     | Await
     | MakeCall
+    | Publish
     | Inquiry
     | Operate
     | Advertise

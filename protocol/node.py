@@ -7,7 +7,7 @@ nothing else. Neighbours: the machines know nothing of each other; only this fil
 from collections.abc import Callable
 from typing import Literal, TypeAlias, assert_never
 
-from msgspec import Struct, structs
+from msgspec import Struct
 
 from protocol import effects as fx
 from protocol import events, ids, inputs
@@ -17,7 +17,7 @@ from protocol.duty import Duty
 from protocol.effects import Effect
 from protocol.envelope import Envelope, Opener, Refusal, Sealer
 from protocol.gossip import Gossip, GossipSettings
-from protocol.guardian import Guardian, Homes
+from protocol.guardian import Guardian
 from protocol.holder import Holder
 from protocol.inputs import Input
 from protocol.inquiries import Inquiries
@@ -33,12 +33,15 @@ from protocol.refusals import Refusals
 from protocol.replica import Heard, Me, heard_of, sealed_inside
 from protocol.slots import Slots
 from protocol.subjects import Subjects
+from protocol.topics import EVENT, Topics
 from protocol.watch import Lapse, Watch
 from protocol.watched import TaskSettings
-from protocol.wire import audit, call, gossip, ops, swim, task
+from protocol.wire import audit, call, gossip, ops, swim, task, topic
 from protocol.wire.task import TaskRecord
 
-Origin: TypeAlias = Literal["membership", "gossip", "catalogue", "ledger", "watch", "holder", "calls", "link", "homes"]
+Origin: TypeAlias = Literal[
+    "membership", "gossip", "catalogue", "ledger", "watch", "holder", "calls", "link", "homes", "topics"
+]
 
 
 class NodeSettings(Struct, frozen=True):
@@ -58,7 +61,8 @@ class Node:
     def __init__(self, *, me: Me, mesh: str, settings: NodeSettings, sealer: Sealer, opener: Opener, rng: Rng) -> None:
         self.me = me
         self._opener = opener
-        self._post: Post[Origin] = Post(me=me.id, region=me.region, subjects=Subjects(mesh), sealer=sealer, rng=rng)
+        subjects = Subjects(mesh)
+        self._post: Post[Origin] = Post(me=me.id, region=me.region, subjects=subjects, sealer=sealer, rng=rng)
         self._slots = Slots()
         owners, tasks, keep_s = Owners(), settings.tasks, settings.keep_s
         self.membership = Membership(me=me, settings=settings.membership, rng=rng)
@@ -74,6 +78,7 @@ class Node:
         self._guardian = Guardian(me=me.id, settings=tasks)
         self._calls = Calls(view=places, slots=self._slots, rng=rng)
         self._homes = Inquiries()
+        self.topics = Topics(me=me, subjects=subjects)
         self._duty = Duty(me=me, link=self.link, membership=self.membership, holder=self.holder, calls=self._calls)
         self._refusals = Refusals()
         self._reader = Reader(opener=opener, refusals=self._refusals)
@@ -146,15 +151,20 @@ class Node:
                 return self._carry("ledger", self.ledger.wait(input.request, input.task), now)
             case inputs.MakeCall():
                 return self._carry("calls", self._calls.make(input, now), now)
+            case inputs.Publish():
+                return self._carry("topics", self.topics.publish(input, now), now)
             case inputs.Inquiry():
                 return self._on_inquiry(input, now)
             case inputs.Operate():
                 return self._on_operate(input, now)
             case inputs.Advertise():
                 self._slots.advertise(input.cards)
-                return self._carry("catalogue", self.catalogue.advertise(input.cards, now), now)
+                told = self.catalogue.advertise(input.cards, now) + self.topics.advertise(input.cards)
+                return self._carry("catalogue", told, now)
             case inputs.AgentProgress():
                 return self._carry("holder", self.holder.on_progress(input), now)
+            case inputs.AgentFinished() | inputs.AgentFailed() if input.task.startswith(EVENT):
+                return self._carry("topics", self.topics.on_end(input), now)
             case inputs.AgentFinished():
                 return self._on_finished(input, now)
             case inputs.AgentFailed():
@@ -179,26 +189,21 @@ class Node:
                         out.append(self._post.send(origin, effect, now))
                 case fx.Spread():
                     out += self._spread(effect, now)
+                case fx.Announce():
+                    out.append(self._post.announce(effect, now))
                 case fx.Write():
                     out.append(self._post.write(origin, effect, now))
                 case fx.Emit():
-                    out.append(self._named(effect))
+                    out.append(self._places.named(effect))
                     if origin == "membership":
                         out += self._on_peer_event(effect.event, now)
                     elif isinstance(effect.event, events.RecordLost):
                         out += self._on_record_lost(now)
-                case fx.Read() | fx.List() | fx.RunAgent() | fx.StopAgent() | fx.Reply():
+                case fx.Read() | fx.List() | fx.Listen() | fx.RunAgent() | fx.StopAgent() | fx.Reply():
                     out.append(effect)
                 case _:
                     assert_never(effect)
         return out
-
-    def _named(self, effect: fx.Emit) -> fx.Emit:
-        event = effect.event
-        if not isinstance(event, events.CapabilitiesChanged) or event.name:
-            return effect
-        peer = self.membership.peer(event.peer)
-        return fx.Emit(structs.replace(event, name=peer.name if peer is not None else ids.short(event.peer)))
 
     def _spread(self, fact: fx.Spread, now: Instant) -> list[Effect]:
         sealed = self._post.spread(fact, now)
@@ -235,6 +240,10 @@ class Node:
             return self._refuse(opened, now)
         if isinstance(opened.body, gossip.AnyFact):
             return self._on_fact(heard_of(opened), now)
+        if isinstance(opened.body, topic.Published):
+            name, header = received.subject, opened.header
+            heard = self.topics.on_published(opened.src, name, opened.body, iid=header.iid, gid=header.gid)
+            return self._carry("topics", heard, now)
         if isinstance(opened.body, TaskRecord | task.Presence | audit.AuditBatch):
             return []  # these travel by the store; the opener refuses them on node subjects
         message = fx.Send(
@@ -350,13 +359,8 @@ class Node:
             self.catalogue.forget(event.peer)
             self.gossip.forget(event.peer)
         if isinstance(event, events.PeerSuspect | events.PeerDead | events.PeerLeft):
-            return self._carry("ledger", self._guardian.on_gone(self._known_homes(now), now), now)
+            return self._carry("ledger", self._guardian.on_gone(self._places.homes(now), now), now)
         return []
-
-    def _known_homes(self, now: Instant) -> Homes:
-        alive = tuple(sorted({*self.membership.alive(), self.me.id}))
-        settled_s = self.membership.settled_s(now)
-        return Homes(alive, lambda node: self.membership.peer(node) is not None, settled_s)
 
     # --- link, store
 
@@ -426,7 +430,7 @@ class Node:
 
     def _on_listed(self, listed: inputs.Listed, now: Instant) -> list[Effect]:
         self._guardian.on_listed(listed.partitions, failed=bool(listed.failed), now=now)
-        homes = self._known_homes(now)
+        homes = self._places.homes(now)
         out: list[Effect] = []
         adopted: dict[NodeId, int] = {}
         for entry in self._guardian.unseen(listed.entries, homes, self.ledger.watches):
@@ -455,15 +459,13 @@ class Node:
         status = self.ledger.status(order.tasks)
         if order.home == self.me.id or status:
             return [fx.Reply(order.request, value=status)]
-        life = self._places.life_of(order.home) if self.membership.is_alive(order.home) else None
-        return self._carry("homes", self._homes.make(order, life, now), now)
+        return self._carry("homes", self._homes.make(order, self._places.living(order.home), now), now)
 
     def _on_operate(self, order: inputs.Operate, now: Instant) -> list[Effect]:
         if order.node == self.me.id:
             effects, report = self._duty.obey(order.body, now)
             return [*effects, fx.Reply(order.request, value=report)]
-        life = self._places.life_of(order.node) if self.membership.is_alive(order.node) else None
-        return self._carry("homes", self._homes.operate(order, life, now), now)
+        return self._carry("homes", self._homes.operate(order, self._places.living(order.node), now), now)
 
     def _on_finished(self, report: inputs.AgentFinished, now: Instant) -> list[Effect]:
         if report.task.startswith(PREFIX):

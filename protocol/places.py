@@ -1,10 +1,16 @@
-"""The view of the rest of the mesh that ledger and calls are given: who lives, who can, how far.
+"""The view of the rest of the mesh that ledger, calls and guardian are given: who lives, who can, how far.
 
 Invariant: a reader of membership and catalogue; only the count of slots that awards under way will
 use is written. Neighbours: `view` says what is asked; `node` makes it.
 """
 
+from msgspec import structs
+
+from protocol import ids
 from protocol.catalogue import Catalogue
+from protocol.effects import Emit
+from protocol.events import CapabilitiesChanged
+from protocol.guardian import Homes
 from protocol.membership import Membership
 from protocol.primitives import Instant, NodeId, Rng
 from protocol.replica import Me
@@ -55,3 +61,21 @@ class Places:
     def round_trip_s(self, node: NodeId) -> float:
         """Seconds to a node and back."""
         return 0.0 if node == self._me.id else self._membership.round_trip_s(node)
+
+    def living(self, node: NodeId) -> int | None:
+        """The life of a node that is seen alive."""
+        return self.life_of(node) if self._membership.is_alive(node) else None
+
+    def homes(self, now: Instant) -> Homes:
+        """Who may watch tasks, as seen from here."""
+        alive = tuple(sorted({*self._membership.alive(), self._me.id}))
+        settled_s = self._membership.settled_s(now)
+        return Homes(alive, lambda node: self._membership.peer(node) is not None, settled_s)
+
+    def named(self, effect: Emit) -> Emit:
+        """The event with the name of the node that it is about, where its machine does not know it."""
+        event = effect.event
+        if not isinstance(event, CapabilitiesChanged) or event.name:
+            return effect
+        peer = self._membership.peer(event.peer)
+        return Emit(structs.replace(event, name=peer.name if peer is not None else ids.short(event.peer)))

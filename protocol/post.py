@@ -10,7 +10,7 @@ from typing import Generic, TypeVar
 
 from msgspec import structs
 
-from protocol.effects import Emit, Send, Spread, Write
+from protocol.effects import Announce, Emit, Send, Spread, Write
 from protocol.envelope import KEPT_MS, Sealer
 from protocol.errors import LocalError
 from protocol.events import FrameRefused
@@ -60,6 +60,12 @@ class Post(Generic[Origin]):
             return fact
         subject = self._subjects.fact(region=self._region, src=self._me)
         return structs.replace(fact, subject=subject, frame=self._sealer.seal(fact.body, subject=subject, now=now))
+
+    def announce(self, event: Announce, now: Instant) -> Announce:
+        """The event with its frame."""
+        iid, gid = event.iid[:ID_CHARS_MAX], event.gid[:ID_CHARS_MAX]
+        frame = self._sealer.seal(event.body, subject=event.subject, now=now, iid=iid, gid=gid)
+        return structs.replace(event, frame=frame)
 
     def write(self, origin: Origin, change: Write, now: Instant) -> Write:
         """The write with its frame, whose outcome `origin` will get."""

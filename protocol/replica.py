@@ -175,6 +175,8 @@ def _fault_of_cards(body: Capabilities) -> str:
             ids.AGENT_NAME.fullmatch(card.name) is not None
             and len(card.capabilities) <= limits.CAPABILITIES_PER_CARD_MAX
             and all(ids.is_capability(each) for each in card.capabilities)
+            and len(card.topics) <= limits.TOPICS_PER_AGENT_MAX
+            and all(ids.is_topic(each) for each in card.topics)
             and 0 <= card.slots <= limits.SLOTS_MAX
             and 0 <= card.latency_ms < 1 << 53
             and 0.0 <= card.cost_per_call < 1e12

@@ -65,6 +65,14 @@ class Subjects(Struct, frozen=True):
         """Name of the stream that keeps the audit of every node."""
         return f"{self.mesh}-audit"
 
+    def topic(self, topic: str) -> str:
+        """What agents publish under `domain.name`. No token names its source: the signer alone does."""
+        return f"mesh.{self.mesh}.topic.{topic}"
+
+    def topic_of(self, subject: str) -> str:
+        """The topic whose events a subject carries, or nothing."""
+        return subject.removeprefix(prefix) if subject.startswith(prefix := self.topic("")) else ""
+
     def record(self, key: str) -> str:
         """The subject under which the store keeps a key of hard state."""
         return f"$KV.{self.bucket}.{key}"

@@ -13,7 +13,7 @@ from typing import TypeAlias, assert_never
 
 from msgspec import Struct
 
-from protocol.effects import Effect, Emit, List, Read, Reply, RunAgent, Send, Spread, StopAgent, Write
+from protocol.effects import Announce, Effect, Emit, List, Listen, Read, Reply, RunAgent, Send, Spread, StopAgent, Write
 from protocol.envelope import Opener, Sealer
 from protocol.inputs import (
     Advertise,
@@ -298,6 +298,8 @@ class Host:
                     around.broker.send(self.name, effect)
                 case Spread():
                     around.broker.spread(self.name, effect)
+                case Announce() | Listen():
+                    pass  # its agents publish nothing
                 case Write():
                     self._queue(effect)
                 case Read():

@@ -20,7 +20,9 @@ from protocol.wire.task import Award, TaskRecord, Withdraw
 def waits(effect: Effect) -> bool:
     """True for an award, a run, the answer to a submit, and what takes one of these back."""
     match effect:
-        case RunAgent() | StopAgent():
+        case RunAgent():
+            return not effect.topic  # events are best effort, and leave no record
+        case StopAgent():
             return True
         case Send():
             return isinstance(effect.body, Award | Withdraw)

@@ -72,6 +72,7 @@ LINES: Mapping[type, Line] = {
                                      "what this node knows is written anew"),
     events.TaskPutBack: Line(WARNING, "the record of task {task} was {why}: it was put back, epoch {epoch}"),
     events.AgentChanged: Line(INFO, "agent {agent} is {state}: {detail}"),
+    events.EventsLost: Line(WARNING, "agent {agent} lost events, {count} by now: {why} {detail}, the last of {topic}"),
 }  # fmt: skip
 
 

@@ -79,6 +79,13 @@ def _crashed(event: Event) -> Share:
     return None
 
 
+def _lost(event: Event) -> Share:
+    """Told at powers of two, each time with the sum: what is new since the last time."""
+    if not isinstance(event, events.EventsLost):
+        return None
+    return (event.agent, event.why), event.count - event.count // 2
+
+
 def _dead(event: Event) -> Share:
     return ((), event.after_s) if isinstance(event, events.PeerDead) else None
 
@@ -104,6 +111,7 @@ METRICS: tuple[Metric, ...] = (
     Metric("meshd_task_seconds", "histogram", "From a submit to the result in the record", (), _took, _TASK_S),
     Metric("meshd_death_seconds", "histogram", "From the first suspicion to the verdict", (), _dead, _DEATH_S),
     Metric("meshd_agent_crashes_total", "counter", "Times an agent went down or was given up", ("agent",), _crashed),
+    Metric("meshd_agent_events_lost_total", "counter", "Events an agent did not take", ("agent", "why"), _lost),
     Metric("meshd_state", "gauge", "1 for the state that this node is in", ("state",)),
     Metric("meshd_peers", "gauge", "Nodes in this node's view", ("state",)),
     Metric("meshd_build_info", "gauge", "1 for the version that runs", ("version",)),

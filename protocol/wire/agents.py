@@ -21,3 +21,4 @@ class Card(Struct, frozen=True, array_like=True):
     cost_per_call: float = 0.0
     confidence: float = 0.0
     visibility: str = "mesh"
+    topics: tuple[str, ...] = ()  # that it listens to

@@ -10,6 +10,7 @@ from msgspec import Struct
 from protocol.limits import (
     ASK_BYTES_MAX,
     AUDIT_BATCH_BYTES_MAX,
+    EVENT_BYTES_MAX,
     FACT_BYTES_MAX,
     FRAME_BYTES_MAX,
     GOSSIP_BYTES_MAX,
@@ -18,7 +19,7 @@ from protocol.limits import (
     SMALL_TASK_BYTES_MAX,
     SWIM_BYTES_MAX,
 )
-from protocol.wire import audit, call, gossip, ops, swim, task
+from protocol.wire import audit, call, gossip, ops, swim, task, topic
 
 Fact: TypeAlias = gossip.AnyFact
 Record: TypeAlias = task.TaskRecord | task.Presence
@@ -38,7 +39,7 @@ AnyTask: TypeAlias = (
 AnyCall: TypeAlias = call.Call | call.CallReply
 AnyOps: TypeAlias = ops.AnyOrder | ops.Report
 Body: TypeAlias = AnySwim | AnyGossip | AnyTask | AnyCall | AnyOps
-AnyBody: TypeAlias = Body | Fact | Record | audit.AuditBatch
+AnyBody: TypeAlias = Body | Fact | Record | audit.AuditBatch | topic.Published
 
 
 class Kind(Struct, frozen=True):
@@ -64,5 +65,6 @@ KINDS: dict[str, Kind] = {
     **_rows("call", FRAME_BYTES_MAX, call.Call, call.CallReply),
     **_rows("ops", SWIM_BYTES_MAX, ops.Survey, ops.Steer, ops.Forget, ops.Report),
     **_rows("audit", AUDIT_BATCH_BYTES_MAX + 4_096, audit.AuditBatch),
+    **_rows("topic", EVENT_BYTES_MAX + 4_096, topic.Published),
     **_rows("record", RECORD_BYTES_MAX, task.TaskRecord, task.Presence),
 }

@@ -1,10 +1,10 @@
 """One message of every kind, with every field set to something that is not its default.
 
-Invariant: examples are never changed once their golden vector stands; a kind that grew a field
-gets its example here without it, and the vector of the new shape another name.
+Invariant: an example is only ever changed to show a new field; the vector of the shape without it stays, under
+another name.
 """
 
-from protocol.wire import agents, auction, audit, call, gossip, ops, swim, task
+from protocol.wire import agents, auction, audit, call, gossip, ops, swim, task, topic
 from protocol.wire.kinds import AnyBody
 
 NODE_A = "a" * 32
@@ -25,6 +25,7 @@ CARD = agents.Card(
     cost_per_call=0.003,
     confidence=0.85,
     visibility="domain",
+    topics=("sales.price_changed", "sales.all"),
 )
 
 RECORD = task.TaskRecord(
@@ -106,6 +107,7 @@ EXAMPLES: tuple[AnyBody, ...] = (
     ops.Forget(15, NODE_B),
     ops.Report(15, MS, bytes(range(16)), 3, draining=True, version="0.1.0", obeyed=False),
     audit.AuditBatch(41, '\n{"v":1}\n{"v":1}\n'),
+    topic.Published("sales", b"\xa1x", 2, "domain"),
     RECORD,
     task.Presence(MS, 11, "node-a", b"\x93admission"),
 )

@@ -297,11 +297,14 @@ def test_no_kind_may_travel_where_another_family_belongs(body: gossip.Load) -> N
     in_store = bob.open_record(key, sealer().seal(body, subject=SUBJECTS.record(key), now=NOW), NOW)
     subject = SUBJECTS.audit(src=ALICE.id)
     in_audit = bob.open_audit(subject, sealer().seal(body, subject=subject, now=NOW), NOW)
-    assert isinstance(on_node, Envelope) == (family not in ("fact", "record", "audit"))
+    subject = SUBJECTS.topic("sales.all")
+    on_topic = bob.open(subject, sealer().seal(body, subject=subject, now=NOW), NOW)
+    assert isinstance(on_node, Envelope) == (family not in ("fact", "record", "audit", "topic"))
+    assert isinstance(on_topic, Envelope) == (family == "topic")
     assert isinstance(on_fact, Envelope) == (family == "fact")
     assert isinstance(in_store, Envelope) == (family == "record")
     assert isinstance(in_audit, Envelope) == (family == "audit")
-    opened = (on_node, on_fact, in_store, in_audit)
+    opened = (on_node, on_topic, on_fact, in_store, in_audit)
     assert {"wrong_family"} == {each.code for each in opened if isinstance(each, Refusal)}
 
 
@@ -345,7 +348,8 @@ def test_noise_never_opens_whatever_follows_the_magic(noise: bytes) -> None:
 @given(body=st.binary(max_size=200), kind=st.sampled_from(sorted(KINDS)))
 def test_an_admitted_node_that_signs_noise_is_refused_and_raises_nothing(body: bytes, kind: str) -> None:
     audited, family = SUBJECTS.audit(src=ALICE.id), KINDS[kind].family
-    subject = {"fact": FROM_ALICE, "record": SUBJECTS.record("p07.key"), "audit": audited}.get(family, TO_BOB)
+    topic, record = SUBJECTS.topic("sales.all"), SUBJECTS.record("p07.key")
+    subject = {"fact": FROM_ALICE, "record": record, "audit": audited, "topic": topic}.get(family, TO_BOB)
     frame = _forged(body, kind=kind, subject=subject)
     bob = opener()
     open_ = {"record": bob.open_record, "audit": bob.open_audit}.get(family, bob.open)

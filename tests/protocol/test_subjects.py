@@ -19,6 +19,7 @@ PUBLISHED = {
     "node": (SUBJECTS.inbox(dst=B, life=7), SUBJECTS.node(dst=B, life=7, src=A)),
     "absent": (SUBJECTS.absences(src=A), SUBJECTS.absent(src=A, probe=9)),
     "event": (SUBJECTS.events(), SUBJECTS.event(src=A, kind="task_done")),
+    "topic": (SUBJECTS.topic("sales.price_changed"), SUBJECTS.topic("sales.price_changed")),
 }
 
 
@@ -31,6 +32,11 @@ def test_what_is_published_is_heard_by_its_own_subscription_alone(name: str) -> 
 def test_the_signer_of_a_fact_or_message_is_the_last_token() -> None:
     assert source(SUBJECTS.fact(region="eu", src=A)) == A
     assert source(SUBJECTS.node(dst=B, life=7, src=A)) == A
+
+
+def test_the_topic_of_a_subject_is_what_its_domain_and_name_say() -> None:
+    assert SUBJECTS.topic_of(SUBJECTS.topic("sales.price_changed")) == "sales.price_changed"
+    assert SUBJECTS.topic_of(Subjects("another").topic("sales.price_changed")) == ""
 
 
 def test_an_inbox_hears_nothing_for_another_life_or_node() -> None:

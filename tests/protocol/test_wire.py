@@ -79,8 +79,15 @@ def test_a_vector_reads_the_same_with_msgpack_alone(path: Path) -> None:
 def test_a_vector_decodes_to_the_fields_that_it_names(path: Path) -> None:
     vector = json.loads(path.read_text())
     body = msgspec.msgpack.decode(bytes.fromhex(vector["hex"]), type=KINDS[vector["kind"]].body)
-    said = {name: _json(msgpack.unpackb(msgspec.msgpack.encode(getattr(body, name)))) for name in vector["fields"]}
-    assert said == vector["fields"]
+    for name, then in vector["fields"].items():
+        assert _has_grown(_json(msgpack.unpackb(msgspec.msgpack.encode(getattr(body, name)))), then)
+
+
+def _has_grown(now: Any, then: Any) -> bool:
+    """The same, but for fields that structs inside have got since, at their end."""
+    if isinstance(now, list) and isinstance(then, list):
+        return len(now) >= len(then) and all(map(_has_grown, now, then))
+    return bool(now == then)
 
 
 @pytest.mark.parametrize("body", EXAMPLES, ids=lambda body: str(body.__struct_config__.tag))
