@@ -2,27 +2,26 @@
 
 Invariant: nothing that depends on a write leaves before its outcome is in, and every change of a
 record is one compare-and-set. A guardian runs the same code for the tasks of a home that is gone.
-Neighbours: `awards` decides what is next, `watch` asks owners and finds who lapsed (they share
-`owners`), `holder` is the owner's side, `records` says how a record may change.
+Neighbours: `awards` decides what is next, `handover` follows an award to its owner, `watch` asks owners
+and finds who lapsed (they share `owners`), `holder` is the owner's side.
 """
 
 from protocol import awards, ids, limits, records
 from protocol.awards import refused
 from protocol.backlog import Backlog
 from protocol.effects import Effect, Emit, Read, Reply, Write
-from protocol.events import AwardDeclined, LeaseLapsed, TaskPutBack
+from protocol.events import TaskPutBack
+from protocol.handover import Handover
 from protocol.inputs import Cancel, Submit
 from protocol.lookups import Lookups, not_to_cancel
-from protocol.offers import Offers
 from protocol.owners import Owners
 from protocol.primitives import Instant, Mono, NodeId, Rng
 from protocol.records import Standing
 from protocol.timers import Timers
 from protocol.view import View
 from protocol.watched import LOOKS_MAX, Phase, TaskSettings, Watched
-from protocol.wire.task import ENDED, Accept, Decline, Held, Result, Running, Status, TaskRecord, TaskState
+from protocol.wire.task import ENDED, Accept, Decline, Result, Running, Status, TaskRecord, TaskState
 
-EXCLUDED_LEASES = 10  # while others live, a node that lapsed a task does not get it again for this long
 RETRY_WRITE_S = 1.0  # the lane was full
 
 
@@ -43,7 +42,7 @@ class Ledger:
         self._backlog = Backlog()
         self._timers: Timers[tuple[str, str]] = Timers()
         self._lookups = Lookups()
-        self._offers = Offers()
+        self._handover = Handover(settings=settings, owners=owners, view=view, timers=self._timers, rng=rng)
         self._may_award = False
         self._patient_until: Mono = 0  # after an outage of our own nobody loses a task, for a lease
 
@@ -124,7 +123,7 @@ class Ledger:
             return [*effects, *awards.end_events(record), *told, *self._settle(watched, now)]
         if record.state is TaskState.AWARDED:
             said = awards.awarded(record, why=watched.why, former=former.owner)
-            effects += [said, *self._offer(watched, now)]
+            effects += [said, self._handover.offer(watched, now)]
             return effects + self._advance(watched, now) if watched.cancels else effects
         watched.phase = Phase.WAITING
         return effects + self._advance(watched, now)
@@ -134,7 +133,7 @@ class Ledger:
         watched = self._tasks.get(ids.task_of(key))
         if watched is None:
             return []
-        self._unreserve(watched, now)
+        self._handover.unreserve(watched, now)
         if watched.is_known:
             return self._judge(watched, stands, now)
         ours, record = watched.record, stands.record
@@ -155,7 +154,7 @@ class Ledger:
             return []
         if not watched.is_known:
             return self._drop(watched, now, "overloaded", what=reason, limit="nothing was written")
-        self._unreserve(watched, now)
+        self._handover.unreserve(watched, now)
         self._stand_by(watched, now)
         self._timers.set(("retry", watched.record.id), now.after(RETRY_WRITE_S))
         return []
@@ -219,29 +218,14 @@ class Ledger:
         """The owner has it; `said` is the number of its frame, for the count of its slots."""
         watched = self._awarded_to(sender, body.task, body.epoch)
         if watched is not None:
-            self._now_held(watched, now.wall_ms, said, now)
+            self._backlog.discard(body.task)
+            self._handover.held(watched, started_ms=now.wall_ms, said=said, now=now)
         return []
 
     def on_decline(self, sender: NodeId, body: Decline, now: Instant) -> list[Effect]:
         """The owner said no, or gives it back; when its agent failed, that counts against the task."""
         watched = self._awarded_to(sender, body.task, body.epoch)
-        if watched is None:
-            return []
-        record, attempt = watched.record, awards.given_back(body, owner=sender, now=now)
-        watched.decline(attempt, failures=int(body.counts))
-        pause_s = awards.pause_s(body, watched.record.failures, settings=self._settings, rng=self._rng)
-        if body.counts:
-            watched.not_before = now.after(pause_s)
-            self._unreserve(watched, now)
-        elif body.reason == "busy" and watched.reserved is not None:
-            self._view.refused(*watched.reserved, record.id)
-            watched.reserved = None
-        watched.excluded[sender] = now.after(pause_s)
-        self._timers.set(("retry", record.id), watched.excluded[sender])
-        self._owners.release(record.id)
-        self._timers.cancel(("award", record.id))
-        declined = AwardDeclined(record.id, record.iid, body.epoch, sender, attempt.ended, attempt.detail, record.gid)
-        return [Emit(declined), *self._advance(watched, now)]
+        return [] if watched is None else [self._handover.declined(watched, body, now), *self._advance(watched, now)]
 
     def on_result(self, body: Result, record: TaskRecord, said: int, now: Instant) -> list[Effect]:
         """The owner committed an end, or whoever cancelled the task tells us."""
@@ -250,14 +234,15 @@ class Ledger:
             return []  # a write of ours that is under way will lose, and bring the same news
         if record.state not in ENDED or not watched.is_awarded_to(record.owner, record.epoch):
             return self.on_ended(record.id)  # not from who would know, or of an award that we missed: look it up
-        self._unreserve(watched, now, said)
+        self._handover.unreserve(watched, now, said)
         return self._take_up(watched, record, body.revision, body.record, now)
 
     def on_running(self, sender: NodeId, line: Running, said: int, now: Instant) -> list[Effect]:
         """A line of an answer: the owner has it."""
         watched = self._awarded_to(sender, line.task, line.epoch)
         if watched is not None:
-            self._now_held(watched, line.started_ms, said, now)
+            self._backlog.discard(line.task)
+            self._handover.held(watched, started_ms=line.started_ms, said=said, now=now)
             watched.progress = line.progress
         return []
 
@@ -272,7 +257,8 @@ class Ledger:
             return []
         if watched.record.exclusive:  # another watcher may have moved it on: only a write is sure that it did not
             return self.on_decline(sender, Decline(task, watched.record.epoch, "unheard", retry_after_ms=1), now)
-        return self._offer(watched, now)
+        self._backlog.discard(task)
+        return [self._handover.offer(watched, now)]
 
     # --- leases
 
@@ -281,36 +267,26 @@ class Ledger:
         watched = self._tasks.get(task)
         if watched is None or watched.record.state is not TaskState.AWARDED or watched.phase is Phase.WRITING:
             return []
-        record, owner = watched.record, watched.record.owner
+        record = watched.record
         if watched.lapsed_epoch == record.epoch:
             return self._advance(watched, now)
-        watched.lapse(evidence, "", now)
-        watched.excluded[owner] = now.after(EXCLUDED_LEASES * self._settings.lease_s)
-        if now.since_s(self._patient_until) >= self._settings.lease_s:
-            watched.blame()
-        self._timers.cancel(("award", record.id))
-        lapsed = LeaseLapsed(record.id, record.iid, record.epoch, owner, evidence, round(silent_s, 3), record.gid)
-        return [Emit(lapsed), *self._advance(watched, now)]
+        is_ours = now.since_s(self._patient_until) < self._settings.lease_s
+        lapsed = self._handover.lapsed(watched, evidence=evidence, silent_s=silent_s, is_ours=is_ours, now=now)
+        return [lapsed, *self._advance(watched, now)]
 
     def on_absent(self, offer: int, now: Instant) -> list[Effect]:
         """The broker says that nobody listens where this award was sent."""
-        return self.on_offer_unheard(*self._offers.absent(offer), evidence="absent", now=now)
+        return self.on_offer_unheard(*self._handover.absent(offer), evidence="absent", now=now)
 
     def on_offer_unheard(self, task: str, epoch: int, *, evidence: str, now: Instant) -> list[Effect]:
         """The award was not answered in time, or nobody listens there: on to the next."""
         watched = self._tasks.get(task)
         if watched is None or watched.phase is not Phase.OFFERED or watched.record.epoch != epoch:
             return []
-        record = watched.record
-        if record.exclusive:  # it may have been taken: only silence for two leases says that it was not
-            watched.holds(started_ms=0)
-            return self._keep_asking(watched, now)
-        detail = "the award was not answered"
-        watched.lapse(evidence, detail, now)
-        watched.excluded[record.owner] = now.after(self._settings.lease_s)
-        self._timers.cancel(("award", record.id))
-        unheard = AwardDeclined(record.id, record.iid, epoch, record.owner, evidence, detail, record.gid)
-        return [Emit(unheard), *(self._advance(watched, now) or self._keep_asking(watched, now))]
+        unheard = self._handover.unheard(watched, evidence=evidence, now=now)
+        if watched.record.exclusive:
+            return unheard
+        return unheard + (self._advance(watched, now) or self._handover.keep_asking(watched, now))
 
     def on_link(self, *, is_usable: bool, now: Instant) -> list[Effect]:
         """The store can be written again, or not. What fell silent meanwhile is not to blame."""
@@ -382,7 +358,7 @@ class Ledger:
         if now.mono_ns < resting_until:
             self._timers.set(("retry", record.id), resting_until)
             return []
-        self._unreserve(watched, now)  # the slot of the award before: it must not stand in its own way
+        self._handover.unreserve(watched, now)  # the slot of the award before: it must not stand in its own way
         candidates = self._view.candidates(record.capability, now) if self._may_award else []
         chosen = awards.chosen(watched, candidates, life_of=self._view.life_of, now=now)
         if chosen is None:
@@ -390,8 +366,7 @@ class Ledger:
                 self._backlog.push(record)
             return []
         candidate, life = chosen
-        self._view.reserve(candidate.node, candidate.agent, record.id)
-        watched.reserved = (candidate.node, candidate.agent)
+        self._handover.reserve(watched, candidate)
         watched.why = watched.ended[-1].ended if watched.ended else ("local" if candidate.is_self else "gossip")
         award = records.awarded(record, owner=candidate.node, owner_life=life, now=now, ended=tuple(watched.ended))
         return self._write(watched, award, now)
@@ -405,29 +380,6 @@ class Ledger:
             watched.put_back(now)
         keep_s = self._keep_s if record.state in ENDED else 0.0
         return [Write(ids.task_key(record.id), record, expect=watched.revision, keep_s=keep_s, urgent=urgent)]
-
-    def _offer(self, watched: Watched, now: Instant) -> list[Effect]:
-        """Send the award; its owner has four round trips to answer."""
-        record = watched.record
-        watched.phase = Phase.OFFERED
-        self._backlog.discard(record.id)
-        self._owners.release(record.id)
-        within_s = max(self._settings.award_timeout_s_min, 4 * self._view.round_trip_s(record.owner))
-        self._timers.set(("award", record.id), now.after(within_s))
-        return [self._offers.send(watched)]
-
-    def _keep_asking(self, watched: Watched, now: Instant) -> list[Effect]:
-        line = Held(watched.record.id, watched.record.epoch, watched.revision)
-        self._owners.hold(watched.owner, line, is_exclusive=watched.record.exclusive, now=now)
-        return []
-
-    def _now_held(self, watched: Watched, started_ms: int, said: int, now: Instant) -> None:
-        watched.holds(started_ms=started_ms)
-        if watched.reserved is not None:
-            self._view.accepted(*watched.reserved, watched.record.id, said)
-        self._backlog.discard(watched.record.id)
-        self._timers.cancel(("award", watched.record.id))
-        self._keep_asking(watched, now)
 
     def _awarded_to(self, sender: NodeId, task: str, epoch: int) -> Watched | None:
         watched = self._tasks.get(task)
@@ -464,7 +416,7 @@ class Ledger:
         record = watched.record
         watched.phase = Phase.WAITING
         if record.state is TaskState.AWARDED and record.epoch != watched.declined_epoch:
-            self._keep_asking(watched, now)
+            self._handover.keep_asking(watched, now)
             if record.epoch != watched.lapsed_epoch:
                 watched.phase = Phase.HELD
 
@@ -481,18 +433,13 @@ class Ledger:
     def _forget(self, watched: Watched, now: Instant) -> list[Effect]:
         """Watch it no more; whoever waits for its end has to ask elsewhere."""
         task = watched.record.id
-        self._unreserve(watched, now)
+        self._handover.unreserve(watched, now)
         self._owners.release(task)
         self._backlog.discard(task)
         for purpose in ("answer", "award", "deadline", "look", "retry"):
             self._timers.cancel((purpose, task))
         del self._tasks[task]
         return [refused(request, "unknown_task", task=task) for request in watched.waits]
-
-    def _unreserve(self, watched: Watched, now: Instant, said: int = 0) -> None:
-        if watched.reserved is not None:
-            self._view.release(*watched.reserved, watched.record.id, said, now)
-            watched.reserved = None
 
     def _answer_submits(self, watched: Watched) -> list[Effect]:
         self._timers.cancel(("answer", watched.record.id))

@@ -1,0 +1,81 @@
+"""An award on its way: the slot it counts on, the answers that end it, and what is held against whom."""
+
+from random import Random
+
+from protocol.events import AwardDeclined, LeaseLapsed
+from protocol.handover import EXCLUDED_LEASES, Handover
+from protocol.owners import Owners
+from protocol.timers import Timers
+from protocol.watched import Phase, Watched
+from protocol.wire.task import Decline, TaskRecord
+from tests.protocol.conversation import instant
+from tests.protocol.work import ECHO, SAID, SETTINGS, B, Mesh, awarded, frame
+
+NOW = instant(1.0)
+
+
+class Desk:
+    """A handover with one award under way, to a node with one slot."""
+
+    def __init__(self, record: TaskRecord | None = None) -> None:
+        self.mesh = Mesh({B: 1})
+        self.owners = Owners()
+        self.timers: Timers[tuple[str, str]] = Timers()
+        self.handover = Handover(
+            settings=SETTINGS, owners=self.owners, view=self.mesh, timers=self.timers, rng=Random(7)
+        )
+        record = record or awarded()
+        self.watched = Watched(record, revision=1, frame=frame(record))
+        self.handover.reserve(self.watched, self.mesh.candidates(ECHO, NOW)[0])
+        self.sent = self.handover.offer(self.watched, NOW)
+
+    def asked(self) -> list[str]:
+        """The tasks whose owner is asked after them."""
+        return [line.task for line in self.owners.held(self.watched.owner)]
+
+
+def test_an_award_counts_on_its_slot_until_it_is_off() -> None:
+    desk = Desk()
+    assert desk.mesh.candidates(ECHO, NOW)[0].free == 0
+    desk.handover.unreserve(desk.watched, NOW)
+    desk.handover.unreserve(desk.watched, NOW)
+    assert desk.mesh.candidates(ECHO, NOW)[0].free == 1
+
+
+def test_an_owner_that_took_it_is_asked_after_it_and_not_waited_for() -> None:
+    desk = Desk()
+    assert desk.timers.deadline(("award", desk.watched.record.id)) is not None
+    desk.handover.held(desk.watched, started_ms=5, said=SAID, now=NOW)
+    assert (desk.watched.phase, desk.asked()) == (Phase.HELD, [desk.watched.record.id])
+    assert desk.timers.deadline(("award", desk.watched.record.id)) is None
+
+
+def test_who_declines_is_left_alone_for_as_long_as_it_says() -> None:
+    desk = Desk()
+    body = Decline(desk.watched.record.id, 1, "draining", retry_after_ms=700)
+    event = desk.handover.declined(desk.watched, body, NOW).event
+    assert isinstance(event, AwardDeclined)
+    assert (event.owner, event.reason) == (B, "draining")
+    assert (desk.watched.excluded, desk.asked()) == ({B: NOW.after(0.7)}, [])
+
+
+def test_an_exclusive_award_that_is_not_answered_may_have_been_taken() -> None:
+    desk = Desk(awarded(exclusive=True))
+    assert desk.handover.unheard(desk.watched, evidence="silent", now=NOW) == []
+    assert (desk.watched.phase, desk.asked()) == (Phase.HELD, [desk.watched.record.id])
+
+
+def test_a_lapse_is_held_against_the_owner_unless_the_outage_was_ours() -> None:
+    for is_ours, died in ((False, (B,)), (True, ())):
+        desk = Desk()
+        event = desk.handover.lapsed(desk.watched, evidence="silent", silent_s=3.0, is_ours=is_ours, now=NOW).event
+        assert isinstance(event, LeaseLapsed)
+        assert desk.watched.record.died == died
+        assert desk.watched.excluded == {B: NOW.after(EXCLUDED_LEASES * SETTINGS.lease_s)}
+
+
+def test_the_broker_names_an_award_by_its_number_once() -> None:
+    desk = Desk()
+    assert desk.sent.probe is not None
+    assert desk.handover.absent(desk.sent.probe) == (desk.watched.record.id, 1)
+    assert desk.handover.absent(desk.sent.probe) == ("", 0)
