@@ -97,7 +97,7 @@ class Witness(Struct, frozen=True):
             key, signature = bytes.fromhex(self.key), bytes.fromhex(self.signature)
         except ValueError:
             return False
-        is_own = node_id(key) == self.node
+        is_own = node_id(key) == self.node and signature.hex() == self.signature  # written in one way only
         return is_own and is_signed(public_key=key, message=self.signed_bytes, signature=signature)
 
 
