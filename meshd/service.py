@@ -135,6 +135,10 @@ class Service:
         """What can be done in the mesh."""
         return self._views.capabilities()
 
+    def schemas_of(self, capability: str) -> tuple[schemas.SchemaView, ...]:
+        """What it takes and gives here."""
+        return self._views.schemas_of(capability)
+
     async def ping(self, name: str) -> schemas.Pong:
         """Probe one node now."""
         peer = self._named(name)

@@ -200,6 +200,11 @@ class Views:
             here=node == self._node.me.id,
         )
 
+    def schemas_of(self, capability: str) -> tuple[schemas.SchemaView, ...]:
+        """What a capability takes and gives at each agent of this node."""
+        known = ((each.agent.card.name, each.agent.schemas.get(capability)) for each in self._hosting.hosted())
+        return tuple(schemas.SchemaView(name, said.takes, said.gives) for name, said in known if said is not None)
+
     def capabilities(self) -> list[schemas.CapabilityView]:
         """What can be done, and by whom."""
         providers: dict[str, list[schemas.Provider]] = {}

@@ -25,6 +25,7 @@ from meshd.api.schemas import (
     Pong,
     Readiness,
     Removed,
+    SchemaView,
     Settings,
     Stamped,
     Status,
@@ -141,6 +142,10 @@ class Backend(Protocol):
 
     def capabilities(self) -> list[CapabilityView]:
         """What can be done in the mesh, by name."""
+        ...
+
+    def schemas_of(self, capability: str) -> tuple[SchemaView, ...]:
+        """What a capability takes and gives at each agent of this node."""
         ...
 
     async def tasks(self, wanted: TaskFilter, *, after: Cursor | None, limit: int) -> list[Task]:

@@ -121,7 +121,7 @@ async def capability(node: Backend, asked: Asked) -> Answer:
     name = _capability(asked.path["name"])
     for found in node.capabilities():
         if found.name == name:
-            return 200, found
+            return 200, msgspec.structs.replace(found, schemas=node.schemas_of(name))
     raise MeshError("no_agent", capability=name)
 
 
@@ -314,7 +314,14 @@ ROUTES: tuple[Route, ...] = (
         schemas.Capabilities,
         query=schemas.CapabilitiesQuery,
     ),
-    Route("GET", "/v1/capabilities/{name}", "who can", capability, schemas.CapabilityView, errors=("no_agent",)),
+    Route(
+        "GET",
+        "/v1/capabilities/{name}",
+        "who can, and what it takes",
+        capability,
+        schemas.CapabilityView,
+        errors=("no_agent",),
+    ),
     Route("GET", "/v1/tasks", "tasks, newest first", tasks, schemas.TaskPage, query=schemas.TasksQuery),
     Route(
         "POST",

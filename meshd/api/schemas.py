@@ -140,13 +140,25 @@ class Provider(Struct, frozen=True):
     purpose: str = ""
 
 
+class SchemaView(Struct, frozen=True):
+    """What a capability takes and gives at one agent, as JSON Schemas; `true` is anything."""
+
+    agent: str
+    takes: dict[str, Any] | bool
+    gives: dict[str, Any] | bool
+
+
 class CapabilityView(Struct, frozen=True):
-    """One capability, `name@major`, and everybody who can do it."""
+    """One capability, `name@major`, and everybody who can do it.
+
+    `schemas` are those of the agents of the node that answers, and only where one capability is asked for.
+    """
 
     name: str
     slots: int
     free: int
     providers: tuple[Provider, ...]
+    schemas: tuple[SchemaView, ...] = ()
 
 
 class Capabilities(Struct, frozen=True):

@@ -50,6 +50,13 @@ def test_status_that_waits_in_vain_says_for_what(
     assert meshctl("status", "--wait", "0.15", "--dir", f"{tmp_path}/other").code == 3
 
 
+def test_a_capability_shows_what_it_takes_and_gives(meshctl: Meshctl, served: Served) -> None:
+    said = meshctl("capabilities", "show", "scoring@2")
+    assert said.code == 0
+    assert re.search(r'^takes +\{"type": "string"\}$', said.out, re.MULTILINE)
+    assert re.search(r"^gives +true$", said.out, re.MULTILINE)
+
+
 @pytest.mark.parametrize(
     "arguments",
     [
@@ -61,6 +68,7 @@ def test_status_that_waits_in_vain_says_for_what(
         ("capabilities",),
         ("capabilities", "search", "scor"),
         ("capabilities", "who-can", "scoring@2"),
+        ("capabilities", "show", "scoring@2"),
         ("tasks",),
         ("tasks", "show", "one"),
     ],

@@ -30,6 +30,7 @@ COMMANDS: dict[str, list[str]] = {
     "capabilities": ["scoring@2"],
     "capabilities search scor": ["scoring@2"],
     "capabilities who-can scoring@2": ["scorer"],
+    "capabilities show scoring@2": ["scoring@2"],
     "call scoring@2": ["scorer"],
     "tasks": [TWO, ONE],
     "tasks submit scoring@2 --key k": ["keyk".ljust(26, "x")],

@@ -196,6 +196,9 @@ class FakeBackend:
         self.agents_[self.agents_.index(agent)] = turned
         return turned
 
+    def schemas_of(self, capability: str) -> tuple[schemas.SchemaView, ...]:
+        return (schemas.SchemaView("scorer", {"type": "string"}, True),)
+
     def capabilities(self) -> list[schemas.CapabilityView]:
         return self.capabilities_
 
