@@ -1,6 +1,7 @@
 """Hosts with addresses of their own: they join, share work, lose the cable between them, and are one again."""
 
 import asyncio
+import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -8,12 +9,20 @@ from typing import Any
 
 import pytest
 
-from tests.live.hosts import Host
+from tests.live.hosts import Host, told
 from tests.live.network import Network, missing, network
 from tests.waiting import until_told
 
 pytestmark = [pytest.mark.live, pytest.mark.skipif(bool(missing()), reason=missing())]
 
+# What a stranger is answered: the status alone.
+ASK = """
+import sys, urllib.error, urllib.request
+try:
+    print(urllib.request.urlopen(sys.argv[1], timeout=10).status)
+except urllib.error.HTTPError as refused:
+    print(refused.code)
+"""
 AGENTS = {"a": "left@1", "b": "right@1", "c": "right@1"}
 
 
@@ -109,6 +118,19 @@ async def test_two_hosts_work_for_each_other_lose_the_cable_and_are_one_again(tm
         assert b.events("peer_dead") == []  # who is cut off accuses nobody; of b itself, a heard nothing at all
         assert {event["name"] for event in a.events("peer_dead")} <= {"b"}
         assert [host.complaints() for host in (a, b)] == [[], []]
+
+
+async def test_another_host_is_told_nothing_without_the_token(tmp_path: Path) -> None:
+    (tmp_path / "insecure.toml").write_text("insecure = true\n")
+    async with network("a", "b") as net:
+        a = Host(tmp_path, "a", net.inside("a"))
+        try:
+            await a.start("--config", str(tmp_path / "insecure.toml"), "--listen", "10.0.0.1:8080")
+            for path in ("/readyz", "/metrics", "/v1/status"):
+                said = await told([*net.inside("b"), sys.executable, "-c", ASK, f"http://10.0.0.1:8080{path}"])
+                assert said.out.strip() == "401", (path, said)
+        finally:
+            await a.close()
 
 
 async def test_the_work_of_a_host_that_is_cut_off_moves_and_its_late_result_is_refused(tmp_path: Path) -> None:
