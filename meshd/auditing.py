@@ -166,7 +166,8 @@ class Auditing:
         for _ in range(FRAMES_MAX):
             kept = await self._archive.next(subject, place)
             if kept is None:
-                return AuditPage(tuple(map(self._shown, found)), f"{place}.0", True, "stream", refused)
+                newest = found[-query.limit :]
+                return AuditPage(tuple(map(self._shown, newest)), f"{place}.0", True, "stream", refused)
             batch = list(self._records(kept))
             refused += not batch
             for number, record in enumerate(batch):

@@ -129,7 +129,7 @@ async def test_the_newest_come_from_near_the_end(node: Node) -> None:
     await node.note(*(Act("task.award", f"task/{number}", "allow") for number in range(40)))
     assert seqs(await node.auditing.page(AuditQuery(here=True, newest=True, limit=5))) == [37, 38, 39, 40, 41]
     newest = await node.auditing.page(AuditQuery(newest=True, limit=5))
-    assert seqs(newest)[-5:] == [37, 38, 39, 40, 41]
+    assert seqs(newest) == [37, 38, 39, 40, 41]
     assert newest.is_end
 
 

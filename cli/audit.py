@@ -1,0 +1,247 @@
+"""`meshctl audit`: who did what, and whether the record of it is as it was written.
+
+Invariant: `verify` and `export` read files and need no daemon; the exit code of `verify` is its verdict.
+Neighbours: `meshd.observe.verify` decides, the API answers the rest.
+"""
+
+import json
+import os
+import re
+import sys
+from contextlib import nullcontext
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import click
+import msgspec
+
+from cli.client import Answer, Client
+from cli.exits import of
+from cli.output import Column, Item, count, listing, note, write
+from cli.session import Session, noun
+from cli.waiting import Deadline
+from meshd import clock
+from meshd.observe.text import shown
+from meshd.where import default_dir
+from protocol.errors import OK, MeshError
+
+SPAN = re.compile(r"([0-9]{1,9})([smhd])")
+UNIT_S = {"s": 1, "m": 60, "h": 3_600, "d": 86_400}
+FOLLOW_S = 0.5  # between two looks of `tail -f`
+PAGE = 500
+NOTHING = "nothing that fits is on record"
+
+
+def _time(record: Item) -> str:
+    moment = datetime.fromtimestamp(record["time_ms"] / 1_000, UTC)
+    return moment.strftime("%Y-%m-%d %H:%M:%S.") + f"{record['time_ms'] % 1_000:03d}Z"
+
+
+def _more(record: Item) -> str:
+    return " ".join(f"{name}={value}" for name, value in record["more"].items() if value != "")
+
+
+COLUMNS: tuple[Column, ...] = (
+    ("TIME", _time),
+    ("NODE", lambda record: record["node_name"]),
+    ("SEQ", lambda record: record["seq"]),
+    ("WHO", lambda record: record["who"] or "-"),
+    ("ACTION", lambda record: record["action"]),
+    ("RESOURCE", lambda record: _short(record["resource"])),
+    ("DECISION", lambda record: record["decision"]),
+    ("IID", lambda record: record["iid"][:8]),
+    ("MORE", _more),
+)
+
+
+def _short(resource: str) -> str:
+    kind, _, name = resource.partition("/")
+    return f"{kind}/{name[:8]}" if kind in ("task", "node") and name else resource
+
+
+@noun("audit")
+@click.pass_context
+def audit(ctx: click.Context, /) -> None:
+    """Who did what in the mesh; bare it shows the newest records."""
+    if ctx.invoked_subcommand is None:
+        _print(ctx.obj, Client(ctx.obj).get("v1", "audit", newest=True, limit=20))
+
+
+@audit.command("tail")
+@click.option("-f", "--follow", "is_followed", is_flag=True, help="Go on with what comes, until Ctrl-C.")
+@click.option(
+    "-n", "--records", type=click.IntRange(1, 1_000), default=20, show_default=True, help="How many at first."
+)
+@click.option("--here", is_flag=True, help="Only this node, from its own journal.")
+@click.pass_obj
+def tail(session: Session, is_followed: bool, records: int, here: bool) -> None:
+    """The newest records, oldest first."""
+    client = Client(session)
+    if is_followed and session.output == "json":
+        session.output = "jsonl"  # what comes is not one answer
+    page = client.get("v1", "audit", newest=True, limit=records, here=here)
+    _print(session, page)
+    session.is_quiet = session.is_quiet or is_followed  # headings once
+    while is_followed:
+        page = client.get("v1", "audit", cursor=page.value["cursor"], here=here, limit=PAGE)
+        if page.value["records"]:
+            _print(session, page)
+        if page.value["is_end"]:
+            moment = Deadline(FOLLOW_S)
+            while moment.pause():
+                pass
+
+
+@audit.command("show")
+@click.argument("id_", metavar="IID-or-GID")
+@click.option("--here", is_flag=True, help="Only this node, from its own journal.")
+@click.pass_obj
+def show(session: Session, id_: str, here: bool) -> None:
+    """Everything recorded of one interaction, goal or task, on all nodes, by the beginning of its id."""
+    if len(id_) < 4:
+        raise of(MeshError("short_id", given=repr(id_), chars=4))
+    found = _all(Client(session), {"id": id_, "here": here}, limit=10_000)
+    if not found:
+        raise of(MeshError("unknown_record", id=id_))
+    found.sort(key=lambda record: (record["time_ms"], record["node"], record["seq"]))
+    _print(session, _joined(found))
+
+
+@audit.command("search")
+@click.argument("filters", metavar="[who=… what=… resource=… decision=… id=… node=… since=…]", nargs=-1)
+@click.option("--limit", type=click.IntRange(1, 100_000), default=100, show_default=True, help="How many at most.")
+@click.option("--here", is_flag=True, help="Only this node, from its own journal.")
+@click.pass_obj
+def search(session: Session, filters: tuple[str, ...], limit: int, here: bool) -> None:
+    """Records that fit every filter, oldest first.
+
+    what: an action such as task.award, or its first word. since: 90s, 15m, 6h, 2d ago, or a date as 2026-01-31.
+    """
+    query = _query(filters) | {"here": here}
+    found = _all(Client(session), query, limit=limit)
+    _print(session, _joined(found))
+    if len(found) >= limit:
+        note(session, f"there may be more: --limit {10 * limit}")
+
+
+@audit.command("verify")
+@click.argument("path", type=click.Path(path_type=Path), required=False)
+@click.pass_obj
+def verify(session: Session, path: Path | None) -> int:
+    """Whether an audit is as it was written: a directory, a segment or an export. Needs no daemon.
+
+    Exit code: 0 verified, 10 verified but not all of it witnessed by the stream, 20 a gap, 30 forked, 40 altered.
+    """
+    from meshd.observe.verify import verify as verified
+
+    try:
+        verdict = verified(path or session.dir or default_dir())
+    except MeshError as failure:
+        raise of(failure) from None
+    if session.wants_json():
+        write(msgspec.json.encode(verdict).decode() + "\n")
+        return int(verdict.ending)
+    if verdict.finding is not None:
+        where = f" ({verdict.file}{f', line {verdict.line}' if verdict.line else ''})" if verdict.file else ""
+        write(f"{verdict.ending.name.lower()}: {shown(verdict.finding.text)}{shown(where)}\n")
+        return int(verdict.ending)
+    whole = f"{count(verdict.records, 'record')} of node {verdict.node[:8]}, {verdict.first_seq} to {verdict.seq}"
+    write(f"verified: {whole}; {_witnessed(verdict)}\n")
+    if verdict.torn_bytes:
+        note(
+            session, f"the last line is cut short ({verdict.torn_bytes} bytes): it is being written, or a kill left it"
+        )
+    return int(verdict.ending)
+
+
+def _witnessed(verdict: Any) -> str:
+    if verdict.witnessed >= verdict.seq:
+        return "the stream acknowledged all of it"
+    return (
+        f"the stream acknowledged it up to {verdict.witnessed}"
+        if verdict.witnessed
+        else "nothing says what the stream has"
+    )
+
+
+@audit.command("export")
+@click.option("--to", "path", type=click.Path(path_type=Path), default=None, help="Write to this file.")
+@click.pass_obj
+def export(session: Session, path: Path | None) -> int:
+    """This node's whole journal as one file that verifies anywhere. Needs no daemon."""
+    from meshd.observe.segments import FOLDER
+    from meshd.observe.verify import export as exported
+
+    lines = 0
+    try:
+        with nullcontext(sys.stdout.buffer) if path is None else open(path, "xb", opener=_private) as file:
+            for line in exported((session.dir or default_dir()) / FOLDER):
+                file.write(line)
+                lines += 1
+    except MeshError as failure:
+        raise of(failure) from None
+    except OSError as failure:
+        problem = f"cannot be written: {failure.strerror or failure}"
+        raise of(
+            MeshError("directory", path=path or "stdout", problem=problem, cure="name another with --to")
+        ) from None
+    if path is not None:
+        note(session, f"{count(lines, 'line')} written to {path}; verify it with: meshctl audit verify {path}")
+    return OK
+
+
+def _private(path: str, flags: int) -> int:
+    return os.open(path, flags, 0o600)
+
+
+def _all(client: Client, query: dict[str, Any], *, limit: int) -> list[Item]:
+    found: list[Item] = []
+    cursor = ""
+    while len(found) < limit:
+        page = client.get("v1", "audit", cursor=cursor, limit=min(PAGE, limit - len(found)), **query).value
+        found += page["records"]
+        cursor = page["cursor"]
+        if page["is_end"]:
+            break
+    return found
+
+
+def _query(filters: tuple[str, ...]) -> dict[str, Any]:
+    names = ("who", "what", "resource", "decision", "id", "node", "since")
+    query: dict[str, Any] = {}
+    for given in filters:
+        name, equals, value = given.partition("=")
+        if not equals or name not in names or not value:
+            raise of(
+                MeshError("bad_input", what=f"{given!r} is no filter"),
+                hint=f"write one of {', '.join(names)}, as what=task",
+            )
+        query[name] = value
+    if "since" in query:
+        query["since_ms"] = _since_ms(query.pop("since"))
+    return query
+
+
+def _since_ms(text: str) -> int:
+    span = SPAN.fullmatch(text)
+    if span is not None:
+        return max(0, clock.wall_ms() - int(span[1]) * UNIT_S[span[2]] * 1_000)
+    try:
+        moment = datetime.fromisoformat(text)
+    except ValueError:
+        hint = "write 90s, 15m, 6h, 2d, or a date as 2026-01-31T12:00:00Z"
+        raise of(MeshError("bad_input", what=f"{text!r} is no time"), hint=hint) from None
+    moment = moment if moment.tzinfo is not None else moment.astimezone()
+    return max(0, int((moment - datetime.fromtimestamp(0, UTC)) / timedelta(milliseconds=1)))
+
+
+def _joined(found: list[Item]) -> Answer:
+    """Records of several pages as if they were one answer."""
+    value = {"records": found}
+    return Answer(json.dumps(value, ensure_ascii=False, separators=(",", ":")).encode(), value)
+
+
+def _print(session: Session, answer: Answer) -> None:
+    items = answer.value["records"]
+    listing(session, answer, items, COLUMNS, name=lambda each: f"{each['node_name']}/{each['seq']}", empty=NOTHING)

@@ -1,0 +1,93 @@
+"""`meshctl audit`: what is shown, what is asked, and the verdict as an exit code."""
+
+import json
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from meshd.observe.segments import name_of
+from tests.cli.conftest import Meshctl
+from tests.meshd.api.fake_audits import RECORD
+from tests.meshd.api.fake_backend import FakeBackend, Served
+from tests.meshd.observe.test_verify import kept
+
+
+def test_records_are_lines_with_who_did_what_to_what(meshctl: Meshctl, served: Served) -> None:
+    said = meshctl("audit")
+    assert said.code == 0
+    assert "2027-01-15 08:00:00.000Z" in said.out
+    for word in ("operator", "task.submit", "task/tttttttt", "allow", "iiiiiiii", "capability=scoring@2"):
+        assert word in said.out
+
+
+def test_text_of_others_is_escaped(meshctl: Meshctl, served: Served, backend: FakeBackend) -> None:
+    backend.audits.records = (msgspec.structs.replace(RECORD, who="\x1b[2J\u202e", more={"detail": "\x07"}),)
+    said = meshctl("audit", "tail")
+    assert "\x1b" not in said.out
+    assert "\\x1b[2J\\u202e" in said.out
+    assert "\\x07" in said.out
+
+
+def test_filters_are_passed_on_and_what_is_none_is_refused(
+    meshctl: Meshctl, served: Served, backend: FakeBackend
+) -> None:
+    assert meshctl("audit", "search", "what=task", "who=operator", "since=2026-01-31T00:00:00Z", "--here").code == 0
+    asked = backend.audits.asked[-1]
+    assert (asked.what, asked.who, asked.here, asked.since_ms) == ("task", "operator", True, 1_769_817_600_000)
+    for wrong in ("colour=red", "what", "what=", "since=yesterday", "decision=perhaps"):
+        said = meshctl("audit", "search", wrong)
+        assert said.code == 2, wrong
+        assert said.err.startswith("error[bad_input]")
+
+
+def test_show_asks_for_an_id_and_says_when_there_is_nothing(
+    meshctl: Meshctl, served: Served, backend: FakeBackend
+) -> None:
+    said = meshctl("audit", "show", "iiii", "-o", "json")
+    assert [each["seq"] for each in json.loads(said.out)["records"]] == [7]
+    assert backend.audits.asked[-1].id == "iiii"
+    assert meshctl("audit", "show", "ii").code == 2
+    backend.audits.records = ()
+    said = meshctl("audit", "show", "iiii")
+    assert (said.code, "unknown_record" in said.err) == (7, True)
+
+
+@pytest.mark.parametrize(
+    ("counts", "witnessed", "deed", "code", "word"),
+    [
+        ((4,), 4, None, 0, "verified: 4 records"),
+        ((4,), 2, None, 10, "up to 2"),
+        ((2, 2, 2), 6, "drop", 20, "records 3 to 4 are missing"),
+        ((2, 2, 2), 6, "flip", 40, "record 3"),
+    ],
+)
+def test_the_verdict_is_the_exit_code_and_names_the_first_bad_record(
+    meshctl: Meshctl, tmp_path: Path, counts: tuple[int, ...], witnessed: int, deed: str | None, code: int, word: str
+) -> None:
+    kept(tmp_path / "audit", *counts, witnessed=witnessed)
+    segment = tmp_path / "audit" / name_of(3)
+    if deed == "drop":
+        segment.unlink()
+    elif deed == "flip":
+        segment.write_bytes(segment.read_bytes().replace(b"task/t", b"task/u", 1))
+    said = meshctl("audit", "verify", str(tmp_path))
+    assert said.code == code
+    assert word in said.out
+    as_json = meshctl("audit", "verify", str(tmp_path), "-o", "json")
+    assert (as_json.code, json.loads(as_json.out)["ending"]) == (code, code)
+    assert meshctl("audit", "verify", "--dir", str(tmp_path)).code == code
+
+
+def test_an_export_is_verified_elsewhere_and_never_overwrites(meshctl: Meshctl, tmp_path: Path) -> None:
+    kept(tmp_path / "audit", 3, 2)
+    path = tmp_path / "out.jsonl"
+    said = meshctl("audit", "export", "--dir", str(tmp_path), "--to", str(path))
+    assert (said.code, said.out) == (0, "")
+    assert path.stat().st_mode & 0o777 == 0o600
+    assert meshctl("audit", "verify", str(path)).code == 0
+    assert meshctl("audit", "export", "--dir", str(tmp_path), "--to", str(path)).code == 1
+    for arguments in (("verify", str(tmp_path / "none")), ("export", "--dir", str(tmp_path / "none"))):
+        said = meshctl("audit", *arguments)
+        assert said.code in (1, 2)
+        assert said.err.startswith("error[")
