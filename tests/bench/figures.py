@@ -18,6 +18,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).parents[2]))  # a bench is a program, started by its path
 
 from tests.bench.guest import echoing
+from tests.bench.kinds import kinds
 from tests.bench.latency import latencies
 from tests.bench.meter import cpu_s, heading, memory_mib, row, switches
 from tests.bench.moves import kills, patience
@@ -113,6 +114,7 @@ GROUPS: dict[str, Callable[[Path], Awaitable[None]]] = {
     "starts": starts,
     "idle": idle,
     "latency": latencies,
+    "kinds": kinds,
     "kills": kills,
     "patience": patience,
 }
