@@ -12,8 +12,10 @@ import msgspec
 from msgspec import Struct
 
 from meshd.api import problems, schemas
+from meshd.api.asked import KEY, PATH_PART_CHARS_MAX
 from meshd.api.guards import OPEN_PATHS
 from meshd.api.routes import ROUTES, Route
+from protocol import ids
 from protocol.errors import ERRORS
 from protocol.events import Event
 
@@ -36,6 +38,8 @@ def document(version: str) -> dict[str, Any]:
     for route in ROUTES:
         paths[route.path][route.method.lower()] = _operation(route)
     paths |= _special_paths()
+    for path in OPEN_PATHS:
+        paths[path]["get"]["security"] = [{}, {"token": []}]
     return {
         "openapi": "3.1.0",
         "info": {
@@ -63,8 +67,6 @@ def _operation(route: Route) -> dict[str, Any]:
         "responses": {str(code): _content(_ref(route.answer.__name__)) for code in sorted(answers)}
         | _error_responses(errors),
     }
-    if route.path in OPEN_PATHS:
-        operation["security"] = [{}, {"token": []}]
     if route.body is not None:
         required = any(field.required for field in msgspec.structs.fields(route.body))
         operation["requestBody"] = {"required": required, "content": {_JSON: {"schema": _ref(route.body.__name__)}}}
@@ -74,7 +76,7 @@ def _operation(route: Route) -> dict[str, Any]:
                 "name": "Idempotency-Key",
                 "in": "header",
                 "description": "the same key and work is the same task, whichever node is asked",
-                "schema": {"type": "string", "maxLength": 128},
+                "schema": {"type": "string", "pattern": f"^{KEY.pattern}$"},
             }
         )
     return operation
@@ -82,9 +84,17 @@ def _operation(route: Route) -> dict[str, Any]:
 
 def _path_parameters(path: str) -> list[dict[str, Any]]:
     return [
-        {"name": name, "in": "path", "required": True, "schema": {"type": "string"}}
+        {"name": name, "in": "path", "required": True, "schema": _path_part(path, name)}
         for name in re.findall(r"\{(\w+)\}", path)
     ]
+
+
+def _path_part(path: str, name: str) -> dict[str, Any]:
+    """What may stand there; what fits and is not there is answered 404."""
+    if "{capability}" in path or path.startswith("/v1/capabilities/"):
+        return {"type": "string", "pattern": f"^{ids.CAPABILITY.pattern}$"}
+    chars_min = ids.PREFIX_CHARS_MIN if name == "id" else 1
+    return {"type": "string", "pattern": f"^[!-~]{{{chars_min},{PATH_PART_CHARS_MAX}}}$"}
 
 
 def _query_parameters(query: type[Struct]) -> list[dict[str, Any]]:
@@ -138,7 +148,7 @@ def _get(
             "operationId": name,
             "summary": summary,
             "parameters": parameters or [],
-            "responses": {"200": answer} | _error_responses(GUARD_ERRORS),
+            "responses": {"200": answer} | _error_responses(GUARD_ERRORS + READ_ERRORS),
         }
     }
 

@@ -255,7 +255,15 @@ ROUTES: tuple[Route, ...] = (
     ),
     Route("GET", "/v1/audit/head", "how far the audit of this node is", audit_head, audit_schemas.AuditHead),
     Route("GET", "/v1/diagnosis", "what meshctl doctor looks at", diagnosis, schemas.Diagnosis),
-    Route("GET", "/v1/agents", "the agents of the mesh", agents, schemas.Agents, query=schemas.AgentsQuery),
+    Route(
+        "GET",
+        "/v1/agents",
+        "the agents of the mesh",
+        agents,
+        schemas.Agents,
+        query=schemas.AgentsQuery,
+        errors=("unknown_peer", "short_id", "ambiguous"),
+    ),
     Route("GET", "/v1/agents/{name}", "one agent, wherever it runs", agent, schemas.Agents, errors=("unknown_agent",)),
     Route(
         "POST",
@@ -322,7 +330,15 @@ ROUTES: tuple[Route, ...] = (
         schemas.CapabilityView,
         errors=("no_agent",),
     ),
-    Route("GET", "/v1/tasks", "tasks, newest first", tasks, schemas.TaskPage, query=schemas.TasksQuery),
+    Route(
+        "GET",
+        "/v1/tasks",
+        "tasks, newest first",
+        tasks,
+        schemas.TaskPage,
+        query=schemas.TasksQuery,
+        errors=("unknown_peer", "short_id", "ambiguous"),
+    ),
     Route(
         "POST",
         "/v1/tasks",
