@@ -17,6 +17,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[2]))  # a bench is a program, started by its path
 
+from tests.bench.audits import audits
 from tests.bench.guest import echoing
 from tests.bench.kinds import kinds
 from tests.bench.latency import latencies
@@ -115,6 +116,7 @@ GROUPS: dict[str, Callable[[Path], Awaitable[None]]] = {
     "idle": idle,
     "latency": latencies,
     "kinds": kinds,
+    "audits": audits,
     "kills": kills,
     "patience": patience,
 }

@@ -114,6 +114,8 @@ async def guest(parent: Path, host: Host, capability: str) -> AsyncIterator[tupl
                 ),
             )
             engine, transport, subjects = wired.engine, wired.transport, wired.subjects
+            stack.push_async_callback(wired.auditing.close)
+            wired.auditing.start()
             await transport.open(wired.sink)
             stack.push_async_callback(transport.close)
             await wired.store.open()

@@ -1,0 +1,88 @@
+"""What the audit costs: submits with it and without in turns, the journal alone, and its verification."""
+
+import asyncio
+import statistics
+import tempfile
+import time
+from pathlib import Path
+
+from meshd.observe.journal import Journal
+from meshd.observe.verify import export, verify
+from meshd.perform import OPEN
+from meshd.service import Service
+from meshd.supervise import Supervisor
+from protocol.audit import Act
+from tests.bench.guest import echoing, guest, submit_here
+from tests.bench.meter import heading, row, spread, took_ms
+
+ROUNDS, BLOCK = 8, 25
+IN_FLIGHT, TASKS = 64, 512
+RECORDS = 200_000
+ACT = Act("task.award", f"task/{'t' * 26}", "allow", iid="i" * 26, gid="g" * 26, more={"epoch": 1, "owner": "n" * 32})
+
+
+async def audits(directory: Path) -> None:
+    """A node whose audit is switched off and on again within one run; the switch exists here only."""
+    heading("Audit: with and without, in turns: p50 / p99")
+    async with echoing(directory, a="here@1") as hosts, guest(directory, hosts["a"], "mine@1") as (service, _, _):
+        performer = service._engine._performer
+        gate, observers = performer._gate, performer._observers
+
+        def switch(*, is_on: bool) -> None:
+            performer._gate = gate if is_on else OPEN
+            performer._observers = observers if is_on else observers[1:]
+
+        one: dict[bool, list[float]] = {True: [], False: []}
+        many: dict[bool, list[float]] = {True: [], False: []}
+        for _ in range(ROUNDS):
+            for is_on in (True, False):
+                switch(is_on=is_on)
+                one[is_on] += [await took_ms(lambda: submit_here(service, "mine@1", "x")) for _ in range(BLOCK)]
+                many[is_on].append(await _tasks_per_s(service))
+        switch(is_on=True)
+    for is_on, name in ((True, "with the audit"), (False, "without")):
+        row(f"submit {name}", spread(one[is_on]))
+        row(f"tasks/s at {IN_FLIGHT} in flight {name}", f"{statistics.median(many[is_on]):.0f}")
+    row("submit, ratio of p50", f"{statistics.median(one[True]) / statistics.median(one[False]):.2f}")
+    row("tasks/s, ratio", f"{statistics.median(many[True]) / statistics.median(many[False]):.2f}")
+    await _files(directory / "journal")
+
+
+async def _tasks_per_s(service: Service) -> float:
+    left = iter(range(TASKS))
+
+    async def work() -> None:
+        for _ in left:
+            await submit_here(service, "mine@1", "x")
+
+    began = time.perf_counter()
+    await asyncio.gather(*(work() for _ in range(IN_FLIGHT)))
+    return TASKS / (time.perf_counter() - began)
+
+
+async def _files(folder: Path) -> None:
+    failures: list[BaseException] = []
+    kept = Journal(folder, node="n" * 32, life=1, supervisor=Supervisor(lambda name, failure: failures.append(failure)))
+    kept.add(ACT)
+    await kept.settled()
+    single = [await took_ms(lambda: _added(kept, 1)) for _ in range(50)]
+    batch = [await took_ms(lambda: _added(kept, 64)) for _ in range(50)]
+    row("journal, one record to disk", spread(single))
+    row("journal, 64 records to disk", f"{spread(batch)}  {64e3 / statistics.median(batch):.0f}/s")
+    for _ in range(RECORDS // 10_000):
+        await _added(kept, 10_000)
+    await kept.close()
+    with tempfile.NamedTemporaryFile(dir=folder.parent) as exported:
+        exported.writelines(export(folder))
+        exported.flush()
+        for name, path in (("directory", folder), ("export", Path(exported.name))):
+            began = time.perf_counter()
+            verdict = verify(path)
+            rate = verdict.records / (time.perf_counter() - began)
+            row(f"verify, {name} of {verdict.records}", f"{rate:.0f} records/s", ">= 250000/s")
+
+
+async def _added(kept: Journal, count: int) -> None:
+    for _ in range(count):
+        kept.add(ACT)
+    await kept.settled()
