@@ -103,7 +103,7 @@ class Stage:
 
     async def act(self, verb: str, argument: object = None, desk: Desk | None = None, **more: object) -> Outcome:
         """Run one task and wait for its outcome. A tool of MCP takes an object and gives one."""
-        order: object = {"order": [verb, argument]} if self.kind == "mcp" else [verb, argument]
+        order = ordered(self.kind, verb, argument)
         outcome = await self.agent.run(self.work(order, **more), desk or Desk())
         if self.kind == "mcp" and isinstance(outcome, Finished) and isinstance(outcome.output, dict):
             return Finished(outcome.output["answer"])
@@ -132,6 +132,16 @@ class Stage:
             "gid": "a-gid",
         }
         return Work(**(keys | more))  # type: ignore[arg-type] # names and types stand in the line above
+
+
+def ordered(kind: str, verb: str, argument: object) -> object:
+    """The input that tells an actor of this kind what to do."""
+    return {"order": [verb, argument]} if kind == "mcp" else [verb, argument]
+
+
+def answered(kind: str, value: object) -> object:
+    """The result with which an actor of this kind gives a value."""
+    return {"answer": value} if kind == "mcp" else value
 
 
 class _Service:

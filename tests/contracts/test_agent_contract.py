@@ -13,7 +13,7 @@ from meshd.agents.adapters import ADAPTERS
 from meshd.ports import Failed, Finished
 from protocol.errors import MeshError
 from protocol.limits import OUTPUT_BYTES_MAX
-from tests.contracts.stage import SHORT, Desk, Stage, is_running
+from tests.contracts.stage import SHORT, Desk, Stage, answered, is_running, ordered
 from tests.waiting import until
 
 PEAK_BYTES_MAX = 16_000_000  # of the daemon, while an agent prints 50 or 200 MB
@@ -171,6 +171,21 @@ async def test_a_task_that_finds_no_slot_within_its_deadline_is_handed_back(stag
     assert outcome == Failed("agent_unavailable", "no slot was free within 0.05 s", retry=True)
     holding.cancel()
     await asyncio.wait([holding])
+
+
+async def test_a_value_that_does_not_fit_its_schema_gets_neither_in_nor_out(kind: str, tmp_path: Path) -> None:
+    takes = {"not": {"const": ordered(kind, "echo", "unfit to go in")}}
+    gives = {"not": {"const": answered(kind, "unfit to come out")}}
+    async with Stage(kind, tmp_path, schemas={"act@1": {"takes": takes, "gives": gives}}) as stage:
+        into = await stage.act("echo", "unfit to go in")
+        out = await stage.act("echo", "unfit to come out")
+        assert await stage.act("echo", "fit") == Finished("fit")
+        assert stage.agent.schemas["act@1"].takes == takes
+    assert isinstance(into, Failed)
+    assert isinstance(out, Failed)
+    assert (into.code, into.retry, out.code, out.retry) == ("agent_failed", False, "agent_output", False)
+    assert into.message.startswith("the input does not fit what act@1 takes: ")
+    assert out.message.startswith("the result does not fit what act@1 gives: ")
 
 
 # --- stopping one task

@@ -215,3 +215,43 @@ def test_a_manifest_in_a_folder_given_relatively_has_an_absolute_folder(
 
 def test_every_kind_has_an_adapter() -> None:
     assert set(ADAPTERS) == set(get_args(Kind))
+
+
+HTTP = 'name = "a"\nkind = "http"\nurl = "http://host/tasks"\ncapabilities = ["x@1"]\n'
+MCP = 'name = "a"\nkind = "mcp"\nrun = ["cat"]\n'
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        (HTTP.replace("url", "run"), "url: is missing"),
+        (HTTP.replace('capabilities = ["x@1"]\n', ""), "capabilities: is missing"),
+        (HTTP.replace("http:", "ftp:"), "url: must be http://HOST... or https://HOST..., not 'ftp://host/tasks'"),
+        (HTTP + 'run = ["cat"]\n', "run: a http agent has none; python and stdio and mcp agents have"),
+        (
+            HTTP + "headers_file = 3\n",
+            "headers_file: must be the path of a file of NAME: VALUE lines, not 3",
+        ),
+        (STDIO + 'url = "http://host"\n', "url: a stdio agent has none; http and mcp agents have"),
+        (PYTHON + 'token_file = "t"\n', "token_file: a python agent has none; http and mcp agents have"),
+        (STDIO.replace('run = ["cat"]\n', ""), "run: is missing"),
+        (MCP.replace('run = ["cat"]\n', ""), "run: an mcp agent has either a command to run, or a url; "),
+        (MCP + 'url = "http://host"\n', "run: an mcp agent has either a command to run, or a url; "),
+        (MCP.replace('["cat"]', '"cat"'), 'run: must be ["command", "argument", ...] for an mcp agent, not '),
+        (MCP.replace('["cat"]', '["no-such"]'), "run: the command 'no-such' is not on PATH"),
+        (STDIO + "limits = { connect_s = 0 }\n", "limits.connect_s: must be a number above 0, up to 300, not 0"),
+        (STDIO + '[schemas."y@1"]\ntakes = true\n', "schemas: y@1 is none of the agent's capabilities"),
+        (STDIO + '[schemas."x@1"]\ntake = true\n', "schemas: must have takes and gives, each a JSON Schema"),
+        (STDIO + '[schemas."x@1"]\ntakes = 3\n', "schemas.takes: must have takes and gives, each a JSON Schema"),
+        (STDIO + "schemas = 3\n", "schemas: must "),
+        (STDIO + '[schemas."x@1"]\ntakes = { type = "nonsense" }\n', "schemas.x@1.takes: is no JSON Schema: type: "),
+        (STDIO + '[schemas."x@1"]\ngives = { "$ref" = "http://x/" }\n', "schemas.x@1.gives: is no JSON Schema: "),
+    ],
+    ids=lambda value: ascii(value)[-40:],
+)
+def test_what_does_not_fit_the_kind_is_named(tmp_path: Path, text: str, expected: str) -> None:
+    assert problem(written(tmp_path, text)).startswith(expected)
+
+
+def test_a_tool_server_needs_no_list_of_capabilities(tmp_path: Path) -> None:
+    assert load(written(tmp_path, MCP)).capabilities == ()
