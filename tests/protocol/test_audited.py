@@ -1,6 +1,8 @@
 """The table of what is recorded is complete, and a row says what its event says."""
 
+import os
 import typing
+from pathlib import Path
 
 import pytest
 
@@ -8,6 +10,7 @@ from protocol import events
 from protocol.audited import AUDITED, NOT_AUDITED, act_of
 from protocol.events import Event
 
+README = Path(__file__).parents[2] / "protocol" / "README.md"
 KINDS = typing.get_args(Event)
 
 
@@ -45,3 +48,24 @@ def test_several_names_are_kept_as_one_text() -> None:
 
 def test_what_is_not_recorded_makes_no_act() -> None:
     assert act_of(events.PeerUnreachable(("a",))) is None
+
+
+def _table() -> str:
+    rows = [
+        f"| `{kind.__struct_config__.tag}` | `{row.action}` | {row.decision} | {', '.join(row.more)} |"
+        for kind, row in AUDITED.items()
+    ]
+    left_out = [f"| `{kind.__struct_config__.tag}` | – | – | {why} |" for kind, why in NOT_AUDITED.items()]
+    return "\n".join(
+        ("| event | recorded as | decision | with, or why not |", "|---|---|---|---|", *rows, *left_out, "")
+    )
+
+
+def test_the_table_in_the_wire_specification_is_this_one() -> None:
+    text = README.read_text()
+    before, mark, rest = text.partition("<!-- audited -->\n")
+    _, end, after = rest.partition("<!-- end -->")
+    renewed = f"{before}{mark}{_table()}{end}{after}"
+    if os.environ.get("MESHD_RENEW"):
+        README.write_text(renewed)
+    assert README.read_text() == renewed, "renew it with: MESHD_RENEW=1 pytest tests/protocol/test_audited.py"
