@@ -1,11 +1,27 @@
-"""`meshctl agents`: who does the work, and where."""
+"""`meshctl agents`: who does the work and where; what this node hosts, begun, ended and watched.
+
+Invariant: a manifest that is added runs where it was written, whatever folder it is kept in. Neighbours: the daemon's
+`crew` does what is asked; `agent_templates` has what `new` writes.
+"""
+
+import tomllib
+from pathlib import Path
 
 import click
+import msgspec
 
 from cli import completion
-from cli.client import Client
-from cli.output import Column, Item, details, listing, write
+from cli.agent_templates import KINDS, written
+from cli.client import Answer, Client
+from cli.exits import of
+from cli.output import Column, Item, count, details, listing, note, write, write_json
 from cli.session import Session, noun
+from meshd.observe.text import shown
+from protocol.errors import MeshError
+from protocol.ids import AGENT_NAME
+
+READY_S = 100.0  # the daemon waits so long, at most, for an agent to be ready
+FILE_BYTES_MAX = 65_536
 
 COLUMNS: tuple[Column, ...] = (
     ("NAME", lambda agent: agent["name"]),
@@ -55,6 +71,8 @@ def _fields(agent: Item) -> list[tuple[str, object]]:
         ("kind", agent["kind"]),
         ("capabilities", agent["capabilities"]),
         ("slots", f"{agent['free']} free of {agent['slots']}"),
+        ("running", agent.get("running")),
+        ("file", agent.get("file")),
         ("version", agent.get("version")),
         ("domain", agent.get("domain")),
         ("owner", agent.get("owner_team")),
@@ -63,3 +81,146 @@ def _fields(agent: Item) -> list[tuple[str, object]]:
         ("cost", f"{agent['cost_per_call']:g} a call, as declared" if agent.get("cost_per_call") else ""),
         ("visibility", agent.get("visibility")),
     ]
+
+
+@agents.command("add")
+@click.argument("file", type=click.Path(path_type=Path))
+@click.option("--replace", is_flag=True, help="It may take the place of an agent of its name.")
+@click.pass_obj
+def add(session: Session, file: Path, replace: bool) -> None:
+    """Host the agent that FILE declares: it is checked, brought up, and kept. It runs where FILE stands."""
+    body = {"manifest": _manifest(file), "file": str(file), "replace": replace}
+    answer = Client(session).post("v1", "agents", body=body, wait_s=READY_S)
+    agent: Item = answer.value
+    can = ", ".join(agent["capabilities"])
+    _said(session, answer, agent["name"], f" is {agent['state']}: {can}; its manifest is kept in {agent['file']}")
+
+
+@agents.command("remove")
+@click.argument("name", shell_complete=completion.agents)
+@click.pass_obj
+def remove(session: Session, name: str) -> None:
+    """Host an agent no more: its manifest is removed, and its work in hand ends or is given back."""
+    answer = Client(session).delete("v1", "agents", name)
+    left = answer.value["running"]
+    rest = f" takes nothing new, and is gone when {count(left, 'task')} in hand ended or went back" if left else ""
+    _said(session, answer, answer.value["name"], rest or " is removed")
+
+
+@agents.command("start")
+@click.argument("name", shell_complete=completion.agents)
+@click.pass_obj
+def start(session: Session, name: str) -> None:
+    """Start an agent that was stopped, or that the daemon gave up."""
+    answer = Client(session).post("v1", "agents", name, "start", body={}, wait_s=READY_S)
+    _said(session, answer, answer.value["name"], f" is {answer.value['state']}")
+
+
+@agents.command("stop")
+@click.argument("name", shell_complete=completion.agents)
+@click.pass_obj
+def stop(session: Session, name: str) -> None:
+    """Stop an agent, over restarts of the daemon too; its work in hand ends or is given back."""
+    answer = Client(session).post("v1", "agents", name, "stop", body={})
+    agent: Item = answer.value
+    how = "is stopped"
+    if agent["state"] != "stopped":
+        left = count(agent.get("running") or 0, "task")
+        how = f"takes nothing new, and stops when {left} in hand ended or went back"
+    _said(session, answer, agent["name"], f" {how}; start it with: meshctl agents start {agent['name']}")
+
+
+@agents.command("logs")
+@click.argument("name", shell_complete=completion.agents)
+@click.option("-f", "--follow", is_flag=True, help="Go on with what it writes from now on.")
+@click.option("-n", "--lines", type=click.IntRange(0, 500), default=100, show_default=True, help="How many at most.")
+@click.pass_obj
+def logs(session: Session, name: str, follow: bool, lines: int) -> None:
+    """What an agent of this node wrote to stderr, and what the daemon noted about it."""
+    client = Client(session)
+    if not follow:
+        answer = client.get("v1", "agents", name, "logs", lines=str(lines))
+        if session.output == "json":
+            write_json(answer)
+            return
+        for line in answer.value["lines"]:
+            _line(session, line)
+        return
+    for _, kind, told in client.stream("v1", "agents", name, "logs", "follow", lines=str(lines)):
+        line = msgspec.json.decode(told)
+        if kind == "missed":
+            note(session, f"lines {line['from']} to {line['to']} are not kept any more")
+        else:
+            _line(session, line)
+    note(session, f"the log of {shown(name)} ends here: the agent was removed, or the daemon stopped")
+
+
+@agents.command("new")
+@click.argument("name")
+@click.option("--kind", type=click.Choice(KINDS), required=True, help="How it runs.")
+@click.option("--dir", "directory", type=click.Path(path_type=Path), help="Where to write it; ./NAME unless told.")
+@click.pass_obj
+def new(session: Session, name: str, kind: str, directory: Path | None) -> None:
+    """Write a manifest, an agent that works, and its test. Needs no daemon."""
+    if not AGENT_NAME.fullmatch(name):
+        what = f"{shown(name)} is no name of an agent: 1 to 48 of a-z 0-9 _ -, a letter first"
+        raise of(MeshError("bad_input", what=what), hint="meshctl agents new my-agent --kind python")
+    target = directory or Path(name)
+    files = written(name, kind)
+    standing = [path for path in (target / file for file in files) if path.exists() or path.is_symlink()]
+    if standing:
+        problem = "stands there already, and is not written over"
+        raise MeshError("directory", path=standing[0], problem=problem, cure="choose another directory with --dir")
+    try:
+        target.mkdir(parents=True, exist_ok=True)
+        for file, text in files.items():
+            (target / file).write_text(text)
+    except OSError as failure:
+        problem = f"cannot be written: {failure.strerror or failure}"
+        raise MeshError("directory", path=target, problem=problem, cure="choose another with --dir") from None
+    for file in files:
+        write(f"{target / file}\n")
+    note(session, f"try: python -m pytest {target}; meshctl agents add {target / name}.toml")
+
+
+def _manifest(file: Path) -> str:
+    """The text of a manifest, with the directory where its agent runs. Raises MeshError."""
+    try:
+        if file.exists() and not file.is_file():  # a pipe would be waited for
+            raise MeshError("manifest", path=file, problem="is no regular file")
+        with file.open("rb") as opened:
+            content = opened.read(FILE_BYTES_MAX + 1)
+    except OSError as failure:
+        raise MeshError("manifest", path=file, problem=f"cannot be read: {failure.strerror}") from None
+    if len(content) > FILE_BYTES_MAX - 4_096:  # room for the line that says where it runs
+        raise MeshError("manifest", path=file, problem=f"is larger than {FILE_BYTES_MAX - 4_096} bytes")
+    try:
+        text = content.decode()
+        given = tomllib.loads(text).get("directory", "")
+    except UnicodeDecodeError as failure:
+        line = content.count(b"\n", 0, failure.start) + 1
+        raise MeshError("manifest", path=file, problem=f"is not UTF-8 at line {line}") from None
+    except (ValueError, RecursionError) as failure:
+        raise MeshError("manifest", path=file, problem=f"is not TOML: {str(failure)[:500]}") from None
+    if not given:
+        place = msgspec.json.encode(str(file.parent.resolve())).decode()
+        return f"directory = {place}  # where it was added from\n{text}"
+    if isinstance(given, str) and not Path(given).is_absolute():
+        problem = "directory: must be a whole path, from /, in a manifest that is kept elsewhere"
+        raise MeshError("manifest", path=file, problem=problem)
+    return text
+
+
+def _line(session: Session, line: Item) -> None:
+    text = msgspec.json.encode(line).decode() if session.wants_json() else shown(str(line["text"]))
+    write(f"{text}\n")
+
+
+def _said(session: Session, answer: Answer, name: str, rest: str) -> None:
+    match session.output:
+        case "json" | "jsonl":
+            write_json(answer)
+        case "name":
+            write(f"{shown(name)}\n")
+        case _:
+            write(shown(f"{name}{rest}") + "\n")

@@ -97,6 +97,10 @@ class Client:
         """POST a JSON body. Raises Refusal."""
         return self._send("POST", path, body, {"Idempotency-Key": key} if key else {}, wait_s)
 
+    def delete(self, *path: str, wait_s: float = 0.0) -> Answer:
+        """DELETE the path made of these parts. Raises Refusal."""
+        return self._ask("DELETE", _path(path, {}), None, {}, wait_s)
+
     def put(self, *path: str, body: object) -> Answer:
         """PUT a JSON body. Raises Refusal."""
         return self._send("PUT", path, body, {}, 0.0)
@@ -110,8 +114,12 @@ class Client:
 
     def events(self, last_id: str = "") -> Iterator[tuple[str, str, bytes]]:
         """(id, event name, JSON line) of what happens, after `last_id`, until the daemon goes. Raises Refusal."""
+        return self.stream("v1", "events", last_id=last_id)
+
+    def stream(self, *path: str, last_id: str = "", **query: object) -> Iterator[tuple[str, str, bytes]]:
+        """(id, event name, JSON line) of a stream, after `last_id`, until it ends. Raises Refusal."""
         headers = {"Accept": "text/event-stream"} | ({"Last-Event-ID": last_id} if last_id else {})
-        connection, response = self._open("GET", "/v1/events", None, headers, QUIET_S)
+        connection, response = self._open("GET", _path(path, query), None, headers, QUIET_S)
         try:
             fields: dict[str, bytes] = {}
             while line := response.readline(LINE_BYTES_MAX):

@@ -83,7 +83,9 @@ class Verb(click.Command):
     """One command, with the global options."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
-        kwargs["params"] = [*(kwargs.get("params") or ()), *_global_options()]
+        own: list[click.Parameter] = list(kwargs.get("params") or ())
+        taken = {name for param in own for name in param.opts}  # its own --dir counts over the global one
+        kwargs["params"] = [*own, *(each for each in _global_options() if not taken & {*each.opts})]
         super().__init__(*args, **kwargs)
 
     def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:

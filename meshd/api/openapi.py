@@ -12,6 +12,7 @@ import msgspec
 from msgspec import Struct
 
 from meshd.api import problems, schemas
+from meshd.api.agent_schemas import LinesQuery
 from meshd.api.asked import KEY, PATH_PART_CHARS_MAX
 from meshd.api.guards import OPEN_PATHS
 from meshd.api.routes import ROUTES, Route
@@ -117,7 +118,7 @@ def _error_responses(codes: tuple[str, ...]) -> dict[str, Any]:
 
 
 def _special_paths() -> dict[str, dict[str, Any]]:
-    """The three that answer no JSON value of ours."""
+    """Those that answer no JSON value of ours."""
     stream = "server-sent events, each `data` one Event; `event: missed` and `event: lagged` tell of loss"
     resume = {"name": "Last-Event-ID", "in": "header", "schema": {"type": "string"}}
     return {
@@ -128,6 +129,14 @@ def _special_paths() -> dict[str, dict[str, Any]]:
             _ref(EVENT),
             stream,
             parameters=[*_query_parameters(schemas.EventsQuery), resume],
+        ),
+        "/v1/agents/{name}/logs/follow": _get(
+            "follow_log",
+            "the log of an agent of this node, as it grows",
+            "text/event-stream",
+            _ref("LogLine"),
+            "server-sent events, each `data` one LogLine; `event: missed` tells which are not kept any more",
+            parameters=[*_path_parameters("{name}"), *_query_parameters(LinesQuery), resume],
         ),
         "/metrics": _get("metrics", "figures for Prometheus", "text/plain", {"type": "string"}, "text format 0.0.4"),
         "/openapi.json": _get("openapi", "this document", _JSON, {"type": "object"}, "OpenAPI 3.1"),

@@ -15,7 +15,7 @@ from aiohttp import web
 from msgspec import Struct
 
 from meshd.addresses import host_port, is_loopback, joined
-from meshd.api import asked, events, guards, openapi, problems, schemas
+from meshd.api import agent_logs, agent_schemas, asked, events, guards, openapi, problems, schemas
 from meshd.api.backend import Backend
 from meshd.api.connection import Connection, Door
 from meshd.api.problems import Decider
@@ -106,7 +106,14 @@ class Api:
         async def describe(_request: web.Request) -> web.StreamResponse:
             return web.Response(body=description, content_type="application/json")
 
+        followers = agent_logs.Followers(self._backend)
+
+        async def follow_log(request: web.Request) -> web.StreamResponse:
+            question = await asked.read(request, query=agent_schemas.LinesQuery, body=None)
+            return await followers.serve(request, question.query)
+
         app.router.add_get("/v1/events", self._until_close(stream), allow_head=False)
+        app.router.add_get("/v1/agents/{name}/logs/follow", self._until_close(follow_log), allow_head=False)
         app.router.add_get("/metrics", metrics, allow_head=False)
         app.router.add_get("/openapi.json", describe, allow_head=False)
         return app

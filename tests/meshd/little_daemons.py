@@ -118,8 +118,7 @@ class LittleDaemon:
         identity = Identity(blake2b(name.encode(), digest_size=32).digest())
         granted = warrant(root=ROOT, issuer_key=ROOT.public_key, not_after_ms=clock.wall_ms() + 60_000)
         proof = admission(issuer=ROOT, root_key=ROOT.public_key, node_key=identity.public_key, warrant=granted)
-        me = Me(id=identity.id, life=life, name=called, region="r", domain="d", admission=proof)
-        self.me = me
+        me = self.me = Me(id=identity.id, life=life, name=called, region="r", domain="d", admission=proof)
         self.transport = MemoryTransport(mesh.bus)
         self.store = MemoryStore(mesh.bucket, name=identity.id)
         self.node = Node(
