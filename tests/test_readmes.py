@@ -8,6 +8,9 @@ import re
 from collections.abc import Callable
 from pathlib import Path
 
+import pytest
+
+from meshd.observe.metrics import METRICS
 from protocol.envelope import REFUSALS
 from protocol.records import diagram
 from protocol.wire.kinds import KINDS
@@ -34,24 +37,44 @@ def _transitions() -> str:
     return f"```\n{diagram()}\n```"
 
 
-TABLES: dict[str, Callable[[], str]] = {"refusals": _refusals, "kinds": _kinds, "transitions": _transitions}
+def _metrics() -> str:
+    rows = [f"| `{row.name}` | {row.kind} | {', '.join(row.labels)} | {row.help} |" for row in METRICS]
+    return "\n".join(("| figure | kind | labels | what |", "|---|---|---|---|", *rows))
 
 
-def _renewed(text: str) -> str:
-    for name, made in TABLES.items():
+TABLES: dict[str, Callable[[], str]] = {
+    "refusals": _refusals,
+    "kinds": _kinds,
+    "transitions": _transitions,
+    "metrics": _metrics,
+}
+PLACES = {"protocol": ("refusals", "kinds", "transitions"), "meshd": ("metrics",)}
+
+
+def _renewed(text: str, *names: str) -> str:
+    for name in names:
         before, mark, rest = text.partition(f"<!-- {name} -->\n")
         _, end, after = rest.partition("<!-- end -->")
-        text = f"{before}{mark}{made()}\n{end}{after}"
+        text = f"{before}{mark}{TABLES[name]()}\n{end}{after}"
     return text
 
 
-def test_the_wire_specification_says_what_the_code_does() -> None:
-    path = ROOT / "protocol" / "README.md"
+@pytest.mark.parametrize("package", PLACES)
+def test_the_tables_of_a_readme_say_what_the_code_does(package: str) -> None:
+    path, names = ROOT / package / "README.md", PLACES[package]
     text = path.read_text()
-    assert all(f"<!-- {name} -->" in text for name in TABLES)
+    assert all(f"<!-- {name} -->" in text for name in names)
     if os.environ.get("MESHD_RENEW"):
-        path.write_text(_renewed(text))
-    assert path.read_text() == _renewed(text), "renew it with: MESHD_RENEW=1 pytest tests/test_readmes.py"
+        path.write_text(_renewed(text, *names))
+    assert path.read_text() == _renewed(text, *names), "renew it with: MESHD_RENEW=1 pytest tests/test_readmes.py"
+
+
+@pytest.mark.parametrize("package", ["protocol", "meshd", "cli", "simulations", "configs", "tests"])
+def test_every_package_says_what_it_is_its_rule_and_how_to_add_to_it(package: str) -> None:
+    text = (ROOT / package / "README.md").read_text()
+    assert text.startswith(f"# {package}")
+    assert " rule" in text
+    assert "\n## To add" in text
 
 
 def test_every_link_to_a_file_in_a_readme_leads_somewhere() -> None:

@@ -28,7 +28,7 @@ SYSTEMD = next(
 )
 RUNTIME = "/run/user/0"
 # A manager starts only where systemd runs: a /run of its own says so, and has what hides paths from units.
-MANAGER = f"""
+STARTED = f"""
 mount -t tmpfs tmpfs /run && mkdir -p -m 700 /run/systemd/system {RUNTIME} /run/systemd/inaccessible/dir
 touch /run/systemd/inaccessible/reg && {sys.executable} -c "import socket
 socket.socket(socket.AF_UNIX).bind('/run/systemd/inaccessible/sock')"
@@ -47,7 +47,7 @@ def _missing() -> str:
     return f"needs mount namespaces: {done.stderr.strip()}" if done.returncode else ""
 
 
-class Manager:
+class Systemd:
     """A systemd that runs the unit."""
 
     def __init__(self, pid: int, environ: dict[str, str]) -> None:
@@ -66,12 +66,12 @@ class Manager:
 
 
 @asynccontextmanager
-async def _manager(directory: Path) -> AsyncIterator[Manager]:
+async def _systemd(directory: Path) -> AsyncIterator[Systemd]:
     environ = {"XDG_RUNTIME_DIR": RUNTIME, "HOME": str(directory), "XDG_CONFIG_HOME": str(directory)}
-    manager = await asyncio.create_subprocess_exec(
-        "unshare", "--mount", "sh", "-c", MANAGER, env=os.environ | environ, stderr=asyncio.subprocess.DEVNULL
+    process = await asyncio.create_subprocess_exec(
+        "unshare", "--mount", "sh", "-c", STARTED, env=os.environ | environ, stderr=asyncio.subprocess.DEVNULL
     )
-    made = Manager(manager.pid, environ)
+    made = Systemd(process.pid, environ)
     try:
 
         async def is_up() -> bool:
@@ -81,8 +81,8 @@ async def _manager(directory: Path) -> AsyncIterator[Manager]:
         yield made
     finally:
         await made.systemctl("stop", "meshd")
-        manager.kill()
-        await manager.wait()
+        process.kill()
+        await process.wait()
 
 
 def _installed(directory: Path, host: Host) -> None:
@@ -105,23 +105,23 @@ async def test_the_unit_is_ready_when_the_node_is_survives_a_crash_and_stops_all
     host = Host(tmp_path, "a")
     host.agent(slots=1)
     _installed(tmp_path, host)
-    async with _manager(tmp_path) as manager:
+    async with _systemd(tmp_path) as systemd:
         try:
-            assert await manager.systemctl("start", "meshd") == ""
+            assert await systemd.systemctl("start", "meshd") == ""
             assert (await host.ask("GET", "/readyz"))["ready"]  # at once: the start returned because it is
             daemon, server = host.pid, host.server_pid
-            assert await manager.shows("MainPID") == str(daemon)
+            assert await systemd.shows("MainPID") == str(daemon)
 
             task = await host.submit(input={"s": 2.0})
             await host.until_state(task["id"], "running")
             host.kill()
-            await until_told(lambda: _is_up_again(manager), what="another daemon")
+            await until_told(lambda: _is_up_again(systemd), what="another daemon")
             assert (await host.ended(task["id"]))["state"] == "done"
             assert host.server_pid == server
             assert host.pid != daemon
 
-            assert await manager.systemctl("stop", "meshd") == ""
-            assert await manager.shows("Result") == "success"
+            assert await systemd.systemctl("stop", "meshd") == ""
+            assert await systemd.shows("Result") == "success"
             await until(lambda: not _left(host), what="an empty directory of processes")
         finally:
             await host.close()
@@ -133,11 +133,11 @@ async def test_a_setting_that_is_wrong_is_not_tried_again(tmp_path: Path) -> Non
     _installed(tmp_path, host)
     with (tmp_path / "systemd" / "user" / "meshd.service.d" / "here.conf").open("a") as file:
         file.write("Environment=MESHD_TASKS__LEASE_S=soon\n")
-    async with _manager(tmp_path) as manager:
-        await manager.systemctl("start", "meshd")
-        assert await manager.shows("Result") == "exit-code"
-        assert await manager.shows("ExecMainStatus") == "2"
-        assert await manager.shows("NRestarts") == "0"
+    async with _systemd(tmp_path) as systemd:
+        await systemd.systemctl("start", "meshd")
+        assert await systemd.shows("Result") == "exit-code"
+        assert await systemd.shows("ExecMainStatus") == "2"
+        assert await systemd.shows("NRestarts") == "0"
 
 
 @pytest.mark.skipif(shutil.which("systemd-analyze") is None, reason="needs systemd-analyze")
@@ -149,8 +149,8 @@ async def test_the_verifier_of_systemd_has_nothing_to_say_about_the_unit(tmp_pat
     assert (said.code, complaints) == (0, [])
 
 
-async def _is_up_again(manager: Manager) -> bool:
-    return (await manager.shows("NRestarts"), await manager.shows("ActiveState")) == ("1", "active")
+async def _is_up_again(systemd: Systemd) -> bool:
+    return (await systemd.shows("NRestarts"), await systemd.shows("ActiveState")) == ("1", "active")
 
 
 def _left(host: Host) -> list[str]:
