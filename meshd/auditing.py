@@ -118,6 +118,11 @@ class Auditing:
         """Somebody asked for what is not done."""
         self._audit.note(Act(action, resource, "deny", who, more={"code": code}))
 
+    def requested(self, request: str, *, who: str, code: str) -> None:
+        """An operator's request, and why it was refused, if it was."""
+        more = {"request": request} | ({"code": code} if code else {})
+        self._audit.note(Act("node.ask", "node", "deny" if code else "allow", who, more=more))
+
     def head(self) -> AuditHead:
         """How far this node's audit is."""
         journal = self._audit.journal

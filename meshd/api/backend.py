@@ -54,6 +54,10 @@ class Audits(Protocol):
         """Record that somebody asked for what is not done."""
         ...
 
+    def requested(self, request: str, *, who: str, code: str) -> None:
+        """Record a request that changes something; `code` says why it was refused, or is empty."""
+        ...
+
     def head(self) -> AuditHead:
         """How far this node's audit is."""
         ...

@@ -19,6 +19,7 @@ from meshd.api import agent_logs, agent_schemas, asked, events, guards, openapi,
 from meshd.api.backend import Backend
 from meshd.api.connection import Connection, Door
 from meshd.api.problems import Decider
+from meshd.api.recorded import recorded
 from meshd.api.routes import ROUTES, Route
 from meshd.statedir import StateDir
 from protocol.errors import MeshError
@@ -177,7 +178,9 @@ class Api:
 def _answering(route: Route) -> Callable[[web.Request], Awaitable[web.StreamResponse]]:
     async def answer(request: web.Request) -> web.StreamResponse:
         question = await asked.read(request, query=route.query, body=route.body)
-        status, value = await route.handle(request.app[BACKEND], question)
+        node = request.app[BACKEND]
+        with recorded(node.audits, route, request.path):
+            status, value = await route.handle(node, question)
         return web.Response(status=status, body=msgspec.json.encode(value), content_type="application/json")
 
     return answer

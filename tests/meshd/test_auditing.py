@@ -167,3 +167,16 @@ async def test_a_fork_wants_attention(node: Node) -> None:
     assert node.auditing.attention() == ()
     node.stage.shipping._fork("the stream has another")
     assert "forked" in node.auditing.attention()[0]
+
+
+async def test_what_an_operator_asks_is_on_record_allowed_or_refused(node: Node) -> None:
+    node.auditing.requested("POST /v1/peers/b/drain", who="operator", code="")
+    node.auditing.requested("POST /v1/peers/b/remove", who="operator", code="still_alive")
+    node.auditing.refused("task.refuse", "capability/a@1", who="operator", code="no_agent")
+    await node.note()
+    page = await node.auditing.page(AuditQuery(who="operator"))
+    assert [(each.action, each.decision, each.more.get("code", "")) for each in page.records] == [
+        ("node.ask", "allow", ""),
+        ("node.ask", "deny", "still_alive"),
+        ("task.refuse", "deny", "no_agent"),
+    ]

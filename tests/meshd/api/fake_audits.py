@@ -30,6 +30,7 @@ class FakeAudits:
         self.problem = ""
         self.asked: list[AuditQuery] = []
         self.refusals: list[tuple[str, str, str, str]] = []
+        self.requests: list[tuple[str, str, str]] = []
 
     def check(self) -> None:
         if self.problem:
@@ -37,6 +38,9 @@ class FakeAudits:
 
     def refused(self, action: str, resource: str, *, who: str, code: str) -> None:
         self.refusals.append((action, resource, who, code))
+
+    def requested(self, request: str, *, who: str, code: str) -> None:
+        self.requests.append((request, who, code))
 
     def head(self) -> AuditHead:
         return AuditHead("a" * 32, "a", 7, "1" * 64, 7, 7, "/nowhere/audit", self.problem)

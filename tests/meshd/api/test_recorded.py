@@ -1,0 +1,36 @@
+"""What an operator does is on record, allowed or refused; what he looks at is not."""
+
+import aiohttp
+
+from tests.meshd.api.fake_backend import FakeBackend, a_task
+
+
+async def test_what_changes_something_is_recorded_with_how_it_ended(
+    unix: aiohttp.ClientSession, backend: FakeBackend
+) -> None:
+    backend.put(a_task("one"))
+    for method, path, body in (
+        ("POST", "/v1/peers/b/drain", {}),
+        ("POST", "/v1/peers/b/remove", {}),
+        ("PUT", "/v1/log", {"level": "debug"}),
+        ("POST", "/v1/tasks/one/cancel", {}),
+    ):
+        async with unix.request(method, path, json=body):
+            pass
+    assert [(asked, code) for asked, who, code in backend.audits.requests if who == "operator"] == [
+        ("POST /v1/peers/b/drain", ""),
+        ("POST /v1/peers/b/remove", "still_alive"),
+        ("PUT /v1/log", ""),
+        ("POST /v1/tasks/one/cancel", ""),
+    ]
+
+
+async def test_a_look_and_what_becomes_an_event_are_not_recorded_once_more(
+    unix: aiohttp.ClientSession, backend: FakeBackend
+) -> None:
+    for path in ("/v1/status", "/v1/tasks", "/v1/audit", "/v1/audit/head"):
+        async with unix.get(path) as response:
+            assert response.status == 200
+    async with unix.post("/v1/tasks", json={"capability": "scoring@2"}) as response:
+        assert response.status in (200, 201)
+    assert backend.audits.requests == []
