@@ -2,6 +2,8 @@
 
 import aiohttp
 
+from meshd.api.recorded import TOLD_ELSEWHERE
+from meshd.api.routes import ROUTES
 from tests.meshd.api.fake_backend import FakeBackend, a_task
 
 
@@ -34,3 +36,7 @@ async def test_a_look_and_what_becomes_an_event_are_not_recorded_once_more(
     async with unix.post("/v1/tasks", json={"capability": "scoring@2"}) as response:
         assert response.status in (200, 201)
     assert backend.audits.requests == []
+
+
+def test_what_is_left_out_is_what_makes_events_of_its_own() -> None:
+    assert {route.path for route in ROUTES if route.method == "POST"} >= TOLD_ELSEWHERE
