@@ -101,6 +101,14 @@ class Auditing:
             found.append(f"the audit is forked: {self._shipping.problem}")
         return tuple(found)
 
+    def gauges(self) -> dict[str, float]:
+        """How it is, by metric."""
+        return {
+            "meshd_audit_failing": float(bool(self._audit.problem)),
+            "meshd_audit_forked": float(self._shipping.is_forked),
+            "meshd_audit_unsent": float(self._audit.journal.head.seq - self._shipping.shipped),
+        }
+
     async def _keep_pruning(self) -> None:
         while True:
             before_ms = clock.wall_ms() - int(self._settings.keep_s * 1_000)

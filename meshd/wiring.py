@@ -132,7 +132,9 @@ def wire(
         default_deadline_s=settings.tasks.deadline_s,
         invite=shell.invite,
         stop=shell.stop,
-        metrics=_rendering(metrics, lambda: views.gauges(engine, performer) | edges(transport, stream)),
+        metrics=_rendering(
+            metrics, lambda: views.gauges(engine, performer) | edges(transport, stream) | auditing.gauges()
+        ),
     )
     sink = _parted(subjects, engine, stream)
     return Wired(

@@ -10,6 +10,7 @@ from meshd.api.audit_schemas import AuditPage, AuditQuery
 from meshd.auditing import Auditing, Reading
 from meshd.observe import shipping as shipping_module
 from meshd.observe.audit import Audit
+from meshd.observe.metrics import METRICS
 from meshd.ports import Kept
 from meshd.settings import AuditSettings
 from protocol import limits
@@ -162,10 +163,16 @@ async def test_an_unknown_node_and_a_stream_out_of_reach_are_errors_with_a_code(
     assert (head.node, head.name, head.seq >= 1) == (ALICE.id, "alice", True)
 
 
+async def test_every_figure_of_the_audit_has_a_row(node: Node) -> None:
+    assert node.auditing.gauges().keys() <= {row.name for row in METRICS}
+
+
 async def test_a_fork_wants_attention(node: Node) -> None:
     await node.note(Act("task.award", "task/1", "allow"))
     assert node.auditing.attention() == ()
+    assert set(node.auditing.gauges().values()) == {0.0}
     node.stage.shipping._fork("the stream has another")
+    assert node.auditing.gauges()["meshd_audit_forked"] == 1.0
     assert "forked" in node.auditing.attention()[0]
 
 
