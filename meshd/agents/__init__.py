@@ -10,7 +10,8 @@
            ├─ pipe     the conversation with it: tasks, answers, requests, cancels
            └─ child    the process itself: group, limits, stderr, end; `launch` runs in it first
     reaper     ends those groups when the daemon dies or stands still; `reap` is its process
-    manifest   what an operator declares; `schemas` checks values, `remote` URLs and secrets
+    folder     which manifests stand there now; a look finds what changed
+      └─ manifest   what an operator declares; `schemas` checks values, `remote` URLs and secrets
 
 A python worker speaks the same pipe as any stdio agent, on descriptors of its own.
 """

@@ -26,7 +26,7 @@ async def test_the_first_agents_of_the_readme_work_when_they_are_pasted(tmp_path
     assert len(blocks) == 3
     try:
         await host.start()
-        said = await told(["bash", "-e", "-c", "\n".join(blocks)], env=env)
+        said = await told(["bash", "-e", "-c", "\n".join([f"cd {tmp_path}", *blocks])], env=env)
         assert said.code == 0, said
         assert '"HELLO"' in said.out.splitlines(), said
         assert said.out.splitlines()[-1] == "3", said
