@@ -7,6 +7,7 @@ Neighbours: `remote` reads the headers, `answers` reads what came back.
 """
 
 import asyncio
+import ssl
 from collections.abc import Mapping
 from contextlib import suppress
 from urllib.parse import urlsplit
@@ -161,7 +162,7 @@ class HttpAgent:
             self._doubt(f"{failure.outcome.message}, and asked to be left alone for {failure.rest_s:g} s")
             return failure.outcome
         except (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError) as failure:
-            problem = f"cannot be reached: {self._reason(failure)}"
+            problem = f"cannot be reached: {self._reason(getattr(failure, 'certificate_error', failure))}"
             self._doubt(problem)
             return Failed("agent_unavailable", f"the agent {problem}", retry=True)
         except aiohttp.ClientResponseError as failure:
@@ -192,20 +193,21 @@ class HttpAgent:
 
     async def _keep(self, looked: asyncio.Event) -> None:
         timeout = aiohttp.ClientTimeout(total=None, connect=self._manifest.limits.connect_s)
+        tls = ssl.create_default_context() if self._manifest.url.lower().startswith("https:") else None
         try:
             async with aiohttp.ClientSession(
                 auto_decompress=False,
-                connector=aiohttp.TCPConnector(force_close=True, limit=0),
+                connector=aiohttp.TCPConnector(force_close=True, limit=0, ssl=tls or True),
                 cookie_jar=aiohttp.DummyCookieJar(),
                 timeout=timeout,
             ) as self._session:
-                await self._look()
+                await self._look(tls)
                 looked.set()
-                await self._watch()
+                await self._watch(tls)
         finally:
             looked.set()
 
-    async def _watch(self) -> None:
+    async def _watch(self, tls: ssl.SSLContext | None) -> None:
         misses = 0
         while True:
             if self.state == "ready":
@@ -218,15 +220,15 @@ class HttpAgent:
                 misses += 1
                 await asyncio.sleep(self._rest_s or self._patience.backoff_s(min(misses, 20)))
                 self._rest_s = 0.0
-            await self._look()
+            await self._look(tls)
 
-    async def _look(self) -> None:
+    async def _look(self, tls: ssl.SSLContext | None) -> None:
         """May it be connected to? A connection says so and asks nothing of the service."""
         url = urlsplit(self._manifest.url)
         port = url.port or (443 if url.scheme == "https" else 80)
         try:
             async with asyncio.timeout(self._manifest.limits.connect_s):
-                _, writer = await asyncio.open_connection(url.hostname, port)
+                _, writer = await asyncio.open_connection(url.hostname, port, ssl=tls)
             writer.close()
             with suppress(OSError):
                 await writer.wait_closed()
@@ -241,8 +243,8 @@ class HttpAgent:
         match failure:
             case TimeoutError():
                 return f"{where} took no connection within {self._manifest.limits.connect_s:g} s"
-            case aiohttp.ClientConnectorCertificateError():
-                return f"{where} shows a certificate that is not trusted: {failure.certificate_error}"
+            case ssl.SSLCertVerificationError():
+                return f"{where} shows a certificate that is not trusted: {failure.verify_message}"
             case _:
                 return f"{where}: {failure.strerror or failure}"
 

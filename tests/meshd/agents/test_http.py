@@ -1,14 +1,20 @@
 """The kind `http`: what every answer of a service becomes, and how a service that is away shows."""
 
 import asyncio
+import datetime
 import json
 import socket
+import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import TypeAlias
 
 import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import NameOID
 
 from meshd.agents.http import HttpAgent
 from meshd.ports import Failed, Finished, Outcome
@@ -32,9 +38,9 @@ class Service:
         self._server: asyncio.Server | None = None
         self._serve: Serve = lambda request, writer: asyncio.sleep(0)
 
-    async def open(self, serve: Serve) -> None:
+    async def open(self, serve: Serve, tls: ssl.SSLContext | None = None) -> None:
         self._serve = serve
-        self._server = await asyncio.start_server(self._heard, sock=self._socket)
+        self._server = await asyncio.start_server(self._heard, sock=self._socket, ssl=tls)
 
     async def close(self) -> None:
         if self._server is not None:
@@ -311,6 +317,42 @@ async def test_what_does_not_fit_the_schema_never_reaches_the_service(tmp_path: 
         assert await stage.agent.run(stage.work([1]), Desk()) == Failed(
             "agent_output", 'the result does not fit what act@1 gives: 1 is not of type "string"', retry=False
         )
+
+
+def self_signed(folder: Path) -> ssl.SSLContext:
+    """A server's side of TLS, with a certificate that nobody vouches for."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "localhost")])
+    begins = datetime.datetime(2020, 1, 1, tzinfo=datetime.UTC)
+    made = x509.CertificateBuilder(name, name, key.public_key(), 1, begins, begins.replace(year=2120))
+    made = made.add_extension(x509.SubjectAlternativeName([x509.DNSName("localhost")]), critical=False)
+    plain = serialization.NoEncryption()
+    form = (serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, plain)
+    (folder / "both.pem").write_bytes(
+        key.private_bytes(*form) + made.sign(key, hashes.SHA256()).public_bytes(serialization.Encoding.PEM)
+    )
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(folder / "both.pem")
+    return context
+
+
+async def test_a_certificate_that_nobody_vouches_for_is_not_trusted_until_somebody_does(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    service = Service()
+    await service.open(saying(OK), tls=self_signed(tmp_path))
+    url = service.url.replace("http://127.0.0.1", "https://localhost")
+    try:
+        async with Stage("http", tmp_path, url=url) as stage:
+            why = f"cannot be reached: {url} shows a certificate that is not trusted: self-signed certificate"
+            assert (stage.agent.state, stage.agent.detail) == ("restarting", why)
+            assert await stage.act("any") == Failed("agent_unavailable", f"the agent is restarting: {why}", retry=True)
+        assert service.requests == []
+        monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "both.pem"))
+        async with Stage("http", tmp_path, url=url) as stage:
+            assert await stage.act("any") == Finished(1)
+    finally:
+        await service.close()
 
 
 async def test_it_is_started_once_and_again_after_a_stop(tmp_path: Path) -> None:
