@@ -5,7 +5,7 @@ a registry of its own. Neighbours: the performer hands events in; the API render
 """
 
 from collections.abc import Callable, Iterator, Mapping
-from typing import Literal, TypeAlias
+from typing import Literal, TypeAlias, get_args
 
 from msgspec import Struct
 from prometheus_client import CollectorRegistry, Counter, Histogram, ProcessCollector, generate_latest
@@ -35,6 +35,7 @@ class Metric(Struct, frozen=True):
     labels: tuple[str, ...] = ()
     share: Callable[[Event], Share] | None = None
     buckets: tuple[float, ...] = ()
+    known: tuple[str, ...] = ()  # values of its one label that are shown from 0 on: a rate misses a series' first step
 
 
 def _kind(event: Event) -> Share:
@@ -96,17 +97,19 @@ _ENDED: Mapping[type, str] = {
     events.TaskCancelled: "cancelled",
     events.TaskPoison: "poison",
 }
+_ENDS = tuple(_ENDED.values())
+_KINDS = tuple(str(kind.__struct_config__.tag) for kind in get_args(Event))
 _TASK_S = (0.005, 0.02, 0.1, 0.5, 2.0, 10.0, 60.0, 600.0)
 _DEATH_S = (0.5, 1.0, 2.0, 5.0, 10.0, 30.0, 60.0)
 
 METRICS: tuple[Metric, ...] = (
-    Metric("meshd_events_total", "counter", "Domain events of this node", ("kind",), _kind),
+    Metric("meshd_events_total", "counter", "Domain events of this node", ("kind",), _kind, known=_KINDS),
     Metric("meshd_frames_refused_total", "counter", "Frames without effect, by broken rule", ("code",), _refused),
     Metric("meshd_awards_total", "counter", "Awards that this node wrote", ("why",), _awarded),
     Metric("meshd_awards_declined_total", "counter", "Awards that an owner declined", ("reason",), _declined),
     Metric("meshd_leases_lapsed_total", "counter", "Leases that lapsed at this watcher", ("evidence",), _lapsed),
     Metric("meshd_tasks_submitted_total", "counter", "Submits that this node wrote", (), _submitted),
-    Metric("meshd_tasks_ended_total", "counter", "Tasks that ended, as this node heard", ("state",), _ended),
+    Metric("meshd_tasks_ended_total", "counter", "Tasks that ended, as heard", ("state",), _ended, known=_ENDS),
     Metric("meshd_tasks_failed_total", "counter", "Tasks that failed, by reason", ("code",), _failed),
     Metric("meshd_task_seconds", "histogram", "From a submit to the result in the record", (), _took, _TASK_S),
     Metric("meshd_death_seconds", "histogram", "From the first suspicion to the verdict", (), _dead, _DEATH_S),
@@ -149,7 +152,10 @@ class Metrics(Collector):
             if row.share is None:
                 self._read[row.name] = row
             elif row.kind == "counter":
-                self._counted.append((row.share, Counter(row.name, row.help, row.labels, registry=self._registry)))
+                counter = Counter(row.name, row.help, row.labels, registry=self._registry)
+                for value in row.known:
+                    counter.labels(value)
+                self._counted.append((row.share, counter))
             else:
                 histogram = Histogram(row.name, row.help, row.labels, registry=self._registry, buckets=row.buckets)
                 self._counted.append((row.share, histogram))

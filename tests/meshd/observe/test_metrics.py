@@ -114,7 +114,14 @@ def test_a_gauge_without_a_row_is_a_mistake_of_ours() -> None:
 def test_two_daemons_in_one_process_count_apart() -> None:
     first, second = Metrics(), Metrics()
     first.on_event(_done(1))
-    assert _lines(second).get('meshd_tasks_ended_total{state="done"}') is None
+    assert _lines(first)['meshd_tasks_ended_total{state="done"}'] == 1
+    assert _lines(second)['meshd_tasks_ended_total{state="done"}'] == 0
+
+
+def test_what_an_alert_waits_for_is_there_before_it_happens() -> None:
+    lines = _lines(Metrics())
+    assert lines['meshd_tasks_ended_total{state="poison"}'] == 0
+    assert lines['meshd_events_total{kind="peer_dead"}'] == 0
 
 
 def test_every_row_has_help_a_unit_or_total_in_its_name_and_the_prefix() -> None:
