@@ -235,7 +235,7 @@ def _contradiction(manifest: Manifest) -> str:
             return f"{key}: is missing"
     for key, kinds in _ONLY.items():
         if getattr(manifest, key) and manifest.kind not in kinds:
-            return f"{key}: a {manifest.kind} agent has none; {' and '.join(kinds)} agents have"
+            return f"{key}: an agent of kind {manifest.kind} has none; those of kind {' or '.join(kinds)} have"
     if not manifest.folder.is_dir():
         return f"directory: there is no directory {manifest.folder}"
     twice = [name for name in manifest.capabilities if manifest.capabilities.count(name) > 1]

@@ -76,12 +76,13 @@ def schema_of(agent: Agent, capability: str) -> dict[str, Any]:
     """What a handler takes and gives, as one JSON Schema each."""
     hints = agent.schema(capability)
     definitions: dict[str, Any] = {}
-    for schema in hints.takes.values():
+    properties = {name: dict(schema) for name, schema in hints.takes.items()}
+    for schema in properties.values():
         definitions |= schema.pop("$defs", {})
-    if len(hints.takes) == 1:
-        [takes] = hints.takes.values()
+    if len(properties) == 1:
+        [takes] = properties.values()
     else:
-        takes = {"type": "object", "properties": hints.takes, "additionalProperties": False}
+        takes = {"type": "object", "properties": properties, "additionalProperties": False}
         takes |= {"required": list(hints.needs)} if hints.needs else {}
     return {"takes": takes | ({"$defs": definitions} if definitions else {}), "gives": hints.gives}
 

@@ -2,11 +2,14 @@
 
 import subprocess
 import sys
+from typing import TypedDict
 
 import pytest
 
 from meshd.agents.schemas import Checks
+from meshd.agents.worker import schema_of
 from meshd.ports import Failed, Finished, Schema, Work
+from meshd.sdk import Agent, Context
 
 CUSTOMER: dict[str, object] = {
     "type": "object",
@@ -104,3 +107,35 @@ def test_the_library_is_loaded_for_the_first_schema_and_never_by_meshctl() -> No
         "Checks({'x@1': Schema({})}); assert 'jsonschema_rs' in sys.modules"
     )
     subprocess.run([sys.executable, "-c", code], check=True, timeout=60)
+
+
+class Price(TypedDict):
+    """A type of its own, which a schema refers to."""
+
+    amount: float
+
+
+def test_type_hints_become_one_schema_however_often_they_are_asked_for() -> None:
+    agent = Agent("shop")
+
+    @agent.handles("one@1")
+    def one(price: Price) -> str:
+        return ""
+
+    @agent.handles("two@1")
+    async def two(ctx: Context, price: Price, count: int = 1) -> list[Price]:
+        return []
+
+    @agent.handles("none@1")
+    def none() -> None: ...
+
+    for _ in range(2):
+        said = schema_of(agent, "one@1")
+        assert (said["takes"]["$ref"], list(said["takes"]["$defs"])) == ("#/$defs/Price", ["Price"])
+        assert said["gives"] == {"type": "string"}
+        many = schema_of(agent, "two@1")["takes"]
+        assert many["required"] == ["price"]
+        found = Checks({"two@1": Schema(takes=many)})
+        assert found.misfit_in("two@1", {"price": {"amount": 3}}) == ""
+        assert "price.amount: 'x' is not of type" in found.misfit_in("two@1", {"price": {"amount": "x"}})
+    assert schema_of(agent, "none@1")["takes"] == {"type": "object", "properties": {}, "additionalProperties": False}
