@@ -81,7 +81,9 @@ class AgentSettings(Struct, frozen=True, forbid_unknown_fields=True):
     """The agents of this node."""
 
     folder: Annotated[str, Meta(min_length=1, description="manifests; relative to the state directory")] = "agents.d"
-    drain_s: Annotated[float, Meta(ge=0.0, le=3_600.0, description="time to finish when the daemon or an agent stops")] = 10.0
+    drain_s: Annotated[
+        float, Meta(ge=0.0, le=3_600.0, description="time to finish when the daemon or an agent stops")
+    ] = 10.0
 
 
 class AuditSettings(Struct, frozen=True, forbid_unknown_fields=True):
