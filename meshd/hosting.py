@@ -19,7 +19,7 @@ from meshd.agents.manifest import Manifest
 from meshd.agents.reaper import Reaper
 from meshd.desk import Desk
 from meshd.perform import Observer
-from meshd.ports import Agent, Failed, Finished, Sink, Work
+from meshd.ports import Agent, Event, Failed, Finished, Sink, Work
 from meshd.supervise import Supervisor
 from protocol import limits
 from protocol.effects import RunAgent, StopAgent
@@ -66,6 +66,7 @@ class _Job(Struct, eq=False):
     agent: Agent | None
     task: asyncio.Task[None] | None = None
     given_back: str = ""
+    is_event: bool = False
 
 
 class Hosting:
@@ -224,7 +225,9 @@ class Hosting:
     def run(self, order: RunAgent) -> None:
         """Give a task or call to its agent."""
         agent = self._agents.get(order.agent)
-        job = self._jobs[order.task, order.epoch] = _Job(None if agent in self._leaving else agent)
+        job = self._jobs[order.task, order.epoch] = _Job(
+            None if agent in self._leaving else agent, is_event=bool(order.topic)
+        )
         self._busy.append(job)
         job.task = self._supervisor.spawn(f"agent {order.agent} {order.task}", self._work(order, job))
         job.task.add_done_callback(lambda _: self._busy.remove(job))
@@ -253,8 +256,8 @@ class Hosting:
     async def _outcome(self, order: RunAgent, agent: Agent | None) -> AgentFinished | AgentFailed:
         if agent is None:
             return self._failure(order, "agent_unavailable", f"the agent {order.agent} is gone", retry=True)
-        if order.capability not in agent.card.capabilities:
-            why = f"the agent {order.agent} has {order.capability} no more"
+        if not (order.topic in agent.card.topics if order.topic else order.capability in agent.card.capabilities):
+            why = f"the agent {order.agent} has {order.topic or order.capability} no more"
             return self._failure(order, "agent_unavailable", why, retry=True)
         try:
             work = Work(
@@ -268,9 +271,11 @@ class Hosting:
                 gid=order.gid,
                 lease_s=order.lease_s,
             )
+            if order.topic:
+                work = Event(**structs.asdict(work), topic=order.topic, publisher=order.publisher)
         except MeshError as failure:
             return self._failure(order, "agent_failed", failure.message, retry=False)
-        outcome = await agent.run(work, Desk(order, self))
+        outcome = await agent.run(work, Desk(order, self, visibility=agent.card.visibility))
         match outcome:
             case Finished():
                 try:
@@ -326,13 +331,14 @@ class Hosting:
 
     def _hosted(self, agent: Agent) -> Hosted:
         name = agent.card.name  # a former agent's work takes slots, too, until it has ended
-        running = sum(job.agent is not None and job.agent.card.name == name for job in self._busy)
+        at_work = [job.agent for job in self._busy if job.agent is not None and not job.is_event]
+        running = sum(each.card.name == name for each in at_work)
         return Hosted(agent, running, is_leaving=agent in self._leaving)
 
     @property
     def working(self) -> int:
         """How many tasks and calls the agents work on."""
-        return len(self._jobs)
+        return sum(not job.is_event for job in self._jobs.values())
 
     async def close(self) -> None:
         """Stop what runs, then the agents."""
