@@ -101,7 +101,7 @@ class Crew:
         if name in self._stopped:
             self._hosting.keep(agent)
         elif name in self._in_place:
-            await self._hosting.prove(agent)
+            await self._hosting.prove(agent, wanted.path)
             self._hosting.put(agent, self._drain_s)
         else:
             await self._hosting.take([agent])
@@ -131,7 +131,7 @@ class Crew:
             async with self._turn(name):
                 manifest = self._placed(name, text, is_replacement=is_replacement)
                 agent = self._hosting.built(manifest)
-                await self._hosting.prove(agent)
+                await self._hosting.prove(agent, manifest.path)
                 try:
                     _write(manifest.path, text.encode())
                     self._remember(self._stopped - {name})
@@ -184,7 +184,7 @@ class Crew:
             is_up = not hosted.is_leaving and hosted.agent.state in ("ready", "starting", "restarting")
             if not is_up or wanted is not self._in_place.get(name):
                 agent = self._hosting.built(wanted)
-                await self._hosting.prove(agent)
+                await self._hosting.prove(agent, wanted.path)
                 self._hosting.put(agent, self._drain_s)
                 self._in_place[name] = self._tried[name] = wanted
                 self._hosting.accept(name)

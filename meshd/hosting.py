@@ -8,6 +8,7 @@ agent asks for while it works goes back through the engine.
 
 import asyncio
 from collections.abc import Awaitable, Callable, Iterable
+from pathlib import Path
 from typing import Protocol, TypeAlias
 
 from msgspec import Struct, structs
@@ -32,6 +33,7 @@ WaitFor: TypeAlias = Callable[[str], Awaitable[TaskRecord]]  # the end of a task
 
 START_S_MAX = 30.0  # an agent that is not ready by then comes up in the background
 CHANGE_S_MAX = 90.0  # and one that is to take another's place is refused: longer than any adapter's own patience
+STEADY_S = 0.3  # a command that is wrong ends sooner
 
 
 class Ask(Protocol):
@@ -128,15 +130,20 @@ class Hosting:
         self._agents[agent.card.name] = agent
         self.changed(agent.card.name, agent.state, agent.detail)
 
-    async def prove(self, agent: Agent) -> None:
-        """Bring up an agent that is in no place yet; it is ready when this returns. Raises MeshError."""
+    async def prove(self, agent: Agent, file: Path) -> None:
+        """Bring up an agent of `file` that is in no place yet. Raises MeshError when it cannot be, and stops it."""
         try:
             async with asyncio.timeout(CHANGE_S_MAX):
                 await agent.start()
+                if agent.card.kind == "stdio":  # nothing but its life says that it is up
+                    await asyncio.sleep(STEADY_S)
+                    if agent.state != "ready":
+                        problem = f"run: the agent {agent.detail or 'is ' + agent.state}"
+                        raise MeshError("manifest", path=file, problem=problem)
         except TimeoutError:
             await agent.stop()
             problem = f"the agent was not ready after {CHANGE_S_MAX:g} s"
-            raise MeshError("manifest", path=agent.card.name, problem=problem) from None
+            raise MeshError("manifest", path=file, problem=problem) from None
         except BaseException:
             await agent.stop()
             raise

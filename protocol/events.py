@@ -231,10 +231,13 @@ class TaskPutBack(Struct, frozen=True, tag_field="kind", tag="task_put_back"):
 
 
 class AgentChanged(Struct, frozen=True, tag_field="kind", tag="agent_changed"):
-    """An agent of this node starts, became ready, went down, was given up or stopped."""
+    """An agent of this node starts, became ready, went down, was given up, stopped or removed; or was refused.
+
+    What is refused is a manifest: `agent` is then its file, when it names no agent.
+    """
 
     agent: str
-    state: str  # starting | ready | restarting | failed | stopped
+    state: str  # starting | ready | restarting | failed | stopped | removed | refused
     detail: str
 
 

@@ -130,6 +130,10 @@ BROKEN: dict[str, tuple[Callable[[Path], object], str]] = {
     "cut": (lambda path: path.write_text("name = "), "is not TOML: Invalid value (at end of document)"),
     "key": (lambda path: path.write_text(text(slot=3)), "slot: no such key; did you mean slots?"),
     "command": (lambda path: path.write_text(text(run=["./gone"])), "run: there is no file {folder}/gone"),
+    "dies": (
+        lambda path: path.write_text(text(run=[sys.executable, "-c", "raise SystemExit('no disk')"])),
+        "run: the agent ended with exit code 1: no disk",
+    ),
     "import": (
         lambda path: path.write_text(text(kind="python", run="nowhere:agent")),
         "run: the agent ended with exit code 1: ModuleNotFoundError: No module named 'nowhere'",

@@ -106,6 +106,15 @@ def test_a_terminal_gets_text_by_itself(stream: io.StringIO) -> None:
     assert _said(logger, terminal).endswith("info    hello\n")
 
 
+@pytest.mark.parametrize(("state", "level"), [("ready", "info"), ("failed", "warning"), ("refused", "error")])
+def test_an_agent_that_somebody_should_see_to_is_graver_than_others(
+    stream: io.StringIO, state: str, level: str
+) -> None:
+    logger = configure(level="info", format="json", stream=stream)
+    log_event(logger, events.AgentChanged("worker", state, "so it is"))
+    assert json.loads(_said(logger, stream))["level"] == level
+
+
 def test_what_is_below_the_level_is_not_written(stream: io.StringIO) -> None:
     logger = configure(level="warning", format="text", stream=stream)
     log_event(logger, SUBMITTED)
