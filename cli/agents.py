@@ -62,6 +62,12 @@ def show(session: Session, name: str) -> None:
         details(session, answer, _fields(agent), name=agent["name"])
 
 
+def _hearing(hearing: Item | None) -> str:
+    if not hearing:
+        return ""
+    return ", ".join(f"{hearing[word]} {word}" for word in ("handled", "waiting", "failed", "dropped"))
+
+
 def _fields(agent: Item) -> list[tuple[str, object]]:
     return [
         ("name", agent["name"]),
@@ -70,6 +76,8 @@ def _fields(agent: Item) -> list[tuple[str, object]]:
         ("detail", agent.get("detail")),
         ("kind", agent["kind"]),
         ("capabilities", agent["capabilities"]),
+        ("listens to", agent.get("topics")),
+        ("events", _hearing(agent.get("hearing"))),
         ("slots", f"{agent['free']} free of {agent['slots']}"),
         ("running", agent.get("running")),
         ("file", agent.get("file")),

@@ -14,7 +14,7 @@ from protocol import limits
 from protocol.calls import Answered
 from protocol.effects import RunAgent
 from protocol.errors import MeshError
-from protocol.inputs import AgentProgress, Input, MakeCall, Submit
+from protocol.inputs import AgentProgress, Input, MakeCall, Publish, Submit
 from protocol.records import work_digest
 from protocol.wire.task import TaskRecord
 
@@ -40,8 +40,9 @@ class Office(Protocol):
 class Desk:
     """For one order."""
 
-    def __init__(self, order: RunAgent, office: Office) -> None:
+    def __init__(self, order: RunAgent, office: Office, *, visibility: str = "mesh") -> None:
         self._order = order
+        self._visibility = visibility
         self._office = office
         self._children: dict[str, int] = {}
         self._ends = asyncio.get_running_loop().time() + order.deadline_s
@@ -74,7 +75,7 @@ class Desk:
             return  # a progress that cannot be shown is not shown
         self._office.told(AgentProgress(self._order.task, self._order.epoch, told))
 
-    async def call(self, capability: str, input: object, timeout_s: float) -> object:
+    async def call(self, capability: str, input: object, timeout_s: float, *, agent: str = "") -> object:
         order = self._order
         encoded = values.packed(input, what="the input", bytes_max=limits.INPUT_BYTES_MAX)
         within_s = min(timeout_s, self._left_s)
@@ -87,11 +88,30 @@ class Desk:
                 timeout_s=within_s,
                 hops=order.hops + 1,
                 ancestors=(*order.ancestors, order.task),
+                agent=agent,
                 gid=order.gid,
             )
 
         reply = await self._office.asked(make, timeout_s=within_s + GRACE_S)
         return values.unpacked(reply.result) if isinstance(reply, Answered) else None
+
+    async def publish(self, topic: str, value: object) -> None:
+        order = self._order
+        encoded = values.packed(value, what="the event", bytes_max=limits.EVENT_BYTES_MAX)
+
+        def make(request: int) -> Input:
+            return Publish(
+                request=request,
+                agent=order.agent,
+                topic=topic,
+                value=encoded,
+                visibility=self._visibility,
+                hops=order.hops,
+                iid=order.iid,
+                gid=order.gid,
+            )
+
+        await self._office.asked(make)
 
     async def submit(self, capability: str, input: object, *, key: str, is_awaited: bool) -> object:
         order = self._order

@@ -1,8 +1,8 @@
 """The bounded queue in front of the engine.
 
 Invariant: outcomes, reports of agents and changes of this node always find room, for work hangs on
-them; messages are refused when it is full, and our own requests a little earlier, so that they
-cannot crowd out the messages. Neighbours: every port puts, the engine alone takes.
+them; messages are refused when it is full, our own requests a little earlier, so that they cannot
+crowd out the messages, and what agents publish much earlier. Neighbours: every port puts, the engine alone takes.
 """
 
 from collections import deque
@@ -24,10 +24,13 @@ from protocol.inputs import (
     Lost,
     MakeCall,
     Operate,
+    Publish,
+    Received,
     Submit,
     Unsent,
     Written,
 )
+from protocol.subjects import is_of_topics
 
 # bounded elsewhere: by the writes, reads and agents under way
 _ALWAYS = (
@@ -36,6 +39,7 @@ _ALWAYS = (
     *(LinkChanged, Drain, Leave),
 )
 _REQUESTS = (Submit, Cancel, Await, MakeCall, Inquiry, Operate)
+_EVENTS = 4  # best effort may fill this part of it
 
 
 class Inbox:
@@ -57,6 +61,8 @@ class Inbox:
     def _room_for(self, input: Input) -> float:
         if isinstance(input, _ALWAYS):
             return float("inf")
+        if isinstance(input, Publish) or (isinstance(input, Received) and is_of_topics(input.subject)):
+            return self._capacity // _EVENTS
         return self._capacity * 3 // 4 if isinstance(input, _REQUESTS) else self._capacity
 
     def take(self, count: int) -> list[Input]:

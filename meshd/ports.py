@@ -188,6 +188,13 @@ class Work(Struct, frozen=True):
     lease_s: float = 0.0
 
 
+class Event(Work, frozen=True):
+    """What an agent hears: `input` was said by `publisher`, an agent. It takes no slot, and its result is nobody's."""
+
+    topic: str = ""
+    publisher: str = ""
+
+
 class Finished(Struct, frozen=True):
     """The agent's result, a plain JSON-like value."""
 
@@ -219,8 +226,12 @@ class Desk(Protocol):
         """How far it is; the last word is shown."""
         ...
 
-    async def call(self, capability: str, input: object, timeout_s: float) -> object:
-        """Call another agent. Raises MeshError."""
+    async def call(self, capability: str, input: object, timeout_s: float, *, agent: str = "") -> object:
+        """Call another agent, the one of that name if one is given. Raises MeshError."""
+        ...
+
+    async def publish(self, topic: str, value: object) -> None:
+        """Say something to whoever listens; at most once. Raises MeshError."""
         ...
 
     async def submit(self, capability: str, input: object, *, key: str, is_awaited: bool) -> object:

@@ -14,6 +14,7 @@ import inspect
 import itertools
 import json
 import re
+from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from types import UnionType
 from typing import Any, Literal, Protocol, TypeAlias, TypeVar, Union, get_args, get_origin, get_type_hints
@@ -25,6 +26,10 @@ Handler: TypeAlias = Callable[..., Any]
 _H = TypeVar("_H", bound=Handler)
 
 _CAPABILITY = re.compile(r"[a-z][a-z0-9_.-]{0,63}@(0|[1-9][0-9]{0,3})")
+_TOPIC = re.compile(r"[a-z0-9_-]{1,32}\.[a-z0-9_-]{1,32}")
+_HOPS_MAX = 8  # as on a mesh: events that led to an event
+_TOPIC_RULE = "write domain.name, each 1 to 32 of a-z 0-9 _ -, for example sales.price_changed"
+_EVERYBODY = "all"  # the name of the topic that a broadcast to a domain goes to
 
 
 class TaskError(Exception):
@@ -52,12 +57,18 @@ class MeshRefusal(RuntimeError):
 class Mesh(Protocol):
     """What a context asks; the worker and `handle_locally` each have one. Raises MeshRefusal."""
 
-    async def call(self, task: str, capability: str, input: object, timeout_s: float | None) -> object:
-        """Request and reply."""
+    async def call(
+        self, task: str, capability: str, input: object, timeout_s: float | None, *, agent: str = ""
+    ) -> object:
+        """Request and reply, with one agent if it is named."""
         ...
 
     async def submit(self, task: str, capability: str, input: object, *, key: str, wait: bool) -> object:
         """A durable task: its id, or with `wait` its result."""
+        ...
+
+    async def publish(self, task: str, topic: str, value: object) -> None:
+        """To whoever listens."""
         ...
 
     def progress(self, task: str, value: object) -> None:
@@ -66,15 +77,27 @@ class Mesh(Protocol):
 
 
 class Context:
-    """One task, as its handler sees it.
+    """One task, as its handler sees it; or one event, whose `topic` and `publisher`, an agent, are empty for a task.
 
     `task` and `epoch` together are a fencing token: a system that remembers the highest epoch of a
     task can refuse a late writer. `attempt` counts from 1; `deadline_s` was left when it began.
     """
 
     def __init__(
-        self, mesh: Mesh, *, task: str, epoch: int, attempt: int, deadline_s: float, iid: str, gid: str
+        self,
+        mesh: Mesh,
+        *,
+        task: str,
+        epoch: int,
+        attempt: int,
+        deadline_s: float,
+        iid: str,
+        gid: str,
+        topic: str = "",
+        publisher: str = "",
     ) -> None:
+        self.topic = topic
+        self.publisher = publisher
         self.task = task
         self.epoch = epoch
         self.attempt = attempt
@@ -83,9 +106,26 @@ class Context:
         self.gid = gid
         self._mesh = mesh
 
-    async def call(self, capability: str, input: object = None, *, timeout_s: float | None = None) -> Any:
-        """Ask another agent and wait for its answer; it leaves no record. Raises MeshRefusal."""
-        return await self._mesh.call(self.task, capability, msgspec.to_builtins(input), timeout_s)
+    async def call(
+        self, capability: str, input: object = None, *, timeout_s: float | None = None, agent: str = ""
+    ) -> Any:
+        """Ask another agent and wait for its answer; it leaves no record. Raises MeshRefusal.
+
+        With `agent` only agents of that name are asked.
+        """
+        return await self._mesh.call(self.task, capability, msgspec.to_builtins(input), timeout_s, agent=agent)
+
+    async def publish(self, topic: str, value: object = None) -> None:
+        """Say something under a topic, `domain.name`, to every agent that listens right now.
+
+        Best effort: it is heard at most once, nothing is kept, and nobody answers. It goes as far as the agent
+        that says it is visible. Raises MeshRefusal for what is no topic, too large, too often or in a circle.
+        """
+        await self._mesh.publish(self.task, topic, msgspec.to_builtins(value))
+
+    async def broadcast(self, domain: str, value: object = None) -> None:
+        """Say something to all agents that listen to `DOMAIN.all`. As `publish`."""
+        await self.publish(f"{domain}.{_EVERYBODY}", value)
 
     async def submit(self, capability: str, input: object = None, *, key: str = "", wait: bool = False) -> Any:
         """Submit a task of its own: its id, or with `wait` its result. Raises MeshRefusal.
@@ -211,11 +251,24 @@ class Agent:
         """
         if not _CAPABILITY.fullmatch(capability):
             raise ValueError(f"{capability!r} is no capability; write name@major, for example scoring@2")
-        if capability in self._functions:
-            raise ValueError(f"{capability} is handled by {self._functions[capability].__name__} already")
+        return self._registering(capability)
+
+    def on(self, topic: str) -> Callable[[_H], _H]:
+        """Register a function for the events of a topic, `domain.name`; its parameters are as those of a handler.
+
+        Events come one at a time, at most once each; what the function returns is nobody's, and what it
+        raises is logged. Raises ValueError for what is no topic or taken.
+        """
+        if not _TOPIC.fullmatch(topic):
+            raise ValueError(f"{topic!r} is no topic; {_TOPIC_RULE}")
+        return self._registering(topic)
+
+    def _registering(self, name: str) -> Callable[[_H], _H]:
+        if name in self._functions:
+            raise ValueError(f"{name} is handled by {self._functions[name].__name__} already")
 
         def register(function: _H) -> _H:
-            self._functions[capability] = function
+            self._functions[name] = function
             return function
 
         return register
@@ -223,10 +276,18 @@ class Agent:
     @property
     def capabilities(self) -> tuple[str, ...]:
         """What it handles, in the order of registration."""
-        return tuple(self._functions)
+        return tuple(name for name in self._functions if "@" in name)
+
+    @property
+    def topics(self) -> tuple[str, ...]:
+        """What it listens to, in the order of registration."""
+        return tuple(name for name in self._functions if "@" not in name)
 
     def schema(self, capability: str) -> Schema:
-        """What a handler takes and gives. Raises KeyError, or TypeError for hints that JSON cannot carry."""
+        """What a handler takes and gives, by capability or topic.
+
+        Raises KeyError, or TypeError for hints that JSON cannot carry.
+        """
         return self._handling(capability).schema
 
     def is_blocking(self, capability: str) -> bool:
@@ -239,7 +300,7 @@ class Agent:
     async def handle(
         self, capability: str, input: object, ctx: Context, part: Callable[[object], None] | None = None
     ) -> object:
-        """Run one task: plain value in, plain value out. Parts go to `part`, or make up the result.
+        """Run one task or event: plain value in, plain value out. Parts go to `part`, or make up the result.
 
         Raises TaskError when input or result do not fit, and whatever the handler raises.
         """
@@ -252,9 +313,14 @@ class Agent:
         return parts if result is None and parts else result
 
     async def handle_locally(self, capability: str, input: object = None, *, others: Sequence["Agent"] = ()) -> Any:
-        """Run one task in this process, without a daemon. What it calls or submits goes to itself and `others`."""
+        """Run one task in this process, without a daemon. What it calls or submits goes to itself and `others`.
+
+        So do events: they are handled when the task is done, in order, and what a handler of one raises is raised.
+        """
         mesh = _LocalMesh((self, *others))
-        return await mesh.run(self, capability, msgspec.to_builtins(input))
+        result = await mesh.run(self, capability, msgspec.to_builtins(input))
+        await mesh.deliver()
+        return result
 
     def _handling(self, capability: str) -> _Handling:
         # On first use, when the whole module is there: hints may name what stands further down.
@@ -270,9 +336,12 @@ class _LocalMesh:
         self._agents = agents
         self._count = itertools.count(1)
         self._submitted: dict[tuple[str, str], tuple[str, object]] = {}
+        self._events: deque[tuple[str, str, object, int]] = deque()  # topic, publisher, value, how many led to it
+        self._agent_of: dict[str, tuple[str, int]] = {}  # whose task, and how many events led to it
 
-    async def run(self, agent: Agent, capability: str, input: object) -> object:
+    async def run(self, agent: Agent, capability: str, input: object, *, publisher: str = "", hops: int = 0) -> object:
         number = next(self._count)
+        self._agent_of[f"local-{number}"] = (agent.name, hops)
         ctx = Context(
             self,
             task=f"local-{number}",
@@ -281,13 +350,36 @@ class _LocalMesh:
             deadline_s=3_600.0,
             iid=f"local-iid-{number}",
             gid="local-gid",
+            topic="" if "@" in capability else capability,
+            publisher=publisher,
         )
         return await agent.handle(capability, input, ctx)
 
-    async def call(self, task: str, capability: str, input: object, timeout_s: float | None) -> object:
-        for agent in self._agents:
-            if capability in agent.capabilities:
-                return await self._asked(agent, capability, input, timeout_s)
+    async def deliver(self) -> None:
+        """Hand out what was published, and what comes of it."""
+        while self._events:
+            topic, publisher, value, hops = self._events.popleft()
+            for agent in self._agents:
+                if topic in agent.topics:
+                    await self.run(agent, topic, value, publisher=publisher, hops=hops + 1)
+
+    async def publish(self, task: str, topic: str, value: object) -> None:
+        agent, hops = self._agent_of[task]
+        if not _TOPIC.fullmatch(topic):
+            raise MeshRefusal("bad_topic", f"{topic!r:.80} is not a topic; {_TOPIC_RULE}")
+        if hops > _HOPS_MAX:
+            what = f"this event would be number {hops} that one led to; the limit is {_HOPS_MAX}"
+            raise MeshRefusal("bad_input", what)
+        self._events.append((topic, agent, _plain(value), hops))
+
+    async def call(
+        self, task: str, capability: str, input: object, timeout_s: float | None, *, agent: str = ""
+    ) -> object:
+        for each in self._agents:
+            if capability in each.capabilities and agent in ("", each.name):
+                return await self._asked(each, capability, input, timeout_s)
+        if agent:
+            raise MeshRefusal("unknown_agent", f"no agent here is called {agent} and handles {capability}")
         raise MeshRefusal("no_agent", f"no agent here handles {capability}; give one with others=[...]")
 
     async def submit(self, task: str, capability: str, input: object, *, key: str, wait: bool) -> object:

@@ -175,7 +175,8 @@ class Views:
             card = hosted.agent.card
             free = card.slots - hosted.running if hosted.state == "ready" else 0
             view = self._agent(card, me, max(0, free), hosted.state, hosted.detail)
-            views[card.name, me] = structs.replace(view, running=hosted.running)
+            hearing = self._hearing(card.name)
+            views[card.name, me] = structs.replace(view, running=hosted.running, hearing=hearing)
         return [views[key] for key in sorted(views)]
 
     def _agent(self, card: Card, node: NodeId, free: int, state: str, detail: str) -> schemas.AgentView:
@@ -197,8 +198,13 @@ class Views:
             cost_per_call=card.cost_per_call,
             confidence=card.confidence,
             visibility=card.visibility,
+            topics=card.topics,
             here=node == self._node.me.id,
         )
+
+    def _hearing(self, agent: str) -> schemas.HearingView | None:
+        found = self._node.topics.hearing().get(agent)
+        return None if found is None else schemas.HearingView(**structs.asdict(found))
 
     def schemas_of(self, capability: str) -> tuple[schemas.SchemaView, ...]:
         """What a capability takes and gives at each agent of this node."""

@@ -86,3 +86,8 @@ class Subjects(Struct, frozen=True):
 def source(subject: str) -> NodeId:
     """The `src` token of a fact or node subject: always the last."""
     return subject.rpartition(".")[2]
+
+
+def is_of_topics(subject: str) -> bool:
+    """True for what agents publish, on any mesh."""
+    return subject.split(".", 3)[2:3] == ["topic"]

@@ -11,10 +11,10 @@ from msgspec import structs
 
 from meshd.agents.child import Log, Plan
 from meshd.agents.manifest import Manifest, card, checks_of, schemas_of
-from meshd.agents.pipe import Offers
 from meshd.agents.reaper import Reaper
+from meshd.agents.said import Offers
 from meshd.agents.seat import Manner, Patience, Seat, State
-from meshd.ports import AgentWatcher, Desk, Failed, Outcome, Schema, Work
+from meshd.ports import AgentWatcher, Desk, Event, Failed, Outcome, Schema, Work
 from meshd.supervise import Supervisor
 from protocol.errors import MeshError
 from protocol.wire.agents import Card
@@ -104,6 +104,8 @@ class HostedAgent:
 
     async def run(self, work: Work, desk: Desk) -> Outcome:
         """Do one task; see `meshd.ports.Agent.run`."""
+        if isinstance(work, Event):
+            return await self._hear(work, desk)
         if refusal := self._checks.refusal(work):
             return refusal
         try:
@@ -137,6 +139,13 @@ class HostedAgent:
             if not self._is_stopped:
                 await seat.start()
 
+    async def _hear(self, event: Event, desk: Desk) -> Outcome:
+        """Its first process hears all events, so that what it keeps in memory of them is whole; none waits for it."""
+        for seat in self._seats:
+            if seat.is_open:
+                return await seat.run(event, desk, min(event.deadline_s, self._manifest.limits.task_s))
+        return Failed("agent_unavailable", f"the agent is {self.state}", retry=False)
+
     async def _seat_for(self, task: str) -> Seat | None:
         while True:
             roomy = max(self._seats, key=lambda seat: seat.room(task))
@@ -163,7 +172,7 @@ class HostedAgent:
 
     def _offered(self, offers: Offers) -> None:
         """What a worker says that it can do now."""
-        self._card = structs.replace(self._card, capabilities=tuple(offers.capabilities))
+        self._card = structs.replace(self._card, capabilities=tuple(offers.capabilities), topics=offers.topics)
         self._schemas = offers.capabilities | schemas_of(self._manifest)
         self._note = offers.note
         if self.state == "ready":  # else it is said with the next state

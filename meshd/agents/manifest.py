@@ -23,8 +23,8 @@ from meshd.agents.schemas import Checks, SchemaTable
 from meshd.ports import Schema
 from meshd.quoting import quoted, quoted_key
 from protocol.errors import MeshError
-from protocol.ids import AGENT_NAME, CAPABILITY
-from protocol.limits import AGENT_SLOTS_MAX, CARDS_PER_NODE_MAX, OUTPUT_BYTES_MAX, TEXT_CHARS_MAX
+from protocol.ids import AGENT_NAME, CAPABILITY, TOPIC
+from protocol.limits import AGENT_SLOTS_MAX, CARDS_PER_NODE_MAX, OUTPUT_BYTES_MAX, TEXT_CHARS_MAX, TOPICS_PER_AGENT_MAX
 from protocol.wire.agents import Card
 
 FILE_BYTES_MAX = 65_536  # a manifest is a page; reading stops there
@@ -34,6 +34,7 @@ Name: TypeAlias = Annotated[
     str, Meta(pattern=rf"^{AGENT_NAME.pattern}\Z", title="1 to 48 of a-z 0-9 _ -, a letter first")
 ]
 Capability: TypeAlias = Annotated[str, Meta(pattern=rf"^{CAPABILITY.pattern}\Z", title="name@major, like scoring@2")]
+Topic: TypeAlias = Annotated[str, Meta(pattern=rf"^{TOPIC.pattern}\Z", title="domain.name, like sales.price_changed")]
 Token: TypeAlias = Annotated[str, Meta(pattern=r"^[a-z0-9_-]{1,32}\Z", title="1 to 32 of a-z 0-9 _ -")]
 Text: TypeAlias = Annotated[str, Meta(max_length=TEXT_CHARS_MAX, title=f"text of up to {TEXT_CHARS_MAX} characters")]
 Word: TypeAlias = Annotated[str, Meta(min_length=1, max_length=4_096, pattern=r"^[^\x00]*\Z", title="text, not empty")]
@@ -52,6 +53,7 @@ _ONLY: dict[str, tuple[Kind, ...]] = {
     "url": ("http", "mcp"),
     "token_file": ("http", "mcp"),
     "headers_file": ("http", "mcp"),
+    "topics": ("python", "stdio"),
 }
 
 _MODULE = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*", re.ASCII)
@@ -82,6 +84,13 @@ class Declared(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     headers_file: Annotated[Word | Literal[""], Meta(title="the path of a file of NAME: VALUE lines")] = ""
     capabilities: Annotated[
         tuple[Capability, ...], Meta(min_length=1, max_length=64, title="a list of 1 to 64 name@major, like scoring@2")
+    ] = ()
+    topics: Annotated[
+        tuple[Topic, ...],
+        Meta(
+            max_length=TOPICS_PER_AGENT_MAX,
+            title=f"a list of up to {TOPICS_PER_AGENT_MAX} domain.name, each 1 to 32 of a-z 0-9 _ -, like sales.all",
+        ),
     ] = ()
     schemas: Annotated[
         dict[str, SchemaTable], Meta(max_length=64, title="a table for each capability, of takes and gives")
@@ -140,6 +149,7 @@ def card(manifest: Manifest) -> Card:
         cost_per_call=manifest.cost_profile_per_call,
         confidence=manifest.confidence_threshold,
         visibility=manifest.visibility,
+        topics=manifest.topics,
     )
 
 
@@ -231,16 +241,18 @@ def _table(content: bytes, path: Path) -> dict[str, object]:
 def _contradiction(manifest: Manifest) -> str:
     """What no single key can tell: the keys must fit `kind` and each other."""
     for key in _NEEDED[manifest.kind]:
-        if getattr(manifest, key) in (None, "") or (key == "capabilities" and not manifest.capabilities):
+        if key == "capabilities" and not (manifest.capabilities or manifest.topics):
+            return "capabilities: is missing"
+        if getattr(manifest, key) in (None, ""):
             return f"{key}: is missing"
     for key, kinds in _ONLY.items():
         if getattr(manifest, key) and manifest.kind not in kinds:
             return f"{key}: an agent of kind {manifest.kind} has none; those of kind {' or '.join(kinds)} have"
     if not manifest.folder.is_dir():
         return f"directory: there is no directory {manifest.folder}"
-    twice = [name for name in manifest.capabilities if manifest.capabilities.count(name) > 1]
-    if twice:
-        return f"capabilities: {twice[0]} stands there twice"
+    for key, names in (("capabilities", manifest.capabilities), ("topics", manifest.topics)):
+        if twice := [name for name in names if names.count(name) > 1]:
+            return f"{key}: {twice[0]} stands there twice"
     return _place_problem(manifest) or _schema_problem(manifest)
 
 

@@ -7,17 +7,29 @@ Neighbours: `child` is the process, `seat` gives tasks and starts the next proce
 """
 
 import asyncio
-import re
 import signal
 from collections.abc import Callable, Coroutine
 from typing import Any
 
 import msgspec
-from msgspec import UNSET, Raw, Struct, UnsetType
+from msgspec import UNSET, Raw
 
 from meshd import values
 from meshd.agents.child import Child, Lines, Log
-from meshd.ports import Desk, Failed, Finished, Outcome, Schema, Work
+from meshd.agents.said import (
+    OF_ALL,
+    UNREADABLE,
+    VERBS,
+    Offers,
+    Said,
+    Saying,
+    Wanted,
+    decode,
+    excerpt,
+    reason_of,
+    task_of,
+)
+from meshd.ports import Desk, Event, Failed, Finished, Outcome, Work
 from meshd.supervise import Supervisor
 from protocol.errors import MeshError
 from protocol.ids import is_capability
@@ -25,60 +37,9 @@ from protocol.limits import INPUT_BYTES_MAX, REQUESTS_OPEN_MAX, TEXT_CHARS_MAX, 
 
 ENVELOPE_BYTES = 1_024  # of a line, beside the value it carries
 ESCAPED_BYTES = 6  # JSON may write one byte as six, \u0000
-EXCERPT_BYTES = 80  # how much of a wrong line an error repeats
 MISTAKES_MAX = 1_000  # lines that are none of the pipe's, by one process; more is a flood
 
-
-class Error(Struct):
-    """Why an agent could not."""
-
-    message: str
-    retry: bool = False
-
-
-class Wanted(Struct):
-    """What an agent asks of another. `wait` and `key` are of a submit, `timeout_s` of a call."""
-
-    capability: str
-    input: Any = None
-    wait: bool = False
-    key: str = ""
-    timeout_s: float | None = None
-
-
-class Offers(Struct, frozen=True):
-    """What a worker can do, each with what it takes and gives; `note`: what it could not offer, and why."""
-
-    capabilities: dict[str, Schema]
-    note: str = ""
-
-
-class Said(Struct):
-    """One line of an agent. Exactly one of the fields after `task` and `request` is set."""
-
-    task: str = ""
-    request: str | int = ""
-    result: Raw | UnsetType = UNSET
-    error: Error | UnsetType = UNSET
-    progress: Any | UnsetType = UNSET
-    part: Raw | UnsetType = UNSET
-    call: Wanted | UnsetType = UNSET
-    submit: Wanted | UnsetType = UNSET
-    oversize: int | UnsetType = UNSET  # of workers only: so large is what is not sent, of a task or of all
-    offers: Offers | UnsetType = UNSET  # of workers only: what it can do, as of now
-    ready: bool | UnsetType = UNSET  # of workers only: user code is imported
-
-
-class _Named(Struct):
-    task: str
-
-
-VERBS = tuple(field for field in Said.__struct_fields__ if field not in ("task", "request"))
-
-_decode = msgspec.json.Decoder(Said).decode
-_decode_named = msgspec.json.Decoder(_Named).decode
 _encode = msgspec.json.Encoder().encode
-_UNREADABLE = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 
 
 class _Hand:
@@ -143,8 +104,8 @@ class Pipe:
 
     @property
     def held(self) -> int:
-        """Slots taken."""
-        return len(self._hands) + len(self._stopping)
+        """Slots taken; events take none."""
+        return sum(not isinstance(each.work, Event) for each in (*self._hands.values(), *self._stopping.values()))
 
     def has(self, task: str) -> bool:
         """True while the process may work on `task`."""
@@ -281,23 +242,23 @@ class Pipe:
         if self.problem:
             return
         if is_cut:
-            problem = f"printed more than {len(line)} bytes in line {self._line}, which begins {_excerpt(line)}"
+            problem = f"printed more than {len(line)} bytes in line {self._line}, which begins {excerpt(line)}"
             self._drown(problem)
             return
         if not line.strip():
             return
         try:
-            said = _decode(line)
-        except _UNREADABLE as failure:
-            self._mistake(_task_of(line), f"is no message of an agent ({_reason(failure)}): {_excerpt(line)}")
+            said = decode(line)
+        except UNREADABLE as failure:
+            self._mistake(task_of(line), f"is no message of an agent ({reason_of(failure)}): {excerpt(line)}")
             return
         verbs = [verb for verb in VERBS if getattr(said, verb) is not UNSET]
         hand = self._hands.get(said.task)
         if hand is not None and hand.is_over.is_set():
             hand = None  # answered, and not collected yet
         if len(verbs) != 1:
-            found = " and ".join(verbs) if verbs else "none of " + ", ".join(VERBS[:-3])
-            self._mistake(said.task, f"says {found}: {_excerpt(line)}")
+            found = " and ".join(verbs) if verbs else "none of " + ", ".join(OF_ALL)
+            self._mistake(said.task, f"says {found}: {excerpt(line)}")
         elif said.offers is not UNSET and self._on_offers is not None:
             self._on_offers(said.offers)
         elif said.ready is not UNSET:
@@ -310,7 +271,7 @@ class Pipe:
         elif said.task in self._stopping:
             self._heed_late(said)
         else:
-            self._mistake(said.task, f"is about {said.task!r:.80}, which is no task in its hands: {_excerpt(line)}")
+            self._mistake(said.task, f"is about {said.task!r:.80}, which is no task in its hands: {excerpt(line)}")
 
     def _drown(self, problem: str) -> None:
         """Nothing after what it said can be read, and nobody can tell whose answer it was."""
@@ -338,6 +299,8 @@ class Pipe:
             self._take_request(said, self._called(said.call, hand), hand)
         elif said.submit is not UNSET:
             self._take_request(said, self._submitted(said.submit, hand), hand)
+        elif said.publish is not UNSET:
+            self._take_request(said, self._published(said.publish, hand), hand)
         else:
             hand.desk.progress(said.progress)
 
@@ -348,8 +311,8 @@ class Pipe:
             if not self._stopping:
                 self._forgive()
             self._on_change()
-        elif said.call is not UNSET or said.submit is not UNSET:
-            self._refuse(said.request, MeshError("cancelled", task=said.task))
+        elif not (said.call is UNSET and said.submit is UNSET and said.publish is UNSET):
+            self._refuse(said, MeshError("cancelled", task=said.task))
 
     def _outcome(self, result: Raw, hand: _Hand) -> Outcome:
         try:
@@ -371,8 +334,8 @@ class Pipe:
         """A value that the mesh can hold, and its size there. Raises MeshError."""
         try:
             value = msgspec.json.decode(raw)
-        except _UNREADABLE as failure:
-            raise MeshError("bad_input", what=f"the result cannot be read ({_reason(failure)})") from None
+        except UNREADABLE as failure:
+            raise MeshError("bad_input", what=f"the result cannot be read ({reason_of(failure)})") from None
         left_bytes = self._output_bytes_max - hand.parts_bytes
         return value, len(values.packed(value, what="the result", bytes_max=left_bytes))
 
@@ -382,43 +345,52 @@ class Pipe:
         if hand.outcome.done() or self._requests >= REQUESTS_OPEN_MAX:
             asked.close()
             full = MeshError("overloaded", what="the list of requests of this agent", limit=REQUESTS_OPEN_MAX)
-            self._refuse(said.request, full)
+            self._refuse(said, full)
             return
         self._requests += 1
         name = f"agent {self._agent}: request of {said.task}"
-        request = self._supervisor.spawn(name, self._answer(said.request, asked))
-        hand.requests.add(request)
+        request = self._supervisor.spawn(name, self._answer(said, asked))
+        if said.publish is UNSET:  # what was said is said, also when the task ends meanwhile
+            hand.requests.add(request)
         request.add_done_callback(self._answered)
         request.add_done_callback(hand.requests.discard)
 
-    def _refuse(self, request: str | int, refusal: MeshError) -> None:
+    def _refuse(self, said: Said, refusal: MeshError) -> None:
         """Answer at once; who asks on and on and reads none of it is ended."""
-        self._reply(request, {"error": _told(refusal)})
+        self._reply(said, {"error": _told(refusal)})
         if self._child.unread_bytes > UNREAD_BYTES_MAX:
             self._blame(f"left {self._child.unread_bytes} bytes of what it was told unread while it went on asking")
 
     def _answered(self, _: asyncio.Task[None]) -> None:
         self._requests -= 1
 
-    async def _answer(self, request: str | int, asked: Coroutine[Any, Any, object]) -> None:
+    async def _answer(self, said: Said, asked: Coroutine[Any, Any, object]) -> None:
         answer: dict[str, object]
         try:
             answer = {"result": await asked}
         except MeshError as error:
             answer = {"error": _told(error)}
         await self._child.has_room()
-        self._reply(request, answer)
+        self._reply(said, answer)
 
     async def _called(self, wanted: Wanted, hand: _Hand) -> object:
         _check(wanted)
         timeout_s = hand.work.deadline_s if wanted.timeout_s is None else wanted.timeout_s
-        return await hand.desk.call(wanted.capability, wanted.input, max(timeout_s, 0.001))
+        return await hand.desk.call(wanted.capability, wanted.input, max(timeout_s, 0.001), agent=wanted.agent)
 
     async def _submitted(self, wanted: Wanted, hand: _Hand) -> object:
         _check(wanted)
         return await hand.desk.submit(wanted.capability, wanted.input, key=wanted.key, is_awaited=wanted.wait)
 
-    def _reply(self, request: str | int, answer: dict[str, object]) -> None:
+    async def _published(self, saying: Saying, hand: _Hand) -> None:
+        await hand.desk.publish(saying.topic, saying.value)
+
+    def _reply(self, said: Said, answer: dict[str, object]) -> None:
+        request = said.request
+        if said.publish is not UNSET and request == "":  # nobody waits: what was refused is told in the log
+            if isinstance(refusal := answer.get("error"), dict):
+                self._log.add(f"meshd: {said.publish.topic[:80]!a} was not published: {refusal['message']}")
+            return
         try:
             line = _encode({"reply": request, **answer})
         except (TypeError, ValueError, RecursionError) as failure:
@@ -447,33 +419,12 @@ def _check(wanted: Wanted) -> None:
 
 
 def _given(work: Work) -> dict[str, object]:
-    return msgspec.structs.asdict(work)
+    given = msgspec.structs.asdict(work)
+    if isinstance(work, Event):
+        given["event"] = given.pop("input")
+        del given["capability"], given["epoch"], given["attempt"], given["lease_s"]
+    return given
 
 
 def _told(error: MeshError) -> dict[str, str]:
     return {"code": error.code, "message": error.message}
-
-
-def _task_of(line: bytes) -> str:
-    """The task that an unfit line names, or nothing."""
-    try:
-        return _decode_named(line).task
-    except _UNREADABLE:
-        return ""
-
-
-def _reason(failure: Exception) -> str:
-    match failure:
-        case RecursionError():
-            return "nested too deep"
-        case UnicodeDecodeError():
-            return "not UTF-8"
-        case msgspec.ValidationError():
-            return re.sub("`", "", str(failure))
-        case _:
-            return "not JSON"
-
-
-def _excerpt(line: bytes) -> str:
-    cut = line[:EXCERPT_BYTES].decode("utf-8", "backslashreplace")
-    return ascii(cut) + ("…" if len(line) > EXCERPT_BYTES else "")

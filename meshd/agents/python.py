@@ -44,7 +44,7 @@ def build(
     limit = str(manifest.limits.output_bytes)
     return HostedAgent(
         manifest,
-        command=ours("worker", str(manifest.run), limit, *manifest.capabilities),
+        command=ours("worker", str(manifest.run), limit, *manifest.capabilities, *manifest.topics),
         memory_bytes=memory_bytes(manifest),
         slots_of_seats=(1,) * manifest.slots,
         manner=Manner(says_ready=True),

@@ -14,8 +14,9 @@ from msgspec import Struct
 
 from meshd import clock
 from meshd.agents.child import Child, Log, Plan
-from meshd.agents.pipe import Offers, Pipe
+from meshd.agents.pipe import Pipe
 from meshd.agents.reaper import Reaper
+from meshd.agents.said import Offers
 from meshd.ports import Desk, Failed, Outcome, Work
 from meshd.supervise import Supervisor
 from protocol.primitives import NS_PER_S
@@ -100,6 +101,11 @@ class Seat:
         if self._pipe is None or not self._pipe.is_open or self._pipe.has(task):
             return 0
         return self._slots - self._pipe.held
+
+    @property
+    def is_open(self) -> bool:
+        """True when its process may be given something, whatever it has in hand."""
+        return self._pipe is not None and self._pipe.is_open
 
     async def start(self) -> str:
         """Bring up the first process; why it never can be, or nothing when it is ready. Then keep one up.

@@ -20,24 +20,28 @@ from meshd import values
 from meshd.sdk import Agent, Context, MeshRefusal, TaskError
 from meshd.supervise import Supervisor
 from protocol.errors import MeshError
+from protocol.limits import TOPICS_PER_AGENT_MAX
 
 LINE_BYTES_MAX = 1 << 24  # the daemon bounds what it sends; JSON may write one byte as six
 REQUESTS_MAX = 512  # calls and submits under way at once; more wait for their turn
 
 
 def main() -> None:
-    """`worker MODULE:ATTRIBUTE OUTPUT_BYTES_MAX CAPABILITY...` in the manifest's folder."""
+    """`worker MODULE:ATTRIBUTE OUTPUT_BYTES_MAX (CAPABILITY | TOPIC)...` in the manifest's folder."""
     tasks, answers = pipe_of_our_own()
-    run, limit, *capabilities = sys.argv[1:]
+    run, limit, *names = sys.argv[1:]
     sys.path.insert(0, os.getcwd())
-    agent = load(run, capabilities)
+    capabilities = [name for name in names if "@" in name]
+    topics = [name for name in names if "@" not in name]
+    agent = load(run, capabilities, topics)
     worker = Worker(agent, answers, int(limit))
-    worker.offer({capability: schema_of(agent, capability) for capability in capabilities})
+    offered = {capability: schema_of(agent, capability) for capability in capabilities}
+    worker.offer(offered, topics=tuple(topics) or agent.topics)
     asyncio.run(worker.serve(tasks))
 
 
-def load(run: str, capabilities: list[str]) -> Agent:
-    """Import `module:attribute`. Exits with a sentence when it is no agent with these capabilities."""
+def load(run: str, capabilities: list[str], topics: list[str]) -> Agent:
+    """Import `module:attribute`. Exits with a sentence when it is no agent with these capabilities and topics."""
     module, _, attribute = run.partition(":")
     agent = getattr(importlib.import_module(module), attribute, None)
     if not isinstance(agent, Agent):
@@ -47,6 +51,14 @@ def load(run: str, capabilities: list[str]) -> Agent:
             handled = ", ".join(agent.capabilities) or "nothing"
             sys.exit(f"the manifest declares {capability}, which {run} does not handle; it handles {handled}")
         agent.schema(capability)  # raises for hints that JSON cannot carry
+    for topic in topics:
+        if topic not in agent.topics:
+            heard = ", ".join(agent.topics) or "nothing"
+            sys.exit(f"the manifest declares the topic {topic}, to which {run} does not listen; it listens to {heard}")
+    if len(agent.topics) > TOPICS_PER_AGENT_MAX:
+        sys.exit(f"{run} listens to {len(agent.topics)} topics; an agent may listen to {TOPICS_PER_AGENT_MAX}")
+    for topic in agent.topics:
+        agent.schema(topic)
     return agent
 
 
@@ -109,9 +121,9 @@ class Worker:
         self._speaking = threading.Lock()
         self._turns = asyncio.Semaphore(REQUESTS_MAX)
 
-    def offer(self, capabilities: dict[str, dict[str, Any]], note: str = "") -> None:
-        """Say what the agent can do from now on, each with what it takes and gives; see `pipe.Offers`."""
-        self._say(offers={"capabilities": capabilities, "note": note})
+    def offer(self, capabilities: dict[str, dict[str, Any]], note: str = "", *, topics: tuple[str, ...] = ()) -> None:
+        """Say what the agent can do from now on, each with what it takes and gives; see `said.Offers`."""
+        self._say(offers={"capabilities": capabilities, "note": note, "topics": topics})
 
     def give_up(self, size_bytes: int) -> None:
         """Somebody said so much at once that nothing after it can be read; the daemon ends this process."""
@@ -141,22 +153,28 @@ class Worker:
         ctx = Context(
             self,
             task=task,
-            epoch=given["epoch"],
-            attempt=given["attempt"],
+            epoch=given.get("epoch", 0),
+            attempt=given.get("attempt", 1),
             deadline_s=given["deadline_s"],
             iid=given["iid"],
             gid=given["gid"],
+            topic=given.get("topic", ""),
+            publisher=given.get("publisher", ""),
         )
+        what, value = (ctx.topic, given["event"]) if ctx.topic else (given["capability"], given["input"])
         try:
-            result = await self._agent.handle(given["capability"], given["input"], ctx, self._part_of(task))
+            result = await self._agent.handle(what, value, ctx, self._part_of(task))
             self._measure(result)
         except TaskError as failure:
             self._say(task=task, error={"message": failure.message, "retry": failure.retry})
         except _OversizeError as failure:
             self._say(task=task, oversize=failure.size_bytes)
         except asyncio.CancelledError:
-            if self._agent.is_blocking(given["capability"]):
-                os._exit(1)  # its thread cannot be stopped otherwise
+            if self._agent.is_blocking(what):
+                if len(self._tasks) == 1:
+                    os._exit(1)  # its thread cannot be stopped otherwise
+                del self._tasks[task]
+                return  # unanswered, so that the daemon ends the process when the rest is done
             self._say(task=task, error={"message": "cancelled", "retry": True})
         else:
             self._say(task=task, result=result)
@@ -201,11 +219,17 @@ class Worker:
 
     # what a Context asks
 
-    async def call(self, task: str, capability: str, input: object, timeout_s: float | None) -> object:
-        return await self._asked(task, call={"capability": capability, "input": input, "timeout_s": timeout_s})
+    async def call(
+        self, task: str, capability: str, input: object, timeout_s: float | None, *, agent: str = ""
+    ) -> object:
+        wanted = {"capability": capability, "input": input, "timeout_s": timeout_s, "agent": agent}
+        return await self._asked(task, call=wanted)
 
     async def submit(self, task: str, capability: str, input: object, *, key: str, wait: bool) -> object:
         return await self._asked(task, submit={"capability": capability, "input": input, "key": key, "wait": wait})
+
+    async def publish(self, task: str, topic: str, value: object) -> None:
+        await self._asked(task, publish={"topic": topic, "value": value})
 
     def progress(self, task: str, value: object) -> None:
         if task in self._tasks:

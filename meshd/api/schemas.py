@@ -94,10 +94,19 @@ class Pong(Struct, frozen=True):
     rtt_ms: float
 
 
+class HearingView(Struct, frozen=True):
+    """How an agent keeps up with the events that it listens to, since its node started."""
+
+    waiting: int
+    handled: int
+    failed: int
+    dropped: int
+
+
 class AgentView(Struct, frozen=True):
     """One agent on one node. Latency and cost are what its manifest claims.
 
-    `state`, `detail`, `running` and `file` (its manifest) are known for the node that answers; elsewhere an
+    `state`, `detail`, `running`, `hearing` and `file` (its manifest) are known for the node that answers; elsewhere an
     announced agent is `ready`.
     """
 
@@ -121,6 +130,8 @@ class AgentView(Struct, frozen=True):
     here: bool = False
     running: int | None = None
     file: str = ""
+    topics: tuple[str, ...] = ()
+    hearing: HearingView | None = None
 
 
 class Agents(Struct, frozen=True):

@@ -8,13 +8,15 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+import msgspec
+
 from meshd.agents.adapters import build
 from meshd.agents.hosted import HostedAgent
 from meshd.agents.http import HttpAgent
 from meshd.agents.manifest import load
 from meshd.agents.reaper import Reaper
 from meshd.agents.seat import Patience
-from meshd.ports import Finished, Outcome, Work
+from meshd.ports import Event, Finished, Outcome, Work
 from meshd.supervise import Supervisor
 from protocol.errors import MeshError
 from tests.waiting import until
@@ -22,8 +24,10 @@ from tests.waiting import until
 ACTORS = Path(__file__).parent / "actors"
 SHORT = Patience(start_s=20.0, grace_s=0.3, stop_s=1.0, backoff_s_min=0.02, backoff_s_max=0.1)
 
+TOPIC = "sales.orders"  # that those kinds listen to which can
+
 _RUNS: dict[str, dict[str, object]] = {
-    "stdio": {"run": [sys.executable, str(ACTORS / "speaks_pipe.py")], "capabilities": ["act@1"]},
+    "stdio": {"run": [sys.executable, str(ACTORS / "speaks_pipe.py")], "capabilities": ["act@1"], "topics": [TOPIC]},
     "python": {"run": "uses_sdk:agent", "capabilities": ["act@1", "parts@1", "blocked@1"]},
     "http": {"capabilities": ["act@1"]},
     "mcp": {"run": [sys.executable, str(ACTORS / "speaks_mcp.py")]},
@@ -43,9 +47,13 @@ class Desk:
     def progress(self, value: object) -> None:
         self.said.append(value)
 
-    async def call(self, capability: str, input: object, timeout_s: float) -> object:
-        self.asked.append(("call", capability, input, timeout_s))
+    async def call(self, capability: str, input: object, timeout_s: float, *, agent: str = "") -> object:
+        self.asked.append(("call", capability, input, timeout_s, *([agent] if agent else [])))
         return self._answer(input)
+
+    async def publish(self, topic: str, value: object) -> None:
+        self.asked.append(("publish", topic, value))
+        self._answer(value)
 
     async def submit(self, capability: str, input: object, *, key: str, is_awaited: bool) -> object:
         self.asked.append(("submit", capability, input, key, is_awaited))
@@ -74,7 +82,7 @@ class Stage:
         if self._service is not None:
             keys["url"] = self._service.url
         file = folder / "actor.toml"
-        file.write_text("".join(f"{key} = {toml(value)}\n" for key, value in keys.items()))
+        file.write_text("".join(f"{key} = {toml(value)}\n" for key, value in keys.items() if value is not None))
         built = build(
             load(file),
             lambda name, state, detail: self.changes.append((state, detail)),
@@ -108,6 +116,12 @@ class Stage:
         if self.kind == "mcp" and isinstance(outcome, Finished) and isinstance(outcome.output, dict):
             return Finished(outcome.output["answer"])
         return outcome
+
+    async def hear(self, verb: str, argument: object = None, desk: Desk | None = None, **more: object) -> Outcome:
+        """Hand it an event and wait until it is done with it."""
+        work = msgspec.structs.asdict(self.work([verb, argument], **({"deadline_s": 30.0} | more)))
+        event = Event(**{**work, "capability": "", "epoch": 0}, topic=TOPIC, publisher="shop@abcdefgh")
+        return await self.agent.run(event, desk or Desk())
 
     def start(
         self, verb: str, argument: object = None, desk: Desk | None = None, **more: object

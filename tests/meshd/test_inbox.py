@@ -20,11 +20,13 @@ from protocol.inputs import (
     Listed,
     Lost,
     MakeCall,
+    Publish,
     Received,
     Submit,
     Unsent,
     Written,
 )
+from protocol.subjects import Subjects
 
 MESSAGE = Received("s", b"f")
 
@@ -90,3 +92,12 @@ def test_requests_leave_the_last_quarter_to_messages(request_: Input) -> None:
         pass
     assert len(inbox) == 6
     assert inbox.put(MESSAGE)
+
+
+def test_a_flood_of_events_leaves_room_for_messages_and_requests() -> None:
+    inbox, subjects = Inbox(8), Subjects("mesh")
+    event = Received(subjects.topic("sales.all"), b"")
+    assert [inbox.put(event) for _ in range(3)] == [True, True, False]
+    assert not inbox.put(Publish(1, "shop", "sales.all", b""))
+    message = Received(subjects.node(dst="b", life=1, src="a"), b"")
+    assert [inbox.put(message) for _ in range(7)] == [True] * 6 + [False]

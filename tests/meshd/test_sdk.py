@@ -12,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from meshd.sdk import Agent, Context, MeshRefusal, TaskError
+from protocol import limits
 
 JSON = st.recursive(
     st.none()
@@ -352,3 +353,117 @@ async def test_object_in_a_hint_is_any_plain_value() -> None:
     assert await agent.handle_locally("keep@1", given) == given
     with pytest.raises(TaskError, match="rest"):
         await agent.handle_locally("keep@1", {"value": 1, "rest": []})
+
+
+# --- events
+
+
+def ear(heard: list[Any], *topics: str) -> Agent:
+    """An agent that remembers what it hears on these topics."""
+    agent = Agent("ear")
+    for topic in topics:
+
+        @agent.on(topic)
+        async def hear(ctx: Context, value: Any) -> None:
+            heard.append((ctx.topic, ctx.publisher, value))
+
+    return agent
+
+
+def mouth(*said: tuple[str, Any]) -> Agent:
+    """An agent that publishes this with every task."""
+    agent = Agent("mouth")
+
+    @agent.handles("speak@1")
+    async def speak(ctx: Context) -> str:
+        for topic, value in said:
+            await ctx.publish(topic, value)
+        return "said"
+
+    return agent
+
+
+async def test_events_go_to_who_listens_in_the_order_in_which_they_were_said() -> None:
+    heard: list[Any] = []
+    agent = mouth(("sales.price", 1), ("sales.other", 2), ("sales.price", Offer("a")))
+    assert await agent.handle_locally("speak@1", others=[ear(heard, "sales.price")]) == "said"
+    assert heard == [("sales.price", "mouth", 1), ("sales.price", "mouth", {"name": "a", "price": 1.0})]
+
+
+async def test_a_broadcast_to_a_domain_is_heard_on_its_topic_for_all() -> None:
+    heard: list[Any] = []
+    agent = Agent("caller")
+
+    @agent.handles("warn@1")
+    async def warn(ctx: Context) -> None:
+        await ctx.broadcast("sales", "closing")
+
+    await agent.handle_locally("warn@1", others=[ear(heard, "sales.all", "support.all")])
+    assert heard == [("sales.all", "caller", "closing")]
+
+
+async def test_a_handler_of_events_gets_arguments_that_fit_its_hints() -> None:
+    agent, days = mouth(("sales.parcel", {"to": "Ann", "day": "2031-02-03"})), []
+
+    @agent.on("sales.parcel")
+    def hear(to: str, day: date) -> None:
+        days.append((to, day))
+
+    await agent.handle_locally("speak@1")
+    assert days == [("Ann", date(2031, 2, 3))]
+    assert agent.schema("sales.parcel").needs == ("to", "day")
+    assert agent.is_blocking("sales.parcel")
+
+
+async def test_what_a_handler_of_events_does_not_take_is_named() -> None:
+    agent = mouth(("sales.count", "many"))
+
+    @agent.on("sales.count")
+    async def hear(count: int) -> None: ...
+
+    with pytest.raises(TaskError, match=r"sales\.count: count: Expected int, got str"):
+        await agent.handle_locally("speak@1")
+
+
+async def test_handlers_that_publish_in_a_circle_are_stopped_as_on_a_mesh() -> None:
+    agent, rounds = mouth(("sales.round", 0)), []
+
+    @agent.on("sales.round")
+    async def again(ctx: Context, value: int) -> None:
+        rounds.append(value)
+        await ctx.publish("sales.round", value + 1)
+
+    with pytest.raises(MeshRefusal, match="this event would be number 9 that one led to; the limit is 8"):
+        await agent.handle_locally("speak@1")
+    assert rounds == list(range(limits.HOPS_MAX + 1))
+
+
+@pytest.mark.parametrize("topic", ["", "sales", "sales.", "sales.a.b", "sales.*", "Sales.a", "sales.a b"])
+async def test_what_is_no_topic_is_refused_with_the_rule(topic: str) -> None:
+    with pytest.raises(ValueError, match=r"is no topic; write domain\.name, each 1 to 32 of a-z 0-9 _ -"):
+        Agent("a").on(topic)
+    with pytest.raises(MeshRefusal, match=r"is not a topic; write domain\.name"):
+        await mouth((topic, 1)).handle_locally("speak@1")
+
+
+def test_one_function_handles_a_topic() -> None:
+    agent = ear([], "sales.price")
+    with pytest.raises(ValueError, match=r"sales\.price is handled by hear already"):
+        agent.on("sales.price")
+    assert (agent.capabilities, agent.topics) == ((), ("sales.price",))
+
+
+async def test_a_call_to_a_named_agent_goes_to_no_other() -> None:
+    outer, first, second = Agent("outer"), Agent("first"), Agent("second")
+    for agent in (first, second):
+        agent.handles("name@1")(lambda name=agent.name: name)
+
+    @outer.handles("ask@1")
+    async def ask(ctx: Context, name: str) -> object:
+        try:
+            return await ctx.call("name@1", agent=name)
+        except MeshRefusal as refusal:
+            return refusal.code
+
+    answers = [await outer.handle_locally("ask@1", name, others=[first, second]) for name in ("second", "", "third")]
+    assert answers == ["second", "first", "unknown_agent"]

@@ -40,6 +40,11 @@ def asked(task: str, **request: object) -> object:
     return reply["result"] if "result" in reply else f"{reply['error']['code']}: {reply['error']['message']}"
 
 
+def published(task: str, topic: str, value: object) -> object:
+    """What came of saying something."""
+    return asked(task, publish={"topic": topic, "value": value}) or "published"
+
+
 def hold(task: str, is_stubborn: bool) -> None:
     """Work until told to stop, or for ever."""
     say(task=task, progress={"pid": os.getpid()})
@@ -76,7 +81,7 @@ def deaf(lines: str) -> None:
 
 def work(given: dict[str, Any]) -> None:
     """One task."""
-    task, (verb, argument) = given["task"], given["input"]
+    task, (verb, argument) = given["task"], given.get("input") or given["event"]
     answers: dict[str, Callable[[], object]] = {
         "echo": lambda: argument,
         "given": lambda: given,
@@ -100,6 +105,8 @@ def work(given: dict[str, Any]) -> None:
         "submit": lambda: asked(task, submit={"capability": "other@1", "input": argument, "wait": True}),
         "submit-only": lambda: asked(task, submit={"capability": "other@1", "input": argument, "key": "mine"}),
         "progress": lambda: say(task=task, progress=argument),
+        "heard": lambda: say(task=task, progress=[given["topic"], given["publisher"]]),
+        "publish": lambda: published(task, *argument),
     }
     if verb == "fail":
         say(task=task, error={"message": argument, "retry": True})

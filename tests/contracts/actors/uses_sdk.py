@@ -35,12 +35,31 @@ async def act(ctx: Context, order: list[Any]) -> Any:
             return await asked(ctx, verb, argument)
         case "progress":
             ctx.progress(argument)
+        case "publish":
+            return await published(ctx, *argument)
+        case "heard":
+            ctx.progress([ctx.topic, ctx.publisher])
         case "fail":
             raise TaskError(argument, retry=True)
         case "raise":
             raise LookupError(argument)
         case _:
             return at_once(verb, argument)
+
+
+@agent.on("sales.orders")
+async def hear(ctx: Context, order: list[Any]) -> Any:
+    """One event, that tells it what to do as a task does."""
+    return await act(ctx, order)
+
+
+async def published(ctx: Context, topic: str, value: object) -> str:
+    """What came of saying something."""
+    try:
+        await ctx.publish(topic, value)
+    except MeshRefusal as refusal:
+        return f"{refusal.code}: {refusal.message}"
+    return "published"
 
 
 @agent.handles("parts@1")

@@ -101,6 +101,12 @@ def test_four_keys_are_enough(tmp_path: Path) -> None:
         ("confidence_threshold = 2", "confidence_threshold: must be a number from 0 to 1, not 2"),
         ("cost_profile_per_call = -1", "cost_profile_per_call: must be a number from 0 to 1e9, not -1"),
         ('purpose = "' + "x" * 513 + '"', "purpose: must be text of up to 512 characters, not '" + "x" * 59 + "…"),
+        (
+            'topics = ["sales"]',
+            "topics: must be a list of up to 32 domain.name, each 1 to 32 of a-z 0-9 _ -, like sales.all",
+        ),
+        ('topics = ["sales.*"]', "topics: must be a list of up to 32 domain.name"),
+        ('topics = ["a.b", "a.b"]', "topics: a.b stands there twice"),
         ("slots = " + "9" * 5_000, "is not TOML: Exceeds the limit"),
         ('"\\u0007" = 1', "'\\x07': no such key"),
     ],
@@ -130,6 +136,21 @@ def test_a_key_out_of_range_is_named_with_its_rule(tmp_path: Path, line: str, ex
 )
 def test_a_required_key_that_is_wrong_is_named_with_its_rule(tmp_path: Path, old: str, new: str, expected: str) -> None:
     assert problem(written(tmp_path, STDIO.replace(old, new))).startswith(expected)
+
+
+def test_an_agent_may_only_listen(tmp_path: Path) -> None:
+    only = STDIO.replace('capabilities = ["x@1"]', 'topics = ["sales.all"]')
+    assert load(written(tmp_path, only)).topics == ("sales.all",)
+    assert (
+        problem(written(tmp_path, only.replace('topics = ["sales.all"]', "topics = []"))) == "capabilities: is missing"
+    )
+
+
+def test_an_http_agent_listens_to_nothing(tmp_path: Path) -> None:
+    http = 'name = "a"\nkind = "http"\nurl = "http://localhost:1/"\ntopics = ["sales.all"]\n'
+    assert (
+        problem(written(tmp_path, http)) == "topics: an agent of kind http has none; those of kind python or stdio have"
+    )
 
 
 @pytest.mark.parametrize("run", ['["python3"]', '"shop.agents"', '"shop.agents:"', '"../x:agent"', '"a:b:c"'])

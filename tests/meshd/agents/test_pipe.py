@@ -11,6 +11,7 @@ from msgspec import structs
 from meshd.agents import pipe
 from meshd.agents.pipe import MISTAKES_MAX
 from meshd.ports import Failed, Finished, Outcome
+from protocol.errors import MeshError
 from protocol.limits import REQUESTS_OPEN_MAX
 from tests.contracts.stage import SHORT, Desk, Stage
 from tests.waiting import until
@@ -41,9 +42,9 @@ async def stage(tmp_path: Path) -> AsyncIterator[Stage]:
             '{"task": "T", "call": {"input": 1}}',
             "is no message of an agent (Object missing required field capability - ",
         ),
-        ('{"task": "T"}', 'says none of result, error, progress, part, call, submit: \'{"task": "T"}\''),
+        ('{"task": "T"}', 'says none of result, error, progress, part, call, submit, publish: \'{"task": "T"}\''),
         ('{"task": "T", "result": 1, "part": 2}', "says result and part: "),
-        ('{"task": "T", "rslt": 1}', "says none of result, error, progress, part, call, submit: "),
+        ('{"task": "T", "rslt": 1}', "says none of result, error, progress, part, call, submit, publish: "),
         ("[" * 20_000, "is no message of an agent ("),
         ("\x1b[2J\u0007 cleared", "is no message of an agent (not JSON): '\\x1b[2J\\x07 cleared'"),
         ("\ufeff{}".encode().decode("latin-1"), "is no message of an agent (not JSON): '\\ufeff{}'"),
@@ -224,7 +225,7 @@ async def test_a_request_that_is_unfit_is_answered_with_why(stage: Stage) -> Non
 class Busy(Desk):
     """Never answers a call."""
 
-    async def call(self, capability: str, input: object, timeout_s: float) -> object:
+    async def call(self, capability: str, input: object, timeout_s: float, *, agent: str = "") -> object:
         self.asked.append((capability,))
         await asyncio.Event().wait()
         return None
@@ -249,3 +250,22 @@ async def test_more_requests_than_are_allowed_are_refused(stage: Stage) -> None:
     holding.cancel()
     await asyncio.wait([holding])
     assert await stage.act("call", 1) == Finished({"answer to": 1})
+
+
+async def test_what_was_not_published_is_told_in_the_log_when_nobody_waits(stage: Stage) -> None:
+    desk = Desk(MeshError("bad_topic", topic="x"))
+    line = '{"task": "T", "publish": {"topic": "x", "value": 1}}'
+    assert await stage.act("raw", line, desk, task="T") == Finished(None)
+    await until(lambda: desk.asked)
+    assert desk.asked == [("publish", "x", 1)]
+    await until(
+        lambda: [said for said in stage.agent.log() if "meshd: 'x' was not published: x is not a topic" in said]
+    )
+
+
+async def test_an_event_that_was_told_to_stop_publishes_nothing(stage: Stage) -> None:
+    desk = Desk()
+    hearing = asyncio.create_task(stage.hear("stubborn", desk=desk, task="T", deadline_s=0.2))
+    await until(hearing.done)
+    assert await stage.act("raw", '{"task": "T", "publish": {"topic": "sales.x"}}', desk) == Finished(None)
+    assert desk.asked == []

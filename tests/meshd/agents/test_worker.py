@@ -8,8 +8,9 @@ import pytest
 
 from meshd.agents.worker import REQUESTS_MAX
 from meshd.ports import Failed, Finished
+from protocol.errors import MeshError
 from protocol.limits import REQUESTS_OPEN_MAX
-from tests.contracts.stage import Desk, Stage
+from tests.contracts.stage import TOPIC, Desk, Stage
 from tests.waiting import until
 
 
@@ -134,3 +135,43 @@ async def test_a_failure_inside_a_task_group_is_told_by_its_own_name(tmp_path: P
     async with Stage("python", tmp_path, run="made:agent", capabilities=["x@1"]) as stage:
         outcome = await stage.agent.run(stage.work(None, capability="x@1"), Desk())
         assert outcome == Failed("agent_failed", "inner", retry=True)
+
+
+async def test_topics_that_the_manifest_declares_are_those_that_count(tmp_path: Path) -> None:
+    async with Stage("python", tmp_path, topics=["sales.orders"]) as stage:
+        assert stage.agent.card.topics == ("sales.orders",)
+    refused = Stage("python", tmp_path, topics=["sales.other"])
+    with pytest.raises(
+        MeshError, match=r"the topic sales\.other, to which uses_sdk:agent does not listen; it listens to "
+    ):
+        await refused.agent.start()
+    await refused.agent.stop()
+    await refused.close()
+
+
+async def test_an_agent_may_only_listen(tmp_path: Path) -> None:
+    (tmp_path / "ear.py").write_text(
+        "from meshd.sdk import Agent\nagent = Agent('ear')\n@agent.on('sales.orders')\ndef hear(order: list): ...\n"
+    )
+    async with Stage("python", tmp_path, run="ear:agent", capabilities=None, topics=[TOPIC]) as stage:
+        assert (stage.agent.card.capabilities, stage.agent.card.topics) == ((), (TOPIC,))
+        assert await stage.hear("anything") == Finished(None)
+
+
+async def test_a_plain_handler_that_blocks_is_ended_when_the_task_beside_it_is_done(tmp_path: Path) -> None:
+    (tmp_path / "mute.py").write_text(
+        "import threading\nfrom uses_sdk import agent\nagent._functions.pop('sales.orders')\n"
+        "@agent.on('sales.orders')\ndef hear(order: list): threading.Event().wait()\n"
+    )
+    async with Stage("python", tmp_path, run="mute:agent") as stage:
+        desk, [pid] = Desk(), stage.agent.pids
+        holding = stage.start("hold", desk=desk)
+        await stage.has_begun(desk)
+        outcome = await stage.hear("whatever", deadline_s=0.2)
+        assert isinstance(outcome, Failed)
+        assert outcome.code == "agent_timeout"
+        assert not holding.done(), "what it does beside goes on"
+        holding.cancel()
+        await until(holding.done)
+        assert await stage.act("echo", 7) == Finished(7)
+        assert stage.agent.pids != [pid]

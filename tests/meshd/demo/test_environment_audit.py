@@ -88,7 +88,12 @@ class _Outage:
         self._refusals = refusals
         self.keys: list[str] = []
 
-    async def call(self, task: str, capability: str, input: object, timeout_s: float | None) -> object:
+    async def call(
+        self, task: str, capability: str, input: object, timeout_s: float | None, *, agent: str = ""
+    ) -> object:
+        raise NotImplementedError
+
+    async def publish(self, task: str, topic: str, value: object) -> None:
         raise NotImplementedError
 
     async def submit(self, task: str, capability: str, input: object, *, key: str, wait: bool) -> object:
