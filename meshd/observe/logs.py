@@ -32,7 +32,7 @@ FLUSH_S = 2.0
 GATHER_S = 0.05  # lines are written together: a writer that wakes for each takes the processor from the engine
 
 DEBUG, INFO, WARNING, ERROR = logging.DEBUG, logging.INFO, logging.WARNING, logging.ERROR
-GRAVE = {"refused": ERROR, "failed": WARNING}  # states of agents that somebody should see to
+GRAVE = frozenset({"refused", "failed"})  # states of agents that somebody should see to
 
 # Fields that hold ids of nodes and of tasks: shown by name, and short.
 NODES = frozenset({"peer", "peers", "accuser", "accusers", "owner", "former", "home", "holder", "claimant", "died"})
@@ -105,8 +105,8 @@ def set_level(level: str) -> None:
 def log_event(logger: logging.Logger, event: Event, *, name_of: NameOf = short) -> None:
     """One line for one event; `name_of` turns node ids into names."""
     level = LINES[type(event)].level
-    if isinstance(event, events.AgentChanged):
-        level = GRAVE.get(event.state, level)
+    if isinstance(event, events.AgentChanged) and event.state in GRAVE:
+        level = ERROR
     if logger.isEnabledFor(level):
         logger.log(level, "%s", told(event, name_of=name_of), extra={"event": event})
 

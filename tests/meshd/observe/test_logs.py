@@ -106,7 +106,7 @@ def test_a_terminal_gets_text_by_itself(stream: io.StringIO) -> None:
     assert _said(logger, terminal).endswith("info    hello\n")
 
 
-@pytest.mark.parametrize(("state", "level"), [("ready", "info"), ("failed", "warning"), ("refused", "error")])
+@pytest.mark.parametrize(("state", "level"), [("ready", "info"), ("failed", "error"), ("refused", "error")])
 def test_an_agent_that_somebody_should_see_to_is_graver_than_others(
     stream: io.StringIO, state: str, level: str
 ) -> None:
