@@ -55,6 +55,9 @@ NOT_AUDITED: Mapping[type[Struct], str] = {
     events.PeerSuspect: "a doubt that others weigh; the verdict is recorded",
     events.PeerUnreachable: "nothing is decided by it: nobody is declared dead",
     events.EventsLost: "agents' events are best effort, and nothing is decided by them",
+    events.AuctionOpened: "a question that decides nothing; the award is recorded",
+    events.BidReceived: "an answer that binds nobody; it stands in the task's own record",
+    events.AuctionClosed: "the award that follows is recorded, and the bids stand in the task's record",
     events.CapabilitiesChanged: "said by another node, which records its own agents",
 }
 

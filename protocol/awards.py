@@ -7,9 +7,10 @@ Pure leaf; `ledger` carries the decisions out.
 from collections.abc import Callable
 
 from protocol import ids, limits, records
+from protocol.bids import Wanted
 from protocol.effects import Emit, Reply, Send
-from protocol.errors import LocalError
 from protocol.events import TaskAwarded, TaskCancelled, TaskFailed, TaskPoison, TaskSubmitted
+from protocol.gears import ROUTES, Choice
 from protocol.inputs import Submit
 from protocol.primitives import Instant, NodeId, Rng
 from protocol.routing import Candidate
@@ -32,6 +33,8 @@ def problem_of(order: Submit, *, watched: int) -> Reply | None:
     request = order.request
     if not ids.is_capability(order.capability):
         return refused(request, "bad_capability", capability=order.capability)
+    if order.route not in ROUTES:
+        return refused(request, "bad_route", route=order.route[: limits.REASON_CHARS_MAX], routes=", ".join(ROUTES))
     if len(order.input) > limits.INPUT_BYTES_MAX:
         sizes = {"bytes": len(order.input), "limit": limits.INPUT_BYTES_MAX}
         return refused(request, "too_large", what="the input", **sizes)
@@ -65,20 +68,36 @@ def ending(watched: Watched, *, settings: TaskSettings, now: Instant) -> TaskRec
     return None
 
 
-def chosen(
+def usable(
     watched: Watched, candidates: list[Candidate], *, life_of: Callable[[NodeId], int | None], now: Instant
-) -> tuple[Candidate, int] | None:
-    """The first candidate with room that has not lapsed or declined this task lately, and the life that it is in."""
+) -> list[Candidate]:
+    """The candidates that have not lapsed or declined this task lately, free or not, in their order."""
     owner = watched.record.owner
     if life_of(owner) not in (None, watched.record.owner_life):
         watched.excluded.pop(owner, None)  # it began anew, so its silence is explained
-    for candidate in candidates:
-        if candidate.free > 0 and watched.excluded.get(candidate.node, 0) <= now.mono_ns:
-            life = life_of(candidate.node)
-            if life is None:
-                raise LocalError(f"a candidate without a life: {candidate.node}")
-            return candidate, life
-    return None
+    return [each for each in candidates if watched.excluded.get(each.node, 0) <= now.mono_ns]
+
+
+def claimed_ms(candidates: list[Candidate]) -> float:
+    """How long a run takes as the manifests say: the claim in the middle, 0 when nobody claims anything."""
+    claims = sorted(each.latency_ms for each in candidates)
+    return float(claims[len(claims) // 2]) if claims else 0.0
+
+
+def wanted(record: TaskRecord, choice: Choice, candidates: list[Candidate]) -> Wanted:
+    """What an auction for this task is to ask, and whom."""
+    return Wanted(
+        task=record.id,
+        epoch=record.epoch + 1,
+        capability=record.capability,
+        gear=choice.gear,
+        why=choice.why,
+        input_bytes=len(record.input),
+        deadline_ms=record.deadline_ms,
+        candidates=tuple(candidates),
+        iid=record.iid,
+        gid=record.gid,
+    )
 
 
 def backoff_s(failures: int, *, settings: TaskSettings, rng: Rng) -> float:

@@ -31,6 +31,7 @@ ERRORS: dict[str, ErrorRow] = {
     "bad_capability": ErrorRow(
         400, USAGE, "{capability} is not a capability", "write name@major, for example scoring@2"
     ),
+    "bad_route": ErrorRow(400, USAGE, "{route} is not a way to give out a task", "choose one of: {routes}"),
     "bad_topic": ErrorRow(
         400,
         USAGE,

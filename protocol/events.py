@@ -106,8 +106,43 @@ class TaskSubmitted(Struct, frozen=True, tag_field="kind", tag="task_submitted")
     parent: str = ""  # the IID of the task that submitted it
 
 
+class AuctionOpened(Struct, frozen=True, tag_field="kind", tag="auction_opened"):
+    """These nodes are asked whether they would do a task."""
+
+    task: str
+    iid: str
+    epoch: int  # of the award that it would become
+    gear: str
+    asked: tuple[NodeId, ...]
+    gid: str = ""
+
+
+class BidReceived(Struct, frozen=True, tag_field="kind", tag="bid_received"):
+    """One of them would; the lowest score wins."""
+
+    task: str
+    iid: str
+    epoch: int
+    bidder: NodeId
+    agent: str
+    score: float
+    gid: str = ""
+
+
+class AuctionClosed(Struct, frozen=True, tag_field="kind", tag="auction_closed"):
+    """No more bids are waited for; `best` is empty when there was none."""
+
+    task: str
+    iid: str
+    epoch: int
+    best: NodeId
+    bids: int
+    took_ms: int
+    gid: str = ""
+
+
 class TaskAwarded(Struct, frozen=True, tag_field="kind", tag="task_awarded"):
-    """A write that gives the task to `owner` stands. `why` is local, gossip, or what ended the award before."""
+    """A write that gives the task to `owner` stands. `why` is the gear, or what ended the award before."""
 
     task: str
     iid: str
@@ -263,6 +298,9 @@ Event: TypeAlias = (
     | FrameRefused
     | CapabilitiesChanged
     | TaskSubmitted
+    | AuctionOpened
+    | BidReceived
+    | AuctionClosed
     | TaskAwarded
     | TaskStarted
     | TaskDone

@@ -9,6 +9,7 @@ from protocol.effects import Effect, Emit, Send
 from protocol.events import AwardDeclined, LeaseLapsed
 from protocol.offers import Offers
 from protocol.owners import Owners
+from protocol.performance import Lapses
 from protocol.primitives import Instant, Rng
 from protocol.routing import Candidate
 from protocol.timers import Timers
@@ -23,10 +24,18 @@ class Handover:
     """Awards that were written and are not ended; the ledger's timers wake them."""
 
     def __init__(
-        self, *, settings: TaskSettings, owners: Owners, view: View, timers: Timers[tuple[str, str]], rng: Rng
+        self,
+        *,
+        settings: TaskSettings,
+        owners: Owners,
+        lapses: Lapses,
+        view: View,
+        timers: Timers[tuple[str, str]],
+        rng: Rng,
     ) -> None:
         self._settings = settings
         self._owners = owners
+        self._lapses = lapses
         self._view = view
         self._timers = timers
         self._rng = rng
@@ -111,6 +120,7 @@ class Handover:
         watched.excluded[record.owner] = now.after(EXCLUDED_LEASES * self._settings.lease_s)
         if not is_ours:
             watched.blame()
+            self._lapses.add(record.owner, now)
         self._timers.cancel(("award", record.id))
         said_s = round(silent_s, 3)
         return Emit(LeaseLapsed(record.id, record.iid, record.epoch, record.owner, evidence, said_s, record.gid))

@@ -7,13 +7,16 @@ cannot commit. Neighbours: `slots` is shared with `calls`; `ledger` is the watch
 from msgspec import Struct
 
 from protocol import ids, limits, records
+from protocol.bidding import answer_to
 from protocol.effects import Effect, Emit, Read, RunAgent, Send, StopAgent, Write
 from protocol.events import ResultRefused, TaskDone, TaskFailed, TaskPutBack, TaskStarted
 from protocol.inputs import AgentFailed, AgentFinished, AgentProgress
-from protocol.primitives import NS_PER_S, Instant, Mono, NodeId
+from protocol.performance import Performance
+from protocol.primitives import NS_PER_MS, NS_PER_S, Instant, Mono, NodeId
 from protocol.records import Standing
 from protocol.slots import Slots
 from protocol.watched import TaskSettings
+from protocol.wire.auction import Offer
 from protocol.wire.task import (
     ENDED,
     Accept,
@@ -47,6 +50,7 @@ class _Grant(Struct):
     asked: Mono
     asked_ms: int  # the same by the wall
     checked: Mono
+    began: Mono
     progress: bytes = b""
     ending: TaskRecord | None = None
     commits: int = 0
@@ -63,6 +67,7 @@ class Holder:
         self._settings = settings
         self._keep_s = keep_s
         self._slots = slots
+        self._seen = Performance()
         self._grants: dict[str, _Grant] = {}
         self._given_back: dict[str, Decline] = {}
         self._denied: dict[str, int] = {}  # task → epoch of an award that we said never came
@@ -98,7 +103,8 @@ class Holder:
         if agent is None:
             busy = Decline(record.id, record.epoch, "busy", retry_after_ms=BUSY_RETRY_MS)
             return [*effects, _to(sender, life, busy, record)]
-        grant = _Grant(record, body.revision, sender, life, now.wall_ms, now.mono_ns, now.wall_ms, now.mono_ns)
+        at_ms, at = now.wall_ms, now.mono_ns
+        grant = _Grant(record, body.revision, sender, life, at_ms, at, at_ms, checked=at, began=at)
         self._grants[record.id] = grant
         return [
             *effects,
@@ -182,6 +188,13 @@ class Holder:
         grant = self._grants.get(body.task)
         return self._outdated(body.task, now) if grant is not None and grant.record.epoch <= body.epoch else []
 
+    def on_offer(self, sender: NodeId, life: int, body: Offer, now: Instant) -> list[Effect]:
+        """Somebody asks whether a task could be done here, and how well."""
+        answer = answer_to(
+            body, slots=self._slots, seen=self._seen, is_open=self._is_open, waiting=0, retry_after_ms=0, now=now
+        )
+        return [Send(to=sender, life=life, body=answer)]
+
     # --- what agents say
 
     def on_progress(self, report: AgentProgress) -> list[Effect]:
@@ -196,6 +209,8 @@ class Holder:
         grant = self._current(report.task, report.epoch)
         if grant is None:
             return []
+        took_ms = (now.mono_ns - grant.began) / NS_PER_MS
+        self._seen.succeeded((self._slots.agent_of(report.task), grant.record.capability), took_ms=took_ms)
         done = records.done(grant.record, result=report.result, started_ms=grant.started_ms, now=now)
         return self._commit(grant, done)
 
@@ -204,6 +219,8 @@ class Holder:
         grant = self._current(report.task, report.epoch)
         if grant is None:
             return []
+        if report.code != "agent_unavailable":
+            self._seen.failed((self._slots.agent_of(report.task), grant.record.capability))
         if report.retry:
             counts = report.code != "agent_unavailable"
             return self._give_back(grant, report.code, report.message, counts=counts)

@@ -9,12 +9,15 @@ and finds who lapsed (they share `owners`), `holder` is the owner's side.
 from protocol import awards, ids, limits, records
 from protocol.awards import refused
 from protocol.backlog import Backlog
+from protocol.bids import Closed, Wanted
 from protocol.effects import Effect, Emit, Read, Reply, Write
 from protocol.events import TaskPutBack
+from protocol.giving import Giving
 from protocol.handover import Handover
 from protocol.inputs import Cancel, Submit
 from protocol.lookups import Lookups, not_to_cancel
 from protocol.owners import Owners
+from protocol.performance import Lapses
 from protocol.primitives import Instant, Mono, NodeId, Rng
 from protocol.records import Standing
 from protocol.timers import Timers
@@ -29,7 +32,16 @@ class Ledger:
     """All tasks that this node watches, by id."""
 
     def __init__(
-        self, *, me: NodeId, mesh: str, settings: TaskSettings, keep_s: float, owners: Owners, view: View, rng: Rng
+        self,
+        *,
+        me: NodeId,
+        mesh: str,
+        settings: TaskSettings,
+        keep_s: float,
+        owners: Owners,
+        lapses: Lapses,
+        view: View,
+        rng: Rng,
     ) -> None:
         self._me = me
         self._mesh = mesh
@@ -42,7 +54,10 @@ class Ledger:
         self._backlog = Backlog()
         self._timers: Timers[tuple[str, str]] = Timers()
         self._lookups = Lookups()
-        self._handover = Handover(settings=settings, owners=owners, view=view, timers=self._timers, rng=rng)
+        self._handover = Handover(
+            settings=settings, owners=owners, lapses=lapses, view=view, timers=self._timers, rng=rng
+        )
+        self._giving = Giving(settings=settings, view=view, handover=self._handover)
         self._may_award = False
         self._patient_until: Mono = 0  # after an outage of our own nobody loses a task, for a lease
 
@@ -65,7 +80,7 @@ class Ledger:
         watched.submits.append(order.request)
         self._timers.set(("answer", task), now.after(self._settings.answer_s))
         self._timers.set(("deadline", task), now.after(order.deadline_s))
-        return self._advance(watched, now) or self._write(watched, record, now)
+        return self._advance(watched, now)
 
     def _repeated(self, order: Submit, known: Watched, now: Instant) -> list[Effect]:
         """The same key again: the same task when the work is the same, else a conflict."""
@@ -359,23 +374,39 @@ class Ledger:
             self._timers.set(("retry", record.id), resting_until)
             return []
         self._handover.unreserve(watched, now)  # the slot of the award before: it must not stand in its own way
-        candidates = self._view.candidates(record.capability, now) if self._may_award else []
-        chosen = awards.chosen(watched, candidates, life_of=self._view.life_of, now=now)
-        if chosen is None:
-            if watched.is_known:
-                self._backlog.push(record)
+        given = self._giving.next(watched, now, may_award=self._may_award)
+        if given is not None:
+            return self._write(watched, given, now)
+        if watched.is_asking:
+            self._backlog.discard(record.id)
+        else:
+            self._backlog.push(record)
+        return []
+
+    def take_wanted(self) -> list[Wanted]:
+        """The tasks that bids are to be asked for, once."""
+        return self._giving.take_wanted()
+
+    def on_closed(self, closed: Closed, now: Instant) -> list[Effect]:
+        """The bids for a task are in."""
+        watched = self._tasks.get(closed.task)
+        if watched is None or not watched.is_asking or watched.record.epoch + 1 != closed.epoch:
             return []
-        candidate, life = chosen
-        self._handover.reserve(watched, candidate)
-        watched.why = watched.ended[-1].ended if watched.ended else ("local" if candidate.is_self else "gossip")
-        award = records.awarded(record, owner=candidate.node, owner_life=life, now=now, ended=tuple(watched.ended))
-        return self._write(watched, award, now)
+        watched.hear(closed, now)
+        return self._advance(watched, now)
+
+    def on_late(self, sender: NodeId, task: str) -> None:
+        """A bid came after its round: the record's next write says so."""
+        watched = self._tasks.get(task)
+        if watched is not None and watched.phase is not Phase.WRITING:
+            watched.hear_late(sender)
 
     def _write(self, watched: Watched, record: TaskRecord, now: Instant, *, urgent: bool = False) -> list[Effect]:
         self._backlog.discard(record.id)
         self._timers.cancel(("award", record.id))
         self._owners.release(record.id)
         watched.phase = Phase.WRITING
+        record = watched.with_rounds(record)
         if watched.amiss:
             watched.put_back(now)
         keep_s = self._keep_s if record.state in ENDED else 0.0
@@ -422,6 +453,7 @@ class Ledger:
 
     def _settle(self, watched: Watched, now: Instant) -> list[Effect]:
         """The task has ended: answer everyone who waits for it, and let its slot be used."""
+        self._giving.learn(watched.record)
         answers = [*self._answer_submits(watched), *awards.settled(watched)]
         return answers + self._forget(watched, now) + self.on_capacity(now)
 

@@ -11,6 +11,7 @@ from msgspec import Struct
 
 from protocol import effects as fx
 from protocol import events, ids, inputs
+from protocol.auction import Auction
 from protocol.calls import PREFIX, Calls
 from protocol.catalogue import Catalogue
 from protocol.duty import Duty
@@ -25,6 +26,7 @@ from protocol.ledger import Ledger
 from protocol.link import Link, LinkSettings
 from protocol.membership import Membership, MembershipSettings
 from protocol.owners import Owners
+from protocol.performance import Lapses
 from protocol.places import Places
 from protocol.post import Post
 from protocol.primitives import Instant, Mono, NodeId, Rng
@@ -34,13 +36,14 @@ from protocol.replica import Heard, Me, heard_of, sealed_inside
 from protocol.slots import Slots
 from protocol.subjects import Subjects
 from protocol.topics import EVENT, Topics
-from protocol.watch import Lapse, Watch
+from protocol.watch import Watch
 from protocol.watched import TaskSettings
-from protocol.wire import audit, call, gossip, ops, swim, task, topic
+from protocol.watching import Said, Watching
+from protocol.wire import auction, audit, call, gossip, ops, swim, task, topic
 from protocol.wire.task import TaskRecord
 
 Origin: TypeAlias = Literal[
-    "membership", "gossip", "catalogue", "ledger", "watch", "holder", "calls", "link", "homes", "topics"
+    "membership", "gossip", "catalogue", "ledger", "watch", "auction", "holder", "calls", "link", "homes", "topics"
 ]
 
 
@@ -72,9 +75,14 @@ class Node:
         self._places = places = Places(
             me=me, membership=self.membership, catalogue=self.catalogue, policy=settings.routing, rng=rng
         )
-        self.ledger = Ledger(me=me.id, mesh=mesh, settings=tasks, keep_s=keep_s, owners=owners, view=places, rng=rng)
-        self.holder = Holder(me=me.id, life=me.life, settings=tasks, keep_s=keep_s, slots=self._slots)
+        lapses, me_id = Lapses(), me.id
+        self.ledger = Ledger(
+            me=me_id, mesh=mesh, settings=tasks, keep_s=keep_s, owners=owners, lapses=lapses, view=places, rng=rng
+        )
+        self.holder = Holder(me=me_id, life=me.life, settings=tasks, keep_s=keep_s, slots=self._slots)
         self._watch = Watch(settings=tasks, owners=owners)
+        market = Auction(settings=tasks, view=places, lapses=lapses, rng=rng)
+        self._watching = Watching(ledger=self.ledger, watch=self._watch, auction=market)
         self._guardian = Guardian(me=me.id, settings=tasks)
         self._calls = Calls(view=places, slots=self._slots, rng=rng)
         self._homes = Inquiries()
@@ -121,7 +129,7 @@ class Node:
     def next_deadline(self) -> Mono | None:
         """When the next `Tick` is due, monotonic nanoseconds."""
         heard = self.membership, self.gossip, self.catalogue, self.link
-        worked = self.ledger, self.holder, self._watch, self._guardian, self._calls, self._homes
+        worked = self._watching, self.holder, self._guardian, self._calls, self._homes
         deadlines = [deadline for machine in (*heard, *worked) if (deadline := machine.next_deadline()) is not None]
         return min(deadlines, default=None)
 
@@ -205,6 +213,9 @@ class Node:
                     assert_never(effect)
         return out
 
+    def _carry_all(self, said: Said, now: Instant) -> list[Effect]:
+        return [each for origin, effects in said for each in self._carry(origin, effects, now)]
+
     def _spread(self, fact: fx.Spread, now: Instant) -> list[Effect]:
         sealed = self._post.spread(fact, now)
         if not fact.frame:
@@ -230,7 +241,7 @@ class Node:
         if free != self._was_free:
             self._was_free = free
             out += self._carry("ledger", self.ledger.on_capacity(now), now)
-        return out
+        return out + self._carry_all(self._watching.ask(now), now)
 
     # --- messages
 
@@ -284,7 +295,11 @@ class Node:
             case task.Decline():
                 return self._carry("ledger", self.ledger.on_decline(src, body, now), now)
             case task.Answer():
-                return self._on_answer(src, life, body, said, now)
+                return self._carry_all(self._watching.on_answer(src, life, body, said, now), now)
+            case auction.Offer():
+                return self._carry("holder", self.holder.on_offer(src, life, body, now), now)
+            case auction.Bid() | auction.Pass():
+                return self._carry_all(self._watching.on_bid(src, body, now), now)
             case task.Result():
                 record = self.record_of(ids.task_key(body.task), body.record, now)
                 if record is None or record.owner != src:  # only its owner is believed; the rest is looked up
@@ -307,17 +322,6 @@ class Node:
                 return self._carry("calls", self._calls.on_reply(src, body, now), now)
             case _:
                 assert_never(body)
-
-    def _on_answer(self, src: NodeId, life: int, body: task.Answer, said: int, now: Instant) -> list[Effect]:
-        self._watch.on_answer(src, life, body, now)
-        effects: list[Effect] = []
-        for line in body.running:
-            effects += self.ledger.on_running(src, line, said, now)
-        for name in body.ended:
-            effects += self.ledger.on_ended(name)
-        for name in body.unknown:
-            effects += self.ledger.on_unknown(src, name, now)
-        return self._carry("ledger", effects, now)
 
     # --- facts
 
@@ -386,17 +390,10 @@ class Node:
         if expected is None:
             return self._refuse(Refusal("unasked", "", ""), now)
         origin, number = expected
-        if origin == "watch":
-            return self._on_lapses(self._watch.on_absent(number, now), now)
+        if origin in ("watch", "auction"):
+            return self._carry_all(self._watching.on_absent(origin, number, now), now)
         tell = self._absences.get(origin)
         return [] if tell is None else self._carry(origin, tell(number, now), now)
-
-    def _on_lapses(self, lapses: list[Lapse], now: Instant) -> list[Effect]:
-        out: list[Effect] = []
-        for each in lapses:
-            moved = self.ledger.on_lapsed(each.task, evidence=each.evidence, silent_s=each.silent_s, now=now)
-            out += self._carry("ledger", moved, now)
-        return out
 
     def _on_outcome(self, outcome: inputs.Written | inputs.Lost | inputs.Unsent, now: Instant) -> list[Effect]:
         origin, write = self._post.outcome(outcome.key)
@@ -489,10 +486,7 @@ class Node:
         out += self._carry("membership", self.membership.on_tick(now), now)
         out += self._carry("gossip", self.gossip.on_tick(now), now)
         out += self._carry("catalogue", self.catalogue.on_tick(now), now)
-        asks, lapses = self._watch.on_tick(now)
-        out += self._on_lapses(lapses, now)
-        out += self._carry("watch", list(asks), now)
-        out += self._carry("ledger", self.ledger.on_tick(now), now)
+        out += self._carry_all(self._watching.on_tick(now), now)
         out += self._carry("holder", self.holder.on_tick(now), now)
         out += self._carry("ledger", self._guardian.on_tick(now), now)
         out += self._carry("calls", self._calls.on_tick(now), now)

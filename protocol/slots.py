@@ -28,15 +28,26 @@ class Slots:
     def take(self, key: Hashable, capability: str, agent: str = "") -> str | None:
         """Hold a slot for `key`, in place of the one it holds: the agent with most room, or None when all are busy."""
         self.give_back(key)
-        best, room_best = None, 0
+        best = self.best(capability, agent)
+        if best is None:
+            return None
+        name = best[0].name
+        self._held[key] = name
+        self._taken[name] = self._taken.get(name, 0) + 1
+        return name
+
+    def best(self, capability: str, agent: str = "") -> tuple[Card, int] | None:
+        """The agent with most room for this, and how many slots are free there; None when all are busy."""
+        found: tuple[Card, int] | None = None
         for name, card in self._cards.items():
             room = card.slots - self._taken.get(name, 0)
-            if capability in card.capabilities and agent in ("", name) and room > room_best:
-                best, room_best = name, room
-        if best is not None:
-            self._held[key] = best
-            self._taken[best] = self._taken.get(best, 0) + 1
-        return best
+            if capability in card.capabilities and agent in ("", name) and room > (found[1] if found else 0):
+                found = card, room
+        return found
+
+    def agent_of(self, key: Hashable) -> str:
+        """The agent whose slot `key` holds, or nothing."""
+        return self._held.get(key, "")
 
     def give_back(self, key: Hashable) -> None:
         """Free the slot that `key` holds; harmless when it holds none."""

@@ -5,14 +5,17 @@ pure leaf.
 """
 
 from enum import Enum
-from typing import Annotated
+from typing import Annotated, Literal
 
 from msgspec import Meta, Struct, structs
 
 from protocol import limits
+from protocol.bids import Closed, with_late
 from protocol.owners import Owner
 from protocol.primitives import Instant, Mono, NodeId, WallMs
 from protocol.records import Standing
+from protocol.routing import Candidate
+from protocol.wire.auction import Round
 from protocol.wire.task import ENDED, Attempt, Status, TaskRecord, TaskState
 
 
@@ -35,9 +38,23 @@ class TaskSettings(Struct, frozen=True, forbid_unknown_fields=True):
     settle_s: Annotated[
         float, Meta(ge=0, le=600, description="how long a view must stand before an unknown home counts as gone")
     ] = 15.0
+    bids_from_ms: Annotated[
+        float,
+        Meta(ge=0, le=86_400_000, description="a run expected to take this long is worth asking for bids"),
+    ] = 100.0
+    bid_window_s_min: Annotated[
+        float, Meta(ge=0.001, le=0.25, description="least time bids are waited for; four round trips when that is more")
+    ] = 0.05
+    price_ms: Annotated[
+        float, Meta(ge=0, le=1e9, description="how many milliseconds one unit of an agent's price weighs against it")
+    ] = 1_000.0
+    score: Annotated[
+        Literal["expected-finish", "fastest", "cheapest"], Meta(description="which bid is best: lowest of this score")
+    ] = "expected-finish"
 
 
 LOOKS_MAX = 5  # at a record whose writer nobody has introduced, over half a minute
+UNBID_S = 1.0  # by then somebody may be free again
 PUT_BACK_S_MAX = 60.0  # between two writes over what is no good: whoever put it there may go on
 
 
@@ -46,6 +63,7 @@ class Phase(Enum):
 
     WRITING = "writing"  # a change is on its way to the store
     WAITING = "waiting"  # nobody has it, or its owner is silent and there is no other
+    ASKING = "asking"  # bids are being waited for; nobody has it
     OFFERED = "offered"  # the award was sent, and is not accepted yet
     HELD = "held"  # the owner has it
 
@@ -55,6 +73,8 @@ class Watched:
 
     __slots__ = (
         "amiss",
+        "bids",
+        "bids_until",
         "cancels",
         "confirmed_ms",
         "declined_epoch",
@@ -73,8 +93,10 @@ class Watched:
         "record",
         "reserved",
         "revision",
+        "rounds",
         "started_ms",
         "submits",
+        "unbid_until",
         "waits",
         "why",
     )
@@ -98,6 +120,10 @@ class Watched:
         self.put_backs = 0
         self.quiet_until: Mono = 0  # no writing over what is amiss before
         self.why = ""  # why the award under way is made
+        self.rounds: list[Round] = []  # searches for an owner since the last write
+        self.bids: list[tuple[NodeId, str]] = []  # node and agent that bid, best first, not tried yet
+        self.bids_until: Mono = 0  # for how long those are worth trying
+        self.unbid_until: Mono = 0  # nobody bid: they are not asked again before
         self.progress = b""
         self.started_ms: WallMs = 0  # of the last award, as its owner told
         self.submits: list[int] = []  # requests that wait for the first write
@@ -113,6 +139,11 @@ class Watched:
     def is_running(self) -> bool:
         """True when the owner says that it has it."""
         return self.phase is Phase.HELD and self.started_ms > 0
+
+    @property
+    def is_asking(self) -> bool:
+        """True while bids for it are waited for."""
+        return self.phase is Phase.ASKING
 
     @property
     def is_idle(self) -> bool:
@@ -158,6 +189,7 @@ class Watched:
         self.confirmed_ms, self.amiss, self.looks = at_ms, "", 0
         self.is_blamed = False
         self.ended.clear()
+        self.rounds.clear()
 
     def holds(self, *, started_ms: WallMs) -> None:
         """The owner has it; if it had been blamed for silence, it was slow and not gone."""
@@ -195,6 +227,47 @@ class Watched:
         self.ended.append(attempt)
         self.record = structs.replace(self.record, failures=self.record.failures + failures)
         self.let_go()
+
+    def hear(self, closed: Closed, now: Instant) -> None:
+        """The auction is over: these bids are tried in their order."""
+        self.phase = Phase.WAITING
+        self.rounds.append(closed.round)
+        self.bids, self.bids_until = list(closed.ranked), closed.fresh_until
+        if not self.bids:
+            self.unbid_until = now.after(UNBID_S)
+
+    def next_bid(self, usable: list[Candidate], now: Instant) -> Candidate | None:
+        """The best bidder that is still there and was not tried, or None."""
+        if now.mono_ns >= self.bids_until:
+            self.bids.clear()
+        while self.bids:
+            node, agent = self.bids.pop(0)
+            for candidate in usable:
+                if (candidate.node, candidate.agent) == (node, agent):
+                    return candidate
+        return None
+
+    def found(self, owner: NodeId, *, gear: str, why: str, now: Instant) -> None:
+        """The search for an owner ended with this one; bids name their round, whatever else makes one of its own."""
+        epoch = self.record.epoch + 1
+        last = self.rounds[-1] if self.rounds else None
+        if last is not None and last.epoch == epoch and last.gear == gear and not last.owner:
+            self.rounds[-1] = structs.replace(last, owner=owner)
+        else:
+            self.rounds.append(Round(epoch, gear, why, now.wall_ms, owner=owner))
+
+    def hear_late(self, node: NodeId) -> None:
+        """Somebody answered after its round had closed: it changes nothing but what is told of it."""
+        if self.rounds:
+            self.rounds = list(with_late(tuple(self.rounds), node))
+        else:
+            self.record = structs.replace(self.record, rounds=with_late(self.record.rounds, node))
+
+    def with_rounds(self, record: TaskRecord) -> TaskRecord:
+        """The record to be written, with the searches since the last write."""
+        if not self.rounds:
+            return record
+        return structs.replace(record, rounds=(*record.rounds, *self.rounds)[-limits.ROUNDS_KEPT :])
 
     def let_go(self) -> None:
         """Nobody has it."""

@@ -106,7 +106,7 @@ def record_in(frame: bytes) -> TaskRecord:
 class World:
     """Three hosts, a broker, a store, and one task submitted through the first."""
 
-    def __init__(self, *, agents: tuple[int, ...] = (1, 2), is_exclusive: bool = False) -> None:
+    def __init__(self, *, agents: tuple[int, ...] = (1, 2), is_exclusive: bool = False, route: str = "auto") -> None:
         self.step = 0
         self.agents = agents
         self.is_exclusive = is_exclusive
@@ -123,7 +123,9 @@ class World:
             self._start(host)
         for host in range(3):
             self._introduce(host)
-        order = inputs.Submit(1, CAPABILITY, b"\x01", "someone", "k", deadline_s=600.0, exclusive=is_exclusive)
+        order = inputs.Submit(
+            1, CAPABILITY, b"\x01", "someone", "k", deadline_s=600.0, exclusive=is_exclusive, route=route
+        )
         self._enter(0, order)
 
     @property

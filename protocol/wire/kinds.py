@@ -19,7 +19,7 @@ from protocol.limits import (
     SMALL_TASK_BYTES_MAX,
     SWIM_BYTES_MAX,
 )
-from protocol.wire import audit, call, gossip, ops, swim, task, topic
+from protocol.wire import auction, audit, call, gossip, ops, swim, task, topic
 
 Fact: TypeAlias = gossip.AnyFact
 Record: TypeAlias = task.TaskRecord | task.Presence
@@ -36,9 +36,10 @@ AnyTask: TypeAlias = (
     | task.Inquire
     | task.Account
 )
+AnyAuction: TypeAlias = auction.Offer | auction.Bid | auction.Pass
 AnyCall: TypeAlias = call.Call | call.CallReply
 AnyOps: TypeAlias = ops.AnyOrder | ops.Report
-Body: TypeAlias = AnySwim | AnyGossip | AnyTask | AnyCall | AnyOps
+Body: TypeAlias = AnySwim | AnyGossip | AnyTask | AnyAuction | AnyCall | AnyOps
 AnyBody: TypeAlias = Body | Fact | Record | audit.AuditBatch | topic.Published
 
 
@@ -62,6 +63,7 @@ KINDS: dict[str, Kind] = {
     **_rows("task", SMALL_TASK_BYTES_MAX, task.Accept, task.Decline, task.Withdraw),
     **_rows("task", ASK_BYTES_MAX, task.Ask),
     **_rows("task", FRAME_BYTES_MAX, task.Award, task.Answer, task.Result, task.Inquire, task.Account),
+    **_rows("auction", SWIM_BYTES_MAX, auction.Offer, auction.Bid, auction.Pass),
     **_rows("call", FRAME_BYTES_MAX, call.Call, call.CallReply),
     **_rows("ops", SWIM_BYTES_MAX, ops.Survey, ops.Steer, ops.Forget, ops.Report),
     **_rows("audit", AUDIT_BATCH_BYTES_MAX + 4_096, audit.AuditBatch),

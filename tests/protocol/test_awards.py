@@ -56,23 +56,26 @@ def test_a_cancel_goes_before_every_other_end() -> None:
     assert ended.state is TaskState.CANCELLED
 
 
-def test_the_first_candidate_with_room_that_did_not_refuse_it_lately_is_chosen() -> None:
+def test_who_refused_or_lost_the_task_lately_is_not_asked_again() -> None:
     watched = _watched()
     candidates = [_candidate(B, free=0), _candidate(C), _candidate(D)]
     watched.excluded = {C: NOW.mono_ns + 1}
-    picked = awards.chosen(watched, candidates, life_of=lambda node: LIFE, now=NOW)
-    assert picked == (candidates[2], LIFE)
+    assert awards.usable(watched, candidates, life_of=lambda node: LIFE, now=NOW) == [candidates[0], candidates[2]]
     watched.excluded = {C: NOW.mono_ns, D: NOW.mono_ns + 1}
-    assert awards.chosen(watched, candidates, life_of=lambda node: LIFE, now=NOW) == (candidates[1], LIFE)
-    watched.excluded = {C: NOW.mono_ns + 1, D: NOW.mono_ns + 1}
-    assert awards.chosen(watched, candidates, life_of=lambda node: LIFE, now=NOW) is None
+    assert awards.usable(watched, candidates, life_of=lambda node: LIFE, now=NOW) == candidates[:2]
 
 
 def test_an_owner_that_began_a_new_life_may_have_it_again() -> None:
     watched = _watched()
     watched.excluded = {B: NOW.mono_ns + 1}
-    assert awards.chosen(watched, [_candidate(B)], life_of=lambda node: LIFE, now=NOW) is None
-    assert awards.chosen(watched, [_candidate(B)], life_of=lambda node: LIFE + 1, now=NOW) == (_candidate(B), LIFE + 1)
+    assert awards.usable(watched, [_candidate(B)], life_of=lambda node: LIFE, now=NOW) == []
+    assert awards.usable(watched, [_candidate(B)], life_of=lambda node: LIFE + 1, now=NOW) == [_candidate(B)]
+
+
+def test_the_claim_in_the_middle_says_how_long_a_run_takes() -> None:
+    claims = [structs.replace(_candidate(B), latency_ms=each) for each in (900, 10, 100)]
+    assert awards.claimed_ms(claims) == 100.0
+    assert awards.claimed_ms([]) == 0.0
 
 
 @given(st.integers(0, 100), st.integers())

@@ -5,6 +5,7 @@ from random import Random
 from protocol.events import AwardDeclined, LeaseLapsed
 from protocol.handover import EXCLUDED_LEASES, Handover
 from protocol.owners import Owners
+from protocol.performance import Lapses
 from protocol.timers import Timers
 from protocol.watched import Phase, Watched
 from protocol.wire.task import Decline, TaskRecord
@@ -20,9 +21,10 @@ class Desk:
     def __init__(self, record: TaskRecord | None = None) -> None:
         self.mesh = Mesh({B: 1})
         self.owners = Owners()
+        self.lapses = Lapses()
         self.timers: Timers[tuple[str, str]] = Timers()
         self.handover = Handover(
-            settings=SETTINGS, owners=self.owners, view=self.mesh, timers=self.timers, rng=Random(7)
+            settings=SETTINGS, owners=self.owners, lapses=self.lapses, view=self.mesh, timers=self.timers, rng=Random(7)
         )
         record = record or awarded()
         self.watched = Watched(record, revision=1, frame=frame(record))
@@ -71,6 +73,7 @@ def test_a_lapse_is_held_against_the_owner_unless_the_outage_was_ours() -> None:
         event = desk.handover.lapsed(desk.watched, evidence="silent", silent_s=3.0, is_ours=is_ours, now=NOW).event
         assert isinstance(event, LeaseLapsed)
         assert desk.watched.record.died == died
+        assert desk.lapses.count(B, NOW) == len(died)
         assert desk.watched.excluded == {B: NOW.after(EXCLUDED_LEASES * SETTINGS.lease_s)}
 
 

@@ -25,6 +25,8 @@ WORLDS: Mapping[str, Callable[[], World]] = {
     "an owner on every node": lambda: World(agents=(0, 1, 2)),
     "one owner": lambda: World(agents=(2,)),
     "exclusive": lambda: World(is_exclusive=True),
+    "by bids": lambda: World(agents=(0, 1, 2), route="bids"),
+    "by bids, exclusive": lambda: World(is_exclusive=True, route="bids"),
 }
 WALKS = int(os.environ.get("MESHD_SEARCH_WALKS", "150"))
 FIRST_STEPS = 6  # the plain day is over by then

@@ -15,6 +15,7 @@ from protocol.effects import Effect, Emit, Reply, Send, Write
 from protocol.inputs import Cancel, Submit
 from protocol.ledger import Ledger
 from protocol.owners import Owners
+from protocol.performance import Lapses
 from protocol.primitives import Instant, NodeId
 from protocol.records import Standing
 from protocol.routing import Candidate
@@ -141,7 +142,14 @@ class Home:
         self.mesh = Mesh(free)
         owners = Owners()
         self.ledger = Ledger(
-            me=ME, mesh=MESH, settings=settings, keep_s=KEEP_S, owners=owners, view=self.mesh, rng=Random(7)
+            me=ME,
+            mesh=MESH,
+            settings=settings,
+            keep_s=KEEP_S,
+            owners=owners,
+            lapses=Lapses(),
+            view=self.mesh,
+            rng=Random(7),
         )
         self.watch = Watch(settings=settings, owners=owners)
         self.now = instant(0)

@@ -1,0 +1,75 @@
+"""Who gets a task next: the gear, the candidate, and what of it is kept for those who ask why.
+
+Invariant: whatever is decided is one record to write, or a wait; only the ledger writes. Pure leaf of
+`ledger`; `gears` chooses the way, `handover` counts the slot.
+"""
+
+from protocol import awards, gears, records
+from protocol.bids import Wanted
+from protocol.errors import LocalError
+from protocol.handover import Handover
+from protocol.performance import Performance
+from protocol.primitives import Instant
+from protocol.routing import Candidate
+from protocol.view import View
+from protocol.watched import Phase, TaskSettings, Watched
+from protocol.wire.task import TaskRecord, TaskState
+
+
+class Giving:
+    """What is known of runs so far, and the tasks that bids are wanted for."""
+
+    def __init__(self, *, settings: TaskSettings, view: View, handover: Handover) -> None:
+        self._settings = settings
+        self._view = view
+        self._handover = handover
+        self._seen = Performance()
+        self._wanted: list[Wanted] = []
+
+    def next(self, watched: Watched, now: Instant, *, may_award: bool) -> TaskRecord | None:
+        """The record to write: an award, or the open record of a task that is not on record yet.
+
+        None when it waits: for bids (`Phase.ASKING`), or until somebody has room.
+        """
+        record = watched.record
+        found = self._view.candidates(record.capability, now) if may_award else []
+        usable = awards.usable(watched, found, life_of=self._view.life_of, now=now)
+        bidder = watched.next_bid(usable, now)
+        if bidder is not None:
+            why = f"the next best bid, after {watched.ended[-1].ended}" if watched.ended else "the best bid"
+            return self._award(watched, bidder, "bids", why, now)
+        choice = gears.chosen(
+            record.route,
+            usable,
+            expected_ms=self._seen.of(("", record.capability)).latency_ms or awards.claimed_ms(usable),
+            bids_from_ms=self._settings.bids_from_ms,
+            may_ask=now.mono_ns >= watched.unbid_until,
+        )
+        if choice.gear in ("bids", "broadcast") and usable:
+            watched.phase = Phase.ASKING
+            self._wanted.append(awards.wanted(record, choice, usable))
+            return None
+        free = [each for each in usable if each.free > 0 and (each.is_self or choice.gear != "local")]
+        if free and choice.gear != "late":
+            return self._award(watched, free[0], choice.gear, choice.why, now)
+        return None if watched.is_known else record
+
+    def _award(self, watched: Watched, candidate: Candidate, gear: str, why: str, now: Instant) -> TaskRecord:
+        life = self._view.life_of(candidate.node)
+        if life is None:
+            raise LocalError(f"a candidate without a life: {candidate.node}")
+        self._handover.reserve(watched, candidate)
+        watched.found(candidate.node, gear=gear, why=why, now=now)
+        watched.why = watched.ended[-1].ended if watched.ended else watched.rounds[-1].gear
+        ended = tuple(watched.ended)
+        return records.awarded(watched.record, owner=candidate.node, owner_life=life, now=now, ended=ended)
+
+    def take_wanted(self) -> list[Wanted]:
+        """The tasks that bids are to be asked for, once."""
+        wanted, self._wanted = self._wanted, []
+        return wanted
+
+    def learn(self, record: TaskRecord) -> None:
+        """A task has ended: how long such a run takes."""
+        if record.state is TaskState.DONE and record.started_ms:
+            self._seen.succeeded(("", record.capability), took_ms=record.finished_ms - record.started_ms)

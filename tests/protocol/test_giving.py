@@ -1,0 +1,133 @@
+"""Who gets a task: the gear that is taken, bids in their order, and what the record keeps of it."""
+
+from protocol import records
+from protocol.bids import Closed, Wanted
+from protocol.effects import Effect, Reply
+from protocol.wire.auction import Answered, Round
+from protocol.wire.task import Award, TaskState
+from tests.protocol.work import ME, B, C, D, Home, bodies, only_write, replies
+
+
+def _wanted(home: Home) -> Wanted:
+    (wanted,) = home.ledger.take_wanted()
+    return wanted
+
+
+def _closes(home: Home, wanted: Wanted, *ranked: str, fresh_s: float = 2.0) -> list[Effect]:
+    """The auction is over, with bids of these."""
+    answers = tuple(Answered(node, "bid") for node in ranked)
+    told = Round(wanted.epoch, wanted.gear, wanted.why, home.now.wall_ms, 5, 3, answers)
+    order = tuple((node, "echo") for node in ranked)
+    return home.ledger.on_closed(Closed(wanted.task, wanted.epoch, told, order, home.now.after(fresh_s)), home.now)
+
+
+def test_an_award_from_gossip_says_why_it_is_one() -> None:
+    home = Home({B: 1, C: 1})
+    home.awarded()
+    (told,) = home.record.rounds
+    assert (told.epoch, told.gear, told.owner) == (1, "gossip", B)
+    assert told.why
+
+
+def test_nothing_is_written_while_bids_are_waited_for_and_the_best_gets_the_task() -> None:
+    home = Home({B: 1, C: 1, D: 1})
+    assert home.submit(route="bids") == []
+    wanted = _wanted(home)
+    assert ([each.node for each in wanted.candidates], wanted.epoch) == ([B, C, D], 1)
+    effects = home.written(_closes(home, wanted, C, B))
+    assert bodies(effects, Award)
+    assert (home.record.state, home.record.owner) == (TaskState.AWARDED, C)
+    assert replies(effects) == [(1, "awarded")]
+    (told,) = home.record.rounds
+    assert (told.gear, told.owner, [each.node for each in told.answers]) == ("bids", C, [C, B])
+
+
+def test_a_decline_goes_to_the_next_best_bid_and_the_record_says_why() -> None:
+    home = Home({B: 1, C: 1, D: 1})
+    home.submit(route="bids")
+    home.written(_closes(home, _wanted(home), C, B))
+    home.written(home.declined("draining"))
+    assert home.record.owner == B
+    assert [(each.epoch, each.owner, each.why) for each in home.record.rounds[1:]] == [
+        (2, B, "the next best bid, after draining")
+    ]
+
+
+def test_bids_that_are_old_are_asked_for_anew() -> None:
+    home = Home({B: 1, C: 1, D: 1})
+    home.submit(route="bids")
+    home.written(_closes(home, _wanted(home), C, B, fresh_s=0.2))
+    home.accepted()
+    home.after(0.3)
+    home.declined("drained")
+    assert _wanted(home).epoch == 2
+
+
+def test_when_nobody_bids_gossip_is_believed_and_then_it_waits() -> None:
+    home = Home({B: 1, C: 0})
+    home.submit(route="bids")
+    home.written(_closes(home, _wanted(home)))
+    assert (home.record.owner, [each.gear for each in home.record.rounds]) == (B, ["bids", "gossip"])
+    home = Home({B: 0, C: 0})
+    home.submit(route="bids")
+    home.written(_closes(home, _wanted(home)))
+    assert (home.record.state, home.ledger.waiting) == (TaskState.OPEN, 1)
+    assert [each.gear for each in home.record.rounds] == ["bids"]
+
+
+def test_a_bid_counts_even_where_gossip_thought_its_node_busy() -> None:
+    home = Home({B: 0, C: 0})
+    home.submit(route="bids")
+    home.written(_closes(home, _wanted(home), C))
+    assert home.record.owner == C
+
+
+def test_a_cancel_does_not_wait_for_bids() -> None:
+    home = Home({B: 1, C: 1})
+    home.submit(route="bids")
+    wanted = _wanted(home)
+    effects = home.written(home.cancel(wanted.task))
+    assert home.record.state is TaskState.CANCELLED
+    assert replies(effects) == [(1, "cancelled"), (9, "cancelled")]
+    assert _closes(home, wanted, B) == []
+
+
+def test_an_auction_of_another_epoch_changes_nothing() -> None:
+    home = Home({B: 1, C: 1})
+    home.submit(route="bids")
+    wanted = _wanted(home)
+    other = Wanted(**{name: getattr(wanted, name) for name in wanted.__struct_fields__} | {"epoch": 2})
+    assert _closes(home, other, B) == []
+    assert only_write(_closes(home, wanted, B)).expect == 0
+
+
+def test_a_bid_after_the_end_is_told_with_the_next_write() -> None:
+    home = Home({B: 1, C: 1, D: 1})
+    home.submit(route="bids")
+    wanted = _wanted(home)
+    told = Round(1, "bids", "", 1, 250, 2, (Answered(B, "bid"), Answered(C, "silent")))
+    closed = Closed(wanted.task, 1, told, ((B, "echo"),), home.now.after(2.0))
+    home.written(home.ledger.on_closed(closed, home.now))
+    home.ledger.on_late(C, wanted.task)
+    home.written(home.cancel(wanted.task))
+    assert [(each.said, home.record.rounds[0].strays) for each in home.record.rounds[0].answers] == [
+        ("bid", 1),
+        ("late", 1),
+    ]
+
+
+def test_long_runs_are_worth_asking_for_once_one_was_seen() -> None:
+    home = Home({B: 1, C: 1})
+    home.awarded()
+    home.accepted()
+    ended = records.done(home.record, result=b"\xc0", started_ms=home.now.wall_ms - 400, now=home.now)
+    home.result(ended)
+    home.submit("another")
+    assert _wanted(home).why == "a run takes about 400 ms"
+
+
+def test_an_unknown_route_is_refused_with_the_list() -> None:
+    home = Home({ME: 1})
+    (reply,) = home.submit(route="fastest-please")
+    assert isinstance(reply, Reply)
+    assert (reply.code, reply.fields["routes"]) == ("bad_route", "auto, local, gossip, bids, late, broadcast")
