@@ -12,7 +12,7 @@ from contextlib import suppress
 from msgspec import structs
 
 from meshd import clock, values
-from meshd.api import schemas
+from meshd.api import agent_schemas, schemas
 from meshd.engine import Engine
 from meshd.hosting import Hosting
 from meshd.observe.metrics import Figure
@@ -202,9 +202,9 @@ class Views:
             here=node == self._node.me.id,
         )
 
-    def _hearing(self, agent: str) -> schemas.HearingView | None:
+    def _hearing(self, agent: str) -> agent_schemas.HearingView | None:
         found = self._node.topics.hearing().get(agent)
-        return None if found is None else schemas.HearingView(**structs.asdict(found))
+        return None if found is None else agent_schemas.HearingView(**structs.asdict(found))
 
     def schemas_of(self, capability: str) -> tuple[schemas.SchemaView, ...]:
         """What a capability takes and gives at each agent of this node."""

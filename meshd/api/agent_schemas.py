@@ -8,6 +8,22 @@ from typing import Annotated
 from msgspec import Meta, Struct
 
 
+class AgentsQuery(Struct, frozen=True, forbid_unknown_fields=True):
+    """`node`: only agents of this node, by name or id; `here`: only agents of the node that answers."""
+
+    node: str = ""
+    here: bool = False
+
+
+class HearingView(Struct, frozen=True):
+    """How an agent keeps up with the events that it listens to, since its node started."""
+
+    waiting: int
+    handled: int
+    failed: int
+    dropped: int
+
+
 class Leaving(Struct, frozen=True):
     """An agent was removed: it takes nothing new, and is gone once the work in hand has ended or was given back."""
 

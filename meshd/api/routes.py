@@ -74,7 +74,7 @@ async def diagnosis(node: Backend, _asked: Asked) -> Answer:
 
 
 async def agents(node: Backend, asked: Asked) -> Answer:
-    query: schemas.AgentsQuery = asked.query
+    query: agent_schemas.AgentsQuery = asked.query
     wanted = node.peer(query.node).id if query.node else ""
     found = (a for a in node.agents() if (not wanted or a.node == wanted) and (a.here or not query.here))
     return 200, schemas.Agents(tuple(found))
@@ -261,7 +261,7 @@ ROUTES: tuple[Route, ...] = (
         "the agents of the mesh",
         agents,
         schemas.Agents,
-        query=schemas.AgentsQuery,
+        query=agent_schemas.AgentsQuery,
         errors=("unknown_peer", "short_id", "ambiguous"),
     ),
     Route("GET", "/v1/agents/{name}", "one agent, wherever it runs", agent, schemas.Agents, errors=("unknown_agent",)),

@@ -9,6 +9,7 @@ from typing import Annotated, Any, Literal, TypeAlias
 
 from msgspec import Meta, Struct
 
+from meshd.api.agent_schemas import HearingView
 from protocol import limits
 from protocol.events import Event
 
@@ -92,15 +93,6 @@ class Pong(Struct, frozen=True):
     name: str
     id: str
     rtt_ms: float
-
-
-class HearingView(Struct, frozen=True):
-    """How an agent keeps up with the events that it listens to, since its node started."""
-
-    waiting: int
-    handled: int
-    failed: int
-    dropped: int
 
 
 class AgentView(Struct, frozen=True):
@@ -456,13 +448,6 @@ class Nothing(Struct, frozen=True, forbid_unknown_fields=True):
 
 class NoQuery(Struct, frozen=True, forbid_unknown_fields=True):
     """No query parameters."""
-
-
-class AgentsQuery(Struct, frozen=True, forbid_unknown_fields=True):
-    """`node`: only agents of this node, by name or id; `here`: only agents of the node that answers."""
-
-    node: str = ""
-    here: bool = False
 
 
 class CapabilitiesQuery(Struct, frozen=True, forbid_unknown_fields=True):
