@@ -168,7 +168,7 @@ class Views:
         """Every agent of the mesh; those of this node with their state."""
         me = self._node.me.id
         views: dict[tuple[str, NodeId], schemas.AgentView] = {}
-        for offered in self._node.catalogue.capabilities(clock.now()):
+        for offered in self._node.catalogue.agents(clock.now()):
             key = (offered.card.name, offered.node)
             views[key] = self._agent(offered.card, offered.node, offered.free, "ready", "")
         for hosted in self._hosting.hosted():

@@ -327,6 +327,14 @@ class Catalogue:
                 rows.append(Offered(capability, node, pool.card, pool.left(now.mono_ns), place.is_draining))
         return tuple(rows)
 
+    def agents(self, now: Instant) -> tuple[Offered, ...]:
+        """Every agent by node and name, with those that only listen; the capability is left empty."""
+        return tuple(
+            Offered("", node, pool.card, pool.left(now.mono_ns), place.is_draining)
+            for node, place in sorted(self._places.items())
+            for _, pool in sorted(place.pools.items())
+        )
+
     def cards_of(self, node: NodeId) -> Cards:
         """The agents of one node, as it announced them."""
         place = self._places.get(node)

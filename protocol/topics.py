@@ -120,7 +120,7 @@ class Topics:
         allowance = self._allowances.setdefault(order.agent, _Allowance(limits.EVENTS_PER_S_MAX, now.mono_ns))
         if not allowance.take(now):
             limit = f"{limits.EVENTS_PER_S_MAX} events/s"
-            return [refused(order.request, "overloaded", what=f"what {order.agent} may publish", limit=limit)]
+            return [refused(order.request, "overloaded", what=f"the share of {order.agent}", limit=limit)]
         said = Published(order.agent, order.value, order.hops, "domain" if order.visibility == "domain" else "mesh")
         effects: list[Effect] = [Reply(order.request)]
         if order.visibility != "private":

@@ -98,6 +98,21 @@ async def test_a_node_subscribes_to_what_its_agents_listen_to_and_to_nothing_els
         await until(lambda: not b.transport.listens(mesh.subjects.topic(NEWS)))
 
 
+async def test_every_node_shows_an_agent_that_only_listens() -> None:
+    ear = Ear()
+    async with little_daemons() as mesh:
+        a = await mesh.start("a")
+        b = await mesh.start("b", ear)
+        ear.card = structs.replace(ear.card, capabilities=())
+        ear.turn("ready")
+        await until(
+            lambda: (
+                [(agent.name, agent.capabilities, agent.topics) for agent in a.views.agents()] == [("ear", (), (NEWS,))]
+            )
+        )
+        assert [agent.hearing is not None for agent in b.views.agents()] == [True]
+
+
 async def test_a_slow_listener_gets_one_at_a_time_keeps_no_work_waiting_and_loses_the_oldest(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

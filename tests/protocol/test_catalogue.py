@@ -11,6 +11,7 @@ from protocol.catalogue import Catalogue
 from protocol.effects import Emit, Spread
 from protocol.errors import MeshError
 from protocol.events import CapabilitiesChanged
+from protocol.primitives import Instant
 from protocol.replica import Me
 from protocol.wire.agents import Card
 from protocol.wire.gossip import Alive, Capabilities, Load
@@ -329,3 +330,11 @@ def test_facts_that_are_not_for_the_catalogue_pass_it_by() -> None:
     talk = catalogue()
     talk.machine.on_fact(heard("a", Capabilities(1, (SCORER,))), talk.now)
     assert free(talk) == []
+
+
+def test_an_agent_that_can_nothing_and_only_listens_is_listed_with_the_others() -> None:
+    catalogue = Catalogue(me=Me(id="a" * 32, life=1, name="a", region="r", domain="d"))
+    ear = Card("ear", (), 1, topics=("sales.all",))
+    catalogue.advertise((ear,), Instant(0, 0))
+    assert [(each.card, each.free) for each in catalogue.agents(Instant(0, 0))] == [(ear, 1)]
+    assert catalogue.capabilities(Instant(0, 0)) == ()
