@@ -16,7 +16,7 @@ from protocol.errors import MeshError
 from protocol.inputs import Entry
 from protocol.wire.task import ENDED, TaskRecord
 
-Open: TypeAlias = Callable[[str, bytes], TaskRecord | None]
+Open: TypeAlias = Callable[[str, bytes, int], TaskRecord | None]  # key, frame, revision
 
 OPENED_BYTES_MAX = 8_388_608  # of records kept opened: some thousand small ones, a few large ones
 BATCH = 32  # records opened between two turns of the engine: 3 ms
@@ -67,9 +67,13 @@ class Shelf:
             return record
         if len(name) < ids.PREFIX_CHARS_MIN:
             raise MeshError("short_id", given=repr(name), chars=ids.PREFIX_CHARS_MIN)
-        found = [record for record in await self.all() if record.id.startswith(name)]
-        if not found:
+        entries = [entry for entry in await self._store.scan("") if ids.is_task_key(entry.key)]
+        fitting = [entry for entry in entries if ids.task_of(entry.key).startswith(name)]
+        found = [record for entry in fitting if (record := self._read(entry)) is not None]
+        if not fitting:
             raise MeshError("unknown_task", task=name)
+        if not found:
+            raise MeshError("bad_record", task=ids.task_of(fitting[0].key))
         if len(found) > 1:
             raise MeshError("ambiguous", given=name, candidates=", ".join(sorted(each.id for each in found)[:8]))
         return found[0]
@@ -103,7 +107,7 @@ class Shelf:
         if opened is not None and opened.revision == entry.revision:
             return opened.record
         self._close(entry.key)
-        record = self._open(entry.key, entry.frame)
+        record = self._open(entry.key, entry.frame, entry.revision)
         # What finds no room is opened anew each time: whoever lists all, lists them all again.
         if record is not None and self._opened_bytes + len(entry.frame) <= OPENED_BYTES_MAX:
             self._opened[entry.key] = _Opened(entry.revision, len(entry.frame), record)

@@ -125,7 +125,9 @@ def wire(
         crew=crew,
         stream=stream,
         listening=Listening(transport=transport, subject=subjects.events(), stream=stream, supervisor=supervisor),
-        shelf=Shelf(store=store, open=lambda key, frame: node.record_of(key, frame, clock.now())),
+        shelf=Shelf(
+            store=store, open=lambda key, frame, revision: node.record_of(key, frame, clock.now(), revision=revision)
+        ),
         views=views,
         audits=auditing,
         upkeep=Upkeep(engine, hosting, store, transport, views, performer, shell.premises),

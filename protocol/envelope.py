@@ -47,6 +47,7 @@ REFUSALS: dict[str, str] = {
     "bad_signature": "the signature is not the signer's over these bytes",
     "bad_body": "the body is not what its kind says",
     "echo": "the frame is this node's own",
+    "outdated": "the task has ended since, and its end is too large to be put back from memory",
     "unasked": "it says that nobody listens, to a message that waits for no such word",
 }
 

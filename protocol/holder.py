@@ -79,6 +79,8 @@ class Holder:
 
     def on_award(self, sender: NodeId, life: int, body: Award, record: TaskRecord, now: Instant) -> list[Effect]:
         """Take the task or say no. `record` was opened and is bound to its key."""
+        if record.state in ENDED and record.id == body.task:  # the award is of a record from before the end we saw
+            return [_to(sender, life, Answer(0, (), (record.id,), ()), record), Read(ids.task_key(record.id))]
         is_mine = record.state is TaskState.AWARDED and record.owner == self._me and record.owner_life == self._life
         if not is_mine or record.id != body.task or record.epoch != body.epoch:
             return []
@@ -161,6 +163,7 @@ class Holder:
                 ended.append(line.task)  # the asker is behind: it should read the record
             elif self._ended.get(line.task, -1) >= line.epoch:
                 ended.append(line.task)
+                effects.append(Read(ids.task_key(line.task)))  # an end that does not stand there is put back
             elif given_back is not None and given_back.epoch == line.epoch:
                 effects.append(Send(to=sender, life=life, body=given_back))
             else:
@@ -236,6 +239,8 @@ class Holder:
     def _commit(self, grant: _Grant, ending: TaskRecord) -> list[Effect]:
         grant.ending, grant.again = ending, None
         grant.commits += 1
+        if sum(each.ending is not None for each in self._grants.values()) <= limits.ENDS_WAITING_MAX:
+            self._slots.give_back(ending.id)  # the agent has finished, however long the store takes
         key = ids.task_key(ending.id)
         return [Write(key, ending, expect=grant.revision, keep_s=self._keep_s, urgent=True)]
 

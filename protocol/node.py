@@ -43,7 +43,18 @@ from protocol.wire import auction, audit, call, gossip, ops, swim, task, topic
 from protocol.wire.task import TaskRecord
 
 Origin: TypeAlias = Literal[
-    "membership", "gossip", "catalogue", "ledger", "watch", "auction", "holder", "calls", "link", "homes", "topics"
+    "membership",
+    "gossip",
+    "catalogue",
+    "ledger",
+    "watch",
+    "auction",
+    "holder",
+    "calls",
+    "link",
+    "homes",
+    "topics",
+    "reader",
 ]
 
 
@@ -89,7 +100,7 @@ class Node:
         self.topics = Topics(me=me, subjects=subjects)
         self._duty = Duty(me=me, link=self.link, membership=self.membership, holder=self.holder, calls=self._calls)
         self._refusals = Refusals()
-        self._reader = Reader(opener=opener, refusals=self._refusals)
+        self._reader = Reader(opener=opener, refusals=self._refusals, keep_s=keep_s)
         self._absences: dict[Origin, Callable[[int, Instant], list[Effect]]] = {
             "membership": self.membership.on_absent,
             "ledger": self.ledger.on_absent,
@@ -105,9 +116,9 @@ class Node:
         """Free slots of this node's agents, by agent."""
         return self._slots.free()
 
-    def record_of(self, key: str, frame: bytes, now: Instant) -> TaskRecord | None:
+    def record_of(self, key: str, frame: bytes, now: Instant, *, revision: int = 0) -> TaskRecord | None:
         """The record in a frame from the bucket, or None when it is not one of this mesh."""
-        return self._reader.read(key, frame, now).record
+        return self._reader.read(key, frame, now, revision=revision).record
 
     @property
     def state(self) -> str:
@@ -226,17 +237,15 @@ class Node:
 
     def _after(self, now: Instant) -> list[Effect]:
         """What follows from any input: whether we can award, and how busy we are."""
-        out = self._reader.take_untold()
+        out = self._carry("reader", self._reader.take_untold(), now)
         if self.link.is_usable != self._was_usable:
             is_usable = self._was_usable = self.link.is_usable
             self._watch.on_link(is_usable=is_usable, now=now)
             out += self._carry("ledger", self.ledger.on_link(is_usable=is_usable, now=now), now)
             out += self._carry("ledger", self._guardian.on_link(is_usable=is_usable, now=now), now)
         free = self._slots.free()
-        taken, waiting = self._slots.taken, self.ledger.waiting
-        load = self.catalogue.set_load(
-            free, running=taken, waiting=waiting, is_draining=self._duty.is_draining, now=now
-        )
+        taken, waiting, draining = self._slots.taken, self.ledger.waiting, self._duty.is_draining
+        load = self.catalogue.set_load(free, running=taken, waiting=waiting, is_draining=draining, now=now)
         out += self._carry("catalogue", load, now)
         if free != self._was_free:
             self._was_free = free
@@ -257,15 +266,9 @@ class Node:
             return self._carry("topics", heard, now)
         if isinstance(opened.body, TaskRecord | task.Presence | audit.AuditBatch):
             return []  # these travel by the store; the opener refuses them on node subjects
-        message = fx.Send(
-            to=self.me.id,
-            life=self.me.life,
-            body=opened.body,
-            iid=opened.header.iid,
-            gid=opened.header.gid,
-            cause=opened.name,
-        )
-        return self._on_body(opened.src, opened.header.life, message, opened.header.seq, now)
+        me, body, header = self.me, opened.body, opened.header
+        message = fx.Send(to=me.id, life=me.life, body=body, iid=header.iid, gid=header.gid, cause=opened.name)
+        return self._on_body(opened.src, header.life, message, header.seq, now)
 
     def _refuse(self, refusal: Refusal, now: Instant) -> list[Effect]:
         if refusal.code == "not_admitted":
@@ -301,7 +304,7 @@ class Node:
             case auction.Bid() | auction.Pass():
                 return self._carry_all(self._watching.on_bid(src, body, now), now)
             case task.Result():
-                record = self.record_of(ids.task_key(body.task), body.record, now)
+                record = self.record_of(ids.task_key(body.task), body.record, now, revision=body.revision)
                 if record is None or record.owner != src:  # only its owner is believed; the rest is looked up
                     return self._carry("ledger", self.ledger.on_ended(body.task), now)
                 return self._carry("ledger", self.ledger.on_result(body, record, said, now), now)
@@ -403,9 +406,12 @@ class Node:
             return self._carry(origin, self.link.on_outcome(outcome, now), now)
         if not ids.is_task_key(outcome.key) or not isinstance(write.record, TaskRecord):
             return []  # a late result, kept to be shown
+        if origin == "reader":
+            return self._carry(origin, self._reader.on_outcome(outcome, write, now), now)
         machine = self.holder if origin == "holder" else self.ledger
         match outcome:
             case inputs.Written():
+                self._reader.on_written(write)
                 return self._carry(origin, machine.on_written(write, write.record, outcome.revision, now), now)
             case inputs.Lost():
                 stands = self._reader.read(outcome.key, outcome.frame, now, revision=outcome.revision)

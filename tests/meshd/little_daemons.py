@@ -39,6 +39,7 @@ from protocol.replica import Me
 from protocol.subjects import Subjects
 from protocol.watched import TaskSettings
 from protocol.wire.agents import Card
+from protocol.wire.task import TaskRecord
 from tests.meshd.api.fake_audits import FakeAudits
 from tests.waiting import until, until_told
 
@@ -149,7 +150,7 @@ class LittleDaemon:
             attention=lambda: (),
             keep_s=mesh.keep_s,
         )
-        self.shelf = Shelf(store=self.store, open=lambda key, frame: self.node.record_of(key, frame, clock.now()))
+        self.shelf = Shelf(store=self.store, open=self._opened)
         self.service = Service(
             engine=self.engine,
             hosting=self.hosting,
@@ -170,6 +171,9 @@ class LittleDaemon:
             stop=lambda: None,
             metrics=lambda: b"",
         )
+
+    def _opened(self, key: str, frame: bytes, revision: int) -> TaskRecord | None:
+        return self.node.record_of(key, frame, clock.now(), revision=revision)
 
     def _crew(self) -> Crew:
         self.crew = Crew(

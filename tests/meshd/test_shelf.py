@@ -29,7 +29,7 @@ class Stage:
         self.opened: list[str] = []
         self.shelf = Shelf(store=self.store, open=self._open)
 
-    def _open(self, key: str, frame: bytes) -> TaskRecord | None:
+    def _open(self, key: str, frame: bytes, revision: int) -> TaskRecord | None:
         self.opened.append(key)
         if frame.startswith(FOREIGN):
             return None

@@ -1,5 +1,6 @@
 """The owner's side of a task: taking it, answering for it, committing its end, and letting go."""
 
+import pytest
 from msgspec import structs
 
 from protocol import ids, limits, records
@@ -97,10 +98,37 @@ def test_an_award_to_another_node_or_life_or_of_another_task_is_ignored() -> Non
     owner, record = _Owner(), _mine()
     assert owner.award(awarded(owner=C)) == []
     assert owner.award(structs.replace(record, owner_life=LIFE - 1)) == []
-    assert owner.award(structs.replace(record, state=TaskState.DONE)) == []
     other = Award("t" * 26, 1, 4, b"")
     assert owner.holder.on_award(W, LIFE, other, record, owner.now) == []
     assert owner.holder.on_award(W, LIFE, Award(record.id, 2, 4, b""), record, owner.now) == []
+
+
+def test_an_award_of_a_task_that_has_ended_is_answered_so_and_the_record_looked_at() -> None:
+    owner, record = _Owner(), _mine()
+    effects = owner.award(structs.replace(record, state=TaskState.DONE))
+    assert _answer(effects).ended == (record.id,)
+    assert [each.key for each in effects if isinstance(each, Read)] == [ids.task_key(record.id)]
+    assert owner.holder.in_hand == 0
+
+
+def test_who_is_asked_about_a_task_that_it_ended_looks_whether_the_end_stands() -> None:
+    owner, record = _Owner(), _mine()
+    owner.award(record)
+    owner.written(owner.finishes(record))
+    effects = owner.ask((record, 1))
+    assert _answer(effects).ended == (record.id,)
+    assert [each.key for each in effects if isinstance(each, Read)] == [ids.task_key(record.id)]
+
+
+def test_an_end_that_waits_for_the_store_holds_no_slot_and_many_of_them_do(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(limits, "ENDS_WAITING_MAX", 1)
+    owner = _Owner((structs.replace(CARD, slots=2),))
+    first, second = _mine("one"), _mine("two")
+    for record in (first, second):
+        owner.award(record)
+        owner.finishes(record)
+    assert (owner.holder.in_hand, owner.slots.taken) == (2, 1)
+    assert owner.slots.free() == ((CARD.name, 1),)
 
 
 def test_what_cannot_be_taken_is_declined_with_the_reason() -> None:
