@@ -17,6 +17,7 @@ from cli.output import Column, age, listing, note, value_text, write, write_json
 from cli.session import SECONDS, Session, noun
 from cli.task_show import ENDED, Progress, shown_task, why
 from cli.task_watch import follow
+from cli.task_why import story, tree
 from cli.waiting import Deadline
 from meshd.observe.text import shown
 from protocol import limits
@@ -111,6 +112,22 @@ def submit(
 def show(session: Session, id_: str) -> None:
     """One task with its history, by its id or the beginning of it."""
     shown_task(session, Client(session).get("v1", "tasks", id_))
+
+
+@tasks.command("why")
+@click.argument("id_", metavar="ID", shell_complete=completion.tasks)
+@click.pass_obj
+def why_(session: Session, id_: str) -> None:
+    """Who was asked, who bid what, who won, and why it moved on: the story of a task."""
+    story(session, Client(session).get("v1", "tasks", id_, "why"))
+
+
+@tasks.command("tree")
+@click.argument("gid")
+@click.pass_obj
+def tree_(session: Session, gid: str) -> None:
+    """The tasks of a goal, each under the one that submitted it."""
+    tree(session, Client(session).get("v1", "goals", gid))
 
 
 @tasks.command("wait")

@@ -12,9 +12,10 @@ from itertools import islice
 
 from msgspec import structs
 
-from meshd import clock, values, views
+from meshd import clock, explained, values, views
 from meshd.api import agent_schemas, schemas
 from meshd.api.backend import Audits, Following
+from meshd.api.task_schemas import Goal, Why
 from meshd.crew import Crew
 from meshd.engine import GRACE_S, Engine
 from meshd.hosting import Hosting
@@ -185,6 +186,19 @@ class Service:
         """One task by its id or a unique prefix."""
         self._refuse_when_cut_off(LOOK_GRACE_S)
         return await self._shown(await self._shelf.one(name))
+
+    async def why(self, name: str) -> Why:
+        """All that decided about a task."""
+        self._refuse_when_cut_off(LOOK_GRACE_S)
+        record = await self._shelf.one(name)
+        return explained.why(record, await self._shown(record), name_of=self._views.name_of)
+
+    async def goal(self, gid: str) -> Goal:
+        """The tasks of a goal as a tree. Raises unknown_goal."""
+        found = await self.tasks(schemas.TaskFilter(gid=gid), after=None, limit=schemas.PAGE_MAX + 1)
+        if not found:
+            raise MeshError("unknown_goal", goal=gid)
+        return explained.goal(gid, found[: schemas.PAGE_MAX], is_cut=len(found) > schemas.PAGE_MAX)
 
     async def _shown(self, record: TaskRecord) -> schemas.Task:
         lines = await self._lines([record])

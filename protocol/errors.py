@@ -22,165 +22,61 @@ INTERRUPTED = 130
 ERRORS: dict[str, ErrorRow] = {
     # what was asked
     "bad_input": ErrorRow(400, USAGE, "{what}", "look at the field that is named and send it again"),
-    "bad_request": ErrorRow(
-        400, USAGE, "{what}", "send HTTP/1.1 with one JSON object as its body, as /openapi.json has it"
-    ),
-    "too_large": ErrorRow(
-        413, USAGE, "{what} is {bytes} bytes; the limit is {limit}", "pass a reference to the data instead of the data"
-    ),
-    "bad_capability": ErrorRow(
-        400, USAGE, "{capability} is not a capability", "write name@major, for example scoring@2"
-    ),
+    "bad_request": ErrorRow(400, USAGE, "{what}", "send HTTP/1.1 with one JSON object as its body, as /openapi.json has it"),
+    "too_large": ErrorRow(413, USAGE, "{what} is {bytes} bytes; the limit is {limit}", "pass a reference to the data instead of the data"),
+    "bad_capability": ErrorRow(400, USAGE, "{capability} is not a capability", "write name@major, for example scoring@2"),
     "bad_route": ErrorRow(400, USAGE, "{route} is not a way to give out a task", "choose one of: {routes}"),
-    "bad_topic": ErrorRow(
-        400,
-        USAGE,
-        "{topic} is not a topic",
-        "write domain.name, each 1 to 32 of a-z 0-9 _ -, for example sales.price_changed",
-    ),
-    "short_id": ErrorRow(
-        400, USAGE, "{given} is too short for the beginning of an id", "give at least {chars} characters"
-    ),
+    "bad_topic": ErrorRow(400, USAGE, "{topic} is not a topic", "write domain.name, each 1 to 32 of a-z 0-9 _ -, for example sales.price_changed"),
+    "short_id": ErrorRow(400, USAGE, "{given} is too short for the beginning of an id", "give at least {chars} characters"),
     "unknown_task": ErrorRow(404, NOT_FOUND, "no task has the id {task}", "list the tasks with: meshctl tasks"),
+    "unknown_goal": ErrorRow(404, NOT_FOUND, "no task has the goal {goal}", "the goal of a task stands in: meshctl tasks show ID"),
     "unknown_peer": ErrorRow(404, NOT_FOUND, "no peer is called {peer}", "list the peers with: meshctl peers"),
-    "unknown_record": ErrorRow(
-        404, NOT_FOUND, "nothing is on record of {id}", "see what there is with: meshctl audit tail"
-    ),
-    "still_alive": ErrorRow(
-        409, CONFLICT, "{peer} is {state}, so it is not forgotten", "stop it first with: meshd stop, on its host"
-    ),
+    "unknown_record": ErrorRow(404, NOT_FOUND, "nothing is on record of {id}", "see what there is with: meshctl audit tail"),
+    "still_alive": ErrorRow(409, CONFLICT, "{peer} is {state}, so it is not forgotten", "stop it first with: meshd stop, on its host"),
     "unknown_agent": ErrorRow(404, NOT_FOUND, "no agent is called {agent}", "list the agents with: meshctl agents"),
-    "agent_elsewhere": ErrorRow(
-        404,
-        NOT_FOUND,
-        "the agent {agent} is on {node}, and not on this node",
-        "ask there: meshctl on that host, or with --node URL",
-    ),
-    "agent_exists": ErrorRow(
-        409,
-        CONFLICT,
-        "an agent called {agent} stands in {path} already",
-        "put this in its place with: meshctl agents add --replace FILE",
-    ),
+    "agent_elsewhere": ErrorRow(404, NOT_FOUND, "the agent {agent} is on {node}, and not on this node", "ask there: meshctl on that host, or with --node URL"),
+    "agent_exists": ErrorRow(409, CONFLICT, "an agent called {agent} stands in {path} already", "put this in its place with: meshctl agents add --replace FILE"),
     "unknown_path": ErrorRow(404, NOT_FOUND, "there is nothing at {path}", "the paths are listed at /openapi.json"),
-    "bad_content_type": ErrorRow(
-        415, USAGE, "a body of type {given} is not taken", "send it with the header Content-Type: application/json"
-    ),
+    "bad_content_type": ErrorRow(415, USAGE, "a body of type {given} is not taken", "send it with the header Content-Type: application/json"),
     "bad_method": ErrorRow(405, USAGE, "{path} does not answer to {method}", "the methods are listed at /openapi.json"),
-    "ambiguous": ErrorRow(
-        409, CONFLICT, "{given} fits more than one: {candidates}", "write one of them as it stands here"
-    ),
-    "key_reused": ErrorRow(
-        409, CONFLICT, "the key {key} was used for another task, {task}", "use a new idempotency key for different work"
-    ),
-    "already_ended": ErrorRow(
-        409, CONFLICT, "the task {task} has ended: {state}", "nothing is left to do; see: meshctl tasks show {task}"
-    ),
+    "ambiguous": ErrorRow(409, CONFLICT, "{given} fits more than one: {candidates}", "write one of them as it stands here"),
+    "key_reused": ErrorRow(409, CONFLICT, "the key {key} was used for another task, {task}", "use a new idempotency key for different work"),
+    "already_ended": ErrorRow(409, CONFLICT, "the task {task} has ended: {state}", "nothing is left to do; see: meshctl tasks show {task}"),
     # who can do it
-    "no_agent": ErrorRow(
-        404,
-        NOT_FOUND,
-        "nobody in the mesh has the capability {capability}",
-        "see what there is with: meshctl capabilities",
-    ),
-    "no_free_agent": ErrorRow(
-        503,
-        FAILED,
-        "every agent with {capability} is busy",
-        "submit a task instead of a call: tasks wait for their turn",
-    ),
+    "no_agent": ErrorRow(404, NOT_FOUND, "nobody in the mesh has the capability {capability}", "see what there is with: meshctl capabilities"),
+    "no_free_agent": ErrorRow(503, FAILED, "every agent with {capability} is busy", "submit a task instead of a call: tasks wait for their turn"),
     "draining": ErrorRow(503, FAILED, "the node {node} is draining", "ask another node"),
-    "only_draining": ErrorRow(
-        503,
-        FAILED,
-        "only {holders} has the capability {capability}, and is draining",
-        "submit a task instead of a call: it waits until somebody takes new work",
-    ),
-    "stopping": ErrorRow(
-        503,
-        FAILED,
-        "the node {node} is stopping, and had not answered {capability} by then",
-        "call again, and another node is asked; what was begun may have had effects",
-    ),
+    "only_draining": ErrorRow(503, FAILED, "only {holders} has the capability {capability}, and is draining", "submit a task instead of a call: it waits until somebody takes new work"),
+    "stopping": ErrorRow(503, FAILED, "the node {node} is stopping, and had not answered {capability} by then", "call again, and another node is asked; what was begun may have had effects"),
     "overloaded": ErrorRow(503, FAILED, "{what} is full ({limit})", "try again in a moment, or on another node"),
     # how it went
     "agent_failed": ErrorRow(502, TASK_FAILED, "{message}", "see the agent's log, then submit again"),
     "task_failed": ErrorRow(502, TASK_FAILED, "{message}", "see what happened with: meshctl tasks show {task}"),
-    "timed_out": ErrorRow(
-        504, TIMED_OUT, "{what} did not answer within {seconds} s", "ask again, or give more time with --timeout"
-    ),
-    "unfinished": ErrorRow(
-        504,
-        TIMED_OUT,
-        "the task {task} did not end within {seconds} s",
-        "it goes on; wait for it with: meshctl tasks wait {task}",
-    ),
-    "unsettled": ErrorRow(
-        504,
-        TIMED_OUT,
-        "the record of {task} was not acknowledged within {seconds} s; it may still be written",
-        "ask for it later with: meshctl tasks show {task}",
-    ),
-    "detached": ErrorRow(
-        503,
-        FAILED,
-        "this node is {state}: it cannot write the record now",
-        "it mends itself when the server answers; see: meshctl status",
-    ),
+    "timed_out": ErrorRow(504, TIMED_OUT, "{what} did not answer within {seconds} s", "ask again, or give more time with --timeout"),
+    "unfinished": ErrorRow(504, TIMED_OUT, "the task {task} did not end within {seconds} s", "it goes on; wait for it with: meshctl tasks wait {task}"),
+    "unsettled": ErrorRow(504, TIMED_OUT, "the record of {task} was not acknowledged within {seconds} s; it may still be written", "ask for it later with: meshctl tasks show {task}"),
+    "detached": ErrorRow(503, FAILED, "this node is {state}: it cannot write the record now", "it mends itself when the server answers; see: meshctl status"),
     "not_ready": ErrorRow(503, DEGRADED, "this node is {state}", "wait for it with: meshctl status --wait 10"),
     "cancelled": ErrorRow(409, TASK_FAILED, "the task {task} was cancelled", "submit it again if it is still wanted"),
     # who may
     "denied": ErrorRow(403, DENIED, "{what} is not allowed", "ask who runs this mesh"),
-    "unauthorized": ErrorRow(
-        401,
-        DENIED,
-        "the request carries no valid token",
-        "send the token in DIR/api.json as: Authorization: Bearer TOKEN",
-    ),
-    "bad_host": ErrorRow(
-        403, DENIED, "the host {host} is not one this API answers to", "use the address in DIR/api.json"
-    ),
+    "unauthorized": ErrorRow(401, DENIED, "the request carries no valid token", "send the token in DIR/api.json as: Authorization: Bearer TOKEN"),
+    "bad_host": ErrorRow(403, DENIED, "the host {host} is not one this API answers to", "use the address in DIR/api.json"),
     # the daemon and its host
-    "no_extra": ErrorRow(
-        500,
-        FAILED,
-        "{what} needs the extra {extra}, which is not installed",
-        "pip install 'agent-meshd[{extra}]', or use: {otherwise}",
-    ),
+    "no_extra": ErrorRow(500, FAILED, "{what} needs the extra {extra}, which is not installed", "pip install 'agent-meshd[{extra}]', or use: {otherwise}"),
     "unreachable": ErrorRow(503, UNREACHABLE, "no daemon answers at {where}", "start one with: meshd start"),
     "cut_off": ErrorRow(503, UNREACHABLE, "the daemon at {where} went away before it had answered", "{cure}"),
     "config": ErrorRow(400, USAGE, "{key}: {problem} ({origin})", "see the settings in configs/reference.toml"),
     "directory": ErrorRow(500, FAILED, "{path}: {problem}", "{cure}"),
-    "port_taken": ErrorRow(
-        500, FAILED, "{address} is taken by another program", "choose another with {flag} HOST:PORT"
-    ),
+    "port_taken": ErrorRow(500, FAILED, "{address} is taken by another program", "choose another with {flag} HOST:PORT"),
     "broker": ErrorRow(500, FAILED, "the nats-server {problem}", "{cure}"),
-    "bad_join": ErrorRow(
-        400, USAGE, "this is no invitation: {problem}", "make one on a node of the mesh with: meshctl invite"
-    ),
-    "insecure": ErrorRow(
-        400, USAGE, "{address} is not a loopback address", "set insecure = true in a --config file if you mean it"
-    ),
+    "bad_join": ErrorRow(400, USAGE, "this is no invitation: {problem}", "make one on a node of the mesh with: meshctl invite"),
+    "insecure": ErrorRow(400, USAGE, "{address} is not a loopback address", "set insecure = true in a --config file if you mean it"),
     "manifest": ErrorRow(400, USAGE, "{path}: {problem}", "see configs/agents.d/ for a manifest that works"),
     "store": ErrorRow(503, FAILED, "the store {problem}", "see: meshctl status"),
-    "unaudited": ErrorRow(
-        503,
-        DEGRADED,
-        "this node's audit cannot be written, so it takes no new work: {problem}",
-        "make room on its disk, or mend it; it goes on by itself then",
-    ),
-    "bad_record": ErrorRow(
-        500,
-        FAILED,
-        "what stands under the task {task} was not written by a node of this mesh",
-        "submit the work again, and see who else has the mesh's credential",
-    ),
-    "demo": ErrorRow(
-        500,
-        FAILED,
-        "the demo failed while {step}: {problem}",
-        "run it once more; if it fails again, report it with these lines",
-    ),
+    "unaudited": ErrorRow(503, DEGRADED, "this node's audit cannot be written, so it takes no new work: {problem}", "make room on its disk, or mend it; it goes on by itself then"),
+    "bad_record": ErrorRow(500, FAILED, "what stands under the task {task} was not written by a node of this mesh", "submit the work again, and see who else has the mesh's credential"),
+    "demo": ErrorRow(500, FAILED, "the demo failed while {step}: {problem}", "run it once more; if it fails again, report it with these lines"),
     "internal": ErrorRow(500, FAILED, "the daemon made a mistake: {what}", "see the daemon's log, and report it"),
 }
 

@@ -34,6 +34,7 @@ from meshd.api.schemas import (
     Task,
     TaskFilter,
 )
+from meshd.api.task_schemas import Goal, Why
 
 
 class Following(Struct, frozen=True):
@@ -161,6 +162,14 @@ class Backend(Protocol):
 
     async def task(self, name: str) -> Task:
         """One task by its id or a unique prefix of it. Raises unknown_task or ambiguous."""
+        ...
+
+    async def why(self, name: str) -> Why:
+        """All that decided about a task, by its id or a unique prefix of it. Raises unknown_task or ambiguous."""
+        ...
+
+    async def goal(self, gid: str) -> Goal:
+        """The tasks of a goal, as a tree. Raises unknown_goal."""
         ...
 
     async def wait(self, task: str, timeout_s: float) -> Task:

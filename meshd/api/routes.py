@@ -11,7 +11,7 @@ from typing import TypeAlias
 import msgspec
 from msgspec import Struct
 
-from meshd.api import agent_schemas, audit_schemas, schemas
+from meshd.api import agent_schemas, audit_schemas, schemas, task_schemas
 from meshd.api.asked import Asked
 from meshd.api.backend import Backend
 from meshd.api.schemas import ENDED_STATES, CapabilityView, Cursor, Task
@@ -136,6 +136,14 @@ async def tasks(node: Backend, asked: Asked) -> Answer:
     )
     found = await node.tasks(wanted, after=_position(query.cursor), limit=query.limit + 1)
     return 200, _page(found, query.limit)
+
+
+async def why(node: Backend, asked: Asked) -> Answer:
+    return 200, await node.why(asked.path["id"])
+
+
+async def goal(node: Backend, asked: Asked) -> Answer:
+    return 200, await node.goal(asked.path["gid"])
 
 
 async def task(node: Backend, asked: Asked) -> Answer:
@@ -359,6 +367,15 @@ ROUTES: tuple[Route, ...] = (
         waits=True,
         errors=("unknown_task", "short_id", "ambiguous"),
     ),
+    Route(
+        "GET",
+        "/v1/tasks/{id}/why",
+        "what decided about a task",
+        why,
+        task_schemas.Why,
+        errors=("unknown_task", "short_id", "ambiguous"),
+    ),
+    Route("GET", "/v1/goals/{gid}", "the tasks of a goal", goal, task_schemas.Goal, errors=("unknown_goal",)),
     Route(
         "POST",
         "/v1/tasks/{id}/cancel",

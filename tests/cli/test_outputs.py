@@ -38,6 +38,8 @@ COMMANDS: dict[str, list[str]] = {
     "tasks submit scoring@2 --key k": ["keyk".ljust(26, "x")],
     "tasks submit scoring@2 --key k --wait": [TWO],
     "tasks show one": [ONE],
+    "tasks why one": [ONE],
+    "tasks tree gid": [ONE, TWO],
     "tasks wait two": [TWO],
     "tasks cancel one": [ONE],
     "audit": ["a/7"],

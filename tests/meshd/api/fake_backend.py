@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 
 import msgspec
 
-from meshd.api import schemas
+from meshd.api import schemas, task_schemas
 from meshd.api.agent_schemas import AgentLog, Leaving, LogLine, NewAgent
 from meshd.api.backend import Following
 from meshd.api.server import Address, Api
@@ -225,6 +225,15 @@ class FakeBackend:
         if len(found) > 1:
             raise MeshError("ambiguous", given=name, candidates=", ".join(task.id for task in found))
         return found[0]
+
+    async def why(self, name: str) -> task_schemas.Why:
+        return task_schemas.Why(await self.task(name), (), 0, None)
+
+    async def goal(self, gid: str) -> task_schemas.Goal:
+        found = [task for task in self.tasks_.values() if task.gid == gid]
+        if not found:
+            raise MeshError("unknown_goal", goal=gid)
+        return task_schemas.Goal(gid, tuple(task_schemas.GoalTask("", 0, task) for task in found), False)
 
     async def wait(self, task: str, timeout_s: float) -> schemas.Task:
         self.waits += 1
