@@ -8,6 +8,8 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
+from meshd.observe.text import missed
+
 Event = Mapping[str, object]
 Tone = Literal["plain", "good", "work", "warn", "bad", "quiet"]
 
@@ -247,10 +249,12 @@ def _lapsed(story: Story, event: Event) -> Iterator[Line]:
     story.moved.setdefault(task, (owner, ""))
     if story.is_first("lapsed", owner, evidence):
         seconds = float(silent_s) if isinstance(silent_s, int | float) else 0.0
-        how = f"absent for {seconds:.1f} s, says the broker" if evidence == "absent" else f"silent for {seconds:.1f} s"
         watcher = story.name(event.get("node"))
         whose = f"owner {owner}" if owner != watcher else "its own earlier life"
-        yield Line(f"{whose} {how}: its tasks move on", watcher, "warn")
+        text = f"{whose} {missed(evidence, seconds)}: its tasks move on"
+        if owner == watcher and evidence == "node_restarted":
+            text = "it has restarted: the tasks of its earlier life move on"
+        yield Line(text, watcher, "warn")
 
 
 def _result_refused(story: Story, event: Event) -> Iterator[Line]:

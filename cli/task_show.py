@@ -10,6 +10,7 @@ from cli.session import Session
 from meshd.observe.text import shown
 
 ENDED = frozenset({"done", "failed", "cancelled", "poison"})
+RESULT_CHARS_MAX = 60  # of a result that was refused; all of it is in the JSON
 PROGRESS_S = 1.0  # between two looks while a terminal shows how far it is
 
 
@@ -51,8 +52,22 @@ def shown_task(session: Session, answer: Answer) -> None:
             for a in task["attempts"]
         ]
         table(session, ("EPOCH", "OWNER", "ENDED", "DETAIL"), rows)
+    if task.get("refused"):
+        write("\nlate results, refused\n")
+        table(
+            session, ("EPOCH", "OWNER", "FINISHED", "WHY", "RESULT"), [_refused(task, each) for each in task["refused"]]
+        )
     if task["state"] == "done":
         write(f"\nresult\n{value_text(task['result'])}\n")
+
+
+def _refused(task: Item, late: Item) -> list[str]:
+    """A row of a result that came after its award was over."""
+    moved = [a["ended"] for a in task["attempts"] if a["epoch"] == late["epoch"]]
+    why = f"award {late['epoch']} was over: {shown(moved[0])}" if moved else f"the task was over: {task['state']}"
+    result = value_text(late["result"], indent=None)
+    brief = result if len(result) <= RESULT_CHARS_MAX else f"{result[:RESULT_CHARS_MAX]}…"
+    return [str(late["epoch"]), shown(late["owner_name"] or late["owner"][:8]), _moment(late["at_ms"]), why, brief]
 
 
 def _moment(at_ms: int | None) -> str:

@@ -80,7 +80,7 @@ class Views:
 
     def _damage(self) -> tuple[str, ...]:
         lost = "the record of the mesh was lost while this node ran, and was made anew: ended tasks are gone"
-        back = f"{self._wounds['put back']} records of tasks were missing or damaged, and were put back"
+        back = f"{self._wounds['put back']} records of tasks were missing, damaged or out of date, and were put back"
         return (*((lost,) if self._wounds["lost"] else ()), *((back,) if self._wounds["put back"] else ()))
 
     def cut_off_s(self) -> float:

@@ -18,7 +18,7 @@ import msgspec
 from msgspec import Struct
 
 from meshd.observe.rotation import Rotation
-from meshd.observe.text import shown
+from meshd.observe.text import missed, shown
 from protocol import events
 from protocol.events import Event
 from protocol.ids import short
@@ -68,7 +68,7 @@ LINES: Mapping[type, Line] = {
     events.TaskCancelled: Line(INFO, "task {task} was cancelled"),
     events.TaskPoison: Line(ERROR, "task {task} is poison: {died} died of it"),
     events.AwardDeclined: Line(INFO, "{owner} declined task {task}: {reason} {detail}"),
-    events.LeaseLapsed: Line(WARNING, "the lease of task {task} lapsed: {owner} is {evidence} for {silent_s:.1f} s"),
+    events.LeaseLapsed: Line(WARNING, "the lease of task {task} lapsed: {owner} {missed}"),
     events.ResultRefused: Line(WARNING, "a late result of task {task} from {owner}, epoch {epoch}, was refused: "
                                         "epoch {stands_epoch} stands, {stands_state}"),
     events.TasksAdopted: Line(INFO, "{tasks} tasks of {home} are watched here: {why}"),
@@ -117,6 +117,8 @@ def log_event(logger: logging.Logger, event: Event, *, name_of: NameOf = short) 
 def told(event: Event, *, name_of: NameOf = short) -> str:
     """The event as one sentence."""
     fields = {field: _told_field(field, getattr(event, field), name_of) for field in event.__struct_fields__}
+    if isinstance(event, events.LeaseLapsed):
+        fields["missed"] = missed(event.evidence, event.silent_s)
     return LINES[type(event)].sentence.format_map(fields).rstrip(" :")
 
 

@@ -1,4 +1,4 @@
-"""Text of others made fit to be shown: nothing in it moves the cursor or turns the line around."""
+"""Words for people. Text of others is made fit to be shown: nothing in it moves the cursor or turns the line around."""
 
 import re
 
@@ -12,3 +12,14 @@ def shown(text: str) -> str:
     if len(text) > SHOWN_CHARS_MAX:
         text = f"{text[:SHOWN_CHARS_MAX]}… ({len(text)} characters)"
     return _UNFIT.sub(lambda found: found[0].encode("unicode_escape", "surrogatepass").decode(), text)
+
+
+def missed(evidence: str, silent_s: float) -> str:
+    """How an owner that kept no lease was missed, by the evidence."""
+    match evidence:
+        case "node_restarted":
+            return "has restarted"
+        case "absent":
+            return "is absent, says the broker"
+        case _:
+            return f"is silent for {silent_s:.1f} s"

@@ -53,7 +53,7 @@ def test_the_first_lapse_says_how_the_owner_was_missed_and_each_new_award_where_
         awarded("t2", 2, "a", former="c", why="absent"),
     )
     assert [(line.node, line.text) for line in lines] == [
-        ("a", "owner c absent for 0.9 s, says the broker: its tasks move on"),
+        ("a", "owner c is absent, says the broker: its tasks move on"),
         ("a", "awards anew to b: click (t1), award 2"),
         ("a", "awards anew to a: task t2, award 2"),
     ]
@@ -63,7 +63,7 @@ def test_the_first_lapse_says_how_the_owner_was_missed_and_each_new_award_where_
 
 def test_a_silent_owner_is_called_silent(story: Story) -> None:
     (line,) = tell(story, lapsed("t1", 1, "c", evidence="silent", silent_s=3.04))
-    assert line.text == "owner c silent for 3.0 s: its tasks move on"
+    assert line.text == "owner c is silent for 3.0 s: its tasks move on"
 
 
 def test_only_the_first_moves_are_told_one_by_one(story: Story) -> None:
@@ -157,8 +157,17 @@ def test_a_home_that_came_back_says_that_its_earlier_life_was_lost(story: Story)
     lines = tell(story, adopted, adopted, lapsed("t1", 1, "a", evidence="silent", silent_s=3.4))
     assert [line.text for line in lines] == [
         "takes up its own tasks again",
-        "its own earlier life silent for 3.4 s: its tasks move on",
+        "its own earlier life is silent for 3.4 s: its tasks move on",
     ]
+
+
+def test_a_node_that_finds_its_tasks_after_its_own_restart_says_so_and_not_how_long_it_was_silent(story: Story) -> None:
+    for owner, text in (
+        ("a", "it has restarted: the tasks of its earlier life move on"),
+        ("c", "owner c has restarted: its tasks move on"),
+    ):
+        (line,) = tell(story, lapsed("t1", 1, owner, evidence="node_restarted", silent_s=0.0))
+        assert line.text == text
 
 
 def test_a_suspicion_of_a_node_that_was_not_killed_is_no_news(story: Story) -> None:

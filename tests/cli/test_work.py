@@ -190,6 +190,18 @@ def test_a_task_is_shown_with_its_history(meshctl: Meshctl, served: Served, back
         assert text in out
 
 
+def test_results_that_came_too_late_are_shown_with_whose_they_were_and_why_they_were_refused(
+    meshctl: Meshctl, served: Served, backend: FakeBackend
+) -> None:
+    attempt = schemas.AttemptView(1, B, "b", "silent", LIFE)
+    late = (schemas.RefusedResult(1, B, "b", LIFE, "long " * 40), schemas.RefusedResult(2, A, "a", LIFE, {"n": 1}))
+    backend.put(done(a_task("one", epoch=2, attempts=(attempt,), refused=late), {"score": 1}))
+    lines = meshctl("tasks", "show", "one").out.splitlines()
+    first, second = lines[lines.index("late results, refused") + 2 :][:2]
+    assert ("award 1 was over: silent" in first, first.endswith("…"), "long long" in first) == (True, True, True)
+    assert ("the task was over: done" in second, '{"n": 1}' in second) == (True, True)
+
+
 def test_a_list_of_tasks_says_when_there_are_more(meshctl: Meshctl, served: Served, backend: FakeBackend) -> None:
     backend.put(*(a_task(f"t{n}", submitted_ms=LIFE + n) for n in range(5)))
     said = meshctl("tasks", "--limit", "2", "-o", "name")

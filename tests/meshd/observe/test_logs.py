@@ -203,3 +203,8 @@ async def test_an_error_is_written_at_once(stream: io.StringIO, monkeypatch: pyt
     logger.error("now")
     await until(lambda: "now" in stream.getvalue(), what="the error")
     assert "before" in stream.getvalue()
+
+
+def test_a_lapse_after_a_restart_speaks_of_no_silence() -> None:
+    lapsed = events.LeaseLapsed("t" * 26, "i", 1, "vm", "node_restarted", 0.0)
+    assert told(lapsed) == "the lease of task tttttttt lapsed: vm has restarted"

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from meshd.observe.text import SHOWN_CHARS_MAX, shown
+from meshd.observe.text import SHOWN_CHARS_MAX, missed, shown
 
 
 @pytest.mark.parametrize(
@@ -34,3 +34,9 @@ def test_no_control_character_and_no_line_break_is_left(text: str) -> None:
     said = shown(text)
     assert all(unicodedata.category(char) not in {"Cc", "Zl", "Zp", "Cs"} for char in said)
     assert len(said.splitlines()) <= 1
+
+
+def test_a_lost_owner_is_put_in_the_words_of_the_evidence() -> None:
+    assert missed("silent", 3.04) == "is silent for 3.0 s"
+    assert missed("absent", 0.9) == "is absent, says the broker"
+    assert missed("node_restarted", 0.0) == "has restarted"
