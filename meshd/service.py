@@ -202,7 +202,8 @@ class Service:
 
     async def _shown(self, record: TaskRecord) -> schemas.Task:
         lines = await self._lines([record])
-        late = await self._shelf.late(record.id) if record.epoch > 1 else []
+        is_plain = record.state is TaskState.DONE and record.epoch == 1
+        late = [] if is_plain else await self._shelf.late(record.id)
         return self._views.task(record, lines.get(record.id), late)
 
     async def _lines(self, records: list[TaskRecord]) -> dict[str, Status]:

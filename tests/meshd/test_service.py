@@ -237,6 +237,25 @@ async def test_a_late_result_is_shown_with_the_task_that_was_done_without_it() -
         assert [(each.owner, each.epoch, each.result) for each in found] == [(b.me.id, 1, "x")]
 
 
+async def test_a_late_result_of_a_task_that_was_cancelled_in_its_first_award_is_shown_by_every_node() -> None:
+    async with little_daemons() as mesh:
+        held = Held()
+        a, b = await mesh.start("a"), await mesh.start("b", Actor(do=held))
+        task = await a.submit("x")
+        await a.shows(task.id, "running")
+        b.store.stall()
+        held.release.set()  # its end waits, and then comes too late
+        await b.until(lambda: b.performer.writes_waiting, what="the end on its way")
+        await a.service.cancel(task.id)
+        b.store.resume()
+        for daemon in (a, b):
+
+            async def late(daemon: LittleDaemon = daemon) -> tuple[schemas.RefusedResult, ...]:
+                return (await daemon.service.task(task.id)).refused
+
+            assert [each.epoch for each in await until_told(late, what="the refused result")] == [1]
+
+
 async def test_an_agent_that_goes_away_before_its_order_arrives_gives_the_work_to_another() -> None:
     async with little_daemons() as mesh:
         a = await mesh.start("a", Actor("first"))
