@@ -41,6 +41,29 @@ async def slow(ctx: Context) -> None:
 """
 
 
+MOUTH = """
+from meshd.sdk import Agent, Context
+
+agent = Agent("mouth")
+
+
+@agent.handles("say@1")
+async def say(ctx: Context, value: str) -> None:
+    await ctx.publish("sales.news", value)
+"""
+
+EAR = """
+import json, sys
+
+for line in sys.stdin:
+    message = json.loads(line)
+    if "event" in message:
+        with open("heard", "a") as file:
+            file.write(message["event"] + "\\n")
+        print(json.dumps({"task": message["task"], "result": None}), flush=True)
+"""
+
+
 def _actor(host: Host, kind: str, *, slots: int = 2, task_s: float = 60.0) -> None:
     """The agent of the contract suite, which does what its input says, as `act@1`."""
     folder = host.dir / "agents.d"
@@ -192,3 +215,38 @@ async def _done(host: Host, input: list[Any]) -> dict[str, Any]:
     shown = await until_told(look, what=f"{input} being done")
     assert shown is not None
     return shown
+
+
+def _speaker(hosts: dict[str, Host]) -> None:
+    """On `a` an agent that says what it is told, on `b` one that remembers what it hears."""
+    mouth, ear = (hosts[name].dir / "agents.d" for name in "ab")
+    for folder in (mouth, ear):
+        folder.mkdir(exist_ok=True)
+    (mouth / "mouth.py").write_text(MOUTH)
+    (mouth / "mouth.toml").write_text(
+        'name = "mouth"\nkind = "python"\nrun = "mouth:agent"\ncapabilities = ["say@1"]\n'
+    )
+    (ear / "ear.py").write_text(EAR)
+    (ear / "ear.toml").write_text(
+        'name = "ear"\nkind = "stdio"\nrun = ["python3", "./ear.py"]\ntopics = ["sales.news"]\n'
+    )
+
+
+async def test_what_a_python_agent_publishes_is_heard_by_a_stdio_agent_of_another_node_before_and_after_a_lost_server(
+    tmp_path: Path,
+) -> None:
+    async with mesh(tmp_path, "a", "b", workers="", prepare=_speaker) as m:
+        await _is_offered(m, "say@1")
+        heard = m.b.dir / "agents.d" / "heard"
+
+        async def hears(value: str) -> bool:
+            said = await m.a.submit("say@1", input=value)
+            assert (await m.a.ended(said["id"]))["state"] == "done"
+            return heard.exists() and value in heard.read_text().split()
+
+        await until_told(lambda: hears("first"), what="an event")
+        m.a.kill_server()
+        await until_told(lambda: hears("second"), within_s=40.0, what="an event after the server came back")
+        shown = await m.a.ask("GET", "/v1/agents/ear")
+        assert shown["agents"][0]["topics"] == ["sales.news"]
+        assert (await m.b.ask("GET", "/v1/agents/ear"))["agents"][0]["hearing"]["failed"] == 0

@@ -79,3 +79,8 @@ def test_lives_and_distances_are_those_of_the_membership_but_for_ourselves() -> 
 def test_an_unknown_policy_is_a_mistake_of_whoever_composes() -> None:
     with pytest.raises(KeyError):
         _places("nearest")
+
+
+def test_only_a_node_that_is_seen_alive_is_living() -> None:
+    view, _ = _places()
+    assert (view.living(B), view.living(C)) == (LIFE, None)
