@@ -7,7 +7,7 @@ exception that comes out. Neighbours: `api` calls it; `views` turns values into 
 import asyncio
 import secrets
 from collections.abc import AsyncGenerator, AsyncIterator, Callable
-from contextlib import aclosing, asynccontextmanager
+from contextlib import aclosing, asynccontextmanager, suppress
 from itertools import islice
 
 from msgspec import structs
@@ -257,7 +257,7 @@ class Service:
 
     async def _accepted(self, request: schemas.SubmitRequest, *, key: str, principal: str) -> tuple[schemas.Task, bool]:
         self.audits.check()
-        self._refuse_when_cut_off(SUBMIT_GRACE_S)
+        await self._outage_over(SUBMIT_GRACE_S)
         encoded = values.packed(request.input, what="the input", bytes_max=limits.INPUT_BYTES_MAX)
         own_key = key or secrets.token_hex(16)
         iid = ids.minted(secrets.SystemRandom())
@@ -283,6 +283,13 @@ class Service:
         if record.digest != work_digest(capability=request.capability, input=encoded):
             raise MeshError("key_reused", key=own_key, task=record.id)
         return self._views.task(record, None), record.iid == iid
+
+    async def _outage_over(self, grace_s: float) -> None:
+        """Return once the record can be written; nothing of what waits here was. Raises detached."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(max(0.0, grace_s - self._views.cut_off_s())):
+                await self._engine.until(lambda: not self._views.cut_off_s())
+        self._refuse_when_cut_off(0.0)
 
     def _refuse_when_cut_off(self, grace_s: float) -> None:
         if self._views.cut_off_s() > grace_s:
