@@ -8,7 +8,6 @@ import pytest
 from protocol.catalogue import Catalogue
 from protocol.places import Places
 from protocol.replica import Me
-from protocol.view import View
 from protocol.wire.gossip import Capabilities, Load
 from tests.oracles import Oracle
 from tests.protocol.conversation import heard, instant
@@ -17,7 +16,7 @@ from tests.protocol.work import CARD, ECHO, LIFE, ME, B, C
 WHO = Me(ME, LIFE, "a", "r", "")
 
 
-def _places(policy: str = "local-first") -> tuple[View, Oracle]:
+def _places(policy: str = "local-first") -> tuple[Places, Oracle]:
     """This node and two others have the capability; B is alive."""
     catalogue, oracle = Catalogue(me=WHO), Oracle(me=WHO)
     for node in (B, C):
