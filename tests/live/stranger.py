@@ -45,6 +45,12 @@ class Stranger:
         """Write a key of the bucket, whatever stands there."""
         await self._client.jetstream().publish(self.subjects.record(key), value)
 
+    async def value(self, key: str) -> bytes:
+        """What stands under a key of the bucket."""
+        stream = await self._client.jetstream().find_stream_name_by_subject(self.subjects.record(key))
+        found = await self._client.jetstream().get_last_msg(stream, self.subjects.record(key))
+        return found.data or b""
+
     async def overheard(self, subject: str) -> Msg:
         """The next message on a subject."""
         heard: list[Msg] = []
