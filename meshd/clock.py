@@ -10,6 +10,11 @@ def monotonic_ns() -> int:
     return time.monotonic_ns()
 
 
+def awake_ns() -> int:
+    """Nanoseconds that never go back, also those of a host that slept, where the system counts them."""
+    return time.clock_gettime_ns(getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC))
+
+
 def wall_ms() -> int:
     """Milliseconds since 1970 as the host believes them."""
     return time.time_ns() // 1_000_000

@@ -102,6 +102,7 @@ class Child:
     def __init__(self, popen: subprocess.Popen[bytes], pipes: "_Pipes", reaper: Reaper) -> None:
         self.pid = popen.pid
         self.last_line = ""  # of stderr, since it was given work after a rest
+        self.has_lapsed = False  # it was killed because the daemon stood still past its lease
         self._popen = popen
         self._reaper = reaper
         self._lease_s = 0.0
@@ -211,6 +212,7 @@ class Child:
                 self._ended.set_result(_manner(self._popen.returncode))
 
     def _bury(self) -> None:
+        self.has_lapsed = self.has_lapsed or self._reaper.has_lapsed(self.pid)
         if self._popen.returncode is None:
             _signal_group(self._popen, signal.SIGKILL)
             self._reaper.drop(self.pid)  # while the number is still its own

@@ -8,6 +8,7 @@ Neighbours: `child` is the process, `seat` gives tasks and starts the next proce
 
 import asyncio
 import signal
+from collections import deque
 from collections.abc import Callable, Coroutine
 from typing import Any
 
@@ -39,6 +40,9 @@ ENVELOPE_BYTES = 1_024  # of a line, beside the value it carries
 ESCAPED_BYTES = 6  # JSON may write one byte as six, \u0000
 MISTAKES_MAX = 1_000  # lines that are none of the pipe's, by one process; more is a flood
 
+ENDED_MAX = 64  # tasks of a process that are remembered: what it says of them is late, and harms nobody
+STOOD_STILL = "was ended, because this node stood still for longer than the lease of its exclusive task"
+
 _encode = msgspec.json.Encoder().encode
 
 
@@ -53,6 +57,7 @@ class _Hand:
         self.parts: list[object] = []
         self.parts_bytes = 0
         self.requests: set[asyncio.Task[None]] = set()
+        self.doubt = ""  # what the process said meanwhile of a task that it never had
 
     def settle(self, outcome: Outcome) -> None:
         """The first outcome stands."""
@@ -96,6 +101,7 @@ class Pipe:
         self._may_go_on = may_go_on
         self._hands: dict[str, _Hand] = {}
         self._stopping: dict[str, _Hand] = {}  # told to stop, not yet answered
+        self._former: deque[str] = deque(maxlen=ENDED_MAX)
         self._linger: asyncio.TimerHandle | None = None  # runs when something did not stop within its grace
         self._how = "was stopped"
         self._line = 0
@@ -140,11 +146,13 @@ class Pipe:
             self._child.write(line)
             await asyncio.wait([hand.outcome], timeout=limit_s)
             # Ours now, so that what comes after the limit is not the outcome.
-            hand.settle(Failed("agent_timeout", f"the agent took longer than the {limit_s:g} s it had", retry=True))
+            late = Failed("agent_timeout", f"the agent took longer than the {limit_s:g} s it had", retry=True)
+            hand.settle(Failed("agent_output", hand.doubt, retry=False) if hand.doubt else late)
         finally:
             for request in hand.requests:
                 request.cancel()
             del self._hands[work.task]
+            self._former.append(work.task)
             if not hand.is_over.is_set():
                 await self._stop(hand)
             self._end_if_overdue()
@@ -162,6 +170,9 @@ class Pipe:
         if rest := lines.rest():
             self._hear(rest, is_cut=False)
         self._how = await self._ended()
+        if self._child.has_lapsed and not (self.problem or self.is_ending):
+            self.is_ending = True
+            self._log.add(f"meshd: process {self._child.pid} {STOOD_STILL}")
         if self._stopping and not self._hands and not self.problem:
             self.is_ending = True  # to end was its way to stop
         self._is_settled.set()
@@ -172,7 +183,8 @@ class Pipe:
         self._forgive()
         for hand in (*self._hands.values(), *self._stopping.values()):
             if self.is_ending:
-                hand.settle(Failed("agent_unavailable", "the agent was stopped before it answered", retry=True))
+                how = STOOD_STILL if self._child.has_lapsed else "was stopped before it answered"
+                hand.settle(Failed("agent_unavailable", f"the agent {how}", retry=True))
             hand.settle(Failed("agent_crashed", f"the agent {self._how} before it answered", retry=True))
             hand.is_over.set()
 
@@ -404,9 +416,14 @@ class Pipe:
         self._mistakes += 1
         problem = f"line {self._line} of its output {problem}"
         self._log.add(f"meshd: {problem}")
-        hurt = [self._hands[task]] if task in self._hands else [] if task else list(self._hands.values())
+        hurt = [self._hands[task]] if task in self._hands else list(self._hands.values())
+        if task and task in self._former:
+            hurt = []
         for hand in hurt:
-            hand.settle(Failed("agent_output", problem, retry=len(hurt) > 1))
+            if task and len(hurt) > 1:
+                hand.doubt = problem  # it was meant for one of them, which will wait in vain
+            else:
+                hand.settle(Failed("agent_output", problem, retry=len(hurt) > 1))
         if self._mistakes >= MISTAKES_MAX:
             self._blame(f"printed {self._mistakes} lines that are none of the pipe's; the last: {problem}")
 

@@ -1,18 +1,21 @@
 """The process groups of a daemon's agents, and the process that ends them when the daemon no longer can.
 
 Invariant: a group is held from its start until it was killed. With a lease it does not outlive that long a silence
-of ours: a daemon that stands still cannot stop what must not run twice. Neighbours: `reap` is what runs; `child`
-holds and drops.
+of ours: a daemon that stands still cannot stop what must not run twice, and one that wakes up kills it before it
+says another word. Neighbours: `reap` is what runs; `child` holds and drops.
 """
 
 import asyncio
 import os
+import signal
 import subprocess
 import sys
 from contextlib import suppress
 
+from meshd import clock
 from meshd.agents import reap
 from meshd.supervise import Supervisor
+from protocol.primitives import NS_PER_S
 
 BEATS_A_LEASE = 6  # so that a slow turn of the loop is no silence
 EXIT_S = 1.0  # for it to see the end of its input; it waits for nothing else
@@ -24,6 +27,8 @@ class Reaper:
     def __init__(self, supervisor: Supervisor) -> None:
         self._supervisor = supervisor
         self._leases: dict[int, float] = {}  # of the groups held
+        self._lapsed: set[int] = set()  # of those: killed for our silence
+        self._spoke_ns = 0
         self._process: subprocess.Popen[bytes] | None = None
         self._beats: asyncio.Task[None] | None = None
 
@@ -37,13 +42,20 @@ class Reaper:
 
         A later call replaces the lease. Raises OSError when the process cannot be started.
         """
+        self._end_lapsed()
         self._leases[group] = lease_s
         self._tell(f"hold {group} {lease_s}\n")
         if lease_s and (self._beats is None or self._beats.done()):
             self._beats = self._supervisor.spawn("agents: beats of exclusive work", self._beat())
 
+    def has_lapsed(self, group: int) -> bool:
+        """True when a group that is held was killed because the daemon stood still, or soon will be."""
+        self._end_lapsed()
+        return group in self._lapsed
+
     def drop(self, group: int) -> None:
         """The group was killed."""
+        self._lapsed.discard(group)
         if self._leases.pop(group, None) is not None:
             with suppress(OSError):  # the next process is not told of it at all
                 self._write(f"drop {group}\n")
@@ -57,10 +69,21 @@ class Reaper:
 
     async def _beat(self) -> None:
         while leases := [lease_s for lease_s in self._leases.values() if lease_s]:
+            self._end_lapsed()
             self._tell("beat\n")
             await asyncio.sleep(min(leases) / BEATS_A_LEASE)
 
+    def _end_lapsed(self) -> None:
+        """We may have stood still ourselves: what is bound ended meanwhile, or ends now."""
+        silence_s = (clock.awake_ns() - self._spoke_ns) / NS_PER_S
+        for group, lease_s in self._leases.items():
+            if 0 < lease_s <= silence_s and group not in self._lapsed:
+                self._lapsed.add(group)
+                with suppress(OSError):
+                    os.killpg(group, signal.SIGKILL)
+
     def _tell(self, line: str) -> None:
+        self._spoke_ns = clock.awake_ns()
         try:
             self._write(line)
         except OSError:  # it is gone, or reads no more

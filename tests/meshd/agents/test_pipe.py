@@ -8,11 +8,13 @@ from pathlib import Path
 import pytest
 from msgspec import structs
 
+from meshd import clock
 from meshd.agents import pipe
 from meshd.agents.pipe import MISTAKES_MAX
 from meshd.ports import Failed, Finished, Outcome
 from protocol.errors import MeshError
 from protocol.limits import REQUESTS_OPEN_MAX
+from protocol.primitives import NS_PER_S
 from tests.contracts.stage import SHORT, Desk, Stage
 from tests.waiting import until
 
@@ -96,6 +98,26 @@ async def test_an_answer_for_another_task_is_named_and_credited_to_nobody(stage:
     holding.cancel()
 
 
+async def test_an_answer_for_a_task_that_it_never_had_fails_the_only_one_in_hand(stage: Stage) -> None:
+    outcome = await stage.act("raw", '{"task": "aaaa", "result": 1}', task="T")
+    said = "line 1 of its output is about 'aaaa', which is no task in its hands: "
+    assert isinstance(outcome, Failed)
+    assert (outcome.code, outcome.message.startswith(said), outcome.retry) == ("agent_output", True, False)
+    assert await stage.act("echo", 1) == Finished(1)
+
+
+async def test_who_waits_in_vain_for_an_answer_that_named_another_task_hears_of_that_line(tmp_path: Path) -> None:
+    async with Stage("stdio", tmp_path, slots=2, limits={"task_s": 0.3}) as stage:
+        desk = Desk()
+        holding = stage.start("hold", desk=desk)
+        await until(lambda: desk.said)
+        assert await stage.act("other") == Finished(None)
+        outcome = await holding
+        assert isinstance(outcome, Failed)
+        assert (outcome.code, outcome.retry) == ("agent_output", False)
+        assert "is about 'somebody-elses', which is no task in its hands: " in outcome.message
+
+
 async def test_a_second_answer_is_too_late(stage: Stage) -> None:
     line = '{"task": "T", "result": "first"}'
     assert await stage.act("raw", line, task="T") == Finished("first")
@@ -173,6 +195,21 @@ async def test_the_process_is_bound_to_the_daemon_while_it_may_be_at_exclusive_w
     exclusive.cancel()
     await asyncio.wait([exclusive])
     assert held == [60.0, 0.0]
+
+
+async def test_a_daemon_that_stood_still_is_to_blame_for_the_end_of_what_was_bound(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    desk = Desk()
+    exclusive = stage.start("hold", desk=desk, lease_s=0.6)
+    await until(lambda: desk.said)
+    awake_ns = clock.awake_ns
+    monkeypatch.setattr(clock, "awake_ns", lambda: awake_ns() + NS_PER_S)
+    assert await exclusive == Failed("agent_unavailable", f"the agent {pipe.STOOD_STILL}", retry=True)
+    await until(lambda: stage.agent.pids)
+    [noted] = stage.agent.log()
+    assert noted.endswith(pipe.STOOD_STILL)
+    assert [state for state, _ in stage.changes] == ["starting", "ready"]  # it did not crash
 
 
 async def test_a_flood_of_wrong_lines_ends_the_process(stage: Stage) -> None:
@@ -267,5 +304,5 @@ async def test_an_event_that_was_told_to_stop_publishes_nothing(stage: Stage) ->
     desk = Desk()
     hearing = asyncio.create_task(stage.hear("stubborn", desk=desk, task="T", deadline_s=0.2))
     await until(hearing.done)
-    assert await stage.act("raw", '{"task": "T", "publish": {"topic": "sales.x"}}', desk) == Finished(None)
+    await stage.act("raw", '{"task": "T", "publish": {"topic": "sales.x"}}', desk)
     assert desk.asked == []

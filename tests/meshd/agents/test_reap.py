@@ -1,5 +1,6 @@
 """The process that ends groups: at the end of its input, after a silence, and never a stranger."""
 
+import os
 import signal
 import subprocess
 import sys
@@ -8,8 +9,11 @@ from contextlib import ExitStack
 
 import pytest
 
+from meshd import clock
 from meshd.agents import reap
 from meshd.agents.reap import Group, began, end, heed
+from protocol.primitives import NS_PER_S
+from tests.waiting import until
 
 
 class Scene:
@@ -59,6 +63,23 @@ def test_a_silence_of_a_lease_ends_the_groups_that_have_one(scene: Scene) -> Non
     assert bound.wait(10) == -signal.SIGKILL
     assert free.poll() is None
     assert scene.process.poll() is None
+
+
+async def test_when_it_stood_still_itself_no_later_word_saves_what_is_bound(scene: Scene) -> None:
+    bound, free = scene.group(), scene.group()
+    scene.say(f"hold {bound.pid} 1.0\nhold {free.pid} 0.01\n")
+    free.wait(10)  # by now it has read of both
+    os.kill(scene.process.pid, signal.SIGSTOP)
+    stopped_ns = clock.monotonic_ns()
+    await until(lambda: clock.monotonic_ns() - stopped_ns > NS_PER_S)
+    scene.say("beat\n")
+    os.kill(scene.process.pid, signal.SIGCONT)
+
+    def has_ended() -> bool:
+        scene.say("beat\n")
+        return bound.poll() is not None
+
+    await until(has_ended)
 
 
 def test_signals_that_are_meant_for_the_daemon_do_not_end_it(scene: Scene) -> None:

@@ -11,8 +11,10 @@ from pathlib import Path
 import pytest
 
 import meshd
+from meshd import clock
 from meshd.agents.reaper import BEATS_A_LEASE, Reaper
 from meshd.supervise import Supervisor
+from protocol.primitives import NS_PER_S
 from tests.contracts.stage import is_running
 from tests.waiting import until
 
@@ -33,7 +35,9 @@ async def main():
     bound.bind(0.5)
     released.bind(0.5)
     released.bind(0.0)
-    print(free.pid, bound.pid, released.pid, flush=True)
+    print(free.pid, bound.pid, released.pid, reaper.pid, flush=True)
+    await bound.wait()
+    print(bound.has_lapsed, flush=True)
     await asyncio.Event().wait()
 asyncio.run(main())
 """
@@ -68,7 +72,7 @@ async def test_a_daemon_that_stands_still_loses_what_was_bound_and_nothing_else(
     process = await asyncio.create_subprocess_exec(sys.executable, "-c", DAEMON, stdout=subprocess.PIPE)
     try:
         assert process.stdout is not None
-        free, bound, released = [int(word) for word in (await process.stdout.readline()).split()]
+        free, bound, released, _ = [int(word) for word in (await process.stdout.readline()).split()]
         process.send_signal(signal.SIGSTOP)
         await until(lambda: not is_running(bound))
         assert is_running(free)
@@ -77,6 +81,26 @@ async def test_a_daemon_that_stands_still_loses_what_was_bound_and_nothing_else(
         process.kill()
         await process.wait()
     await until(lambda: not is_running(free) and not is_running(released))
+
+
+async def test_a_daemon_that_stood_still_with_everything_else_ends_what_was_bound_before_it_beats() -> None:
+    process = await asyncio.create_subprocess_exec(sys.executable, "-c", DAEMON, stdout=subprocess.PIPE)
+    try:
+        assert process.stdout is not None
+        _, bound, _, reaping = [int(word) for word in (await process.stdout.readline()).split()]
+        frozen = (process.pid, reaping, bound)
+        for pid in frozen:
+            os.kill(pid, signal.SIGSTOP)
+        stopped_ns = clock.monotonic_ns()
+        await until(lambda: clock.monotonic_ns() - stopped_ns > NS_PER_S)
+        for pid in (bound, process.pid):  # what ends it otherwise wakes up last
+            os.kill(pid, signal.SIGCONT)
+        await until(lambda: not is_running(bound))
+        assert await process.stdout.readline() == b"True\n"  # and it is known why
+        os.kill(reaping, signal.SIGCONT)
+    finally:
+        process.kill()
+        await process.wait()
 
 
 async def test_what_is_bound_goes_on_while_the_daemon_does(reaper: Counted) -> None:
