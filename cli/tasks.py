@@ -22,6 +22,7 @@ from cli.waiting import Deadline
 from meshd.observe.text import shown
 from protocol import limits
 from protocol.errors import OK, TASK_FAILED, MeshError
+from protocol.gears import ROUTES
 
 STATES = ("open", "awarded", "running", "done", "failed", "cancelled", "poison")
 WAIT_S = 30.0  # one long poll; then it asks again
@@ -73,6 +74,7 @@ def _none(cursor: str, filters: dict[str, Any]) -> str:
 @click.option("--deadline", "deadline_s", type=SECONDS, metavar="S", help="It fails when it has not ended by then.")
 @click.option("--priority", type=click.IntRange(0, limits.PRIORITY_MAX), help="9 goes first; 5 is usual.")
 @click.option("--exclusive", is_flag=True, help="It must never run twice at once.")
+@click.option("--route", type=click.Choice(ROUTES), help="How an owner is looked for; auto is usual.")
 @click.option("--gid", default="", help="The goal it belongs to.")
 @click.pass_obj
 def submit(

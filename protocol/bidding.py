@@ -11,7 +11,7 @@ from protocol.wire.auction import Bid, Offer, Pass
 
 
 def answer_to(
-    offer: Offer, *, slots: Slots, seen: Performance, is_open: bool, waiting: int, retry_after_ms: int, now: Instant
+    offer: Offer, *, slots: Slots, seen: Performance, is_open: bool, waiting: int, now: Instant
 ) -> Bid | Pass:
     """What this node says to an offer. `waiting` tasks of the capability are queued here before it."""
     if not is_open:
@@ -22,7 +22,7 @@ def answer_to(
         return Pass(offer.auction, offer.task, offer.epoch, "deadline")
     best = slots.best(offer.capability)
     if best is None:
-        return Pass(offer.auction, offer.task, offer.epoch, "busy", retry_after_ms)
+        return Pass(offer.auction, offer.task, offer.epoch, "busy")
     card, free = best
     track = seen.of((card.name, offer.capability))
     latency_ms = track.latency_ms if track.successes else float(card.latency_ms)

@@ -6,8 +6,10 @@ Invariant: whatever is decided is one record to write, or a wait; only the ledge
 
 from protocol import awards, gears, records
 from protocol.bids import Wanted
+from protocol.effects import Effect
 from protocol.errors import LocalError
 from protocol.handover import Handover
+from protocol.late import Late
 from protocol.performance import Performance
 from protocol.primitives import Instant
 from protocol.routing import Candidate
@@ -19,27 +21,29 @@ from protocol.wire.task import TaskRecord, TaskState
 class Giving:
     """What is known of runs so far, and the tasks that bids are wanted for."""
 
-    def __init__(self, *, settings: TaskSettings, view: View, handover: Handover) -> None:
+    def __init__(self, *, settings: TaskSettings, view: View, handover: Handover, late: Late) -> None:
+        self.late = late
         self._settings = settings
         self._view = view
         self._handover = handover
         self._seen = Performance()
         self._wanted: list[Wanted] = []
 
-    def next(self, watched: Watched, now: Instant, *, may_award: bool) -> TaskRecord | None:
+    def next(self, watched: Watched, now: Instant, *, may_award: bool) -> TaskRecord | list[Effect]:
         """The record to write: an award, or the open record of a task that is not on record yet.
 
-        None when it waits: for bids (`Phase.ASKING`), or until somebody has room.
+        Otherwise what is said while it waits: for bids (`Phase.ASKING`), or until somebody has room.
         """
         record = watched.record
         found = self._view.candidates(record.capability, now) if may_award else []
-        usable = awards.usable(watched, found, life_of=self._view.life_of, now=now)
+        able = awards.usable(watched, found, life_of=self._view.life_of, now=now)
+        usable = self.late.others(watched, able, now)  # who has a reservation takes it when there is room
         bidder = watched.next_bid(usable, now)
         if bidder is not None:
             why = f"the next best bid, after {watched.ended[-1].ended}" if watched.ended else "the best bid"
             return self._award(watched, bidder, "bids", why, now)
         choice = gears.chosen(
-            record.route,
+            record.route if record.route != "late" or self.late.takes(watched) else "auto",
             usable,
             expected_ms=self._seen.of(("", record.capability)).latency_ms or awards.claimed_ms(usable),
             bids_from_ms=self._settings.bids_from_ms,
@@ -48,11 +52,11 @@ class Giving:
         if choice.gear in ("bids", "broadcast") and usable:
             watched.phase = Phase.ASKING
             self._wanted.append(awards.wanted(record, choice, usable))
-            return None
+            return []
         free = [each for each in usable if each.free > 0 and (each.is_self or choice.gear != "local")]
         if free and choice.gear != "late":
             return self._award(watched, free[0], choice.gear, choice.why, now)
-        return None if watched.is_known else record
+        return self.late.reserve(watched, able, choice.why, now) if watched.is_known else record
 
     def _award(self, watched: Watched, candidate: Candidate, gear: str, why: str, now: Instant) -> TaskRecord:
         life = self._view.life_of(candidate.node)

@@ -9,14 +9,15 @@ from msgspec import Struct
 from protocol import ids, limits, records
 from protocol.bidding import answer_to
 from protocol.effects import Effect, Emit, Read, RunAgent, Send, StopAgent, Write
-from protocol.events import ResultRefused, TaskDone, TaskFailed, TaskPutBack, TaskStarted
+from protocol.events import ResultRefused, TaskAwarded, TaskDone, TaskFailed, TaskPutBack, TaskStarted
 from protocol.inputs import AgentFailed, AgentFinished, AgentProgress
 from protocol.performance import Performance
 from protocol.primitives import NS_PER_MS, NS_PER_S, Instant, Mono, NodeId
 from protocol.records import Standing
+from protocol.reservations import Reservations, Reserved
 from protocol.slots import Slots
 from protocol.watched import TaskSettings
-from protocol.wire.auction import Offer
+from protocol.wire.auction import Offer, Reserve, Taken, Unreserve
 from protocol.wire.task import (
     ENDED,
     Accept,
@@ -36,6 +37,7 @@ BUSY_RETRY_MS = 200  # by then the load that misled the watcher has been announc
 STALE_S = 0.5  # a result that is already on its way is refused and kept, not thrown away with the run
 COMMITS_MAX = 8  # of one end, against what stands there and is no later award
 AGAIN_S = 1.0  # until what could not be read is looked at again
+TELL_S = 1.0  # between two words of having taken a task
 CHECK_S = 2.0  # how often a task that its watcher does not name is checked against the record
 
 
@@ -55,6 +57,8 @@ class _Grant(Struct):
     ending: TaskRecord | None = None
     commits: int = 0
     again: Mono | None = None  # when to commit once more
+    untold: Send | None = None  # the word that we took it, which its watcher may not have heard
+    tell_at: Mono = 0
     stale_since: Mono | None = None  # when we heard that the task is not ours any more
 
 
@@ -68,6 +72,7 @@ class Holder:
         self._keep_s = keep_s
         self._slots = slots
         self._seen = Performance()
+        self._late = Reservations()
         self._grants: dict[str, _Grant] = {}
         self._given_back: dict[str, Decline] = {}
         self._denied: dict[str, int] = {}  # task → epoch of an award that we said never came
@@ -77,8 +82,12 @@ class Holder:
 
     # --- what watchers say
 
-    def on_award(self, sender: NodeId, life: int, body: Award, record: TaskRecord, now: Instant) -> list[Effect]:
-        """Take the task or say no. `record` was opened and is bound to its key."""
+    def on_award(
+        self, sender: NodeId, life: int, body: Award | Reserve, record: TaskRecord, now: Instant
+    ) -> list[Effect]:
+        """Take the task or say no; one that waits, later. `record` was opened and is bound to its key."""
+        if isinstance(body, Reserve):
+            return self.on_reserve(sender, life, body, record, now)
         if record.state in ENDED and record.id == body.task:  # the award is of a record from before the end we saw
             return [_to(sender, life, Answer(0, (), (record.id,), ()), record), Read(ids.task_key(record.id))]
         is_mine = record.state is TaskState.AWARDED and record.owner == self._me and record.owner_life == self._life
@@ -96,6 +105,7 @@ class Holder:
             return [_to(sender, life, Decline(record.id, record.epoch, "unheard"), record)]  # it has moved on by now
         if grant is not None:
             self._remember(self._ended, record.id, grant.record.epoch)
+        self._late.discard(record.id)
         effects = self._stopped(record.id)
         refusal = self._refusal(record, now)
         if refusal is not None:
@@ -105,12 +115,16 @@ class Holder:
         if agent is None:
             busy = Decline(record.id, record.epoch, "busy", retry_after_ms=BUSY_RETRY_MS)
             return [*effects, _to(sender, life, busy, record)]
+        accepted = _to(sender, life, Accept(record.id, record.epoch), record)
+        return [*effects, accepted, *self._begin(record, body.revision, sender, life, agent, now)]
+
+    def _begin(
+        self, record: TaskRecord, revision: int, watcher: NodeId, watcher_life: int, agent: str, now: Instant
+    ) -> list[Effect]:
         at_ms, at = now.wall_ms, now.mono_ns
-        grant = _Grant(record, body.revision, sender, life, at_ms, at, at_ms, checked=at, began=at)
+        grant = _Grant(record, revision, watcher, watcher_life, at_ms, at, at_ms, checked=at, began=at)
         self._grants[record.id] = grant
         return [
-            *effects,
-            _to(sender, life, Accept(record.id, record.epoch), record),
             Emit(TaskStarted(record.id, record.iid, record.epoch, agent, record.submitter, record.gid)),
             self._run(agent, record, now),
         ]
@@ -155,7 +169,7 @@ class Holder:
             given_back = self._given_back.get(line.task)
             if grant is not None and grant.record.epoch == line.epoch:
                 grant.watcher, grant.watcher_life, grant.asked = sender, life, now.mono_ns
-                grant.checked, grant.asked_ms = now.mono_ns, now.wall_ms
+                grant.checked, grant.asked_ms, grant.untold = now.mono_ns, now.wall_ms, None
                 progress = grant.progress if len(grant.progress) <= room else b""
                 room -= len(progress)
                 running.append(Running(line.task, line.epoch, grant.started_ms, progress))
@@ -186,17 +200,59 @@ class Holder:
                 effects.append(Read(ids.task_key(task)))
         return effects
 
-    def on_withdraw(self, body: Withdraw, now: Instant) -> list[Effect]:
+    def on_withdraw(self, body: Withdraw | Unreserve, now: Instant) -> list[Effect]:
         """The task was cancelled or given to another."""
+        if isinstance(body, Unreserve):
+            self._late.discard(body.task)
+            return []
         grant = self._grants.get(body.task)
         return self._outdated(body.task, now) if grant is not None and grant.record.epoch <= body.epoch else []
 
     def on_offer(self, sender: NodeId, life: int, body: Offer, now: Instant) -> list[Effect]:
         """Somebody asks whether a task could be done here, and how well."""
-        answer = answer_to(
-            body, slots=self._slots, seen=self._seen, is_open=self._is_open, waiting=0, retry_after_ms=0, now=now
-        )
+        waiting = self._late.count(body.capability)
+        answer = answer_to(body, slots=self._slots, seen=self._seen, is_open=self._is_open, waiting=waiting, now=now)
         return [Send(to=sender, life=life, body=answer)]
+
+    def on_reserve(self, sender: NodeId, life: int, body: Reserve, record: TaskRecord, now: Instant) -> list[Effect]:
+        """A task waits for whoever has a slot first."""
+        is_sound = record.state is TaskState.OPEN and record.id == body.task and self._refusal(record, now) is None
+        if is_sound and record.id not in self._grants and record.id not in self._ended:
+            self._late.add(Reserved(record, body.revision, sender, life, body.asked, body.why, now))
+        return self.on_room(now)
+
+    def on_room(self, now: Instant) -> list[Effect]:
+        """Take what waits here, as far as there are slots."""
+        effects: list[Effect] = []
+        while (reserved := self._late.first(lambda name: self._slots.best(name) is not None)) is not None:
+            if self._refusal(reserved.record, now) is not None:
+                self._late.discard(reserved.record.id)
+                continue
+            self._slots.take(reserved.record.id, reserved.record.capability)
+            effects.append(self._late.take(reserved, owner=self._me, owner_life=self._life, now=now))
+        return effects
+
+    def _on_taken(
+        self, reserved: Reserved, record: TaskRecord, revision: int, frame: bytes, now: Instant
+    ) -> list[Effect]:
+        """Our write stands: the task is ours. Its watcher is told, until it asks."""
+        agent, watcher, life = self._slots.agent_of(record.id), reserved.watcher, reserved.watcher_life
+        told = _to(watcher, life, Taken(record.id, record.epoch, revision, frame), record)
+        begun = [
+            Emit(TaskAwarded(record.id, record.iid, record.epoch, self._me, "late", gid=record.gid)),
+            told,
+            *self._begin(record, revision, watcher, life, agent, now),
+        ]
+        grant = self._grants[record.id]
+        grant.untold, grant.tell_at = told, now.after(TELL_S)
+        if not self._is_open:
+            return [*begun[:2], *self._give_back(grant, "drained", "the node is leaving", counts=False)]
+        if record.exclusive:  # it is ours since the write, for as long as a watcher waits that sees it there
+            grant.asked = reserved.tried
+            if now.since_s(reserved.tried) >= self._settings.lease_s:
+                detail = "the store was away for a lease"
+                return [*begun[:2], *self._give_back(grant, "unasked", detail, counts=False)]
+        return begun
 
     # --- what agents say
 
@@ -248,7 +304,9 @@ class Holder:
 
     def on_written(self, write: Write, record: TaskRecord, revision: int, now: Instant) -> list[Effect]:
         """The end stands: say so to whoever watches the task. Or the award stands again."""
-        del now
+        reserved = self._late.taken(record.id)
+        if reserved is not None:
+            return self._on_taken(reserved, record, revision, write.frame, now)
         grant = self._grants.get(record.id)
         if grant is None or grant.record.epoch != record.epoch:
             return []
@@ -271,6 +329,8 @@ class Holder:
 
     def on_lost(self, key: str, stands: Standing, now: Instant) -> list[Effect]:
         """The award does not stand any more: the result is refused, and shown. If it only was damaged, it is kept."""
+        if self._is_not_taken(ids.task_of(key)):
+            return []  # somebody was before us
         grant = self._grants.get(ids.task_of(key))
         if grant is None or grant.ending is None or grant.again is not None:
             return []
@@ -288,6 +348,14 @@ class Holder:
         state = "gone" if stands.record is None else stands.record.state.value
         refused = Emit(ResultRefused(ours.id, ours.iid, ours.epoch, self._me, epoch, state, ours.gid))
         return [refused, Write(ids.late_key(ours.id, ours.epoch), ours, expect=0, keep_s=self._keep_s)]
+
+    def _is_not_taken(self, task: str) -> bool:
+        """True when the write that failed was to take a task that waited here; its slot is free again."""
+        if self._late.taken(task) is None:
+            return False
+        if task not in self._grants:
+            self._slots.give_back(task)
+        return True
 
     def _is_damaged(self, grant: _Grant, stands: Standing, now: Instant) -> bool:
         """True when nothing that stands there can have followed our award."""
@@ -307,6 +375,8 @@ class Holder:
     def on_unsent(self, key: str, reason: str, now: Instant) -> list[Effect]:
         """Ends always find room, so the daemon is stopping: the next owner will do it again."""
         del reason, now
+        if self._is_not_taken(ids.task_of(key)):
+            return []
         grant = self._grants.get(ids.task_of(key))
         if grant is not None and grant.ending is not None:
             self._release(grant.record.id)
@@ -333,6 +403,9 @@ class Holder:
                 continue
             if grant.again is not None and grant.ending is not None and now.mono_ns >= grant.again:
                 effects += self._commit(grant, grant.ending)
+            if grant.untold is not None and now.mono_ns >= grant.tell_at:
+                grant.tell_at = now.after(TELL_S)
+                effects.append(grant.untold)
             is_unasked = grant.record.exclusive and now.since_s(grant.asked) >= self._settings.lease_s
             if is_unasked and grant.ending is None:
                 detail = "nobody asked about it for a lease"
@@ -347,16 +420,19 @@ class Holder:
         open_grants = [grant for grant in self._grants.values() if grant.ending is None]
         ends = [grant.asked + lease_ns for grant in open_grants if grant.record.exclusive]
         ends += [grant.stale_since + stale_ns for grant in open_grants if grant.stale_since is not None]
+        ends += [grant.tell_at for grant in open_grants if grant.untold is not None]
         ends += [grant.again for grant in self._grants.values() if grant.again is not None]
         return min(ends, default=None)
 
     def on_lag(self, now: Instant) -> None:
         """We were stopped: an exclusive award that lay here meanwhile may be another's by now."""
         self._stale_until = now.after(self._settings.lease_s)
+        self._late.clear()
 
     def close(self) -> None:
         """Take nothing more; what is in hand goes on."""
         self._is_open = False
+        self._late.clear()
 
     def reopen(self) -> None:
         """Take work again."""
@@ -420,5 +496,5 @@ class Holder:
             book.pop(next(iter(book)))
 
 
-def _to(node: NodeId, life: int, body: Accept | Answer | Decline | Result, record: TaskRecord) -> Send:
+def _to(node: NodeId, life: int, body: Accept | Answer | Decline | Result | Taken, record: TaskRecord) -> Send:
     return Send(to=node, life=life, body=body, iid=record.iid, gid=record.gid)

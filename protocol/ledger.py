@@ -15,6 +15,7 @@ from protocol.events import TaskPutBack
 from protocol.giving import Giving
 from protocol.handover import Handover
 from protocol.inputs import Cancel, Submit
+from protocol.late import Late
 from protocol.lookups import Lookups, not_to_cancel
 from protocol.owners import Owners
 from protocol.performance import Lapses
@@ -23,6 +24,7 @@ from protocol.records import Standing
 from protocol.timers import Timers
 from protocol.view import View
 from protocol.watched import LOOKS_MAX, Phase, TaskSettings, Watched
+from protocol.wire.auction import Taken
 from protocol.wire.task import ENDED, Accept, Decline, Result, Running, Status, TaskRecord, TaskState
 
 RETRY_WRITE_S = 1.0  # the lane was full
@@ -57,7 +59,8 @@ class Ledger:
         self._handover = Handover(
             settings=settings, owners=owners, lapses=lapses, view=view, timers=self._timers, rng=rng
         )
-        self._giving = Giving(settings=settings, view=view, handover=self._handover)
+        self._late = Late(settings=settings, view=view, timers=self._timers, rng=rng)
+        self._giving = Giving(settings=settings, view=view, handover=self._handover, late=self._late)
         self._may_award = False
         self._patient_until: Mono = 0  # after an outage of our own nobody loses a task, for a lease
 
@@ -128,7 +131,7 @@ class Ledger:
             if (record.epoch, record.state) == (former.epoch, former.state):
                 return effects + self._take_up(watched, record, revision, write.frame, now)
         watched.learn(record, revision=revision, frame=write.frame, at_ms=now.wall_ms)
-        effects += self._answer_submits(watched)
+        effects += self._answer_submits(watched) + self._late.drop(watched)
         has_moved = (former.owner, former.owner_life) != watched.owner
         if has_moved or record.state is TaskState.CANCELLED:
             effects += awards.withdrawn(former)
@@ -241,6 +244,20 @@ class Ledger:
         """The owner said no, or gives it back; when its agent failed, that counts against the task."""
         watched = self._awarded_to(sender, body.task, body.epoch)
         return [] if watched is None else [self._handover.declined(watched, body, now), *self._advance(watched, now)]
+
+    def on_taken(self, sender: NodeId, body: Taken, record: TaskRecord, now: Instant) -> list[Effect]:
+        """Somebody whom a waiting task was reserved at has taken it; anybody else's word is looked up."""
+        watched = self._tasks.get(record.id)
+        if watched is None or watched.phase is Phase.WRITING or body.revision <= watched.revision:
+            return []  # a write of ours that is under way will lose, and bring the same news
+        is_next = record.state is TaskState.AWARDED and record.epoch == watched.record.epoch + 1
+        if not is_next or sender not in watched.late:
+            return self.on_ended(record.id)
+        self._backlog.discard(record.id)
+        told = self._late.drop(watched, but=sender)
+        taken = self._take_up(watched, record, body.revision, body.record, now)
+        more = 2 * limits.RESERVED_OPEN_MAX if self._late.has_room(waiting=len(self._backlog)) else 0
+        return [*told, *taken, *self._give_out(record.capability, more, now)]
 
     def on_result(self, body: Result, record: TaskRecord, said: int, now: Instant) -> list[Effect]:
         """The owner committed an end, or whoever cancelled the task tells us."""
@@ -375,13 +392,13 @@ class Ledger:
             return []
         self._handover.unreserve(watched, now)  # the slot of the award before: it must not stand in its own way
         given = self._giving.next(watched, now, may_award=self._may_award)
-        if given is not None:
+        if isinstance(given, TaskRecord):
             return self._write(watched, given, now)
         if watched.is_asking:
             self._backlog.discard(record.id)
         else:
             self._backlog.push(record)
-        return []
+        return given
 
     def take_wanted(self) -> list[Wanted]:
         """The tasks that bids are to be asked for, once."""
@@ -468,7 +485,8 @@ class Ledger:
         self._handover.unreserve(watched, now)
         self._owners.release(task)
         self._backlog.discard(task)
-        for purpose in ("answer", "award", "deadline", "look", "retry"):
+        self._late.drop(watched)  # who tries to take it will find that it is gone
+        for purpose in ("answer", "award", "deadline", "late", "look", "retry"):
             self._timers.cancel((purpose, task))
         del self._tasks[task]
         return [refused(request, "unknown_task", task=task) for request in watched.waits]

@@ -78,7 +78,7 @@ class Node:
         subjects = Subjects(mesh)
         self._post: Post[Origin] = Post(me=me.id, region=me.region, subjects=subjects, sealer=sealer, rng=rng)
         self._slots = Slots()
-        owners, tasks, keep_s = Owners(), settings.tasks, settings.keep_s
+        owners, lapses, tasks, keep_s = Owners(), Lapses(), settings.tasks, settings.keep_s
         self.membership = Membership(me=me, settings=settings.membership, rng=rng)
         self.gossip = Gossip(me=me, rng=rng, settings=settings.gossip, tombstone_s=settings.membership.tombstone_s)
         self.catalogue = Catalogue(me=me)
@@ -86,14 +86,13 @@ class Node:
         self._places = places = Places(
             me=me, membership=self.membership, catalogue=self.catalogue, policy=settings.routing, rng=rng
         )
-        lapses, me_id = Lapses(), me.id
         self.ledger = Ledger(
-            me=me_id, mesh=mesh, settings=tasks, keep_s=keep_s, owners=owners, lapses=lapses, view=places, rng=rng
+            me=me.id, mesh=mesh, settings=tasks, keep_s=keep_s, owners=owners, lapses=lapses, view=places, rng=rng
         )
-        self.holder = Holder(me=me_id, life=me.life, settings=tasks, keep_s=keep_s, slots=self._slots)
+        self.holder = Holder(me=me.id, life=me.life, settings=tasks, keep_s=keep_s, slots=self._slots)
         self._watch = Watch(settings=tasks, owners=owners)
-        market = Auction(settings=tasks, view=places, lapses=lapses, rng=rng)
-        self._watching = Watching(ledger=self.ledger, watch=self._watch, auction=market)
+        asking = Auction(settings=tasks, view=places, lapses=lapses, rng=rng)
+        self._watching = Watching(ledger=self.ledger, watch=self._watch, auction=asking)
         self._guardian = Guardian(me=me.id, settings=tasks)
         self._calls = Calls(view=places, slots=self._slots, rng=rng)
         self._homes = Inquiries()
@@ -184,10 +183,8 @@ class Node:
                 return self._carry("holder", self.holder.on_progress(input), now)
             case inputs.AgentFinished() | inputs.AgentFailed() if input.task.startswith(EVENT):
                 return self._carry("topics", self.topics.on_end(input), now)
-            case inputs.AgentFinished():
-                return self._on_finished(input, now)
-            case inputs.AgentFailed():
-                return self._on_failed(input, now)
+            case inputs.AgentFinished() | inputs.AgentFailed():
+                return self._on_run_ended(input, now)
             case inputs.Drain():
                 return self._duty.drain(is_on=input.on)
             case inputs.Leave():
@@ -243,6 +240,8 @@ class Node:
             self._watch.on_link(is_usable=is_usable, now=now)
             out += self._carry("ledger", self.ledger.on_link(is_usable=is_usable, now=now), now)
             out += self._carry("ledger", self._guardian.on_link(is_usable=is_usable, now=now), now)
+        if self._slots.free() != self._was_free:  # what waits here goes before what may come
+            out += self._carry("holder", self.holder.on_room(now), now)
         free = self._slots.free()
         taken, waiting, draining = self._slots.taken, self.ledger.waiting, self._duty.is_draining
         load = self.catalogue.set_load(free, running=taken, waiting=waiting, is_draining=draining, now=now)
@@ -287,11 +286,11 @@ class Node:
                 return self._on_delta(body, now)
             case task.Ask():
                 return self._carry("holder", self.holder.on_ask(src, life, body, now), now)
-            case task.Award():
+            case task.Award() | auction.Reserve():
                 record = self.record_of(ids.task_key(body.task), body.record, now)
-                effects = [] if record is None else self.holder.on_award(src, life, body, record, now)
-                return self._carry("holder", effects, now)
-            case task.Withdraw():
+                given = [] if record is None else self.holder.on_award(src, life, body, record, now)
+                return self._carry("holder", given, now)
+            case task.Withdraw() | auction.Unreserve():
                 return self._carry("holder", self.holder.on_withdraw(body, now), now)
             case task.Accept():
                 return self._carry("ledger", self.ledger.on_accept(src, body, said, now), now)
@@ -303,10 +302,12 @@ class Node:
                 return self._carry("holder", self.holder.on_offer(src, life, body, now), now)
             case auction.Bid() | auction.Pass():
                 return self._carry_all(self._watching.on_bid(src, body, now), now)
-            case task.Result():
+            case task.Result() | auction.Taken():
                 record = self.record_of(ids.task_key(body.task), body.record, now, revision=body.revision)
                 if record is None or record.owner != src:  # only its owner is believed; the rest is looked up
                     return self._carry("ledger", self.ledger.on_ended(body.task), now)
+                if isinstance(body, auction.Taken):
+                    return self._carry("ledger", self.ledger.on_taken(src, body, record, now), now)
                 return self._carry("ledger", self.ledger.on_result(body, record, said, now), now)
             case task.Inquire():
                 account = self._homes.account(body.request, self.ledger.status(body.tasks))
@@ -470,15 +471,13 @@ class Node:
             return [*effects, fx.Reply(order.request, value=report)]
         return self._carry("homes", self._homes.operate(order, self._places.living(order.node), now), now)
 
-    def _on_finished(self, report: inputs.AgentFinished, now: Instant) -> list[Effect]:
-        if report.task.startswith(PREFIX):
-            return self._carry("calls", self._calls.on_finished(report), now)
-        return self._carry("holder", self.holder.on_finished(report, now), now)
-
-    def _on_failed(self, report: inputs.AgentFailed, now: Instant) -> list[Effect]:
-        if report.task.startswith(PREFIX):
-            return self._carry("calls", self._calls.on_failed(report), now)
-        return self._carry("holder", self.holder.on_failed(report, now), now)
+    def _on_run_ended(self, report: inputs.AgentFinished | inputs.AgentFailed, now: Instant) -> list[Effect]:
+        is_call = report.task.startswith(PREFIX)
+        if isinstance(report, inputs.AgentFinished):
+            ended = self._calls.on_finished(report) if is_call else self.holder.on_finished(report, now)
+        else:
+            ended = self._calls.on_failed(report) if is_call else self.holder.on_failed(report, now)
+        return self._carry("calls" if is_call else "holder", ended, now)
 
     def _on_leave(self, now: Instant) -> list[Effect]:
         out = self._duty.drain(is_on=True) + self._carry("holder", self.holder.give_all_back(), now)

@@ -51,7 +51,35 @@ class Pass(Struct, frozen=True, array_like=True, tag="pass"):
     task: Token
     epoch: Count
     reason: Word
-    retry_after_ms: Span = 0
+
+
+class Reserve(Struct, frozen=True, array_like=True, tag="reserve"):
+    """Watcher to a candidate: whoever of you has a slot first takes this, by a write on `revision`.
+
+    `record` is the sealed record, which stands open; `asked` are reserved with, and `why` stands in the record.
+    """
+
+    task: Token
+    revision: Count
+    record: bytes
+    asked: Count
+    why: Annotated[str, Meta(max_length=limits.WHY_CHARS_MAX)] = ""
+
+
+class Unreserve(Struct, frozen=True, array_like=True, tag="unreserve"):
+    """Watcher to a candidate: somebody has it, or nobody needs it any more."""
+
+    task: Token
+    revision: Count
+
+
+class Taken(Struct, frozen=True, array_like=True, tag="taken"):
+    """Owner to watcher: my write stands, and it is mine. `record` is the sealed record at `revision`."""
+
+    task: Token
+    epoch: Count
+    revision: Count
+    record: bytes
 
 
 class Answered(Struct, frozen=True, array_like=True):

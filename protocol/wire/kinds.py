@@ -36,7 +36,7 @@ AnyTask: TypeAlias = (
     | task.Inquire
     | task.Account
 )
-AnyAuction: TypeAlias = auction.Offer | auction.Bid | auction.Pass
+AnyAuction: TypeAlias = auction.Offer | auction.Bid | auction.Pass | auction.Reserve | auction.Unreserve | auction.Taken
 AnyCall: TypeAlias = call.Call | call.CallReply
 AnyOps: TypeAlias = ops.AnyOrder | ops.Report
 Body: TypeAlias = AnySwim | AnyGossip | AnyTask | AnyAuction | AnyCall | AnyOps
@@ -63,7 +63,8 @@ KINDS: dict[str, Kind] = {
     **_rows("task", SMALL_TASK_BYTES_MAX, task.Accept, task.Decline, task.Withdraw),
     **_rows("task", ASK_BYTES_MAX, task.Ask),
     **_rows("task", FRAME_BYTES_MAX, task.Award, task.Answer, task.Result, task.Inquire, task.Account),
-    **_rows("auction", SWIM_BYTES_MAX, auction.Offer, auction.Bid, auction.Pass),
+    **_rows("auction", SWIM_BYTES_MAX, auction.Offer, auction.Bid, auction.Pass, auction.Unreserve),
+    **_rows("auction", FRAME_BYTES_MAX, auction.Reserve, auction.Taken),
     **_rows("call", FRAME_BYTES_MAX, call.Call, call.CallReply),
     **_rows("ops", SWIM_BYTES_MAX, ops.Survey, ops.Steer, ops.Forget, ops.Report),
     **_rows("audit", AUDIT_BATCH_BYTES_MAX + 4_096, audit.AuditBatch),

@@ -18,9 +18,7 @@ def _said(offer: Offer = OFFER, *, taken: int = 0, seen: Performance | None = No
     slots.advertise((CLAIMED,))
     for number in range(taken):
         slots.take(number, ECHO)
-    return answer_to(
-        offer, slots=slots, seen=seen or Performance(), is_open=is_open, waiting=0, retry_after_ms=90, now=instant(0.0)
-    )
+    return answer_to(offer, slots=slots, seen=seen or Performance(), is_open=is_open, waiting=0, now=instant(0.0))
 
 
 def test_who_never_ran_bids_what_its_manifest_claims() -> None:
@@ -37,7 +35,7 @@ def test_what_was_seen_counts_more_than_what_is_claimed() -> None:
 
 
 def test_why_there_is_no_bid_is_said() -> None:
-    assert _said(taken=2) == Pass(7, OFFER.task, 1, "busy", 90)
+    assert _said(taken=2) == Pass(7, OFFER.task, 1, "busy")
     assert _said(is_open=False) == Pass(7, OFFER.task, 1, "draining")
     assert _said(structs.replace(OFFER, capability="other@1")) == Pass(7, OFFER.task, 1, "no_agent")
     assert _said(structs.replace(OFFER, deadline_ms=WALL_MS)) == Pass(7, OFFER.task, 1, "deadline")

@@ -1,11 +1,21 @@
 """Who gets a task: the gear that is taken, bids in their order, and what the record keeps of it."""
 
+from random import Random
+
 from protocol import records
 from protocol.bids import Closed, Wanted
 from protocol.effects import Effect, Reply
+from protocol.giving import Giving
+from protocol.handover import Handover
+from protocol.late import Late
+from protocol.owners import Owners
+from protocol.performance import Lapses
+from protocol.timers import Timers
+from protocol.watched import Watched
 from protocol.wire.auction import Answered, Round
-from protocol.wire.task import Award, TaskState
-from tests.protocol.work import ME, B, C, D, Home, bodies, only_write, replies
+from protocol.wire.task import Award, TaskRecord, TaskState
+from tests.protocol.conversation import instant
+from tests.protocol.work import ME, SETTINGS, B, C, D, Home, Mesh, bodies, only_write, record, replies
 
 
 def _wanted(home: Home) -> Wanted:
@@ -124,6 +134,21 @@ def test_long_runs_are_worth_asking_for_once_one_was_seen() -> None:
     home.result(ended)
     home.submit("another")
     assert _wanted(home).why == "a run takes about 400 ms"
+
+
+def test_a_task_that_is_not_on_record_yet_is_written_open_when_nobody_has_room() -> None:
+    mesh, timers, rng = Mesh({B: 0}), Timers[tuple[str, str]](), Random(7)
+    owners, lapses = Owners(), Lapses()
+    handover = Handover(settings=SETTINGS, owners=owners, lapses=lapses, view=mesh, timers=timers, rng=rng)
+    late = Late(settings=SETTINGS, view=mesh, timers=timers, rng=rng)
+    giving = Giving(settings=SETTINGS, view=mesh, handover=handover, late=late)
+    watched = Watched(record(), revision=0, frame=b"")
+    assert giving.next(watched, instant(0.0), may_award=True) == watched.record
+    mesh.free[B] = 1
+    assert giving.next(watched, instant(0.0), may_award=False) == watched.record
+    award = giving.next(watched, instant(0.0), may_award=True)
+    assert isinstance(award, TaskRecord)
+    assert (award.owner, mesh.reserved) == (B, {award.id: B})
 
 
 def test_an_unknown_route_is_refused_with_the_list() -> None:

@@ -63,6 +63,7 @@ class Mesh:
 
     def __init__(self, free: dict[NodeId, int]) -> None:
         self.free = free
+        self.slots = 9  # that every agent announces
         self.lives: dict[NodeId, int] = {}
         self.reserved: dict[str, NodeId] = {}
         self.capabilities: tuple[str, ...] = (ECHO,)
@@ -74,7 +75,7 @@ class Mesh:
         found = self.free if capability in self.capabilities else {}
         taken = Counter(self.reserved.values())
         return [
-            Candidate(node, "echo", max(0, free - taken[node]), 9, 0.0, is_self=node == ME)
+            Candidate(node, "echo", max(0, free - taken[node]), self.slots, 0.0, is_self=node == ME)
             for node, free in found.items()
         ]
 

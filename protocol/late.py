@@ -1,0 +1,85 @@
+"""Tasks that wait reserved: four nodes are told of each, and the first of them with a free slot takes it.
+
+Invariant: only a task that stands open is reserved, so nobody's run can be robbed by it; the home keeps the
+task in its own backlog all the while. Pure leaf of `ledger`; `reservations` is the other side.
+"""
+
+from protocol import ids, limits
+from protocol.effects import Effect, Read, Send
+from protocol.primitives import Instant, Rng, chosen
+from protocol.routing import Candidate
+from protocol.timers import Timers
+from protocol.view import View
+from protocol.watched import TaskSettings, Watched
+from protocol.wire.auction import Reserve, Unreserve
+from protocol.wire.task import TaskState
+
+RESERVE_AFTER_S = 0.1  # short runs make room sooner than four nodes are told
+
+
+class Late:
+    """Which waiting tasks are reserved; each watched task knows where."""
+
+    def __init__(self, *, settings: TaskSettings, view: View, timers: Timers[tuple[str, str]], rng: Rng) -> None:
+        self._settings = settings
+        self._view = view
+        self._timers = timers
+        self._rng = rng
+        self._open: dict[str, None] = {}
+
+    @staticmethod
+    def takes(watched: Watched) -> bool:
+        """True for a task that may be reserved: it was never awarded, and is not too large to be sent to four."""
+        return watched.record.state is TaskState.OPEN and len(watched.frame) <= limits.RESERVED_BYTES_MAX
+
+    def others(self, watched: Watched, candidates: list[Candidate], now: Instant) -> list[Candidate]:
+        """Candidates that the task is not reserved at: those take it by themselves, for a lease."""
+        if now.mono_ns >= watched.late_until:
+            return candidates
+        return [each for each in candidates if each.node not in watched.late]
+
+    def reserve(self, watched: Watched, candidates: list[Candidate], why: str, now: Instant) -> list[Effect]:
+        """Tell four nodes of a task that has waited for a moment, and another four a lease later."""
+        record = watched.record
+        if now.mono_ns < watched.late_until or not self.takes(watched):
+            return []
+        nodes = list(dict.fromkeys(each.node for each in candidates if each.slots > 0))
+        if not nodes and not watched.late:
+            return []
+        if not watched.late_from:
+            watched.late_from = now.mono_ns if record.route == "late" else now.after(RESERVE_AFTER_S)
+        if now.mono_ns < watched.late_from:
+            self._timers.set(("late", record.id), watched.late_from)
+            return []
+        if record.id not in self._open and len(self._open) >= limits.RESERVED_OPEN_MAX:
+            return []
+        picked = [nodes.pop(chosen(self._rng, len(nodes))) for _ in range(min(limits.RESERVED_AT, len(nodes)))]
+        # Somebody may have taken it and not been heard: before it is reserved anew, its record is looked at.
+        effects: list[Effect] = [Read(ids.task_key(record.id))] if watched.late else []
+        watched.late = {node: life for node in picked if (life := self._view.life_of(node)) is not None}
+        if not watched.late:
+            self._open.pop(record.id, None)
+            return effects
+        self._open[record.id] = None
+        watched.late_until = now.after(self._settings.lease_s)
+        self._timers.set(("late", record.id), watched.late_until)
+        body = Reserve(record.id, watched.revision, watched.frame, len(watched.late), why)
+        return effects + [
+            Send(to=node, life=life, body=body, iid=record.iid, gid=record.gid) for node, life in watched.late.items()
+        ]
+
+    def drop(self, watched: Watched, but: str = "") -> list[Effect]:
+        """Somebody has it, or nobody needs it any more: tell all but who took it."""
+        watched.late_from = 0
+        self._timers.cancel(("late", watched.record.id))
+        if not watched.late:
+            return []
+        body = Unreserve(watched.record.id, watched.revision)
+        told = [Send(to=node, life=life, body=body) for node, life in watched.late.items() if node != but]
+        watched.late, watched.late_until = {}, 0
+        self._open.pop(watched.record.id, None)
+        return list(told)
+
+    def has_room(self, *, waiting: int) -> bool:
+        """True when tasks wait that could be reserved now; asked in batches, not at every one that is taken."""
+        return len(self._open) < waiting and len(self._open) <= limits.RESERVED_OPEN_MAX // 2

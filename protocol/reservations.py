@@ -1,0 +1,103 @@
+"""Tasks that wait for a slot of this node, and may be taken by another node first.
+
+Invariant: bounded; the highest priority first, then the oldest, then the one whose deadline is nearest.
+A reservation promises nothing: the write that takes the task decides. Pure leaf of `holder`.
+"""
+
+from bisect import insort
+from collections.abc import Callable
+
+from msgspec import Struct, structs
+
+from protocol import ids, limits, records
+from protocol.effects import Write
+from protocol.primitives import NS_PER_MS, Instant, Mono, NodeId
+from protocol.wire.auction import Round
+from protocol.wire.task import TaskRecord
+
+
+class Reserved(Struct, frozen=True):
+    """One task that waits, as its watcher told of it."""
+
+    record: TaskRecord
+    revision: int
+    watcher: NodeId
+    watcher_life: int
+    asked: int
+    why: str
+    since: Instant
+    tried: Mono = 0  # when the write that takes it left
+
+
+class Reservations:
+    """One queue; a task stands in it once."""
+
+    def __init__(self) -> None:
+        self._waiting: dict[str, Reserved] = {}
+        self._taking: dict[str, Reserved] = {}  # whose write is under way
+        self._order: list[tuple[int, int, int, str]] = []
+
+    def add(self, reserved: Reserved) -> None:
+        """The task waits here too; the newer word about it replaces the older."""
+        record = reserved.record
+        self.discard(record.id)
+        if record.id in self._taking:
+            return
+        if len(self._waiting) < limits.RESERVED_MAX:
+            self._waiting[record.id] = reserved
+            insort(self._order, _rank(record))
+
+    def discard(self, task: str) -> None:
+        """It does not wait here any more; harmless when it did not."""
+        reserved = self._waiting.pop(task, None)
+        if reserved is not None:
+            self._order.remove(_rank(reserved.record))
+
+    def clear(self) -> None:
+        """Nothing waits here."""
+        self._waiting.clear()
+        self._order.clear()
+
+    def first(self, has_room: Callable[[str], bool]) -> Reserved | None:
+        """The most urgent task whose capability has room."""
+        known: dict[str, bool] = {}
+        for _, _, _, task in self._order:
+            capability = self._waiting[task].record.capability
+            if capability not in known:
+                known[capability] = has_room(capability)
+            if known[capability]:
+                return self._waiting[task]
+        return None
+
+    def take(self, reserved: Reserved, *, owner: NodeId, owner_life: int, now: Instant) -> Write:
+        """The write by which this node takes the task, if nobody was before it."""
+        record = reserved.record
+        self.discard(record.id)
+        self._taking[record.id] = structs.replace(reserved, tried=now.mono_ns)
+        award = records.awarded(record, owner=owner, owner_life=owner_life, now=now)
+        told = Round(
+            epoch=award.epoch,
+            gear="late",
+            why=reserved.why,
+            at_ms=reserved.since.wall_ms,
+            took_ms=max(0, (now.mono_ns - reserved.since.mono_ns) // NS_PER_MS),
+            asked=reserved.asked,
+            owner=owner,
+        )
+        award = structs.replace(award, rounds=(*record.rounds, told)[-limits.ROUNDS_KEPT :])
+        return Write(ids.task_key(record.id), award, expect=reserved.revision)
+
+    def taken(self, task: str) -> Reserved | None:
+        """The outcome of that write is in: what it was about, or None for a write of another kind."""
+        return self._taking.pop(task, None)
+
+    def count(self, capability: str) -> int:
+        """How many wait for this."""
+        return sum(each.record.capability == capability for each in self._waiting.values())
+
+    def __len__(self) -> int:
+        return len(self._waiting)
+
+
+def _rank(record: TaskRecord) -> tuple[int, int, int, str]:
+    return (-record.priority, record.submitted_ms, record.deadline_ms, record.id)

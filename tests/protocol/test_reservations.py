@@ -1,0 +1,208 @@
+"""The other side of late binding: what waits for a slot here, in which order, and who takes it."""
+
+from typing import Any
+
+from msgspec import structs
+
+from protocol import limits
+from protocol.effects import Effect, RunAgent, Write
+from protocol.events import TaskAwarded
+from protocol.holder import TELL_S, Holder
+from protocol.inputs import AgentFinished
+from protocol.records import Standing
+from protocol.reservations import Reservations, Reserved
+from protocol.slots import Slots
+from protocol.wire.auction import Reserve, Taken, Unreserve
+from protocol.wire.task import Ask, Award, Decline, Held, TaskRecord, TaskState
+from tests.protocol.conversation import instant
+from tests.protocol.work import (
+    CARD,
+    ECHO,
+    KEEP_S,
+    LIFE,
+    ME,
+    SETTINGS,
+    B,
+    awarded,
+    bodies,
+    frame,
+    only_write,
+    record,
+    said,
+)
+
+NOW = instant(0.0)
+
+
+def _reserved(key: str, **fields: Any) -> Reserved:
+    return Reserved(record(key, **fields), 1, B, LIFE, 4, "", NOW)
+
+
+def test_the_most_urgent_is_first_then_the_oldest_then_the_nearest_deadline() -> None:
+    queue = Reservations()
+    last = _reserved("last", submitted_ms=20)
+    for each in (
+        last,
+        _reserved("old", submitted_ms=10, deadline_ms=99),
+        _reserved("urgent", priority=9, submitted_ms=30),
+        _reserved("near", submitted_ms=10, deadline_ms=50),
+    ):
+        queue.add(each)
+    order = []
+    while (first := queue.first(lambda capability: True)) is not None:
+        order.append(first.record.key)
+        queue.discard(first.record.id)
+    assert order == ["urgent", "near", "old", "last"]
+
+
+def test_a_queue_is_bounded_and_holds_a_task_once() -> None:
+    queue = Reservations()
+    for number in range(limits.RESERVED_MAX + 9):
+        queue.add(_reserved(str(number)))
+    assert len(queue) == limits.RESERVED_MAX
+    queue.add(_reserved("1"))
+    assert len(queue) == limits.RESERVED_MAX
+
+
+def test_a_capability_without_room_holds_up_no_other() -> None:
+    queue = Reservations()
+    queue.add(_reserved("one", priority=9))
+    queue.add(_reserved("two", capability="other@1"))
+    first = queue.first(lambda capability: capability == "other@1")
+    assert first is not None
+    assert first.record.key == "two"
+
+
+class Owner:
+    """One node with some slots, and what it is told."""
+
+    def __init__(self, slots: int = 1) -> None:
+        self.slots = Slots()
+        self.slots.advertise((structs.replace(CARD, slots=slots),))
+        self.holder = Holder(me=ME, life=LIFE, settings=SETTINGS, keep_s=KEEP_S, slots=self.slots)
+        self.now = NOW
+
+    def reserve(self, of: TaskRecord, revision: int = 1) -> list[Effect]:
+        """B tells of a task that waits."""
+        body = Reserve(of.id, revision, frame(of), 4, "nobody seems free")
+        return self.holder.on_reserve(B, LIFE, body, of, self.now)
+
+    def written(self, effects: list[Effect], revision: int = 2) -> list[Effect]:
+        """The one write among these stands."""
+        write = only_write(effects)
+        assert isinstance(write.record, TaskRecord)
+        return self.holder.on_written(structs.replace(write, frame=b"sealed"), write.record, revision, self.now)
+
+    def lost(self, effects: list[Effect]) -> list[Effect]:
+        """Another write stands there."""
+        return self.holder.on_lost(only_write(effects).key, Standing(awarded(), 3, b""), self.now)
+
+
+def test_a_free_slot_takes_what_waits_by_a_write_and_runs_it_once_that_stands() -> None:
+    owner = Owner()
+    effects = owner.reserve(record())
+    write = only_write(effects)
+    assert isinstance(write.record, TaskRecord)
+    assert (write.expect, write.record.owner, write.record.epoch) == (1, ME, 1)
+    (told,) = write.record.rounds
+    assert (told.gear, told.asked, told.owner, told.why) == ("late", 4, ME, "nobody seems free")
+    effects = owner.written(effects)
+    assert [each.epoch for each in effects if isinstance(each, RunAgent)] == [1]
+    assert bodies(effects, Taken) == [Taken(record().id, 1, 2, b"sealed")]
+    assert [each.why for each in said(effects, TaskAwarded)] == ["late"]
+
+
+def test_who_loses_the_write_drops_it_and_has_its_slot_again() -> None:
+    owner = Owner()
+    assert owner.lost(owner.reserve(record())) == []
+    assert owner.slots.best(ECHO) is not None
+    assert owner.holder.on_room(NOW) == []
+
+
+def test_a_busy_node_takes_it_when_a_slot_is_free() -> None:
+    owner = Owner()
+    owner.written(owner.reserve(record("first")))
+    assert owner.reserve(record("second")) == []
+    done = owner.holder.on_finished(AgentFinished(record("first").id, 1, b"\x01"), NOW)
+    owner.written(done, revision=5)
+    taken = only_write(owner.holder.on_room(NOW)).record
+    assert isinstance(taken, TaskRecord)
+    assert taken.key == "second"
+
+
+def test_what_somebody_else_has_is_not_tried() -> None:
+    owner = Owner()
+    owner.written(owner.reserve(record("first")))
+    owner.reserve(record("second"))
+    owner.holder.on_withdraw(Unreserve(record("second").id, 1), NOW)
+    owner.slots.give_back(record("first").id)
+    assert owner.holder.on_room(NOW) == []
+
+
+def test_the_word_of_having_taken_it_is_repeated_until_somebody_asks() -> None:
+    owner = Owner()
+    owner.written(owner.reserve(record()))
+    assert owner.holder.next_deadline() == NOW.after(TELL_S)
+    assert len(bodies(owner.holder.on_tick(instant(TELL_S)), Taken)) == 1
+    assert len(bodies(owner.holder.on_tick(instant(2 * TELL_S)), Taken)) == 1
+    owner.holder.on_ask(B, LIFE, Ask(1, (Held(record().id, 1, 2),)), instant(2 * TELL_S))
+    assert owner.holder.on_tick(instant(5 * TELL_S)) == []
+
+
+def test_only_an_open_record_is_taken() -> None:
+    owner = Owner()
+    for wrong in (awarded(), record(state=TaskState.CANCELLED), record(capability="other@1"), record(deadline_ms=1)):
+        assert owner.reserve(wrong) == []
+
+
+def test_a_draining_node_takes_nothing_that_waits() -> None:
+    owner = Owner()
+    owner.written(owner.reserve(record("first")))
+    owner.reserve(record("second"))
+    owner.holder.close()
+    owner.slots.give_back(record("first").id)
+    assert owner.holder.on_room(NOW) == []
+    assert owner.reserve(record("third")) == []
+
+
+def test_a_node_that_leaves_while_its_write_is_under_way_gives_the_task_back() -> None:
+    owner = Owner()
+    effects = owner.reserve(record())
+    owner.holder.close()
+    effects = owner.written(effects)
+    assert [type(each) for each in effects if isinstance(each, RunAgent | Write)] == []
+    assert (len(bodies(effects, Taken)), [each.reason for each in bodies(effects, Decline)]) == (1, ["drained"])
+
+
+def test_the_same_word_twice_takes_a_task_once() -> None:
+    owner = Owner(slots=2)
+    assert len(owner.reserve(record())) == 1
+    assert owner.reserve(record()) == []
+
+
+def test_an_award_that_comes_while_our_own_write_is_under_way_keeps_its_slot() -> None:
+    owner = Owner()
+    effects = owner.reserve(record())
+    theirs = awarded(owner=ME)
+    owner.holder.on_award(B, LIFE, Award(theirs.id, 1, 2, frame(theirs)), theirs, NOW)
+    assert owner.lost(effects) == []
+    assert owner.slots.best(ECHO) is None
+    assert owner.holder.in_hand == 1
+
+
+def test_an_exclusive_task_whose_write_came_back_a_lease_later_is_not_begun() -> None:
+    owner = Owner()
+    effects = owner.reserve(record(exclusive=True))
+    owner.now = instant(SETTINGS.lease_s)
+    effects = owner.written(effects)
+    assert [each for each in effects if isinstance(each, RunAgent)] == []
+    assert [each.reason for each in bodies(effects, Decline)] == ["unasked"]
+
+
+def test_an_exclusive_task_that_was_taken_is_held_from_the_write_on() -> None:
+    owner = Owner()
+    effects = owner.reserve(record(exclusive=True))
+    owner.now = instant(SETTINGS.lease_s / 2)
+    owner.written(effects)
+    given_back = bodies(owner.holder.on_tick(instant(SETTINGS.lease_s)), Decline)
+    assert [each.reason for each in given_back] == ["unasked"]
