@@ -24,8 +24,10 @@ from meshd import clock, config, invitation, notify, running
 from meshd.addresses import host_of, is_loopback
 from meshd.api import schemas
 from meshd.api.server import Api
+from meshd.broker.config import disk_mb
 from meshd.broker.server import LISTEN_FLAG, EmbeddedServer
 from meshd.engine import Engine
+from meshd.leaving import leave
 from meshd.observe import logs
 from meshd.observe.rotation import Rotation
 from meshd.reach import reachable
@@ -35,8 +37,8 @@ from meshd.supervise import Supervisor
 from meshd.upkeep import Premises
 from meshd.wiring import Reach, Shell, Wired, wire
 from protocol.errors import INTERRUPTED, MeshError
-from protocol.ids import fingerprint, is_token
-from protocol.inputs import Drain, Found, Leave
+from protocol.ids import fingerprint, is_token, presence_key
+from protocol.inputs import Found
 from protocol.primitives import NS_PER_S
 from protocol.replica import Me
 
@@ -51,8 +53,8 @@ class Said(Protocol):
 JOINED_S_MAX = 20.0  # a node whose first write is not acknowledged by then starts all the same, and says so
 NAME = "name"  # a node keeps the name that it was given
 FIRST_CONTACT_S = 30.0  # how long the server of `nats.urls` may take to come up before founding a mesh there fails
+SEEN_S = 10.0  # between two looks at how far the record has come: a file, synced
 RECORD_S = 1.0  # between two tries to open the record, by a node that came up without
-FLUSH_S_MAX = 5.0  # for the last writes when the daemon stops
 
 
 class Order(Struct, frozen=True):
@@ -108,6 +110,7 @@ class _Daemon:
         self._notes: list[str] = []
         self._starting: asyncio.Task[None] | None = None
         self._is_up = False
+        self._has_others = False  # the record knows more nodes than this one
         self._was_member = False  # the directory belonged to a mesh before this start
         self._is_signalled = False
         self.was_interrupted = False  # by Ctrl-C, before it was ready
@@ -177,6 +180,7 @@ class _Daemon:
                 notes=lambda: tuple(self._notes),
                 attention=self._attention,
                 premises=Premises(self._state.path, self._origins, self._exposed()),
+                blocked=self._blocked,
             ),
         )
         self._warn_of_exposure()
@@ -210,6 +214,7 @@ class _Daemon:
             region=node.region,
             domain=node.domain,
             admission=self._state.admission(),
+            seen=self._state.seen(),
             version=version("agent-meshd"),
         )
 
@@ -233,9 +238,11 @@ class _Daemon:
             wired.transport.open_later(wired.sink)
             self._supervisor.spawn("record", self._keep_opening_record(wired))
         else:
-            await self._open_record(wired)
-        if not self._was_member:
-            wired.store.made_anew = ""  # it was never there before
+            try:
+                await self._open_record(wired)
+            except MeshError as failure:
+                self._do_without(failure)
+                self._supervisor.spawn("record", self._keep_opening_record(wired))
         me, subjects = wired.engine.node.me, wired.subjects
         for subject in (subjects.inbox(dst=me.id, life=me.life), subjects.facts()):
             await wired.transport.subscribe(subject)
@@ -243,6 +250,7 @@ class _Daemon:
         stack.callback(wired.engine.close)
         wired.auditing.start()
         self._supervisor.spawn("engine", wired.engine.run())
+        self._supervisor.spawn("seen", self._remember_seen(wired))
         self._supervisor.spawn("copies", wired.views.keep_copies_known(wired.store))
 
     async def _meet_server(self, wired: Wired) -> None:
@@ -260,15 +268,20 @@ class _Daemon:
 
     def _do_without(self, failure: MeshError) -> None:
         """A member of a mesh elsewhere comes up cut off, as after a reboot, and joins later; others cannot start."""
-        if not self._was_member or self._server is not None or self._order.join:
+        if not self._was_member or failure.code == "stream_differs":
+            raise failure
+        if self._server is not None and failure.code != "store":
             raise failure
         self._log.warning("%s; going on without", failure.message)
 
-    @staticmethod
-    async def _open_record(wired: Wired) -> None:
+    async def _open_record(self, wired: Wired) -> None:
         """The bucket, and who was admitted before."""
         await wired.store.open()
-        for entry in await wired.store.scan("node"):
+        if not wired.engine.node.me.seen:
+            wired.store.made_anew = ""  # it was never there before, as far as this node knows
+        entries = await wired.store.scan("node")
+        self._has_others = any(entry.key != presence_key(wired.engine.node.me.id) for entry in entries)
+        for entry in entries:
             wired.engine.put(Found(entry.key, entry.revision, entry.frame))
 
     async def _keep_opening_record(self, wired: Wired) -> None:
@@ -281,13 +294,26 @@ class _Daemon:
                     self._log.warning("%s; trying again", failure.message)
             await asyncio.sleep(RECORD_S)
 
+    async def _remember_seen(self, wired: Wired) -> None:
+        """Keep how far the record has come, so that a later life notices when it has come less far."""
+        engine = wired.engine
+        link, kept = engine.node.link, engine.node.me.seen
+        while True:
+            await engine.until(lambda kept=kept: link.is_usable and link.revision != kept)  # type: ignore[misc]  # binds the loop's variable
+            kept = link.revision
+            with contextlib.suppress(MeshError):  # a full disk: what was kept is less, and that does no harm
+                await asyncio.to_thread(self._state.keep_seen, kept)
+            if self._server is not None and len(engine.node.membership.alive()) > 1:
+                self._server.forget_former()
+            await asyncio.sleep(SEEN_S)
+
     def _belong(self) -> Mesh:
         """The mesh of this directory: joined with a token, known from before, or founded now."""
+        known = self._state.mesh()
+        self._was_member = known is not None
         if self._order.join:
             invited = invitation.Invitation.decode(self._order.join, now=clock.now())
             return invitation.accept(invited, self._state, now=clock.now())
-        known = self._state.mesh()
-        self._was_member = known is not None
         if known is not None:
             return known
         self._notes.append("this node founded the mesh: its root key is online, in root.key")
@@ -313,6 +339,7 @@ class _Daemon:
             listen=nats.listen,
             supervisor=self._supervisor,
             on_given_up=self._on_server_given_up,
+            disk_mb=disk_mb(self._settings.results.bytes_max),
         )
         stack.push_async_callback(self._let_go_of_server)
         await self._server.start()
@@ -379,30 +406,29 @@ class _Daemon:
 
     def _attention(self) -> tuple[str, ...]:
         """What somebody should see to, beyond what the node's state says."""
-        if self._server is not None and self._server.given_up:
-            return (f"the nats-server {self._server.given_up}",)
-        return ()
+        server = self._server
+        if server is None:
+            return ()
+        problems = (server.given_up, server.disk_problem)
+        return (*(f"the nats-server {problem}" for problem in problems if problem), *self._move(server))
+
+    def _move(self, server: EmbeddedServer) -> tuple[str, ...]:
+        """A server at another address than before is not found by those who joined it there."""
+        if not server.former or not self._has_others:
+            return ()
+        cure = "nodes that joined there do not find it until they are invited anew: meshctl invite"
+        return (f"the nats-server listened on port {server.former} before, and on {server.address[1]} now; {cure}",)
+
+    def _blocked(self) -> str:
+        """Why nothing can be recorded, when this host knows."""
+        problem = self._server.disk_problem if self._server is not None else ""
+        return f"the nats-server {problem}" if problem else ""
 
     # --- down
 
     async def _leave(self, wired: Wired) -> None:
         """Take nothing new, finish what is in hand if it ends in time, say goodbye, flush."""
-        engine, performer = wired.engine, wired.performer
-        engine.put(Drain(on=True))
-        drain_s = self._settings.agents.drain_s
-        try:
-            async with asyncio.timeout(drain_s):
-                await engine.until(lambda: not wired.hosting.working and not engine.node.holder.in_hand)
-        except TimeoutError:
-            self._log.warning("%d tasks and calls were not done within %g s", wired.hosting.working, drain_s)
-        engine.put(Leave())
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(FLUSH_S_MAX):
-                await engine.until(lambda: not engine.waiting and not performer.writes_waiting)
-        await wired.auditing.stop(FLUSH_S_MAX)
-        wired.outlet.flush()
-        await wired.transport.flush()
-        performer.refuse_all("not_ready", state="stopping")
+        await leave(wired, drain_s=self._settings.agents.drain_s, log=self._log)
 
 
 def _rotation(log: Path | None, settings: LogSettings) -> Rotation | None:

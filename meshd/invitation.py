@@ -199,6 +199,8 @@ def _unpacked(encoded: str) -> bytes:
     content = packed[2 : 2 + length]
     if len(packed) > whole or packed[2 + length :] != _checksum(content):
         raise _bad("it was altered: its checksum is wrong")
+    if urlsafe_b64encode(packed).decode().rstrip("=") != encoded:
+        raise _bad("it was altered: it goes on behind its end")
     return content
 
 

@@ -162,7 +162,7 @@ class Service:
         self, wanted: schemas.TaskFilter, *, after: schemas.Cursor | None, limit: int
     ) -> list[schemas.Task]:
         """Tasks of the whole mesh, newest first."""
-        self._refuse_when_cut_off(LOOK_GRACE_S)
+        self._refuse_when_detached()
         home = self._home_of(wanted.home)
         found = [record for record in await self._shelf.all() if _fits(record, wanted, home)]
         found.sort(key=lambda record: (record.submitted_ms, record.id), reverse=True)
@@ -184,12 +184,12 @@ class Service:
 
     async def task(self, name: str) -> schemas.Task:
         """One task by its id or a unique prefix."""
-        self._refuse_when_cut_off(LOOK_GRACE_S)
+        self._refuse_when_detached()
         return await self._shown(await self._shelf.one(name))
 
     async def why(self, name: str) -> Why:
         """All that decided about a task."""
-        self._refuse_when_cut_off(LOOK_GRACE_S)
+        self._refuse_when_detached()
         record = await self._shelf.one(name)
         return explained.why(record, await self._shown(record), name_of=self._views.name_of)
 
@@ -285,14 +285,18 @@ class Service:
         return self._views.task(record, None), record.iid == iid
 
     async def _outage_over(self, grace_s: float) -> None:
-        """Return once the record can be written; nothing of what waits here was. Raises detached."""
+        """Return once the record can be written; nothing of what waits here was. Raises detached, disk_full."""
+        if problem := self._views.blocked():
+            raise MeshError("disk_full", problem=problem)
         with suppress(TimeoutError):
             async with asyncio.timeout(max(0.0, grace_s - self._views.cut_off_s())):
                 await self._engine.until(lambda: not self._views.cut_off_s())
-        self._refuse_when_cut_off(0.0)
+        if self._views.cut_off_s():
+            raise MeshError("detached", state=self._node.state)
 
-    def _refuse_when_cut_off(self, grace_s: float) -> None:
-        if self._views.cut_off_s() > grace_s:
+    def _refuse_when_detached(self) -> None:
+        """An islanded node may well be able to read."""
+        if self._views.cut_off_s() > LOOK_GRACE_S and self._node.state == "detached":
             raise MeshError("detached", state=self._node.state)
 
     async def cancel(self, task: str) -> schemas.Task:

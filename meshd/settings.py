@@ -75,6 +75,9 @@ class ResultSettings(Struct, frozen=True, forbid_unknown_fields=True):
     """What is kept of work that has ended."""
 
     keep_s: Annotated[float, Meta(ge=60.0, le=31_536_000.0, description="how long ended tasks are kept")] = 86_400.0
+    bytes_max: Annotated[
+        int, Meta(ge=0, le=1 << 40, description="of the record of all tasks; 0: as it is, 512 MiB when it is made")
+    ] = 0
 
 
 class AgentSettings(Struct, frozen=True, forbid_unknown_fields=True):

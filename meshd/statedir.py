@@ -31,6 +31,7 @@ MESH = "mesh.json"
 ADMISSION = "admission"
 CREDENTIAL = "credential.json"
 LIFE = "life"
+SEEN = "seen"
 
 BEFORE_LOCK = frozenset({"agents.d", "meshd.log"})  # what may be there before the first start, beside settings
 SECRETS = (IDENTITY, ROOT, CREDENTIAL)
@@ -197,6 +198,15 @@ class StateDir:
         life = max(wall_ms, stored + 1)
         self.write(LIFE, b"%d\n" % life)
         return life
+
+    def seen(self) -> int:
+        """The last revision of its own key that this node is known to have seen; 0 when it never saw one."""
+        text = (self.read(SEEN) or b"").strip()
+        return int(text) if text.isdigit() and len(text) <= 18 else 0
+
+    def keep_seen(self, revision: int) -> None:
+        """Remember it: a record that has less at the next start has lost something."""
+        self.write(SEEN, b"%d\n" % revision)
 
     def socket_path(self, environ: Mapping[str, str] = os.environ) -> Path:
         """Where the API's unix socket goes: `api.sock` here, or in a short private directory when that is too long."""

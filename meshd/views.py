@@ -44,6 +44,7 @@ class Views:
         notes: Callable[[], tuple[str, ...]],
         attention: Callable[[], tuple[str, ...]],
         keep_s: float,
+        blocked: Callable[[], str] = lambda: "",
     ) -> None:
         self._node = node
         self._hosting = hosting
@@ -51,6 +52,7 @@ class Views:
         self._mesh = mesh
         self._notes = notes
         self._attention = attention
+        self.blocked = blocked  # why nothing can be recorded, or nothing
         self._keep_ms = int(keep_s * 1_000)
         self._copies: tuple[int, NodeId] = (0, "")  # of the record, and who leads them
         self._wounds: Counter[str] = Counter()  # of the record, since this daemon began
@@ -79,7 +81,7 @@ class Views:
             self._cut_off_since = None if is_joined else self._cut_off_since or clock.monotonic_ns()
 
     def _damage(self) -> tuple[str, ...]:
-        lost = "the record of the mesh was lost while this node ran, and was made anew: ended tasks are gone"
+        lost = "the record of the mesh was lost, or a part of it, since this node saw it: ended tasks may be gone"
         back = f"{self._wounds['put back']} records of tasks were missing, damaged or out of date, and were put back"
         return (*((lost,) if self._wounds["lost"] else ()), *((back,) if self._wounds["put back"] else ()))
 

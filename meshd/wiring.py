@@ -32,7 +32,7 @@ from meshd.settings import Settings
 from meshd.shelf import Shelf
 from meshd.statedir import Mesh
 from meshd.store.archive import JetStreamArchive
-from meshd.store.jetstream import JetStreamStore
+from meshd.store.jetstream import RESERVED, JetStreamStore
 from meshd.supervise import Supervisor
 from meshd.transport.nats import NatsTransport
 from meshd.upkeep import Premises, Upkeep
@@ -44,6 +44,8 @@ from protocol.inputs import Drain, Input, Received
 from protocol.node import Node, NodeSettings
 from protocol.replica import Me
 from protocol.subjects import Subjects
+
+FULL_FROM = 0.8  # from here on somebody should see to it
 
 
 class Reach(Struct, frozen=True):
@@ -62,6 +64,7 @@ class Shell(Struct, frozen=True):
     notes: Callable[[], tuple[str, ...]]
     attention: Callable[[], tuple[str, ...]]
     premises: Premises
+    blocked: Callable[[], str] = lambda: ""  # why nothing can be recorded now, or nothing
 
 
 class Wired(Struct, frozen=True):
@@ -96,7 +99,7 @@ def wire(
     """Make every part of the daemon of `me` in `mesh`."""
     subjects = Subjects(mesh.id)
     rng = secrets.SystemRandom()  # the numbers of probes must not be guessed from what was seen before
-    transport, store = _ports(me, subjects, reach, supervisor, rng)
+    transport, store = _ports(me, subjects, reach, supervisor, rng, settings.results.bytes_max)
     opener, sealer = _voice(me, mesh, identity)
     node = _node(me, mesh, settings, opener, sealer, rng)
     stream, metrics = Stream(me=me.id), Metrics()
@@ -183,6 +186,7 @@ def _views(
         notes=shell.notes,
         attention=attention,
         keep_s=keep_s,
+        blocked=shell.blocked,
     )
 
 
@@ -194,9 +198,19 @@ def attention_of(
     def attention() -> tuple[str, ...]:
         waits = (f"the record {store.problem}",) if store.problem else ()
         anew = (f"the stream {store.made_anew} was missing, and was made anew without its records",)
-        return (*shell.attention(), *waits, *(anew if store.made_anew else ()), *of_audit())
+        return (*shell.attention(), *waits, *fullness(store), *(anew if store.made_anew else ()), *of_audit())
 
     return attention
+
+
+def fullness(store: JetStreamStore) -> tuple[str, ...]:
+    """A sentence about a record that will soon take no more tasks, or takes none."""
+    if not store.bytes_max or store.bytes < FULL_FROM * store.bytes_max:
+        return ()
+    how = f"{store.bytes / store.bytes_max:.0%} full ({store.bytes >> 20} of {store.bytes_max >> 20} MiB)"
+    refused = f"above {1 - RESERVED:.0%} new tasks are refused"
+    cure = "make results.keep_s shorter or results.bytes_max larger"
+    return (f"the record of the mesh is {how}, and {refused}: {cure}",)
 
 
 def edges(transport: NatsTransport, stream: Stream) -> dict[str, float | dict[str, float]]:
@@ -219,13 +233,19 @@ def _parted(subjects: Subjects, engine: Engine, stream: Stream) -> Callable[[Inp
 
 
 def _ports(
-    me: Me, subjects: Subjects, reach: Reach, supervisor: Supervisor, rng: random.Random
+    me: Me, subjects: Subjects, reach: Reach, supervisor: Supervisor, rng: random.Random, bytes_max: int
 ) -> tuple[NatsTransport, JetStreamStore]:
     """A connection each, so that bulk never delays a heartbeat."""
     name, user, password = f"meshd {me.name}", reach.user, reach.password
     transport = NatsTransport(reach.urls, name=name, supervisor=supervisor, rng=rng, user=user, password=password)
     store = JetStreamStore(
-        reach.urls, bucket=subjects.bucket, name=f"{name} data", rng=rng, user=user, password=password
+        reach.urls,
+        bucket=subjects.bucket,
+        name=f"{name} data",
+        rng=rng,
+        user=user,
+        password=password,
+        bytes_max=bytes_max,
     )
     return transport, store
 

@@ -451,9 +451,9 @@ class Holder:
         """How many tasks this node holds."""
         return len(self._grants)
 
-    def running(self) -> tuple[tuple[str, int], ...]:
-        """Tasks in hand with their epochs."""
-        return tuple((task, grant.record.epoch) for task, grant in self._grants.items())
+    def unwritten(self) -> tuple[str, ...]:
+        """Tasks that have ended here, and whose end is not in the record yet."""
+        return tuple(task for task, grant in self._grants.items() if grant.ending is not None)
 
     # --- keeping book
 

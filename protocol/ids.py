@@ -80,6 +80,11 @@ def presence_key(node: NodeId) -> str:
     return f"node.{node}"
 
 
+def is_presence_key(key: str) -> bool:
+    """True for a key that a node writes only to know whether it can."""
+    return key.startswith("node.")
+
+
 def minted(rng: Rng) -> str:
     """A fresh interaction, goal or idempotency id: 26 characters, 128 bits of chance."""
     return _base32(rng.getrandbits(128).to_bytes(16, "big"))

@@ -51,6 +51,9 @@ class Lost(Struct, frozen=True):
     frame: bytes
 
 
+BUCKET_FULL = "the bucket of the record"  # a reason of `Unsent`
+
+
 class Unsent(Struct, frozen=True):
     """A write did not happen: the lane or the bucket is full, or the daemon is stopping."""
 

@@ -14,7 +14,7 @@ from protocol.effects import Effect, Emit, Read, Reply, Write
 from protocol.events import TaskPutBack
 from protocol.giving import Giving
 from protocol.handover import Handover
-from protocol.inputs import Cancel, Submit
+from protocol.inputs import BUCKET_FULL, Cancel, Submit
 from protocol.late import Late
 from protocol.lookups import Lookups, not_to_cancel
 from protocol.owners import Owners
@@ -171,6 +171,8 @@ class Ledger:
         if watched is None:
             return []
         if not watched.is_known:
+            if reason == BUCKET_FULL:
+                return self._drop(watched, now, "record_full")
             return self._drop(watched, now, "overloaded", what=reason, limit="nothing was written")
         self._handover.unreserve(watched, now)
         self._stand_by(watched, now)

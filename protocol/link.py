@@ -11,8 +11,9 @@ from msgspec import Meta, Struct
 from protocol import ids, limits
 from protocol.effects import Effect, Emit, Write
 from protocol.events import RecordLost, StateChanged
-from protocol.inputs import Lost, Unsent, Written
-from protocol.primitives import Instant, Mono, NodeId
+from protocol.inputs import BUCKET_FULL, Lost, Unsent, Written
+from protocol.primitives import Instant, Mono
+from protocol.replica import Me
 from protocol.timers import Timers
 from protocol.wire.task import Presence
 
@@ -31,19 +32,21 @@ class LinkSettings(Struct, frozen=True, forbid_unknown_fields=True):
 class Link:
     """The state of this node's way to the record: starting, joined, detached or islanded."""
 
-    def __init__(self, *, me: NodeId, life: int, name: str, admission: bytes, settings: LinkSettings) -> None:
+    def __init__(self, *, me: Me, settings: LinkSettings) -> None:
         self._me = me
-        self._life = life
-        self._name = name
-        self._admission = admission
         self._settings = settings
         self._timers: Timers[str] = Timers()
-        self._key = ids.presence_key(me)
-        self._revision = 0
+        self._key = ids.presence_key(me.id)
+        self._revision = me.seen  # what an earlier life wrote last: less is a record that was lost
         self._beat = 0
         self._is_up = False
         self._is_writing = False
         self.state = "starting"
+
+    @property
+    def revision(self) -> int:
+        """Of our own key, as it was seen last."""
+        return self._revision
 
     @property
     def is_usable(self) -> bool:
@@ -65,7 +68,7 @@ class Link:
         self._is_writing = True
         self._beat += 1
         self._timers.set("overdue", now.after(self._settings.islanded_after_s))
-        presence = Presence(self._life, self._beat, self._name, self._admission)
+        presence = Presence(self._me.life, self._beat, self._me.name, self._me.admission)
         return [Write(self._key, presence, expect=self._revision, keep_s=KEEP_S, urgent=True)]
 
     def on_outcome(self, outcome: Written | Lost | Unsent, now: Instant) -> list[Effect]:
@@ -76,7 +79,7 @@ class Link:
             case Lost():
                 return self.on_lost(outcome.revision, now)
             case Unsent():
-                return self.on_unsent(now)
+                return self.on_unsent(outcome.reason, now)
             case _:
                 assert_never(outcome)
 
@@ -97,11 +100,14 @@ class Link:
         )  # revisions only rise in a bucket
         return [*lost, *self._write(now)]
 
-    def on_unsent(self, now: Instant) -> list[Effect]:
-        """The write never left."""
+    def on_unsent(self, reason: str, now: Instant) -> list[Effect]:
+        """The write never left; or it was answered, and there was no room: that is another trouble than a cut."""
         self._is_writing = False
         self._timers.set("beat", now.after(self._settings.beat_s))
-        return []
+        if reason != BUCKET_FULL:
+            return []
+        self._timers.cancel("overdue")
+        return self._become("joined", "") if self._is_up else []
 
     def on_tick(self, now: Instant) -> list[Effect]:
         """The next beat, or the end of our patience with the last."""

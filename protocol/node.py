@@ -82,7 +82,7 @@ class Node:
         self.membership = Membership(me=me, settings=settings.membership, rng=rng)
         self.gossip = Gossip(me=me, rng=rng, settings=settings.gossip, tombstone_s=settings.membership.tombstone_s)
         self.catalogue = Catalogue(me=me)
-        self.link = Link(me=me.id, life=me.life, name=me.name, admission=me.admission, settings=settings.link)
+        self.link = Link(me=me, settings=settings.link)
         self._places = places = Places(
             me=me, membership=self.membership, catalogue=self.catalogue, policy=settings.routing, rng=rng
         )

@@ -25,7 +25,10 @@ BUCKETS = 64
 
 
 class Me(Struct, frozen=True):
-    """This life of this node, as it presents itself; `admission` is the proof of `identity.admission`."""
+    """This life of this node, as it presents itself; `admission` is the proof of `identity.admission`.
+
+    `seen` is the last revision of its own key that an earlier life saw.
+    """
 
     id: NodeId
     life: int
@@ -34,6 +37,7 @@ class Me(Struct, frozen=True):
     domain: str
     admission: bytes = b""
     version: str = ""
+    seen: int = 0
 
 
 class Heard(Struct, frozen=True):

@@ -58,6 +58,10 @@ class NatsServer:
                 assert process.poll() is None, f"the server ended: {self.log()}"
                 await asyncio.sleep(0.01)
 
+    def spawn(self) -> None:
+        """Start it and wait for nothing."""
+        self._process = self._spawn()
+
     def kill(self) -> None:
         """End it as a crash does, at once."""
         self._signal(signal.SIGKILL)

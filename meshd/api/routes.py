@@ -355,7 +355,7 @@ ROUTES: tuple[Route, ...] = (
         Task,
         body=schemas.SubmitRequest,
         status=201,
-        errors=("no_agent", "key_reused", "unsettled", "detached", "overloaded"),
+        errors=("no_agent", "key_reused", "unsettled", "detached", "overloaded", "record_full", "disk_full"),
     ),
     Route(
         "GET",

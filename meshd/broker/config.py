@@ -11,9 +11,9 @@ from msgspec import Struct
 
 from meshd.addresses import joined
 
-PORT_DEFAULT = 4222
 MEMORY_MB_MAX = 64  # streams in memory: none of ours are
-DISK_MB_MAX = 2_048  # of which the bucket of tasks takes at most 512
+DISK_MB_MAX = 2_048  # of which the bucket of tasks takes 512 unless told otherwise, and the audit as much
+DISK_MB_BESIDE = 1_536  # for the audit and what the server needs itself, beside the bucket of tasks
 LOG_MB_MAX = 4  # then the server starts another
 LOGS_KEPT = 3
 USER = "meshd"
@@ -29,6 +29,7 @@ class ServerConfig(Struct, frozen=True):
     password: str
     user: str = USER
     monitor_port: int = 0
+    disk_mb: int = DISK_MB_MAX
 
     @property
     def path(self) -> Path:
@@ -54,7 +55,7 @@ class ServerConfig(Struct, frozen=True):
             "jetstream {",
             f"  store_dir: {quoted(str(self.directory / 'js'))}",
             f"  max_memory_store: {MEMORY_MB_MAX}MB",
-            f"  max_file_store: {DISK_MB_MAX}MB",
+            f"  max_file_store: {self.disk_mb}MB",
             "  sync_interval: always  # an acknowledged record is on disk",
             "}",
             f"authorization {{ user: {quoted(self.user)}, password: {quoted(self.password)} }}",
@@ -71,6 +72,11 @@ class ServerConfig(Struct, frozen=True):
             "logtime: true",
         ]
         return "\n".join(lines) + "\n"
+
+
+def disk_mb(bytes_max: int) -> int:
+    """What the server may take of the disk when the bucket of tasks may hold `bytes_max`."""
+    return max(DISK_MB_MAX, (bytes_max >> 20) + DISK_MB_BESIDE)
 
 
 def quoted(text: str) -> str:

@@ -45,6 +45,7 @@ class ServerProcess:
                 cwd=config.parent,
                 env=os.environ | {"GOMEMLIMIT": MEMORY_LIMIT, "GOMAXPROCS": THREADS_MAX},
                 start_new_session=True,
+                umask=0o077,  # its log is for its owner alone, as everything else here
             )
         except OSError as fault:
             cure = "see that it may be executed here"

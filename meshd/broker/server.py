@@ -15,8 +15,9 @@ from pathlib import Path
 
 from meshd import clock
 from meshd.addresses import host_port, joined
+from meshd.broker import disk
 from meshd.broker.binary import find_server
-from meshd.broker.config import PORT_DEFAULT, USER, ServerConfig
+from meshd.broker.config import DISK_MB_MAX, USER, ServerConfig
 from meshd.broker.probe import probe
 from meshd.broker.process import ServerProcess
 from meshd.supervise import Supervisor
@@ -29,10 +30,14 @@ PROBE_PAUSE_S = 0.01
 PAUSE_S_MIN, PAUSE_S_MAX = 0.1, 5.0  # before a restart, doubled each time
 PAUSE_S_CRASHING = 30.0  # when it keeps ending: somebody should look, but nobody may have to
 CRASHES_MAX, CRASHES_WITHIN_S = 5, 60
+DISK_LOOK_S = 1.0
+MEND_S_MIN, MEND_S_MAX = 5.0, 300.0  # between two restarts for a disk that was full, doubled each time
 LOG_LINES_TOLD = 5
 LOG_BYTES_READ = 16_384
+LOG_LINES_READ = 200  # all that those bytes hold
 LOOPBACK = "127.0.0.1"
 LISTEN_FLAG = "--nats-listen"
+TAKEN = ("port_taken", "address_lost")
 
 OnGivenUp = Callable[[str], None]
 
@@ -40,7 +45,8 @@ OnGivenUp = Callable[[str], None]
 class EmbeddedServer:
     """One supervised nats-server under `state_dir`/nats.
 
-    `listen`: HOST:PORT, or "" for loopback and the port of last time, else 4222, else a free one.
+    `listen`: HOST:PORT, or "" for loopback and the port of last time, else a free one: whoever is
+    founded while this one is stopped would take the well-known 4222, and strand all who joined here.
     `on_given_up` is told why, with the last lines of the log, when it keeps ending; then it is tried slowly.
     """
 
@@ -54,6 +60,7 @@ class EmbeddedServer:
         on_given_up: OnGivenUp,
         listen: str = "",
         user: str = USER,
+        disk_mb: int = DISK_MB_MAX,
     ) -> None:
         self._directory = state_dir.resolve() / "nats"
         self._name = name
@@ -61,16 +68,19 @@ class EmbeddedServer:
         self._supervisor = supervisor
         self._on_given_up = on_given_up
         self._listen = listen
+        self._disk_mb = disk_mb
         self._program = Path()
         self._config: ServerConfig | None = None
         self._process: ServerProcess | None = None
-        self._watch_task: asyncio.Task[None] | None = None
+        self._tasks: tuple[asyncio.Task[None], ...] = ()
         self.restarts = 0
         self.given_up = ""
+        self.disk_problem = ""  # why nothing can be recorded, as the end of "the nats-server …"
+        self.former = ""  # HOST:PORT where others knew it, when that was another
 
     @property
     def url(self) -> str:
-        """Where this host reaches it: nats://127.0.0.1:4222."""
+        """Where this host reaches it: nats://127.0.0.1:PORT."""
         return f"nats://{joined(_reachable(self._settled.host), self._settled.port)}"
 
     @property
@@ -102,26 +112,29 @@ class EmbeddedServer:
         """Adopt the server that runs here, or start one; return when its JetStream answers.
 
         Raises MeshError: "broker" (missing, too old, refuses its configuration, does not get
-        ready), "port_taken", "directory" (cannot be written), "config" (`listen` is no address).
+        ready), "port_taken", "address_lost", "directory" (cannot be written), "config" (`listen` is no address).
         """
         self._program = find_server()
         host, port = self._choose_address()
         self._config = self._configured(host, port)
         if not await self._adopt():
             await self._begin(host, port)
-        self._write("port", str(self._settled.port))
-        self._watch_task = self._supervisor.spawn("nats-server", self._watch())
+        self._remember_address()
+        self._tasks = (
+            self._supervisor.spawn("nats-server", self._watch()),
+            self._supervisor.spawn("nats-server's disk", self._look_after_disk()),
+        )
 
     async def _begin(self, host: str, port: int) -> None:
         """Start one; a port that nobody asked for, and that is taken meanwhile, is exchanged for a free one."""
         is_anybodys = not self._listen and not self._kept_port()
         try:
             if not _is_free(host, port):
-                raise MeshError("port_taken", address=joined(host, port), flag=LISTEN_FLAG)
+                raise self._taken(host, port)
             self._write_config()
             await self._launch()
         except MeshError as failure:
-            if failure.code != "port_taken" or not is_anybodys:
+            if failure.code not in TAKEN or not is_anybodys:
                 raise
             self._config = self._configured(host, _free_port())
             self._write_config()
@@ -129,10 +142,11 @@ class EmbeddedServer:
 
     async def stop(self) -> None:
         """End the server for good; returns when it is gone. Idempotent."""
-        if self._watch_task is not None:
-            self._watch_task.cancel()
-            await asyncio.wait([self._watch_task])
-            self._watch_task = None
+        tasks, self._tasks = self._tasks, ()
+        for task in tasks:
+            task.cancel()
+        if tasks:
+            await asyncio.wait(tasks)
         if self._process is not None:
             await self._process.stop()
             self._process = None
@@ -153,19 +167,36 @@ class EmbeddedServer:
         kept = self._kept_port()
         if kept:
             return LOOPBACK, kept
-        return LOOPBACK, PORT_DEFAULT if _is_free(LOOPBACK, PORT_DEFAULT) else _free_port()
+        return LOOPBACK, _free_port()
 
     def _kept_port(self) -> int:
-        try:
-            port = int((self._directory / "port").read_text("ascii"))
-        except (OSError, ValueError):
-            return 0
-        return port if 0 < port < 65_536 else 0
+        return _number_in(self._directory / "port")
+
+    def _taken(self, host: str, port: int) -> MeshError:
+        """Another program has the address; where others know the server by it, taking another is no way out."""
+        is_known = port == self._kept_port()
+        return MeshError("address_lost" if is_known else "port_taken", address=joined(host, port), flag=LISTEN_FLAG)
+
+    def _remember_address(self) -> None:
+        """Others reach it here from now on; where they did before is kept until `forget_former`."""
+        kept, port = self._kept_port(), self._settled.port
+        if kept and kept != port:
+            self._write("former", str(kept))
+        self._write("port", str(port))
+        former = _number_in(self._directory / "former")
+        self.former = str(former) if former and former != port else ""
+
+    def forget_former(self) -> None:
+        """The others know the new address."""
+        self.former = ""
+        (self._directory / "former").unlink(missing_ok=True)
 
     def _configured(self, host: str, port: int) -> ServerConfig:
         try:
             (self._directory / "js").mkdir(mode=0o700, parents=True, exist_ok=True)
             self._directory.chmod(0o700)
+            (self._directory / "log").touch(mode=0o600)
+            (self._directory / "log").chmod(0o600)
         except OSError as fault:
             raise _unwritable(self._directory, fault) from None
         return ServerConfig(
@@ -175,6 +206,7 @@ class EmbeddedServer:
             directory=self._directory,
             user=self._user,
             password=self._password,
+            disk_mb=self._disk_mb,
         )
 
     async def _adopt(self) -> bool:
@@ -240,6 +272,21 @@ class EmbeddedServer:
                 continue  # a start that failed is one more crash; the log says why
             self.given_up = ""
 
+    async def _look_after_disk(self) -> None:
+        """Say when there is no room; start the server again when it found none and there is some."""
+        pause_s, not_before = MEND_S_MIN, clock.monotonic_ns()
+        while True:
+            free, fault = disk.free_bytes(self._directory), disk.fault_in(self.log_tail(LOG_LINES_READ))
+            self.disk_problem = disk.problem(self._directory, free=free, fault=fault)
+            now = clock.monotonic_ns()
+            if fault and free >= disk.ROOM_BYTES_MIN and now >= not_before and self._process is not None:
+                await self._process.stop()  # `_watch` starts it again
+                not_before = clock.monotonic_ns() + int(pause_s * NS_PER_S)
+                pause_s = min(pause_s * 2, MEND_S_MAX)
+            elif not fault and now - not_before > MEND_S_MAX * NS_PER_S:
+                pause_s = MEND_S_MIN
+            await asyncio.sleep(DISK_LOOK_S)
+
     def _write_config(self) -> None:
         config = self._settled
         self._write("nats.conf", config.text())
@@ -262,7 +309,7 @@ class EmbeddedServer:
     def _fallen(self, config: ServerConfig) -> MeshError:
         last = " ".join(self.log_tail(3))
         if "address already in use" in last:
-            return MeshError("port_taken", address=joined(config.host, config.port), flag=LISTEN_FLAG)
+            return self._taken(config.host, config.port)
         return MeshError("broker", problem=f"ended while it started{self._said()}", cure=f"see {config.log_path}")
 
     def _said(self) -> str:
@@ -280,6 +327,15 @@ def _is_free(host: str, port: int) -> bool:
         except OSError as fault:
             return fault.errno not in (errno.EADDRINUSE, errno.EACCES)
     return True
+
+
+def _number_in(file: Path) -> int:
+    """A port that was written down; 0 when none was."""
+    try:
+        port = int(file.read_text("ascii"))
+    except (OSError, ValueError):
+        return 0
+    return port if 0 < port < 65_536 else 0
 
 
 def _free_port() -> int:

@@ -20,8 +20,9 @@ from meshd.store import wire
 from meshd.store.keys import check_key, check_prefix, check_value
 from meshd.store.line import Answers, Line, Missing, Unanswered
 from meshd.store.writes import Writes
+from protocol import ids
 from protocol.errors import MeshError
-from protocol.inputs import Entry, Lost, Unsent, Written
+from protocol.inputs import BUCKET_FULL, Entry, Lost, Unsent, Written
 from protocol.limits import FRAME_BYTES_MAX, LISTED_MAX
 from protocol.primitives import Rng
 
@@ -31,6 +32,7 @@ PAUSE_S_MIN, PAUSE_S_MAX = 0.1, 2.0  # between tries of one write
 RECONNECT_S = 0.1
 WRITES_IN_FLIGHT_MAX = 256  # a quarter of a second of one disk's synced writes
 BUCKET_BYTES_MAX = 512 << 20  # a thousand of the largest records, half a million usual ones
+RESERVED = 1 / 16  # of the bucket, for awards and ends of the tasks that are in it; new tasks leave it alone
 PAGE_KEYS_MAX, PAGE_BYTES_MAX = 1_000, 8 << 20  # of one step of a listing
 SCAN_IDLE_S = 10  # a listing that broke off leaves its consumer this long
 
@@ -38,7 +40,10 @@ _T = TypeVar("_T")
 
 
 class JetStreamStore:
-    """One bucket over one connection of its own. `problem` says why writes wait, or nothing."""
+    """One bucket over one connection of its own. `problem` says why writes wait, or nothing.
+
+    `bytes_max` 0: as large as it is, `BUCKET_BYTES_MAX` when it is made.
+    """
 
     def __init__(
         self,
@@ -50,7 +55,7 @@ class JetStreamStore:
         user: str = "",
         password: str = "",
         replicas: int = 1,
-        bytes_max: int = BUCKET_BYTES_MAX,
+        bytes_max: int = 0,
     ) -> None:
         self._servers = tuple(servers)
         self._name = name
@@ -59,8 +64,10 @@ class JetStreamStore:
         self._stream = f"KV_{bucket}"
         self._subject = f"$KV.{bucket}."
         self._config = wire.stream_config(
-            bucket, replicas=replicas, bytes_max=bytes_max, value_bytes_max=FRAME_BYTES_MAX + 4_096
+            bucket, replicas=replicas, bytes_max=bytes_max or BUCKET_BYTES_MAX, value_bytes_max=FRAME_BYTES_MAX + 4_096
         )
+        self._wanted_bytes = bytes_max
+        self.bytes = self.bytes_max = 0  # what the bucket holds, as last told and written since; 0: not known
         self._line: Line | None = None
         self._connecting = asyncio.Lock()
         self._slots = asyncio.Semaphore(WRITES_IN_FLIGHT_MAX)
@@ -82,6 +89,8 @@ class JetStreamStore:
         headers = {"Nats-Expected-Last-Subject-Sequence": str(expect), "Nats-Msg-Id": self._mint()}
         if keep_s > 0:
             headers["Nats-TTL"] = f"{math.ceil(keep_s)}s"
+        if expect == 0 and not keep_s and self._is_reserved(len(value)):
+            return Unsent(key, BUCKET_FULL)
         with self._writes.one():
             async with self._slots:
                 return await self._settle(key, value, expect, headers)
@@ -101,11 +110,26 @@ class JetStreamStore:
 
     async def copies(self) -> tuple[int, str]:
         """As `meshd.ports.Store.copies`: servers that hold the whole record now, the leader first."""
-        answer = await self._answered(READ_S_MAX, lambda line: line.call(f"STREAM.INFO.{self._stream}"))
+        answer = await self._answered(READ_S_MAX, self._told)
         cluster = answer.cluster or wire.Cluster()
         current = [replica.name for replica in cluster.replicas if replica.current and not replica.offline]
         where = [name for name in (cluster.leader, *current) if name]
         return len(current) + 1, ", ".join(where)
+
+    async def _told(self, line: Line) -> wire.Answer:
+        """What the server tells of the stream; how full it is is noted."""
+        answer = await line.call(f"STREAM.INFO.{self._stream}")
+        if answer.error is not None:
+            raise Unanswered(f"misses the stream {self._stream}: {answer.error.description}")
+        self._note(answer)
+        return answer
+
+    def _note(self, answer: wire.Answer) -> None:
+        self.bytes, self.bytes_max = answer.state.bytes, max(0, wire.number(answer.config, "max_bytes"))
+
+    def _is_reserved(self, size: int) -> bool:
+        """Would another `size` bytes take of the room that is kept for the ends of tasks?"""
+        return bool(self.bytes_max) and self.bytes + size > self.bytes_max * (1 - RESERVED)
 
     async def inspect(self) -> Inspection:
         """As `meshd.ports.Store.inspect`."""
@@ -164,18 +188,22 @@ class JetStreamStore:
     ) -> Written | Lost | Unsent:
         answer = await line.ask(self._subject + key, value, headers)
         if answer.error is None:
+            self.bytes += len(value) if expect == 0 else 0
             return Written(key=key, revision=answer.seq)
         is_full = wire.FULL in answer.error.description
-        if answer.error.err_code not in wire.WRONG_SEQUENCE and not (is_full and expect == 0):
+        waits_not = expect == 0 or ids.is_presence_key(key)  # a beat only asks whether writes are answered
+        if answer.error.err_code not in wire.WRONG_SEQUENCE and not (is_full and waits_not):
             raise Unanswered(f"refuses writes for now: {answer.error.description}")
         standing = await self._look(line, key)
         if is_full and (standing is None or standing.is_marker):  # else an earlier try of ours may be what stands
-            return Unsent(key, "the bucket of the record")
+            return Unsent(key, BUCKET_FULL)
         if standing is None or standing.is_marker:
             if expect != 0:
                 return Lost(key=key, revision=0, frame=b"")
             headers["Nats-Expected-Last-Subject-Sequence"] = str(standing.seq if standing is not None else 0)
             raise Unanswered("is removing the key")
+        if is_full and standing.seq == expect:
+            return Unsent(key, BUCKET_FULL)
         if standing.seq == expect:
             raise Unanswered("has another write to the key on its way")
         if standing.data == value:  # signed by us for this key: an earlier try of ours
@@ -241,6 +269,7 @@ class JetStreamStore:
         answer = await line.call(f"STREAM.CREATE.{self._stream}", msgspec.json.encode(self._config))
         if answer.error is None:
             self.made_anew = self._stream if is_missing else self.made_anew
+            self._note(answer)
             return
         if answer.error.code >= wire.UNAVAILABLE_CODE:
             raise Unanswered(answer.error.description)
@@ -248,8 +277,18 @@ class JetStreamStore:
         if answer.error.err_code == wire.STREAM_DIFFERS:
             found = await line.call(f"STREAM.INFO.{self._stream}")
             difference = wire.differing(self._config, found.config)
-        if difference:
-            raise MeshError("store", problem=f"cannot use the stream {self._stream}: {difference}")
+            if not difference:
+                return await self._resize(line, found)
+        raise MeshError("stream_differs", stream=self._stream, difference=difference)
+
+    async def _resize(self, line: Line, found: wire.Answer) -> None:
+        """Give the bucket the size that was asked for, if one was."""
+        if self._wanted_bytes and wire.number(found.config, "max_bytes") != self._wanted_bytes:
+            config = msgspec.json.encode(found.config | {"max_bytes": self._wanted_bytes})
+            found = await line.call(f"STREAM.UPDATE.{self._stream}", config)
+            if found.error is not None:
+                raise Unanswered(f"cannot be {self._wanted_bytes >> 20} MiB large: {found.error.description}")
+        self._note(found)
 
     async def _answered(self, within_s: float, attempt: Callable[[Line], Awaitable[_T]]) -> _T:
         """Try until there is an answer. Raises MeshError("store") after `within_s`."""

@@ -77,7 +77,10 @@ class Line:
 
     async def call(self, method: str, request: bytes = b"") -> wire.Answer:
         """Ask the JetStream API."""
-        return await self.ask(f"$JS.API.{method}", request)
+        try:
+            return await self.ask(f"$JS.API.{method}", request)
+        except Missing:
+            raise Unanswered("finds no JetStream on its server: it is off there, or not for this user") from None
 
     async def ask(self, subject: str, payload: bytes, headers: dict[str, str] | None = None) -> wire.Answer:
         """Publish and wait for the stream's or the API's answer. Raises Unanswered."""

@@ -13,7 +13,7 @@ from meshd.ports import Inspection, Stream
 from meshd.store.keys import check_key, check_prefix, check_value
 from meshd.store.writes import Writes
 from protocol.errors import MeshError
-from protocol.inputs import Entry, Lost, Unsent, Written
+from protocol.inputs import BUCKET_FULL, Entry, Lost, Unsent, Written
 from protocol.primitives import NS_PER_S
 
 READ_S_MAX = 5.0  # a stalled read fails after this, as in `jetstream`
@@ -140,7 +140,7 @@ class MemoryStore:
                 return Lost(key=key, revision=0, frame=b"")
             if placed:  # it stood, and removed itself since
                 return Written(key=key, revision=placed)
-            return None if self._bucket.has_room(value) else Unsent(key, "the bucket of the record")
+            return None if self._bucket.has_room(value) else Unsent(key, BUCKET_FULL)
         if standing.revision == expect:
             return None
         if standing.frame == value:

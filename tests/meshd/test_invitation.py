@@ -264,3 +264,8 @@ def test_the_token_is_read_by_msgpack_alone(token: str) -> None:
     fields = msgpack.unpackb(packed[2:-4])
     assert fields[1] == "shop"
     assert fields[3] == URLS
+
+
+@pytest.mark.parametrize("letter", ["A", "B", "_"])
+def test_a_token_with_one_letter_behind_it_was_altered(token: str, letter: str) -> None:
+    assert _problem(token + letter).startswith("it was altered")

@@ -103,7 +103,7 @@ async def test_a_submit_waits_out_a_short_outage_and_is_refused_at_once_in_a_lon
         mesh.bus.stop()
         await a.until(lambda: a.views.cut_off_s() > 0.05)
         refusal = await refused(a.submit("long"))
-        assert refusal.message == "this node is detached: it cannot write the record now"
+        assert refusal.message == "this node is detached: it cannot reach the record now"
         mesh.bus.start()
         a.store.resume()
         await a.until(lambda: a.views.cut_off_s() == 0)

@@ -308,3 +308,11 @@ def test_a_runtime_directory_that_others_could_have_made_is_refused(tmp_path: Pa
     private.symlink_to(tmp_path)
     with pytest.raises(MeshError, match="is not a directory of this user alone"):
         StateDir(Path("/" + "d" * 120), -1).socket_path({"XDG_RUNTIME_DIR": str(tmp_path)})
+
+
+def test_how_far_the_record_had_come_is_remembered(home: StateDir) -> None:
+    assert home.seen() == 0
+    home.keep_seen(41)
+    assert home.seen() == 41
+    home.write("seen", b"far")
+    assert home.seen() == 0, "it only warns: what is broken is as good as none"

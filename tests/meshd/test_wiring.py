@@ -13,7 +13,7 @@ from meshd.store.jetstream import JetStreamStore
 from meshd.supervise import Supervisor
 from meshd.transport.nats import NatsTransport
 from meshd.upkeep import Premises
-from meshd.wiring import Shell, attention_of, edges
+from meshd.wiring import Shell, attention_of, edges, fullness
 from protocol.identity import Identity
 from protocol.node import NodeSettings
 from protocol.replica import Me
@@ -65,3 +65,15 @@ def test_what_the_core_can_be_told_is_told(monkeypatch: pytest.MonkeyPatch) -> N
     assert (told.membership, told.gossip, told.tasks) == (settings.membership, settings.gossip, settings.tasks)
     assert (told.link, told.keep_s, told.routing) == (settings.link, 600, "random-two")
     assert (told.gossip.beacon_s_min, told.membership.verifiers, told.tasks.lease_s) == (7, 2, 4)
+
+
+def test_a_record_that_fills_up_is_told_before_it_is_full() -> None:
+    store = JetStreamStore(["nats://x"], bucket="b", name="t", rng=random.Random(7))
+    assert fullness(store) == ()
+    store.bytes, store.bytes_max = 79 << 20, 100 << 20
+    assert fullness(store) == ()
+    store.bytes = 80 << 20
+    (told,) = fullness(store)
+    assert told.startswith("the record of the mesh is 80% full (80 of 100 MiB), and above 94% new tasks are refused: ")
+    assert "results.keep_s" in told
+    assert "results.bytes_max" in told

@@ -140,10 +140,13 @@ def test_a_full_ledger_refuses_with_a_reason(monkeypatch: pytest.MonkeyPatch) ->
     assert replies(home.submit("two", request=2)) == [(2, "overloaded")]
 
 
-def test_a_submit_whose_write_never_left_is_refused() -> None:
+@pytest.mark.parametrize(
+    ("reason", "code"), [("the lane of writes", "overloaded"), ("the bucket of the record", "record_full")]
+)
+def test_a_submit_whose_write_never_left_is_refused(reason: str, code: str) -> None:
     home = Home({B: 1})
     key = only_write(home.submit(request=1)).key
-    assert replies(home.ledger.on_unsent(key, "the lane of writes", home.now)) == [(1, "overloaded")]
+    assert replies(home.ledger.on_unsent(key, reason, home.now)) == [(1, code)]
     assert (home.ledger.watched, home.mesh.reserved) == (0, {})
 
 

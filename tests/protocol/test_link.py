@@ -1,10 +1,13 @@
 """Joined, detached or islanded: only a write that goes through tells."""
 
+import pytest
+
 from protocol import limits
 from protocol.effects import Effect, Write
 from protocol.events import RecordLost, StateChanged
-from protocol.inputs import Lost, Unsent, Written
+from protocol.inputs import BUCKET_FULL, Lost, Unsent, Written
 from protocol.link import Link, LinkSettings
+from protocol.replica import Me
 from protocol.wire.task import Presence
 from tests.protocol.conversation import instant
 from tests.protocol.work import LIFE, ME, only_write, said
@@ -16,8 +19,9 @@ RESULT_KEEP_S_MAX = 31_536_000.0  # `results.keep_s` may be a year
 class _Line:
     """A link and its time."""
 
-    def __init__(self) -> None:
-        self.link = Link(me=ME, life=LIFE, name="a", admission=b"proof", settings=LinkSettings())
+    def __init__(self, seen: int = 0) -> None:
+        me = Me(id=ME, life=LIFE, name="a", region="r", domain="d", admission=b"proof", seen=seen)
+        self.link = Link(me=me, settings=LinkSettings())
         self.seconds = 0.0
 
     def up(self, is_up: bool = True) -> list[Effect]:
@@ -147,3 +151,26 @@ def test_a_bucket_whose_revisions_went_back_is_another_and_what_stood_there_is_l
     line.outcome(Written(KEY, 7))
     line.after(LinkSettings().beat_s)
     assert not said(line.outcome(Lost(KEY, 9, b"")), RecordLost)
+
+
+def test_a_bucket_without_room_leaves_its_node_joined() -> None:
+    line = _joined()
+    line.after(2.5)
+    assert line.outcome(Unsent(KEY, BUCKET_FULL)) == []
+    line.after(1.0)
+    assert line.link.state == "joined"
+    assert line.after(1.5), "it asks again"
+
+
+def test_a_first_beat_that_is_told_of_a_full_bucket_is_an_answer() -> None:
+    line = _Line()
+    line.up()
+    assert _states(line.outcome(Unsent(KEY, BUCKET_FULL))) == ["joined"]
+
+
+@pytest.mark.parametrize(("stands", "is_lost"), [(0, True), (40, True), (60, False)])
+def test_what_stood_below_what_an_earlier_life_saw_was_lost(stands: int, is_lost: bool) -> None:
+    line = _Line(seen=50)
+    assert only_write(line.up()).expect == 50
+    assert bool(said(line.outcome(Lost(KEY, stands, b"")), RecordLost)) is is_lost
+    assert line.link.revision == stands

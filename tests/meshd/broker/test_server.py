@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from meshd.broker import process, server
+from meshd.broker import disk, process, server
 from meshd.broker.probe import probe
 from meshd.broker.server import EmbeddedServer
 from meshd.supervise import Supervisor
@@ -84,7 +84,8 @@ async def test_a_started_server_answers_where_it_says(daemon: Daemon, tmp_path: 
 
 async def test_what_it_keeps_is_for_its_owner_alone(daemon: Daemon, tmp_path: Path) -> None:
     assert stat.S_IMODE((tmp_path / "nats").stat().st_mode) == 0o700
-    assert stat.S_IMODE((tmp_path / "nats" / "nats.conf").stat().st_mode) == 0o600
+    for name in ("nats.conf", "log", "pid", "port"):
+        assert stat.S_IMODE((tmp_path / "nats" / name).stat().st_mode) == 0o600, name
 
 
 async def test_it_runs_in_a_session_of_its_own(daemon: Daemon) -> None:
@@ -238,6 +239,56 @@ async def test_without_an_address_the_port_of_last_time_is_used_again(tmp_path: 
     daemon = daemons(listen="")
     await daemon.server.start()
     assert daemon.server.address == ("127.0.0.1", port)
+
+
+async def test_without_an_address_a_server_takes_no_port_that_others_would(daemons: Daemons) -> None:
+    daemon = daemons(listen="")
+    await daemon.server.start()
+    assert daemon.server.address[1] != 4222
+
+
+async def test_where_others_know_the_server_another_port_is_no_cure(tmp_path: Path, daemons: Daemons) -> None:
+    first = daemons(listen="")
+    await first.server.start()
+    known = first.server.address[1]
+    await first.server.stop()
+    with socket.socket() as squatter:
+        squatter.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        squatter.bind(("127.0.0.1", known))
+        squatter.listen()
+        with pytest.raises(MeshError, match="knows it by that address") as caught:
+            await daemons(listen="").server.start()
+        assert caught.value.code == "address_lost"
+        assert "invite the other nodes anew" in caught.value.hint
+        moved = daemons()
+        await moved.server.start()
+    assert moved.server.former == str(known)
+    await moved.server.stop()
+    again = daemons(listen="")
+    await again.server.start()
+    assert again.server.former == str(known), "until it is told that the others are there"
+    again.server.forget_former()
+    assert again.server.former == ""
+    assert not (tmp_path / "nats" / "former").exists()
+
+
+async def test_a_server_that_found_its_disk_full_is_started_again_when_there_is_room(
+    daemon: Daemon, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(server, "DISK_LOOK_S", 0.02)
+    monkeypatch.setattr(server, "PAUSE_S_MIN", 0.01)
+    free = [100]
+    monkeypatch.setattr(disk, "free_bytes", lambda directory: free[0])
+    pid = daemon.server.pid
+    with (tmp_path / "nats" / "log").open("a") as log:
+        log.write("[1] [ERR] failed to store a msg: no space left on device\n")
+    await until(lambda: "no room on its disk" in daemon.server.disk_problem)
+    assert daemon.server.pid == pid
+    free[0] = disk.ROOM_BYTES_MIN
+    await until(lambda: daemon.server.restarts == 1)
+    await until_told(daemon.answers)
+    await until(lambda: not daemon.server.disk_problem)
+    assert daemon.server.restarts == 1, "once"
 
 
 async def test_a_state_directory_that_cannot_be_written_is_named(tmp_path: Path, daemons: Daemons) -> None:

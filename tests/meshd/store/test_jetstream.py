@@ -5,6 +5,7 @@ import random
 import secrets
 from collections.abc import AsyncIterator, Sized
 from functools import partial
+from pathlib import Path
 
 import nats
 import pytest
@@ -13,7 +14,7 @@ from nats.aio.client import Client
 from meshd.store import jetstream, line, wire
 from meshd.store.jetstream import JetStreamStore
 from protocol.errors import MeshError
-from protocol.inputs import Lost, Unsent, Written
+from protocol.inputs import BUCKET_FULL, Lost, Unsent, Written
 from tests.servers import NatsServer, free_port
 from tests.waiting import until, until_told
 
@@ -283,7 +284,8 @@ async def test_a_full_bucket_refuses_creates_makes_changes_wait_and_says_so(
     filling = await store.write("p00.big", b"x" * 60_000, expect=0, keep_s=1)
     assert isinstance(small, Written)
     assert isinstance(filling, Written)
-    assert await store.write("p00.b", b"y" * 10_000, expect=0) == Unsent("p00.b", "the bucket of the record")
+    store.bytes_max = 0  # as long as nobody told how full it is, the server refuses
+    assert await store.write("p00.b", b"y" * 10_000, expect=0) == Unsent("p00.b", BUCKET_FULL)
     assert "maximum bytes exceeded" in store.problem
     waiting = asyncio.create_task(store.write("p00.a", b"y" * 10_000, expect=small.revision))
     await until(lambda: "refuses writes for now: maximum bytes exceeded" in store.problem)
@@ -315,7 +317,7 @@ async def test_a_stream_that_cannot_hold_us_is_refused_with_what_differs(
     store = _store(nats_server, bucket)
     with pytest.raises(MeshError, match="allow_msg_ttl is False, not True") as caught:
         await store.open()
-    assert caught.value.code == "store"
+    assert caught.value.code == "stream_differs"
     await store.close()
 
 
@@ -378,3 +380,71 @@ async def test_a_stream_that_is_removed_is_named_while_it_is_missing_and_made_an
     assert (store.made_anew, store.problem) == (f"KV_{bucket}", "")
     assert isinstance(await store.write("p00.a", b"two", expect=0), Written)
     await store.close()
+
+
+async def test_new_tasks_leave_room_for_the_ends_of_those_that_are_there(nats_server: NatsServer, bucket: str) -> None:
+    store = _store(nats_server, bucket, bytes_max=65_536)
+    await store.open()
+    first = await store.write("p00.a", b"y", expect=0)
+    assert isinstance(first, Written)
+    assert isinstance(await store.write("p00.big", b"x" * 58_000, expect=0), Written)
+    assert await store.write("p00.b", b"y" * 5_000, expect=0) == Unsent("p00.b", BUCKET_FULL)
+    assert store.problem == "", "nobody was asked"
+    assert isinstance(await asyncio.wait_for(store.write("p00.a", b"y" * 5_000, expect=first.revision), 5), Written)
+    await store.close()
+    other = _store(nats_server, bucket, bytes_max=0)
+    await other.open()
+    assert await other.write("p00.b", b"y" * 5_000, expect=0) == Unsent("p00.b", BUCKET_FULL), (
+        "it is told when it opens"
+    )
+    assert len(await other.scan("")) == 2
+    await other.close()
+
+
+async def test_a_beat_that_finds_no_room_is_answered_and_does_not_wait(nats_server: NatsServer, bucket: str) -> None:
+    store = _store(nats_server, bucket, bytes_max=65_536)
+    await store.open()
+    beat = await store.write("node.a", b"1", expect=0, keep_s=60)
+    assert isinstance(beat, Written)
+    assert isinstance(await store.write("p00.big", b"x" * 60_000, expect=0), Written)
+    full = store.write("node.a", b"2" * 10_000, expect=beat.revision, keep_s=60)
+    assert await asyncio.wait_for(full, 5) == Unsent("node.a", BUCKET_FULL)
+    await store.close()
+
+
+async def test_a_bucket_is_given_the_size_that_is_asked_for_and_keeps_it_for_who_asks_for_none(
+    nats_server: NatsServer, bucket: str
+) -> None:
+    for asked, has in ((1 << 20, 1 << 20), (2 << 20, 2 << 20), (0, 2 << 20)):
+        store = _store(nats_server, bucket, bytes_max=asked)
+        await store.open()
+        assert store.bytes_max == has
+        assert (await store.inspect()).streams[0].bytes_max == has
+        await store.close()
+
+
+async def test_a_server_without_jetstream_is_told_from_one_without_the_stream(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(jetstream, "OPEN_S_MAX", 0.5)
+    server = NatsServer(tmp_path)
+    text = server.config.text()
+    server.config.path.write_text(text[: text.index("jetstream {")] + text[text.index("authorization") :])
+    server.spawn()
+    try:
+        store = _store(server, "b")
+        with pytest.raises(MeshError, match="finds no JetStream on its server: it is off there"):
+            await until_opened(store)
+        await store.close()
+    finally:
+        server.stop()
+
+
+async def until_opened(store: JetStreamStore) -> None:
+    """Open it; a server that is not up yet is waited for."""
+    while True:
+        try:
+            return await store.open()
+        except MeshError as failure:
+            if "cannot reach" not in failure.message:
+                raise
