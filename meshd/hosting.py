@@ -27,6 +27,7 @@ from protocol.effects import RunAgent, StopAgent
 from protocol.errors import MeshError
 from protocol.events import AgentChanged
 from protocol.inputs import Advertise, AgentFailed, AgentFinished, Input
+from protocol.wire.agents import Card
 from protocol.wire.task import TaskRecord
 
 WaitFor: TypeAlias = Callable[[str], Awaitable[TaskRecord]]  # the end of a task, wherever it is watched
@@ -224,8 +225,8 @@ class Hosting:
         """What is ready; and what will be again, without slots, so that its work waits and is not refused."""
         here = [agent for agent in self._agents.values() if agent not in self._leaving]
         ready = [agent.card for agent in here if agent.state == "ready"]
-        restarting = [structs.replace(agent.card, slots=0) for agent in here if _is_coming(agent)]
-        self._sink(Advertise((*ready, *restarting)))
+        coming = [_coming(agent) for agent in here if agent.state in ("starting", "restarting")]
+        self._sink(Advertise((*ready, *coming)))
 
     # --- the workshop that `perform` is given
 
@@ -358,5 +359,6 @@ class Hosting:
         self._reaper.close()
 
 
-def _is_coming(agent: Agent) -> bool:
-    return agent.state in ("starting", "restarting")
+def _coming(agent: Agent) -> Card:
+    why = f"{agent.state}: {agent.detail}" if agent.detail else agent.state
+    return structs.replace(agent.card, slots=0, problem=why[: limits.CARD_PROBLEM_CHARS_MAX])

@@ -172,7 +172,9 @@ class Views:
         views: dict[tuple[str, NodeId], schemas.AgentView] = {}
         for offered in self._node.catalogue.agents(clock.now()):
             key = (offered.card.name, offered.node)
-            views[key] = self._agent(offered.card, offered.node, offered.free, "ready", "")
+            state, _, detail = offered.card.problem.partition(": ")
+            state = state if state in ("starting", "restarting") else "ready"
+            views[key] = self._agent(offered.card, offered.node, offered.free, state, detail)
         for hosted in self._hosting.hosted():
             card = hosted.agent.card
             free = card.slots - hosted.running if hosted.state == "ready" else 0

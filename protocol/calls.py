@@ -18,7 +18,7 @@ from protocol.view import View
 from protocol.wire.call import Call, CallReply
 
 PREFIX = "call-"  # ids of calls as agents see them; task ids are base32 and never hold a dash
-ELSEWHERE = ("no_free_agent", "no_agent", "draining")  # the receiver did not run it
+ELSEWHERE = ("no_free_agent", "agent_down", "no_agent", "draining")  # the receiver did not run it
 STOPPING = "stopping"  # the receiver began it, and will not end it
 TRIES_MAX = 4  # nodes that one call may be offered to
 
@@ -34,6 +34,8 @@ class _Asked(Struct):
     to: NodeId = ""
     agent: str = ""
     tries: int = 0
+    down: tuple[NodeId, str, str] | None = None  # an agent that was not up: where, its name, why
+    is_busy: bool = False  # one had no free slot
 
 
 class Answered(Struct, frozen=True):
@@ -113,7 +115,11 @@ class Calls:
             left_ms = max(1, (asked.ends - now.mono_ns) // 1_000_000)
             body = Call(number, order.capability, order.input, left_ms, order.hops, order.ancestors, candidate.agent)
             return [Send(to=candidate.node, life=life, body=body, probe=number, iid=asked.iid, gid=asked.gid)]
-        return self._end(number, refused(asked.order.request, "no_free_agent", capability=asked.order.capability))
+        request = asked.order.request
+        if asked.down is not None and not asked.is_busy:
+            node, agent, problem = asked.down
+            return self._end(number, refused(request, "agent_down", agent=agent, node=ids.short(node), problem=problem))
+        return self._end(number, refused(request, "no_free_agent", capability=asked.order.capability))
 
     def _end(self, number: int, reply: Reply) -> list[Effect]:
         self._timers.cancel(number)
@@ -125,6 +131,9 @@ class Calls:
         asked = self._asked.get(body.request)
         if asked is None or asked.to != sender:
             return []
+        asked.is_busy = asked.is_busy or body.code == "no_free_agent"
+        if body.code == "agent_down":
+            asked.down = sender, asked.agent, body.message
         if body.code in ELSEWHERE:
             return self._try_next(body.request, now)
         request = asked.order.request
@@ -165,6 +174,8 @@ class Calls:
         if key in self._served:
             return []
         agent = self._slots.take(key, body.capability, body.agent)
+        if agent is None and (down := self._slots.down(body.capability, body.agent)):
+            return [_no(sender, life, body, "agent_down", down.problem or "starting")]
         if agent is None:
             return [_no(sender, life, body, "no_free_agent", "every agent here is busy")]
         self._served[key] = _Served(sender, life, body.request)

@@ -216,6 +216,8 @@ class Catalogue:
             raise MeshError("bad_input", what="an agent's card has a name, capability or number out of bounds")
         size = len(msgspec.msgpack.encode(said))
         if size > limits.FACT_BYTES_MAX - limits.HEADER_BYTES_MAX:
+            if any(card.problem for card in cards):  # what can best be spared
+                return self.advertise(tuple(msgspec.structs.replace(card, problem="") for card in cards), now)
             raise MeshError("too_large", what="all agents' cards together", bytes=size, limit=limits.FACT_BYTES_MAX)
         self._index(self._me.id, self._places[self._me.id], cards, now)
         self._places[self._me.id].life = self._me.life

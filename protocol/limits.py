@@ -50,6 +50,7 @@ REQUESTS_OPEN_MAX = 1_024  # calls and submits one agent process may wait for
 UNREAD_BYTES_MAX = 4_194_304  # not read by an agent process that goes on asking; 30,000 refusals
 TOPICS_PER_AGENT_MAX = 32  # each is a subscription of its node, and stands on its card
 EVENTS_WAITING_MAX = 256  # of one agent; what it does not keep up with is dropped, the oldest first
+CARD_PROBLEM_CHARS_MAX = 120  # why an agent is not up: one clause, beside its card in the same fact
 CARDS_PER_NODE_MAX = 128  # agents one node may announce
 CAPABILITIES_PER_CARD_MAX = 64  # capabilities one agent may announce
 SLOTS_MAX = 10_000  # how many things at once one agent may claim to do

@@ -45,6 +45,11 @@ class Slots:
                 found = card, room
         return found
 
+    def down(self, capability: str, agent: str = "") -> Card | None:
+        """The card of an agent for this that is not up, when none is."""
+        able = [each for each in self._cards.values() if capability in each.capabilities and agent in ("", each.name)]
+        return None if any(card.slots for card in able) else next(iter(able), None)
+
     def agent_of(self, key: Hashable) -> str:
         """The agent whose slot `key` holds, or nothing."""
         return self._held.get(key, "")

@@ -22,3 +22,4 @@ class Card(Struct, frozen=True, array_like=True):
     confidence: float = 0.0
     visibility: str = "mesh"
     topics: tuple[str, ...] = ()  # that it listens to
+    problem: str = ""  # why it is not up, one clause; it has no slots then

@@ -123,7 +123,9 @@ async def test_who_is_ready_is_announced_with_every_change() -> None:
     await stage.take(actor)
     actor.turn("restarting", "it crashed")
     actor.turn("ready")
-    coming = structs.replace(actor.card, slots=0)  # so that its work waits and is not refused
+    coming = structs.replace(
+        actor.card, slots=0, problem="restarting: it crashed"
+    )  # so that its work waits and is not refused
     assert stage.inputs == [Advertise((coming,)), Advertise((actor.card,))]
     assert stage.events[-2:] == [AgentChanged("actor", "restarting", "it crashed"), AgentChanged("actor", "ready", "")]
 

@@ -106,7 +106,7 @@ async def test_however_many_peers_the_catalogue_is_read_once_for_all(monkeypatch
         assert reads == 1
 
 
-async def test_agents_of_this_node_are_shown_in_every_state_and_those_of_others_when_ready() -> None:
+async def test_agents_of_this_node_are_shown_in_every_state_and_those_of_others_unless_they_gave_up() -> None:
     async with little_daemons() as mesh:
         mine, theirs = Actor("mine"), Actor("theirs")
         a = await mesh.start("a", mine)
@@ -122,6 +122,10 @@ async def test_agents_of_this_node_are_shown_in_every_state_and_those_of_others_
             0,
             True,
         )
+        theirs.turn("restarting", "it crashed: no memory")
+        await a.until(lambda: len(a.views.agents()) == 2)
+        other = a.views.agents()[1]
+        assert (other.state, other.detail, other.free) == ("restarting", "it crashed: no memory", 0)
         mine.turn("ready")
         theirs.turn("ready")
         await a.until(

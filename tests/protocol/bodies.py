@@ -26,6 +26,7 @@ CARD = agents.Card(
     confidence=0.85,
     visibility="domain",
     topics=("sales.price_changed", "sales.all"),
+    problem="restarting: ended with exit code 3",
 )
 
 RECORD = task.TaskRecord(

@@ -53,6 +53,30 @@ def test_a_node_that_refuses_is_followed_by_the_next_with_the_time_that_is_left(
     assert again.timeout_ms == 3_000
 
 
+def test_when_nobody_is_up_the_last_problem_is_told_and_when_one_is_busy_that() -> None:
+    calls = _calls({B: 0, C: 0})
+    to, body, _ = _asked(calls.make(ORDER, instant(0)))
+    down = CallReply(body.request, code="agent_down", message="restarting: ended with exit code 3")
+    other, _, _ = _asked(calls.on_reply(to, down, instant(0)))
+    fields: dict[str, object] = {
+        "agent": "echo",
+        "node": ids.short(other),
+        "problem": "restarting: ended with exit code 3",
+    }
+    assert calls.on_reply(other, down, instant(0)) == [Reply(1, code="agent_down", fields=fields)]
+    to, body, _ = _asked(calls.make(ORDER, instant(0)))
+    other, _, _ = _asked(calls.on_reply(to, CallReply(body.request, code="no_free_agent"), instant(0)))
+    assert _codes(calls.on_reply(other, structs.replace(down, request=body.request), instant(0))) == ["no_free_agent"]
+
+
+def test_an_agent_that_is_not_up_refuses_with_its_problem() -> None:
+    slots = Slots()
+    slots.advertise((structs.replace(CARD, slots=0, problem="restarting: it crashed"),))
+    calls = Calls(view=Mesh({}), slots=slots, rng=Random(7))
+    (refusal,) = bodies(_serve(calls), CallReply)
+    assert (refusal.code, refusal.message) == ("agent_down", "restarting: it crashed")
+
+
 def test_a_node_that_is_not_there_is_followed_by_the_next() -> None:
     calls = _calls({B: 1, C: 1})
     to, _, probe = _asked(calls.make(ORDER, instant(0)))

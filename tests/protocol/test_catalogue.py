@@ -155,6 +155,12 @@ def test_cards_that_others_would_refuse_are_refused_here(cards: tuple[Card, ...]
     assert free(talk) == [("a", "clerk", 1)]
 
 
+def test_why_agents_are_down_is_left_out_where_there_is_no_room_for_it() -> None:
+    cards = tuple(Card(f"x{index}", ("do@1",), 0, purpose="x" * 300, problem="x" * 120) for index in range(128))
+    (said,) = catalogue().do("advertise", cards).said(Capabilities)
+    assert {card.problem for card in said.cards} == {""}
+
+
 def test_the_largest_announcement_allowed_fits_into_a_fact() -> None:
     cards = tuple(Card(f"x{index}", ("do@1",), 1, purpose="x" * 300) for index in range(limits.CARDS_PER_NODE_MAX))
     (said,) = catalogue().do("advertise", cards).said(Capabilities)
