@@ -43,7 +43,7 @@ class Giving:
             why = f"the next best bid, after {watched.ended[-1].ended}" if watched.ended else "the best bid"
             return self._award(watched, bidder, "bids", why, now)
         choice = gears.chosen(
-            record.route if record.route != "late" or self.late.takes(watched) else "auto",
+            "auto" if record.route == "late" and (watched.late or not self.late.takes(watched)) else record.route,
             usable,
             expected_ms=self._seen.of(("", record.capability)).latency_ms or awards.claimed_ms(usable),
             bids_from_ms=self._settings.bids_from_ms,

@@ -14,8 +14,6 @@ from protocol.watched import TaskSettings, Watched
 from protocol.wire.auction import Reserve, Unreserve
 from protocol.wire.task import TaskState
 
-RESERVE_AFTER_S = 0.1  # short runs make room sooner than four nodes are told
-
 
 class Late:
     """Which waiting tasks are reserved; each watched task knows where."""
@@ -29,8 +27,17 @@ class Late:
 
     @staticmethod
     def takes(watched: Watched) -> bool:
-        """True for a task that may be reserved: it was never awarded, and is not too large to be sent to four."""
-        return watched.record.state is TaskState.OPEN and len(watched.frame) <= limits.RESERVED_BYTES_MAX
+        """True for a task that may be reserved: its route asks for it, it was never awarded, and four copies are light.
+
+        Others wait at their home, where one that lost its owner comes before the younger ones: a queue at every
+        node would let those past it.
+        """
+        record = watched.record
+        return (
+            record.route == "late"
+            and record.state is TaskState.OPEN
+            and len(watched.frame) <= limits.RESERVED_BYTES_MAX
+        )
 
     def others(self, watched: Watched, candidates: list[Candidate], now: Instant) -> list[Candidate]:
         """Candidates that the task is not reserved at: those take it by themselves, for a lease."""
@@ -39,17 +46,12 @@ class Late:
         return [each for each in candidates if each.node not in watched.late]
 
     def reserve(self, watched: Watched, candidates: list[Candidate], why: str, now: Instant) -> list[Effect]:
-        """Tell four nodes of a task that has waited for a moment, and another four a lease later."""
+        """Tell four nodes of a task that waits, and another four a lease later."""
         record = watched.record
         if now.mono_ns < watched.late_until or not self.takes(watched):
             return []
         nodes = list(dict.fromkeys(each.node for each in candidates if each.slots > 0))
         if not nodes and not watched.late:
-            return []
-        if not watched.late_from:
-            watched.late_from = now.mono_ns if record.route == "late" else now.after(RESERVE_AFTER_S)
-        if now.mono_ns < watched.late_from:
-            self._timers.set(("late", record.id), watched.late_from)
             return []
         if record.id not in self._open and len(self._open) >= limits.RESERVED_OPEN_MAX:
             return []
@@ -70,7 +72,6 @@ class Late:
 
     def drop(self, watched: Watched, but: str = "") -> list[Effect]:
         """Somebody has it, or nobody needs it any more: tell all but who took it."""
-        watched.late_from = 0
         self._timers.cancel(("late", watched.record.id))
         if not watched.late:
             return []

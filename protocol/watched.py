@@ -85,7 +85,6 @@ class Watched:
         "is_known",
         "lapsed_epoch",
         "late",
-        "late_from",
         "late_until",
         "looks",
         "not_before",
@@ -127,7 +126,6 @@ class Watched:
         self.bids: list[tuple[NodeId, str]] = []  # node and agent that bid, best first, not tried yet
         self.bids_until: Mono = 0  # for how long those are worth trying
         self.late: dict[NodeId, int] = {}  # nodes that it is reserved at, and their lives
-        self.late_from: Mono = 0  # when it has waited long enough to be reserved; 0 while it does not wait
         self.late_until: Mono = 0  # for how long they are left to take it
         self.unbid_until: Mono = 0  # nobody bid: they are not asked again before
         self.progress = b""

@@ -4,7 +4,7 @@ from random import Random
 
 from protocol import limits, records
 from protocol.effects import Effect, Read, Send
-from protocol.late import RESERVE_AFTER_S, Late
+from protocol.late import Late
 from protocol.timers import Timers
 from protocol.watched import Watched
 from protocol.wire.auction import Reserve, Taken, Unreserve
@@ -15,11 +15,11 @@ E, F = "e" * 32, "f" * 32
 BUSY = {B: 0, C: 0, D: 0, E: 0, F: 0}
 
 
-def _waits(free: dict[str, int] | None = None, route: str = "auto") -> tuple[Home, list[Effect]]:
+def _waits(free: dict[str, int] | None = None, route: str = "late") -> tuple[Home, list[Effect]]:
     """A task that nobody had room for, and what was said once its record stood."""
     home = Home(dict(BUSY if free is None else free))
     effects = home.written(home.submit(route=route))
-    return home, effects + ([] if route == "late" else home.after(RESERVE_AFTER_S))
+    return home, effects
 
 
 def _at(effects: list[Effect]) -> set[str]:
@@ -39,17 +39,13 @@ def test_a_task_that_nobody_has_room_for_is_reserved_at_four_nodes() -> None:
     assert len(_at(effects)) == limits.RESERVED_AT
     (body, *_) = bodies(effects, Reserve)
     assert (body.task, body.revision, body.asked) == (home.record.id, 1, 4)
-    assert body.why == "nobody who could do it seems free"
+    assert body.why == "asked for by the route late"
 
 
-def test_a_task_that_waits_only_for_a_moment_is_not_reserved() -> None:
-    home = Home(dict(BUSY))
-    effects = home.written(home.submit()) + home.after(RESERVE_AFTER_S / 2)
-    assert bodies(effects, Reserve) == []
-    home.mesh.free[B] = 1
-    home.written(home.ledger.on_capacity(home.now))
-    assert home.record.owner == B
-    assert bodies(home.after(RESERVE_AFTER_S), Reserve) == []
+def test_a_task_of_another_route_waits_at_its_home_where_the_oldest_is_first() -> None:
+    home, effects = _waits(route="auto")
+    assert _at(effects) == set()
+    assert home.ledger.waiting == 1
 
 
 def test_who_took_it_is_believed_and_the_others_are_told() -> None:
