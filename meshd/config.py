@@ -23,6 +23,10 @@ from protocol.membership import PRESETS
 VERSION = 1  # of the form of these files; a newer one says things that are not known here
 FILE_BYTES_MAX = 1_000_000  # a hundred times the reference; reading stops there
 PREFIX = "MESHD_"
+NO_SETTINGS = frozenset({"MESHD_AGENT", "MESHD_DIR", "MESHD_FLAGS", "MESHD_TOKEN"})  # read elsewhere
+# What Kubernetes sets for a service whose name begins with meshd.
+_OF_A_SERVICE = re.compile(r"_(SERVICE_HOST|SERVICE_PORT(_\w+)?|PORT(_\d+_[A-Z]+(_PROTO|_PORT|_ADDR)?)?)$")
+NEAR, NEAR_WHOLE = 0.6, 0.8  # how alike names are before one is taken for the other: in a table, and with its table
 
 PRESET = "membership.preset"
 VERSION_KEY = "version"
@@ -183,16 +187,13 @@ def _leaves(tables: Mapping[str, object], groups: set[str]) -> Iterator[tuple[tu
 
 
 def _from_environ(environ: Mapping[str, str], known: Mapping[str, Row]) -> _Found:
-    """Names with a double underscore are settings. Of the others only top-level settings are:
-    `MESHD_DIR` is none, and Kubernetes sets `MESHD_PORT` and the like for a service called meshd."""
+    """Every name with the prefix is a setting, but for the few that are read elsewhere or set by others."""
     found: dict[str, Given] = {}
     wrong: list[MeshError] = []
     for name in sorted(environ):
-        if not name.startswith(PREFIX):
+        if not name.startswith(PREFIX) or name in NO_SETTINGS or _OF_A_SERVICE.search(name.removeprefix("MESHD")):
             continue
         key = name.removeprefix(PREFIX).lower().replace("__", ".")
-        if "." not in key and key not in known:
-            continue
         origin = f"environment {name}"
         if key in known:
             found[key] = Given(environ[name], origin)
@@ -216,9 +217,11 @@ def _from_preset(given: Mapping[str, Given], known: Mapping[str, Row]) -> dict[s
 def _unknown(key: str, known: Mapping[str, Row]) -> str:
     if any(row.startswith(f"{key}.") for row in known):
         return "is a table, and was given a value"
-    near = get_close_matches(key, known, n=1) or [
-        row for row in known if row.rpartition(".")[2] == key.rpartition(".")[2]
-    ]
+    table, _, name = key.rpartition(".")
+    beside = {row.rpartition(".")[2]: row for row in known if row.rpartition(".")[0] == table}
+    near = [beside[each] for each in get_close_matches(name, beside, n=1, cutoff=NEAR)]
+    near += get_close_matches(key, known, n=1, cutoff=NEAR_WHOLE)
+    near += [row for row in known if row.rpartition(".")[2] == name]
     return "no such setting" + (f"; did you mean {near[0]}?" if near else "")
 
 

@@ -21,7 +21,7 @@ INTERRUPTED = 130
 
 ERRORS: dict[str, ErrorRow] = {
     # what was asked
-    "bad_input": ErrorRow(400, USAGE, "{what}", "look at the field that is named and send it again"),
+    "bad_input": ErrorRow(400, USAGE, "{what}", "correct that, and ask again"),
     "bad_request": ErrorRow(400, USAGE, "{what}", "send HTTP/1.1 with one JSON object as its body, as /openapi.json has it"),
     "too_large": ErrorRow(413, USAGE, "{what} is {bytes} bytes; the limit is {limit}", "pass a reference to the data instead of the data"),
     "bad_capability": ErrorRow(400, USAGE, "{capability} is not a capability", "write name@major, for example scoring@2"),

@@ -78,7 +78,9 @@ def test_every_preset_that_can_be_chosen_is_there() -> None:
 
 
 def test_names_that_are_no_settings_are_left_alone() -> None:
-    environ = {"MESHD_DIR": "/x", "MESHD_JOIN": "mj1_", "MESHD_PORT_4222_TCP_ADDR": "10.0.0.1", "MESH": "1"}
+    ours = {"MESHD_DIR": "/x", "MESHD_TOKEN": "t", "MESHD_FLAGS": "", "MESHD_AGENT": "a", "MESH": "1"}
+    service = {"MESHD_PORT_4222_TCP_ADDR": "10.0.0.1", "MESHD_PORT": "tcp://10.0.0.1:4222", "MESHD_SERVICE_HOST": "x"}
+    environ = ours | service | {"MESHD_API_SERVICE_PORT_HTTP": "80"}
     assert {one.origin for one in load(environ=environ).origins.values()} == {"default"}
 
 
@@ -184,6 +186,9 @@ def test_a_missing_file_and_a_folder_are_named(tmp_path: Path) -> None:
         ("MESHD_TASKS__LEASE_S", "soon", "must be a number from 0.3 to 600, not 'soon'"),
         ("MESHD_TASKS__LEASE_S", "inf", "must be a number from 0.3 to 600, not 'inf'"),
         ("MESHD_TASKS__LEASES", "3", "no such setting; did you mean tasks.lease_s?"),
+        ("MESHD_TASKS__WIBBLE", "3", "no such setting"),
+        ("MESHD_TASK__LEASE_S", "3", "no such setting; did you mean tasks.lease_s?"),
+        ("MESHD_WIB", "1", "no such setting"),
         ("MESHD_INSECURE", "perhaps", "must be true or false, not 'perhaps'"),
     ],
 )
