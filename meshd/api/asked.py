@@ -100,6 +100,8 @@ def _no_json(content: bytes) -> str:
         if "truncated" not in str(failure):
             return str(failure).removeprefix("JSON is malformed: ")
         return "a \\u escape is half of a pair" if _is_whole(content) else f"it is cut off at byte {len(content)}"
+    except RecursionError:
+        return f"it is nested deeper than {limits.DEPTH_MAX} levels"
     return ""
 
 

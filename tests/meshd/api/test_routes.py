@@ -94,6 +94,7 @@ async def test_a_bad_submit_is_refused_naming_what_is_wrong(
 @pytest.mark.parametrize(
     ("body", "says"),
     [
+        (b"[" * 100_000, "the body is no JSON: it is nested deeper than 16 levels"),
         (b"{", "the body is no JSON: it is cut off at byte 1"),
         (b'{"colour": 1, ', "the body is no JSON: it is cut off at byte 14"),
         (b'{"colour": 1} {', "the body is no JSON: trailing characters (byte "),
