@@ -236,12 +236,7 @@ async def told(command: list[str], *, stdin: bytes = b"", env: dict[str, str] | 
     process = await asyncio.create_subprocess_exec(
         *command, stdin=pipe, stdout=pipe, stderr=pipe, env=os.environ | (env or {})
     )
-    try:
-        async with asyncio.timeout(START_S):
-            out, err = await process.communicate(stdin)
-    except TimeoutError:
-        process.kill()
-        raise AssertionError(f"{command} did not end within {START_S} s") from None
+    out, err = await _said(process, command, stdin)
     return Told(process.returncode or 0, out.decode(), err.decode())
 
 
@@ -249,13 +244,23 @@ async def _run(command: list[str]) -> tuple[int, str]:
     process = await asyncio.create_subprocess_exec(
         *command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
     )
+    said, _ = await _said(process, command)
+    return process.returncode or 0, said.decode()
+
+
+async def _said(
+    process: asyncio.subprocess.Process, command: list[str], stdin: bytes | None = None
+) -> tuple[bytes, bytes]:
+    """Its stdout and stderr when it has ended; it is gone and its pipes are closed also when nobody waits any more."""
     try:
         async with asyncio.timeout(START_S):
-            said, _ = await process.communicate()
+            return await process.communicate(stdin)
     except TimeoutError:
-        process.kill()
         raise AssertionError(f"{command} did not end within {START_S} s") from None
-    return process.returncode or 0, said.decode()
+    finally:
+        if process.returncode is None:
+            process.kill()
+            await process.communicate()
 
 
 class Mesh:

@@ -233,7 +233,8 @@ async def test_what_needs_attention_is_exit_nine_and_stop_drains_what_runs(tmp_p
         await m.a.sees(b="left")
         _refused(await m.b.tell("status"), 3, "unreachable")
         assert (await m.b.meshd("stop"))[0] == 3
-        m.a.kill_server()
+        (m.a.dir / "agents.d").mkdir(exist_ok=True)
+        (m.a.dir / "agents.d" / "broken.toml").write_text("name = ")  # what lasts until somebody mends it
         await until_told(lambda: _is_degraded(m.a), what="a status of nine")
 
 

@@ -4,6 +4,7 @@ import os
 import stat
 import subprocess
 import sys
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -287,9 +288,14 @@ def test_the_socket_lies_in_the_directory_when_its_path_is_short(tmp_path: Path)
     assert StateDir(Path("/short"), -1).socket_path({}) == Path("/short/api.sock")
 
 
-def test_a_long_directory_has_its_socket_in_the_runtime_directory(tmp_path: Path) -> None:
-    runtime = tmp_path / "r"
-    runtime.mkdir()
+@pytest.fixture
+def runtime() -> Iterator[Path]:
+    """Short enough for a socket, however long the path of temporary files is."""
+    with tempfile.TemporaryDirectory(dir="/tmp") as short:
+        yield Path(short)
+
+
+def test_a_long_directory_has_its_socket_in_the_runtime_directory(runtime: Path) -> None:
     long = StateDir(Path("/" + "d" * 120), -1)
     path = long.socket_path({"XDG_RUNTIME_DIR": str(runtime)})
     assert path.parent == runtime / f"meshd-{os.getuid()}"
@@ -298,16 +304,16 @@ def test_a_long_directory_has_its_socket_in_the_runtime_directory(tmp_path: Path
     assert path != StateDir(Path("/" + "e" * 120), -1).socket_path({"XDG_RUNTIME_DIR": str(runtime)})
 
 
-def test_a_runtime_directory_that_others_could_have_made_is_refused(tmp_path: Path) -> None:
-    private = tmp_path / f"meshd-{os.getuid()}"
+def test_a_runtime_directory_that_others_could_have_made_is_refused(runtime: Path) -> None:
+    private = runtime / f"meshd-{os.getuid()}"
     private.mkdir(mode=0o755)
     private.chmod(0o755)
     with pytest.raises(MeshError, match="is not a directory of this user alone"):
-        StateDir(Path("/" + "d" * 120), -1).socket_path({"XDG_RUNTIME_DIR": str(tmp_path)})
+        StateDir(Path("/" + "d" * 120), -1).socket_path({"XDG_RUNTIME_DIR": str(runtime)})
     private.rmdir()
-    private.symlink_to(tmp_path)
+    private.symlink_to(runtime)
     with pytest.raises(MeshError, match="is not a directory of this user alone"):
-        StateDir(Path("/" + "d" * 120), -1).socket_path({"XDG_RUNTIME_DIR": str(tmp_path)})
+        StateDir(Path("/" + "d" * 120), -1).socket_path({"XDG_RUNTIME_DIR": str(runtime)})
 
 
 def test_how_far_the_record_had_come_is_remembered(home: StateDir) -> None:

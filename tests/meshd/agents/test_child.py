@@ -199,5 +199,5 @@ asyncio.run(main())
     pids = [int(word) for word in (await process.stdout.readline()).split()]
     assert [is_running(pid) for pid in pids] == [True, True]
     process.kill()
-    await process.wait()
+    await process.communicate()
     await until(lambda: not any(is_running(pid) for pid in pids))

@@ -79,7 +79,7 @@ async def test_a_daemon_that_stands_still_loses_what_was_bound_and_nothing_else(
         assert is_running(released)
     finally:
         process.kill()
-        await process.wait()
+        await process.communicate()  # to the end of its pipe, which is closed then
     await until(lambda: not is_running(free) and not is_running(released))
 
 
@@ -100,7 +100,7 @@ async def test_a_daemon_that_stood_still_with_everything_else_ends_what_was_boun
         os.kill(reaping, signal.SIGCONT)
     finally:
         process.kill()
-        await process.wait()
+        await process.communicate()  # to the end of its pipe, which is closed then
 
 
 async def test_what_is_bound_goes_on_while_the_daemon_does(reaper: Counted) -> None:
