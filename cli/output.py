@@ -6,6 +6,7 @@ on a terminal only. Neighbours: every noun declares its columns and calls `listi
 
 import json
 import os
+import shutil
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
@@ -20,6 +21,8 @@ from meshd.observe.text import shown
 
 Item: TypeAlias = Mapping[str, Any]
 Column: TypeAlias = tuple[str, Callable[[Item], object]]
+
+NARROW = 60  # columns; on a wider screen a row that goes on in the next line is still read as one
 
 GREEN, YELLOW, RED, DIM = "32", "33", "31", "2"
 TONES = {
@@ -97,8 +100,13 @@ def details(session: Session, answer: Answer, fields: Sequence[tuple[str, object
 
 
 def table(session: Session, headings: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
-    """Print rows under headings, as wide as they need."""
+    """Print rows under headings, as wide as they need; on a narrow screen without room for that, one value a line."""
     widths = [max(len(row[n]) for row in (headings, *rows)) for n in range(len(headings))]
+    if sys.stdout.isatty() and shutil.get_terminal_size().columns < min(NARROW, sum(widths) + 2 * len(widths) - 2):
+        label = max(map(len, headings))
+        stacks = [[(h.ljust(label), cell) for h, cell in zip(headings, row, strict=True) if cell] for row in rows]
+        write("\n".join("".join(f"{h}  {painted(cell, session)}\n" for h, cell in stack) for stack in stacks))
+        return
     lines = []
     if not session.is_quiet:
         lines.append("  ".join(h.ljust(w) for h, w in zip(headings, widths, strict=True)).rstrip())

@@ -1,11 +1,12 @@
 """Small things of printing: ages, colours, escapes."""
 
+import sys
 from typing import get_args
 
 import pytest
 
 from cli.exits import Refusal, of_problem
-from cli.output import TONES, age, count, is_colored, value_text
+from cli.output import TONES, age, count, is_colored, table, value_text
 from cli.session import Session
 from cli.waiting import Deadline
 from meshd.api.schemas import NodeStateName, PeerStateName, TaskStateName
@@ -57,6 +58,25 @@ def test_colours_are_for_terminals_that_want_them(
     session = Session()
     session.is_plain = is_plain
     assert is_colored(session, Terminal()) is expected  # type: ignore[arg-type]  # only isatty is asked
+
+
+@pytest.mark.parametrize(
+    ("columns", "expected"),
+    [
+        ("40", "NAME   a-name-that-is-long\nSTATE  alive\nWHY    because it was so and not otherwise\n\nNAME   b\n"),
+        ("59", "NAME                 STATE  WHY\na-name-that-is-long  alive  because"),
+        ("80", "NAME                 STATE  WHY\na-name-that-is-long  alive  because"),
+    ],
+)
+def test_a_table_without_room_on_a_narrow_screen_is_one_value_a_line(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], columns: str, expected: str
+) -> None:
+    monkeypatch.setenv("COLUMNS", columns)
+    monkeypatch.setenv("NO_COLOR", "1")
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: True)
+    why = "because it was so and not otherwise" if columns != "59" else "because it was"
+    table(Session(), ["NAME", "STATE", "WHY"], [["a-name-that-is-long", "alive", why], ["b", "", ""]])
+    assert capsys.readouterr().out.startswith(expected)
 
 
 def test_a_pipe_gets_no_colours(capsys: pytest.CaptureFixture[str]) -> None:
