@@ -30,6 +30,7 @@ UNTESTED: dict[str, str] = {
     "protocol.primitives": "three types and one line of arithmetic, used by every test",
     "protocol.limits": "numbers",
     "protocol.errors": "a table; every refusal that a test looks at reads it",
+    "protocol.view": "promises; tests/protocol/test_places.py checks who makes them",
     "meshd.clock": "the only reader of clocks: nothing is left to check but the platform",
     "meshd.ports": "promises; the contract suites check whoever makes them",
     "meshd.wiring": "makes parts and decides nothing; every live test runs what it wires",
