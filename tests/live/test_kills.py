@@ -220,7 +220,9 @@ async def test_a_daemon_that_stops_in_order_gives_its_work_back_and_is_not_calle
         await m.a.sees(c="left")
         shown = await m.a.until_state(task["id"], "running")
         assert shown["owner_name"] == "b"
-        assert [attempt["ended"] for attempt in shown["attempts"]] == ["drained"]
+        *before, last = [attempt["ended"] for attempt in shown["attempts"]]
+        assert last == "drained"
+        assert set(before) <= {"busy"}  # b may still be busy with a task that was tried before on the way to c
         assert m.a.events("peer_dead") == []
         await m.a.ask("POST", f"/v1/tasks/{task['id']}/cancel")
 
