@@ -256,7 +256,7 @@ async def test_a_rude_agent_fails_its_task_with_the_reason_and_harms_nobody(tmp_
         expected = {
             "no json": "Hello, how are you?",
             "flood": "bytes",
-            "another's": "1 s",
+            "another's": "which is no task in its hands",
             "hang": "1 s",
             "mouthful": "262144",
         }
