@@ -14,6 +14,7 @@ from msgspec import UNSET, Raw, Struct, UnsetType
 
 from meshd import clock, values
 from meshd.agents.pipe import ENVELOPE_BYTES, ESCAPED_BYTES
+from meshd.agents.said import UNREADABLE
 from meshd.ports import Failed, Finished, Outcome
 from meshd.quoting import quoted
 from protocol.errors import MeshError
@@ -49,7 +50,6 @@ class RetryLater(Exception):
 
 
 _decode = msgspec.json.Decoder(Answer).decode
-_UNREADABLE = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 
 
 def body_bytes_max(output_bytes_max: int) -> int:
@@ -85,7 +85,7 @@ def outcome_of(status: int, headers: Mapping[str, str], body: bytes, output_byte
         return _unfit(f"answers {quoted(media) if media else 'no content type'} instead of application/json")
     try:
         answer = _decode(body)
-    except _UNREADABLE as failure:
+    except UNREADABLE as failure:
         return _unfit(f"answers what is none ({str(failure)[:TEXT_CHARS_MAX]}): {_excerpt(body)}")
     if answer.error is not UNSET and answer.result is UNSET:
         return Failed("agent_failed", _said(answer.error), retry=answer.error.retry is True)
@@ -98,7 +98,7 @@ def _result(raw: Raw, output_bytes_max: int) -> Outcome:
     try:
         value = msgspec.json.decode(raw)
         values.packed(value, what="the result", bytes_max=output_bytes_max)
-    except _UNREADABLE as failure:
+    except UNREADABLE as failure:
         return _unfit(f"gives a result that cannot be read: {str(failure)[:TEXT_CHARS_MAX]}")
     except MeshError as failure:
         return Failed("agent_output", failure.message, retry=False)
@@ -110,7 +110,7 @@ def _refused(status: int, body: bytes) -> Failed:
     may_help = status >= 500 or status in _WORTH_ANOTHER_TRY
     try:
         why = _decode(body).error
-    except _UNREADABLE:
+    except UNREADABLE:
         why = UNSET
     if why is UNSET:
         said = f": {_excerpt(body)}" if body.strip() else ""
