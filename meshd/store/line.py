@@ -56,9 +56,7 @@ class Line:
             await line._connect(url, name, user, password)
         except (OSError, nats.errors.Error, *STRANGE) as fault:
             await line.close()
-            if isinstance(fault, ConnectionResetError):  # it may overtake the server's own words
-                line._fault = line._fault or "it hung up, as on a failed authorization"
-            raise Unanswered(f"cannot reach {where}: {line._fault or fault}") from None
+            raise Unanswered(f"cannot reach {where}: {line._fault or _said(fault)}") from None
         except asyncio.CancelledError:
             await line.close()
             raise
@@ -176,11 +174,17 @@ class Line:
             queue.put_nowait(message)
 
     async def _failed(self, fault: Exception) -> None:
-        self._fault = str(fault)
+        if not (self._fault and isinstance(fault, OSError)):  # the server's own words outlast the hanging up
+            self._fault = _said(fault)
 
     async def _ended(self) -> None:
         for queue in self._waiting.values():
             queue.put_nowait(None)
+
+
+def _said(fault: Exception) -> str:
+    """A fault in words; a reset may overtake what the server said before it hung up."""
+    return "it hung up, as on a failed authorization" if isinstance(fault, ConnectionResetError) else str(fault)
 
 
 def _where(url: str) -> str:

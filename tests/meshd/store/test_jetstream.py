@@ -3,6 +3,8 @@
 import asyncio
 import random
 import secrets
+import socket
+import struct
 from collections.abc import AsyncIterator, Sized
 from functools import partial
 from pathlib import Path
@@ -350,6 +352,27 @@ async def test_a_program_that_is_no_server_is_tried_again(words: bytes, monkeypa
         url = f"nats://127.0.0.1:{server.sockets[0].getsockname()[1]}"
         store = JetStreamStore([url], bucket="b", name="t", rng=random.Random(7))
         with pytest.raises(MeshError, match="cannot reach 127"):
+            await store.open()
+        await store.close()
+
+
+async def test_a_server_whose_refusal_is_overtaken_by_its_hanging_up_is_told_as_a_refusal(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(jetstream, "OPEN_S_MAX", 0.3)
+
+    async def reset(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(b'INFO {"version":"2.14.0","max_payload":1048576,"auth_required":true}\r\n')
+        await reader.readline()
+        at_once = struct.pack("ii", 1, 0)
+        writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, at_once)
+        writer.transport.abort()
+
+    server = await asyncio.start_server(reset, "127.0.0.1", 0)
+    async with server:
+        url = f"nats://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+        store = JetStreamStore([url], bucket="b", name="t", rng=random.Random(7))
+        with pytest.raises(MeshError, match="hung up, as on a failed authorization"):
             await store.open()
         await store.close()
 
