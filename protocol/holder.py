@@ -1,18 +1,18 @@
 """The owner's side: what was awarded to this node, from the award to the commit of its end.
 
 Invariant: a result is committed by compare-and-set on the revision of its award, so a lost lease
-cannot commit. Neighbours: `slots` is shared with `calls`; `ledger` is the watcher's side.
+cannot commit. Neighbours: `grants` remembers what is in hand, `slots` is shared with `calls`; `ledger` is the
+watcher's side.
 """
-
-from msgspec import Struct
 
 from protocol import ids, limits, records
 from protocol.bidding import answer_to
 from protocol.effects import Effect, Emit, Read, RunAgent, Send, StopAgent, Write
 from protocol.events import ResultRefused, TaskAwarded, TaskDone, TaskFailed, TaskPutBack, TaskStarted
+from protocol.grants import Grant, Grants
 from protocol.inputs import AgentFailed, AgentFinished, AgentProgress
 from protocol.performance import Performance
-from protocol.primitives import NS_PER_MS, NS_PER_S, Instant, Mono, NodeId
+from protocol.primitives import NS_PER_MS, Instant, Mono, NodeId
 from protocol.records import Standing
 from protocol.reservations import Reservations, Reserved
 from protocol.slots import Slots
@@ -34,32 +34,10 @@ from protocol.wire.task import (
 )
 
 BUSY_RETRY_MS = 200  # by then the load that misled the watcher has been announced anew
-STALE_S = 0.5  # a result that is already on its way is refused and kept, not thrown away with the run
 COMMITS_MAX = 8  # of one end, against what stands there and is no later award
 AGAIN_S = 1.0  # until what could not be read is looked at again
 TELL_S = 1.0  # between two words of having taken a task
 CHECK_S = 2.0  # how often a task that its watcher does not name is checked against the record
-
-
-class _Grant(Struct):
-    """One task in hand. Mutable; `record` is as awarded, `ending` what is being committed."""
-
-    record: TaskRecord
-    revision: int
-    watcher: NodeId
-    watcher_life: int
-    started_ms: int
-    asked: Mono
-    asked_ms: int  # the same by the wall
-    checked: Mono
-    began: Mono
-    progress: bytes = b""
-    ending: TaskRecord | None = None
-    commits: int = 0
-    again: Mono | None = None  # when to commit once more
-    untold: Send | None = None  # the word that we took it, which its watcher may not have heard
-    tell_at: Mono = 0
-    stale_since: Mono | None = None  # when we heard that the task is not ours any more
 
 
 class Holder:
@@ -73,10 +51,7 @@ class Holder:
         self._slots = slots
         self._seen = Performance()
         self._late = Reservations()
-        self._grants: dict[str, _Grant] = {}
-        self._given_back: dict[str, Decline] = {}
-        self._denied: dict[str, int] = {}  # task → epoch of an award that we said never came
-        self._ended: dict[str, int] = {}  # task → epoch whose end we committed, or that was taken from us
+        self._grants = Grants(settings=settings, slots=slots)
         self._is_open = True
         self._stale_until: Mono = 0  # after a stop of our own, what waited for us may be long out of date
 
@@ -96,15 +71,15 @@ class Holder:
         grant = self._grants.get(record.id)
         if grant is not None and grant.record.epoch >= record.epoch:
             return [_to(sender, life, Accept(record.id, record.epoch), record)] * (grant.record.epoch == record.epoch)
-        if self._ended.get(record.id, -1) >= record.epoch:
+        if self._grants.has_ended(record.id, record.epoch):
             return [_to(sender, life, Answer(0, (), (record.id,), ()), record)]
-        given_back = self._given_back.get(record.id)
-        if given_back is not None and given_back.epoch == record.epoch:
+        given_back = self._grants.given_back(record.id, record.epoch)
+        if given_back is not None:
             return [_to(sender, life, given_back, record)]
-        if record.exclusive and self._denied.get(record.id, -1) >= record.epoch:
+        if record.exclusive and self._grants.has_denied(record.id, record.epoch):
             return [_to(sender, life, Decline(record.id, record.epoch, "unheard"), record)]  # it has moved on by now
         if grant is not None:
-            self._remember(self._ended, record.id, grant.record.epoch)
+            self._grants.end(record.id, grant.record.epoch)
         self._late.discard(record.id)
         effects = self._stopped(record.id)
         refusal = self._refusal(record, now)
@@ -116,14 +91,11 @@ class Holder:
             busy = Decline(record.id, record.epoch, "busy", retry_after_ms=BUSY_RETRY_MS)
             return [*effects, _to(sender, life, busy, record)]
         accepted = _to(sender, life, Accept(record.id, record.epoch), record)
-        return [*effects, accepted, *self._begin(record, body.revision, sender, life, agent, now)]
+        grant = self._grants.begin(record, body.revision, sender, life, now)
+        return [*effects, accepted, *self._begun(grant, agent, now)]
 
-    def _begin(
-        self, record: TaskRecord, revision: int, watcher: NodeId, watcher_life: int, agent: str, now: Instant
-    ) -> list[Effect]:
-        at_ms, at = now.wall_ms, now.mono_ns
-        grant = _Grant(record, revision, watcher, watcher_life, at_ms, at, at_ms, checked=at, began=at)
-        self._grants[record.id] = grant
+    def _begun(self, grant: Grant, agent: str, now: Instant) -> list[Effect]:
+        record = grant.record
         return [
             Emit(TaskStarted(record.id, record.iid, record.epoch, agent, record.submitter, record.gid)),
             self._run(agent, record, now),
@@ -166,24 +138,23 @@ class Holder:
         room = limits.ANSWER_PROGRESS_BYTES_MAX
         for line in body.held[: limits.TASKS_PER_ASK_MAX]:
             grant = self._grants.get(line.task)
-            given_back = self._given_back.get(line.task)
+            given_back = self._grants.given_back(line.task, line.epoch)
             if grant is not None and grant.record.epoch == line.epoch:
-                grant.watcher, grant.watcher_life, grant.asked = sender, life, now.mono_ns
-                grant.checked, grant.asked_ms, grant.untold = now.mono_ns, now.wall_ms, None
+                grant.named_by(sender, life, now)
                 progress = grant.progress if len(grant.progress) <= room else b""
                 room -= len(progress)
                 running.append(Running(line.task, line.epoch, grant.started_ms, progress))
             elif grant is not None and grant.record.epoch > line.epoch:
                 ended.append(line.task)  # the asker is behind: it should read the record
-            elif self._ended.get(line.task, -1) >= line.epoch:
+            elif self._grants.has_ended(line.task, line.epoch):
                 ended.append(line.task)
                 effects.append(Read(ids.task_key(line.task)))  # an end that does not stand there is put back
-            elif given_back is not None and given_back.epoch == line.epoch:
+            elif given_back is not None:
                 effects.append(Send(to=sender, life=life, body=given_back))
             else:
                 effects += self._outdated(line.task, now)
                 unknown.append(line.task)
-                self._remember(self._denied, line.task, line.epoch)
+                self._grants.deny(line.task, line.epoch)
         answer = Answer(body.round, tuple(running), tuple(ended), tuple(unknown))
         return [*effects, Send(to=sender, life=life, body=answer), *self._unnamed(sender, body, now)]
 
@@ -193,7 +164,8 @@ class Holder:
             return []  # one page of several
         named = {line.task for line in body.held}
         effects: list[Effect] = []
-        for task, grant in self._grants.items():
+        for grant in self._grants:
+            task = grant.record.id
             is_due = now.since_s(grant.checked) >= CHECK_S and grant.ending is None
             if grant.watcher == sender and task not in named and is_due:
                 grant.checked = now.mono_ns
@@ -217,7 +189,7 @@ class Holder:
     def on_reserve(self, sender: NodeId, life: int, body: Reserve, record: TaskRecord, now: Instant) -> list[Effect]:
         """A task waits for whoever has a slot first."""
         is_sound = record.state is TaskState.OPEN and record.id == body.task and self._refusal(record, now) is None
-        if is_sound and record.id not in self._grants and record.id not in self._ended:
+        if is_sound and record.id not in self._grants and not self._grants.has_ended(record.id):
             self._late.add(Reserved(record, body.revision, sender, life, body.asked, body.why, now))
         return self.on_room(now)
 
@@ -238,12 +210,12 @@ class Holder:
         """Our write stands: the task is ours. Its watcher is told, until it asks."""
         agent, watcher, life = self._slots.agent_of(record.id), reserved.watcher, reserved.watcher_life
         told = _to(watcher, life, Taken(record.id, record.epoch, revision, frame), record)
+        grant = self._grants.begin(record, revision, watcher, life, now)
         begun = [
             Emit(TaskAwarded(record.id, record.iid, record.epoch, self._me, "late", gid=record.gid)),
             told,
-            *self._begin(record, revision, watcher, life, agent, now),
+            *self._begun(grant, agent, now),
         ]
-        grant = self._grants[record.id]
         grant.untold, grant.tell_at = told, now.after(TELL_S)
         if not self._is_open:
             return [*begun[:2], *self._give_back(grant, "drained", "the node is leaving", counts=False)]
@@ -265,7 +237,7 @@ class Holder:
 
     def on_finished(self, report: AgentFinished, now: Instant) -> list[Effect]:
         """Commit the result, if the award still stands."""
-        grant = self._current(report.task, report.epoch)
+        grant = self._grants.current(report.task, report.epoch)
         if grant is None:
             return []
         took_ms = (now.mono_ns - grant.began) / NS_PER_MS
@@ -275,7 +247,7 @@ class Holder:
 
     def on_failed(self, report: AgentFailed, now: Instant) -> list[Effect]:
         """Another try may help: give it back. Otherwise the failure is the task's end."""
-        grant = self._current(report.task, report.epoch)
+        grant = self._grants.current(report.task, report.epoch)
         if grant is None:
             return []
         if report.code != "agent_unavailable":
@@ -287,15 +259,10 @@ class Holder:
         failed = records.failed(grant.record, failure=failure, now=now, started_ms=grant.started_ms)
         return self._commit(grant, failed)
 
-    def _current(self, task: str, epoch: int) -> _Grant | None:
-        grant = self._grants.get(task)
-        is_current = grant is not None and grant.record.epoch == epoch and grant.ending is None
-        return grant if is_current else None
-
-    def _commit(self, grant: _Grant, ending: TaskRecord) -> list[Effect]:
+    def _commit(self, grant: Grant, ending: TaskRecord) -> list[Effect]:
         grant.ending, grant.again = ending, None
         grant.commits += 1
-        if sum(each.ending is not None for each in self._grants.values()) <= limits.ENDS_WAITING_MAX:
+        if len(self._grants.ending()) <= limits.ENDS_WAITING_MAX:
             self._slots.give_back(ending.id)  # the agent has finished, however long the store takes
         key = ids.task_key(ending.id)
         return [Write(key, ending, expect=grant.revision, keep_s=self._keep_s, urgent=True)]
@@ -315,8 +282,8 @@ class Holder:
             return [Emit(TaskPutBack(record.id, record.iid, record.epoch, "missing", record.gid))]
         if grant.ending is None:
             return []
-        self._remember(self._ended, record.id, record.epoch)
-        self._release(record.id)
+        self._grants.end(record.id, record.epoch)
+        self._grants.release(record.id)
         event: Effect
         if record.state is TaskState.DONE:
             took_ms = record.finished_ms - record.submitted_ms
@@ -342,8 +309,8 @@ class Holder:
             if self._is_damaged(grant, stands, now):
                 grant.revision = stands.revision
                 return self._commit(grant, ours)
-        self._release(ours.id)
-        self._remember(self._ended, ours.id, ours.epoch)  # who still asks about that award has missed the next
+        self._grants.release(ours.id)
+        self._grants.end(ours.id, ours.epoch)  # who still asks about that award has missed the next
         epoch = 0 if stands.record is None else stands.record.epoch
         state = "gone" if stands.record is None else stands.record.state.value
         refused = Emit(ResultRefused(ours.id, ours.iid, ours.epoch, self._me, epoch, state, ours.gid))
@@ -357,7 +324,7 @@ class Holder:
             self._slots.give_back(task)
         return True
 
-    def _is_damaged(self, grant: _Grant, stands: Standing, now: Instant) -> bool:
+    def _is_damaged(self, grant: Grant, stands: Standing, now: Instant) -> bool:
         """True when nothing that stands there can have followed our award."""
         record = stands.record
         if record is not None:
@@ -369,8 +336,8 @@ class Holder:
 
     def on_record_lost(self) -> list[Effect]:
         """The bucket came back empty, or older: the awards that are in hand are written again."""
-        open_grants = [grant for grant in self._grants.values() if grant.ending is None]
-        return [Write(ids.task_key(grant.record.id), grant.record, expect=0, urgent=True) for grant in open_grants]
+        in_hand = self._grants.open()
+        return [Write(ids.task_key(grant.record.id), grant.record, expect=0, urgent=True) for grant in in_hand]
 
     def on_unsent(self, key: str, reason: str, now: Instant) -> list[Effect]:
         """Ends always find room, so the daemon is stopping: the next owner will do it again."""
@@ -379,7 +346,7 @@ class Holder:
             return []
         grant = self._grants.get(ids.task_of(key))
         if grant is not None and grant.ending is not None:
-            self._release(grant.record.id)
+            self._grants.release(grant.record.id)
         return []
 
     def on_found(self, record: TaskRecord | None, key: str, now: Instant) -> list[Effect]:
@@ -397,8 +364,8 @@ class Holder:
     def on_tick(self, now: Instant) -> list[Effect]:
         """Stop what is not ours any more; an exclusive task that nobody asked about may not be, either."""
         effects: list[Effect] = []
-        for grant in list(self._grants.values()):
-            if grant.stale_since is not None and now.since_s(grant.stale_since) >= STALE_S:
+        for grant in self._grants:
+            if grant.is_stale(now):
                 effects += self._stopped(grant.record.id)
                 continue
             if grant.again is not None and grant.ending is not None and now.mono_ns >= grant.again:
@@ -414,15 +381,7 @@ class Holder:
 
     def next_deadline(self) -> Mono | None:
         """When the first task has to be stopped."""
-        if not self._grants:
-            return None
-        lease_ns, stale_ns = int(self._settings.lease_s * NS_PER_S), int(STALE_S * NS_PER_S)
-        open_grants = [grant for grant in self._grants.values() if grant.ending is None]
-        ends = [grant.asked + lease_ns for grant in open_grants if grant.record.exclusive]
-        ends += [grant.stale_since + stale_ns for grant in open_grants if grant.stale_since is not None]
-        ends += [grant.tell_at for grant in open_grants if grant.untold is not None]
-        ends += [grant.again for grant in self._grants.values() if grant.again is not None]
-        return min(ends, default=None)
+        return self._grants.next_deadline()
 
     def on_lag(self, now: Instant) -> None:
         """We were stopped: an exclusive award that lay here meanwhile may be another's by now."""
@@ -441,9 +400,8 @@ class Holder:
     def give_all_back(self) -> list[Effect]:
         """The node leaves: whatever is in hand and not being committed goes back."""
         effects: list[Effect] = []
-        for grant in list(self._grants.values()):
-            if grant.ending is None:
-                effects += self._give_back(grant, "drained", "the node is leaving", counts=False)
+        for grant in self._grants.open():
+            effects += self._give_back(grant, "drained", "the node is leaving", counts=False)
         return effects
 
     @property
@@ -453,15 +411,15 @@ class Holder:
 
     def unwritten(self) -> tuple[str, ...]:
         """Tasks that have ended here, and whose end is not in the record yet."""
-        return tuple(task for task, grant in self._grants.items() if grant.ending is not None)
+        return tuple(grant.record.id for grant in self._grants.ending())
 
     # --- keeping book
 
-    def _give_back(self, grant: _Grant, reason: str, detail: str, *, counts: bool) -> list[Effect]:
+    def _give_back(self, grant: Grant, reason: str, detail: str, *, counts: bool) -> list[Effect]:
         record = grant.record
         text = detail[: limits.TEXT_CHARS_MAX]
         decline = Decline(record.id, record.epoch, reason, text, counts=counts)
-        self._remember(self._given_back, record.id, decline)
+        self._grants.give_back(decline)
         return [*self._stopped(record.id), _to(grant.watcher, grant.watcher_life, decline, record)]
 
     def _outdated(self, task: str, now: Instant) -> list[Effect]:
@@ -469,7 +427,7 @@ class Holder:
         grant = self._grants.get(task)
         if grant is None or grant.ending is not None:
             return []
-        self._remember(self._ended, task, grant.record.epoch)  # who asks about it later reads the record
+        self._grants.end(task, grant.record.epoch)  # who asks about it later reads the record
         if grant.record.exclusive:
             return self._stopped(task)
         if grant.stale_since is None:
@@ -481,19 +439,8 @@ class Holder:
         grant = self._grants.get(task)
         if grant is None or grant.ending is not None:
             return []
-        self._release(task)
+        self._grants.release(task)
         return [StopAgent(task, grant.record.epoch)]
-
-    def _release(self, task: str) -> None:
-        if self._grants.pop(task, None) is not None:
-            self._slots.give_back(task)
-
-    @staticmethod
-    def _remember(book: dict[str, int] | dict[str, Decline], task: str, value: int | Decline) -> None:
-        book.pop(task, None)
-        book[task] = value  # type: ignore[assignment]  # the two books hold one kind of value each
-        if len(book) > limits.TASKS_ENDED_KEPT:
-            book.pop(next(iter(book)))
 
 
 def _to(node: NodeId, life: int, body: Accept | Answer | Decline | Result | Taken, record: TaskRecord) -> Send:

@@ -2,15 +2,14 @@
 
 Invariant: nothing that depends on a write leaves before its outcome is in, and every change of a
 record is one compare-and-set. A guardian runs the same code for the tasks of a home that is gone.
-Neighbours: `awards` decides what is next, `handover` follows an award to its owner, `watch` asks owners
-and finds who lapsed (they share `owners`), `holder` is the owner's side.
+Neighbours: `awards` decides what is next, `tasks` keeps them, `handover` follows an award to its owner,
+`watch` asks owners and finds who lapsed (they share `owners`), `holder` is the owner's side.
 """
 
 from protocol import awards, ids, limits, records
 from protocol.awards import refused
-from protocol.backlog import Backlog
 from protocol.bids import Closed, Wanted
-from protocol.effects import Effect, Emit, Read, Reply, Write
+from protocol.effects import Effect, Emit, Read, Write
 from protocol.events import TaskPutBack
 from protocol.giving import Giving
 from protocol.handover import Handover
@@ -21,6 +20,7 @@ from protocol.owners import Owners
 from protocol.performance import Lapses
 from protocol.primitives import Instant, Mono, NodeId, Rng
 from protocol.records import Standing
+from protocol.tasks import Tasks
 from protocol.timers import Timers
 from protocol.view import View
 from protocol.watched import LOOKS_MAX, Phase, TaskSettings, Watched
@@ -49,17 +49,15 @@ class Ledger:
         self._mesh = mesh
         self._settings = settings
         self._keep_s = keep_s
-        self._owners = owners
         self._view = view
         self._rng = rng
-        self._tasks: dict[str, Watched] = {}
-        self._backlog = Backlog()
         self._timers: Timers[tuple[str, str]] = Timers()
         self._lookups = Lookups()
         self._handover = Handover(
             settings=settings, owners=owners, lapses=lapses, view=view, timers=self._timers, rng=rng
         )
         self._late = Late(settings=settings, view=view, timers=self._timers, rng=rng)
+        self._tasks = Tasks(owners=owners, handover=self._handover, late=self._late, timers=self._timers, keep_s=keep_s)
         self._giving = Giving(settings=settings, view=view, handover=self._handover, late=self._late)
         self._may_award = False
         self._patient_until: Mono = 0  # after an outage of our own nobody loses a task, for a lease
@@ -79,7 +77,7 @@ class Ledger:
             return self._lookups.submit(task, order)
         iid, gid = order.iid or ids.minted(self._rng), order.gid or ids.minted(self._rng)
         record = records.opened(order, task=task, iid=iid, gid=gid, home=self._me, now=now)
-        watched = self._tasks[task] = Watched(record, revision=0, frame=b"")
+        watched = self._tasks.watch(record, revision=0, frame=b"")
         watched.submits.append(order.request)
         self._timers.set(("answer", task), now.after(self._settings.answer_s))
         self._timers.set(("deadline", task), now.after(order.deadline_s))
@@ -113,7 +111,7 @@ class Ledger:
 
     def status(self, tasks: tuple[str, ...]) -> tuple[Status, ...]:
         """What only the watcher knows of tasks: whether they run, since when, how far they are."""
-        return tuple(self._tasks[task].status() for task in tasks if task in self._tasks)
+        return self._tasks.status(tasks)
 
     # --- outcomes of the store
 
@@ -131,7 +129,7 @@ class Ledger:
             if (record.epoch, record.state) == (former.epoch, former.state):
                 return effects + self._take_up(watched, record, revision, write.frame, now)
         watched.learn(record, revision=revision, frame=write.frame, at_ms=now.wall_ms)
-        effects += self._answer_submits(watched) + self._late.drop(watched)
+        effects += self._tasks.answer_submits(watched) + self._late.drop(watched)
         has_moved = (former.owner, former.owner_life) != watched.owner
         if has_moved or record.state is TaskState.CANCELLED:
             effects += awards.withdrawn(former)
@@ -156,14 +154,14 @@ class Ledger:
             return self._judge(watched, stands, now)
         ours, record = watched.record, stands.record
         if record is None:
-            return self._drop(watched, now, "store", problem=f"does not give back the record of {ours.id}")
+            return self._tasks.drop(watched, now, "store", problem=f"does not give back the record of {ours.id}")
         if record.digest != ours.digest:
-            return self._drop(watched, now, "key_reused", key=ours.key, task=ours.id)
+            return self._tasks.drop(watched, now, "key_reused", key=ours.key, task=ours.id)
         watched.learn(record, revision=stands.revision, frame=stands.frame, at_ms=now.wall_ms)
-        effects = self._answer_submits(watched)
+        effects = self._tasks.answer_submits(watched)
         if record.home == self._me or record.state in ENDED or watched.cancels:
             return effects + self._take_up(watched, record, stands.revision, stands.frame, now)
-        return effects + self._forget(watched, now)  # submitted before, through a node that watches it
+        return effects + self._tasks.forget(watched, now)  # submitted before, through a node that watches it
 
     def on_unsent(self, key: str, reason: str, now: Instant) -> list[Effect]:
         """A write never left."""
@@ -172,10 +170,10 @@ class Ledger:
             return []
         if not watched.is_known:
             if reason == BUCKET_FULL:
-                return self._drop(watched, now, "record_full")
-            return self._drop(watched, now, "overloaded", what=reason, limit="nothing was written")
+                return self._tasks.drop(watched, now, "record_full")
+            return self._tasks.drop(watched, now, "overloaded", what=reason, limit="nothing was written")
         self._handover.unreserve(watched, now)
-        self._stand_by(watched, now)
+        self._tasks.stand_by(watched, now)
         self._timers.set(("retry", watched.record.id), now.after(RETRY_WRITE_S))
         return []
 
@@ -187,7 +185,7 @@ class Ledger:
             answers += not_to_cancel(requests, record, task=task, failed=failed)
             if record is None or record.state in ENDED or not requests:
                 return answers
-            watched = self._tasks[task] = Watched(record, revision=stands.revision, frame=stands.frame)
+            watched = self._tasks.watch(record, revision=stands.revision, frame=stands.frame)
         watched.cancels += requests
         if watched.phase is Phase.WRITING:
             return answers
@@ -203,12 +201,12 @@ class Ledger:
             watched.confirmed_ms = now.wall_ms
             return []
         if watched is None:
-            watched = self._tasks[record.id] = Watched(record, revision=revision, frame=frame)
+            watched = self._tasks.watch(record, revision=revision, frame=frame)
         return self._judge(watched, Standing(record, revision, frame), now)
 
     def on_record_lost(self, now: Instant) -> list[Effect]:
         """The bucket came back empty, or older: what is known here stands there no more."""
-        known = [each for each in self._tasks.values() if each.is_known and each.phase is not Phase.WRITING]
+        known = [each for each in self._tasks if each.is_known and each.phase is not Phase.WRITING]
         for watched in known:
             watched.mistrust(Standing(None, 0, b""))
         return [effect for watched in known for effect in self._advance(watched, now)]
@@ -216,7 +214,7 @@ class Ledger:
     @property
     def waiting(self) -> int:
         """How many tasks wait for somebody to do them."""
-        return len(self._backlog)
+        return len(self._tasks.backlog)
 
     @property
     def watched(self) -> int:
@@ -229,22 +227,22 @@ class Ledger:
 
     def abandon(self, home: NodeId, now: Instant) -> list[Effect]:
         """The home is back and watches its own tasks again."""
-        idle = [each for each in self._tasks.values() if each.record.home == home and each.is_idle]
-        return [effect for watched in idle for effect in self._forget(watched, now)]
+        idle = [each for each in self._tasks if each.record.home == home and each.is_idle]
+        return [effect for watched in idle for effect in self._tasks.forget(watched, now)]
 
     # --- messages
 
     def on_accept(self, sender: NodeId, body: Accept, said: int, now: Instant) -> list[Effect]:
         """The owner has it; `said` is the number of its frame, for the count of its slots."""
-        watched = self._awarded_to(sender, body.task, body.epoch)
+        watched = self._tasks.awarded_to(sender, body.task, body.epoch)
         if watched is not None:
-            self._backlog.discard(body.task)
+            self._tasks.backlog.discard(body.task)
             self._handover.held(watched, started_ms=now.wall_ms, said=said, now=now)
         return []
 
     def on_decline(self, sender: NodeId, body: Decline, now: Instant) -> list[Effect]:
         """The owner said no, or gives it back; when its agent failed, that counts against the task."""
-        watched = self._awarded_to(sender, body.task, body.epoch)
+        watched = self._tasks.awarded_to(sender, body.task, body.epoch)
         return [] if watched is None else [self._handover.declined(watched, body, now), *self._advance(watched, now)]
 
     def on_taken(self, sender: NodeId, body: Taken, record: TaskRecord, now: Instant) -> list[Effect]:
@@ -255,10 +253,10 @@ class Ledger:
         is_next = record.state is TaskState.AWARDED and record.epoch == watched.record.epoch + 1
         if not is_next or sender not in watched.late:
             return self.on_ended(record.id)
-        self._backlog.discard(record.id)
+        self._tasks.backlog.discard(record.id)
         told = self._late.drop(watched, but=sender)
         taken = self._take_up(watched, record, body.revision, body.record, now)
-        more = 2 * limits.RESERVED_OPEN_MAX if self._late.has_room(waiting=len(self._backlog)) else 0
+        more = 2 * limits.RESERVED_OPEN_MAX if self._late.has_room(waiting=len(self._tasks.backlog)) else 0
         return [*told, *taken, *self._give_out(record.capability, more, now)]
 
     def on_result(self, body: Result, record: TaskRecord, said: int, now: Instant) -> list[Effect]:
@@ -273,9 +271,9 @@ class Ledger:
 
     def on_running(self, sender: NodeId, line: Running, said: int, now: Instant) -> list[Effect]:
         """A line of an answer: the owner has it."""
-        watched = self._awarded_to(sender, line.task, line.epoch)
+        watched = self._tasks.awarded_to(sender, line.task, line.epoch)
         if watched is not None:
-            self._backlog.discard(line.task)
+            self._tasks.backlog.discard(line.task)
             self._handover.held(watched, started_ms=line.started_ms, said=said, now=now)
             watched.progress = line.progress
         return []
@@ -291,7 +289,7 @@ class Ledger:
             return []
         if watched.record.exclusive:  # another watcher may have moved it on: only a write is sure that it did not
             return self.on_decline(sender, Decline(task, watched.record.epoch, "unheard", retry_after_ms=1), now)
-        self._backlog.discard(task)
+        self._tasks.backlog.discard(task)
         return [self._handover.offer(watched, now)]
 
     # --- leases
@@ -365,15 +363,14 @@ class Ledger:
     def on_capacity(self, now: Instant) -> list[Effect]:
         """Somebody may have room: give out what waits, the most urgent first."""
         effects: list[Effect] = []
-        for capability in self._backlog.capabilities() if self._may_award else ():
+        for capability in self._tasks.backlog.capabilities() if self._may_award else ():
             room = sum(candidate.free for candidate in self._view.candidates(capability, now))
             given = self._give_out(capability, min(room, limits.INBOX_BATCH_MAX), now)
             effects += given if len(given) >= room else given + self._give_out(capability, limits.PASSED_OVER_MAX, now)
         return effects
 
     def _give_out(self, capability: str, count: int, now: Instant) -> list[Effect]:
-        waiting = [self._tasks[task] for task in self._backlog.first(capability, count)]
-        return [effect for watched in waiting for effect in self._advance(watched, now)]
+        return [effect for each in self._tasks.first(capability, count) for effect in self._advance(each, now)]
 
     def _advance(self, watched: Watched, now: Instant) -> list[Effect]:
         """The next write of a task: its end, an award, what should stand there and does not, or none yet."""
@@ -383,9 +380,9 @@ class Ledger:
             return []
         ended = awards.ending(watched, settings=self._settings, now=now)
         if ended is not None:
-            return self._write(watched, ended, now, urgent=True)
+            return self._tasks.write(watched, ended, now, urgent=True)
         if watched.amiss:
-            return self._write(watched, watched.as_known(), now, urgent=True)
+            return self._tasks.write(watched, watched.as_known(), now, urgent=True)
         if watched.phase is not Phase.WAITING:
             return []
         resting_until = watched.resting_until(self._patient_until)
@@ -395,11 +392,11 @@ class Ledger:
         self._handover.unreserve(watched, now)  # the slot of the award before: it must not stand in its own way
         given = self._giving.next(watched, now, may_award=self._may_award)
         if isinstance(given, TaskRecord):
-            return self._write(watched, given, now)
+            return self._tasks.write(watched, given, now)
         if watched.is_asking:
-            self._backlog.discard(record.id)
+            self._tasks.backlog.discard(record.id)
         else:
-            self._backlog.push(record)
+            self._tasks.backlog.push(record)
         return given
 
     def take_wanted(self) -> list[Wanted]:
@@ -420,34 +417,20 @@ class Ledger:
         if watched is not None and watched.phase is not Phase.WRITING:
             watched.hear_late(sender)
 
-    def _write(self, watched: Watched, record: TaskRecord, now: Instant, *, urgent: bool = False) -> list[Effect]:
-        self._backlog.discard(record.id)
-        self._timers.cancel(("award", record.id))
-        self._owners.release(record.id)
-        watched.phase = Phase.WRITING
-        record = watched.with_rounds(record)
-        if watched.amiss:
-            watched.put_back(now)
-        keep_s = self._keep_s if record.state in ENDED else 0.0
-        return [Write(ids.task_key(record.id), record, expect=watched.revision, keep_s=keep_s, urgent=urgent)]
-
-    def _awarded_to(self, sender: NodeId, task: str, epoch: int) -> Watched | None:
-        watched = self._tasks.get(task)
-        return watched if watched is not None and watched.is_awarded_to(sender, epoch) else None
-
     # --- what is known
 
     def _judge(self, watched: Watched, stands: Standing, now: Instant) -> list[Effect]:
         """What stands there is the truth, unless it is older than what we know, or no record: then that is put back."""
         if stands.record is not None and not records.is_older(stands.record, watched.record):
             return self._take_up(watched, stands.record, stands.revision, stands.frame, now)
-        self._stand_by(watched, now)
+        self._tasks.stand_by(watched, now)
         if stands.stranger and watched.looks < LOOKS_MAX:  # perhaps a node whose admission has not come here yet
             self._timers.set(("look", watched.record.id), now.after(2.0**watched.looks))
             watched.looks += 1
             return [Read(ids.presence_key(stands.stranger))]
         if stands.revision == 0 and now.wall_ms - watched.confirmed_ms >= self._keep_s * 1_000:
-            return self._drop(watched, now, "unknown_task", task=watched.record.id)  # it ended, and has removed itself
+            # It ended, and has removed itself.
+            return self._tasks.drop(watched, now, "unknown_task", task=watched.record.id)
         watched.mistrust(stands)
         return self._advance(watched, now)
 
@@ -456,44 +439,13 @@ class Ledger:
         watched.learn(record, revision=revision, frame=frame, at_ms=now.wall_ms)
         if record.state in ENDED:
             return self._settle(watched, now)
-        self._stand_by(watched, now)
+        self._tasks.stand_by(watched, now)
         if watched.phase is Phase.HELD and awards.has_restarted(record, self._view.life_of(record.owner)):
             return self.on_lapsed(record.id, evidence="node_restarted", silent_s=0.0, now=now)
         return self._advance(watched, now)
 
-    def _stand_by(self, watched: Watched, now: Instant) -> None:
-        """No write is under way: its owner is asked, unless it gave the task back, or fell silent before."""
-        record = watched.record
-        watched.phase = Phase.WAITING
-        if record.state is TaskState.AWARDED and record.epoch != watched.declined_epoch:
-            self._handover.keep_asking(watched, now)
-            if record.epoch != watched.lapsed_epoch:
-                watched.phase = Phase.HELD
-
     def _settle(self, watched: Watched, now: Instant) -> list[Effect]:
         """The task has ended: answer everyone who waits for it, and let its slot be used."""
         self._giving.learn(watched.record)
-        answers = [*self._answer_submits(watched), *awards.settled(watched)]
-        return answers + self._forget(watched, now) + self.on_capacity(now)
-
-    def _drop(self, watched: Watched, now: Instant, code: str, **fields: object) -> list[Effect]:
-        requests, watched.waits = (*watched.submits, *watched.waits, *watched.cancels), []
-        self._forget(watched, now)
-        return [refused(request, code, **fields) for request in requests]
-
-    def _forget(self, watched: Watched, now: Instant) -> list[Effect]:
-        """Watch it no more; whoever waits for its end has to ask elsewhere."""
-        task = watched.record.id
-        self._handover.unreserve(watched, now)
-        self._owners.release(task)
-        self._backlog.discard(task)
-        self._late.drop(watched)  # who tries to take it will find that it is gone
-        for purpose in ("answer", "award", "deadline", "late", "look", "retry"):
-            self._timers.cancel((purpose, task))
-        del self._tasks[task]
-        return [refused(request, "unknown_task", task=task) for request in watched.waits]
-
-    def _answer_submits(self, watched: Watched) -> list[Effect]:
-        self._timers.cancel(("answer", watched.record.id))
-        requests, watched.submits = watched.submits, []
-        return [Reply(request, value=watched.record) for request in requests]
+        answers = [*self._tasks.answer_submits(watched), *awards.settled(watched)]
+        return answers + self._tasks.forget(watched, now) + self.on_capacity(now)

@@ -6,7 +6,8 @@ from msgspec import structs
 from protocol import ids, limits, records
 from protocol.effects import Effect, Read, RunAgent, Send, StopAgent, Write
 from protocol.events import ResultRefused, TaskDone, TaskFailed, TaskPutBack, TaskStarted
-from protocol.holder import AGAIN_S, CHECK_S, COMMITS_MAX, STALE_S, Holder
+from protocol.grants import STALE_S
+from protocol.holder import AGAIN_S, CHECK_S, COMMITS_MAX, Holder
 from protocol.inputs import AgentFailed, AgentFinished, AgentProgress
 from protocol.records import Standing
 from protocol.slots import Slots

@@ -1,0 +1,147 @@
+"""What is in hand here, and what was lately: the owner's memory of its awards.
+
+Invariant: a task is in hand once at most, and counts on a slot for as long as it is. Each book of what was
+is bounded; what has fallen out of it is looked up in the record. Pure leaf of `holder`.
+"""
+
+from collections.abc import Iterator
+
+from msgspec import Struct
+
+from protocol import limits
+from protocol.effects import Send
+from protocol.primitives import NS_PER_S, Instant, Mono, NodeId
+from protocol.slots import Slots
+from protocol.watched import TaskSettings
+from protocol.wire.task import Decline, TaskRecord
+
+STALE_S = 0.5  # a result that is already on its way is refused and kept, not thrown away with the run
+
+
+class Grant(Struct):
+    """One task in hand. Mutable; `record` is as awarded, `ending` what is being committed."""
+
+    record: TaskRecord
+    revision: int
+    watcher: NodeId
+    watcher_life: int
+    started_ms: int
+    asked: Mono
+    asked_ms: int  # the same by the wall
+    checked: Mono
+    began: Mono
+    progress: bytes = b""
+    ending: TaskRecord | None = None
+    commits: int = 0
+    again: Mono | None = None  # when to commit once more
+    untold: Send | None = None  # the word that we took it, which its watcher may not have heard
+    tell_at: Mono = 0
+    stale_since: Mono | None = None  # when we heard that the task is not ours any more
+
+    def named_by(self, watcher: NodeId, life: int, now: Instant) -> None:
+        """This watcher asks about it: that one is told from now on."""
+        self.watcher, self.watcher_life, self.asked = watcher, life, now.mono_ns
+        self.checked, self.asked_ms, self.untold = now.mono_ns, now.wall_ms, None
+
+    def is_stale(self, now: Instant) -> bool:
+        """True when what is left of it has had its time."""
+        return self.stale_since is not None and now.since_s(self.stale_since) >= STALE_S
+
+
+class Grants:
+    """Tasks in hand by id, and the last that were given back, denied or ended."""
+
+    def __init__(self, *, settings: TaskSettings, slots: Slots) -> None:
+        self._settings = settings
+        self._slots = slots
+        self._grants: dict[str, Grant] = {}
+        self._given_back: dict[str, Decline] = {}
+        self._denied: dict[str, int] = {}  # task → epoch of an award that we said never came
+        self._ended: dict[str, int] = {}  # task → epoch whose end we committed, or that was taken from us
+
+    # --- in hand
+
+    def begin(self, record: TaskRecord, revision: int, watcher: NodeId, watcher_life: int, now: Instant) -> Grant:
+        """The task is in hand; its slot was taken before."""
+        at_ms, at = now.wall_ms, now.mono_ns
+        grant = Grant(record, revision, watcher, watcher_life, at_ms, at, at_ms, checked=at, began=at)
+        self._grants[record.id] = grant
+        return grant
+
+    def get(self, task: str) -> Grant | None:
+        """What is in hand of this task."""
+        return self._grants.get(task)
+
+    def current(self, task: str, epoch: int) -> Grant | None:
+        """The same, when it is this award and its end is not being committed."""
+        grant = self._grants.get(task)
+        is_current = grant is not None and grant.record.epoch == epoch and grant.ending is None
+        return grant if is_current else None
+
+    def release(self, task: str) -> None:
+        """It is in hand no more, and its slot is free; harmless when it was not."""
+        if self._grants.pop(task, None) is not None:
+            self._slots.give_back(task)
+
+    def open(self) -> list[Grant]:
+        """Those that an agent works on."""
+        return [grant for grant in self._grants.values() if grant.ending is None]
+
+    def ending(self) -> list[Grant]:
+        """Those whose end is on its way to the record."""
+        return [grant for grant in self._grants.values() if grant.ending is not None]
+
+    def __iter__(self) -> Iterator[Grant]:
+        return iter(list(self._grants.values()))
+
+    def __contains__(self, task: str) -> bool:
+        return task in self._grants
+
+    def __len__(self) -> int:
+        return len(self._grants)
+
+    def next_deadline(self) -> Mono | None:
+        """When the first of them has to be stopped, told or committed again."""
+        if not self._grants:
+            return None
+        lease_ns, stale_ns = int(self._settings.lease_s * NS_PER_S), int(STALE_S * NS_PER_S)
+        open_grants = self.open()
+        ends = [grant.asked + lease_ns for grant in open_grants if grant.record.exclusive]
+        ends += [grant.stale_since + stale_ns for grant in open_grants if grant.stale_since is not None]
+        ends += [grant.tell_at for grant in open_grants if grant.untold is not None]
+        ends += [grant.again for grant in self._grants.values() if grant.again is not None]
+        return min(ends, default=None)
+
+    # --- what was
+
+    def end(self, task: str, epoch: int) -> None:
+        """This award is over here: who still asks about it should read the record."""
+        _remember(self._ended, task, epoch)
+
+    def has_ended(self, task: str, epoch: int = 0) -> bool:
+        """True when this award, or a later one, is over here."""
+        return self._ended.get(task, -1) >= epoch
+
+    def give_back(self, decline: Decline) -> None:
+        """This award was given back."""
+        _remember(self._given_back, decline.task, decline)
+
+    def given_back(self, task: str, epoch: int) -> Decline | None:
+        """How this award was given back, if it was."""
+        decline = self._given_back.get(task)
+        return decline if decline is not None and decline.epoch == epoch else None
+
+    def deny(self, task: str, epoch: int) -> None:
+        """We said that this award never came."""
+        _remember(self._denied, task, epoch)
+
+    def has_denied(self, task: str, epoch: int) -> bool:
+        """True when we said so of this award, or of a later one."""
+        return self._denied.get(task, -1) >= epoch
+
+
+def _remember(book: dict[str, int] | dict[str, Decline], task: str, value: int | Decline) -> None:
+    book.pop(task, None)
+    book[task] = value  # type: ignore[assignment]  # the two books hold one kind of value each
+    if len(book) > limits.TASKS_ENDED_KEPT:
+        book.pop(next(iter(book)))

@@ -1,0 +1,114 @@
+"""The tasks that a node watches, by id, with all that is let go together with one.
+
+Invariant: of a task that is not watched nothing is left: no timer, no place in a queue, no slot counted on, no
+owner asked; and every request about it was answered. Pure leaf of `ledger`, which decides.
+"""
+
+from collections.abc import Iterator
+
+from protocol import ids
+from protocol.awards import refused
+from protocol.backlog import Backlog
+from protocol.effects import Effect, Reply, Write
+from protocol.handover import Handover
+from protocol.late import Late
+from protocol.owners import Owners
+from protocol.primitives import Instant, NodeId
+from protocol.timers import Timers
+from protocol.watched import Phase, Watched
+from protocol.wire.task import ENDED, Status, TaskRecord, TaskState
+
+PURPOSES = ("answer", "award", "deadline", "late", "look", "retry")  # of the timers that one task may have
+
+
+class Tasks:
+    """All watched tasks; those of them that wait are in `backlog`."""
+
+    def __init__(
+        self, *, owners: Owners, handover: Handover, late: Late, timers: Timers[tuple[str, str]], keep_s: float
+    ) -> None:
+        self._owners = owners
+        self._handover = handover
+        self._late = late
+        self._timers = timers
+        self._keep_s = keep_s
+        self._tasks: dict[str, Watched] = {}
+        self.backlog = Backlog()
+
+    def watch(self, record: TaskRecord, *, revision: int, frame: bytes) -> Watched:
+        """From now on."""
+        watched = self._tasks[record.id] = Watched(record, revision=revision, frame=frame)
+        return watched
+
+    def get(self, task: str) -> Watched | None:
+        """The task, if it is watched."""
+        return self._tasks.get(task)
+
+    def awarded_to(self, sender: NodeId, task: str, epoch: int) -> Watched | None:
+        """The task, if this very award of it to the sender stands."""
+        watched = self._tasks.get(task)
+        return watched if watched is not None and watched.is_awarded_to(sender, epoch) else None
+
+    def status(self, tasks: tuple[str, ...]) -> tuple[Status, ...]:
+        """What only the watcher knows of these."""
+        return tuple(self._tasks[task].status() for task in tasks if task in self._tasks)
+
+    def first(self, capability: str, count: int) -> list[Watched]:
+        """Those that wait, the most urgent first."""
+        return [self._tasks[task] for task in self.backlog.first(capability, count)]
+
+    def __contains__(self, task: str) -> bool:
+        return task in self._tasks
+
+    def __iter__(self) -> Iterator[Watched]:
+        return iter(list(self._tasks.values()))
+
+    def __len__(self) -> int:
+        return len(self._tasks)
+
+    # --- one of them
+
+    def write(self, watched: Watched, record: TaskRecord, now: Instant, *, urgent: bool = False) -> list[Effect]:
+        """Change its record; until the outcome is in, nobody is asked about it and nobody is given it."""
+        self.backlog.discard(record.id)
+        self._timers.cancel(("award", record.id))
+        self._owners.release(record.id)
+        watched.phase = Phase.WRITING
+        record = watched.with_rounds(record)
+        if watched.amiss:
+            watched.put_back(now)
+        keep_s = self._keep_s if record.state in ENDED else 0.0
+        return [Write(ids.task_key(record.id), record, expect=watched.revision, keep_s=keep_s, urgent=urgent)]
+
+    def stand_by(self, watched: Watched, now: Instant) -> None:
+        """No write is under way: its owner is asked, unless it gave the task back, or fell silent before."""
+        record = watched.record
+        watched.phase = Phase.WAITING
+        if record.state is TaskState.AWARDED and record.epoch != watched.declined_epoch:
+            self._handover.keep_asking(watched, now)
+            if record.epoch != watched.lapsed_epoch:
+                watched.phase = Phase.HELD
+
+    def answer_submits(self, watched: Watched) -> list[Effect]:
+        """It is on record: whoever submitted it is told."""
+        self._timers.cancel(("answer", watched.record.id))
+        requests, watched.submits = watched.submits, []
+        return [Reply(request, value=watched.record) for request in requests]
+
+    def drop(self, watched: Watched, now: Instant, code: str, **fields: object) -> list[Effect]:
+        """There is no such task: whoever asked for anything is told why."""
+        requests, watched.waits = (*watched.submits, *watched.waits, *watched.cancels), []
+        self.forget(watched, now)
+        return [refused(request, code, **fields) for request in requests]
+
+    def forget(self, watched: Watched, now: Instant) -> list[Effect]:
+        """Watch it no more; whoever waits for its end has to ask elsewhere."""
+        task = watched.record.id
+        self._handover.unreserve(watched, now)
+        self._owners.release(task)
+        self.backlog.discard(task)
+        self._late.drop(watched)  # who tries to take it will find that it is gone
+        for purpose in PURPOSES:
+            self._timers.cancel((purpose, task))
+        del self._tasks[task]
+        return [refused(request, "unknown_task", task=task) for request in watched.waits]
