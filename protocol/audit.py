@@ -3,8 +3,9 @@
     line = {"v":1,"node":…,"seq":…,…,"prev":"<hash of the record before>","hash":"<sha256 of all before it>"}
 
 Invariant: a record is its exact bytes; nothing is encoded again to verify it. The chain of a node goes
-on over its lives and begins with the hash of the node's id. Neighbours: `audited` says what of an event
-is recorded; the daemon's journal keeps the lines, and the stream `<mesh>-audit` is their witness.
+on over its lives and begins with the hash of the node's id. A damaged one is set aside for the next, whose
+first record says why; numbers go on. Neighbours: `audited` says what of an event is recorded; the daemon's
+journal keeps the lines, and the stream `<mesh>-audit` is their witness.
 """
 
 from collections.abc import Mapping
@@ -23,6 +24,7 @@ from protocol.primitives import NodeId, WallMs
 VERSION = 1
 HASH_CHARS = 64
 PRUNED = "audit.prune"  # the record that says up to where older ones were removed
+RESTARTED = "audit.restart"  # the first record of every chain but the first: which chain was set aside, why, by whom
 SEEN_CHARS = 16
 _SEAM, _END = b',"hash":"', b'"}'
 _TAIL_BYTES = len(_SEAM) + HASH_CHARS + len(_END)
@@ -46,7 +48,7 @@ class Act(Struct, frozen=True):
     more: Mapping[str, Detail] = {}
 
 
-class Record(Struct, frozen=True):
+class Record(Struct, frozen=True, kw_only=True):
     """One line, decoded. Fields are only added, with defaults, before `prev`."""
 
     v: int
@@ -62,6 +64,7 @@ class Record(Struct, frozen=True):
     gid: str
     parent: str
     more: dict[str, Detail]
+    chain: int = 1  # of this node; the ones before were set aside
     prev: str
     hash: str = ""
 
@@ -116,7 +119,7 @@ class Finding(Struct, frozen=True):
 
     ending: Ending
     seq: int
-    kind: str  # flipped | dropped | swapped | repeated | foreign | replaced | forked | cut | unreadable
+    kind: str  # flipped | dropped | swapped | repeated | foreign | replaced | forked | cut | added | unreadable
     text: str
 
 
@@ -124,9 +127,10 @@ _encoder = msgspec.json.Encoder()
 _decoder = msgspec.json.Decoder(Record)
 
 
-def origin(node: NodeId) -> Head:
+def origin(node: NodeId, chain: int = 1) -> Head:
     """The head of a chain that has no record yet."""
-    return Head(0, sha256(b"meshd/audit/v1\0" + node.encode()).hexdigest())
+    number = b"" if chain == 1 else b"\0%d" % chain
+    return Head(0, sha256(b"meshd/audit/v1\0" + node.encode() + number).hexdigest())
 
 
 def read(line: bytes) -> Record | None:
@@ -142,9 +146,10 @@ def read(line: bytes) -> Record | None:
 class Chain:
     """The end of one node's chain, where records are added."""
 
-    def __init__(self, node: NodeId, head: Head | None = None) -> None:
+    def __init__(self, node: NodeId, head: Head | None = None, *, number: int = 1) -> None:
         self._node = node
-        self.head = head or origin(node)
+        self.number = number
+        self.head = head or origin(node, number)
 
     def add(self, act: Act, *, life: int, time_ms: WallMs) -> bytes:
         """The line, without its line end, of the next record. Long texts are cut off."""
@@ -162,6 +167,7 @@ class Chain:
             gid=_short(act.gid),
             parent=_short(act.parent),
             more={name: _short(value) if isinstance(value, str) else value for name, value in act.more.items()},
+            chain=self.number,
             prev=self.head.hash,
         )
         encoded = _encoder.encode(record)
@@ -179,15 +185,29 @@ class Checker:
     """Reads the lines of one chain in order and finds the first that is not what was written.
 
     `witness` is checked on the way. With `is_whole` the chain must begin with its first record, or
-    say itself that older ones were removed.
+    say itself that older ones were removed. `after` and `until`, of the chain `chain` of `node`, are where
+    it must begin and end; without `until` it may end anywhere.
     """
 
-    def __init__(self, *, node: NodeId = "", witness: Witness | None = None, is_whole: bool = False) -> None:
+    def __init__(
+        self,
+        *,
+        node: NodeId = "",
+        chain: int = 0,
+        witness: Witness | None = None,
+        is_whole: bool = False,
+        after: Head | None = None,
+        until: Head | None = None,
+    ) -> None:
         self.node = node
-        self.first_seq = 0
-        self.seq = 0
+        self.chain = chain
+        self.first_seq = 0 if after is None else after.seq + 1
+        self.seq = 0 if after is None else after.seq
         self.records = 0
-        self.hash = ""
+        self.hash = "" if after is None else after.hash
+        self.first: Record | None = None  # when it begins the chain
+        self._is_begun = after is not None
+        self._until = until
         self._witness = witness
         self._witness_seq = 0 if witness is None else witness.seq
         self._is_whole = is_whole
@@ -207,9 +227,10 @@ class Checker:
             return self._hole or self._found(Ending.ALTERED, "unreadable", "is no record of an audit")
         if self._hole is not None:
             return self._displaced(record)
-        if record.seq == self.seq + 1 and record.prev == self.hash and record.node == self.node:
+        is_ours = record.node == self.node and record.chain == self.chain
+        if is_ours and record.seq == self.seq + 1 and record.prev == self.hash:
             return self._next(record, digest)
-        if not self.records:
+        if not self._is_begun:
             return self._begin(record, digest)
         return self._misplaced(record, digest)
 
@@ -220,7 +241,10 @@ class Checker:
         if self._witness is not None and self.node in ("", self._witness.node) and self.seq < self._witness.seq:
             what = f"ends at record {self.seq}, and the stream acknowledged it up to record {self._witness.seq}"
             return Finding(Ending.GAP, self.seq + 1, "cut", f"the chain {what}")
-        if self._is_whole and self.first_seq > self._pruned_to + 1:
+        if self._until is not None and self.seq < self._until.seq:
+            what = f"ends at record {self.seq}, and its node signed that it goes to record {self._until.seq}"
+            return Finding(Ending.GAP, self.seq + 1, "cut", f"the chain {what}")
+        if self._is_whole and self.first is None and self.first_seq > self._pruned_to + 1:
             what = f"begins with record {self.first_seq}, and no record says that those before were removed"
             return Finding(Ending.GAP, 1, "cut", f"the chain {what}")
         return None
@@ -231,15 +255,20 @@ class Checker:
         return self._witness is not None and self.seq <= self._witness.seq
 
     def _begin(self, record: Record, digest: str) -> Finding | None:
-        if self.node not in ("", record.node):
+        if self.node not in ("", record.node) or self.chain not in (0, record.chain):
             return self._foreign(record)
         if self._witness is not None and self._witness.node != record.node:
             return self._foreign(record)
-        if record.seq == 1 and record.prev != origin(record.node).hash:
-            return Finding(Ending.ALTERED, 1, "replaced", "record 1 does not begin the chain of its node")
-        if record.seq < 1:
+        if record.seq < 1 or record.chain < 1:
             return Finding(Ending.ALTERED, record.seq, "unreadable", f"record {record.seq} cannot be: they begin at 1")
-        self.node, self.first_seq = record.node, record.seq
+        is_from_origin = record.prev == origin(record.node, record.chain).hash
+        is_first = is_from_origin and (record.seq == 1 if record.chain == 1 else record.action == RESTARTED)
+        if not is_first and (is_from_origin or record.seq == 1 or record.action == RESTARTED):
+            text = f"record {record.seq} does not begin the chain of its node"
+            return Finding(Ending.ALTERED, record.seq, "replaced", text)
+        self.node, self.chain, self.first_seq = record.node, record.chain, record.seq
+        self.first = record if is_first else None
+        self._is_begun = True
         return self._next(record, digest)
 
     def _next(self, record: Record, digest: str) -> Finding | None:
@@ -248,10 +277,12 @@ class Checker:
         self._seen += digest[:SEEN_CHARS].encode()
         if record.action == PRUNED:
             self._note_pruned(record)
+        if self._until is not None and record.seq >= self._until.seq and (found := self._ended(self._until)):
+            return found
         return self._witnessed() if record.seq == self._witness_seq else None
 
     def _misplaced(self, record: Record, digest: str) -> Finding | None:
-        if record.node != self.node:
+        if record.node != self.node or record.chain != self.chain:
             return self._foreign(record)
         seq = record.seq
         if seq > self.seq + 1:
@@ -261,7 +292,7 @@ class Checker:
             return None
         if seq == self.seq + 1:
             text = f"record {self.seq} is not the one that record {seq} was chained to: one of them was replaced"
-            return Finding(Ending.ALTERED, self.seq, "replaced", text)
+            return Finding(Ending.ALTERED, max(self.seq, self.first_seq), "replaced", text)
         if seq < self.first_seq:
             return self._swapped(seq)
         place = (seq - self.first_seq) * SEEN_CHARS
@@ -289,9 +320,21 @@ class Checker:
         return Finding(ending, self.seq + 1, kind, f"{where} {text}")
 
     def _foreign(self, record: Record) -> Finding:
+        if record.node == self.node:
+            text = f"record {record.seq} is of chain {record.chain} of its node, and stands in chain {self.chain}"
+            return Finding(Ending.ALTERED, record.seq, "foreign", text)
         expected = self.node or (self._witness.node if self._witness is not None else "")
         text = f"record {record.seq} is of the node {record.node[:8]}, and the chain is of {expected[:8]}"
         return Finding(Ending.ALTERED, record.seq, "foreign", text)
+
+    def _ended(self, until: Head) -> Finding | None:
+        if self.seq > until.seq:
+            text = f"record {self.seq} stands behind record {until.seq}, where its node signed that this ends"
+            return Finding(Ending.ALTERED, self.seq, "added", text)
+        if self.hash == until.hash:
+            return None
+        text = f"record {self.seq} is another than the one that its node signed"
+        return Finding(Ending.ALTERED, self.seq, "replaced", text)
 
     def _witnessed(self) -> Finding | None:
         if self._witness is None or self._witness.hash == self.hash:
