@@ -4,7 +4,7 @@ Invariant: what a host loses when it crashes never reports, and what was stopped
 Neighbour: `host` runs and stops them; they go on while their daemon is paused, as processes do.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Annotated
 
 import msgspec
@@ -19,15 +19,35 @@ from simulations.timeline import Timeline, ns
 
 CAPABILITY = "work@1"
 
+REFUSES_AFTER_S = 0.01  # of the award: the process is there, and says no
+
 Seconds = Annotated[float, Meta(ge=0, le=86_400)]
 
 
+class Oddity(Struct, frozen=True, forbid_unknown_fields=True):
+    """An agent unlike the others: how many times slower, what else it claims, how often it hands work back untried."""
+
+    slower: Annotated[float, Meta(ge=0.01, le=1_000)] = 1.0
+    claims_ms: Annotated[int, Meta(ge=0, le=86_400_000)] | None = None
+    cost: Annotated[float, Meta(ge=0, le=1e6)] | None = None
+    refuses: Share = 0.0
+
+
 class AgentModel(Struct, frozen=True, forbid_unknown_fields=True):
-    """The agent of each node: slots, how long one task takes (seconds, least and most), how often it fails."""
+    """The agent of each node: slots, how long one task takes (seconds, least and most), how often it fails,
+    what its manifest claims; and whose agents are odd.
+    """
 
     slots: Annotated[int, Meta(ge=1, le=64)] = 2
     runs_s: tuple[Seconds, Seconds] = (0.2, 2.0)
     fails: Share = 0.0
+    claims_ms: Annotated[int, Meta(ge=0, le=86_400_000)] = 0
+    cost: Annotated[float, Meta(ge=0, le=1e6)] = 0.0
+    odd: Mapping[str, Oddity] = {}
+
+    def of(self, host: str) -> Oddity:
+        """What is different about the agent of this host."""
+        return self.odd.get(host, Oddity())
 
 
 class Agents:
@@ -46,22 +66,34 @@ class Agents:
         self._timeline = timeline
         self._rng = chance.stream(host, "agent")
         self._model = model
+        self._odd = model.of(host)
         self._report = report
         self._runs: dict[tuple[str, int], int] = {}  # (task, epoch) → which run this is
         self._number = 0
 
     def card(self) -> Card:
         """What is announced."""
-        return Card(name="worker", capabilities=(CAPABILITY,), slots=self._model.slots)
+        model, odd = self._model, self._odd
+        return Card(
+            name="worker",
+            capabilities=(CAPABILITY,),
+            slots=model.slots,
+            latency_ms=model.claims_ms if odd.claims_ms is None else odd.claims_ms,
+            cost_per_call=model.cost if odd.cost is None else odd.cost,
+        )
 
     def run(self, order: RunAgent) -> None:
         """Begin; the end comes after a drawn time."""
         self._number += 1
         self._runs[(order.task, order.epoch)] = self._number
         least_s, most_s = self._model.runs_s
-        took_s = least_s + self._rng.random() * (most_s - least_s)
+        took_s = self._odd.slower * (least_s + self._rng.random() * (most_s - least_s))
+        failure = AgentFailed(order.task, order.epoch, "agent_failed", "drawn to fail", retry=True)
         is_failure = self._rng.random() < self._model.fails
-        self._timeline.after(ns(took_s), self._end, order, self._number, is_failure)
+        if self._odd.refuses and self._rng.random() < self._odd.refuses:
+            failure = AgentFailed(order.task, order.epoch, "agent_unavailable", "drawn to refuse", retry=True)
+            took_s, is_failure = REFUSES_AFTER_S, True
+        self._timeline.after(ns(took_s), self._end, order, self._number, failure if is_failure else None)
 
     def stop(self, order: StopAgent) -> None:
         """End it; nothing is reported."""
@@ -75,12 +107,12 @@ class Agents:
         """Tasks that run, the oldest first."""
         return [task for task, _ in self._runs]
 
-    def _end(self, order: RunAgent, number: int, is_failure: bool) -> None:
+    def _end(self, order: RunAgent, number: int, failure: AgentFailed | None) -> None:
         if self._runs.get((order.task, order.epoch)) != number:
             return
         del self._runs[(order.task, order.epoch)]
-        if is_failure:
-            self._report(AgentFailed(order.task, order.epoch, "agent_failed", "drawn to fail", retry=True))
+        if failure is not None:
+            self._report(failure)
             return
         result = msgspec.msgpack.encode([self._host, order.task, order.epoch])
         self._report(AgentFinished(order.task, order.epoch, result))

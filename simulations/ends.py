@@ -14,6 +14,8 @@ from simulations.host import Host
 from simulations.store import Store
 from simulations.work import Client
 
+LEARNT_MS = 30_000  # by then a slow agent is known as that
+
 
 class Whole(Protocol):
     """The world as a whole."""
@@ -98,6 +100,21 @@ def hands_empty(world: Whole) -> str | None:
     return None
 
 
+def slow_spared(world: Whole) -> str | None:
+    """Of what was submitted half a minute after the first task, slow agents did less than a quarter of their share."""
+    records = world.store.records()
+    began_ms = min((record.submitted_ms for record in records), default=0)
+    late = [record for record in records if record.submitted_ms >= began_ms + LEARNT_MS]
+    slow = {host.id: host.name for host in world.hosts.values() if host.slowness > 1}
+    share = len(late) * len(slow) / len(world.hosts)
+    theirs = [record for record in late if record.owner in slow]
+    if not share:
+        return "nobody is slow, or no task was submitted late enough to tell"
+    if len(theirs) >= share / 4:
+        return f"{', '.join(slow.values())} got {len(theirs)} of the last {len(late)} tasks; chance gives {share:.0f}"
+    return None
+
+
 ENDS: Mapping[str, End] = {
     "one-view": one_view,
     "agents-known": agents_known,
@@ -105,4 +122,5 @@ ENDS: Mapping[str, End] = {
     "tasks-end": tasks_end,
     "tasks-done": tasks_done,
     "hands-empty": hands_empty,
+    "slow-spared": slow_spared,
 }

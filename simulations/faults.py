@@ -9,15 +9,20 @@ from typing import Annotated, TypeAlias
 
 from msgspec import Meta, Struct
 
+from protocol.events import AuctionClosed
+from protocol.wire.task import TaskRecord, TaskState
 from simulations.agents import Seconds
 from simulations.host import Host
 from simulations.network import RECORD, Network, Share
-from simulations.seen import Seen, Span
+from simulations.seen import Happened, Seen, Span, Stored
 from simulations.store import Store
 from simulations.timeline import Timeline, ns
 
 OWNER, HOME = "owner", "home"  # of a task that runs elsewhere than at home
-ROLES = (OWNER, HOME)
+BIDDER = "bidder"  # who bid best, at the moment when the last bid is in and nothing is awarded yet
+TAKER = "taker"  # who took a task that was reserved there, at the moment when its write stands
+MOMENTS = (BIDDER, TAKER)  # roles that last an instant
+ROLES = (OWNER, HOME, *MOMENTS)
 ROLE_STEP_S = 0.02  # how often the world looks whether somebody plays a role
 
 Lasting = Annotated[float, Meta(ge=0, le=86_400, description="0: for ever")]
@@ -129,6 +134,7 @@ class Faults:
         self._store = store
         self._hosts = hosts
         self._see = see
+        self._for_moment: dict[str, list[Crash | Leave | Pause | Unlink]] = {role: [] for role in MOMENTS}
         self.open = 0  # faults that have not begun, or will end and have not
         self.last_ns = 0  # when the last one began or ended
 
@@ -141,8 +147,30 @@ class Faults:
     def _begin(self, fault: Fault) -> None:
         nodes = self._nodes_of(fault)
         if not nodes and isinstance(fault, Crash | Leave | Pause | Unlink):
-            self._timeline.after(ns(ROLE_STEP_S), self._begin, fault)
+            if fault.node in MOMENTS:
+                self._for_moment[fault.node].append(fault)
+            else:
+                self._timeline.after(ns(ROLE_STEP_S), self._begin, fault)
             return
+        self._carry_out(fault, nodes)
+
+    def heed(self, seen: Seen) -> None:
+        """Somebody may be playing the role of a moment that a fault waits for."""
+        role, name = self._in_the_moment(seen)
+        if name and self._for_moment[role] and self._hosts[name].is_well:
+            self._timeline.after(0, self._carry_out, self._for_moment[role].pop(0), (name,))
+
+    def _in_the_moment(self, seen: Seen) -> tuple[str, str]:
+        match seen:
+            case Happened(node=asker, event=AuctionClosed(best=best)) if best and best != self._hosts[asker].id:
+                return BIDDER, next(host.name for host in self._hosts.values() if host.id == best)
+            case Stored(node=taker, record=TaskRecord(state=TaskState.AWARDED, rounds=(*_, last)) as record):
+                is_taken = last.gear == "late" and last.epoch == record.epoch
+                return TAKER, taker if is_taken and record.home != self._hosts[taker].id else ""
+            case _:
+                return BIDDER, ""
+
+    def _carry_out(self, fault: Fault, nodes: tuple[str, ...]) -> None:
         undo = self._apply(fault, nodes)
         self._mark(fault, nodes, is_on=True)
         if fault.for_s > 0:
@@ -166,6 +194,8 @@ class Faults:
                     return tuple(self._hosts)
                 if fault.node not in ROLES:
                     return (fault.node,)
+                if fault.node in MOMENTS:
+                    return ()
                 found = self._player(fault.node)
                 return () if found is None else (found,)
             case _:

@@ -117,6 +117,11 @@ class Host:
             raise LookupError(f"{self.name} is down")
         return self._node
 
+    @property
+    def slowness(self) -> float:
+        """How many times slower its agents are than is usual here."""
+        return self._around.agents.of(self.name).slower
+
     def now(self) -> Instant:
         """Its two clocks."""
         now_ns = self._timeline.now_ns

@@ -16,6 +16,7 @@ from msgspec import Meta, Struct
 from protocol.link import LinkSettings
 from protocol.membership import PRESETS, MembershipSettings
 from protocol.node import NodeSettings
+from protocol.routing import POLICIES
 from protocol.watched import TaskSettings
 from simulations.agents import AgentModel, Seconds
 from simulations.checks import CHECKS
@@ -53,6 +54,8 @@ class Scenario(Struct, frozen=True, forbid_unknown_fields=True):
     store: StoreModel = StoreModel()
     agents: AgentModel = AgentModel()
     work: WorkModel = WorkModel()
+    tasks: TaskSettings = TaskSettings()
+    routing: str = "local-first"
     fault: tuple[Fault, ...] = ()
     expect: Expectation = Expectation()
 
@@ -64,7 +67,7 @@ class Scenario(Struct, frozen=True, forbid_unknown_fields=True):
     def settings(self) -> NodeSettings:
         """What the nodes are told."""
         membership: MembershipSettings = PRESETS[self.preset]
-        return NodeSettings(membership=membership, tasks=TaskSettings(), link=LinkSettings())
+        return NodeSettings(membership=membership, tasks=self.tasks, link=LinkSettings(), routing=self.routing)
 
 
 def parsed(text: str, *, origin: str) -> Scenario:
@@ -88,6 +91,11 @@ def _problem(scenario: Scenario) -> str:
         return f"preset: there is no {scenario.preset!r}; there are {', '.join(PRESETS)}"
     if scenario.work.at != "any" and scenario.work.at not in known:
         return f"work.at: there is no node {scenario.work.at!r}"
+    if scenario.routing not in POLICIES:
+        return f"routing: there is no {scenario.routing!r}; there are {', '.join(POLICIES)}"
+    for name in scenario.agents.odd:
+        if name not in known:
+            return f"agents.odd: there is no node {name!r}"
     for number, fault in enumerate(scenario.fault):
         for name in names_in(fault):
             if name not in known:

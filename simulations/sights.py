@@ -8,6 +8,8 @@ from collections.abc import Callable, Mapping
 from typing import TypeAlias
 
 from protocol.events import (
+    AuctionClosed,
+    AuctionOpened,
     AwardDeclined,
     LeaseLapsed,
     PeerAlive,
@@ -20,8 +22,8 @@ from protocol.events import (
     TaskAwarded,
     TasksAdopted,
 )
-from protocol.wire.task import TaskRecord
-from simulations.seen import Answered, Happened, Seen, Sight, Span
+from protocol.wire.task import TaskRecord, TaskState
+from simulations.seen import Answered, Happened, Seen, Sight, Span, Stored
 
 Glance: TypeAlias = Callable[[Seen], bool]
 
@@ -59,6 +61,34 @@ def _lapsed(evidence: str) -> Glance:
     return glance
 
 
+def _asked_all(seen: Seen) -> bool:
+    return isinstance(seen, Happened) and isinstance(seen.event, AuctionOpened) and seen.event.gear == "broadcast"
+
+
+def _bid(seen: Seen) -> bool:
+    return isinstance(seen, Happened) and isinstance(seen.event, AuctionClosed) and seen.event.bids > 0
+
+
+def _found(gear: str, why: str = "") -> Glance:
+    """A write gives a task to somebody who was found in this way."""
+
+    def glance(seen: Seen) -> bool:
+        record = seen.record if isinstance(seen, Stored) else None
+        if record is None or record.state is not TaskState.AWARDED or not record.rounds:
+            return False
+        last = record.rounds[-1]
+        return (last.epoch, last.owner, last.gear) == (record.epoch, record.owner, gear) and why in last.why
+
+    return glance
+
+
+def _silent(seen: Seen) -> bool:
+    record = seen.record if isinstance(seen, Stored) else None
+    return record is not None and any(
+        answer.said in ("silent", "absent") for each in record.rounds for answer in each.answers
+    )
+
+
 def _refuted(seen: Seen) -> bool:
     return isinstance(seen, Happened) and isinstance(seen.event, PeerAlive) and seen.event.incarnation > 0
 
@@ -78,6 +108,12 @@ SIGHTS: Mapping[str, Glance] = {
     "task-accepted": _accepted,
     "task-moved": _moved,
     "award-declined": _event(AwardDeclined),
+    "asked-all": _asked_all,
+    "bids-heard": _bid,
+    "bidder-silent": _silent,
+    "won-by-bid": _found("bids"),
+    "won-from-gossip": _found("gossip"),
+    "taken-late": _found("late"),
     "owner-silent": _lapsed("silent"),
     "owner-absent": _lapsed("absent"),
     "result-refused": _event(ResultRefused),

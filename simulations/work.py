@@ -12,6 +12,7 @@ import msgspec
 from msgspec import Meta, Struct
 
 from protocol.effects import Reply
+from protocol.gears import Route
 from protocol.inputs import Submit
 from protocol.wire.task import TaskRecord
 from simulations.agents import CAPABILITY, Seconds
@@ -24,13 +25,14 @@ PAUSE_S = 0.5  # after a refusal
 
 
 class WorkModel(Struct, frozen=True, forbid_unknown_fields=True):
-    """Tasks that the client submits: how many, from when, how often, through which node, and which kind."""
+    """Tasks that the client submits: how many, from when, how often, through which node, and which kind, and route."""
 
     tasks: Annotated[int, Meta(ge=0, le=100_000)] = 0
     from_s: Seconds = 5.0
     every_s: Seconds = 0.5
     at: str = "any"  # the name of a node, or any
     exclusive: bool = False
+    route: Route = "auto"
 
     @property
     def last_s(self) -> float:
@@ -78,6 +80,7 @@ class Client:
             submitter="client",
             key=f"task-{number}",
             exclusive=self._model.exclusive,
+            route=self._model.route,
         )
         host.receive(order, host.life)
 

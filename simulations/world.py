@@ -105,6 +105,7 @@ class World:
             for name, glance in SIGHTS.items():
                 if glance(seen):
                     self._sights[name] = self._sights.get(name, 0) + 1
+        self._faults.heed(seen)
         for name, check in self._checks[type(seen)]:
             problem = check.on(seen)
             if problem is not None:

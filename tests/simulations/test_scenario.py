@@ -26,6 +26,10 @@ WRONG = {
     "promise after the end": ("[expect]\neventually = { one-view = 60 }\n", "run_s"),
     "unknown preset": ('preset = "moon"\n', "preset: there is no 'moon'"),
     "unknown node for work": ('[work]\nat = "n7"\n', "work.at"),
+    "unknown routing": ('routing = "fair"\n', "routing: there is no 'fair'"),
+    "unknown route": ('[work]\nroute = "fast"\n', "work.route"),
+    "odd agent of nobody": ("[agents.odd]\nn9 = { slower = 10 }\n", "agents.odd: there is no node 'n9'"),
+    "setting out of range": ("[tasks]\nlease_s = 0.1\n", "tasks.lease_s"),
     "no TOML": ("nodes = = 3\n", "line 4"),
 }
 
