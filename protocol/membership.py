@@ -9,12 +9,13 @@ whose own link is down accuses nobody. Neighbours: `prober` asks, `suspicion` co
 """
 
 from collections.abc import Sequence
-from typing import Annotated, Literal, TypeAlias, assert_never
+from typing import Annotated, Literal, assert_never
 
 from msgspec import Meta, Struct
 
 from protocol import limits
 from protocol import suspicion as doubt
+from protocol.doubts import Doubts, Waits
 from protocol.effects import Effect, Emit, Send, Spread
 from protocol.events import NameConflict, PeerAlive, PeerDead, PeerLeft, PeerMisbehaved, PeerSuspect, PeerUnreachable
 from protocol.primitives import NS_PER_MS, NS_PER_S, Instant, Mono, NodeId, Rng
@@ -59,9 +60,6 @@ PRESETS: dict[str, MembershipSettings] = {
 SWEEP_S = 60.0
 STOPPED_S = 1.0  # a loop this late was stopped, not busy: be patient with everybody
 
-_Timer: TypeAlias = tuple[Literal["suspicion", "sweep"], NodeId]
-_SWEEP: _Timer = ("sweep", "")
-
 
 class Membership:
     """This node's view of who is alive, and its part in finding out.
@@ -76,7 +74,7 @@ class Membership:
         self._own = Own(me, repeat_s=settings.refute_interval_s)
         self._roster = Roster(me)
         self._is_started = self._is_held = False
-        self._timers: Timers[_Timer] = Timers()
+        self._timers: Timers[Literal["sweep"]] = Timers()
         self._health = Health(settings.health_max)
         self._prober = Prober(
             roster=self._roster,
@@ -85,10 +83,9 @@ class Membership:
             interval_s=settings.probe_interval_s,
             timeout_s=settings.probe_timeout_s,
         )
+        self._doubts = Doubts(me=me.id, roster=self._roster, waits=_waits(settings))
         self._down_since: Mono | None = None
         self._grace_until: Mono = 0  # until then an unanswered probe accuses nobody
-        self._deaths_after: Mono = 0  # and until then nobody is declared dead
-        self._answered: Mono = 0  # when our server last answered us
 
     # --- what happens
 
@@ -96,7 +93,7 @@ class Membership:
         """Say hello. The link is taken to be up unless `on_link` said otherwise."""
         self._is_started = True
         self._own.began, self._own.since_ms = now.mono_ns, now.wall_ms
-        self._timers.set(_SWEEP, now.after(SWEEP_S))
+        self._timers.set("sweep", now.after(SWEEP_S))
         return self._own.say(now, is_fresh=True)
 
     def leave(self, now: Instant) -> list[Effect]:
@@ -141,7 +138,7 @@ class Membership:
 
     def on_answered(self, now: Instant) -> None:
         """Our server answered: it is not our link that is silent."""
-        self._answered = now.mono_ns
+        self._doubts.answered(now)
 
     def on_link(self, is_up: bool, now: Instant) -> list[Effect]:
         """Our own link went or came: while it is down time stands still and nobody is accused."""
@@ -154,7 +151,7 @@ class Membership:
             return []
         stood_ns, self._down_since = now.mono_ns - self._down_since, None
         self._prober.clear()
-        self._grace_until = self._deaths_after = now.after(self._settings.grace_s)
+        self._give_grace(now)
         self._stood_still(stood_ns, now)
         self._own.settled = None if self._own.settled is None else now.mono_ns
         self._own.incarnation += 1  # whatever was said of us meanwhile is outbid
@@ -166,7 +163,7 @@ class Membership:
             return []
         late_ns = late_ms * NS_PER_MS
         if late_ns >= STOPPED_S * NS_PER_S:
-            self._grace_until = self._deaths_after = now.after(self._settings.grace_s)
+            self._give_grace(now)
         self._health.worse()
         self._stood_still(late_ns, now)
         return []
@@ -180,22 +177,21 @@ class Membership:
         effects += asked
         for number in silent:
             effects += self._on_unanswered(number, "timeout", now)
-        for purpose, subject in self._timers.due(now.mono_ns):
-            match purpose:
-                case "suspicion":
-                    effects += self._on_time_up(subject, now)
-                case "sweep":
-                    self._timers.set(_SWEEP, now.after(SWEEP_S))
-                    self._roster.sweep(now, self._settings.tombstone_s)
-                case _:
-                    assert_never(purpose)
+        for member, suspicion, dead in self._doubts.due(now, is_held=self._is_held):
+            if member.suspicion is suspicion and not self._is_held:  # the verdict before may have changed the view
+                effects.append(Spread(dead))
+                effects += self._end(member, member.life, dead, tuple(sorted(suspicion.accusers)), now)
+        if self._timers.due(now.mono_ns):
+            self._timers.set("sweep", now.after(SWEEP_S))
+            self._roster.sweep(now, self._settings.tombstone_s)
         return effects
 
     def next_deadline(self) -> Mono | None:
         """When to call `on_tick`; never while the link is down, and not after `leave`."""
         if self._own.has_left or self._down_since is not None:
             return None
-        deadlines = self._timers.next(), self._prober.next_deadline(), self._own.next_deadline()
+        machines = self._prober, self._own, self._doubts
+        deadlines = self._timers.next(), *(each.next_deadline() for each in machines)
         return min((at for at in deadlines if at is not None), default=None)
 
     # --- who is there
@@ -336,40 +332,8 @@ class Membership:
             return effects
         if accuser != self._me.id and self._me.id in suspicion.accusers:
             self._health.better()  # others see what we see: it is not us
-        self._arm(member, suspicion, now)
+        self._doubts.arm(member, suspicion, now)
         return effects + self._look_at_view(now)
-
-    def _arm(self, member: Member, suspicion: Suspicion, now: Instant) -> None:
-        settings = self._settings
-        if suspicion.count("absent") >= self._needed(member):
-            seconds = settings.absent_s
-        else:
-            seconds = doubt.wait_s(
-                confirmations=suspicion.confirmations,
-                expected=min(settings.verifiers, len(self._roster.living) - 1),
-                min_s=settings.suspicion_s_min,
-                max_s=settings.suspicion_s_min * settings.suspicion_stretch,
-            )
-        if self._me.id not in suspicion.accusers:
-            seconds += settings.patience_s  # accusers speak first, so that not everybody does
-        self._timers.set(("suspicion", member.id), max(suspicion.due(seconds), now.mono_ns, self._deaths_after))
-
-    def _needed(self, member: Member) -> int:
-        unsuspected = len(self._roster.living) - self._roster.suspected
-        return doubt.accusers_needed(1 + unsuspected - self._roster.is_alive(member.id))
-
-    def _on_time_up(self, node: NodeId, now: Instant) -> list[Effect]:
-        member = self._roster.get(node)
-        if member is None or member.suspicion is None:
-            return []
-        suspicion = member.suspicion
-        is_our_word_alone = len(suspicion.accusers) == 1 and self._answered < suspicion.since
-        if self._is_held or is_our_word_alone or len(suspicion.accusers) < self._needed(member):
-            self._timers.set(("suspicion", member.id), now.after(self._settings.probe_interval_s))
-            return []
-        proof = tuple(each.frame for each in suspicion.accusers.values() if each.frame)[: limits.ACCUSATIONS_MAX]
-        dead = Dead(member.id, member.life, suspicion.incarnation, suspicion.evidence, proof, member.frame)
-        return [Spread(dead), *self._end(member, member.life, dead, tuple(sorted(suspicion.accusers)), now)]
 
     # --- what others say of themselves
 
@@ -404,7 +368,7 @@ class Membership:
     def _revive(self, member: Member, incarnation: int, now: Instant) -> list[Effect]:
         """It lives, at this incarnation: only its own word leads here."""
         member.incarnation, member.suspicion = incarnation, None
-        self._timers.cancel(("suspicion", member.id))
+        self._doubts.clear(member.id)
         self._roster.raise_up(member, "alive", now)
         self._prober.wake(now)
         name = self._roster.shown_name(member)
@@ -442,7 +406,7 @@ class Membership:
         suspicion = member.suspicion
         if suspicion is not None and (member.life, suspicion.incarnation) == (body.life, body.incarnation):
             proven = {**suspicion.accusers, **proven}
-        if len(proven) >= self._needed(member):
+        if len(proven) >= self._doubts.needed(member):
             return self._end(member, body.life, body, tuple(sorted(proven)), now)
         effects = [] if last is None or member.life == body.life else self._on_alive(*last, now)
         if (member.life, member.is_living) == (body.life, True):
@@ -456,7 +420,7 @@ class Membership:
         """It left, or it died: gone from the living either way."""
         was_living, name, suspicion = member.is_living, self._roster.shown_name(member), member.suspicion
         member.life, member.incarnation = life, last.incarnation
-        self._timers.cancel(("suspicion", member.id))
+        self._doubts.clear(member.id)
         self._prober.probes.forget(member.id)
         event: PeerLeft | PeerDead = PeerLeft(member.id, name, life)
         if isinstance(last, Dead):
@@ -485,14 +449,28 @@ class Membership:
             suspects = self._roster.suspects()
             return [Emit(PeerUnreachable(suspects))] if suspects else []
         if was_held and not is_held:  # those who come back do so one by one: wait for all of them
-            self._deaths_after = max(self._deaths_after, now.after(self._settings.grace_s))
+            self._doubts.hold_until(now.after(self._settings.grace_s))
             self._stood_still(0, now)
         return []
+
+    def _give_grace(self, now: Instant) -> None:
+        """Just back: nobody is accused, let alone declared dead, before all had the time to be heard."""
+        self._grace_until = now.after(self._settings.grace_s)
+        self._doubts.hold_until(self._grace_until)
 
     def _stood_still(self, by_ns: int, now: Instant) -> None:
         """Time in which we could not hear anybody does not count."""
         self._timers.postpone(by_ns)
         self._prober.postpone(by_ns)
-        for member, suspicion in self._roster.doubted():
-            suspicion.since += by_ns
-            self._arm(member, suspicion, now)
+        self._doubts.stood_still(by_ns, now)
+
+
+def _waits(settings: MembershipSettings) -> Waits:
+    return Waits(
+        min_s=settings.suspicion_s_min,
+        max_s=settings.suspicion_s_min * settings.suspicion_stretch,
+        absent_s=settings.absent_s,
+        patience_s=settings.patience_s,
+        again_s=settings.probe_interval_s,
+        verifiers=settings.verifiers,
+    )

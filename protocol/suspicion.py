@@ -10,7 +10,7 @@ from math import log
 from msgspec import Struct
 
 from protocol import ids, limits
-from protocol.primitives import NS_PER_S, Mono, NodeId
+from protocol.primitives import Mono, NodeId
 from protocol.replica import Heard
 from protocol.wire.gossip import Alive, Confirm, Dead, Suspect
 
@@ -49,10 +49,6 @@ class Suspicion:
     def count(self, evidence: str) -> int:
         """How many accuse on this evidence."""
         return sum(each.evidence == evidence for each in self.accusers.values())
-
-    def due(self, seconds: float) -> Mono:
-        """The monotonic time `seconds` after it began."""
-        return self.since + int(seconds * NS_PER_S)
 
     @property
     def evidence(self) -> str:

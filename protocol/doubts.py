@@ -1,0 +1,100 @@
+"""Suspects on their way to death: when the time of each is up, and whether enough accuse it then.
+
+Invariant: one timer a suspect, none for anybody else; time in which we could not hear does not count.
+Neighbours: `suspicion` is the arithmetic, `membership` counts accusers and spreads the verdict.
+"""
+
+from msgspec import Struct
+
+from protocol import limits
+from protocol import suspicion as doubt
+from protocol.primitives import NS_PER_S, Instant, Mono, NodeId
+from protocol.roster import Member, Roster
+from protocol.suspicion import Suspicion
+from protocol.timers import Timers
+from protocol.wire.gossip import Dead
+
+
+class Waits(Struct, frozen=True):
+    """How long a suspect has: from the most, unconfirmed, to the least, confirmed by all verifiers."""
+
+    min_s: float
+    max_s: float
+    absent_s: float  # when the broker says so
+    patience_s: float  # more for who does not accuse itself: accusers speak first, so that not everybody does
+    again_s: float  # until a verdict that may not be given yet is looked at again
+    verifiers: int
+
+
+class Doubts:
+    """The suspects of one view, and what it takes to declare them dead."""
+
+    def __init__(self, *, me: NodeId, roster: Roster, waits: Waits) -> None:
+        self._me = me
+        self._roster = roster
+        self._waits = waits
+        self._timers: Timers[NodeId] = Timers()
+        self._not_before: Mono = 0  # nobody is declared dead until then
+        self._answered: Mono = 0  # when our server last answered us
+
+    def answered(self, now: Instant) -> None:
+        """Our server answered: it is not our link that is silent."""
+        self._answered = now.mono_ns
+
+    def hold_until(self, at: Mono) -> None:
+        """Nobody is declared dead before that."""
+        self._not_before = max(self._not_before, at)
+
+    def arm(self, member: Member, suspicion: Suspicion, now: Instant) -> None:
+        """Its accusers, or the time that counts, are others now."""
+        waits = self._waits
+        if suspicion.count("absent") >= self.needed(member):
+            seconds = waits.absent_s
+        else:
+            expected = min(waits.verifiers, len(self._roster.living) - 1)
+            confirmations = suspicion.confirmations
+            seconds = doubt.wait_s(confirmations=confirmations, expected=expected, min_s=waits.min_s, max_s=waits.max_s)
+        if self._me not in suspicion.accusers:
+            seconds += waits.patience_s
+        due = suspicion.since + int(seconds * NS_PER_S)
+        self._timers.set(member.id, max(due, now.mono_ns, self._not_before))
+
+    def clear(self, node: NodeId) -> None:
+        """It lives, or is gone."""
+        self._timers.cancel(node)
+
+    def needed(self, member: Member) -> int:
+        """How many must accuse it before it is dead."""
+        unsuspected = len(self._roster.living) - self._roster.suspected
+        return doubt.accusers_needed(1 + unsuspected - self._roster.is_alive(member.id))
+
+    def due(self, now: Instant, *, is_held: bool) -> list[tuple[Member, Suspicion, Dead]]:
+        """Suspects whose time is up, and the verdict; those who may not be judged yet come again."""
+        verdicts = []
+        for node in self._timers.due(now.mono_ns):
+            member = self._roster.get(node)
+            if member is None or member.suspicion is None:
+                continue
+            suspicion = member.suspicion
+            is_our_word_alone = len(suspicion.accusers) == 1 and self._answered < suspicion.since
+            if is_held or is_our_word_alone or len(suspicion.accusers) < self.needed(member):
+                self._timers.set(node, now.after(self._waits.again_s))
+                continue
+            verdicts.append((member, suspicion, _verdict(member, suspicion)))
+        return verdicts
+
+    def next_deadline(self) -> Mono | None:
+        """When to ask who is due."""
+        return self._timers.next()
+
+    def stood_still(self, by_ns: int, now: Instant) -> None:
+        """Time in which we could not hear anybody does not count."""
+        self._timers.postpone(by_ns)
+        for member, suspicion in self._roster.doubted():
+            suspicion.since += by_ns
+            self.arm(member, suspicion, now)
+
+
+def _verdict(member: Member, suspicion: Suspicion) -> Dead:
+    proof = tuple(each.frame for each in suspicion.accusers.values() if each.frame)[: limits.ACCUSATIONS_MAX]
+    return Dead(member.id, member.life, suspicion.incarnation, suspicion.evidence, proof, member.frame)

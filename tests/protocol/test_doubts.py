@@ -1,0 +1,71 @@
+"""How long a suspect has, and when the verdict may be given."""
+
+from protocol.doubts import Doubts, Waits
+from protocol.replica import Me
+from protocol.roster import Member, Roster
+from protocol.suspicion import Accusation, Suspicion
+from tests.protocol.conversation import instant
+
+WAITS = Waits(min_s=5.0, max_s=30.0, absent_s=2.0, patience_s=0.5, again_s=1.0, verifiers=3)
+
+
+def view(*accusers: str, evidence: str = "timeout") -> tuple[Doubts, Member, Suspicion]:
+    """Ourselves, b, c, d and e; e is suspect since the beginning, by the word of these."""
+    roster = Roster(Me(id="a", life=1, name="a", region="r", domain=""))
+    for name in "bcde":
+        roster.raise_up(Member(name), "alive", instant(0.0))
+    member = roster.get("e")
+    assert member is not None
+    roster.raise_up(member, "suspect", instant(0.0))
+    suspicion = member.suspicion = Suspicion(incarnation=0, since=instant(0.0).mono_ns)
+    for accuser in accusers:
+        suspicion.add(accuser, Accusation(evidence, accuser.encode()))
+    doubts = Doubts(me="a", roster=roster, waits=WAITS)
+    doubts.arm(member, suspicion, instant(0.0))
+    return doubts, member, suspicion
+
+
+def due_s(doubts: Doubts) -> float:
+    at = doubts.next_deadline()
+    assert at is not None
+    return (at - instant(0.0).mono_ns) / 1e9
+
+
+def test_who_does_not_accuse_itself_waits_longer_than_the_accusers() -> None:
+    ours, theirs = view("a", "b")[0], view("b", "c")[0]
+    assert due_s(theirs) == due_s(ours) + WAITS.patience_s
+
+
+def test_a_suspect_that_the_broker_calls_absent_has_less_time() -> None:
+    assert due_s(view("a", "b", evidence="absent")[0]) == WAITS.absent_s
+
+
+def test_the_word_of_one_is_no_verdict_and_is_looked_at_again() -> None:
+    doubts = view("b")[0]
+    assert doubts.due(instant(60.0), is_held=False) == []
+    assert due_s(doubts) == 60.0 + WAITS.again_s
+
+
+def test_the_verdict_carries_the_accusations_of_others_as_proof() -> None:
+    doubts, member, _ = view("a", "b", "c")
+    ((judged, _, dead),) = doubts.due(instant(60.0), is_held=False)
+    assert judged is member
+    assert (dead.peer, dead.accusations) == ("e", (b"a", b"b", b"c"))
+    assert doubts.next_deadline() is None
+
+
+def test_nobody_is_judged_while_the_view_is_held_or_before_the_grace_is_over() -> None:
+    held = view("a", "b")[0]
+    assert held.due(instant(60.0), is_held=True) == []
+    doubts, member, suspicion = view("a", "b")
+    doubts.hold_until(instant(90.0).mono_ns)
+    doubts.arm(member, suspicion, instant(1.0))
+    assert due_s(doubts) == 90.0
+
+
+def test_time_in_which_nobody_could_be_heard_is_not_counted() -> None:
+    doubts, _, suspicion = view("a", "b")
+    before_s = due_s(doubts)
+    doubts.stood_still(10_000_000_000, instant(10.0))
+    assert due_s(doubts) == before_s + 10.0
+    assert suspicion.since == instant(10.0).mono_ns
