@@ -39,26 +39,17 @@ class Workshop(Protocol):
 
 
 class Gate(Protocol):
-    """What some effects wait for: `meshd.observe.audit.Audit`, which has them on record first."""
-
-    def is_awaited(self, effect: Effect) -> bool:
-        """True for an effect that must not be done before what led to it is on record."""
-        ...
+    """What every effect passes: `meshd.observe.audit.Audit`, which has some on record before they are done."""
 
     def pass_on(
         self, effects: Sequence[Effect], *, do: Callable[[Effect], None], refuse: Callable[[Effect], None]
     ) -> None:
-        """Do these in order once that is so, or refuse them when it cannot be."""
+        """Do the effects of one turn; those that need a record follow behind the rest, or are refused."""
         ...
 
 
 class Ungated:
     """Lets everything pass: for a node that keeps no audit."""
-
-    def is_awaited(self, effect: Effect) -> bool:
-        """Nothing is."""
-        del effect
-        return False
 
     def pass_on(
         self, effects: Sequence[Effect], *, do: Callable[[Effect], None], refuse: Callable[[Effect], None]
@@ -125,18 +116,8 @@ class Performer:
             self._answer(Reply(request, code=code, fields=fields))
 
     def submit(self, effects: Sequence[Effect]) -> None:
-        """Carry out the effects of one turn, in order; nothing here waits.
-
-        What needs a record first leaves behind the rest, when that record is on disk.
-        """
-        held: list[Effect] = []
-        for effect in effects:
-            if self._gate.is_awaited(effect):
-                held.append(effect)
-            else:
-                self._do(effect)
-        if held:
-            self._gate.pass_on(held, do=self._do, refuse=self._refuse)
+        """Carry out the effects of one turn, in order; nothing here waits."""
+        self._gate.pass_on(effects, do=self._do, refuse=self._refuse)
 
     def _do(self, effect: Effect) -> None:
         match effect:

@@ -1,12 +1,14 @@
 """The audit of one node: what happens becomes records, and what a record authorises waits until it is on disk.
 
 Invariant: the only things that wait are those of `waits`: an award, a run, the answer to a submit, and what
-takes one of these back. They go out in their order. While the disk takes nothing they are refused, not kept
-waiting, and the node takes no new work. Neighbours: `perform` hands effects in; `journal` writes.
+takes one of these back. They go out in their order. A call is recorded, and waits for nothing. While the disk
+takes nothing none of these is kept waiting: they are refused, calls too, and the node takes no new work.
+Neighbours: `perform` hands effects in; `journal` writes.
 """
 
 from collections import deque
 from collections.abc import Callable, Sequence
+from typing import TypeGuard
 
 from meshd.observe.journal import Journal
 from protocol.audit import Act
@@ -14,22 +16,28 @@ from protocol.audited import act_of
 from protocol.effects import Effect, Reply, RunAgent, Send, StopAgent
 from protocol.errors import MeshError
 from protocol.events import Event
-from protocol.wire.task import Award, TaskRecord, Withdraw
+from protocol.wire.task import ENDED, Award, TaskRecord, Withdraw
 
 
 def waits(effect: Effect) -> bool:
     """True for an award, a run, the answer to a submit, and what takes one of these back."""
     match effect:
         case RunAgent():
-            return not effect.topic  # events are best effort, and leave no record
+            return effect.epoch > 0  # a call only leaves a record, an event none
         case StopAgent():
             return True
         case Send():
             return isinstance(effect.body, Award | Withdraw)
         case Reply():
-            return isinstance(effect.value, TaskRecord)
+            # Who is told of an end learns nothing new to act on: what led to it was on record before the run.
+            return isinstance(effect.value, TaskRecord) and effect.value.state not in ENDED
         case _:
             return False
+
+
+def is_call(effect: Effect) -> TypeGuard[RunAgent]:
+    """True for the run of a call."""
+    return isinstance(effect, RunAgent) and effect.epoch == 0 and not effect.topic
 
 
 class Audit:
@@ -62,19 +70,22 @@ class Audit:
         if self.problem:
             raise MeshError("unaudited", problem=self.problem)
 
-    def is_awaited(self, effect: Effect) -> bool:
-        """As `meshd.perform.Gate`."""
-        return waits(effect)
-
     def pass_on(
         self, effects: Sequence[Effect], *, do: Callable[[Effect], None], refuse: Callable[[Effect], None]
     ) -> None:
-        """As `meshd.perform.Gate`: once what was told so far is on disk."""
+        """As `meshd.perform.Gate`: what waits does so until all that was told so far is on disk."""
+        held: list[Effect] = []
         for effect in effects:
-            if isinstance(effect, RunAgent) and effect.epoch == 0:
+            if waits(effect):
+                held.append(effect)
+            elif is_call(effect):
                 self.note(_call(effect))
-        self._held.append((self.journal.head.seq, effects, do, refuse))
-        self._look()
+                (refuse if self._is_failing else do)(effect)
+            else:
+                do(effect)
+        if held:
+            self._held.append((self.journal.head.seq, held, do, refuse))
+            self._look()
 
     def _look(self) -> None:
         """More is on disk, or the disk fails or mends."""

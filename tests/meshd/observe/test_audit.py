@@ -7,6 +7,7 @@ import threading
 from pathlib import Path
 
 import pytest
+from msgspec import structs
 
 from meshd.observe import journal as journal_module
 from meshd.observe.audit import Audit, waits
@@ -26,7 +27,9 @@ from tests.waiting import until
 
 RUN = RunAgent("w", "t", 1, 1, "a@1", b"", 60.0, "i", "g", 0, ())
 CALL = RunAgent("w", "c-1", 0, 1, "a@1", b"", 60.0, "i", "g", 0, ())
+EVENT = structs.replace(CALL, topic="sales.orders", publisher="p")
 STOP = StopAgent("t", 1)
+GIVEN = structs.replace(RECORD, state=task.TaskState.AWARDED, failure=None)
 AWARD = Send(to="b", life=1, body=task.Award("t", 1, 1, b""), subject="award", frame=b"a")
 PING = Send(to="b", life=1, body=swim.Ping(1), subject="ping", frame=b"p")
 STARTED = Emit(TaskStarted("t", "i", 1, "w"))
@@ -98,22 +101,23 @@ class Stage:
 
 
 def test_only_awards_runs_answers_to_submits_and_what_takes_them_back_wait() -> None:
-    awaited: tuple[Effect, ...] = (RUN, STOP, AWARD, Reply(1, value=RECORD))
-    free: tuple[Effect, ...] = (PING, STARTED, Reply(1, value=()), Reply(1, code="no_agent"))
-    assert [waits(effect) for effect in (*awaited, *free)] == [True] * 4 + [False] * 4
+    awaited: tuple[Effect, ...] = (RUN, STOP, AWARD, Reply(1, value=GIVEN))
+    ended = Reply(1, value=RECORD)
+    free: tuple[Effect, ...] = (PING, STARTED, CALL, EVENT, ended, Reply(1, value=()), Reply(1, code="no_agent"))
+    assert [waits(effect) for effect in (*awaited, *free)] == [True] * 4 + [False] * 7
 
 
 async def test_an_award_a_run_and_an_answer_wait_for_the_disk_and_a_probe_does_not(tmp_path: Path) -> None:
     stage = Stage(tmp_path)
     await stage.open()
     answer = stage.performer.expect(1)
-    stage.do(RUN, AWARD, Reply(1, value=RECORD), STARTED, Emit(TaskAwarded("t", "i", 1, "b", "gossip")), PING)
+    stage.do(RUN, AWARD, Reply(1, value=GIVEN), STARTED, Emit(TaskAwarded("t", "i", 1, "b", "gossip")), PING)
     await until(lambda: stage.subjects == ["ping"])
     assert (stage.orders, answer.done(), stage.journal.durable) == ([], False, 0)
     stage.disk.may_end.set()
     await until(lambda: "award" in stage.subjects)
     assert stage.orders == [RUN]
-    assert (await answer).value is RECORD
+    assert (await answer).value is GIVEN
     await stage.close()
     actions = [record.action for record, _ in records_of(tmp_path, through=9)]
     assert actions == ["task.run", "task.award"]
@@ -136,14 +140,27 @@ async def test_what_nothing_is_recorded_for_does_not_wait(tmp_path: Path) -> Non
     await stage.close()
 
 
-async def test_a_call_is_on_record_before_it_runs(tmp_path: Path) -> None:
+async def test_a_call_is_recorded_and_does_not_wait_for_it(tmp_path: Path) -> None:
     stage = Stage(tmp_path)
     stage.do(CALL)
-    assert stage.orders == []
-    stage.disk.may_end.set()
-    await until(lambda: stage.orders == [CALL])
+    assert (stage.orders, stage.journal.durable) == ([CALL], 0)
+    await stage.close()
     ((record, _),) = records_of(tmp_path, through=9)
     assert (record.action, record.resource, record.more["call"]) == ("call.run", "agent/w", "c-1")
+
+
+async def test_an_event_is_given_to_its_agent_without_a_record(tmp_path: Path) -> None:
+    stage = Stage(tmp_path)
+    stage.do(EVENT)
+    assert (stage.orders, stage.journal.head.seq) == ([EVENT], 0)
+    await stage.close()
+
+
+async def test_an_end_is_told_at_once(tmp_path: Path) -> None:
+    stage = Stage(tmp_path)
+    answer = stage.performer.expect(1)
+    stage.do(STARTED, Reply(1, value=RECORD))
+    assert (answer.result().value, stage.journal.durable) == (RECORD, 0)
     await stage.close()
 
 
@@ -156,7 +173,7 @@ async def test_a_dead_disk_gives_runs_back_refuses_new_work_and_mends(
     stage.disk.fault = errno.ENOSPC
     stage.disk.may_end.set()
     answer = stage.performer.expect(1)
-    stage.do(STARTED, RUN, AWARD, Reply(1, value=RECORD), STOP)
+    stage.do(STARTED, RUN, AWARD, Reply(1, value=GIVEN), STOP)
     async with asyncio.timeout(20):
         assert (await answer).code == "unaudited"
     (back,) = stage.inputs
@@ -165,6 +182,10 @@ async def test_a_dead_disk_gives_runs_back_refuses_new_work_and_mends(
     assert (stage.orders, stage.subjects, stage.drains) == ([STOP], [], [True])
     with pytest.raises(MeshError, match="No space left"):
         stage.audit.check()
+    stage.do(CALL)
+    refused = stage.inputs.pop()
+    assert isinstance(refused, AgentFailed)
+    assert (refused.task, stage.orders) == ("c-1", [STOP])
     stage.disk.fault = 0
     await until(lambda: stage.drains == [True, False])
     stage.audit.check()
