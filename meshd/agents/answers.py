@@ -60,12 +60,12 @@ def body_bytes_max(output_bytes_max: int) -> int:
 def refusal_of(status: int, headers: Mapping[str, str], output_bytes_max: int) -> Failed | None:
     """What can be told before the body is read; None: read it."""
     if 300 <= status < 400:
-        place = quoted(headers.get("Location", "nowhere"))
+        place = quoted(headers.get("location", "nowhere"))
         return _unfit(f"answered {status}, a redirect to {place}, which is not followed; set url to where it is")
-    encoding = headers.get("Content-Encoding", "identity")
+    encoding = headers.get("content-encoding", "identity")
     if encoding.lower() != "identity":
         return _unfit(f"answers in the encoding {quoted(encoding)}, which it was not offered")
-    length = headers.get("Content-Length", "")
+    length = headers.get("content-length", "")
     if length.isdigit() and int(length[:20]) > body_bytes_max(output_bytes_max):
         return _too_large(output_bytes_max)
     return None
@@ -77,10 +77,10 @@ def outcome_of(status: int, headers: Mapping[str, str], body: bytes, output_byte
         return _too_large(output_bytes_max)
     if not 200 <= status < 300:
         failure = _refused(status, body)
-        if status in _ASKS_FOR_REST and (rest_s := _rest_s(headers.get("Retry-After", ""))):
+        if status in _ASKS_FOR_REST and (rest_s := _rest_s(headers.get("retry-after", ""))):
             raise RetryLater(failure, rest_s)
         return failure
-    media = headers.get("Content-Type", "").partition(";")[0].strip().lower()
+    media = headers.get("content-type", "").partition(";")[0].strip().lower()
     if media != "application/json":
         return _unfit(f"answers {quoted(media) if media else 'no content type'} instead of application/json")
     try:

@@ -3,20 +3,19 @@
 Invariant: every answer is bounded while it is read, and no redirect is followed. A connection serves one task:
 a kept one may be closed by the service in the very moment it is used. What cannot be reached, or asked to be left
 alone, is `restarting`: it is looked at with backoff and takes no task. Nothing is tried again here; the mesh does.
-Neighbours: `remote` reads the headers, `answers` reads what came back.
+Neighbours: `remote` reads the headers, `exchange` carries request and answer, `answers` says what that means.
 """
 
 import asyncio
 import ssl
 from collections.abc import Mapping
-from contextlib import suppress
-from urllib.parse import urlsplit
+from contextlib import closing, suppress
 
-import aiohttp
 import msgspec
 
 from meshd.agents.answers import RetryLater, body_bytes_max, outcome_of, refusal_of
 from meshd.agents.child import Log
+from meshd.agents.exchange import Exchange, NoHttpError, reached
 from meshd.agents.manifest import Manifest, card, checks_of, schemas_of
 from meshd.agents.reaper import Reaper
 from meshd.agents.remote import headers
@@ -56,7 +55,7 @@ class HttpAgent:
         self._patience = patience
         self._log = Log()
         self._slots = asyncio.Semaphore(manifest.slots)
-        self._session: aiohttp.ClientSession | None = None
+        self._tls: ssl.SSLContext | None = None
         self._keeper: asyncio.Task[None] | None = None
         self._trouble = asyncio.Event()
         self._rest_s = 0.0  # so long it asked to be left alone
@@ -104,11 +103,11 @@ class HttpAgent:
         except TimeoutError:
             return Failed("agent_unavailable", f"no slot was free within {work.deadline_s:g} s", retry=True)
         try:
-            if self._session is None or self._session.closed or self.state != "ready":
+            if self.state != "ready":
                 why = f"the agent is {self.state}" + (f": {self.detail}" if self.detail else "")
                 return Failed("agent_unavailable", why, retry=True)
             limit_s = min(work.deadline_s, self._manifest.limits.task_s)
-            return self._checks.judged(work, await self._asked(self._session, work, limit_s))
+            return self._checks.judged(work, await self._asked(work, limit_s))
         finally:
             self._slots.release()
 
@@ -133,12 +132,12 @@ class HttpAgent:
 
     # --- one task
 
-    async def _asked(self, session: aiohttp.ClientSession, work: Work, limit_s: float) -> Outcome:
+    async def _asked(self, work: Work, limit_s: float) -> Outcome:
         limit = asyncio.timeout(limit_s)
         try:
             async with limit:
                 self._limits.add(limit)
-                return await self._posted(session, work)
+                return await self._posted(work)
         except TimeoutError:
             if self.state == "stopped":
                 return Failed("agent_unavailable", "the agent was stopped before it answered", retry=True)
@@ -146,32 +145,41 @@ class HttpAgent:
         finally:
             self._limits.discard(limit)
 
-    async def _posted(self, session: aiohttp.ClientSession, work: Work) -> Outcome:
-        output_bytes_max = self._manifest.limits.output_bytes
+    async def _posted(self, work: Work) -> Outcome:
         try:
-            body = msgspec.json.encode(work)
-            async with session.post(
-                self._manifest.url, data=body, headers=self._headers(), allow_redirects=False
-            ) as response:
-                if refusal := refusal_of(response.status, response.headers, output_bytes_max):
-                    return refusal
-                answer = await _bounded(response, body_bytes_max(output_bytes_max))
-                return outcome_of(response.status, response.headers, answer, output_bytes_max)
+            headers, body = self._headers(), msgspec.json.encode(work)
+        except (ValueError, RecursionError) as failure:
+            return Failed("agent_unavailable", f"the agent cannot be asked: {failure}", retry=True)
+        try:
+            exchange = await self._reached()
+        except OSError as failure:  # a time-out is one too
+            problem = f"cannot be reached: {self._reason(failure)}"
+            self._doubt(problem)
+            return Failed("agent_unavailable", f"the agent {problem}", retry=True)
+        try:
+            with closing(exchange):
+                exchange.post(headers, body)
+                return await self._answered(exchange)
         except RetryLater as failure:
             self._rest_s = failure.rest_s
             self._doubt(f"{failure.outcome.message}, and asked to be left alone for {failure.rest_s:g} s")
             return failure.outcome
-        except (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError) as failure:
-            problem = f"cannot be reached: {self._reason(getattr(failure, 'certificate_error', failure))}"
-            self._doubt(problem)
-            return Failed("agent_unavailable", f"the agent {problem}", retry=True)
-        except aiohttp.ClientResponseError as failure:
-            return Failed("agent_output", f"the agent answers what is no HTTP: {failure.message[:200]!a}", retry=False)
-        except (aiohttp.ClientError, ConnectionError):
+        except NoHttpError as failure:
+            return Failed("agent_output", f"the agent {failure}", retry=False)
+        except OSError:
             what = "the agent closed the connection before its answer was whole"
             return Failed("agent_crashed", what, retry=True)
-        except (ValueError, RecursionError) as failure:
-            return Failed("agent_unavailable", f"the agent cannot be asked: {failure}", retry=True)
+
+    async def _answered(self, exchange: Exchange) -> Outcome:
+        output_bytes_max = self._manifest.limits.output_bytes
+        head = await exchange.head()
+        if refusal := refusal_of(head.status, head.headers, output_bytes_max):
+            return refusal
+        body = await exchange.body(body_bytes_max(output_bytes_max))
+        return outcome_of(head.status, head.headers, body, output_bytes_max)
+
+    async def _reached(self) -> Exchange:
+        return await reached(self._manifest.url, self._tls, self._manifest.limits.connect_s)
 
     def _headers(self) -> dict[str, str]:
         """Read each time: who puts a new token into its file needs no restart."""
@@ -192,22 +200,16 @@ class HttpAgent:
             self._trouble.set()
 
     async def _keep(self, looked: asyncio.Event) -> None:
-        timeout = aiohttp.ClientTimeout(total=None, connect=self._manifest.limits.connect_s)
-        tls = ssl.create_default_context() if self._manifest.url.lower().startswith("https:") else None
+        if self._manifest.url.lower().startswith("https:"):
+            self._tls = ssl.create_default_context()
         try:
-            async with aiohttp.ClientSession(
-                auto_decompress=False,
-                connector=aiohttp.TCPConnector(force_close=True, limit=0, ssl=tls or True),
-                cookie_jar=aiohttp.DummyCookieJar(),
-                timeout=timeout,
-            ) as self._session:
-                await self._look(tls)
-                looked.set()
-                await self._watch(tls)
+            await self._look()
+            looked.set()
+            await self._watch()
         finally:
             looked.set()
 
-    async def _watch(self, tls: ssl.SSLContext | None) -> None:
+    async def _watch(self) -> None:
         misses = 0
         while True:
             if self.state == "ready":
@@ -220,19 +222,13 @@ class HttpAgent:
                 misses += 1
                 await asyncio.sleep(self._rest_s or self._patience.backoff_s(min(misses, 20)))
                 self._rest_s = 0.0
-            await self._look(tls)
+            await self._look()
 
-    async def _look(self, tls: ssl.SSLContext | None) -> None:
+    async def _look(self) -> None:
         """May it be connected to? A connection says so and asks nothing of the service."""
-        url = urlsplit(self._manifest.url)
-        port = url.port or (443 if url.scheme == "https" else 80)
         try:
-            async with asyncio.timeout(self._manifest.limits.connect_s):
-                _, writer = await asyncio.open_connection(url.hostname, port, ssl=tls)
-            writer.close()
-            with suppress(OSError):
-                await writer.wait_closed()
-        except OSError as failure:  # a time-out is one too
+            (await self._reached()).close()
+        except OSError as failure:
             self._turn("restarting", f"cannot be reached: {self._reason(failure)}")
         else:
             if self.state != "ready":
@@ -245,6 +241,8 @@ class HttpAgent:
                 return f"{where} took no connection within {self._manifest.limits.connect_s:g} s"
             case ssl.SSLCertVerificationError():
                 return f"{where} shows a certificate that is not trusted: {failure.verify_message}"
+            case ssl.SSLError():
+                return f"{where} speaks no TLS that can be used: {failure.reason or failure}"
             case _:
                 return f"{where}: {failure.strerror or failure}"
 
@@ -255,13 +253,3 @@ class HttpAgent:
         if detail:
             self._log.add(f"meshd: the agent {detail}")
         self._watcher(self._manifest.name, state, detail)
-
-
-async def _bounded(response: aiohttp.ClientResponse, bytes_max: int) -> bytes:
-    """The body, or one byte more than `bytes_max` of it."""
-    body = bytearray()
-    async for chunk in response.content.iter_any():
-        body += chunk
-        if len(body) > bytes_max:
-            break
-    return bytes(body[: bytes_max + 1])

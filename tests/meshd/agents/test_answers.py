@@ -6,12 +6,12 @@ from meshd import clock
 from meshd.agents.answers import REST_S_MAX, RetryLater, body_bytes_max, outcome_of, refusal_of
 from meshd.ports import Failed, Finished
 
-JSON = {"Content-Type": "application/json"}
+JSON = {"content-type": "application/json"}
 
 
 def rest_s(status: int, after: str) -> float:
     try:
-        outcome_of(status, {"Retry-After": after}, b"", 1_000)
+        outcome_of(status, {"retry-after": after}, b"", 1_000)
     except RetryLater as failure:
         return failure.rest_s if failure.outcome.retry else -1.0
     return 0.0
@@ -42,8 +42,8 @@ def test_a_body_of_exactly_the_limit_is_read() -> None:
     assert outcome_of(200, JSON, b'{"result": "%s"}' % text.encode(), 1_000) == Finished(text)
     over = outcome_of(200, JSON, b" " * (body_bytes_max(1_000) + 1), 1_000)
     assert over == Failed("agent_output", "the agent answers more than 7024 bytes", retry=False)
-    assert refusal_of(200, {"Content-Length": "7024"}, 1_000) is None
-    assert refusal_of(200, {"Content-Length": "7025"}, 1_000) == over
+    assert refusal_of(200, {"content-length": "7024"}, 1_000) is None
+    assert refusal_of(200, {"content-length": "7025"}, 1_000) == over
 
 
 def test_an_unknown_status_is_shown_as_it_is() -> None:
