@@ -26,7 +26,7 @@ demo:
 	@$(BIN)/meshctl demo $(DEMO_ARGS)
 
 test: lint
-	@$(BIN)/python -m pytest $(PYTEST_ARGS)
+	@$(BIN)/python -m pytest -n 3 --dist worksteal $(PYTEST_ARGS)
 
 lint:
 	@.ci/install dev

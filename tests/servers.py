@@ -5,6 +5,7 @@ Neighbours: `conftest` hands it out as fixtures.
 """
 
 import asyncio
+import contextlib
 import secrets
 import signal
 import socket
@@ -18,12 +19,16 @@ from meshd.broker.probe import probe
 READY_S_MAX = 20.0
 
 
+PORTS = range(12_000, 32_000)  # below those that the kernel gives away: nobody else is handed one meanwhile
+
+
 def free_port() -> int:
-    """A loopback port that nobody listens on now."""
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        port: int = listener.getsockname()[1]
-        return port
+    """A loopback port that nobody listens on now, nor is given before it is used; tests run side by side."""
+    while True:
+        port = secrets.choice(PORTS)
+        with socket.socket() as listener, contextlib.suppress(OSError):
+            listener.bind(("127.0.0.1", port))
+            return port
 
 
 class NatsServer:
