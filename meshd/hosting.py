@@ -20,7 +20,7 @@ from meshd.agents.manifest import Manifest
 from meshd.agents.reaper import Reaper
 from meshd.desk import Desk
 from meshd.perform import Observer
-from meshd.ports import Agent, Event, Failed, Finished, Sink, Work
+from meshd.ports import Agent, Event, Failed, Finished, Schema, Sink, Work
 from meshd.supervise import Supervisor
 from protocol import limits
 from protocol.effects import RunAgent, StopAgent
@@ -28,6 +28,7 @@ from protocol.errors import MeshError
 from protocol.events import AgentChanged
 from protocol.inputs import Advertise, AgentFailed, AgentFinished, Input
 from protocol.wire.agents import Card
+from protocol.wire.ops import Shape
 from protocol.wire.task import TaskRecord
 
 WaitFor: TypeAlias = Callable[[str], Awaitable[TaskRecord]]  # the end of a task, wherever it is watched
@@ -224,9 +225,10 @@ class Hosting:
     def _advertise(self) -> None:
         """What is ready; and what will be again, without slots, so that its work waits and is not refused."""
         here = [agent for agent in self._agents.values() if agent not in self._leaving]
-        ready = [agent.card for agent in here if agent.state == "ready"]
-        coming = [_coming(agent) for agent in here if agent.state in ("starting", "restarting")]
-        self._sink(Advertise((*ready, *coming)))
+        ready = [agent for agent in here if agent.state == "ready"]
+        coming = [agent for agent in here if agent.state in ("starting", "restarting")]
+        cards = (*(agent.card for agent in ready), *map(_coming, coming))
+        self._sink(Advertise(cards, tuple(shape for agent in (*ready, *coming) for shape in _shapes(agent))))
 
     # --- the workshop that `perform` is given
 
@@ -362,3 +364,11 @@ class Hosting:
 def _coming(agent: Agent) -> Card:
     why = f"{agent.state}: {agent.detail}" if agent.detail else agent.state
     return structs.replace(agent.card, slots=0, problem=why[: limits.CARD_PROBLEM_CHARS_MAX])
+
+
+def _shapes(agent: Agent) -> tuple[Shape, ...]:
+    known = ((name, agent.schemas.get(name, Schema())) for name in agent.card.capabilities)
+    return tuple(
+        Shape(agent.card.name, name, values.told_schema(said.takes), values.told_schema(said.gives))
+        for name, said in known
+    )

@@ -25,14 +25,16 @@ from meshd.shelf import Shelf
 from meshd.upkeep import Upkeep
 from protocol import ids, limits
 from protocol.errors import MeshError
-from protocol.inputs import Cancel, Inquiry, MakeCall, Submit
+from protocol.inputs import Cancel, Inquiry, MakeCall, Operate, Submit
 from protocol.primitives import NS_PER_MS, NodeId
 from protocol.records import work_digest
 from protocol.replica import Peer
+from protocol.wire.ops import Describe, Description, Shape
 from protocol.wire.task import ENDED, Status, TaskRecord, TaskState
 
 SUBMIT_GRACE_S = 5.0  # a submit waits out a short outage; in a longer one it is refused at once
 LOOK_GRACE_S = 1.0  # and so does a look at the record
+DESCRIBED_BY_MAX = 16  # nodes that are asked what a capability takes; beyond it one looks at them by --node
 
 
 class Service:
@@ -136,9 +138,21 @@ class Service:
         """What can be done in the mesh."""
         return self._views.capabilities()
 
-    def schemas_of(self, capability: str) -> tuple[schemas.SchemaView, ...]:
-        """What it takes and gives here."""
-        return self._views.schemas_of(capability)
+    async def capability(self, name: str) -> schemas.CapabilityView:
+        """Who can, and what each of them takes and gives. Raises no_agent."""
+        found = next((each for each in self._views.capabilities() if each.name == name), None)
+        if found is None:
+            raise MeshError("no_agent", capability=name)
+        nodes = list(dict.fromkeys(each.node for each in found.providers))[:DESCRIBED_BY_MAX]
+        told = await asyncio.gather(*(self._described(node, name) for node in nodes))
+        return views.described(found, dict(zip(nodes, told, strict=True)))
+
+    async def _described(self, node: NodeId, capability: str) -> tuple[Shape, ...]:
+        try:
+            answer = await self._engine.ask(lambda request: Operate(request, node, Describe(0, capability)))
+        except MeshError:
+            return ()
+        return answer.shapes if isinstance(answer, Description) else ()
 
     async def ping(self, name: str) -> schemas.Pong:
         """Probe one node now."""

@@ -5,8 +5,10 @@ with text keys), at most 16 levels deep and within its size. Neighbours: `servic
 """
 
 import math
+from typing import Any
 
 import msgpack
+import msgspec
 
 from protocol import limits
 from protocol.errors import MeshError
@@ -40,6 +42,21 @@ def unpacked(encoded: bytes) -> object:
     if problem:  # a node that signs is admitted, but what it signs may still be nonsense
         raise MeshError("bad_input", what=f"a value in the mesh cannot be read: it {problem}")
     return value
+
+
+def told_schema(schema: dict[str, Any] | bool) -> bytes:
+    """A JSON Schema for other nodes; no bytes when it is too much to tell."""
+    encoded = msgspec.json.encode(schema)
+    return encoded if len(encoded) <= limits.SCHEMA_BYTES_MAX else b""
+
+
+def heard_schema(encoded: bytes) -> dict[str, Any] | bool | None:
+    """The JSON Schema in what a node told; None when there is none that can be shown."""
+    try:
+        schema: dict[str, Any] | bool = msgspec.json.decode(encoded, type=dict[str, Any] | bool)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return None
+    return None if _problem(schema, depth=limits.DEPTH_MAX - limits.SCHEMA_DEPTH_MAX) else schema
 
 
 def _problem(value: object, *, depth: int) -> str:

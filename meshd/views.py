@@ -6,7 +6,7 @@ Neighbours: `service` asks for these; `api.schemas` says what they look like.
 
 import asyncio
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 
 from msgspec import structs
@@ -26,6 +26,7 @@ from protocol.node import Node
 from protocol.primitives import NS_PER_S, Mono, NodeId
 from protocol.replica import Peer
 from protocol.wire.agents import Card
+from protocol.wire.ops import Shape
 from protocol.wire.task import Status, TaskRecord, TaskState
 
 COPIES_S = 5.0  # how often the number of copies of the record is looked up
@@ -210,11 +211,6 @@ class Views:
         found = self._node.topics.hearing().get(agent)
         return None if found is None else agent_schemas.HearingView(**structs.asdict(found))
 
-    def schemas_of(self, capability: str) -> tuple[schemas.SchemaView, ...]:
-        """What a capability takes and gives at each agent of this node."""
-        known = ((each.agent.card.name, each.agent.schemas.get(capability)) for each in self._hosting.hosted())
-        return tuple(schemas.SchemaView(name, said.takes, said.gives) for name, said in known if said is not None)
-
     def capabilities(self) -> list[schemas.CapabilityView]:
         """What can be done, and by whom."""
         providers: dict[str, list[schemas.Provider]] = {}
@@ -348,6 +344,21 @@ def named(peers: tuple[Peer, ...], name: str) -> Peer:
         candidates = ", ".join(f"{peer.name} ({peer.id})" for peer in found[:8])
         raise MeshError("ambiguous", given=name, candidates=candidates)
     return found[0]
+
+
+def described(found: schemas.CapabilityView, told: Mapping[NodeId, tuple[Shape, ...]]) -> schemas.CapabilityView:
+    """A capability with what the nodes of its agents told of it; who told nothing that can be shown is named."""
+    shown: list[schemas.SchemaView] = []
+    untold: list[str] = []
+    for each in found.providers:
+        shape = next((shape for shape in told.get(each.node, ()) if shape.agent == each.agent), None)
+        takes = None if shape is None else values.heard_schema(shape.takes)
+        gives = None if shape is None else values.heard_schema(shape.gives)
+        if takes is None or gives is None:
+            untold.append(f"{each.agent} on {each.node_name}")
+        else:
+            shown.append(schemas.SchemaView(each.agent, takes, gives, each.node, each.node_name))
+    return structs.replace(found, schemas=tuple(shown), untold=tuple(untold))
 
 
 def _shared_names(peers: tuple[Peer, ...]) -> list[str]:

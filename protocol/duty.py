@@ -1,4 +1,4 @@
-"""Whether this node takes work, and what an operator asks of it.
+"""Whether this node takes work, what its agents take, and what an operator asks of it.
 
 Invariant: a draining node finishes what it has, takes nothing new, and says so in every load; that
 lasts for this life. Neighbours: `holder` and `calls` are closed and opened here; `node` asks.
@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from hashlib import blake2b
 from typing import assert_never
 
+from protocol import limits
 from protocol.calls import Calls
 from protocol.effects import Effect, Emit
 from protocol.events import StateChanged
@@ -16,7 +17,8 @@ from protocol.link import Link
 from protocol.membership import Membership
 from protocol.primitives import Instant, NodeId
 from protocol.replica import Me
-from protocol.wire.ops import AnyOrder, Forget, Report, Steer, Survey
+from protocol.wire.agents import Card
+from protocol.wire.ops import AnyOrder, AnyReport, Describe, Description, Forget, Report, Shape, Steer, Survey
 
 VIEW_BYTES = 16
 
@@ -31,6 +33,8 @@ class Duty:
         self._holder = holder
         self._calls = calls
         self.is_draining = False
+        self._shapes: tuple[Shape, ...] = ()
+        self._private: frozenset[str] = frozenset()  # agents that other nodes are told nothing of
 
     @property
     def state(self) -> str:
@@ -51,8 +55,24 @@ class Duty:
             self._calls.reopen()
         return [Emit(StateChanged(self.state, "asked to drain" if is_on else "asked to work again"))]
 
-    def obey(self, order: AnyOrder, now: Instant) -> tuple[list[Effect], Report]:
-        """Do what an operator asks, and say how this node stands then."""
+    def learn(self, cards: tuple[Card, ...], shapes: tuple[Shape, ...]) -> None:
+        """What the agents of this node declare; replaces what was said before."""
+        self._shapes = shapes
+        self._private = frozenset(card.name for card in cards if card.visibility == "private")
+
+    def _describe(self, asker: NodeId, order: Describe) -> Description:
+        """Those of one capability, as far as one frame holds them; the others without their schemas."""
+        room = limits.DESCRIPTION_BYTES_MAX
+        hidden = frozenset() if asker == self._me.id else self._private
+        told: list[Shape] = []
+        for shape in self._shapes:
+            if shape.capability == order.capability and shape.agent not in hidden:
+                room -= len(shape.takes) + len(shape.gives)
+                told.append(shape if room >= 0 else Shape(shape.agent, shape.capability))
+        return Description(order.request, tuple(told[: limits.CARDS_PER_NODE_MAX]))
+
+    def obey(self, asker: NodeId, order: AnyOrder, now: Instant) -> tuple[list[Effect], AnyReport]:
+        """Do what an operator asks, and say how this node stands then, or what was asked for."""
         effects: list[Effect] = []
         is_obeyed = True
         match order:
@@ -62,6 +82,8 @@ class Duty:
                 effects = self.drain(is_on=order.draining)
             case Forget():
                 is_obeyed = self._membership.forget(order.peer)
+            case Describe():
+                return [], self._describe(asker, order)
             case _:
                 assert_never(order)
         lives = {node: self._membership.life_of(node) or 0 for node in self._membership.alive()}

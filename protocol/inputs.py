@@ -8,7 +8,7 @@ from typing import TypeAlias
 from msgspec import Struct
 
 from protocol.wire.agents import Card
-from protocol.wire.ops import AnyOrder
+from protocol.wire.ops import AnyOrder, Shape
 
 
 class Received(Struct, frozen=True):
@@ -158,7 +158,7 @@ class Inquiry(Struct, frozen=True):
 
 
 class Operate(Struct, frozen=True):
-    """What an operator asks of a node, this one or another; answered by `Reply` with its `Report`."""
+    """What an operator asks of a node, this one or another; answered by `Reply` with its `Report` or `Description`."""
 
     request: int
     node: str
@@ -169,6 +169,7 @@ class Advertise(Struct, frozen=True):
     """The agents that are ready on this node, all of them; replaces what was said before."""
 
     cards: tuple[Card, ...]
+    shapes: tuple[Shape, ...] = ()  # what they declare to take and give, told to who asks
 
 
 class AgentProgress(Struct, frozen=True):

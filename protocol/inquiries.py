@@ -12,7 +12,7 @@ from protocol.effects import Effect, Reply, Send
 from protocol.inputs import Inquiry, Operate
 from protocol.primitives import Instant, Mono, NodeId
 from protocol.timers import Timers
-from protocol.wire.ops import AnyOrder, Report
+from protocol.wire.ops import AnyOrder, AnyReport
 from protocol.wire.task import Account, Inquire, Status
 
 WITHIN_S = 0.5  # a person is waiting, and the record is there to be shown without it
@@ -53,8 +53,8 @@ class Inquiries:
         """The home's answer."""
         return self._answered(sender, body.request, body.tasks)
 
-    def on_report(self, sender: NodeId, body: Report) -> list[Effect]:
-        """How a node stands that was asked."""
+    def on_report(self, sender: NodeId, body: AnyReport) -> list[Effect]:
+        """How a node stands that was asked, or what its agents take."""
         return self._answered(sender, body.request, body)
 
     def _answered(self, sender: NodeId, number: int, value: object) -> list[Effect]:

@@ -28,6 +28,7 @@ AUDIT_TEXT_CHARS_MAX = 512  # of one value in a record; reasons and names of oth
 AUDIT_LINE_BYTES_MAX = 32_768  # of one record: sixteen of the longest texts, and all of it escaped
 AUDIT_BATCH_BYTES_MAX = 262_144  # of the lines in one frame; the stream takes a megabyte
 AUDIT_BATCH_MAX = 256  # records in one frame: one signature and one synced write of the server for all
+AUDIT_CHAINS_MAX = 64  # of one node that were set aside and lie there: more is no accident, and needs a look
 AUDIT_WAITING_MAX = 65_536  # records that wait for a disk that takes nothing: some 30 MB
 
 # memory
@@ -51,6 +52,9 @@ UNREAD_BYTES_MAX = 4_194_304  # not read by an agent process that goes on asking
 TOPICS_PER_AGENT_MAX = 32  # each is a subscription of its node, and stands on its card
 EVENTS_WAITING_MAX = 256  # of one agent; what it does not keep up with is dropped, the oldest first
 CARD_PROBLEM_CHARS_MAX = 120  # why an agent is not up: one clause, beside its card in the same fact
+SCHEMA_BYTES_MAX = 65_536  # of what one capability takes or gives, as JSON; a manifest or a tool has no more
+SCHEMA_DEPTH_MAX = 64  # nesting of a schema that another node tells; what it describes is 16 deep
+DESCRIPTION_BYTES_MAX = 700_000  # of all schemas in one answer: it is one frame
 CARDS_PER_NODE_MAX = 128  # agents one node may announce
 CAPABILITIES_PER_CARD_MAX = 64  # capabilities one agent may announce
 SLOTS_MAX = 10_000  # how many things at once one agent may claim to do

@@ -177,6 +177,7 @@ class Node:
                 return self._on_operate(input, now)
             case inputs.Advertise():
                 self._slots.advertise(input.cards)
+                self._duty.learn(input.cards, input.shapes)
                 told = self.catalogue.advertise(input.cards, now) + self.topics.advertise(input.cards)
                 return self._carry("catalogue", told, now)
             case inputs.AgentProgress():
@@ -314,10 +315,10 @@ class Node:
                 return self._carry("homes", [fx.Send(to=src, life=life, body=account)], now)
             case task.Account():
                 return self._carry("homes", self._homes.on_account(src, body), now)
-            case ops.Survey() | ops.Steer() | ops.Forget():
-                effects, report = self._duty.obey(body, now)
+            case ops.Survey() | ops.Steer() | ops.Forget() | ops.Describe():
+                effects, report = self._duty.obey(src, body, now)
                 return effects + self._carry("homes", [fx.Send(to=src, life=life, body=report)], now)
-            case ops.Report():
+            case ops.Report() | ops.Description():
                 return self._carry("homes", self._homes.on_report(src, body), now)
             case call.Call():
                 served = self._calls.on_call(src, life, body, iid=message.iid, gid=message.gid)
@@ -467,7 +468,7 @@ class Node:
 
     def _on_operate(self, order: inputs.Operate, now: Instant) -> list[Effect]:
         if order.node == self.me.id:
-            effects, report = self._duty.obey(order.body, now)
+            effects, report = self._duty.obey(self.me.id, order.body, now)
             return [*effects, fx.Reply(order.request, value=report)]
         return self._carry("homes", self._homes.operate(order, self._places.living(order.node), now), now)
 

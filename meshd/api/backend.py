@@ -25,7 +25,6 @@ from meshd.api.schemas import (
     Pong,
     Readiness,
     Removed,
-    SchemaView,
     Settings,
     Stamped,
     Status,
@@ -149,8 +148,8 @@ class Backend(Protocol):
         """What can be done in the mesh, by name."""
         ...
 
-    def schemas_of(self, capability: str) -> tuple[SchemaView, ...]:
-        """What a capability takes and gives at each agent of this node."""
+    async def capability(self, name: str) -> CapabilityView:
+        """One of them, with what each of its agents takes and gives. Raises no_agent."""
         ...
 
     async def tasks(self, wanted: TaskFilter, *, after: Cursor | None, limit: int) -> list[Task]:

@@ -118,11 +118,7 @@ async def capabilities(node: Backend, asked: Asked) -> Answer:
 
 
 async def capability(node: Backend, asked: Asked) -> Answer:
-    name = _capability(asked.path["name"])
-    for found in node.capabilities():
-        if found.name == name:
-            return 200, msgspec.structs.replace(found, schemas=node.schemas_of(name))
-    raise MeshError("no_agent", capability=name)
+    return 200, await node.capability(_capability(asked.path["name"]))
 
 
 async def tasks(node: Backend, asked: Asked) -> Answer:

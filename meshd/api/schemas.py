@@ -149,12 +149,15 @@ class SchemaView(Struct, frozen=True):
     agent: str
     takes: dict[str, Any] | bool
     gives: dict[str, Any] | bool
+    node: str = ""
+    node_name: str = ""
 
 
 class CapabilityView(Struct, frozen=True):
     """One capability, `name@major`, and everybody who can do it.
 
-    `schemas` are those of the agents of the node that answers, and only where one capability is asked for.
+    `schemas` are told by the nodes of its agents, and only where one capability is asked for; `untold` names
+    agents whose node was silent, or whose schemas are too large to be told.
     """
 
     name: str
@@ -162,6 +165,7 @@ class CapabilityView(Struct, frozen=True):
     free: int
     providers: tuple[Provider, ...]
     schemas: tuple[SchemaView, ...] = ()
+    untold: tuple[str, ...] = ()
 
 
 class Capabilities(Struct, frozen=True):

@@ -38,7 +38,7 @@ AnyTask: TypeAlias = (
 )
 AnyAuction: TypeAlias = auction.Offer | auction.Bid | auction.Pass | auction.Reserve | auction.Unreserve | auction.Taken
 AnyCall: TypeAlias = call.Call | call.CallReply
-AnyOps: TypeAlias = ops.AnyOrder | ops.Report
+AnyOps: TypeAlias = ops.AnyOrder | ops.AnyReport
 Body: TypeAlias = AnySwim | AnyGossip | AnyTask | AnyAuction | AnyCall | AnyOps
 AnyBody: TypeAlias = Body | Fact | Record | audit.AuditBatch | topic.Published
 
@@ -66,7 +66,8 @@ KINDS: dict[str, Kind] = {
     **_rows("auction", SWIM_BYTES_MAX, auction.Offer, auction.Bid, auction.Pass, auction.Unreserve),
     **_rows("auction", FRAME_BYTES_MAX, auction.Reserve, auction.Taken),
     **_rows("call", FRAME_BYTES_MAX, call.Call, call.CallReply),
-    **_rows("ops", SWIM_BYTES_MAX, ops.Survey, ops.Steer, ops.Forget, ops.Report),
+    **_rows("ops", SWIM_BYTES_MAX, ops.Survey, ops.Steer, ops.Forget, ops.Describe, ops.Report),
+    **_rows("ops", FRAME_BYTES_MAX, ops.Description),
     **_rows("audit", AUDIT_BATCH_BYTES_MAX + 4_096, audit.AuditBatch),
     **_rows("topic", EVENT_BYTES_MAX + 4_096, topic.Published),
     **_rows("record", RECORD_BYTES_MAX, task.TaskRecord, task.Presence),

@@ -1,14 +1,19 @@
 """Family `ops`: what an operator asks of a node through another one.
 
-Invariant: every question and order is answered by a report of how the node stands then. A draining
-node is one for this life: a restart takes new work again.
+Invariant: a question for schemas is answered by them, any other and every order by a report of how the
+node stands then. A draining node is one for this life: a restart takes new work again.
 """
 
 from typing import Annotated, TypeAlias
 
 from msgspec import Meta, Struct
 
-from protocol.wire.bounds import Count, Moment, Text, Token
+from protocol import limits
+from protocol.ids import AGENT_NAME
+from protocol.wire.bounds import Ability, Count, Moment, Text, Token
+
+_AgentName: TypeAlias = Annotated[str, Meta(pattern=rf"^{AGENT_NAME.pattern}\Z")]
+_Json: TypeAlias = Annotated[bytes, Meta(max_length=limits.SCHEMA_BYTES_MAX)]
 
 
 class Survey(Struct, frozen=True, array_like=True, tag="survey"):
@@ -43,4 +48,28 @@ class Report(Struct, frozen=True, array_like=True, tag="report"):
     obeyed: bool = True  # false: what was to be forgotten lives here
 
 
-AnyOrder: TypeAlias = Survey | Steer | Forget
+class Describe(Struct, frozen=True, array_like=True, tag="describe"):
+    """What does this capability take and give at your agents?"""
+
+    request: Count
+    capability: Ability
+
+
+class Shape(Struct, frozen=True, array_like=True):
+    """What one agent takes and gives for a capability: JSON Schemas as JSON; no bytes when there are too many."""
+
+    agent: _AgentName
+    capability: Ability
+    takes: _Json = b""
+    gives: _Json = b""
+
+
+class Description(Struct, frozen=True, array_like=True, tag="description"):
+    """What my agents declare of what was asked for."""
+
+    request: Count
+    shapes: Annotated[tuple[Shape, ...], Meta(max_length=limits.CARDS_PER_NODE_MAX)]
+
+
+AnyOrder: TypeAlias = Survey | Steer | Forget | Describe
+AnyReport: TypeAlias = Report | Description

@@ -2,6 +2,7 @@
 
 import re
 
+import msgspec
 import pytest
 
 from meshd.api import schemas
@@ -54,7 +55,19 @@ def test_a_capability_shows_what_it_takes_and_gives(meshctl: Meshctl, served: Se
     said = meshctl("capabilities", "show", "scoring@2")
     assert said.code == 0
     assert re.search(r'^takes +\{"type": "string"\}$', said.out, re.MULTILINE)
-    assert re.search(r"^gives +true$", said.out, re.MULTILINE)
+    assert re.search(r"^gives +anything$", said.out, re.MULTILINE)
+    assert re.search(r"^not told by +ranker on b$", said.out, re.MULTILINE)
+
+
+def test_who_can_shows_in_brief_what_each_agent_takes(meshctl: Meshctl, served: Served, backend: FakeBackend) -> None:
+    (known,) = backend.capabilities_
+    mute = msgspec.structs.replace(known.providers[0], agent="ranker")
+    backend.capabilities_ = [msgspec.structs.replace(known, providers=(*known.providers, mute))]
+    rows = meshctl("capabilities", "who-can", "scoring@2").out.splitlines()
+    assert [row.split()[:5] for row in rows[1:]] == [
+        ["scorer", "a", "3/4", '"string"', "anything"],
+        ["ranker", "a", "3/4", "?", "?"],
+    ]
 
 
 @pytest.mark.parametrize(

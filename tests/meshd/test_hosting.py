@@ -19,8 +19,9 @@ from protocol.envelope import Sealer
 from protocol.errors import MeshError
 from protocol.events import AgentChanged, Event
 from protocol.inputs import Advertise, AgentFailed, AgentFinished, AgentProgress, Input, MakeCall, Submit
+from protocol.wire.ops import Shape
 from protocol.wire.task import Account, Answer, Failure, Running, Status, TaskRecord, TaskState
-from tests.meshd.little_daemons import Actor, Do, Held
+from tests.meshd.little_daemons import CAPABILITY, Actor, Do, Held
 from tests.protocol.sealing import ALICE, NOW, TO_BOB
 from tests.waiting import until
 
@@ -126,7 +127,8 @@ async def test_who_is_ready_is_announced_with_every_change() -> None:
     coming = structs.replace(
         actor.card, slots=0, problem="restarting: it crashed"
     )  # so that its work waits and is not refused
-    assert stage.inputs == [Advertise((coming,)), Advertise((actor.card,))]
+    shapes = (Shape("actor", CAPABILITY, b"true", b"true"),)
+    assert stage.inputs == [Advertise((coming,), shapes), Advertise((actor.card,), shapes)]
     assert stage.events[-2:] == [AgentChanged("actor", "restarting", "it crashed"), AgentChanged("actor", "ready", "")]
 
 

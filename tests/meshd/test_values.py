@@ -1,11 +1,14 @@
 """Free-form values between JSON and msgpack."""
 
+from typing import Any
+
 import msgpack
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from meshd import values
+from protocol import limits
 from protocol.errors import MeshError
 
 PLAIN = st.recursive(
@@ -17,6 +20,22 @@ PLAIN = st.recursive(
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(), inner, max_size=3),
     max_leaves=8,
 )
+
+
+@pytest.mark.parametrize("schema", [True, False, {}, {"type": "string"}, {"enum": [None, 1.5, "é"]}])
+def test_a_schema_is_heard_as_it_is_told(schema: dict[str, Any] | bool) -> None:
+    assert values.heard_schema(values.told_schema(schema)) == schema
+
+
+@pytest.mark.parametrize(
+    "told", [b"", b"null", b"[]", b'"text"', b"{", b"\xff", b'{"a":' * 70 + b"1" + b"}" * 70, b'{"a":' * 30_000]
+)
+def test_what_is_no_schema_is_not_heard(told: bytes) -> None:
+    assert values.heard_schema(told) is None
+
+
+def test_a_schema_that_is_too_large_is_not_told() -> None:
+    assert values.told_schema({"description": "x" * limits.SCHEMA_BYTES_MAX}) == b""
 
 
 def packed(value: object, bytes_max: int = 1_000_000) -> bytes:

@@ -9,7 +9,6 @@ from msgspec import structs
 from meshd import clock, views
 from meshd.api import schemas
 from meshd.observe.metrics import METRICS
-from meshd.ports import Schema
 from protocol import ids, limits
 from protocol.calls import Answered
 from protocol.effects import Send
@@ -140,17 +139,6 @@ async def test_a_capability_sums_up_its_providers() -> None:
         (shown,) = a.views.capabilities()
         assert (shown.name, shown.slots, shown.free) == (CAPABILITY, 5, 5)
         assert [(each.agent, each.node_name) for each in shown.providers] == [("one", "a"), ("two", "b")]
-
-
-async def test_what_a_capability_takes_is_known_of_the_agents_of_this_node() -> None:
-    async with little_daemons() as mesh:
-        said, silent = Actor("one"), Actor("two")
-        said.schemas = {CAPABILITY: Schema(takes={"type": "string"})}
-        a = await mesh.start("a", said, silent)
-        b = await mesh.start("b", Actor("three"))
-        [shown] = a.views.schemas_of(CAPABILITY)
-        assert (shown.agent, shown.takes, shown.gives) == ("one", {"type": "string"}, True)
-        assert a.views.schemas_of("other@1") == b.views.schemas_of(CAPABILITY) == ()
 
 
 async def test_a_name_that_is_not_known_is_the_short_id() -> None:

@@ -112,6 +112,8 @@ EXAMPLES: tuple[AnyBody, ...] = (
     ops.Survey(13),
     ops.Steer(14, draining=True),
     ops.Forget(15, NODE_B),
+    ops.Describe(16, "scoring@2"),
+    ops.Description(16, (ops.Shape("sales", "scoring@2", b'{"type":"string"}', b"true"),)),
     ops.Report(15, MS, bytes(range(16)), 3, draining=True, version="0.1.0", obeyed=False),
     audit.AuditBatch(41, '\n{"v":1}\n{"v":1}\n'),
     topic.Published("sales", b"\xa1x", 2, "domain"),

@@ -6,13 +6,14 @@ import pytest
 from msgspec import structs
 
 from protocol import effects as fx
-from protocol import inputs
+from protocol import inputs, limits
 from protocol.duty import view_of
 from protocol.effects import Effect
 from protocol.envelope import Sealer
 from protocol.events import FrameRefused, StateChanged
 from protocol.node import Node
 from protocol.wire import ops
+from protocol.wire.agents import Card
 from tests.explore import KEYS, SUBJECTS, World
 from tests.protocol.work import said
 
@@ -118,6 +119,42 @@ def test_the_living_are_not_forgotten_and_the_unknown_are() -> None:
     assert not _report(_asked(world, ops.Forget(0, world.hosts[0].id))).obeyed, "itself"
     assert _report(_asked(world, ops.Forget(0, NOBODY))).obeyed
     assert _node(world).membership.is_alive(world.hosts[1].id)
+
+
+SHAPE = ops.Shape("one", "work@1", b"{}", b"true")
+
+
+def _described(effects: list[Effect]) -> tuple[ops.Shape, ...]:
+    (said,) = (each for each in effects if isinstance(each, fx.Send | fx.Reply))
+    told = said.body if isinstance(said, fx.Send) else said.value
+    assert isinstance(told, ops.Description)
+    return told.shapes
+
+
+def test_what_agents_take_is_told_to_who_asks_except_of_private_ones() -> None:
+    world = _settled(World(agents=(1, 2)))
+    secret = structs.replace(SHAPE, agent="two")
+    cards = (Card("one", ("work@1",), 1), Card("two", ("work@1",), 1, visibility="private"))
+    _node(world).handle(inputs.Advertise(cards, (SHAPE, secret, structs.replace(SHAPE, capability="b@1"))), world.now)
+    assert _described(_asked(world, ops.Describe(0, "work@1"))) == (SHAPE, secret)
+    assert _described(_sent(world, ops.Describe(9, "work@1"))) == (SHAPE,)
+
+
+def test_a_description_is_one_frame_and_says_whose_schemas_had_no_room() -> None:
+    world = _settled(World(agents=(1, 2)))
+    heavy = b"1" * limits.SCHEMA_BYTES_MAX
+    shapes = tuple(ops.Shape(f"a{n}", "work@1", heavy, heavy) for n in range(limits.CARDS_PER_NODE_MAX))
+    _node(world).handle(inputs.Advertise((), shapes), world.now)
+    said = _sent(world, ops.Describe(9, "work@1"))
+    told = _described(said)
+    assert [each.agent for each in told] == [each.agent for each in shapes]
+    assert [bool(each.takes) for each in told[:6]] == [True] * 5 + [False]
+    assert [len(each.frame) < limits.FRAME_BYTES_MAX for each in said if isinstance(each, fx.Send)] == [True]
+
+
+def test_a_description_that_nobody_asked_for_changes_nothing() -> None:
+    world = _settled(World(agents=(1, 2)))
+    assert [each for each in _sent(world, ops.Description(3, (SHAPE,))) if not isinstance(each, fx.Emit)] == []
 
 
 def test_an_order_to_a_node_that_is_not_there_is_answered_at_once() -> None:

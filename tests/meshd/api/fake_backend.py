@@ -196,8 +196,12 @@ class FakeBackend:
         self.agents_[self.agents_.index(agent)] = turned
         return turned
 
-    def schemas_of(self, capability: str) -> tuple[schemas.SchemaView, ...]:
-        return (schemas.SchemaView("scorer", {"type": "string"}, True),)
+    async def capability(self, name: str) -> schemas.CapabilityView:
+        for found in self.capabilities_:
+            if found.name == name:
+                shown = schemas.SchemaView("scorer", {"type": "string"}, True, A, "a")
+                return msgspec.structs.replace(found, schemas=(shown,), untold=("ranker on b",))
+        raise MeshError("no_agent", capability=name)
 
     def capabilities(self) -> list[schemas.CapabilityView]:
         return self.capabilities_
