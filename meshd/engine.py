@@ -103,10 +103,10 @@ class Engine:
         """Until `close`: wait for input or a deadline, handle, perform."""
         try:
             self._performer.submit(self.node.start(clock.now()))
+            deadline = self.node.next_deadline()
             while not self._is_closing:
-                deadline = self.node.next_deadline()
                 await self._sleep_until(deadline)
-                self._turn(deadline)
+                deadline = self._turn(deadline)
                 if self._inbox:
                     await asyncio.sleep(0)  # let the ports read and write between two batches
         finally:
@@ -114,7 +114,8 @@ class Engine:
             self._turned.set()
             self._performer.refuse_all("not_ready", state="stopping")
 
-    def _turn(self, deadline: Mono | None) -> None:
+    def _turn(self, deadline: Mono | None) -> Mono | None:
+        """Handle what waits, then the timers that are due by then; the next deadline."""
         now = clock.now()  # no await from here ...
         effects = []
         due = now.mono_ns if deadline is None else max(deadline, self._turned_at)
@@ -124,12 +125,15 @@ class Engine:
             effects += self.node.handle(Lagged(late_ms), now)
         for input in self._inbox.take(limits.INBOX_BATCH_MAX):
             effects += self.node.handle(input, now)
-        if not self._inbox or late_ms >= LAG_MS:
+        deadline = self.node.next_deadline()
+        if deadline is not None and deadline <= now.mono_ns and (not self._inbox or late_ms >= LAG_MS):
             effects += self.node.handle(Tick(), now)
+            deadline = self.node.next_deadline()
         self._performer.submit(effects)  # ... to here
         self._turned_at = clock.monotonic_ns()
         turned, self._turned = self._turned, asyncio.Event()
         turned.set()
+        return deadline
 
     async def _sleep_until(self, deadline: Mono | None) -> None:
         if self._inbox:
