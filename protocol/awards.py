@@ -15,7 +15,8 @@ from protocol.inputs import Submit
 from protocol.primitives import Instant, NodeId, Rng
 from protocol.routing import Candidate
 from protocol.watched import Phase, TaskSettings, Watched
-from protocol.wire.task import Attempt, Decline, Failure, Result, TaskRecord, TaskState, Withdraw
+from protocol.wire.auction import Attempt
+from protocol.wire.task import Decline, Failure, Result, TaskRecord, TaskState, Withdraw
 
 NO_AGENT_S = 5.0  # a node that said it has no such agent is believed this long
 PAUSE_MS_MAX = 60_000  # an owner may ask to be left alone this long

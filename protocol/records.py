@@ -14,7 +14,8 @@ from protocol import ids, limits
 from protocol.errors import LocalError
 from protocol.inputs import Submit
 from protocol.primitives import Instant, NodeId, WallMs
-from protocol.wire.task import ENDED, Attempt, Failure, TaskRecord, TaskState
+from protocol.wire.auction import Attempt
+from protocol.wire.task import ENDED, Failure, TaskRecord, TaskState
 
 
 class Standing(Struct, frozen=True):

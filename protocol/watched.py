@@ -15,8 +15,8 @@ from protocol.owners import Owner
 from protocol.primitives import Instant, Mono, NodeId, WallMs
 from protocol.records import Standing
 from protocol.routing import Candidate
-from protocol.wire.auction import Round
-from protocol.wire.task import ENDED, Attempt, Status, TaskRecord, TaskState
+from protocol.wire.auction import Attempt, Round
+from protocol.wire.task import ENDED, Status, TaskRecord, TaskState
 
 
 class TaskSettings(Struct, frozen=True, forbid_unknown_fields=True):

@@ -9,7 +9,7 @@ from typing import Annotated, TypeAlias
 from msgspec import Meta, Struct
 
 from protocol import limits
-from protocol.wire.bounds import NAME_CHARS_MAX, Ability, Count, Moment, Name, NobodyOr, Token, Word
+from protocol.wire.bounds import NAME_CHARS_MAX, Ability, Count, Moment, Name, NobodyOr, Text, Token, Word
 
 Span: TypeAlias = Annotated[int, Meta(ge=0, le=limits.SPAN_MS_MAX)]  # milliseconds
 Weight: TypeAlias = Annotated[float, Meta(ge=0.0, le=limits.WEIGHT_MAX)]  # neither NaN nor infinite
@@ -51,35 +51,6 @@ class Pass(Struct, frozen=True, array_like=True, tag="pass"):
     task: Token
     epoch: Count
     reason: Word
-
-
-class Reserve(Struct, frozen=True, array_like=True, tag="reserve"):
-    """Watcher to a candidate: whoever of you has a slot first takes this, by a write on `revision`.
-
-    `record` is the sealed record, which stands open; `asked` are reserved with, and `why` stands in the record.
-    """
-
-    task: Token
-    revision: Count
-    record: bytes
-    asked: Count
-    why: Annotated[str, Meta(max_length=limits.WHY_CHARS_MAX)] = ""
-
-
-class Unreserve(Struct, frozen=True, array_like=True, tag="unreserve"):
-    """Watcher to a candidate: somebody has it, or nobody needs it any more."""
-
-    task: Token
-    revision: Count
-
-
-class Taken(Struct, frozen=True, array_like=True, tag="taken"):
-    """Owner to watcher: my write stands, and it is mine. `record` is the sealed record at `revision`."""
-
-    task: Token
-    epoch: Count
-    revision: Count
-    record: bytes
 
 
 class Answered(Struct, frozen=True, array_like=True):
@@ -127,3 +98,53 @@ class Round(Struct, frozen=True, array_like=True):
 
 
 Rounds: TypeAlias = Annotated[tuple[Round, ...], Meta(max_length=limits.ROUNDS_KEPT)]
+
+
+class Attempt(Struct, frozen=True, array_like=True):
+    """One award that ended without an end of the task: who held it, and why it moved on."""
+
+    epoch: Count
+    owner: Token
+    ended: Text  # silent | absent | node_restarted | the `reason` of a decline
+    at_ms: Moment
+    detail: Text = ""
+
+
+class Unwritten(Struct, frozen=True, array_like=True):
+    """What became of a task since its record was written, and only its watcher knows; `failures` and `died` are all."""
+
+    attempts: Annotated[tuple[Attempt, ...], Meta(max_length=limits.ATTEMPTS_KEPT)] = ()
+    failures: Count = 0
+    died: Annotated[tuple[Token, ...], Meta(max_length=limits.ATTEMPTS_KEPT)] = ()
+    rounds: Rounds = ()
+
+
+class Reserve(Struct, frozen=True, array_like=True, tag="reserve"):
+    """Watcher to a candidate: whoever of you has a slot first takes this, by a write on `revision`.
+
+    `record` is the sealed record, open or lost by its owner; `asked` are reserved with, and `why` stands in the
+    record, as does all of `unwritten`.
+    """
+
+    task: Token
+    revision: Count
+    record: bytes
+    asked: Count
+    why: Annotated[str, Meta(max_length=limits.WHY_CHARS_MAX)] = ""
+    unwritten: Unwritten = Unwritten()
+
+
+class Unreserve(Struct, frozen=True, array_like=True, tag="unreserve"):
+    """Watcher to a candidate: somebody has it, or nobody needs it any more."""
+
+    task: Token
+    revision: Count
+
+
+class Taken(Struct, frozen=True, array_like=True, tag="taken"):
+    """Owner to watcher: my write stands, and it is mine. `record` is the sealed record at `revision`."""
+
+    task: Token
+    epoch: Count
+    revision: Count
+    record: bytes

@@ -10,7 +10,7 @@ from msgspec import Meta, Struct
 
 from protocol import limits
 from protocol.primitives import WallMs
-from protocol.wire.auction import Rounds
+from protocol.wire.auction import Attempt, Rounds
 from protocol.wire.bounds import Ability, Ancestors, Count, Hops, Input, Moment, NobodyOr, Output, Text, Token
 
 
@@ -26,16 +26,6 @@ class TaskState(StrEnum):
 
 
 ENDED = frozenset({TaskState.DONE, TaskState.FAILED, TaskState.CANCELLED, TaskState.POISON})
-
-
-class Attempt(Struct, frozen=True, array_like=True):
-    """One award that ended without an end of the task: who held it, and why it moved on."""
-
-    epoch: Count
-    owner: Token
-    ended: Text  # silent | absent | node_restarted | the `reason` of a decline
-    at_ms: Moment
-    detail: Text = ""
 
 
 class Failure(Struct, frozen=True, array_like=True):

@@ -16,8 +16,9 @@ from protocol.errors import MeshError
 from protocol.events import RecordLost, TaskPutBack
 from protocol.inputs import Absent, Drain
 from protocol.primitives import NS_PER_MS
+from protocol.wire.auction import Attempt
 from protocol.wire.swim import Ack
-from protocol.wire.task import Attempt, Failure, Status, TaskRecord, TaskState
+from protocol.wire.task import Failure, Status, TaskRecord, TaskState
 from tests.meshd.little_daemons import CAPABILITY, Actor, Held, LittleDaemon, little_daemons
 from tests.waiting import until
 

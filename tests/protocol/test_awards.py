@@ -10,7 +10,8 @@ from msgspec import structs
 from protocol import awards, limits
 from protocol.routing import Candidate
 from protocol.watched import Phase, Watched
-from protocol.wire.task import Attempt, Decline, Result, TaskState, Withdraw
+from protocol.wire.auction import Attempt
+from protocol.wire.task import Decline, Result, TaskState, Withdraw
 from tests.protocol.conversation import instant
 from tests.protocol.work import LIFE, ME, SETTINGS, B, C, D, awarded, record
 

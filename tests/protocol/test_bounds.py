@@ -17,8 +17,9 @@ from protocol.inputs import Entry
 from protocol.node import Node
 from protocol.primitives import NS_PER_S, Instant
 from protocol.wire import auction, bounds, call, gossip, task
+from protocol.wire.auction import Attempt
 from protocol.wire.kinds import KINDS
-from protocol.wire.task import Attempt, Failure, TaskRecord, TaskState
+from protocol.wire.task import Failure, TaskRecord, TaskState
 from tests.explore import KEYS, SUBJECTS, World
 from tests.protocol.sealing import NOW, sealer
 from tests.protocol.work import B, awarded, record, said

@@ -11,7 +11,8 @@ from msgspec import structs
 from protocol import limits, records
 from protocol.errors import LocalError
 from protocol.records import TRANSITIONS, Change
-from protocol.wire.task import ENDED, Attempt, Failure, TaskRecord, TaskState
+from protocol.wire.auction import Attempt
+from protocol.wire.task import ENDED, Failure, TaskRecord, TaskState
 from tests.protocol.conversation import instant
 from tests.protocol.work import B, C, awarded, order, record
 
