@@ -84,7 +84,7 @@ class Audit:
             else:
                 do(effect)
         if held:
-            self._held.append((self.journal.head.seq, held, do, refuse))
+            self._held.append((self.journal.added, held, do, refuse))
             self._look()
 
     def _look(self) -> None:
@@ -92,10 +92,10 @@ class Audit:
         if bool(self.problem) != self._is_failing:
             self._is_failing = not self._is_failing
             self._on_failing(self._is_failing)
-        while self._held and (self._held[0][0] <= self.journal.durable or self._is_failing):
-            seq, effects, do, refuse = self._held.popleft()
+        while self._held and (self._held[0][0] <= self.journal.written or self._is_failing):
+            added, effects, do, refuse = self._held.popleft()
             for effect in effects:
-                (do if seq <= self.journal.durable else refuse)(effect)
+                (do if added <= self.journal.written else refuse)(effect)
 
 
 def _call(order: RunAgent) -> Act:

@@ -1,8 +1,9 @@
 """The journal of the audit: records are added at once, and on disk soon after, all that waits in one sync.
 
 Invariant: what `durable` names is on disk, and stays there; a line that a kill cut short was never told
-to be durable, and is cut off at the next start. A disk that takes nothing is told by `problem`, and what
-waits for it is kept. Neighbours: `audit` adds and waits; `segments` reads; `shipping` sends on.
+to be durable, and is cut off at the next start. A disk that takes nothing, or a last record that is none, is
+told by `problem`, and what waits for it is kept. Neighbours: `audit` adds and waits; `chains` sets aside what is
+damaged; `segments` reads; `shipping` sends on.
 """
 
 import asyncio
@@ -13,19 +14,21 @@ from concurrent.futures import ThreadPoolExecutor
 from itertools import islice, pairwise
 from pathlib import Path
 
+from msgspec import structs
+
 from meshd import clock
-from meshd.observe.segments import CHUNK_BYTES, first_of, name_of, opened, refused, segments
+from meshd.observe import chains
+from meshd.observe.segments import first_of, name_of, segments
 from meshd.supervise import Supervisor
 from protocol import limits
-from protocol.audit import PRUNED, Act, Chain, Checker, Head, read
+from protocol.audit import PRUNED, RESTARTED, Act, Chain, Finding, Head, origin
 from protocol.errors import MeshError
-from protocol.primitives import NodeId
+from protocol.primitives import NodeId, WallMs
 
 AGAIN_S = 1.0  # between two tries to write to a disk that takes nothing
 BATCH_MAX = 4_096  # records of one sync
 SEGMENT_BYTES = 16 << 20  # of one file: read whole at a start to find its end; some 40,000 records
-_LOST = "a record of it is no record any more"
-_CURE = "see which with: meshctl audit verify {folder}, then move the folder away"
+ENDLESS = "its last record is none any more; see: meshctl audit verify; then: meshctl audit restart --reason WHY"
 
 
 class Journal:
@@ -55,20 +58,41 @@ class Journal:
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="audit")
         self._news: list[Callable[[], None]] = []
         self.left_out = 0  # records that found no room while the disk took nothing
-        self.problem = ""
-        self.cut_bytes = 0  # what a kill had left of a line
-        self._chain = Chain(node, self._take_up(node))
-        self.durable = self._chain.head.seq
+        self._node = node
+        self.added = 0  # acts that were taken since this began, and those of them that are on disk
+        self.written = 0
+        self._unchained: deque[tuple[Act, WallMs]] = deque()  # until there is a chain that they can be added to
+        tail = chains.take_up(folder, node)
+        self.finding: Finding | None = tail.finding  # what was seen of damage at the start
+        self.cut_bytes = tail.cut_bytes  # what a kill had left of a line
+        self._number, self._end = tail.chain, tail.head or origin(node, tail.chain)
+        self._chain = Chain(node, self._end, number=tail.chain) if tail.is_sound else None
+        self.problem = "" if tail.is_sound else ENDLESS
+        self.durable = self._end.seq
+        if tail.is_sound and tail.path is not None:
+            self._fd, self._size = os.open(tail.path, os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW), tail.size
+        if tail.head is None and tail.chain > 1:
+            self.add(_restarted(Act(RESTARTED, "journal", "done", more={"reason": "there was none"}), tail.chain - 1))
 
     @property
     def head(self) -> Head:
         """The last record that was added, on disk or not."""
-        return self._chain.head
+        return self._end if self._chain is None else self._chain.head
+
+    @property
+    def chain(self) -> int:
+        """The number of the chain that goes on."""
+        return self._number
+
+    @property
+    def begins(self) -> int:
+        """The number of the oldest record that is kept of it."""
+        return next((first_of(path) for path in segments(self.folder)), self.durable + 1)
 
     @property
     def waiting(self) -> int:
         """Records that are not on disk yet."""
-        return self.head.seq - self.durable
+        return self.added - self.written
 
     def watch(self, news: Callable[[], None]) -> None:
         """Call this whenever more is durable, or the disk fails or mends."""
@@ -76,18 +100,53 @@ class Journal:
 
     def add(self, act: Act) -> None:
         """Record what happened; on disk some milliseconds later. Called in the event loop; never waits."""
-        if len(self._waiting) >= limits.AUDIT_WAITING_MAX:
+        if self.waiting >= limits.AUDIT_WAITING_MAX:
             self.left_out += 1
             return
-        if self.left_out and len(self._waiting) < limits.AUDIT_WAITING_MAX // 2:
+        if self.left_out and self.waiting < limits.AUDIT_WAITING_MAX // 2:
             left_out, self.left_out = self.left_out, 0
             self._append(Act("audit.leave_out", "journal", "done", more={"records": left_out}))
         self._append(act)
-        if self._writer is None:
-            self._writer = self._supervisor.spawn("audit journal", self._write_all())
 
     def _append(self, act: Act) -> None:
-        self._waiting.append(self._chain.add(act, life=self._life, time_ms=clock.wall_ms()) + b"\n")
+        self.added += 1
+        self._unchained.append((act, clock.wall_ms()))
+        self._link()
+
+    def _link(self) -> None:
+        """Give what was added its place in the chain, if there is one, and see that it is written."""
+        while self._chain is not None and self._unchained:
+            act, time_ms = self._unchained.popleft()
+            self._waiting.append(self._chain.add(act, life=self._life, time_ms=time_ms) + b"\n")
+        if self._waiting and self._writer is None:
+            self._writer = self._supervisor.spawn("audit journal", self._write_all())
+
+    async def restart(self, act: Act, *, chain: int = 0, seq: int = 0) -> None:
+        """Set the chain aside, and begin the next with `act`: above chain and record of those numbers, too.
+
+        What is added meanwhile follows in the new one. Raises MeshError directory or unaudited; all is then as it was.
+        """
+        if self.problem and self._chain is not None:
+            raise MeshError("unaudited", problem=self.problem)
+        former, self._chain, self._end = self._chain, None, self.head
+        try:
+            await self.settled()
+            if self._writer is not None:
+                raise MeshError("unaudited", problem=self.problem)
+            number = max(self._number, chain) + 1
+            following = Chain(self._node, Head(max(self._end.seq, seq), origin(self._node, number).hash), number=number)
+            first = following.add(_restarted(act, self._number, self._end), life=self._life, time_ms=clock.wall_ms())
+            await asyncio.get_running_loop().run_in_executor(
+                self._thread, self._set_aside, name_of(following.head.seq), first + b"\n"
+            )
+        except BaseException:
+            self._chain = former
+            self._link()
+            raise
+        self._chain, self._number, self.finding = following, number, None
+        self.durable, self._doomed = following.head.seq, None
+        self._link()
+        self._tell(problem="")
 
     async def settled(self) -> None:
         """Return when everything added so far is on disk, or the disk takes nothing."""
@@ -140,6 +199,7 @@ class Journal:
                 for _ in batch:
                     self._waiting.popleft()
                 self.durable += len(batch)
+                self.written += len(batch)
                 self._tell(problem="")
         finally:
             self._writer = None
@@ -172,56 +232,23 @@ class Journal:
         path = self.folder / name_of(first_seq)
         fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
         try:
-            _sync_folder(self.folder)
+            chains.sync_folder(self.folder)
         except OSError:
             os.close(fd)
             raise
+        self._go_on(fd, os.fstat(fd).st_size)
+
+    def _set_aside(self, name: str, line: bytes) -> None:
+        """The next chain is on disk when this returns; at an error the former stands as it stood."""
+        self._go_on(chains.begin(self.folder, former=self._number, name=name, line=line), len(line))
+
+    def _go_on(self, fd: int, size: int) -> None:
         if self._fd >= 0:
             os.close(self._fd)
-        self._fd, self._size = fd, os.fstat(fd).st_size
-
-    # --- taking up what is there
-
-    def _take_up(self, node: NodeId) -> Head | None:
-        """The head of the chain on disk, None when there is none; goes on in its last segment."""
-        try:
-            self.folder.mkdir(mode=0o700, exist_ok=True)
-        except OSError as failure:
-            raise refused(self.folder, failure) from None
-        for path in reversed(segments(self.folder)):
-            with opened(path, os.O_RDWR) as fd:
-                content = _content(fd)
-                whole = content[: content.rfind(b"\n") + 1]
-                if len(whole) < len(content):
-                    os.ftruncate(fd, len(whole))
-                    os.fdatasync(fd)
-                    self.cut_bytes += len(content) - len(whole)
-                if self._fd < 0:
-                    self._fd, self._size = os.dup(fd), len(whole)
-            if whole:
-                return self._head(whole[whole.rfind(b"\n", 0, -1) + 1 : -1], node, path)
-        return None
-
-    def _head(self, line: bytes, node: NodeId, path: Path) -> Head:
-        record = read(line)
-        if record is None or Checker(node=node).take(line) is not None:
-            os.close(self._fd)
-            raise MeshError("directory", path=path, problem=_LOST, cure=_CURE.format(folder=self.folder))
-        return Head(record.seq, record.hash)
+        self._fd, self._size = fd, size
 
 
-def _content(fd: int) -> bytes:
-    chunks = []
-    offset = 0
-    while chunk := os.pread(fd, CHUNK_BYTES, offset):
-        chunks.append(chunk)
-        offset += len(chunk)
-    return b"".join(chunks)
-
-
-def _sync_folder(folder: Path) -> None:
-    fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(fd)
-    finally:
-        os.close(fd)
+def _restarted(act: Act, former: int, end: Head | None = None) -> Act:
+    """What begins a chain names the one before, and its end."""
+    named = {"former": former} if end is None else {"former": former, "former_seq": end.seq, "former_hash": end.hash}
+    return structs.replace(act, more={**act.more, **named})

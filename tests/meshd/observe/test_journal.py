@@ -13,7 +13,7 @@ from meshd.observe.journal import Journal
 from meshd.observe.segments import lines_of, segments
 from meshd.supervise import Supervisor
 from protocol import limits
-from protocol.audit import PRUNED, Act, Checker, Finding, read
+from protocol.audit import PRUNED, RESTARTED, Act, Checker, Ending, Finding, read
 from protocol.errors import MeshError
 from tests.waiting import until
 
@@ -177,7 +177,7 @@ async def test_old_segments_go_once_the_chain_says_so_and_never_unseen_by_the_st
     assert actions[-1] == PRUNED
 
 
-async def test_a_journal_whose_end_was_altered_or_is_foreign_is_refused_and_left_as_it_is(tmp_path: Path) -> None:
+async def test_a_journal_whose_end_was_altered_or_is_foreign_takes_nothing_and_is_left_as_it_is(tmp_path: Path) -> None:
     kept = taken_up(tmp_path)
     kept.add(ACT)
     await kept.close()
@@ -185,11 +185,83 @@ async def test_a_journal_whose_end_was_altered_or_is_foreign_is_refused_and_left
     written = path.read_bytes()
     for content in (written.replace(b"task/t", b"task/u"), written.replace(b"n" * 32, b"m" * 32), b"{}\n", b"\n"):
         path.write_bytes(content)
-        with pytest.raises(MeshError) as refused:
-            taken_up(tmp_path)
-        assert str(path) in refused.value.message
-        assert "audit verify" in refused.value.hint
+        again = taken_up(tmp_path)
+        assert "meshctl audit restart" in again.problem
+        assert again.finding is not None
+        assert again.finding.ending is Ending.ALTERED
+        again.add(ACT)
+        assert (again.waiting, again.durable) == (1, 1)
+        await again.close()
         assert path.read_bytes() == content
+
+
+@pytest.mark.parametrize("is_sound", [True, False])
+async def test_a_chain_that_is_set_aside_is_kept_and_the_next_says_why_and_takes_what_waited(
+    tmp_path: Path, is_sound: bool
+) -> None:
+    folder = tmp_path / "audit"
+    kept = taken_up(folder)
+    for _ in range(3):
+        kept.add(ACT)
+    await kept.close()
+    (path,) = segments(folder)
+    content = path.read_bytes()
+    if not is_sound:
+        content = content[:-90] + b"x" + content[-89:]
+        path.write_bytes(content)
+    again = taken_up(folder)
+    again.add(ACT)
+    restarting = asyncio.ensure_future(again.restart(Act(RESTARTED, "journal", "allow", "operator")))
+    await asyncio.sleep(0)
+    again.add(Act("task.submit", "task/u", "allow"))
+    await restarting
+    await again.close()
+    assert (again.problem, again.waiting, again.chain) == ("", 0, 2)
+    aside = tmp_path / "audit-1"
+    assert (aside / path.name).read_bytes()[: len(content)] == content
+    assert aside.stat().st_mode & 0o777 == 0o500
+    assert (aside / path.name).stat().st_mode & 0o777 == 0o400
+    assert found_in(aside)[1] is None if is_sound else found_in(aside)[1] is not None
+    lines = [record for line in lines_of(segments(folder)[0]) if (record := read(line)) is not None]
+    assert found_in(folder) == (len(lines), None)
+    assert [each.chain for each in lines] == [2] * len(lines)
+    assert (lines[0].action, lines[0].who, lines[0].more["former"]) == (RESTARTED, "operator", 1)
+    assert lines[0].more["former_seq"] == lines[0].seq - 1 == (4 if is_sound else 3)
+    assert lines[-1].action == "task.submit"
+    third = taken_up(folder)
+    assert (third.chain, third.head.seq) == (2, lines[-1].seq)
+    await third.close()
+
+
+async def test_a_kill_within_setting_aside_leaves_the_former_chain_or_the_next(tmp_path: Path) -> None:
+    folder, fresh = tmp_path / "audit", tmp_path / "audit.next"
+    kept = taken_up(folder)
+    kept.add(ACT)
+    await kept.close()
+    fresh.mkdir()
+    (fresh / "000000000002.jsonl").write_bytes(b'{"v":1')  # not yet whole: nobody was told of it
+    again = taken_up(folder)
+    assert (again.chain, again.head.seq, fresh.exists()) == (1, 1, False)
+    await again.restart(Act(RESTARTED, "journal", "allow"))
+    await again.close()
+    folder.rename(fresh)  # between the two renamings
+    last = taken_up(folder)
+    assert (last.chain, last.head.seq, fresh.exists()) == (2, 2, False)
+    await last.close()
+
+
+async def test_what_cannot_be_set_aside_goes_on_as_it_was(tmp_path: Path) -> None:
+    folder = tmp_path / "audit"
+    kept = taken_up(folder)
+    kept.add(ACT)
+    (tmp_path / "audit-1").mkdir()
+    restarting = asyncio.ensure_future(kept.restart(Act(RESTARTED, "journal", "allow")))
+    await asyncio.sleep(0)
+    kept.add(ACT)
+    with pytest.raises(MeshError, match="audit-1"):
+        await restarting
+    await kept.close()
+    assert found_in(folder) == (2, None)
 
 
 async def test_a_link_in_the_place_of_a_segment_is_refused(tmp_path: Path) -> None:
