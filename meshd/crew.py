@@ -21,6 +21,8 @@ from protocol.errors import MeshError
 
 LOOK_S = 1.0  # between two looks at the folder; a look at 128 files costs 1 ms
 SETTLE_S = 5.0  # an answer waits so long for work in hand to end, and then says that there still is some
+AGAIN_S = 5.0  # until an agent that did not come up is tried again, doubled each time
+AGAIN_S_MAX = 300.0
 MEMORY = "agents.json"
 
 
@@ -28,6 +30,17 @@ class _Memory(Struct, frozen=True):
     """`agents.json`: names of agents that an operator stopped."""
 
     stopped: tuple[str, ...] = ()
+
+
+class _Failure(Struct):
+    """An agent that did not come up. Mutable: `looks` at the folder since then, of which there is one each LOOK_S."""
+
+    tries: int
+    looks: int = 0
+
+    @property
+    def is_due(self) -> bool:
+        return self.looks * LOOK_S >= min(AGAIN_S * 2.0 ** min(self.tries - 1, 30), AGAIN_S_MAX)
 
 
 class Crew:
@@ -42,6 +55,7 @@ class Crew:
         self._supervisor = supervisor
         self._in_place: dict[str, Manifest] = {}  # what each agent was made from
         self._tried: dict[str, Manifest] = {}  # the newest that was tried, in place or refused
+        self._failed: dict[str, _Failure] = {}  # of those tried, which are tried again
         self._refused: set[str] = set()  # files, as last shown
         self._stopped: set[str] = set()
         self._turns: dict[str, asyncio.Lock] = {}
@@ -58,6 +72,7 @@ class Crew:
         for name in sorted(self._stopped & agents.keys()):
             self._hosting.keep(agents.pop(name))
         await self._hosting.take(agents.values())
+        self._failed = {name: _Failure(tries=1) for name, agent in agents.items() if agent.state == "failed"}
         self._supervisor.spawn("agents folder", self._follow())
 
     async def _follow(self) -> None:
@@ -70,9 +85,17 @@ class Crew:
         self._folder.look()
         self._show_refused()
         for name in sorted(self._folder.manifests.keys() | self._tried.keys()):
-            is_changed = self._folder.manifests.get(name) is not self._tried.get(name)
-            if is_changed and not self._turn(name).locked():  # else the next look begins it
+            if self._is_due(name) and not self._turn(name).locked():  # else the next look begins it
                 self._supervisor.spawn(f"agent {name}: change", self._settle(name))
+
+    def _is_due(self, name: str) -> bool:
+        if self._folder.manifests.get(name) is not self._tried.get(name):
+            return True
+        failure = self._failed.get(name)
+        if failure is None or name in self._stopped:
+            return False
+        failure.looks += 1
+        return failure.is_due
 
     def _show_refused(self) -> None:
         for file in self._refused - self._folder.refused.keys():
@@ -82,19 +105,23 @@ class Crew:
         self._refused = set(self._folder.refused)
 
     async def _settle(self, name: str) -> None:
-        """Put in place what the folder wants; what cannot be is refused, until the file is written anew."""
+        """Put in place what the folder wants; what does not come up is refused, and tried again."""
         async with self._turn(name):
             wanted = self._folder.manifests.get(name)
-            if wanted is self._tried.get(name):
-                return
+            failure = self._failed.get(name)
             if wanted is None:
                 self._drop(name)
                 return
+            if wanted is not self._tried.get(name):
+                failure = _Failure(tries=0)
+            elif failure is None or not failure.is_due:
+                return
             self._tried[name] = wanted
+            self._failed[name] = _Failure(tries=failure.tries + 1)
             try:
                 await self._change(name, wanted)
-            except MeshError as failure:
-                self._hosting.refuse(name, failure)
+            except MeshError as refusal:
+                self._hosting.refuse(name, refusal)
 
     async def _change(self, name: str, wanted: Manifest) -> None:
         agent = self._hosting.built(wanted)
@@ -107,13 +134,17 @@ class Crew:
             await self._hosting.take([agent])
         self._in_place[name] = wanted
         if agent.state != "failed":
-            self._hosting.accept(name)
+            self._came_up(name)
+
+    def _came_up(self, name: str) -> None:
+        self._failed.pop(name, None)
+        self._hosting.accept(name)
 
     def _drop(self, name: str) -> asyncio.Task[None] | None:
         """The agent is declared no more."""
         self._tried.pop(name, None)
         self._in_place.pop(name, None)
-        self._hosting.accept(name)
+        self._came_up(name)
         with suppress(MeshError):  # an agent that comes back stopped is no harm
             self._remember(self._stopped - {name})
         return self._hosting.retire(name, self._drain_s) if self._hosting.one(name) is not None else None
@@ -156,7 +187,7 @@ class Crew:
     def _take(self, manifest: Manifest) -> None:
         self._folder.keep(manifest)
         self._in_place[manifest.name] = self._tried[manifest.name] = manifest
-        self._hosting.accept(manifest.name)
+        self._came_up(manifest.name)
         self._show_refused()
 
     async def remove(self, name: str) -> Hosted | None:
@@ -187,7 +218,7 @@ class Crew:
                 await self._hosting.prove(agent, wanted.path)
                 self._hosting.put(agent, self._drain_s)
                 self._in_place[name] = self._tried[name] = wanted
-                self._hosting.accept(name)
+                self._came_up(name)
             self._remember(self._stopped - {name})
         return self._standing(name)
 

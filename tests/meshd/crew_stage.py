@@ -1,5 +1,6 @@
 """A crew over a folder of its own: what it is told, what it announces, and what its agents do."""
 
+import asyncio
 import json
 import sys
 from pathlib import Path
@@ -93,6 +94,9 @@ class Stage:
     def announced(self) -> list[str]:
         """Names of the agents that were announced last."""
         return [card.name for card in self.cards]
+
+    def is_changing(self, name: str) -> bool:
+        return any(task.get_name() == f"agent {name}: change" for task in asyncio.all_tasks())
 
     def states(self) -> dict[str, str]:
         return {each.agent.card.name: each.state for each in self.hosting.hosted()}

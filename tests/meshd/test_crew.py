@@ -150,8 +150,10 @@ BROKEN: dict[str, tuple[Callable[[Path], object], str]] = {
 
 @pytest.mark.parametrize("way", BROKEN)
 async def test_a_broken_manifest_is_refused_in_one_sentence_said_once_and_the_former_agent_works_on(
-    tmp_path: Path, way: str
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, way: str
 ) -> None:
+    if way == "dies":
+        monkeypatch.setattr("meshd.hosting.STEADY_S", 2.0)  # a busy machine takes its time to start what dies at once
     spoil, sentence = BROKEN[way]
     stage = Stage(tmp_path)
     stage.write(text())
@@ -338,6 +340,47 @@ async def test_an_agent_that_is_started_while_it_drains_works_at_once(
         assert await stage.end(held) == "one"
 
 
+def write_later(folder: Path) -> None:
+    """The module of an agent that could not be imported until now."""
+    (folder / "later.py").write_text(
+        "from meshd.sdk import Agent\n\nagent = Agent('worker')\n\n\n"
+        "@agent.handles('work@1')\ndef work(text: str) -> str:\n    return 'later'\n"
+    )
+
+
+@pytest.mark.parametrize("is_first", [True, False], ids=["as the daemon starts", "in the place of another"])
+async def test_an_agent_that_did_not_come_up_is_tried_again_with_growing_pauses(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, is_first: bool
+) -> None:
+    looks = 5
+    for name, value in (("LOOK_S", 1e6), ("AGAIN_S", looks * 1e6), ("AGAIN_S_MAX", 1e9)):  # it looks when we say so
+        monkeypatch.setattr(f"meshd.crew.{name}", value)
+    stage = Stage(tmp_path)
+    late = text(kind="python", run="later:agent")
+    stage.write(late if is_first else text())
+    async with stage:
+        if not is_first:
+            stage.write(late)
+            stage.look_twice()
+        await until(stage.problems, what="a problem")
+        (problem,) = stage.problems()
+        assert "later" in problem
+        for _ in range(looks):  # the second try, which fails as well
+            stage.crew.look()
+        await until(lambda: not stage.is_changing("worker"))
+        assert stage.problems() == [problem]
+        assert len(stage.said("refused")) == (0 if is_first else 1)
+        if not is_first:
+            assert await stage.end(stage.give()) == "one"  # the former works on
+        write_later(stage.folder)
+        for _ in range(2 * looks - 1):
+            stage.crew.look()
+        assert not stage.is_changing("worker")
+        stage.crew.look()
+        await until(lambda: stage.problems() == [])
+        await stage.does("later")
+
+
 async def test_a_failed_agent_is_started_again_when_what_it_lacked_is_there(tmp_path: Path) -> None:
     stage = Stage(tmp_path)
     stage.write(text(kind="python", run="later:agent"))
@@ -346,10 +389,7 @@ async def test_a_failed_agent_is_started_again_when_what_it_lacked_is_there(tmp_
         with pytest.raises(MeshError) as caught:
             await stage.crew.start_one("worker")
         assert caught.value.code == "manifest"
-        (stage.folder / "later.py").write_text(
-            "from meshd.sdk import Agent\n\nagent = Agent('worker')\n\n\n"
-            "@agent.handles('work@1')\ndef work(text: str) -> str:\n    return 'later'\n"
-        )
+        write_later(stage.folder)
         assert (await stage.crew.start_one("worker")).state == "ready"
         assert await stage.end(stage.give("x")) == "later"
         assert stage.problems() == []
