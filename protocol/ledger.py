@@ -73,7 +73,7 @@ class Ledger:
         known = self._tasks.get(task)
         if known is not None:
             return self._repeated(order, known, now)
-        if not self._view.candidates(order.capability, now):
+        if not (self._view.candidates(order.capability, now) or self._view.draining(order.capability, now)):
             return self._lookups.submit(task, order)
         iid, gid = order.iid or ids.minted(self._rng), order.gid or ids.minted(self._rng)
         record = records.opened(order, task=task, iid=iid, gid=gid, home=self._me, now=now)

@@ -103,6 +103,14 @@ def test_nobody_has_the_capability_is_said_once_the_record_knows_of_no_such_task
     assert replies(home.ledger.on_found(read.key, Standing(None, 0, b""), "", home.now)) == [(1, "no_agent")]
 
 
+def test_a_submit_that_only_draining_nodes_could_do_waits_until_one_takes_new_work() -> None:
+    home = Home({})
+    home.mesh.drained = ("b",)
+    assert replies(home.written(home.submit(request=1))) == [(1, "open")]
+    home.mesh.free = {B: 1}
+    assert only_write(home.ledger.on_capacity(home.now)).record.owner == B
+
+
 def test_a_submit_that_nobody_can_do_any_more_is_answered_with_the_task_that_it_made_before() -> None:
     home = Home({B: 1})
     (read,) = home.submit(request=1, capability="other@1")
