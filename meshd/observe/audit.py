@@ -85,6 +85,7 @@ class Audit:
                 do(effect)
         if held:
             self._held.append((self.journal.added, held, do, refuse))
+            self.journal.hurry()
             self._look()
 
     def _look(self) -> None:

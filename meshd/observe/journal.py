@@ -1,9 +1,9 @@
 """The journal of the audit: records are added at once, and on disk soon after, all that waits in one sync.
 
 Invariant: what `durable` names is on disk, and stays there; a line that a kill cut short was never told
-to be durable, and is cut off at the next start. A disk that takes nothing, or a last record that is none, is
-told by `problem`, and what waits for it is kept. Neighbours: `audit` adds and waits; `chains` sets aside what is
-damaged; `segments` reads; `shipping` sends on.
+to be durable, and is cut off at the next start. What nobody waits for shares its sync with what comes within
+`GATHER_S`. A disk that takes nothing, or a last record that is none, is told by `problem`, and what waits for it
+is kept. Neighbours: `audit` adds and waits; `chains` sets aside what is damaged; `segments` reads; `shipping` sends on.
 """
 
 import asyncio
@@ -26,6 +26,7 @@ from protocol.errors import MeshError
 from protocol.primitives import NodeId, WallMs
 
 AGAIN_S = 1.0  # between two tries to write to a disk that takes nothing
+GATHER_S = 0.02  # what nobody waits for is on disk after this: a sync and two hops between threads, for all of it
 BATCH_MAX = 4_096  # records of one sync
 SEGMENT_BYTES = 16 << 20  # of one file: read whole at a start to find its end; some 40,000 records
 ENDLESS = "its last record is none any more; see: meshctl audit verify; then: meshctl audit restart --reason WHY"
@@ -55,6 +56,7 @@ class Journal:
         self._doomed: tuple[int, tuple[Path, ...]] | None = None  # segments that go once this record is on disk
         self._waiting: deque[bytes] = deque()
         self._writer: asyncio.Task[None] | None = None
+        self._due: asyncio.TimerHandle | None = None  # when what waits is written, if nobody asks for it before
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="audit")
         self._news: list[Callable[[], None]] = []
         self.left_out = 0  # records that found no room while the disk took nothing
@@ -99,7 +101,7 @@ class Journal:
         self._news.append(news)
 
     def add(self, act: Act) -> None:
-        """Record what happened; on disk some milliseconds later. Called in the event loop; never waits."""
+        """Record what happened; on disk after `GATHER_S`, or a `hurry`. Called in the event loop; never waits."""
         if self.waiting >= limits.AUDIT_WAITING_MAX:
             self.left_out += 1
             return
@@ -118,6 +120,14 @@ class Journal:
         while self._chain is not None and self._unchained:
             act, time_ms = self._unchained.popleft()
             self._waiting.append(self._chain.add(act, life=self._life, time_ms=time_ms) + b"\n")
+        if self._waiting and self._writer is None and self._due is None:
+            self._due = asyncio.get_running_loop().call_later(GATHER_S, self.hurry)
+
+    def hurry(self) -> None:
+        """Somebody waits for what was added: it is written now, or right after what is being written."""
+        if self._due is not None:
+            self._due.cancel()
+            self._due = None
         if self._waiting and self._writer is None:
             self._writer = self._supervisor.spawn("audit journal", self._write_all())
 
@@ -150,6 +160,7 @@ class Journal:
 
     async def settled(self) -> None:
         """Return when everything added so far is on disk, or the disk takes nothing."""
+        self.hurry()
         while self._writer is not None and not self.problem:
             await asyncio.wait([self._writer], timeout=0.05)
 
@@ -159,6 +170,8 @@ class Journal:
         if self._writer is not None:
             self._writer.cancel()
             await asyncio.wait([self._writer])
+        if self._due is not None:
+            self._due.cancel()
         self._thread.shutdown()
         if self._fd >= 0:
             os.close(self._fd)

@@ -9,6 +9,7 @@ what `segments` reads; the archive is a port.
 import asyncio
 import os
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 import msgspec
@@ -26,7 +27,7 @@ from protocol.wire.audit import AuditBatch
 
 WITNESS = "witness.json"
 WITNESS_BYTES_MAX = 4_096
-GATHER_S = 0.05  # one signature and one synced write of the server for all that comes within
+GATHER_S = 0.2  # one signature and one synced write of the server for all that comes within
 AGAIN_S = 1.0  # between two tries while the stream is out of reach
 
 
@@ -49,6 +50,7 @@ class Shipping:
         self._desk = desk
         self._news = asyncio.Event()
         self._moved = asyncio.Event()  # more was sent, or sending is stuck
+        self._hurry = asyncio.Event()  # this life ends: nothing is gathered any more
         self._expect = 0
         self.shipped = 0
         self.problem = ""
@@ -74,7 +76,8 @@ class Shipping:
                 await asyncio.sleep(AGAIN_S)
 
     async def flush(self) -> None:
-        """Return once all that is durable was sent, or sending is stuck."""
+        """Return once all that is durable was sent, or sending is stuck. Called when this life ends."""
+        self._hurry.set()
         while self.shipped < self._journal.durable and not self.problem and not self.is_forked:
             self._moved.clear()
             await self._moved.wait()
@@ -83,7 +86,9 @@ class Shipping:
         self._news.clear()
         if self.shipped >= self._journal.durable:
             await self._news.wait()
-            await asyncio.sleep(GATHER_S)
+            with suppress(TimeoutError):
+                async with asyncio.timeout(GATHER_S):
+                    await self._hurry.wait()
 
     async def _settled(self) -> bool:
         """Find out where the stream is, and go on from there; False when it is not where it could be."""

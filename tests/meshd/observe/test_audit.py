@@ -123,6 +123,15 @@ async def test_an_award_a_run_and_an_answer_wait_for_the_disk_and_a_probe_does_n
     assert actions == ["task.run", "task.award"]
 
 
+async def test_a_run_does_not_wait_for_what_might_come_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(journal_module, "GATHER_S", 3_600.0)
+    stage = Stage(tmp_path)
+    stage.disk.may_end.set()
+    stage.do(STARTED, RUN)
+    await until(lambda: stage.orders == [RUN])
+    await stage.close()
+
+
 async def test_a_stop_never_overtakes_the_run_that_it_stops(tmp_path: Path) -> None:
     stage = Stage(tmp_path)
     stage.do(STARTED, RUN)

@@ -72,6 +72,30 @@ async def test_all_that_comes_during_a_sync_shares_the_next(tmp_path: Path) -> N
     await kept.close()
 
 
+async def test_what_nobody_waits_for_is_on_disk_a_moment_later_in_one_sync(tmp_path: Path) -> None:
+    disk = Disk()
+    kept = taken_up(tmp_path, disk)
+    for _ in range(3):
+        kept.add(ACT)
+        await asyncio.sleep(0)
+    assert (disk.syncs, kept.waiting) == (0, 3)
+    await until(lambda: kept.durable == 3)
+    assert disk.syncs == 1
+    await kept.close()
+
+
+async def test_who_waits_for_a_record_has_it_written_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(journal, "GATHER_S", 3_600.0)
+    kept = taken_up(tmp_path)
+    kept.hurry()
+    kept.add(ACT)
+    kept.hurry()
+    await until(lambda: kept.durable == 1)
+    kept.add(ACT)
+    await kept.close()
+    assert found_in(tmp_path) == (2, None)
+
+
 async def test_another_life_goes_on_in_the_same_chain(tmp_path: Path) -> None:
     for _ in range(3):
         kept = taken_up(tmp_path)
