@@ -20,8 +20,9 @@ from protocol.events import Event
 from protocol.inputs import AgentFailed, Entry, Found, Listed, Unsent
 from protocol.primitives import NS_PER_S
 
-READS_MAX = 4  # listings and reads under way at once; they share the connection with the writes
-PAGE = 64  # entries of a listing that the engine is given at once: opening them takes it some ms
+READS_MAX = 4  # reads under way at once; they share the connection with the writes
+LISTINGS_MAX = 2  # and so do listings, which may be long
+PAGE = 16  # entries of a listing that the engine is given at once: opening them takes it 2 ms
 
 Observer: TypeAlias = Callable[[Event], None]  # never blocks, never raises
 
@@ -86,6 +87,7 @@ class Performer:
         self._replies: dict[int, asyncio.Future[Reply]] = {}
         self._lanes: dict[str, deque[Write]] = {}
         self._reading = asyncio.Semaphore(READS_MAX)
+        self._listing = asyncio.Semaphore(LISTINGS_MAX)
         self._looking: set[str] = set()
         self._listening: frozenset[str] = frozenset()
         self.writes_waiting = 0
@@ -226,13 +228,13 @@ class Performer:
 
     async def _list(self, partitions: tuple[int, ...]) -> None:
         entries: list[Entry] = []
-        try:
-            for partition in partitions:
-                async with self._reading:
+        async with self._listing:
+            try:
+                for partition in partitions:
                     entries += await self._store.scan(f"p{partition:02d}")
-        except MeshError as failure:
-            self._sink(Listed(partitions, (), failed=failure.message))
-            return
-        for start in range(0, max(len(entries), 1), PAGE):
-            self._sink(Listed(partitions, tuple(entries[start : start + PAGE])))
-            await asyncio.sleep(0)
+            except MeshError as failure:
+                self._sink(Listed(partitions, (), failed=failure.message))
+                return
+            for start in range(0, max(len(entries), 1), PAGE):
+                self._sink(Listed(partitions, tuple(entries[start : start + PAGE])))
+                await asyncio.sleep(0)  # the engine takes it, and what else has come

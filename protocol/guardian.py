@@ -13,7 +13,7 @@ from protocol import ids
 from protocol.effects import Effect, List
 from protocol.ids import PARTITIONS
 from protocol.inputs import Entry
-from protocol.primitives import Instant, Mono, NodeId
+from protocol.primitives import Instant, Mono, NodeId, WallMs
 from protocol.timers import Timers
 from protocol.watched import TaskSettings
 from protocol.wire.task import ENDED, TaskRecord, TaskState
@@ -21,7 +21,8 @@ from protocol.wire.task import ENDED, TaskRecord, TaskState
 GUARDIANS = 3  # the first acts at once, the next ones a lease later each, on what is still in need
 SWEEP_PARTITIONS = 2  # looked at together; 20 ms at 10,000 keys
 RETRY_S = 1.0  # the listing failed: the store is away
-PASSED_MAX = 65_536  # records known to need nobody or another; with more, each sweep opens them again
+TEXTS_MAX = 1_024  # ids of nodes and names of capabilities that are shared among those
+SEEN_MAX = 65_536  # records remembered as they were when they were opened; with more, each sweep opens some again
 
 
 class Homes(Struct, frozen=True):
@@ -30,6 +31,17 @@ class Homes(Struct, frozen=True):
     alive: tuple[NodeId, ...]  # oneself included
     is_known: Callable[[NodeId], bool]
     settled_s: float  # how long the view has stood
+    has_room: Callable[[str], bool] = lambda capability: True  # somebody could do a task of it now
+
+
+class Seen(Struct, frozen=True):
+    """What is remembered of a record, so that the next listing need not open it."""
+
+    revision: int
+    home: NodeId = ""  # nobody's when the task has ended
+    owner: NodeId = ""  # nobody's while it is open
+    capability: str = ""
+    moved_ms: WallMs = 0  # when it was submitted, or awarded last
 
 
 class _Ranks:
@@ -70,7 +82,10 @@ class Guardian:
         self._timers: Timers[str] = Timers()
         self._wanted: dict[str, dict[int, None]] = {}  # purpose → partitions to list when its timer comes
         self._ranks = _Ranks(me)
-        self._passed: dict[str, tuple[int, int]] = {}  # key → revision, and the view it is not ours in; 0 for any
+        self._seen: dict[str, Seen] = {}  # by key
+        self._texts: dict[str, str] = {}  # ids and capabilities of many records, once each
+        self._listed_in = 0  # the view that partitions were last wanted in
+        self._may_help = True  # of one page of a listing, those before us in rank are helped with one task
         self._swept = 0
         self._has_listed_all = False
         self._is_usable = False
@@ -79,7 +94,7 @@ class Guardian:
         """The store can be read, or not. The first time, everything is listed: our own tasks may be there."""
         self._is_usable = is_usable
         if not is_usable:
-            self._passed.clear()  # who knows what bucket comes back
+            self._seen.clear()  # who knows what bucket comes back
             return []
         if not self._has_listed_all:
             self._has_listed_all = True
@@ -89,11 +104,15 @@ class Guardian:
 
     def on_record_lost(self) -> None:
         """Another bucket stands there: its revisions say nothing about what was seen before."""
-        self._passed.clear()
+        self._seen.clear()
 
     def on_gone(self, homes: Homes, now: Instant) -> list[Effect]:
         """A node is not alive any more: look at the partitions that are ours to guard."""
-        for partition, rank in enumerate(self._ranks.among(homes.alive)):
+        ranks = self._ranks.among(homes.alive)
+        if self._listed_in == self._ranks.view:  # a suspect that is found dead was gone before
+            return self.on_tick(now)
+        self._listed_in = self._ranks.view
+        for partition, rank in enumerate(ranks):
             if rank < GUARDIANS:
                 purpose = f"guard{rank}"
                 self._wanted.setdefault(purpose, {})[partition] = None
@@ -107,44 +126,80 @@ class Guardian:
                 self._wanted.setdefault("again", {})[partition] = None
             self._timers.set("again", now.after(RETRY_S))
 
-    def unseen(self, entries: tuple[Entry, ...], homes: Homes, watches: Callable[[str], bool]) -> list[Entry]:
-        """Without those that need not be opened: seen before, and over, or another's while the same nodes live."""
-        self._ranks.among(homes.alive)
-        tasks = [entry for entry in entries if ids.is_task_key(entry.key)]
-        return [entry for entry in tasks if watches(ids.task_of(entry.key)) or not self._is_passed(entry)]
+    def unseen(
+        self, entries: tuple[Entry, ...], homes: Homes, now: Instant, revision_of: Callable[[str], int | None]
+    ) -> list[Entry]:
+        """Those of a page of a listing that must be opened: news of a task that we watch, or what may be ours.
 
-    def _is_passed(self, entry: Entry) -> bool:
-        revision, view = self._passed.get(entry.key, (0, 0))
-        return revision == entry.revision and view in (0, self._ranks.view)
+        `revision_of` tells of a task that we watch which revision we know, else None.
+        """
+        self._may_help = True
+        tasks = [entry for entry in entries if ids.is_task_key(entry.key)]
+        return [each for each in tasks if self._is_wanted(each, homes, now, revision_of(ids.task_of(each.key)))]
+
+    def _is_wanted(self, entry: Entry, homes: Homes, now: Instant, watched: int | None) -> bool:
+        if watched is not None:
+            return watched != entry.revision
+        seen = self._seen.get(entry.key)
+        if seen is None or seen.revision != entry.revision:
+            return True
+        return self._is_ours(seen, self._rank(ids.task_of(entry.key), homes), homes, now)
 
     def is_ours(self, record: TaskRecord, homes: Homes, now: Instant, *, revision: int = 0) -> bool:
         """Should this node watch the task of this record? `revision` is 0 when it is not from the bucket."""
-        if record.state in ENDED:
-            return self._pass(record, revision, view=0)
-        if record.home == self._me:
+        seen, key, rank = self._summary(record, revision), ids.task_key(record.id), self._rank(record.id, homes)
+        if self._is_ours(seen, rank, homes, now):
+            self._seen.pop(key, None)
+            self._may_help = self._may_help and not self.is_anothers(record, homes)
             return True
-        rank = self._ranks.among(homes.alive)[ids.partition(record.id)]
-        if record.home in homes.alive or rank >= GUARDIANS:
-            return self._pass(record, revision, view=self._ranks.view)
-        if not homes.is_known(record.home) and homes.settled_s < self._settings.settle_s:
-            return False
-        return rank == 0 or self._is_in_need(record, rank, homes, now)
-
-    def _is_in_need(self, record: TaskRecord, rank: int, homes: Homes, now: Instant) -> bool:
-        """The guardians before us have had their time, and nobody is doing it."""
-        moved_ms = max(record.submitted_ms, record.awarded_ms)
-        if now.wall_ms - moved_ms < rank * self._settings.lease_s * 2_000:
-            return False
-        return record.state is TaskState.OPEN or record.owner not in homes.alive
-
-    def _pass(self, record: TaskRecord, revision: int, *, view: int) -> bool:
-        """Not ours; remembered, so that the next sweep need not open it."""
-        key = ids.task_key(record.id)
-        self._passed.pop(key, None)
-        self._passed[key] = revision, view
-        if len(self._passed) > PASSED_MAX:
-            del self._passed[next(iter(self._passed))]
+        self._remember(key, seen)
         return False
+
+    def is_anothers(self, record: TaskRecord, homes: Homes) -> bool:
+        """True for an open task that we watch and need not: its home lives, or a guardian before us."""
+        if record.home == self._me or record.state is not TaskState.OPEN:
+            return False
+        return record.home in homes.alive or self._rank(record.id, homes) > 0
+
+    def _rank(self, task: str, homes: Homes) -> int:
+        return self._ranks.among(homes.alive)[ids.partition(task)]
+
+    def _is_ours(self, seen: Seen, rank: int, homes: Homes, now: Instant) -> bool:
+        home = seen.home
+        if not home or home == self._me:
+            return home == self._me
+        if home in homes.alive or rank >= GUARDIANS:
+            return False
+        if not homes.is_known(home) and homes.settled_s < self._settings.settle_s:
+            return False
+        return rank == 0 or self._is_in_need(seen, rank, homes, now)
+
+    def _is_in_need(self, seen: Seen, rank: int, homes: Homes, now: Instant) -> bool:
+        """The guardians before us have had their time, and nobody is doing it, though somebody could."""
+        if now.wall_ms - seen.moved_ms < rank * self._settings.lease_s * 2_000:
+            return False
+        if seen.owner:
+            return seen.owner not in homes.alive
+        return self._may_help and homes.has_room(seen.capability)
+
+    def _summary(self, record: TaskRecord, revision: int) -> Seen:
+        if record.state in ENDED:
+            return Seen(revision)
+        owner = record.owner if record.state is TaskState.AWARDED else ""
+        moved_ms = max(record.submitted_ms, record.awarded_ms)
+        return Seen(revision, self._same(record.home), self._same(owner), self._same(record.capability), moved_ms)
+
+    def _same(self, text: str) -> str:
+        """One copy of a text that stands in thousands of records."""
+        if len(self._texts) >= TEXTS_MAX:
+            self._texts.clear()
+        return self._texts.setdefault(text, text)
+
+    def _remember(self, key: str, seen: Seen) -> None:
+        self._seen.pop(key, None)
+        self._seen[key] = seen
+        if len(self._seen) > SEEN_MAX:
+            del self._seen[next(iter(self._seen))]
 
     def on_tick(self, now: Instant) -> list[Effect]:
         """Listings that are due, and the slow sweep that finds what every other way missed."""

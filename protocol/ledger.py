@@ -225,6 +225,25 @@ class Ledger:
         """True while this node watches the task."""
         return task in self._tasks
 
+    def revision_of(self, task: str) -> int | None:
+        """The revision under which a watched task is known to stand; -1 for none, None when it is not watched."""
+        watched = self._tasks.get(task)
+        return None if watched is None else watched.revision if watched.is_sound else -1
+
+    def confirm(self, task: str, now: Instant) -> TaskRecord | None:
+        """A listing shows a watched task just as it is known."""
+        watched = self._tasks.get(task)
+        if watched is None:
+            return None
+        watched.confirmed_ms = now.wall_ms
+        self._timers.set(("deadline", task), now.after(awards.left_s(watched.record, now)))  # a clock may have stepped
+        return watched.record
+
+    def leave(self, task: str, now: Instant) -> list[Effect]:
+        """Another watches it: let it go, unless something of ours is under way."""
+        watched = self._tasks.get(task)
+        return self._tasks.forget(watched, now) if watched is not None and watched.is_idle else []
+
     def abandon(self, home: NodeId, now: Instant) -> list[Effect]:
         """The home is back and watches its own tasks again."""
         idle = [each for each in self._tasks if each.record.home == home and each.is_idle]

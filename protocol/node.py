@@ -92,7 +92,6 @@ class Node:
         self.holder = Holder(me=me.id, life=me.life, settings=tasks, keep_s=keep_s, slots=self._slots)
         self._watch = Watch(settings=tasks, owners=owners)
         asking = Auction(settings=tasks, view=places, lapses=lapses, rng=rng)
-        self._watching = Watching(ledger=self.ledger, watch=self._watch, auction=asking)
         self._guardian = Guardian(me=me.id, settings=tasks)
         self._calls = Calls(view=places, slots=self._slots, rng=rng)
         self._homes = Inquiries()
@@ -100,6 +99,14 @@ class Node:
         self._duty = Duty(me=me, link=self.link, membership=self.membership, holder=self.holder, calls=self._calls)
         self._refusals = Refusals()
         self._reader = Reader(opener=opener, refusals=self._refusals, keep_s=keep_s)
+        self._watching = Watching(
+            me=me.id,
+            ledger=self.ledger,
+            watch=self._watch,
+            auction=asking,
+            guardian=self._guardian,
+            reader=self._reader,
+        )
         self._absences: dict[Origin, Callable[[int, Instant], list[Effect]]] = {
             "membership": self.membership.on_absent,
             "ledger": self.ledger.on_absent,
@@ -160,7 +167,7 @@ class Node:
             case inputs.Found():
                 return self._on_found(input, now)
             case inputs.Listed():
-                return self._on_listed(input, now)
+                return self._carry_all(self._watching.on_listed(input, self._places.homes(now), now), now)
             case inputs.Submit():
                 return self._on_submit(input, now)
             case inputs.Cancel():
@@ -432,26 +439,6 @@ class Node:
         out = self._carry("holder", self.holder.on_found(stands.record, found.key, now), now)
         seen = self.ledger.on_found(found.key, stands, found.failed, now)
         return out + self._carry("ledger", seen, now)
-
-    def _on_listed(self, listed: inputs.Listed, now: Instant) -> list[Effect]:
-        self._guardian.on_listed(listed.partitions, failed=bool(listed.failed), now=now)
-        homes = self._places.homes(now)
-        out: list[Effect] = []
-        adopted: dict[NodeId, int] = {}
-        for entry in self._guardian.unseen(listed.entries, homes, self.ledger.watches):
-            stands = self._reader.read(entry.key, entry.frame, now, revision=entry.revision)
-            record = stands.record
-            if record is not None and self._guardian.is_ours(record, homes, now, revision=entry.revision):
-                if not self.ledger.watches(record.id):
-                    adopted[record.home] = adopted.get(record.home, 0) + 1
-                out += self._carry("ledger", self.ledger.adopt(record, entry.revision, entry.frame, now), now)
-            elif self.ledger.watches(ids.task_of(entry.key)):  # ended, or moved on, and nobody told us; or no record
-                found = self.ledger.on_found(entry.key, stands, "", now)
-                out += self._carry("ledger", found, now)
-        for home, count in adopted.items():
-            why = "restarted" if home == self.me.id else "guardian"
-            out.append(fx.Emit(events.TasksAdopted(home, count, why)))
-        return out
 
     # --- requests and agents
 

@@ -70,7 +70,14 @@ class Places:
         """Who may watch tasks, as seen from here."""
         alive = tuple(sorted({*self._membership.alive(), self._me.id}))
         settled_s = self._membership.settled_s(now)
-        return Homes(alive, lambda node: self._membership.peer(node) is not None, settled_s)
+
+        def is_known(node: NodeId) -> bool:
+            return self._membership.peer(node) is not None
+
+        def has_room(capability: str) -> bool:
+            return any(each.free > 0 for each in self.candidates(capability, now))
+
+        return Homes(alive, is_known, settled_s, has_room)
 
     def named(self, effect: Emit) -> Emit:
         """The event with the name of the node that it is about, where its machine does not know it."""

@@ -154,6 +154,11 @@ class Watched:
         """True while no write of it is under way, nor asked for."""
         return self.phase is not Phase.WRITING and not self.cancels
 
+    @property
+    def is_sound(self) -> bool:
+        """True while what stands under its key is what we know."""
+        return self.is_known and not self.amiss
+
     def status(self) -> Status:
         """What only the watcher knows."""
         return Status(self.record.id, self.is_running, self.started_ms, self.progress)

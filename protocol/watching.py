@@ -1,4 +1,4 @@
-"""The watcher's side put together: what watch and auction find out goes to the ledger, what it wants to them.
+"""The watcher's side put together: what watch, auction and guardian find goes to the ledger, what it wants to them.
 
 Invariant: it decides nothing; effects come back beside the machine they are of. Neighbours: `node` carries
 them out; `duty` is the same for what operators want.
@@ -6,11 +6,17 @@ them out; `duty` is the same for what operators want.
 
 from typing import Literal, TypeAlias
 
+from protocol import ids
 from protocol.auction import Auction
 from protocol.bids import Closed
-from protocol.effects import Effect
+from protocol.effects import Effect, Emit
+from protocol.events import TasksAdopted
+from protocol.guardian import Guardian, Homes
+from protocol.inputs import Entry, Listed
 from protocol.ledger import Ledger
 from protocol.primitives import Instant, Mono, NodeId
+from protocol.reading import Reader
+from protocol.timers import Timers
 from protocol.watch import Lapse, Watch
 from protocol.wire.auction import Bid, Pass
 from protocol.wire.task import Answer
@@ -18,13 +24,23 @@ from protocol.wire.task import Answer
 Said: TypeAlias = list[tuple[Literal["ledger", "watch", "auction"], list[Effect]]]
 
 
-class Watching:
-    """Ledger, watch and auction of one node."""
+ADOPTED_S = 0.5  # tasks taken up within this are told of together
 
-    def __init__(self, *, ledger: Ledger, watch: Watch, auction: Auction) -> None:
+
+class Watching:
+    """Ledger, watch, auction and guardian of one node."""
+
+    def __init__(
+        self, *, me: NodeId, ledger: Ledger, watch: Watch, auction: Auction, guardian: Guardian, reader: Reader
+    ) -> None:
+        self._me = me
         self._ledger = ledger
         self._watch = watch
         self._auction = auction
+        self._guardian = guardian
+        self._reader = reader
+        self._adopted: dict[NodeId, int] = {}  # tasks taken up that nobody was told of yet, by their home
+        self._timers: Timers[Literal["adopted"]] = Timers()
 
     def on_answer(self, sender: NodeId, life: int, body: Answer, said: int, now: Instant) -> Said:
         """An owner says what it holds; `said` is the number of its frame."""
@@ -52,6 +68,41 @@ class Watching:
             return self._lapsed(self._watch.on_absent(number, now), now)
         return self._heard(*self._auction.on_absent(number, now), now)
 
+    def on_listed(self, listed: Listed, homes: Homes, now: Instant) -> Said:
+        """A page of a listing: what is ours is taken up, what we know is confirmed, what is another's let go."""
+        self._guardian.on_listed(listed.partitions, failed=bool(listed.failed), now=now)
+        effects: list[Effect] = []
+        unseen = {entry.key for entry in self._guardian.unseen(listed.entries, homes, now, self._ledger.revision_of)}
+        for entry in listed.entries:
+            if entry.key in unseen:
+                effects += self._found(entry, homes, now)
+            elif ids.is_task_key(entry.key):
+                effects += self._confirmed(ids.task_of(entry.key), homes, now)
+        return [("ledger", effects)]
+
+    def _confirmed(self, task: str, homes: Homes, now: Instant) -> list[Effect]:
+        known = self._ledger.confirm(task, now)
+        is_anothers = known is not None and self._guardian.is_anothers(known, homes)
+        return self._ledger.leave(task, now) if is_anothers else []
+
+    def _found(self, entry: Entry, homes: Homes, now: Instant) -> list[Effect]:
+        stands = self._reader.read(entry.key, entry.frame, now, revision=entry.revision)
+        record = stands.record
+        if record is not None and self._guardian.is_ours(record, homes, now, revision=entry.revision):
+            if not self._ledger.watches(record.id):
+                self._adopted[record.home] = self._adopted.get(record.home, 0) + 1
+                if not len(self._timers):
+                    self._timers.set("adopted", now.after(ADOPTED_S))
+            return self._ledger.adopt(record, entry.revision, entry.frame, now)
+        if self._ledger.watches(ids.task_of(entry.key)):  # ended, or moved on, and nobody told us; or no record
+            return self._ledger.on_found(entry.key, stands, "", now)
+        return []
+
+    def _take_adopted(self) -> list[Effect]:
+        adopted, self._adopted = self._adopted, {}
+        whys = {self._me: "restarted"}
+        return [Emit(TasksAdopted(home, count, whys.get(home, "guardian"))) for home, count in adopted.items()]
+
     def on_tick(self, now: Instant) -> Said:
         """Asks that are due, owners that lapsed, auctions that are over."""
         asks, lapses = self._watch.on_tick(now)
@@ -59,6 +110,8 @@ class Watching:
         effects, ended = self._auction.on_tick(now)
         said.append(("auction", effects))
         said += [("ledger", self._ledger.on_closed(closed, now)) for closed in ended]
+        if self._timers.due(now.mono_ns):
+            said.append(("ledger", self._take_adopted()))
         return [*said, ("ledger", self._ledger.on_tick(now))]
 
     def ask(self, now: Instant) -> Said:
@@ -69,8 +122,9 @@ class Watching:
         return said
 
     def next_deadline(self) -> Mono | None:
-        """The first of all three."""
-        deadlines = (self._ledger.next_deadline(), self._watch.next_deadline(), self._auction.next_deadline())
+        """The first of all."""
+        machines = self._ledger, self._watch, self._auction
+        deadlines = (*(machine.next_deadline() for machine in machines), self._timers.next())
         return min((each for each in deadlines if each is not None), default=None)
 
     def _heard(self, effects: list[Effect], closed: Closed | None, now: Instant) -> Said:

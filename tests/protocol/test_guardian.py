@@ -135,13 +135,16 @@ def test_its_place_follows_whoever_comes_and_goes(views: list[set[str]]) -> None
         alive = tuple(sorted({*view, ME}))
         order = ids.ranked(alive, salt=f"partition/{ids.partition(task.id)}")
         homes = _homes(*alive, known=(task.home,))
+        guardian.unseen((), homes, instant(600), lambda _: None)
         assert guardian.is_ours(task, homes, instant(600)) == (order.index(ME) < GUARDIANS)
 
 
-def _opened(guardian: Guardian, task: TaskRecord, homes: Homes, *, revision: int = 5, watched: bool = False) -> bool:
+def _opened(
+    guardian: Guardian, task: TaskRecord, homes: Homes, *, revision: int = 5, watched: int | None = None
+) -> bool:
     """Is the record opened when it is listed? Then it is judged."""
     entry = Entry(ids.task_key(task.id), revision, b"sealed")
-    is_opened = guardian.unseen((entry,), homes, lambda _: watched) == [entry]
+    is_opened = guardian.unseen((entry,), homes, instant(600), lambda _: watched) == [entry]
     if is_opened:
         guardian.is_ours(task, homes, instant(600), revision=revision)
     return is_opened
@@ -151,32 +154,74 @@ def test_an_ended_record_is_opened_once() -> None:
     guardian, task = _guardian(), structs.replace(record(), state=TaskState.DONE)
     assert _opened(guardian, task, _homes())
     assert not _opened(guardian, task, _homes(ME, B)), "whoever lives"
-    assert _opened(guardian, task, _homes(), watched=True), "who still watches it must hear of it"
+    assert _opened(guardian, task, _homes(), watched=4), "who still watches it must hear of it"
     assert _opened(guardian, task, _homes(), revision=6)
     guardian.on_link(is_usable=False, now=instant(1))
     assert _opened(guardian, task, _homes(), revision=6), "the bucket may be another"
 
 
-def test_a_record_of_another_is_opened_again_when_others_live() -> None:
-    guardian, task = _guardian(), record(home=B)
-    assert _opened(guardian, task, _homes())
-    assert not _opened(guardian, task, _homes())
-    assert _opened(guardian, task, _homes(ME, C, D))
+def test_a_watched_record_that_stands_as_it_is_known_is_not_opened() -> None:
+    task = record(home=ME)
+    assert not _opened(_guardian(), task, _homes(), revision=5, watched=5)
+    assert _opened(_guardian(), task, _homes(), revision=6, watched=5)
+    assert _opened(_guardian(), task, _homes(), revision=5, watched=-1), "what stands there is not what we know"
 
 
-def test_a_record_that_may_be_ours_later_is_opened_each_time() -> None:
+def test_a_record_of_another_is_opened_again_only_when_it_becomes_ours() -> None:
     task = record(home=HOME)
-    for me in _ranked(task)[:GUARDIANS]:
-        guardian, young = _guardian(me), _homes(known=ALL, settled_s=0)
-        assert _opened(guardian, task, young)
-        assert _opened(guardian, task, young)
+    first, second, *_ = _ranked(task)
+    guardian, living = _guardian(second), _homes(*ALL, HOME)
+    assert _opened(guardian, task, living)
+    assert not _opened(guardian, task, living)
+    assert not _opened(guardian, task, _homes(*(node for node in (*ALL, HOME) if node != first)))
+    assert _opened(guardian, task, _homes(*(node for node in ALL if node != first)))
 
 
-def test_records_passed_over_are_remembered_up_to_a_bound(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "PASSED_MAX", 2)
+def test_a_record_whose_home_may_be_gone_is_opened_again_when_that_is_sure() -> None:
+    task = record(home=HOME)
+    guardian, young = _guardian(_ranked(task)[0]), _homes(known=ALL, settled_s=0)
+    assert _opened(guardian, task, young)
+    assert not _opened(guardian, task, young)
+    assert _opened(guardian, task, _homes(known=ALL, settled_s=SETTINGS.settle_s))
+
+
+def test_of_each_page_the_guardians_before_us_are_helped_with_one_task_that_somebody_has_room_for() -> None:
+    numbers = [name for name in (f"{number:026d}" for number in range(400)) if _ranked(record(name))[1] == ME][:4]
+    tasks = [record(name, home=HOME) for name in numbers]
+    guardian, homes = _guardian(), _homes()
+    for _page in range(2):
+        guardian.unseen((), homes, instant(600), lambda _: None)
+        assert [guardian.is_ours(task, homes, instant(600)) for task in tasks] == [True, False, False, False]
+    guardian.unseen((), homes, instant(600), lambda _: None)
+    busy = structs.replace(homes, has_room=lambda _: False)
+    assert not any(guardian.is_ours(task, busy, instant(600)) for task in tasks)
+
+
+def test_an_open_task_is_anothers_once_its_home_or_a_guardian_before_us_is_there() -> None:
+    task = record(home=HOME)
+    first, second, *_ = _ranked(task)
+    assert not _guardian(first).is_anothers(task, _homes())
+    assert _guardian(first).is_anothers(task, _homes(*ALL, HOME))
+    assert _guardian(second).is_anothers(task, _homes())
+    assert not _guardian(second).is_anothers(awarded(owner=B, home=HOME), _homes()), "its owner may be asked by two"
+    assert not _guardian().is_anothers(record(home=ME), _homes())
+
+
+def test_a_suspect_that_is_found_dead_makes_no_second_listing() -> None:
+    guardian = _guardian()
+    assert _partitions(guardian.on_gone(_homes(ME, B, C), instant(1)))
+    assert not _partitions(guardian.on_gone(_homes(ME, B, C), instant(1)))
+    assert _partitions(guardian.on_gone(_homes(ME, B), instant(1)))
+
+
+def test_what_is_remembered_of_records_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "SEEN_MAX", 2)
+    monkeypatch.setattr(module, "TEXTS_MAX", 2)
     guardian = _guardian()
     ended = [structs.replace(record(key), state=TaskState.DONE) for key in ("a", "b", "c")]
     assert all(_opened(guardian, each, _homes()) for each in ended)
     assert not _opened(guardian, ended[2], _homes())
     assert not _opened(guardian, ended[1], _homes())
     assert _opened(guardian, ended[0], _homes())
+    for number, key in enumerate(("d", "e", "f")):
+        assert _opened(guardian, record(key, capability=f"echo@{number}", home=B), _homes())

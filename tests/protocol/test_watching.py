@@ -1,16 +1,55 @@
 """The watcher's side put together: an auction from the wish to the award, over real nodes and frames."""
 
 from random import Random
+from typing import cast
 
+import msgspec
+
+from protocol import ids
 from protocol.auction import Auction
+from protocol.effects import Emit
+from protocol.events import TasksAdopted
+from protocol.guardian import Guardian, Homes
+from protocol.inputs import Entry, Listed
 from protocol.owners import Owners
 from protocol.performance import Lapses
+from protocol.primitives import Instant
+from protocol.reading import Reader
+from protocol.records import Standing
 from protocol.watch import Watch
-from protocol.watching import Watching
+from protocol.watching import ADOPTED_S, Watching
 from protocol.wire.auction import Offer
+from protocol.wire.task import TaskRecord
 from tests.explore import World
 from tests.protocol.conversation import instant
-from tests.protocol.work import SETTINGS, B, C, Home, Mesh
+from tests.protocol.work import ME, SETTINGS, B, C, D, Home, Mesh, frame, record
+
+
+class Opened:
+    """Reads frames without a signature."""
+
+    def __init__(self) -> None:
+        self.keys: list[str] = []
+
+    def read(self, key: str, frame: bytes, now: Instant, *, revision: int = 0) -> Standing:
+        del now
+        self.keys.append(key)
+        return Standing(msgspec.msgpack.decode(frame, type=TaskRecord), revision, frame)
+
+
+def _watching(home: Home, guardian: Guardian, auction: Auction | None = None, reader: Opened | None = None) -> Watching:
+    return Watching(
+        me=ME,
+        ledger=home.ledger,
+        watch=Watch(settings=SETTINGS, owners=Owners()),
+        auction=auction or Auction(settings=SETTINGS, view=Mesh({}), lapses=Lapses(), rng=Random(7)),
+        guardian=guardian,
+        reader=cast(Reader, reader or Opened()),
+    )
+
+
+def _listed(*tasks: TaskRecord, revision: int = 5) -> Listed:
+    return Listed((), tuple(Entry(ids.task_key(task.id), revision, frame(task)) for task in tasks))
 
 
 def _settled(world: World) -> World:
@@ -50,7 +89,7 @@ def test_an_auction_of_a_node_alone_is_over_at_once() -> None:
 def test_effects_come_back_beside_the_machine_that_they_are_of() -> None:
     home = Home({B: 1, C: 1})
     auction = Auction(settings=SETTINGS, view=Mesh({}), lapses=Lapses(), rng=Random(7))
-    watching = Watching(ledger=home.ledger, watch=Watch(settings=SETTINGS, owners=Owners()), auction=auction)
+    watching = _watching(home, Guardian(me=ME, settings=SETTINGS), auction)
     home.submit(route="bids")
     ((origin, effects),) = watching.ask(home.now)
     assert (origin, len(effects)) == ("auction", 3)
@@ -60,3 +99,26 @@ def test_effects_come_back_beside_the_machine_that_they_are_of() -> None:
     said = dict(watching.on_tick(instant((deadline - instant(0).mono_ns) / 1e9 + 0.001)))
     assert [type(each).__name__ for each in said["auction"]] == ["Emit"]
     assert watching.ask(home.now) == []
+
+
+def test_tasks_of_a_home_that_is_gone_are_opened_once_taken_up_without_a_write_and_told_of_together() -> None:
+    home, reader = Home({}), Opened()
+    watching = _watching(home, Guardian(me=ME, settings=SETTINGS), reader=reader)
+    homes = Homes((ME,), lambda node: True, 60.0)
+    tasks = [record(f"k{number}", home=D) for number in range(6)]
+    for page in (tasks[:3], tasks[3:], tasks):  # the last is the next sweep
+        assert watching.on_listed(_listed(*page), homes, instant(600)) == [("ledger", [])]
+    assert len(reader.keys) == 6
+    assert (home.ledger.watched, home.ledger.waiting) == (6, 6)
+    told = [each for _, effects in watching.on_tick(instant(600 + ADOPTED_S)) for each in effects]
+    assert told == [Emit(TasksAdopted(D, 6, "guardian"))]
+    assert watching.on_tick(instant(601)) == [("watch", []), ("auction", []), ("ledger", [])]
+
+
+def test_open_tasks_are_let_go_in_the_next_listing_once_their_home_is_back() -> None:
+    home = Home({})
+    watching = _watching(home, Guardian(me=ME, settings=SETTINGS))
+    tasks = [record(f"k{number}", home=D) for number in range(3)]
+    watching.on_listed(_listed(*tasks), Homes((ME,), lambda node: True, 60.0), instant(600))
+    watching.on_listed(_listed(*tasks[:2]), Homes((ME, D), lambda node: True, 60.0), instant(601))
+    assert home.ledger.watched == 1
