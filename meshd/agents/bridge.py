@@ -11,7 +11,7 @@ import os
 import signal
 import sys
 from collections.abc import AsyncIterator, Callable, Coroutine
-from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -27,14 +27,14 @@ from pydantic import ValidationError
 
 from meshd.agents import launch
 from meshd.agents.remote import headers
-from meshd.agents.tools import TOOLS_MAX, BridgePlan, Offer, Tool, complaint_of, offered, value_of
+from meshd.agents.sieve import Sieve
+from meshd.agents.tools import TOOLS_LISTED_MAX, TOOLS_MAX, BridgePlan, Offer, Tool, complaint_of, offered, value_of
 from meshd.agents.worker import Worker, pipe_of_our_own
 from meshd.quoting import quoted
 from meshd.sdk import Context, TaskError
 from protocol.limits import TEXT_CHARS_MAX
 
 LINE_BYTES_MAX = 4 << 20  # one message of a server; a list of a thousand tools with their schemas is one
-TOOLS_LISTED_MAX = 1_000  # and what says more is not read to its end
 REFRESH_S = 60.0  # a server is asked for its tools so often: not every one tells of a change, or that it is gone
 CLOSE_S = 0.5  # to exit at the end of its input
 
@@ -56,20 +56,28 @@ class Bridge:
         self._plan = plan
         self._offers: dict[str, Offer] = {}
         self._client: Client | None = None
+        self._sieve: Sieve | None = None
         self._changed = asyncio.Event()
 
     async def serve(self, worker: Worker, tasks: Coroutine[Any, Any, None]) -> None:
         """Connect, say what the tools are, and work until the end of the input of tasks."""
         async with AsyncExitStack() as stack:
-            streams = _reached(self._plan) if self._plan.url else _started(self._plan, worker)
-            client = Client(streams, cache=None, message_handler=self._hear, client_info=_WE)
+            server = _reached(self._plan) if self._plan.url else _started(self._plan, worker)
+            client = Client(self._sifted(server), cache=None, message_handler=self._hear, client_info=_WE)
             self._client = await stack.enter_async_context(client)
+            _there(self._sieve).version = self._client.protocol_version
             await self._offer(worker)
             async with asyncio.TaskGroup() as group:
                 following = [group.create_task(self._follow(worker)), group.create_task(self._refresh())]
                 await tasks
                 for each in following:
                     each.cancel()
+
+    @asynccontextmanager
+    async def _sifted(self, server: AbstractAsyncContextManager[TransportStreams]) -> AsyncIterator[TransportStreams]:
+        async with server as (incoming, outgoing):
+            self._sieve = Sieve(incoming)
+            yield self._sieve, outgoing
 
     def is_blocking(self, capability: str) -> bool:
         """A request to the server is let go at once; the server is told."""
@@ -119,8 +127,10 @@ class Bridge:
             self._changed.set()
 
     async def _offer(self, worker: Worker) -> None:
-        tools = await self._listed()
-        self._offers, problems = offered(tools, self._plan.capabilities)
+        left_out = _there(self._sieve).left_out
+        left_out.clear()
+        self._offers, problems = offered(await self._listed(), self._plan.capabilities)
+        problems = left_out + problems
         for problem in problems[:TOOLS_MAX]:
             _note(problem)
         more = f" (and {len(problems) - 1} more: see the log)" if len(problems) > 1 else ""

@@ -18,6 +18,7 @@ from protocol.ids import is_capability
 from protocol.limits import TEXT_CHARS_MAX
 
 TOOLS_MAX = 64  # announced by one agent, as of a manifest's capabilities
+TOOLS_LISTED_MAX = 1_000  # by one server; what lists more is not read to its end
 SCHEMA_BYTES_MAX = 65_536  # of one tool; beyond it is no description any more
 MAJOR = "@1"  # MCP knows no versions of tools
 
@@ -74,12 +75,16 @@ def offered(tools: Iterable[Tool], wanted: tuple[str, ...]) -> tuple[dict[str, O
     for capability, same in named.items():
         if wanted and capability not in wanted:
             continue
-        problem = _problem(capability, same)
-        if not problem and len(offers) == TOOLS_MAX:
-            problem = f"{TOOLS_MAX} tools are offered already; name those you want under capabilities"
         try:
+            problem = _problem(capability, same)
+            if not problem and len(offers) == TOOLS_MAX:
+                problem = f"{TOOLS_MAX} tools are offered already; name those you want under capabilities"
             if not problem:
                 offers[capability] = _offer(capability, same[0])
+        except UnicodeEncodeError:
+            problem = "its schemas hold what is no text"
+        except RecursionError:
+            problem = "its schemas are nested too deep"
         except ValueError as failure:
             problem = str(failure)
         if problem:

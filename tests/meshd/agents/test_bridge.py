@@ -126,6 +126,21 @@ WELCOME = answer(
 )
 
 
+async def test_a_tool_that_is_none_is_left_out_by_name_and_the_others_work(tmp_path: Path) -> None:
+    tools = [
+        {"name": "bad", "inputSchema": {"type": "string"}},
+        {"name": "good", "inputSchema": {"type": "object"}},
+        {"name": "worse"},
+    ]
+    run = server(tmp_path, NO_DISCOVERY, WELCOME, answer({"tools": tools}), answer({"content": text("done")}))
+    async with Stage("mcp", tmp_path, run=run) as stage:
+        assert (stage.agent.state, stage.agent.card.capabilities) == ("ready", ("good@1",))
+        why = "the tool 'bad' is left out: inputSchema.type: Input should be 'object' (and 1 more: see the log)"
+        assert stage.agent.detail == why
+        assert any("the tool 'worse' is left out: inputSchema: Field required" in each for each in stage.agent.log())
+        assert await stage.agent.run(stage.work({}, capability="good@1"), Desk()) == Finished("done")
+
+
 async def refusal(folder: Path, run: list[str], **keys: object) -> str:
     stage = Stage("mcp", folder, run=run, **keys)  # type: ignore[arg-type] # any key
     with pytest.raises(MeshError) as caught:

@@ -54,14 +54,24 @@ def test_more_tools_than_one_agent_may_announce_are_left_out() -> None:
     assert "64 tools are offered already; name those you want under capabilities" in problems[0]
 
 
+def nested(levels: int) -> dict[str, object]:
+    schema: dict[str, object] = {"type": "object"}
+    for _ in range(levels):
+        schema = {"not": schema}
+    return schema
+
+
 @pytest.mark.parametrize(
     ("takes", "expected"),
     [
         ({"type": "nonsense"}, "bad@1.takes: is no JSON Schema"),
         ({"$ref": "http://elsewhere/"}, "bad@1.takes: is no JSON Schema"),
         ({"description": "x" * SCHEMA_BYTES_MAX}, "its schemas are larger than 65536 bytes"),
+        (nested(5_000), "its schemas are nested too deep"),
+        ({"properties": {"\ud800": {}}}, "its schemas hold what is no text"),
+        ({"properties": {"a": {"pattern": "(?=b)"}}}, "bad@1.takes: is no JSON Schema: properties.a.pattern: "),
     ],
-    ids=["none", "elsewhere", "large"],
+    ids=["none", "elsewhere", "large", "deep", "surrogate", "look-around"],
 )
 def test_a_tool_whose_schema_is_none_is_left_out(takes: dict[str, object], expected: str) -> None:
     offers, problems = offered([Tool(name="bad", takes=takes), *tools("good")], ())
