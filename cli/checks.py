@@ -214,6 +214,9 @@ def agents(told: Told) -> Found:
             detail = f": {agent['detail']}" if agent["detail"] else ""
             cure = f"see its log, mend it and start it again; more with: meshctl agents show {agent['name']}"
             yield Finding("warning", "agents", f"it is {agent['state']}{detail}", str(agent["name"]), cure)
+        elif agent["state"] == "ready" and agent["detail"]:  # a slot that is down, a tool that is none
+            cure = f"see: meshctl agents logs {agent['name']}"
+            yield Finding("warning", "agents", f"it works, but {agent['detail']}", str(agent["name"]), cure)
 
 
 def exposure(told: Told) -> Found:

@@ -127,6 +127,12 @@ def test_a_setting_of_the_environment_that_would_stop_a_start_is_found(tmp_path:
             "warning",
             "it is failed: it ended with exit code 1",
         ),
+        (
+            checks.agents,
+            _told(agents=(an_agent("x", state="ready", detail="the tool 'y' is left out: name: missing"),)),
+            "warning",
+            "it works, but the tool 'y' is left out: name: missing",
+        ),
         (checks.exposure, _told(exposed=("0.0.0.0:4222",)), "warning", "nothing on it is encrypted"),
         (checks.duty, _told(peers=(_peer(draining=True),)), "warning", "takes no new work"),
         (checks.duty, _told(a_status(state="draining")), "warning", "takes no new work"),
