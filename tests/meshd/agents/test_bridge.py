@@ -141,6 +141,24 @@ async def test_a_tool_that_is_none_is_left_out_by_name_and_the_others_work(tmp_p
         assert await stage.agent.run(stage.work({}, capability="good@1"), Desk()) == Finished("done")
 
 
+async def test_a_server_that_asks_back_is_refused_and_goes_on(tmp_path: Path) -> None:
+    run = server(tmp_path, NO_DISCOVERY, WELCOME, answer({"tools": [{"name": "x", "inputSchema": {"type": "object"}}]}))
+    program = (tmp_path / "server.py").read_text().partition("for line in sys.stdin")[0]
+    (tmp_path / "server.py").write_text(
+        program + "call, refused = json.loads(sys.stdin.readline()), []\n"
+        "for method in 'sampling/createMessage', 'elicitation/create', 'roots/list', 'no/such':\n"
+        "    print(json.dumps({'jsonrpc': '2.0', 'id': method, 'method': method, 'params': {}}), flush=True)\n"
+        "    while (reply := json.loads(sys.stdin.readline())).get('id') != method: pass\n"
+        "    refused.append('error' in reply)\n"
+        "content = [{'type': 'text', 'text': json.dumps(refused)}]\n"
+        "print(json.dumps({'jsonrpc': '2.0', 'id': call['id'], 'result': {'content': content}}), flush=True)\n"
+        "sys.stdin.read()\n"
+    )
+    async with Stage("mcp", tmp_path, run=run) as stage:
+        outcome = await stage.agent.run(stage.work({}, capability="x@1"), Desk())
+        assert outcome == Finished("[true, true, true, true]")
+
+
 async def refusal(folder: Path, run: list[str], **keys: object) -> str:
     stage = Stage("mcp", folder, run=run, **keys)  # type: ignore[arg-type] # any key
     with pytest.raises(MeshError) as caught:
