@@ -8,8 +8,10 @@ import json
 import os
 import re
 import sys
+from collections.abc import Iterator
 from contextlib import nullcontext
 from datetime import UTC, datetime, timedelta
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -34,8 +36,15 @@ NOTHING = "nothing that fits is on record"
 
 
 def _time(record: Item) -> str:
-    moment = datetime.fromtimestamp(record["time_ms"] / 1_000, UTC)
-    return moment.strftime("%Y-%m-%d %H:%M:%S.") + f"{record['time_ms'] % 1_000:03d}Z"
+    return _moment(record["time_ms"])
+
+
+def _moment(time_ms: int) -> str:
+    try:
+        moment = datetime.fromtimestamp(time_ms / 1_000, UTC)
+    except (ValueError, OverflowError, OSError):
+        return f"{time_ms} ms"  # what was read of a file may say anything
+    return moment.strftime("%Y-%m-%d %H:%M:%S.") + f"{time_ms % 1_000:03d}Z"
 
 
 def _more(record: Item) -> str:
@@ -136,23 +145,37 @@ def verify(session: Session, path: Path | None) -> int:
     from meshd.observe.verify import verify as verified
 
     try:
-        verdict = verified(path or session.dir or default_dir())
+        report = verified(path or session.dir or default_dir())
     except MeshError as failure:
         raise of(failure) from None
     if session.wants_json():
-        write(msgspec.json.encode(verdict).decode() + "\n")
-        return int(verdict.ending)
+        write(msgspec.json.encode(report).decode() + "\n")
+        return int(report.ending)
+    for verdict in report.chains:
+        name = f"chain {verdict.chain}: " if len(report.chains) > 1 or verdict.chain > 1 else ""
+        write("".join(f"{name}{shown(sentence)}\n" for sentence in _sentences(verdict)))
+        if verdict.torn_bytes:
+            what = f"the last line is cut short ({verdict.torn_bytes} bytes)"
+            note(session, f"{what}: it is being written, or a kill left it")
+    return int(report.ending)
+
+
+def _sentences(verdict: Any) -> Iterator[str]:
+    """What was found of one chain, a line each."""
+    begun = verdict.begun
+    if begun is not None:
+        found = f"; found then: {begun.finding}, {begun.text}" if begun.finding else ""
+        what = f"{begun.who or 'the node'} set chain {begun.former} aside at record {begun.former_seq}"
+        yield f"begins at record {verdict.first_seq}: {what}, {_moment(begun.time_ms)}, for: {begun.reason}{found}"
     if verdict.finding is not None:
         where = f" ({verdict.file}{f', line {verdict.line}' if verdict.line else ''})" if verdict.file else ""
-        write(f"{verdict.ending.name.lower()}: {shown(verdict.finding.text)}{shown(where)}\n")
-        return int(verdict.ending)
-    whole = f"{count(verdict.records, 'record')} of node {verdict.node[:8]}, {verdict.first_seq} to {verdict.seq}"
-    write(f"verified: {whole}; {_witnessed(verdict)}\n")
-    if verdict.torn_bytes:
-        note(
-            session, f"the last line is cut short ({verdict.torn_bytes} bytes): it is being written, or a kill left it"
-        )
-    return int(verdict.ending)
+        yield f"{verdict.ending.name.lower()}: {verdict.finding.text}{where}"
+        return
+    mesh = f" in mesh {verdict.stream.removesuffix('-audit')}" if verdict.stream else ""
+    what = f"{count(verdict.records, 'record')} of node {verdict.node[:8]}{mesh}, {verdict.first_seq} to {verdict.seq}"
+    part = f", a part: what was recorded since {_moment(verdict.since_ms)}" if verdict.since_ms else ""
+    bounded = "" if verdict.is_bounded else "; nobody signed where this begins and ends"
+    yield f"verified: {what}{part}; {_witnessed(verdict)}{bounded}"
 
 
 def _witnessed(verdict: Any) -> str:
@@ -167,16 +190,26 @@ def _witnessed(verdict: Any) -> str:
 
 @audit.command("export")
 @click.option("--to", "path", type=click.Path(path_type=Path), default=None, help="Write to this file.")
+@click.option("--since", default="", metavar="TIME", help="Only what is younger: 90s, 15m, 6h, 2d, or a date.")
 @click.pass_obj
-def export(session: Session, path: Path | None) -> int:
-    """This node's whole journal as one file that verifies anywhere. Needs no daemon."""
-    from meshd.observe.segments import FOLDER
-    from meshd.observe.verify import export as exported
+def export(session: Session, path: Path | None, since: str) -> int:
+    """This node's journal as one file that verifies anywhere. Needs no daemon.
 
-    lines = 0
+    All of it, with the chains that were set aside; or with --since a part, which says that it is one. The node's key
+    signs where it begins and ends.
+    """
+    from meshd.observe.export import export as exported
+    from meshd.observe.segments import FOLDER
+    from meshd.statedir import read_identity
+
+    lines, home = 0, session.dir or default_dir()
+    since_ms = _since_ms(since) if since else 0
     try:
+        signer = read_identity(home)
+        exporting = exported(home / FOLDER, signer=signer, since_ms=since_ms)
+        first = next(exporting)  # when there is nothing, no file is made either
         with nullcontext(sys.stdout.buffer) if path is None else open(path, "xb", opener=_private) as file:
-            for line in exported((session.dir or default_dir()) / FOLDER):
+            for line in chain((first,), exporting):
                 file.write(line)
                 lines += 1
     except MeshError as failure:
@@ -186,6 +219,8 @@ def export(session: Session, path: Path | None) -> int:
         raise of(
             MeshError("directory", path=path or "stdout", problem=problem, cure="name another with --to")
         ) from None
+    if signer is None:
+        note(session, f"there is no key in {home}, so nobody signed where this begins and ends")
     if path is not None:
         note(session, f"{count(lines, 'line')} written to {path}; verify it with: meshctl audit verify {path}")
     return OK

@@ -261,6 +261,12 @@ def read_credential(path: Path) -> Credential:
     return _credential_of(path, content)
 
 
+def read_identity(path: Path) -> Identity | None:
+    """The key of the node whose directory this is, whoever holds it; None when there is none, as in a copy."""
+    directory = StateDir(path, -1)
+    return directory.identity() if directory.secret(IDENTITY) is not None else None
+
+
 def lock_holder(path: Path) -> int | None:
     """The process id of the daemon that holds the directory, or None when none does."""
     try:

@@ -11,7 +11,7 @@ import msgpack
 import msgspec
 
 from protocol import limits
-from protocol.errors import MeshError
+from protocol.errors import UNREADABLE, MeshError
 
 _INTEGERS = (-(1 << 63), (1 << 64) - 1)
 
@@ -54,7 +54,7 @@ def heard_schema(encoded: bytes) -> dict[str, Any] | bool | None:
     """The JSON Schema in what a node told; None when there is none that can be shown."""
     try:
         schema: dict[str, Any] | bool = msgspec.json.decode(encoded, type=dict[str, Any] | bool)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+    except UNREADABLE:
         return None
     return None if _problem(schema, depth=limits.DEPTH_MAX - limits.SCHEMA_DEPTH_MAX) else schema
 

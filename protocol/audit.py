@@ -17,6 +17,7 @@ import msgspec
 from msgspec import Struct
 
 from protocol import limits
+from protocol.errors import UNREADABLE
 from protocol.identity import is_signed
 from protocol.ids import node_id
 from protocol.primitives import NodeId, WallMs
@@ -96,12 +97,7 @@ class Witness(Struct, frozen=True):
     @property
     def is_genuine(self) -> bool:
         """True when the node whose chain this is has signed it."""
-        try:
-            key, signature = bytes.fromhex(self.key), bytes.fromhex(self.signature)
-        except ValueError:
-            return False
-        is_own = node_id(key) == self.node and signature.hex() == self.signature  # written in one way only
-        return is_own and is_signed(public_key=key, message=self.signed_bytes, signature=signature)
+        return is_by(self.node, key=self.key, signature=self.signature, message=self.signed_bytes)
 
 
 class Ending(IntEnum):
@@ -133,13 +129,23 @@ def origin(node: NodeId, chain: int = 1) -> Head:
     return Head(0, sha256(b"meshd/audit/v1\0" + node.encode() + number).hexdigest())
 
 
+def is_by(node: NodeId, *, key: str, signature: str, message: bytes) -> bool:
+    """True when `key` is the node's and the signature its own; both in hex."""
+    try:
+        public_key, signed = bytes.fromhex(key), bytes.fromhex(signature)
+    except ValueError:
+        return False
+    is_own = node_id(public_key) == node and signed.hex() == signature  # written in one way only
+    return is_own and is_signed(public_key=public_key, message=message, signature=signed)
+
+
 def read(line: bytes) -> Record | None:
     """A line's record; None when it is none. The hash is not checked: that is `Checker`'s."""
     if len(line) > limits.AUDIT_LINE_BYTES_MAX:
         return None
     try:
         return _decoder.decode(line)
-    except (msgspec.DecodeError, RecursionError, UnicodeDecodeError):
+    except UNREADABLE:
         return None
 
 
@@ -267,13 +273,14 @@ class Checker:
             text = f"record {record.seq} does not begin the chain of its node"
             return Finding(Ending.ALTERED, record.seq, "replaced", text)
         self.node, self.chain, self.first_seq = record.node, record.chain, record.seq
-        self.first = record if is_first else None
         self._is_begun = True
         return self._next(record, digest)
 
     def _next(self, record: Record, digest: str) -> Finding | None:
         self.seq, self.hash = record.seq, digest
         self.records += 1
+        if self.records == 1 and record.prev == origin(record.node, record.chain).hash:
+            self.first = record
         self._seen += digest[:SEEN_CHARS].encode()
         if record.action == PRUNED:
             self._note_pruned(record)

@@ -4,6 +4,7 @@ Invariant: a code stands in `ERRORS` or it does not exist. Neighbours: the API t
 problem documents, the commands into `error[code]: …` and an exit code.
 """
 
+import msgspec
 from msgspec import Struct
 
 
@@ -15,6 +16,8 @@ class ErrorRow(Struct, frozen=True):
     message: str
     hint: str
 
+
+UNREADABLE = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)  # of msgspec, which raises the last two bare
 
 OK, FAILED, USAGE, UNREACHABLE, DENIED, TASK_FAILED, TIMED_OUT, NOT_FOUND, CONFLICT, DEGRADED = range(10)
 INTERRUPTED = 130

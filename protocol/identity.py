@@ -13,6 +13,7 @@ from nacl.exceptions import CryptoError
 from nacl.signing import SigningKey
 
 from protocol import limits
+from protocol.errors import UNREADABLE
 from protocol.ids import node_id
 from protocol.primitives import NodeId, WallMs
 
@@ -109,7 +110,7 @@ def admitted_key(*, root_key: bytes, proof: bytes) -> bytes | None:
 def _proven_key(root_key: bytes, proof: bytes) -> bytes | None:
     try:
         seen = _admission_decoder.decode(proof)
-    except (msgspec.DecodeError, RecursionError, UnicodeDecodeError):
+    except UNREADABLE:
         return None
     keys = (seen.node_key, seen.warrant.issuer_key)
     if not all(is_acceptable(key) for key in keys) or not 0 <= seen.warrant.not_after_ms < 1 << 63:

@@ -14,10 +14,9 @@ from msgspec import UNSET, Raw, Struct, UnsetType
 
 from meshd import clock, values
 from meshd.agents.pipe import ENVELOPE_BYTES, ESCAPED_BYTES
-from meshd.agents.said import UNREADABLE
 from meshd.ports import Failed, Finished, Outcome
 from meshd.quoting import quoted
-from protocol.errors import MeshError
+from protocol.errors import UNREADABLE, MeshError
 from protocol.limits import TEXT_CHARS_MAX
 
 REST_S_MAX = 300.0  # a service may ask to be left alone for so long, not for ever

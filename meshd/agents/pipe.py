@@ -19,7 +19,6 @@ from meshd import values
 from meshd.agents.child import Child, Lines, Log
 from meshd.agents.said import (
     OF_ALL,
-    UNREADABLE,
     VERBS,
     Offers,
     Said,
@@ -32,7 +31,7 @@ from meshd.agents.said import (
 )
 from meshd.ports import Desk, Event, Failed, Finished, Outcome, Work
 from meshd.supervise import Supervisor
-from protocol.errors import MeshError
+from protocol.errors import UNREADABLE, MeshError
 from protocol.ids import is_capability
 from protocol.limits import INPUT_BYTES_MAX, REQUESTS_OPEN_MAX, TEXT_CHARS_MAX, UNREAD_BYTES_MAX
 

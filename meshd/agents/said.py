@@ -11,9 +11,9 @@ import msgspec
 from msgspec import UNSET, Raw, Struct, UnsetType
 
 from meshd.ports import Schema
+from protocol.errors import UNREADABLE
 
 EXCERPT_BYTES = 80  # how much of a wrong line an error repeats
-UNREADABLE = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 
 
 class Error(Struct):

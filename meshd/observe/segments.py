@@ -149,3 +149,12 @@ def refused(path: Path, failure: OSError) -> MeshError:
         return MeshError("directory", path=path, problem="cannot be written: the disk is full", cure="make room on it")
     reason = failure.strerror or str(failure)
     return MeshError("directory", path=path, problem=f"cannot be used: {reason}", cure="mend its owner, mode or disk")
+
+
+def whole_bytes(path: Path) -> int:
+    """How many bytes there are up to the last line end; a line that is still being written comes after it."""
+    with opened(path) as fd:
+        size = os.fstat(fd).st_size
+        start = max(0, size - 2 * limits.AUDIT_LINE_BYTES_MAX)
+        end = os.pread(fd, size - start, start).rfind(b"\n")
+    return size if end < 0 and size > start + limits.AUDIT_LINE_BYTES_MAX else start + end + 1

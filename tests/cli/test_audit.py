@@ -81,12 +81,21 @@ def test_the_verdict_is_the_exit_code_and_names_the_first_bad_record(
 
 def test_an_export_is_verified_elsewhere_and_never_overwrites(meshctl: Meshctl, tmp_path: Path) -> None:
     kept(tmp_path / "audit", 3, 2)
+    (tmp_path / "identity.key").write_bytes(b"\x02" * 32)  # ALICE's
+    (tmp_path / "identity.key").chmod(0o600)
     path = tmp_path / "out.jsonl"
     said = meshctl("audit", "export", "--dir", str(tmp_path), "--to", str(path))
     assert (said.code, said.out) == (0, "")
     assert path.stat().st_mode & 0o777 == 0o600
     assert meshctl("audit", "verify", str(path)).code == 0
     assert meshctl("audit", "export", "--dir", str(tmp_path), "--to", str(path)).code == 1
+    unsigned = meshctl("audit", "export", "--dir", str(tmp_path), "--since", "2d")
+    assert (unsigned.code, "of that time" in unsigned.err) == (2, True)
+    (tmp_path / "identity.key").unlink()
+    said = meshctl("audit", "export", "--dir", str(tmp_path), "--to", str(tmp_path / "unsigned.jsonl"))
+    assert "nobody signed" in said.err
+    said = meshctl("audit", "verify", str(tmp_path / "unsigned.jsonl"))
+    assert (said.code, "nobody signed where this begins and ends" in said.out) == (10, True)
     for arguments in (("verify", str(tmp_path / "none")), ("export", "--dir", str(tmp_path / "none"))):
         said = meshctl("audit", *arguments)
         assert said.code in (1, 2)

@@ -2,7 +2,8 @@
 
 import pytest
 
-from meshd.agents.said import EXCERPT_BYTES, OF_ALL, UNREADABLE, VERBS, Saying, decode, excerpt, reason_of, task_of
+from meshd.agents.said import EXCERPT_BYTES, OF_ALL, VERBS, Saying, decode, excerpt, reason_of, task_of
+from protocol.errors import UNREADABLE
 
 
 def test_every_verb_is_a_field_and_those_of_workers_come_last() -> None:
