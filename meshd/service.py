@@ -329,7 +329,10 @@ class Service:
         def make(number: int) -> MakeCall:
             return MakeCall(number, capability, encoded, timeout_s=request.timeout_s, agent=request.agent)
 
-        answer = await self._engine.ask(make, timeout_s=request.timeout_s + GRACE_S)
+        try:
+            answer = await self._engine.ask(make, timeout_s=request.timeout_s + GRACE_S)
+        except MeshError as failure:
+            raise self._views.placed(failure) from None
         return self._views.answer(capability, answer, (clock.monotonic_ns() - began) / NS_PER_MS)
 
     @asynccontextmanager

@@ -71,6 +71,15 @@ class Views:
         peer = self._node.membership.peer(node)
         return peer.name if peer is not None and peer.name else ids.short(node)
 
+    def placed(self, failure: MeshError) -> MeshError:
+        """The same failure with the name of the node that it tells of by the beginning of its id."""
+        short = failure.fields.get("node")
+        peers = [peer for peer in self._node.membership.snapshot() if short and peer.id.startswith(str(short))]
+        if len(peers) != 1:
+            return failure
+        place = {"node": self.name_of(peers[0].id), "node_id": peers[0].id}
+        return MeshError(failure.code, **failure.fields | place)
+
     def on_event(self, event: Event) -> None:
         """Note when this node was cut off from the record, and what was wrong with the record itself."""
         if isinstance(event, RecordLost):

@@ -141,7 +141,8 @@ class Calls:
             node, capability = ids.short(sender), asked.order.capability
             return self._end(body.request, refused(request, STOPPING, node=node, capability=capability))
         if body.code:
-            return self._end(body.request, refused(request, "agent_failed", message=body.message))
+            by = {"agent": asked.agent, "node": ids.short(sender)}
+            return self._end(body.request, refused(request, "agent_failed", message=body.message, **by))
         answered = Answered(body.result, sender, asked.agent, asked.iid, asked.gid)
         return self._end(body.request, Reply(request, value=answered))
 

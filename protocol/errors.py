@@ -56,7 +56,7 @@ ERRORS: dict[str, ErrorRow] = {
     "stopping": ErrorRow(503, FAILED, "the node {node} is stopping, and had not answered {capability} by then", "call again, and another node is asked; what was begun may have had effects"),
     "overloaded": ErrorRow(503, FAILED, "{what} is full ({limit})", "try again in a moment, or on another node"),
     # how it went
-    "agent_failed": ErrorRow(502, TASK_FAILED, "{message}", "see the agent's log, then submit again"),
+    "agent_failed": ErrorRow(502, TASK_FAILED, "{message} (agent {agent})", "see what it wrote with: meshctl agents logs {agent}, on that node; then call again"),
     "task_failed": ErrorRow(502, TASK_FAILED, "{message}", "see what happened with: meshctl tasks show {task}"),
     "timed_out": ErrorRow(504, TIMED_OUT, "{what} did not answer within {seconds} s", "ask again, or give more time with --timeout"),
     "unfinished": ErrorRow(504, TIMED_OUT, "the task {task} did not end within {seconds} s", "it goes on; wait for it with: meshctl tasks wait {task}"),

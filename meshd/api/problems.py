@@ -33,11 +33,14 @@ class Decider(Struct, frozen=True):
 
 
 def document(error: MeshError, *, instance: str, decider: Decider) -> Problem:
-    """The problem document of an error; fields `rule`, `iid`, `node` and `task` of the error are kept.
+    """The problem document of an error; fields `rule`, `iid`, `node`, `node_id` and `task` of the error are kept.
+
+    `node` is who decided, by name when `node_id` is there too.
 
     What a request said comes back escaped: whoever reads it may be another than who sent it.
     """
-    node = str(error.fields.get("node", ""))
+    name = str(error.fields.get("node", ""))
+    node = str(error.fields.get("node_id", name))
     message = shown(error.message)
     return Problem(
         type=TYPE_PREFIX + error.code,
@@ -51,7 +54,7 @@ def document(error: MeshError, *, instance: str, decider: Decider) -> Problem:
             hint=shown(error.hint),
             rule=str(error.fields.get("rule", "")),
             node=node or decider.node,
-            node_name="" if node else decider.name,
+            node_name=decider.name if not node else name if name != node else "",
             iid=str(error.fields.get("iid", "")),
             task=str(error.fields.get("task", "")),
         ),

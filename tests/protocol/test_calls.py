@@ -89,8 +89,9 @@ def test_a_node_that_is_not_there_is_followed_by_the_next() -> None:
 def test_a_call_that_may_have_run_is_never_tried_elsewhere() -> None:
     calls = _calls({B: 1, C: 1})
     to, body, _ = _asked(calls.make(ORDER, instant(0)))
-    effects = calls.on_reply(to, CallReply(body.request, code="agent_failed", message="no"), instant(0))
-    assert _codes(effects) == ["agent_failed"]
+    effects = calls.on_reply(to, CallReply(body.request, code="agent_crashed", message="no"), instant(0))
+    fields = {"message": "no", "agent": body.agent, "node": ids.short(to)}
+    assert effects == [Reply(1, code="agent_failed", fields=fields)]
 
 
 def test_a_call_that_a_stopping_node_did_not_end_is_refused_and_not_tried_elsewhere() -> None:
