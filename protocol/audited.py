@@ -41,6 +41,7 @@ AUDITED: Mapping[type[Struct], Row] = {
     events.TaskDone: Row("task.commit", "done", "task", "task", ("epoch", "took_ms")),
     events.TaskFailed: Row("task.fail", "done", "task", "task", ("epoch", "code", "message")),
     events.TaskCancelled: Row("task.cancel", "done", "task", "task", ("epoch",)),
+    events.TaskRetried: Row("task.retry", "allow", "task", "task", ("epoch", "state"), "by"),
     events.TaskPoison: Row("task.set_aside", "done", "task", "task", ("epoch", "died")),
     events.AwardDeclined: Row("award.decline", "deny", "task", "task", ("epoch", "owner", "reason", "detail")),
     events.LeaseLapsed: Row("lease.lapse", "done", "task", "task", ("epoch", "owner", "evidence", "silent_s")),

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from protocol import ids, limits, records
 from protocol.bids import Wanted
 from protocol.effects import Emit, Reply, Send
-from protocol.events import TaskAwarded, TaskCancelled, TaskFailed, TaskPoison, TaskSubmitted
+from protocol.events import TaskAwarded, TaskCancelled, TaskFailed, TaskPoison, TaskRetried, TaskSubmitted
 from protocol.gears import ROUTES, Choice
 from protocol.inputs import Submit
 from protocol.primitives import Instant, NodeId, Rng
@@ -145,6 +145,12 @@ def begun(record: TaskRecord) -> Emit:
     return Emit(
         TaskSubmitted(record.id, record.iid, record.gid, record.capability, record.submitter, record.parent_iid)
     )
+
+
+def reopened(record: TaskRecord) -> Emit:
+    """What its new home says once an ended task is open again."""
+    last = record.retried[-1]
+    return Emit(TaskRetried(record.id, record.iid, record.epoch, last.state.value, last.by, record.gid))
 
 
 def awarded(record: TaskRecord, *, why: str, former: NodeId) -> Emit:

@@ -17,9 +17,11 @@ class _Ending(Struct):
     """One end. Mutable; `frame` is empty when it was too large to keep, or had to make room."""
 
     iid: str
+    retries: int
     epoch: int
     submitted_ms: int
     frame: bytes
+    is_undone: bool = False  # the task was opened again: what is older than that is refused, and not put back
     put_backs: int = 0
     quiet_until: Mono = 0  # no putting back before
 
@@ -37,8 +39,8 @@ class Endings:
         known = self._ended.pop(record.id, None)
         self._let_go(record.id)
         is_small = len(frame) <= limits.ENDING_BYTES_MAX
-        ending = _Ending(record.iid, record.epoch, record.submitted_ms, frame if is_small else b"")
-        if known is not None and known.iid == record.iid:
+        ending = _Ending(record.iid, record.retries, record.epoch, record.submitted_ms, frame if is_small else b"")
+        if known is not None and (known.iid, known.retries) == (record.iid, record.retries):
             ending.put_backs, ending.quiet_until = known.put_backs, known.quiet_until
         self._ended[record.id] = ending
         if ending.frame:
@@ -51,14 +53,25 @@ class Endings:
             self._let_go(oldest)
             del self._ended[oldest]
 
+    def undo(self, record: TaskRecord) -> None:
+        """This record stands: if it was opened again after the end that is known, that end is none any more."""
+        known = self._ended.get(record.id)
+        if known is not None and record.iid == known.iid and record.retries > known.retries:
+            self._let_go(record.id)
+            self._ended[record.id] = _Ending(
+                record.iid, record.retries, record.epoch, record.submitted_ms, b"", is_undone=True
+            )
+
     def has_outlived(self, record: TaskRecord) -> bool:
-        """True for a record from before the end that is known: nothing follows an end, so it was put there again."""
+        """True for what stood there before the end that is known: only a retry follows an end, so it was put back."""
         known = self._ended.get(record.id)
         if known is None:
             return False
         if record.iid != known.iid:
             return record.submitted_ms < known.submitted_ms
-        return record.state not in ENDED or record.epoch < known.epoch
+        if record.retries != known.retries:
+            return record.retries < known.retries
+        return not known.is_undone and (record.state not in ENDED or record.epoch < known.epoch)
 
     def frame_of(self, task: str) -> bytes:
         """The sealed record of the end, or nothing when it is not kept."""

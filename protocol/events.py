@@ -195,6 +195,17 @@ class TaskCancelled(Struct, frozen=True, tag_field="kind", tag="task_cancelled")
     gid: str = ""
 
 
+class TaskRetried(Struct, frozen=True, tag_field="kind", tag="task_retried"):
+    """A task that had ended in `state` was opened again, as `by` asked."""
+
+    task: str
+    iid: str
+    epoch: int
+    state: str
+    by: str
+    gid: str = ""
+
+
 class TaskPoison(Struct, frozen=True, tag_field="kind", tag="task_poison"):
     """Too many nodes died of the task; it is set aside with its history."""
 
@@ -306,6 +317,7 @@ Event: TypeAlias = (
     | TaskDone
     | TaskFailed
     | TaskCancelled
+    | TaskRetried
     | TaskPoison
     | AwardDeclined
     | LeaseLapsed

@@ -118,7 +118,7 @@ class Grants:
         """This award is over here: who still asks about it should read the record."""
         _remember(self._ended, task, epoch)
 
-    def has_ended(self, task: str, epoch: int = 0) -> bool:
+    def has_ended(self, task: str, epoch: int) -> bool:
         """True when this award, or a later one, is over here."""
         return self._ended.get(task, -1) >= epoch
 

@@ -186,7 +186,7 @@ class Guardian:
         if record.state in ENDED:
             return Seen(revision)
         owner = record.owner if record.state is TaskState.AWARDED else ""
-        moved_ms = max(record.submitted_ms, record.awarded_ms)
+        moved_ms = max(record.opened_ms, record.awarded_ms)
         return Seen(revision, self._same(record.home), self._same(owner), self._same(record.capability), moved_ms)
 
     def _same(self, text: str) -> str:

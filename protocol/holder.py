@@ -189,7 +189,7 @@ class Holder:
     def on_reserve(self, sender: NodeId, life: int, body: Reserve, record: TaskRecord, now: Instant) -> list[Effect]:
         """A task waits for whoever has a slot first."""
         is_sound = record.state is TaskState.OPEN and record.id == body.task and self._refusal(record, now) is None
-        if is_sound and record.id not in self._grants and not self._grants.has_ended(record.id):
+        if is_sound and record.id not in self._grants and not self._grants.has_ended(record.id, record.epoch + 1):
             self._late.add(Reserved(record, body.revision, sender, life, body.asked, body.why, now))
         return self.on_room(now)
 
@@ -286,7 +286,7 @@ class Holder:
         self._grants.release(record.id)
         event: Effect
         if record.state is TaskState.DONE:
-            took_ms = record.finished_ms - record.submitted_ms
+            took_ms = record.finished_ms - record.opened_ms
             event = Emit(TaskDone(record.id, record.iid, record.epoch, self._me, took_ms, record.gid))
         else:
             failure = record.failure or Failure("agent_failed", "")
@@ -356,7 +356,8 @@ class Holder:
             return []
         if record is None:
             return []
-        is_over = record.state in ENDED or record.epoch > grant.record.epoch  # a lower one was read before our award
+        # A lower one was read before our award.
+        is_over = record.state in ENDED or (record.retries, record.epoch) > (grant.record.retries, grant.record.epoch)
         return self._outdated(grant.record.id, now) if is_over else []
 
     # --- time and leaving

@@ -107,12 +107,27 @@ class Submit(Struct, frozen=True):
     route: str = "auto"
     iid: str = ""  # minted when empty; whoever gives one sees by it whether this submit made the task
 
+    @property
+    def is_for_task(self) -> bool:
+        """True when a task that is in hand asks for it."""
+        return bool(self.ancestors)
+
 
 class Cancel(Struct, frozen=True):
     """End a task that has not ended; answered by `Reply`."""
 
     request: int
     task: str
+
+
+class Retry(Struct, frozen=True):
+    """Open a task again that ended without a result; answered by `Reply` with its record."""
+
+    request: int
+    task: str
+    by: str  # who asks; it stands in the record
+    deadline_s: float = 0.0  # from now; 0 for as long as it had
+    is_for_task: bool = False  # a task that is in hand asks for it
 
 
 class MakeCall(Struct, frozen=True):
@@ -228,6 +243,7 @@ Input: TypeAlias = (
     | Listed
     | Submit
     | Cancel
+    | Retry
     | Await
     | MakeCall
     | Publish

@@ -13,13 +13,14 @@ from protocol.effects import Effect, Emit, Read, Write
 from protocol.events import TaskPutBack
 from protocol.giving import Giving
 from protocol.handover import Handover
-from protocol.inputs import BUCKET_FULL, Cancel, Submit
+from protocol.inputs import BUCKET_FULL, Cancel, Retry, Submit
 from protocol.late import Late
 from protocol.lookups import Lookups, not_to_cancel
 from protocol.owners import Owners
 from protocol.performance import Lapses
 from protocol.primitives import Instant, Mono, NodeId, Rng
 from protocol.records import Standing
+from protocol.reopening import Reopening
 from protocol.tasks import Tasks
 from protocol.timers import Timers
 from protocol.view import View
@@ -58,6 +59,9 @@ class Ledger:
         )
         self._late = Late(settings=settings, view=view, timers=self._timers, rng=rng)
         self._tasks = Tasks(owners=owners, handover=self._handover, late=self._late, timers=self._timers, keep_s=keep_s)
+        self._reopening = Reopening(
+            me=me, settings=settings, view=view, lookups=self._lookups, tasks=self._tasks, timers=self._timers
+        )
         self._giving = Giving(settings=settings, view=view, handover=self._handover, late=self._late)
         self._may_award = False
         self._patient_until: Mono = 0  # after an outage of our own nobody loses a task, for a lease
@@ -101,6 +105,10 @@ class Ledger:
         watched.cancels.append(request.request)
         return [] if watched.phase is Phase.WRITING else self._advance(watched, now)
 
+    def retry(self, request: Retry) -> list[Effect]:
+        """Open a task again that ended without a result; this node becomes its home."""
+        return self._reopening.retry(request)
+
     def wait(self, request: int, task: str) -> list[Effect]:
         """Reply with the record when the task has ended; refuse at once when it is not watched here."""
         watched = self._tasks.get(task)
@@ -129,7 +137,7 @@ class Ledger:
             if (record.epoch, record.state) == (former.epoch, former.state):
                 return effects + self._take_up(watched, record, revision, write.frame, now)
         watched.learn(record, revision=revision, frame=write.frame, at_ms=now.wall_ms)
-        effects += self._tasks.answer_submits(watched) + self._late.drop(watched)
+        effects += self._reopening.stands(watched, now) + self._tasks.answer_submits(watched) + self._late.drop(watched)
         has_moved = (former.owner, former.owner_life) != watched.owner
         if has_moved or record.state is TaskState.CANCELLED:
             effects += awards.withdrawn(former)
@@ -150,6 +158,8 @@ class Ledger:
         if watched is None:
             return []
         self._handover.unreserve(watched, now)
+        if watched.reopening is not None:
+            return self._reopening.lost(watched, stands, now)
         if watched.is_known:
             return self._judge(watched, stands, now)
         ours, record = watched.record, stands.record
@@ -168,7 +178,7 @@ class Ledger:
         watched = self._tasks.get(ids.task_of(key))
         if watched is None:
             return []
-        if not watched.is_known:
+        if not watched.is_known or watched.reopening is not None:
             if reason == BUCKET_FULL:
                 return self._tasks.drop(watched, now, "record_full")
             return self._tasks.drop(watched, now, "overloaded", what=reason, limit="nothing was written")
@@ -181,6 +191,7 @@ class Ledger:
         """The answer to a `Read`: news of a task, or of one that is to be cancelled, or was submitted before."""
         task, record = ids.task_of(key), stands.record
         watched, (answers, requests) = self._tasks.get(task), self._lookups.found(task, record, failed=failed)
+        answers += self._reopening.found(task, stands, failed, now)
         if watched is None:
             answers += not_to_cancel(requests, record, task=task, failed=failed)
             if record is None or record.state in ENDED or not requests:
@@ -455,9 +466,12 @@ class Ledger:
 
     def _take_up(self, watched: Watched, record: TaskRecord, revision: int, frame: bytes, now: Instant) -> list[Effect]:
         """Go on from a record that another wrote: settle it, ask its owner, or give it out."""
+        is_ours = record.retries == watched.record.retries or record.home == self._me
         watched.learn(record, revision=revision, frame=frame, at_ms=now.wall_ms)
         if record.state in ENDED:
             return self._settle(watched, now)
+        if not (is_ours or watched.cancels) and self._view.life_of(record.home) is not None:
+            return self._tasks.forget(watched, now)  # opened again by another node, which watches it
         self._tasks.stand_by(watched, now)
         if watched.phase is Phase.HELD and awards.has_restarted(record, self._view.life_of(record.owner)):
             return self.on_lapsed(record.id, evidence="node_restarted", silent_s=0.0, now=now)

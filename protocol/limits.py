@@ -74,6 +74,7 @@ ANSWER_PROGRESS_BYTES_MAX = 400_000  # of all progress in one answer; what has n
 INQUIRED_MAX = 8_192  # tasks that one account tells of: 50 bytes each
 EVENTS_KEPT = 4_096  # the live stream resumes from these
 ATTEMPTS_KEPT = 32  # rows of history kept in a task's record, oldest dropped
+RETRIES_KEPT = 8  # ends that were undone, kept in the record; how many there were is counted
 
 # work
 DEATHS_MAX = 3  # nodes that may die of one task before it is set aside as poison

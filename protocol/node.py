@@ -168,8 +168,8 @@ class Node:
                 return self._on_found(input, now)
             case inputs.Listed():
                 return self._carry_all(self._watching.on_listed(input, self._places.homes(now), now), now)
-            case inputs.Submit():
-                return self._on_submit(input, now)
+            case inputs.Submit() | inputs.Retry():
+                return self._on_order(input, now)
             case inputs.Cancel():
                 return self._carry("ledger", self.ledger.cancel(input, now), now)
             case inputs.Await():
@@ -442,10 +442,11 @@ class Node:
 
     # --- requests and agents
 
-    def _on_submit(self, order: inputs.Submit, now: Instant) -> list[Effect]:
-        if self._duty.is_draining and not order.ancestors:  # what tasks in hand submit belongs to finishing them
+    def _on_order(self, order: inputs.Submit | inputs.Retry, now: Instant) -> list[Effect]:
+        if self._duty.is_draining and not order.is_for_task:  # what tasks in hand submit belongs to finishing them
             return [fx.Reply(order.request, code="draining", fields={"node": self.me.name})]
-        return self._carry("ledger", self.ledger.submit(order, now), now)
+        told = self.ledger.submit(order, now) if isinstance(order, inputs.Submit) else self.ledger.retry(order)
+        return self._carry("ledger", told, now)
 
     def _on_inquiry(self, order: inputs.Inquiry, now: Instant) -> list[Effect]:
         status = self.ledger.status(order.tasks)

@@ -53,8 +53,15 @@ class Reader:
 
     def on_written(self, write: Write) -> None:
         """A record that this node wrote stands."""
-        if isinstance(write.record, TaskRecord) and write.record.state in ENDED:
-            self._endings.keep(write.record, write.frame)
+        if isinstance(write.record, TaskRecord):
+            self._seen(write.record, write.frame)
+
+    def _seen(self, record: TaskRecord, frame: bytes) -> None:
+        """This stands."""
+        if record.state in ENDED:
+            self._endings.keep(record, frame)
+        else:
+            self._endings.undo(record)
 
     def take_untold(self) -> list[Effect]:
         """The events about values that were no good, and the ends to be put back, since this was last asked."""
@@ -65,8 +72,8 @@ class Reader:
         """What stands there, or the end that was seen under this key before, when nothing else can follow it."""
         record = stands.record
         if record is not None and not self._endings.has_outlived(record):
-            if record.state in ENDED and stands.revision:
-                self._endings.keep(record, stands.frame)
+            if stands.revision:
+                self._seen(record, stands.frame)
             return stands
         if not stands.frame or stands.stranger:
             return stands

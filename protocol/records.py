@@ -1,7 +1,7 @@
 """How a task's record may change: the transition table and the functions that make the next record.
 
-Invariant: only an award raises the epoch; while awarded, only the end, the next award or a
-cancel follows. Pure leaf; `ledger` and `holder` decide when, this says what.
+Invariant: only an award raises the epoch, only a retry follows an end; while awarded, only the end, the
+next award or a cancel follows. Pure leaf; `ledger` and `holder` decide when, this says what.
 """
 
 from collections.abc import Mapping
@@ -15,7 +15,9 @@ from protocol.errors import LocalError
 from protocol.inputs import Submit
 from protocol.primitives import Instant, NodeId, WallMs
 from protocol.wire.auction import Attempt
-from protocol.wire.task import ENDED, Failure, TaskRecord, TaskState
+from protocol.wire.task import ENDED, Failure, Retried, TaskRecord, TaskState
+
+DEADLINE_MS_MIN = 1_000  # of a task that is opened again, whatever the clocks said when it was submitted
 
 
 class Standing(Struct, frozen=True):
@@ -27,7 +29,7 @@ class Standing(Struct, frozen=True):
     stranger: NodeId = ""  # who wrote what cannot be read, when nobody has shown us that this is a node of ours
 
 
-Change: TypeAlias = Literal["award", "done", "fail", "cancel", "poison"]
+Change: TypeAlias = Literal["award", "done", "fail", "cancel", "poison", "retry"]
 
 _S = TaskState
 TRANSITIONS: Mapping[TaskState, Mapping[Change, TaskState]] = {
@@ -40,9 +42,9 @@ TRANSITIONS: Mapping[TaskState, Mapping[Change, TaskState]] = {
         "poison": _S.POISON,
     },
     _S.DONE: {},
-    _S.FAILED: {},
-    _S.CANCELLED: {},
-    _S.POISON: {},
+    _S.FAILED: {"retry": _S.OPEN},
+    _S.CANCELLED: {"retry": _S.OPEN},
+    _S.POISON: {"retry": _S.OPEN},
 }
 
 
@@ -61,7 +63,12 @@ def under(key: str, body: object) -> TaskRecord | None:
 
 
 def is_older(record: TaskRecord, known: TaskRecord) -> bool:
-    """True for what stood there before what we know: nothing that has not ended goes back to an earlier award."""
+    """True for what stood there before what we know: nothing that has not ended goes back to an earlier award.
+
+    A retry is what makes a record newer than an end.
+    """
+    if record.retries != known.retries:
+        return record.retries < known.retries
     return record.state not in ENDED and record.epoch < known.epoch
 
 
@@ -109,6 +116,33 @@ def awarded(
         owner_life=owner_life,
         awarded_ms=now.wall_ms,
         attempts=(record.attempts + ended)[-limits.ATTEMPTS_KEPT :],
+    )
+
+
+def retried(record: TaskRecord, *, by: str, home: NodeId, deadline_s: float, now: Instant) -> TaskRecord:
+    """Open again, watched by `home`: what counted against it counts no more, what happened is kept.
+
+    The deadline is `deadline_s` from now; with 0 it has as long as it had before.
+    """
+    failure = record.failure or Failure("", "")
+    end = Retried(now.wall_ms, by, record.state, record.epoch, record.owner, failure.code, failure.message)
+    length_ms = int(deadline_s * 1_000) or max(record.deadline_ms - record.opened_ms, DEADLINE_MS_MIN)
+    return structs.replace(
+        record,
+        state=_moved(record, "retry"),
+        home=home,
+        owner="",
+        owner_life=0,
+        deadline_ms=now.wall_ms + length_ms,
+        failure=None,
+        awarded_ms=0,
+        started_ms=0,
+        finished_ms=0,
+        failures=0,
+        died=(),
+        not_before_ms=0,
+        retries=record.retries + 1,
+        retried=(*record.retried, end)[-limits.RETRIES_KEPT :],
     )
 
 

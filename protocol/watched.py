@@ -11,6 +11,7 @@ from msgspec import Meta, Struct, structs
 
 from protocol import limits
 from protocol.bids import Closed, with_late
+from protocol.inputs import Retry
 from protocol.owners import Owner
 from protocol.primitives import Instant, Mono, NodeId, WallMs
 from protocol.records import Standing
@@ -93,6 +94,7 @@ class Watched:
         "put_backs",
         "quiet_until",
         "record",
+        "reopening",
         "reserved",
         "revision",
         "rounds",
@@ -131,6 +133,7 @@ class Watched:
         self.progress = b""
         self.started_ms: WallMs = 0  # of the last award, as its owner told
         self.submits: list[int] = []  # requests that wait for the first write
+        self.reopening: Retry | None = None  # who has it opened again, by the write under way
         self.waits: list[int] = []  # requests that wait for the end
         self.cancels: list[int] = []  # requests that want it cancelled
 

@@ -27,7 +27,7 @@ from protocol.replica import Me
 from protocol.subjects import Subjects, source
 from protocol.watched import TaskSettings
 from protocol.wire.agents import Card
-from protocol.wire.task import TaskRecord
+from protocol.wire.task import TaskRecord, TaskState
 from simulations.signing import Keys, is_maced
 from tests.judge import Judge
 from tests.oracles import Oracle, Quiet
@@ -169,6 +169,8 @@ class World:
             for epoch in self.hosts[host].runs:
                 yield from (("finish", host, epoch), ("fail", host, epoch), ("hang", host, epoch))
             yield ("cancel", host)
+            if self.judge.ended is not None and self.judge.ended.state is not TaskState.DONE:
+                yield ("retry", host)
         for number in range(len(self.notices)):
             yield ("notice", number)
 
@@ -290,6 +292,9 @@ class World:
 
     def _cancel(self, host: int) -> None:
         self._enter(host, inputs.Cancel(9, TASK))
+
+    def _retry(self, host: int) -> None:
+        self._enter(host, inputs.Retry(8, TASK, "someone"))
 
     def _time(self) -> None:
         """One step later: notices that are due arrive, who was in trouble comes back, who asked to be woken is."""

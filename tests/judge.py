@@ -74,10 +74,12 @@ class Judge:
             raise Violation(f"{before.value} became {record.state.value}")
         if record.epoch != (0 if former is None else former.epoch) + is_award:
             raise Violation(f"epoch {record.epoch} follows {former.epoch if former else 0}")
-        if sum(each.state in ENDED for each in self.history) > 1:
+        if sum(each.state in ENDED for each in self.history if each.retries == record.retries) > 1:
             raise Violation("the task ended twice")
         if record.state is TaskState.DONE and (record.owner_life != life):
             raise Violation(f"host {by} committed a result that was another's to commit")
+        if record.retries != (0 if former is None else former.retries + (before in ENDED)):
+            raise Violation(f"retry {record.retries} follows {former.retries if former else 0}")
         if is_award and record.epoch in self._robbers:
             raise Violation(f"robbed: {self._robbers[record.epoch]}")
 

@@ -66,6 +66,7 @@ LINES: Mapping[type, Line] = {
     events.TaskDone: Line(INFO, "task {task} is done: {owner} took {took_ms} ms"),
     events.TaskFailed: Line(WARNING, "task {task} failed: {code}: {message}"),
     events.TaskCancelled: Line(INFO, "task {task} was cancelled"),
+    events.TaskRetried: Line(INFO, "task {task}, which was {state}, is opened again: {by} asked for it"),
     events.TaskPoison: Line(ERROR, "task {task} is poison: {died} died of it"),
     events.AwardDeclined: Line(INFO, "{owner} declined task {task}: {reason} {detail}"),
     events.LeaseLapsed: Line(WARNING, "the lease of task {task} lapsed: {owner} {missed}"),

@@ -35,6 +35,18 @@ class Failure(Struct, frozen=True, array_like=True):
     message: Text
 
 
+class Retried(Struct, frozen=True, array_like=True):
+    """One end that was undone: somebody had the task opened again. The epoch and owner are those of its last award."""
+
+    at_ms: Moment
+    by: Text
+    state: TaskState
+    epoch: Count
+    owner: NobodyOr
+    code: Text = ""  # of the failure
+    message: Text = ""
+
+
 class TaskRecord(Struct, frozen=True, array_like=True, tag="record"):
     """One task, as it stands under its key in the bucket; every change is one compare-and-set.
 
@@ -72,6 +84,13 @@ class TaskRecord(Struct, frozen=True, array_like=True, tag="record"):
     not_before_ms: Moment = 0  # backoff before the next award
     route: Text = "auto"
     rounds: Rounds = ()  # the last searches for an owner
+    retries: Count = 0  # how often it was opened again after an end; of two records, the one with more is newer
+    retried: Annotated[tuple[Retried, ...], Meta(max_length=limits.RETRIES_KEPT)] = ()  # the last of those ends
+
+    @property
+    def opened_ms(self) -> WallMs:
+        """Since when it waits for this end: its submit, or its last retry."""
+        return self.retried[-1].at_ms if self.retried else self.submitted_ms
 
     @property
     def is_sound(self) -> bool:

@@ -81,6 +81,8 @@ RECORD = task.TaskRecord(
             1,
         ),
     ),
+    retries=1,
+    retried=(task.Retried(MS + 9, "operator", task.TaskState.POISON, 2, NODE_B, "poison", "three nodes were lost"),),
 )
 
 EXAMPLES: tuple[AnyBody, ...] = (

@@ -19,7 +19,7 @@ from protocol.primitives import NS_PER_S, Instant
 from protocol.wire import auction, bounds, call, gossip, task
 from protocol.wire.auction import Attempt
 from protocol.wire.kinds import KINDS
-from protocol.wire.task import Failure, TaskRecord, TaskState
+from protocol.wire.task import Failure, Retried, TaskRecord, TaskState
 from tests.explore import KEYS, SUBJECTS, World
 from tests.protocol.sealing import NOW, sealer
 from tests.protocol.work import B, awarded, record, said
@@ -31,17 +31,19 @@ NUMBERS = st.sampled_from([-1, 0, 1, 9, 1_100, (1 << 53) + 1, 1 << 62, (1 << 64)
 TEXTS = st.sampled_from(["", "a b", "a.b", "*", "é", "x" * 2_000, "a" * 32, "b" * 32, "echo@1"]) | st.text(max_size=40)
 BLOBS = st.binary(max_size=40)
 ATTEMPTS = st.builds(Attempt, NUMBERS, TEXTS, TEXTS, NUMBERS, TEXTS)
+RETRIED = st.builds(Retried, NUMBERS, TEXTS, st.sampled_from(TaskState), NUMBERS, TEXTS, TEXTS, TEXTS)
 FIELDS: dict[str, st.SearchStrategy[Any]] = {
     **dict.fromkeys(
         ("id", "iid", "gid", "parent_iid", "capability", "submitter", "key", "home", "owner", "route"), TEXTS
     ),
-    **dict.fromkeys(("epoch", "owner_life", "priority", "hops", "failures"), NUMBERS),
+    **dict.fromkeys(("epoch", "owner_life", "priority", "hops", "failures", "retries"), NUMBERS),
     **dict.fromkeys(
         ("submitted_ms", "deadline_ms", "awarded_ms", "started_ms", "finished_ms", "not_before_ms"), NUMBERS
     ),
     **dict.fromkeys(("input", "result", "digest"), BLOBS),
     **dict.fromkeys(("ancestors", "died"), st.lists(TEXTS, max_size=40).map(tuple)),
     "attempts": st.lists(ATTEMPTS, max_size=40).map(tuple),
+    "retried": st.lists(RETRIED, max_size=12).map(tuple),
     "failure": st.none() | st.builds(Failure, TEXTS, TEXTS),
     "state": st.sampled_from(TaskState),
     "exclusive": st.booleans(),
@@ -112,6 +114,8 @@ WRONG: dict[str, dict[str, Any]] = {
     "a score beyond all": {"rounds": _scored(math.inf)},
     "a score below none": {"rounds": _scored(-1.0)},
     "many attempts": {"attempts": (Attempt(1, B, "silent", 1),) * (limits.ATTEMPTS_KEPT + 1)},
+    "many retries": {"retried": (Retried(1, "x", TaskState.FAILED, 1, B),) * (limits.RETRIES_KEPT + 1)},
+    "a retry of a year beyond all": {"retried": (Retried(1 << 53, "x", TaskState.FAILED, 1, B),)},
     "a priority of its own": {"priority": limits.PRIORITY_MAX + 1},
     "too many hops": {"hops": limits.HOPS_MAX + 1},
     "no capability": {"capability": "echo"},
@@ -195,6 +199,8 @@ LARGEST: dict[str, Any] = {
         ancestors=("a" * bounds.NAME_CHARS_MAX,) * (4 * limits.HOPS_MAX),
         died=("n" * 32,) * limits.ATTEMPTS_KEPT,
         failure=Failure(WIDE, WIDE),
+        retries=1 << 53,
+        retried=(Retried(1 << 47, WIDE, TaskState.CANCELLED, 1 << 53, "n" * 32, WORD, WIDE),) * limits.RETRIES_KEPT,
         rounds=(ROUND,) * limits.ROUNDS_KEPT,
     ),
 }

@@ -72,3 +72,32 @@ def test_an_end_is_put_back_at_once_and_then_less_and_less_often() -> None:
     pauses = [after - before for before, after in pairwise(times)]
     assert pauses[:3] == [1.0, 2.0, 4.0]
     assert pauses[-1] == endings.QUIET_S_MAX
+
+
+OPENED = structs.replace(DONE, state=TaskState.OPEN, epoch=2, retries=DONE.retries + 1)
+
+
+def test_a_task_that_was_opened_again_has_not_outlived_the_end_before_and_its_own_end_is_kept() -> None:
+    book = _kept()
+    assert not book.has_outlived(OPENED)
+    book.undo(OPENED)
+    assert book.frame_of(DONE.id) == b"", "an end that was undone is not put back"
+    assert not book.has_outlived(OPENED)
+    again = structs.replace(OPENED, state=TaskState.FAILED)
+    book.keep(again, b"anew")
+    assert book.has_outlived(OPENED)
+    assert (book.has_outlived(again), book.frame_of(DONE.id)) == (False, b"anew")
+
+
+def test_the_end_that_was_undone_is_from_before_and_so_is_all_that_led_to_it() -> None:
+    book = _kept()
+    book.undo(OPENED)
+    assert book.has_outlived(DONE)
+    assert book.has_outlived(AWARDED)
+
+
+def test_nothing_is_undone_by_a_record_that_is_not_opened_again_or_is_of_another_task() -> None:
+    for other in (AWARDED, structs.replace(OPENED, iid="another"), structs.replace(OPENED, id="t2")):
+        book = _kept()
+        book.undo(other)
+        assert book.frame_of(DONE.id) == b"sealed"

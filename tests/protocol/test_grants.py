@@ -52,7 +52,7 @@ def test_an_award_that_is_over_covers_the_ones_before_it_and_none_after() -> Non
     held.deny("t", 2)
     assert [held.has_ended("t", epoch) for epoch in (1, 2, 3)] == [True, True, False]
     assert [held.has_denied("t", epoch) for epoch in (1, 2, 3)] == [True, True, False]
-    assert not held.has_ended("other")
+    assert not held.has_ended("other", 1)
 
 
 def test_a_decline_is_of_one_award() -> None:
@@ -67,8 +67,8 @@ def test_what_was_is_remembered_within_bounds_the_oldest_forgotten_first() -> No
     held, _ = grants()
     for number in range(limits.TASKS_ENDED_KEPT + 1):
         held.end(f"t{number}", 1)
-    assert not held.has_ended("t0")
-    assert held.has_ended("t1")
+    assert not held.has_ended("t0", 1)
+    assert held.has_ended("t1", 1)
 
 
 def test_what_is_stale_is_looked_at_when_its_time_has_come() -> None:

@@ -33,11 +33,14 @@ def _changed(before: TaskRecord, change: Change) -> TaskRecord:
             return records.cancelled(before, now=now)
         case "poison":
             return records.poisoned(before, now=now)
+        case "retry":
+            return records.retried(before, by="an operator", home=before.home, deadline_s=0, now=now)
 
 
-def test_every_state_has_its_row_and_an_ended_one_is_empty() -> None:
+def test_every_state_has_its_row_and_after_an_end_there_is_a_retry_or_nothing() -> None:
     assert set(TRANSITIONS) == set(TaskState)
-    assert {state for state, changes in TRANSITIONS.items() if not changes} == set(ENDED)
+    assert {state for state, changes in TRANSITIONS.items() if set(changes) <= {"retry"}} == set(ENDED)
+    assert not TRANSITIONS[TaskState.DONE]
 
 
 @pytest.mark.parametrize(("state", "change"), PAIRS, ids=[f"{state.value}-{change}" for state, change in PAIRS])
@@ -51,8 +54,10 @@ def test_a_change_leads_where_the_table_says_or_is_a_bug_that_stops_loudly(state
     assert after.state is TRANSITIONS[state][change]
     assert after.epoch == before.epoch + (change == "award")
     assert (after.finished_ms > 0) == (after.state in ENDED)
-    kept = ("id", "iid", "gid", "capability", "submitter", "key", "home", "input", "deadline_ms", "digest", "exclusive")
+    assert after.retries == before.retries + (change == "retry")
+    kept = ("id", "iid", "gid", "capability", "submitter", "key", "home", "input", "digest", "exclusive", "attempts")
     assert all(getattr(after, name) == getattr(before, name) for name in kept)
+    assert after.deadline_ms == before.deadline_ms + (9_000 if change == "retry" else 0)
 
 
 def test_every_state_can_be_reached_from_open() -> None:
@@ -97,3 +102,39 @@ def test_an_end_without_a_result_keeps_when_it_began_and_who_held_it(end: Callab
     held = structs.replace(awarded(), attempts=(before,))
     ended = end(held, now=instant(1), started_ms=7, ended=(last,))
     assert (ended.started_ms, ended.attempts) == (7, (before, last))
+
+
+def _ended(retries: int = 0, **fields: object) -> TaskRecord:
+    ended = records.failed(awarded(), failure=Failure("agent_failed", "no"), now=instant(9))
+    return structs.replace(ended, retries=retries, **fields)
+
+
+def test_a_retry_is_what_makes_a_record_newer_than_an_end() -> None:
+    opened = records.retried(_ended(), by="x", home=B, deadline_s=0, now=instant(10))
+    assert not records.is_older(opened, _ended())
+    assert records.is_older(_ended(), opened), "the end that it undid"
+    assert records.is_older(_ended(epoch=7), opened), "whatever its epoch"
+    assert not records.is_older(_ended(1), opened), "its own end"
+
+
+def test_a_task_that_is_retried_twice_has_as_long_as_it_had_the_last_time_and_tells_of_both_ends() -> None:
+    first = records.retried(_ended(), by="x", home=B, deadline_s=20, now=instant(100))
+    again = records.retried(records.cancelled(first, now=instant(105)), by="y", home=C, deadline_s=0, now=instant(200))
+    assert again.deadline_ms == instant(220).wall_ms
+    assert [(each.by, each.state) for each in again.retried] == [("x", TaskState.FAILED), ("y", TaskState.CANCELLED)]
+    assert again.opened_ms == instant(200).wall_ms
+
+
+def test_only_the_last_ends_that_were_undone_are_kept_and_all_are_counted() -> None:
+    one = _ended()
+    for number in range(limits.RETRIES_KEPT + 3):
+        one = records.cancelled(
+            records.retried(one, by=str(number), home=B, deadline_s=0, now=instant(9)), now=instant(9)
+        )
+    assert one.retries == limits.RETRIES_KEPT + 3
+    assert [each.by for each in one.retried] == [str(number) for number in range(3, limits.RETRIES_KEPT + 3)]
+
+
+def test_a_task_whose_clock_was_wrong_has_a_moment_to_be_done_all_the_same() -> None:
+    odd = _ended(deadline_ms=1)
+    assert records.retried(odd, by="x", home=B, deadline_s=0, now=instant(9)).deadline_ms > instant(9).wall_ms
