@@ -1,8 +1,12 @@
 """A call that fails says who failed it and where, on whichever node it was made."""
 
+import pytest
+
 from meshd.api.problems import Decider, document
+from meshd.api.schemas import CallRequest
 from meshd.ports import Desk, Failed, Outcome, Work
-from tests.meshd.little_daemons import CAPABILITY, Actor, call, little_daemons, refused
+from protocol.errors import MeshError
+from tests.meshd.little_daemons import CAPABILITY, Actor, little_daemons
 
 
 async def test_a_call_that_an_agent_elsewhere_fails_names_agent_and_node() -> None:
@@ -12,8 +16,9 @@ async def test_a_call_that_an_agent_elsewhere_fails_names_agent_and_node() -> No
     async with little_daemons() as mesh:
         a = await mesh.start("a")
         b = await mesh.start("b", Actor("clerk", do=fail))
-        failure = await refused(a.service.call(CAPABILITY, call()))
-        said = document(failure, instance="/", decider=Decider(a.me.id, "a")).error
+        with pytest.raises(MeshError) as caught:
+            await a.service.call(CAPABILITY, CallRequest(input="x"))
+        said = document(caught.value, instance="/", decider=Decider(a.me.id, "a")).error
     assert said.message == "no such customer (agent clerk)"
     assert (said.node, said.node_name) == (b.me.id, "b")
     assert said.hint.startswith("see what it wrote with: meshctl agents logs clerk, on that node")
