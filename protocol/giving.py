@@ -42,8 +42,9 @@ class Giving:
         if bidder is not None:
             why = f"the next best bid, after {watched.ended[-1].ended}" if watched.ended else "the best bid"
             return self._award(watched, bidder, "bids", why, now)
+        is_late = record.route == "late" and (watched.late or not self.late.takes(watched))
         choice = gears.chosen(
-            "auto" if record.route == "late" and (watched.late or not self.late.takes(watched)) else record.route,
+            "auto" if is_late else record.route,
             usable,
             expected_ms=self._seen.of(("", record.capability)).latency_ms or awards.claimed_ms(usable),
             bids_from_ms=self._settings.bids_from_ms,
@@ -56,7 +57,10 @@ class Giving:
         free = [each for each in usable if each.free > 0 and (each.is_self or choice.gear != "local")]
         if free and choice.gear != "late":
             return self._award(watched, free[0], choice.gear, choice.why, now)
-        return self.late.reserve(watched, able, choice.why, now) if watched.is_known else record
+        if not watched.is_known:
+            return record
+        busy = [each for each in found if each not in able and watched.found_busy(each.node)]
+        return self.late.reserve(watched, able + busy, choice.why, now)
 
     def _award(self, watched: Watched, candidate: Candidate, gear: str, why: str, now: Instant) -> TaskRecord:
         life = self._view.life_of(candidate.node)

@@ -14,7 +14,7 @@ from protocol.inputs import AgentFailed, AgentFinished, AgentProgress
 from protocol.performance import Performance
 from protocol.primitives import NS_PER_MS, Instant, Mono, NodeId
 from protocol.records import Standing
-from protocol.reservations import Reservations, Reserved
+from protocol.reservations import Reservations, Reserved, as_told
 from protocol.slots import Slots
 from protocol.watched import TaskSettings
 from protocol.wire.auction import Offer, Reserve, Taken, Unreserve
@@ -188,9 +188,10 @@ class Holder:
 
     def on_reserve(self, sender: NodeId, life: int, body: Reserve, record: TaskRecord, now: Instant) -> list[Effect]:
         """A task waits for whoever has a slot first."""
-        is_sound = record.state is TaskState.OPEN and record.id == body.task and self._refusal(record, now) is None
-        if is_sound and record.id not in self._grants and not self._grants.has_ended(record.id, record.epoch + 1):
-            self._late.add(Reserved(record, body.revision, sender, life, body.asked, body.why, now))
+        told, is_open = as_told(body, record), record.state is TaskState.OPEN  # perhaps again, after an award here
+        is_over = told is None or told.id in self._grants or self._grants.has_ended(told.id, told.epoch + is_open)
+        if told is not None and not is_over and self._refusal(told, now) is None:
+            self._late.add(Reserved(told, body.revision, sender, life, body.asked, body.why, now))
         return self.on_room(now)
 
     def on_room(self, now: Instant) -> list[Effect]:
@@ -212,13 +213,15 @@ class Holder:
         told = _to(watcher, life, Taken(record.id, record.epoch, revision, frame), record)
         grant = self._grants.begin(record, revision, watcher, life, now)
         begun = [
-            Emit(TaskAwarded(record.id, record.iid, record.epoch, self._me, "late", gid=record.gid)),
+            Emit(TaskAwarded(record.id, record.iid, record.epoch, self._me, "late", reserved.record.owner, record.gid)),
             told,
             *self._begun(grant, agent, now),
         ]
         grant.untold, grant.tell_at = told, now.after(TELL_S)
         if not self._is_open:
             return [*begun[:2], *self._give_back(grant, "drained", "the node is leaving", counts=False)]
+        if record.exclusive and self._grants.has_denied(record.id, record.epoch):  # a watcher read it there before us
+            return [*begun[:2], *self._give_back(grant, "unheard", "it was said not to be here", counts=False)]
         if record.exclusive:  # it is ours since the write, for as long as a watcher waits that sees it there
             grant.asked = reserved.tried
             if now.since_s(reserved.tried) >= self._settings.lease_s:

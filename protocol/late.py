@@ -1,7 +1,8 @@
 """Tasks that wait reserved: four nodes are told of each, and the first of them with a free slot takes it.
 
-Invariant: only a task that stands open is reserved, so nobody's run can be robbed by it; the home keeps the
-task in its own backlog all the while. Pure leaf of `ledger`; `reservations` is the other side.
+Invariant: only a task that nobody has is reserved, open or lost by its owner, and should that one answer after
+all, the reservations are taken back; the home keeps the task in its own backlog all the while.
+Pure leaf of `ledger`; `reservations` is the other side.
 """
 
 from protocol import ids, limits
@@ -13,6 +14,8 @@ from protocol.view import View
 from protocol.watched import TaskSettings, Watched
 from protocol.wire.auction import Reserve, Unreserve
 from protocol.wire.task import TaskState
+
+RESERVE_AFTER_S = 0.1  # short runs make room sooner than four nodes are told
 
 
 class Late:
@@ -27,17 +30,10 @@ class Late:
 
     @staticmethod
     def takes(watched: Watched) -> bool:
-        """True for a task that may be reserved: its route asks for it, it was never awarded, and four copies are light.
-
-        Others wait at their home, where one that lost its owner comes before the younger ones: a queue at every
-        node would let those past it.
-        """
+        """True for a task that others may take: it need not stay here, nobody has it, and four copies are light."""
         record = watched.record
-        return (
-            record.route == "late"
-            and record.state is TaskState.OPEN
-            and len(watched.frame) <= limits.RESERVED_BYTES_MAX
-        )
+        is_free = record.state is TaskState.OPEN or watched.is_lost
+        return record.route != "local" and is_free and len(watched.frame) <= limits.RESERVED_BYTES_MAX
 
     def others(self, watched: Watched, candidates: list[Candidate], now: Instant) -> list[Candidate]:
         """Candidates that the task is not reserved at: those take it by themselves, for a lease."""
@@ -46,14 +42,19 @@ class Late:
         return [each for each in candidates if each.node not in watched.late]
 
     def reserve(self, watched: Watched, candidates: list[Candidate], why: str, now: Instant) -> list[Effect]:
-        """Tell four nodes of a task that waits, and another four a lease later."""
+        """Tell four nodes of a task that has waited for a moment, and another four a lease later."""
         record = watched.record
         if now.mono_ns < watched.late_until or not self.takes(watched):
             return []
         nodes = list(dict.fromkeys(each.node for each in candidates if each.slots > 0))
         if not nodes and not watched.late:
             return []
-        if record.id not in self._open and len(self._open) >= limits.RESERVED_OPEN_MAX:
+        # One that lost its owner is older than most: those reserved before it must not keep it out.
+        most = limits.RESERVED_OPEN_MAX * (1 if record.state is TaskState.OPEN else 2)
+        if record.id not in self._open and len(self._open) >= most:
+            return []
+        if not self._is_ripe(watched, now):
+            self._timers.set(("late", record.id), watched.late_from)
             return []
         picked = [nodes.pop(chosen(self._rng, len(nodes))) for _ in range(min(limits.RESERVED_AT, len(nodes)))]
         # Somebody may have taken it and not been heard: before it is reserved anew, its record is looked at.
@@ -65,13 +66,22 @@ class Late:
         self._open[record.id] = None
         watched.late_until = now.after(self._settings.lease_s)
         self._timers.set(("late", record.id), watched.late_until)
-        body = Reserve(record.id, watched.revision, watched.frame, len(watched.late), why)
+        body = Reserve(record.id, watched.revision, watched.frame, len(watched.late), why, watched.unwritten)
         return effects + [
             Send(to=node, life=life, body=body, iid=record.iid, gid=record.gid) for node, life in watched.late.items()
         ]
 
+    @staticmethod
+    def _is_ripe(watched: Watched, now: Instant) -> bool:
+        record = watched.record
+        if not watched.late_from:
+            is_urgent = record.route == "late" or record.state is not TaskState.OPEN
+            watched.late_from = now.mono_ns if is_urgent else now.after(RESERVE_AFTER_S)
+        return now.mono_ns >= watched.late_from
+
     def drop(self, watched: Watched, but: str = "") -> list[Effect]:
         """Somebody has it, or nobody needs it any more: tell all but who took it."""
+        watched.late_from = 0
         self._timers.cancel(("late", watched.record.id))
         if not watched.late:
             return []

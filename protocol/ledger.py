@@ -268,6 +268,7 @@ class Ledger:
         if watched is not None:
             self._tasks.backlog.discard(body.task)
             self._handover.held(watched, started_ms=now.wall_ms, said=said, now=now)
+            return self._late.drop(watched)
         return []
 
     def on_decline(self, sender: NodeId, body: Decline, now: Instant) -> list[Effect]:
@@ -284,7 +285,7 @@ class Ledger:
         if not is_next or sender not in watched.late:
             return self.on_ended(record.id)
         self._tasks.backlog.discard(record.id)
-        told = self._late.drop(watched, but=sender)
+        told = [*self._late.drop(watched, but=sender), *awards.withdrawn(watched.record)]
         taken = self._take_up(watched, record, body.revision, body.record, now)
         more = 2 * limits.RESERVED_OPEN_MAX if self._late.has_room(waiting=len(self._tasks.backlog)) else 0
         return [*told, *taken, *self._give_out(record.capability, more, now)]
@@ -306,6 +307,7 @@ class Ledger:
             self._tasks.backlog.discard(line.task)
             self._handover.held(watched, started_ms=line.started_ms, said=said, now=now)
             watched.progress = line.progress
+            return self._late.drop(watched)
         return []
 
     def on_ended(self, task: str) -> list[Effect]:
@@ -320,7 +322,7 @@ class Ledger:
         if watched.record.exclusive:  # another watcher may have moved it on: only a write is sure that it did not
             return self.on_decline(sender, Decline(task, watched.record.epoch, "unheard", retry_after_ms=1), now)
         self._tasks.backlog.discard(task)
-        return [self._handover.offer(watched, now)]
+        return [*self._late.drop(watched), self._handover.offer(watched, now)]
 
     # --- leases
 
@@ -480,5 +482,5 @@ class Ledger:
     def _settle(self, watched: Watched, now: Instant) -> list[Effect]:
         """The task has ended: answer everyone who waits for it, and let its slot be used."""
         self._giving.learn(watched.record)
-        answers = [*self._tasks.answer_submits(watched), *awards.settled(watched)]
+        answers = [*self._tasks.answer_submits(watched), *awards.settled(watched), *self._late.drop(watched)]
         return answers + self._tasks.forget(watched, now) + self.on_capacity(now)

@@ -12,8 +12,27 @@ from msgspec import Struct, structs
 from protocol import ids, limits, records
 from protocol.effects import Write
 from protocol.primitives import NS_PER_MS, Instant, Mono, NodeId
-from protocol.wire.auction import Round
-from protocol.wire.task import TaskRecord
+from protocol.wire.auction import Reserve, Round
+from protocol.wire.task import TaskRecord, TaskState
+
+
+def as_told(body: Reserve, record: TaskRecord) -> TaskRecord | None:
+    """The record with what its watcher knows besides; None when it is not free to be taken.
+
+    It is while it stands open, or once whoever was awarded it last gave it back or fell silent.
+    """
+    told = body.unwritten
+    attempts = (*record.attempts, *told.attempts)[-limits.ATTEMPTS_KEPT :]
+    is_lost = record.state is TaskState.AWARDED and any(each.epoch == record.epoch for each in attempts)
+    if record.id != body.task or not (record.state is TaskState.OPEN or is_lost):
+        return None
+    return structs.replace(
+        record,
+        attempts=attempts,
+        failures=max(record.failures, told.failures),
+        died=tuple(dict.fromkeys((*record.died, *told.died)))[: limits.ATTEMPTS_KEPT],
+        rounds=(*record.rounds, *told.rounds)[-limits.ROUNDS_KEPT :],
+    )
 
 
 class Reserved(Struct, frozen=True):

@@ -16,7 +16,7 @@ from protocol.owners import Owner
 from protocol.primitives import Instant, Mono, NodeId, WallMs
 from protocol.records import Standing
 from protocol.routing import Candidate
-from protocol.wire.auction import Attempt, Round
+from protocol.wire.auction import Attempt, Round, Unwritten
 from protocol.wire.task import ENDED, Status, TaskRecord, TaskState
 
 
@@ -86,6 +86,7 @@ class Watched:
         "is_known",
         "lapsed_epoch",
         "late",
+        "late_from",
         "late_until",
         "looks",
         "not_before",
@@ -128,6 +129,7 @@ class Watched:
         self.bids: list[tuple[NodeId, str]] = []  # node and agent that bid, best first, not tried yet
         self.bids_until: Mono = 0  # for how long those are worth trying
         self.late: dict[NodeId, int] = {}  # nodes that it is reserved at, and their lives
+        self.late_from: Mono = 0  # when it has waited long enough to be reserved; 0 while it does not wait
         self.late_until: Mono = 0  # for how long they are left to take it
         self.unbid_until: Mono = 0  # nobody bid: they are not asked again before
         self.progress = b""
@@ -156,6 +158,20 @@ class Watched:
     def is_idle(self) -> bool:
         """True while no write of it is under way, nor asked for."""
         return self.phase is not Phase.WRITING and not self.cancels
+
+    @property
+    def is_lost(self) -> bool:
+        """True when whoever was awarded it last gave it back, or fell silent: it is on record, or will be."""
+        return any(each.epoch == self.record.epoch for each in (*self.record.attempts, *self.ended))
+
+    def found_busy(self, node: NodeId) -> bool:
+        """True for who would have taken it, had there been a slot."""
+        return any((each.owner, each.ended) == (node, "busy") for each in self.ended)
+
+    @property
+    def unwritten(self) -> Unwritten:
+        """What the record does not say yet, and whoever takes the task has to write."""
+        return Unwritten(tuple(self.ended), self.record.failures, self.record.died, tuple(self.rounds))
 
     @property
     def is_sound(self) -> bool:
@@ -243,7 +259,7 @@ class Watched:
     def hear(self, closed: Closed, now: Instant) -> None:
         """The auction is over: these bids are tried in their order."""
         self.phase = Phase.WAITING
-        self.rounds.append(closed.round)
+        self.rounds = [*self.rounds, closed.round][-limits.ROUNDS_KEPT :]
         self.bids, self.bids_until = list(closed.ranked), closed.fresh_until
         if not self.bids:
             self.unbid_until = now.after(UNBID_S)

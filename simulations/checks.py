@@ -30,7 +30,7 @@ from simulations.timeline import Timeline, ns
 Wanted: TypeAlias = tuple[type, ...]
 
 HONEST_REFUSALS = frozenset({"not_admitted", "replayed", "old_life", "expired", "echo"})  # what loss and faults explain
-SAID_PER_S_MAX = 60  # awards, answers and results of the load that scenarios bring
+SAID_PER_S_MAX = 100  # awards, answers, results and up to eight words a waiting task, of the load that scenarios bring
 SAID_PER_S_PER_NODE = 10  # a burst of digests, deltas and verifications when a view changes
 CLEAR_S = 8.0  # who was disturbed or cut off so shortly before may be found dead still
 

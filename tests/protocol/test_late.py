@@ -4,12 +4,12 @@ from random import Random
 
 from protocol import limits, records
 from protocol.effects import Effect, Read, Send
-from protocol.late import Late
+from protocol.late import RESERVE_AFTER_S, Late
 from protocol.timers import Timers
 from protocol.watched import Watched
 from protocol.wire.auction import Reserve, Taken, Unreserve
 from protocol.wire.task import TaskState
-from tests.protocol.work import LIFE, ME, SETTINGS, B, C, D, Home, Mesh, bodies, frame, only_write, record
+from tests.protocol.work import LIFE, ME, SETTINGS, B, C, D, Home, Mesh, awarded, bodies, frame, only_write, record
 
 E, F = "e" * 32, "f" * 32
 BUSY = {B: 0, C: 0, D: 0, E: 0, F: 0}
@@ -42,10 +42,24 @@ def test_a_task_that_nobody_has_room_for_is_reserved_at_four_nodes() -> None:
     assert body.why == "asked for by the route late"
 
 
-def test_a_task_of_another_route_waits_at_its_home_where_the_oldest_is_first() -> None:
+def test_a_task_of_another_route_is_reserved_once_it_has_waited_for_a_moment() -> None:
     home, effects = _waits(route="auto")
     assert _at(effects) == set()
-    assert home.ledger.waiting == 1
+    assert len(_at(home.after(RESERVE_AFTER_S))) == 4
+
+
+def test_a_task_that_gets_a_slot_within_that_moment_is_not_reserved() -> None:
+    home, effects = _waits(route="auto")
+    home.after(RESERVE_AFTER_S / 2)
+    home.mesh.free[B] = 1
+    home.written(home.ledger.on_capacity(home.now))
+    assert home.record.owner == B
+    assert _at(effects + home.after(RESERVE_AFTER_S)) == set()
+
+
+def test_a_task_that_must_stay_here_is_not_reserved() -> None:
+    home, effects = _waits({ME: 0, B: 0}, route="local")
+    assert _at(effects + home.after(1)) == set()
 
 
 def test_who_took_it_is_believed_and_the_others_are_told() -> None:
@@ -90,11 +104,52 @@ def test_after_a_lease_whoever_seems_free_is_given_it() -> None:
     assert award.expect == 1
 
 
-def test_a_task_that_was_awarded_before_is_not_reserved() -> None:
+def test_a_task_that_lost_its_owner_is_reserved_at_once_with_what_is_not_on_record_yet() -> None:
+    home = Home({B: 1, C: 0, D: 0})
+    home.awarded()
+    home.accepted()
+    home.mesh.free[B] = 0
+    effects = home.declined("agent_failed", detail="no such customer", counts=True)
+    effects += home.after(SETTINGS.backoff_s_min)
+    at = {each.to: each.body for each in effects if isinstance(each, Send) and isinstance(each.body, Reserve)}
+    told = at[C].unwritten
+    assert (told.failures, [(each.owner, each.ended) for each in told.attempts]) == (1, [(B, "agent_failed")])
+
+
+def test_who_was_busy_is_among_those_that_it_is_reserved_at() -> None:
     home = Home({B: 1, C: 0})
     home.awarded()
-    assert bodies(home.declined(), Reserve) == []
-    assert home.ledger.waiting == 1
+    assert _at(home.declined("busy", retry_after_ms=200)) == {B, C}
+
+
+def test_nobody_has_it_reserved_while_its_owner_may_still_have_it() -> None:
+    home = Home({B: 1, C: 0})
+    home.awarded()
+    home.accepted()
+    assert _at(home.after(SETTINGS.lease_s / 2)) == set()
+    assert _at(home.after(SETTINGS.lease_s)) == {C}
+    assert {type(each.body) for each in home.answered() if isinstance(each, Send)} == {Unreserve}
+
+
+def test_who_lost_it_and_ends_it_all_the_same_frees_the_reservations() -> None:
+    home = Home({B: 1, C: 0})
+    home.awarded()
+    home.accepted()
+    home.after(SETTINGS.lease_s + 1)
+    done = records.done(home.record, result=b"\xc0", started_ms=1, now=home.now)
+    assert len(bodies(home.result(done), Unreserve)) == 1
+
+
+def test_one_that_lost_its_owner_is_not_kept_out_by_those_reserved_before_it() -> None:
+    late = Late(settings=SETTINGS, view=Mesh({}), timers=Timers(), rng=Random(7))
+    home = Home(dict(BUSY))
+    able = home.mesh.candidates("echo@1", home.now)
+    for number in range(limits.RESERVED_OPEN_MAX):
+        waits = Watched(record(str(number), route="late"), revision=1, frame=b"x")
+        assert len(late.reserve(waits, able, "", home.now)) == 4
+    lost = Watched(awarded("lost"), revision=2, frame=b"x")
+    lost.lapse("silent", "", home.now)
+    assert len(late.reserve(lost, able, "", home.now)) == 4
 
 
 def test_a_cancel_frees_the_reservations() -> None:
@@ -108,14 +163,13 @@ def test_the_route_late_reserves_even_where_somebody_is_free() -> None:
     assert (home.record.state, _at(effects)) == (TaskState.OPEN, {ME, B})
 
 
-def test_a_task_of_the_route_late_that_was_awarded_before_goes_to_whoever_is_free() -> None:
+def test_a_task_of_the_route_late_that_was_given_back_is_reserved_again_at_the_others() -> None:
     home, effects = _waits({B: 1, C: 1}, route="late")
     taken = records.awarded(home.record, owner=B, owner_life=LIFE, now=home.now)
     home.ledger.on_taken(B, Taken(taken.id, 1, 2, frame(taken)), taken, home.now)
     home.record = taken
-    award = only_write(home.declined("drained")).record
-    assert getattr(award, "owner", "") == C
-    assert effects
+    assert _at(effects) == {B, C}
+    assert _at(home.declined("drained")) == {C}
 
 
 def test_what_is_reserved_is_bounded_and_the_next_ones_get_their_turn() -> None:

@@ -8,6 +8,7 @@ from protocol.effects import Read, Reply, Write
 from protocol.events import AwardDeclined, TaskAwarded, TaskFailed, TaskPoison, TaskSubmitted
 from protocol.ledger import RETRY_WRITE_S
 from protocol.records import Standing
+from protocol.wire.auction import Reserve
 from protocol.wire.task import Accept, Award, Failure, TaskRecord, TaskState, Withdraw
 from tests.protocol.conversation import instant
 from tests.protocol.work import (
@@ -226,11 +227,21 @@ def test_an_accept_that_comes_after_the_decline_changes_nothing() -> None:
 
 def test_a_node_that_was_busy_is_asked_again_when_its_pause_is_over() -> None:
     home = Home({B: 1})
-    home.awarded()
+    home.awarded(route="local")
     home.declined("busy", retry_after_ms=200)
     home.mesh.free[B] = 1
     assert home.after(0.199) == []
     home.written(home.after(0.001))
+    assert (home.record.owner, home.record.epoch) == (B, 2)
+
+
+def test_a_node_that_was_busy_may_take_it_for_a_lease_and_is_asked_again_after_that() -> None:
+    home = Home({B: 1})
+    home.awarded()
+    assert [each.task for each in bodies(home.declined("busy", retry_after_ms=200), Reserve)] == [home.record.id]
+    home.mesh.free[B] = 1
+    assert home.after(SETTINGS.lease_s - 0.1) == []
+    home.written(home.after(0.1))
     assert (home.record.owner, home.record.epoch) == (B, 2)
 
 

@@ -12,8 +12,8 @@ from protocol.inputs import AgentFinished
 from protocol.records import Standing
 from protocol.reservations import Reservations, Reserved
 from protocol.slots import Slots
-from protocol.wire.auction import Reserve, Taken, Unreserve
-from protocol.wire.task import Ask, Award, Decline, Held, TaskRecord, TaskState
+from protocol.wire.auction import Attempt, Reserve, Round, Taken, Unreserve, Unwritten
+from protocol.wire.task import Ask, Award, Decline, Held, TaskRecord, TaskState, Withdraw
 from tests.protocol.conversation import instant
 from tests.protocol.work import (
     CARD,
@@ -23,6 +23,8 @@ from tests.protocol.work import (
     ME,
     SETTINGS,
     B,
+    C,
+    D,
     awarded,
     bodies,
     frame,
@@ -82,9 +84,9 @@ class Owner:
         self.holder = Holder(me=ME, life=LIFE, settings=SETTINGS, keep_s=KEEP_S, slots=self.slots)
         self.now = NOW
 
-    def reserve(self, of: TaskRecord, revision: int = 1) -> list[Effect]:
+    def reserve(self, of: TaskRecord, revision: int = 1, unwritten: Unwritten | None = None) -> list[Effect]:
         """B tells of a task that waits."""
-        body = Reserve(of.id, revision, frame(of), 4, "nobody seems free")
+        body = Reserve(of.id, revision, frame(of), 4, "nobody seems free", unwritten or Unwritten())
         return self.holder.on_reserve(B, LIFE, body, of, self.now)
 
     def written(self, effects: list[Effect], revision: int = 2) -> list[Effect]:
@@ -149,7 +151,54 @@ def test_the_word_of_having_taken_it_is_repeated_until_somebody_asks() -> None:
     assert owner.holder.on_tick(instant(5 * TELL_S)) == []
 
 
-def test_only_an_open_record_is_taken() -> None:
+def test_who_takes_what_its_owner_lost_writes_all_that_its_watcher_knew() -> None:
+    owner = Owner()
+    lost = awarded(owner=B, failures=1, died=(C,), attempts=(Attempt(0, C, "silent", 1),))
+    ended, search = Attempt(1, B, "agent_failed", 2, "no such customer"), Round(2, "bids", "", 3)
+    write = only_write(owner.reserve(lost, 4, Unwritten((ended,), 2, (C, D), (search,))))
+    assert isinstance(write.record, TaskRecord)
+    assert (write.expect, write.record.epoch, write.record.owner) == (4, 2, ME)
+    assert (write.record.attempts[-1], write.record.failures, write.record.died) == (ended, 2, (C, D))
+    assert [each.gear for each in write.record.rounds] == ["bids", "late"]
+    assert said(owner.written([write]), TaskAwarded)[0].former == B
+
+
+def test_a_word_from_before_what_the_record_says_takes_nothing_out_of_it() -> None:
+    owner = Owner()
+    known = awarded(owner=B, failures=3, died=(C, D), attempts=(Attempt(1, B, "silent", 1),))
+    write = only_write(owner.reserve(known, 4, Unwritten((), 1, (C,))))
+    assert isinstance(write.record, TaskRecord)
+    assert (write.record.failures, write.record.died) == (3, (C, D))
+
+
+def test_nobody_takes_what_stands_awarded_and_was_not_given_up() -> None:
+    owner = Owner()
+    for told in (Unwritten(), Unwritten((Attempt(7, B, "silent", 1),)), Unwritten(failures=4, died=(B,))):
+        assert owner.reserve(awarded(owner=B), 4, told) == []
+
+
+def test_nobody_takes_what_it_has_in_hand_or_saw_the_end_of() -> None:
+    owner = Owner(slots=2)
+    theirs = awarded(owner=ME)
+    owner.holder.on_award(B, LIFE, Award(theirs.id, 1, 2, frame(theirs)), theirs, NOW)
+    lost = Unwritten((Attempt(1, ME, "silent", 1),))
+    assert owner.reserve(theirs, 2, lost) == []
+    owner.holder.on_withdraw(Withdraw(theirs.id, 1), NOW)
+    owner.holder.on_tick(instant(1.0))
+    assert owner.holder.in_hand == 0
+    assert owner.reserve(theirs, 2, lost) == []
+
+
+def test_an_exclusive_task_that_was_denied_before_its_write_came_back_is_not_begun() -> None:
+    owner = Owner()
+    effects = owner.reserve(record(exclusive=True))
+    owner.holder.on_ask(B, LIFE, Ask(1, (Held(record().id, 1, 2),)), NOW)
+    effects = owner.written(effects)
+    assert [each for each in effects if isinstance(each, RunAgent)] == []
+    assert [each.reason for each in bodies(effects, Decline)] == ["unheard"]
+
+
+def test_only_a_record_that_has_not_ended_is_taken() -> None:
     owner = Owner()
     for wrong in (awarded(), record(state=TaskState.CANCELLED), record(capability="other@1"), record(deadline_ms=1)):
         assert owner.reserve(wrong) == []
