@@ -83,6 +83,14 @@ class Inspection(Struct, frozen=True):
     streams: tuple[Stream, ...]
 
 
+class Changes(Struct, frozen=True):
+    """What was written since a mark. `is_whole`: it is all that stands there, whatever was known before."""
+
+    entries: tuple[Entry, ...]
+    mark: str
+    is_whole: bool
+
+
 class Store(Protocol):
     """Hard state: one bucket of keys, changed by compare-and-set only. A key is like `p07.<id>`."""
 
@@ -108,6 +116,13 @@ class Store(Protocol):
         """All keys under `prefix` (`p07`, `node`, a key), or every key for "", sorted by key.
 
         Raises MeshError("store").
+        """
+        ...
+
+    async def changes(self, mark: str) -> Changes:
+        """Keys written since `mark`, which an earlier answer gave; all of them for "", or when the bucket is another.
+
+        Keys that removed themselves are not told of. Raises MeshError("store").
         """
         ...
 

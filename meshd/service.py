@@ -8,7 +8,6 @@ import asyncio
 import secrets
 from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from contextlib import aclosing, asynccontextmanager, suppress
-from itertools import islice
 
 from msgspec import structs
 
@@ -19,6 +18,7 @@ from meshd.api.task_schemas import Goal, Why
 from meshd.crew import Crew
 from meshd.engine import GRACE_S, Engine
 from meshd.hosting import Hosting
+from meshd.listing import Fits, Row
 from meshd.observe.listening import Listening
 from meshd.observe.stream import Happened, Stream
 from meshd.shelf import Shelf
@@ -32,6 +32,8 @@ from protocol.replica import Peer
 from protocol.wire.ops import Describe, Description, Shape
 from protocol.wire.task import ENDED, Status, TaskRecord, TaskState
 
+TOLD_BY_HOME = ("running", "awarded")  # states that the record alone does not tell apart
+PAGE = 256  # tasks that their homes are asked about at once
 SUBMIT_GRACE_S = 5.0  # a submit waits out a short outage; in a longer one it is refused at once
 LOOK_GRACE_S = 1.0  # and so does a look at the record
 DESCRIBED_BY_MAX = 16  # nodes that are asked what a capability takes; beyond it one looks at them by --node
@@ -177,17 +179,20 @@ class Service:
     ) -> list[schemas.Task]:
         """Tasks of the whole mesh, newest first."""
         self._refuse_when_detached()
-        home = self._home_of(wanted.home)
-        found = [record for record in await self._shelf.all() if _fits(record, wanted, home)]
-        found.sort(key=lambda record: (record.submitted_ms, record.id), reverse=True)
-        if after is not None:
-            found = [each for each in found if (each.submitted_ms, each.id) < (after.submitted_ms, after.id)]
-        if wanted.state in ("running", "awarded"):  # the homes tell which is which
+        await self._shelf.refresh()
+        fits = _fitting(wanted, self._home_of(wanted.home))
+        position = None if after is None else (after.submitted_ms, after.id)
+        shown: list[schemas.Task] = []
+        while len(shown) < limit:
+            count = PAGE if wanted.state in TOLD_BY_HOME else min(limit - len(shown), PAGE)
+            found = await self._shelf.page(fits, after=position, count=count)
             lines = await self._lines(found)
-            shown = (self._views.task(record, lines.get(record.id)) for record in found)
-            return list(islice((task for task in shown if task.state == wanted.state), limit))
-        lines = await self._lines(found[:limit])
-        return [self._views.task(record, lines.get(record.id)) for record in found[:limit]]
+            told = [self._views.task(record, lines.get(record.id)) for record in found]
+            shown += [task for task in told if wanted.state not in TOLD_BY_HOME or task.state == wanted.state]
+            if len(found) < count:
+                break
+            position = found[-1].submitted_ms, found[-1].id
+        return shown[:limit]
 
     def _home_of(self, name: str) -> NodeId:
         """The id of the node that a filter names; an unknown one fits nothing."""
@@ -350,11 +355,16 @@ async def _stamped(told: AsyncIterator[Happened]) -> AsyncGenerator[schemas.Stam
         yield schemas.Stamped(each.seq, each.time_ms, each.node, each.event)
 
 
-def _fits(record: TaskRecord, wanted: schemas.TaskFilter, home: NodeId) -> bool:
+def _fitting(wanted: schemas.TaskFilter, home: NodeId) -> Fits:
+    """Whether a task may be wanted, from what stands in its record."""
     state = "awarded" if wanted.state == "running" else wanted.state
-    return (
-        state in ("", record.state.value)
-        and wanted.capability in ("", record.capability)
-        and wanted.gid in ("", record.gid)
-        and home in ("", record.home)
-    )
+
+    def fits(row: Row) -> bool:
+        return (
+            state in ("", row.state)
+            and wanted.capability in ("", row.capability)
+            and wanted.gid in ("", row.gid)
+            and home in ("", row.home)
+        )
+
+    return fits

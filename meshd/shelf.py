@@ -1,4 +1,4 @@
-"""Task records as the store has them, for whoever wants to look: opened once a revision.
+"""Task records as the store has them, for whoever wants to look: opened once a revision, found through `listing`.
 
 Invariant: what is shown was signed by an admitted node for that very key; the rest is left out and
 counted. Neighbours: the store gives entries, the node opens them; `service` and `hosting` read.
@@ -10,6 +10,7 @@ from typing import TypeAlias
 
 from msgspec import Struct
 
+from meshd.listing import Fits, Glance, Listing, Position, Row, row_of
 from meshd.ports import Store
 from protocol import ids
 from protocol.errors import MeshError
@@ -19,7 +20,7 @@ from protocol.wire.task import ENDED, TaskRecord
 Open: TypeAlias = Callable[[str, bytes, int], TaskRecord | None]  # key, frame, revision
 
 OPENED_BYTES_MAX = 8_388_608  # of records kept opened: some thousand small ones, a few large ones
-BATCH = 32  # records opened between two turns of the engine: 3 ms
+READ_AT_ONCE = 32  # records of a page
 POLL_S_MIN, POLL_S_MAX = 0.05, 1.0  # how often a task that is watched elsewhere is looked at
 
 
@@ -32,25 +33,40 @@ class _Opened(Struct, frozen=True):
 class Shelf:
     """A reader of the mesh's task records."""
 
-    def __init__(self, *, store: Store, open: Open) -> None:
+    def __init__(self, *, store: Store, open: Open, glance: Glance) -> None:
         self._store = store
+        self._listing = Listing(store=store, glance=glance)
         self._open = open
         self._opened: dict[str, _Opened] = {}
         self._opened_bytes = 0
 
-    async def all(self) -> list[TaskRecord]:
-        """Every record of the mesh. Raises MeshError("store")."""
-        records: list[TaskRecord] = []
-        entries = await self._store.scan("")
-        for gone in self._opened.keys() - {entry.key for entry in entries}:
-            self._close(gone)
-        for number, entry in enumerate(entries):
-            record = self._read(entry) if ids.is_task_key(entry.key) else None
-            if record is not None:
-                records.append(record)
-            if number % BATCH == BATCH - 1:
-                await asyncio.sleep(0)
-        return records
+    async def refresh(self) -> None:
+        """Know what stands there now. Raises MeshError("store")."""
+        await self._listing.refresh()
+
+    async def page(self, fits: Fits, *, after: Position | None, count: int) -> list[TaskRecord]:
+        """Up to `count` records that fit and come after a position, newest first. Raises MeshError("store")."""
+        found: list[TaskRecord] = []
+        while len(found) < count:
+            rows = await self._listing.next(after, fits, min(count - len(found), READ_AT_ONCE))
+            if not rows:
+                break
+            after = rows[-1].position
+            for record in await asyncio.gather(*(self._of(row) for row in rows)):
+                if record is not None and fits(row_of(record, 0)):  # it may have changed since
+                    found.append(record)
+        return found
+
+    async def _of(self, row: Row) -> TaskRecord | None:
+        key = ids.task_key(row.id)
+        opened = self._opened.get(key)
+        if opened is not None and opened.revision == row.revision:
+            return opened.record
+        entry = await self._store.read(key)
+        if entry is None:
+            self._listing.drop(row.id)
+            return None
+        return self._read(entry)
 
     async def one(self, name: str) -> TaskRecord:
         """The record of a task by its id, or a unique prefix of it.
@@ -67,16 +83,13 @@ class Shelf:
             return record
         if len(name) < ids.PREFIX_CHARS_MIN:
             raise MeshError("short_id", given=repr(name), chars=ids.PREFIX_CHARS_MIN)
-        entries = [entry for entry in await self._store.scan("") if ids.is_task_key(entry.key)]
-        fitting = [entry for entry in entries if ids.task_of(entry.key).startswith(name)]
-        found = [record for entry in fitting if (record := self._read(entry)) is not None]
+        await self._listing.refresh()
+        fitting = self._listing.beginning_with(name)
         if not fitting:
             raise MeshError("unknown_task", task=name)
-        if not found:
-            raise MeshError("bad_record", task=ids.task_of(fitting[0].key))
-        if len(found) > 1:
-            raise MeshError("ambiguous", given=name, candidates=", ".join(sorted(each.id for each in found)[:8]))
-        return found[0]
+        if len(fitting) > 1:
+            raise MeshError("ambiguous", given=name, candidates=", ".join(fitting[:8]))
+        return await self.one(fitting[0])
 
     async def late(self, task: str) -> list[TaskRecord]:
         """Results of a task that came too late to be committed, as their owners wanted to commit them."""
@@ -108,10 +121,11 @@ class Shelf:
             return opened.record
         self._close(entry.key)
         record = self._open(entry.key, entry.frame, entry.revision)
-        # What finds no room is opened anew each time: whoever lists all, lists them all again.
-        if record is not None and self._opened_bytes + len(entry.frame) <= OPENED_BYTES_MAX:
+        if record is not None and len(entry.frame) <= OPENED_BYTES_MAX:
             self._opened[entry.key] = _Opened(entry.revision, len(entry.frame), record)
             self._opened_bytes += len(entry.frame)
+            while self._opened_bytes > OPENED_BYTES_MAX:
+                self._close(next(iter(self._opened)))
         return record
 
     def _close(self, key: str) -> None:

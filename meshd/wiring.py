@@ -44,6 +44,7 @@ from protocol.inputs import Drain, Input, Received
 from protocol.node import Node, NodeSettings
 from protocol.replica import Me
 from protocol.subjects import Subjects
+from protocol.wire.task import TaskRecord
 
 FULL_FROM = 0.8  # from here on somebody should see to it
 
@@ -128,9 +129,7 @@ def wire(
         crew=crew,
         stream=stream,
         listening=Listening(transport=transport, subject=subjects.events(), stream=stream, supervisor=supervisor),
-        shelf=Shelf(
-            store=store, open=lambda key, frame, revision: node.record_of(key, frame, clock.now(), revision=revision)
-        ),
+        shelf=_shelf(node, store),
         views=views,
         audits=auditing,
         upkeep=Upkeep(engine, hosting, store, transport, views, performer, shell.premises),
@@ -264,6 +263,15 @@ def _voice(me: Me, mesh: Mesh, identity: Identity) -> tuple[Opener, Sealer]:
     """Who opens what others say, and who signs what this life of the node says."""
     sealer = Sealer(signer=identity, life=me.life)
     return Opener(me=me.id, subjects=Subjects(mesh.id), root_key=mesh.root_key, own=sealer), sealer
+
+
+def _shelf(node: Node, store: JetStreamStore) -> Shelf:
+    """The mesh's records, as this node reads them."""
+
+    def opened(key: str, frame: bytes, revision: int) -> TaskRecord | None:
+        return node.record_of(key, frame, clock.now(), revision=revision)
+
+    return Shelf(store=store, open=opened, glance=node.glance)
 
 
 class _Ground(Struct, frozen=True):

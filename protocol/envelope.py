@@ -305,6 +305,17 @@ class Opener:
             return Refusal("bad_body", src, subject)
         return opened
 
+    def glance(self, key: str, frame: bytes) -> TaskRecord | None:
+        """What a value of the bucket claims, unproven: enough to search by, never to be shown or acted on."""
+        peeked = self._peek(frame, self._subjects.record(key))
+        if isinstance(peeked, Refusal) or KINDS[peeked[1].kind].family != "record":
+            return None
+        try:
+            body = _body_decoders[peeked[1].kind].decode(memoryview(frame)[peeked[2] : -SIGNATURE_BYTES])
+        except _UNDECODABLE:
+            return None
+        return body if isinstance(body, TaskRecord) and body.is_sound else None
+
     def open_audit(self, subject: str, frame: bytes, now: Instant) -> Envelope | Refusal:
         """Some records of a node, as its subject of the audit brings or the stream keeps them: without end."""
         peeked = self._peek(frame, subject)

@@ -126,6 +126,10 @@ class Node:
         """The record in a frame from the bucket, or None when it is not one of this mesh."""
         return self._reader.read(key, frame, now, revision=revision).record
 
+    def glance(self, key: str, frame: bytes) -> TaskRecord | None:
+        """The record that a frame from the bucket claims to be, unproven."""
+        return self._opener.glance(key, frame)
+
     @property
     def state(self) -> str:
         """starting, joined, detached, islanded or draining."""

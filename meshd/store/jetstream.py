@@ -15,7 +15,7 @@ from typing import TypeVar
 
 import msgspec
 
-from meshd.ports import Inspection, Stream
+from meshd.ports import Changes, Inspection, Stream
 from meshd.store import wire
 from meshd.store.keys import check_key, check_prefix, check_value
 from meshd.store.line import Answers, Line, Missing, Unanswered
@@ -34,6 +34,7 @@ WRITES_IN_FLIGHT_MAX = 256  # a quarter of a second of one disk's synced writes
 BUCKET_BYTES_MAX = 512 << 20  # a thousand of the largest records, half a million usual ones
 RESERVED = 1 / 16  # of the bucket, for awards and ends of the tasks that are in it; new tasks leave it alone
 PAGE_KEYS_MAX, PAGE_BYTES_MAX = 1_000, 8 << 20  # of one step of a listing
+TAKEN_AT_ONCE = 64  # messages of it between two turns of the loop: 2 ms
 SCAN_IDLE_S = 10  # a listing that broke off leaves its consumer this long
 
 _T = TypeVar("_T")
@@ -106,7 +107,21 @@ class JetStreamStore:
     async def scan(self, prefix: str) -> list[Entry]:
         """As `meshd.ports.Store.scan`."""
         check_prefix(prefix)
-        return await self._answered(READ_S_MAX, lambda line: self._list(line, prefix))
+        subjects = f"{self._subject}{prefix}.>" if prefix else f"{self._subject}>"
+        return await self._answered(READ_S_MAX, lambda line: self._list(line, subjects))
+
+    async def changes(self, mark: str) -> Changes:
+        """As `meshd.ports.Store.changes`."""
+        return await self._answered(READ_S_MAX, lambda line: self._changes(line, mark))
+
+    async def _changes(self, line: Line, mark: str) -> Changes:
+        told = await self._told(line)
+        bucket, _, known = mark.rpartition("/")
+        is_whole = bucket != told.created or int(known) > told.state.last_seq
+        after = 0 if is_whole else int(known)
+        is_news = is_whole or told.state.last_seq > after
+        entries = await self._list(line, f"{self._subject}>", after=after) if is_news else []
+        return Changes(tuple(entries), f"{told.created}/{told.state.last_seq}", is_whole)
 
     async def copies(self) -> tuple[int, str]:
         """As `meshd.ports.Store.copies`: servers that hold the whole record now, the leader first."""
@@ -219,16 +234,15 @@ class JetStreamStore:
             return None
         raise Unanswered(f"cannot read: {answer.error.description}")
 
-    async def _list(self, line: Line, prefix: str) -> list[Entry]:
+    async def _list(self, line: Line, subjects: str, *, after: int = 0) -> list[Entry]:
         consumer = self._mint()
-        subjects = f"{self._subject}{prefix}.>" if prefix else f"{self._subject}>"
-        config = wire.consumer_config(consumer, subjects=subjects, idle_s=SCAN_IDLE_S)
+        config = wire.consumer_config(consumer, subjects=subjects, idle_s=SCAN_IDLE_S, after=after)
         request = msgspec.json.encode({"stream_name": self._stream, "config": config})
         made = await line.call(f"CONSUMER.CREATE.{self._stream}.{consumer}.{subjects}", request)
         if made.error is not None:
             raise Unanswered(f"cannot list: {made.error.description}")
         if made.num_pending > LISTED_MAX:
-            raise MeshError("store", problem=f"holds {made.num_pending} keys under {prefix}, over {LISTED_MAX}")
+            raise MeshError("store", problem=f"holds {made.num_pending} keys under {subjects}, over {LISTED_MAX}")
         found: dict[str, Entry] = {}
         pending = made.num_pending
         page = msgspec.json.encode({"batch": PAGE_KEYS_MAX, "max_bytes": PAGE_BYTES_MAX, "no_wait": True})
@@ -244,6 +258,8 @@ class JetStreamStore:
         pending = 0
         for taken in range(PAGE_KEYS_MAX):
             message = await line.next(answers)
+            if taken % TAKEN_AT_ONCE == 0:
+                await asyncio.sleep(0)  # what has come already is taken without a pause
             if not message.reply:  # a word of the server's: only stored messages can be acknowledged
                 status = (message.headers or {}).get("Status", "")
                 if status == "404":  # what was pending has been replaced or removed since

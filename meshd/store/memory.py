@@ -9,7 +9,7 @@ import asyncio
 from msgspec import Struct
 
 from meshd import clock
-from meshd.ports import Inspection, Stream
+from meshd.ports import Changes, Inspection, Stream
 from meshd.store.keys import check_key, check_prefix, check_value
 from meshd.store.writes import Writes
 from protocol.errors import MeshError
@@ -48,6 +48,11 @@ class MemoryBucket:
         """Everything under `prefix`, or everything when it is empty, sorted by key."""
         keys = sorted(key for key in self._rows if not prefix or key.startswith(prefix + "."))
         return [entry for key in keys if (entry := self.entry(key)) is not None]
+
+    @property
+    def last_revision(self) -> int:
+        """Of the newest write."""
+        return self._last_revision
 
     def has_room(self, value: bytes) -> bool:
         """True while another key with `value` finds room; without a bound always."""
@@ -104,6 +109,15 @@ class MemoryStore:
         check_prefix(prefix)
         await self._reach()
         return self._bucket.entries(prefix)
+
+    async def changes(self, mark: str) -> Changes:
+        """As `meshd.ports.Store.changes`."""
+        await self._reach()
+        bucket, _, after = mark.partition("/")
+        is_whole = bucket != str(id(self._bucket))
+        known = 0 if is_whole else int(after)
+        entries = tuple(entry for entry in self._bucket.entries("") if entry.revision > known)
+        return Changes(entries, f"{id(self._bucket)}/{self._bucket.last_revision}", is_whole)
 
     async def copies(self) -> tuple[int, str]:
         """One, here."""

@@ -70,6 +70,7 @@ class Answer(Struct, frozen=True):
     seq: int = 0
     message: Stored | None = None
     num_pending: int = 0
+    created: str = ""
     config: dict[str, object] = {}
     cluster: Cluster | None = None
     state: State = State()
@@ -114,12 +115,15 @@ def number(config: dict[str, object], name: str) -> int:
     return found if isinstance(found, int) else 0
 
 
-def consumer_config(name: str, *, subjects: str, idle_s: int) -> dict[str, object]:
-    """A reader of the last message of every matching subject, that goes away by itself."""
+def consumer_config(name: str, *, subjects: str, idle_s: int, after: int = 0) -> dict[str, object]:
+    """A reader of the last message of every matching subject, or of those after one, that goes away by itself."""
+    start: dict[str, object] = {"deliver_policy": "last_per_subject"}
+    if after:
+        start = {"deliver_policy": "by_start_sequence", "opt_start_seq": after + 1}
     return {
+        **start,
         "name": name,
         "filter_subject": subjects,
-        "deliver_policy": "last_per_subject",
         "ack_policy": "none",
         "mem_storage": True,
         "num_replicas": 1,

@@ -278,6 +278,28 @@ async def test_a_scan_of_a_key_lists_what_stands_under_it_and_not_the_key(site: 
     assert [entry.key for entry in await site.other.scan("p07.a")] == ["p07.a.part", "p07.a.part.of"]
 
 
+async def test_changes_are_all_at_first_and_then_what_was_written_since_the_mark(site: Site) -> None:
+    revisions = {key: await _create(site.store, key, b"old") for key in ("p07.c", "node.a", "p07.a.late")}
+    first = await site.other.changes("")
+    assert first.is_whole
+    assert {entry.key: entry.revision for entry in first.entries} == revisions
+    nothing = await site.other.changes(first.mark)
+    assert (nothing.entries, nothing.is_whole) == ((), False)
+    await site.store.write("p07.c", b"new", expect=revisions["p07.c"])
+    await site.store.write("p07.c", b"newer", expect=(await _standing(site, "p07.c")))
+    await _create(site.store, "p08.d", b"more")
+    since = await site.other.changes(nothing.mark)
+    assert not since.is_whole
+    assert sorted((entry.key, entry.frame) for entry in since.entries) == [("p07.c", b"newer"), ("p08.d", b"more")]
+    assert (await site.other.changes("another/7")).is_whole
+
+
+async def _standing(site: Site, key: str) -> int:
+    found = await site.other.read(key)
+    assert found is not None
+    return found.revision
+
+
 async def test_the_largest_value_is_kept_and_a_larger_one_refused(site: Site) -> None:
     value = secrets.token_bytes(FRAME_BYTES_MAX)
     await _create(site.store, "p00.big", value)

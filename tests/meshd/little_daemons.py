@@ -150,7 +150,7 @@ class LittleDaemon:
             attention=lambda: (),
             keep_s=mesh.keep_s,
         )
-        self.shelf = Shelf(store=self.store, open=self._opened)
+        self.shelf = Shelf(store=self.store, open=self._opened, glance=self.node.glance)
         self.service = Service(
             engine=self.engine,
             hosting=self.hosting,

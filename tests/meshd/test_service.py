@@ -408,7 +408,7 @@ async def test_a_store_that_fails_is_said_by_every_reader() -> None:
         async def fail(_name: str) -> None:
             raise MeshError("store", problem="gave no answer within 5 s")
 
-        a.store.read = a.store.scan = fail  # type: ignore[method-assign,assignment]  # a store that is away
+        a.store.read = a.store.changes = fail  # type: ignore[method-assign,assignment]  # a store that is away
         for asked in (a.service.task(task), a.service.tasks(ANY, after=None, limit=9), a.service.task(task[:6])):
             assert (await refused(asked)).code == "store"
 
