@@ -218,6 +218,7 @@ class Checker:
         self._witness_seq = 0 if witness is None else witness.seq
         self._is_whole = is_whole
         self._pruned_to = 0
+        self._seen_from = self.first_seq
         self._seen = bytearray()  # the beginning of each record's hash: tells a second record from the same once more
         self._hole: Finding | None = None  # something is missing, or only stands further down
 
@@ -255,6 +256,11 @@ class Checker:
             return Finding(Ending.GAP, 1, "cut", f"the chain {what}")
         return None
 
+    def forget(self) -> None:
+        """Free what was kept of each record. One that stands once more further on is then only told to be misplaced."""
+        self._seen_from = self.seq + 1
+        self._seen.clear()
+
     @property
     def is_witnessed(self) -> bool:
         """True when the stream acknowledged everything that was read."""
@@ -272,7 +278,7 @@ class Checker:
         if not is_first and (is_from_origin or record.seq == 1 or record.action == RESTARTED):
             text = f"record {record.seq} does not begin the chain of its node"
             return Finding(Ending.ALTERED, record.seq, "replaced", text)
-        self.node, self.chain, self.first_seq = record.node, record.chain, record.seq
+        self.node, self.chain, self.first_seq, self._seen_from = record.node, record.chain, record.seq, record.seq
         self._is_begun = True
         return self._next(record, digest)
 
@@ -300,9 +306,9 @@ class Checker:
         if seq == self.seq + 1:
             text = f"record {self.seq} is not the one that record {seq} was chained to: one of them was replaced"
             return Finding(Ending.ALTERED, max(self.seq, self.first_seq), "replaced", text)
-        if seq < self.first_seq:
+        if seq < self._seen_from:
             return self._swapped(seq)
-        place = (seq - self.first_seq) * SEEN_CHARS
+        place = (seq - self._seen_from) * SEEN_CHARS
         if digest[:SEEN_CHARS].encode() != self._seen[place : place + SEEN_CHARS]:
             text = f"there are two records {seq}, each sound by itself: the chain was forked"
             return Finding(Ending.FORKED, seq, "forked", text)

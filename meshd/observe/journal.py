@@ -87,6 +87,11 @@ class Journal:
         return self._number
 
     @property
+    def is_sound(self) -> bool:
+        """False when its last record is none any more, so that none can follow it; and while a chain is set aside."""
+        return self._chain is not None
+
+    @property
     def begins(self) -> int:
         """The number of the oldest record that is kept of it."""
         return next((first_of(path) for path in segments(self.folder)), self.durable + 1)

@@ -2,8 +2,8 @@
 
 Invariant: the journal is the spool. What was sent is what the stream says is last of this node; nothing else
 is remembered, so a cut, a kill or a lost acknowledgement neither loses nor repeats a record. A stream that
-holds another record than the journal is told as a fork, and nothing is sent on. Neighbours: `journal` writes
-what `segments` reads; the archive is a port.
+holds another record than the journal is told as a fork, and nothing is sent on; nor is what is no record any more,
+until the next chain begins. Neighbours: `journal` writes what `segments` reads; the archive is a port.
 """
 
 import asyncio
@@ -20,9 +20,10 @@ from meshd.observe.journal import Journal
 from meshd.observe.segments import Cursor, opened, records_of
 from meshd.ports import Archive
 from protocol import limits
-from protocol.audit import Witness, read
+from protocol.audit import Checker, Ending, Finding, Record, Witness, read
 from protocol.envelope import Envelope, Refusal, Signer
 from protocol.errors import MeshError
+from protocol.primitives import NS_PER_S, NodeId
 from protocol.wire.audit import AuditBatch
 
 WITNESS = "witness.json"
@@ -52,39 +53,61 @@ class Shipping:
         self._moved = asyncio.Event()  # more was sent, or sending is stuck
         self._hurry = asyncio.Event()  # this life ends: nothing is gathered any more
         self._expect = 0
-        self.shipped = 0
+        self.shipped = journal.begins - 1
         self.problem = ""
-        self.is_forked = False
+        self.finding: Finding | None = None  # why nothing of this chain is sent any more
+        self.told: Record | None = None  # the last record that the stream holds of this node
+        self._stuck_ns = 0  # since then
         journal.watch(self._news.set)
         known = read_witness(journal.folder)
         if known is not None and known.is_genuine and known.node == desk.signer.id:
-            self.shipped = min(known.seq, journal.head.seq)
+            self.shipped = max(self.shipped, min(known.seq, journal.head.seq))
+
+    @property
+    def is_forked(self) -> bool:
+        """True when the stream holds another audit of this node than its journal."""
+        return self.finding is not None and self.finding.ending is Ending.FORKED
+
+    @property
+    def stuck_s(self) -> float:
+        """For how long the stream has taken nothing, while something waits; 0 while it takes it."""
+        is_stuck = self.problem and self.shipped < self._journal.durable
+        return (clock.monotonic_ns() - self._stuck_ns) / NS_PER_S if is_stuck else 0.0
 
     async def run(self) -> None:
-        """Until it is cancelled, or the chain turns out to be forked."""
-        while not self.is_forked:
+        """Until it is cancelled."""
+        while True:
+            chain = self._journal.chain
             try:
                 await self._archive.open()
                 if await self._settled():
                     self.problem = ""
-                while not self.is_forked:
+                while chain == self._journal.chain:
                     await self._ship()
                     await self._wait()
+                self.finding, self.problem = None, ""
             except MeshError as failure:
-                self.problem = failure.message
-                self._moved.set()
+                self._stuck(failure.message)
                 await asyncio.sleep(AGAIN_S)
+
+    def _stuck(self, problem: str) -> None:
+        if not self.problem:
+            self._stuck_ns = clock.monotonic_ns()
+        self.problem = problem
+        self._moved.set()
 
     async def flush(self) -> None:
         """Return once all that is durable was sent, or sending is stuck. Called when this life ends."""
         self._hurry.set()
-        while self.shipped < self._journal.durable and not self.problem and not self.is_forked:
+        while self.shipped < self._journal.durable and not self.problem:
             self._moved.clear()
             await self._moved.wait()
 
     async def _wait(self) -> None:
         self._news.clear()
-        if self.shipped >= self._journal.durable:
+        if self.finding is not None or not self._journal.is_sound:
+            await self._news.wait()
+        elif self.shipped >= self._journal.durable:
             await self._news.wait()
             with suppress(TimeoutError):
                 async with asyncio.timeout(GATHER_S):
@@ -100,34 +123,46 @@ class Shipping:
             self._expect = last.seq
             self._compare(self._desk.open(last.frame))
         self._cursor = Cursor(self._journal.folder, after=self.shipped)
-        return not self.is_forked
+        return self.finding is None
 
     def _compare(self, opened: Envelope | Refusal) -> None:
         body = opened.body if isinstance(opened, Envelope) else None
         told = read(body.lines[-1].encode()) if isinstance(body, AuditBatch) else None
+        self.told = told
         if told is None:
             self._fork("the stream holds something under this node's subject that this node has not written")
             return
+        if told.chain < self._journal.chain:  # the one that was set aside: all of this one is to be sent
+            self.shipped = self._journal.begins - 1
+            return
+        if told.chain > self._journal.chain:
+            what = f"chain {told.chain} of this node's audit, and its journal is chain {self._journal.chain}"
+            self._fork(f"the stream has {what}: was an older copy of the directory put back?", told.seq)
+            return
         if told.seq > self._journal.durable:  # only what was on disk was ever sent
             what = f"up to record {told.seq}, and its journal ended at {self._journal.durable}"
-            self._fork(f"the stream has this node's audit {what}: was an older copy of the directory put back?")
+            self._fork(
+                f"the stream has this node's audit {what}: was an older copy of the directory put back?", told.seq
+            )
             return
         ours = next(
             (record for record, _ in records_of(self._journal.folder, after=told.seq - 1, through=told.seq)), None
         )
         if ours is not None and ours.hash != told.hash:
-            self._fork(f"the stream was given another record {told.seq} than the journal has")
+            self._fork(f"the stream was given another record {told.seq} than the journal has", told.seq)
             return
         self.shipped = told.seq
 
-    def _fork(self, problem: str) -> None:
-        self.is_forked = True
-        self._moved.set()
-        self.problem = f"{problem}; nothing more is sent; see: meshctl audit verify"
+    def _fork(self, problem: str, seq: int = 0) -> None:
+        self._found(Finding(Ending.FORKED, seq, "forked", problem))
+
+    def _found(self, finding: Finding) -> None:
+        self.finding = finding
+        self._stuck(f"{finding.text}; nothing more is sent; see: meshctl audit verify")
 
     async def _ship(self) -> None:
         """All that is durable and was not sent. Raises MeshError when the stream gives no answer or has moved."""
-        while not self.is_forked and self.shipped < self._journal.durable:
+        while self.finding is None and self._journal.is_sound and self.shipped < self._journal.durable:
             lines = await asyncio.to_thread(
                 self._cursor.take,
                 through=self._journal.durable,
@@ -137,6 +172,9 @@ class Shipping:
             if not lines:
                 raise MeshError("store", problem="is not sent what the journal does not have")
             first = self._cursor.seq - len(lines) + 1
+            if (bad := first_bad(lines, node=self._desk.signer.id, chain=self._journal.chain, first=first)) is not None:
+                self._found(bad)
+                return
             frame = self._desk.seal(AuditBatch(first, b"".join((b"\n", b"\n".join(lines), b"\n")).decode()))
             mark = f"{self._desk.signer.id}-{first}"
             place = await self._archive.append(self._desk.subject, frame, mark=mark, expect=self._expect)
@@ -161,6 +199,15 @@ class Shipping:
         )
         signed = msgspec.structs.replace(bare, signature=self._desk.signer.sign(bare.signed_bytes).hex())
         write_witness(self._journal.folder, signed)
+
+
+def first_bad(lines: list[bytes], *, node: NodeId, chain: int, first: int) -> Finding | None:
+    """Why not all of these are the records that follow each other from `first` on, if they are not."""
+    checker = Checker(node=node, chain=chain)
+    bad = next((found for line in lines if (found := checker.take(line)) is not None), None) or checker.end()
+    if bad is None and checker.first_seq != first:
+        return Finding(Ending.GAP, first, "dropped", f"record {checker.first_seq} stands where record {first} was")
+    return bad
 
 
 def write_witness(folder: Path, witness: Witness) -> None:

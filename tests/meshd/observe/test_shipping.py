@@ -13,7 +13,7 @@ from meshd.observe.shipping import WITNESS, Desk, Shipping, read_witness, write_
 from meshd.ports import Kept, Span
 from meshd.supervise import Supervisor
 from protocol import limits
-from protocol.audit import Act, Checker
+from protocol.audit import RESTARTED, Act, Checker
 from protocol.envelope import Envelope, Sealer
 from protocol.errors import MeshError
 from protocol.wire.audit import AuditBatch
@@ -233,3 +233,62 @@ async def test_a_witness_of_another_node_is_not_believed(tmp_path: Path) -> None
     again = Stage(tmp_path, MemoryArchive())
     assert again.shipping.shipped == 0
     await again.end()
+
+
+async def test_after_a_fork_the_next_chain_is_sent_behind_what_the_stream_has(tmp_path: Path) -> None:
+    archive = MemoryArchive()
+    first = Stage(tmp_path / "a", archive)
+    first.start()
+    await first.add(9)
+    await first.shipped(9)
+    await first.end()
+    stage = Stage(tmp_path / "b", archive)
+    await stage.add(4)
+    stage.start()
+    await until(lambda: stage.shipping.is_forked)
+    assert (stage.shipping.stuck_s > 0, stage.shipping.told is not None) == (True, True)
+    assert stage.shipping.told is not None
+    await stage.journal.restart(Act(RESTARTED, "journal", "allow"), chain=1, seq=stage.shipping.told.seq)
+    await stage.add(2)
+    await stage.shipped(12)
+    assert (stage.shipping.is_forked, stage.shipping.problem, stage.shipping.stuck_s) == (False, "", 0.0)
+    await stage.end()
+    lines = archive.lines()
+    assert whole(lines[:9]) == 9
+    assert whole(lines[9:]) == 3
+    again = Stage(tmp_path / "b", archive)
+    again.start()
+    await again.add(1)
+    await again.shipped(13)
+    await again.end()
+
+
+async def test_a_journal_of_an_earlier_chain_than_the_streams_is_a_fork(tmp_path: Path) -> None:
+    archive = MemoryArchive()
+    (tmp_path / "a").mkdir()
+    first = Stage(tmp_path / "a" / "audit", archive)
+    first.start()
+    await first.add(2)
+    await first.journal.restart(Act(RESTARTED, "journal", "allow"))
+    await first.add(1)
+    await first.shipped(4)
+    await first.end()
+    other = Stage(tmp_path / "b", archive)
+    await other.add(9)
+    other.start()
+    await until(lambda: other.shipping.is_forked)
+    assert "chain 2" in other.shipping.problem
+    await other.end()
+
+
+async def test_what_is_no_record_any_more_is_not_sent(stage: Stage) -> None:
+    await stage.add(5)
+    (path,) = stage.journal.folder.glob("*.jsonl")
+    path.write_bytes(path.read_bytes().replace(b"task/t", b"task/u", 1))
+    stage.start()
+    await until(lambda: stage.shipping.finding is not None)
+    assert stage.archive.frames == []
+    assert "nothing more is sent" in stage.shipping.problem
+    await stage.journal.restart(Act(RESTARTED, "journal", "allow"))
+    await stage.shipped(6)
+    assert len(stage.archive.lines()) == 1
