@@ -241,6 +241,7 @@ _MCP_AGENT = '''\
 """The agent @NAME@: an MCP server, whose tools are what it can do."""
 
 from mcp.server.mcpserver import MCPServer
+from mcp.server.mcpserver.exceptions import ToolError
 
 server = MCPServer("@NAME@")
 
@@ -249,7 +250,7 @@ server = MCPServer("@NAME@")
 def @MODULE@(text: str) -> str:
     """The text in capitals."""
     if not text:
-        raise ValueError("there is nothing to say louder")
+        raise ToolError("there is nothing to say louder")  # of any other exception the caller learns nothing
     return text.upper()
 
 
@@ -269,6 +270,7 @@ import pytest
 sys.path.insert(0, str(Path(__file__).parent))
 
 import @MODULE@_agent as program  # noqa: E402
+from mcp.server.mcpserver.exceptions import ToolError  # noqa: E402
 
 
 def test_its_tool_is_announced():
@@ -280,7 +282,7 @@ def test_it_says_it_louder():
 
 
 def test_it_refuses_what_it_cannot_do():
-    with pytest.raises(ValueError, match="nothing to say"):
+    with pytest.raises(ToolError, match="nothing to say"):
         program.@MODULE@("")
 '''
 
@@ -291,6 +293,18 @@ _TEMPLATES = {
     "mcp": (_MCP_MANIFEST, _MCP_AGENT, _MCP_TEST),
 }
 KINDS = tuple(_TEMPLATES)
+
+
+def steps(name: str, kind: str, place: str) -> list[str]:
+    """The commands that try what was written to the directory `place`, one after the other."""
+    module = name.replace("-", "_")
+    able, value = (module, '{"text": "hello"}') if kind == "mcp" else (name, '"hello"')
+    return [
+        f"python -m pytest {place}",
+        *([f"python {place}/{module}_agent.py &"] if kind == "http" else []),  # nobody else starts it
+        f"meshctl agents add {place}/{name}.toml",
+        f"meshctl call {able}@1 --input '{value}'",
+    ]
 
 
 def written(name: str, kind: str) -> dict[str, str]:

@@ -4,6 +4,7 @@ Invariant: a manifest that is added runs where it was written, whatever folder i
 `crew` does what is asked; `agent_templates` has what `new` writes.
 """
 
+import shlex
 import tomllib
 from pathlib import Path
 
@@ -11,7 +12,7 @@ import click
 import msgspec
 
 from cli import completion
-from cli.agent_templates import KINDS, written
+from cli.agent_templates import KINDS, steps, written
 from cli.client import Answer, Client
 from cli.exits import of
 from cli.output import Column, Item, count, details, listing, note, write, write_json
@@ -96,7 +97,10 @@ def _fields(agent: Item) -> list[tuple[str, object]]:
 @click.option("--replace", is_flag=True, help="It may take the place of an agent of its name.")
 @click.pass_obj
 def add(session: Session, file: Path, replace: bool) -> None:
-    """Host the agent that FILE declares: it is checked, brought up, and kept. It runs where FILE stands."""
+    """Host the agent that FILE declares: it is checked, brought up, and kept. It runs where FILE stands.
+
+    FILE is a manifest, or a Python module: then the agent is its variable `agent`, with all that it handles.
+    """
     body = {"manifest": _manifest(file), "file": str(file), "replace": replace}
     answer = Client(session).post("v1", "agents", body=body, wait_s=READY_S)
     agent: Item = answer.value
@@ -188,11 +192,26 @@ def new(session: Session, name: str, kind: str, directory: Path | None) -> None:
         raise MeshError("directory", path=target, problem=problem, cure="choose another with --dir") from None
     for file in files:
         write(f"{target / file}\n")
-    note(session, f"try: python -m pytest {target}; meshctl agents add {target / name}.toml")
+    for number, step in enumerate(steps(name, kind, shlex.quote(str(target)))):
+        note(session, f"{'     ' if number else 'try: '}{step}")
+
+
+def _of_module(file: Path) -> str:
+    """The manifest of an agent that is nothing but a Python module. Raises MeshError."""
+    if not file.is_file():
+        raise MeshError("manifest", path=file, problem="there is no such file")
+    if not AGENT_NAME.fullmatch(file.stem) or not file.stem.isidentifier():
+        problem = f"{shown(file.stem)} cannot name an agent (a letter, then a-z 0-9 _); rename it, or write a manifest"
+        raise MeshError("manifest", path=file, problem=problem)
+    place = msgspec.json.encode(str(file.parent.resolve())).decode()
+    keys = f'name = "{file.stem}"\nkind = "python"\nrun = "{file.stem}:agent"\n'
+    return f"directory = {place}  # where it was added from\n{keys}"
 
 
 def _manifest(file: Path) -> str:
     """The text of a manifest, with the directory where its agent runs. Raises MeshError."""
+    if file.suffix == ".py":
+        return _of_module(file)
     try:
         if file.exists() and not file.is_file():  # a pipe would be waited for
             raise MeshError("manifest", path=file, problem="is no regular file")

@@ -43,7 +43,7 @@ Kind: TypeAlias = Literal["python", "stdio", "http", "mcp"]
 
 # Which keys each kind must have, and which it may have beside those of every agent.
 _NEEDED: dict[Kind, tuple[str, ...]] = {
-    "python": ("run", "capabilities"),
+    "python": ("run",),  # its handlers tell what it can do
     "stdio": ("run", "capabilities"),
     "http": ("url", "capabilities"),
     "mcp": (),  # its tools tell what it can do

@@ -11,7 +11,7 @@ import os
 import sys
 import threading
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, BinaryIO, Protocol
 
 import msgspec
@@ -20,7 +20,7 @@ from meshd import values
 from meshd.sdk import Agent, Context, MeshRefusal, TaskError
 from meshd.supervise import Supervisor
 from protocol.errors import MeshError
-from protocol.limits import TOPICS_PER_AGENT_MAX
+from protocol.limits import CAPABILITIES_PER_CARD_MAX, TOPICS_PER_AGENT_MAX
 
 LINE_BYTES_MAX = 1 << 24  # the daemon bounds what it sends; JSON may write one byte as six
 REQUESTS_MAX = 512  # calls and submits under way at once; more wait for their turn
@@ -35,7 +35,7 @@ def main() -> None:
     topics = [name for name in names if "@" not in name]
     agent = load(run, capabilities, topics)
     worker = Worker(agent, answers, int(limit))
-    offered = {capability: schema_of(agent, capability) for capability in capabilities}
+    offered = {capability: schema_of(agent, capability) for capability in _offered(agent, capabilities, topics)}
     worker.offer(offered, topics=tuple(topics) or agent.topics)
     asyncio.run(worker.serve(tasks))
 
@@ -50,16 +50,27 @@ def load(run: str, capabilities: list[str], topics: list[str]) -> Agent:
         if capability not in agent.capabilities:
             handled = ", ".join(agent.capabilities) or "nothing"
             sys.exit(f"the manifest declares {capability}, which {run} does not handle; it handles {handled}")
+    offered = _offered(agent, capabilities, topics)
+    if len(offered) > CAPABILITIES_PER_CARD_MAX:
+        sys.exit(f"{run} handles {len(offered)} capabilities; an agent may have {CAPABILITIES_PER_CARD_MAX}")
+    for capability in offered:
         agent.schema(capability)  # raises for hints that JSON cannot carry
     for topic in topics:
         if topic not in agent.topics:
             heard = ", ".join(agent.topics) or "nothing"
             sys.exit(f"the manifest declares the topic {topic}, to which {run} does not listen; it listens to {heard}")
+    if not agent.capabilities and not agent.topics:
+        sys.exit(f"{run} handles nothing and listens to nothing; give a function @{attribute}.handles(...)")
     if len(agent.topics) > TOPICS_PER_AGENT_MAX:
         sys.exit(f"{run} listens to {len(agent.topics)} topics; an agent may listen to {TOPICS_PER_AGENT_MAX}")
     for topic in agent.topics:
         agent.schema(topic)
     return agent
+
+
+def _offered(agent: Agent, capabilities: list[str], topics: list[str]) -> Sequence[str]:
+    """What the manifest names; all that the agent handles when it names nothing."""
+    return capabilities if capabilities or topics else agent.capabilities
 
 
 def pipe_of_our_own() -> tuple[BinaryIO, BinaryIO]:

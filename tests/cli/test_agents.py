@@ -32,6 +32,24 @@ def test_an_added_agent_runs_where_its_manifest_was_written(
     assert backend.added[1].replace
 
 
+def test_a_python_module_needs_no_manifest(
+    meshctl: Meshctl, served: Served, backend: FakeBackend, tmp_path: Path
+) -> None:
+    file = tmp_path / "shout.py"
+    file.write_text("")
+    assert meshctl("agents", "add", str(file)).code == 0
+    (asked,) = backend.added
+    keys = {"directory": str(tmp_path), "name": "shout", "kind": "python", "run": "shout:agent"}
+    assert (tomllib.loads(asked.manifest), asked.file) == (keys, str(file))
+    for name, problem in (("gone.py", "there is no such file"), ("My Agent.py", "My Agent cannot name an agent")):
+        if name != "gone.py":
+            (tmp_path / name).write_text("")
+        said = meshctl("agents", "add", str(tmp_path / name))
+        assert said.code == 2
+        assert problem in said.err
+    assert len(backend.added) == 1
+
+
 def test_a_manifest_that_says_where_it_runs_is_sent_as_it_stands(
     meshctl: Meshctl, served: Served, backend: FakeBackend, tmp_path: Path
 ) -> None:

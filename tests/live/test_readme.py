@@ -22,13 +22,14 @@ def _shell_blocks(heading: str) -> list[str]:
 async def test_the_first_agents_of_the_readme_work_when_they_are_pasted(tmp_path: Path) -> None:
     host = Host(tmp_path, "a")
     env = {"MESHD_DIR": str(host.dir), "PATH": f"{SCRIPTS}:{os.environ['PATH']}"}
-    blocks = _shell_blocks("Your first agent")
-    assert len(blocks) == 3
+    blocks = _shell_blocks("Your first agent in ten lines")
+    assert len(blocks) == 2
+    assert len(blocks[0].splitlines()) == 10
     try:
         await host.start()
         said = await told(["bash", "-e", "-c", "\n".join([f"cd {tmp_path}", *blocks])], env=env)
         assert said.code == 0, said
-        assert '"HELLO"' in said.out.splitlines(), said
+        assert said.out.splitlines().count('"HELLO"') == 2, said
         assert said.out.splitlines()[-1] == "3", said
         assert "warning" not in said.err
         status = await host.tell("status")

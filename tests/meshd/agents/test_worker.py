@@ -175,3 +175,18 @@ async def test_a_plain_handler_that_blocks_is_ended_when_the_task_beside_it_is_d
         await until(holding.done)
         assert await stage.act("echo", 7) == Finished(7)
         assert stage.agent.pids != [pid]
+
+
+async def test_without_a_word_of_the_manifest_it_can_do_all_that_it_handles(tmp_path: Path) -> None:
+    async with Stage("python", tmp_path, capabilities=None) as stage:
+        assert set(stage.agent.card.capabilities) >= {"act@1", "parts@1", "blocked@1"}
+        assert await stage.act("echo", 1) == Finished(1)
+
+
+async def test_an_agent_that_handles_nothing_is_none(tmp_path: Path) -> None:
+    (tmp_path / "idle.py").write_text("from meshd.sdk import Agent\n\nagent = Agent('idle')\n")
+    stage = Stage("python", tmp_path, run="idle:agent", capabilities=None)
+    with pytest.raises(MeshError, match="idle:agent handles nothing and listens to nothing"):
+        await stage.agent.start()
+    await stage.agent.stop()
+    await stage.close()
