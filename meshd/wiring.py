@@ -298,7 +298,7 @@ def _auditing(node: Node, ground: _Ground, put: Callable[[Input], None]) -> Audi
     settings, reach = ground.settings, ground.reach
     subject, peers = subjects.audit(src=me.id), node.membership
     sealer = Sealer(signer=identity, life=me.life)
-    journal = Journal(ground.shell.premises.directory / FOLDER, node=me.id, life=me.life, supervisor=supervisor)
+    journal = Journal(ground.shell.premises.directory / FOLDER, node=me.id, life=me.life)
     archive = JetStreamArchive(
         reach.urls,
         stream=subjects.audit_stream,

@@ -10,7 +10,7 @@ import asyncio
 import os
 from collections import deque
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from itertools import islice, pairwise
 from pathlib import Path
 
@@ -19,7 +19,6 @@ from msgspec import structs
 from meshd import clock
 from meshd.observe import chains
 from meshd.observe.segments import first_of, name_of, segments
-from meshd.supervise import Supervisor
 from protocol import limits
 from protocol.audit import PRUNED, RESTARTED, Act, Chain, Finding, Head, origin
 from protocol.errors import MeshError
@@ -41,22 +40,21 @@ class Journal:
         *,
         node: NodeId,
         life: int,
-        supervisor: Supervisor,
         segment_bytes: int = SEGMENT_BYTES,
         sync: Callable[[int], None] = os.fdatasync,
     ) -> None:
         """Make or take up the folder. Raises MeshError("directory")."""
         self.folder = folder
         self._life = life
-        self._supervisor = supervisor
         self._segment_bytes = segment_bytes
         self._sync = sync
         self._fd = -1
         self._size = 0
         self._doomed: tuple[int, tuple[Path, ...]] | None = None  # segments that go once this record is on disk
         self._waiting: deque[bytes] = deque()
-        self._writer: asyncio.Task[None] | None = None
-        self._due: asyncio.TimerHandle | None = None  # when what waits is written, if nobody asks for it before
+        self._writing: Future[None] | None = None  # in the journal's own thread
+        self._due: asyncio.TimerHandle | None = None  # when what waits is written, or tried again
+        self._is_closed = False
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="audit")
         self._news: list[Callable[[], None]] = []
         self.left_out = 0  # records that found no room while the disk took nothing
@@ -125,16 +123,13 @@ class Journal:
         while self._chain is not None and self._unchained:
             act, time_ms = self._unchained.popleft()
             self._waiting.append(self._chain.add(act, life=self._life, time_ms=time_ms) + b"\n")
-        if self._waiting and self._writer is None and self._due is None:
-            self._due = asyncio.get_running_loop().call_later(GATHER_S, self.hurry)
+        if self._waiting and self._writing is None and self._due is None:
+            self._due = asyncio.get_running_loop().call_later(GATHER_S, self._write)
 
     def hurry(self) -> None:
         """Somebody waits for what was added: it is written now, or right after what is being written."""
-        if self._due is not None:
-            self._due.cancel()
-            self._due = None
-        if self._waiting and self._writer is None:
-            self._writer = self._supervisor.spawn("audit journal", self._write_all())
+        if not self.problem:  # else it is tried again in its time
+            self._write()
 
     async def restart(self, act: Act, *, chain: int = 0, seq: int = 0) -> None:
         """Set the chain aside, and begin the next with `act`: above chain and record of those numbers, too.
@@ -146,7 +141,7 @@ class Journal:
         former, self._chain, self._end = self._chain, None, self.head
         try:
             await self.settled()
-            if self._writer is not None:
+            if self._waiting:
                 raise MeshError("unaudited", problem=self.problem)
             number = max(self._number, chain) + 1
             following = Chain(self._node, Head(max(self._end.seq, seq), origin(self._node, number).hash), number=number)
@@ -166,17 +161,13 @@ class Journal:
     async def settled(self) -> None:
         """Return when everything added so far is on disk, or the disk takes nothing."""
         self.hurry()
-        while self._writer is not None and not self.problem:
-            await asyncio.wait([self._writer], timeout=0.05)
+        while self._writing is not None and not self.problem:
+            await asyncio.wait([asyncio.wrap_future(self._writing)])
 
     async def close(self) -> None:
         """Write what waits and let go of the files. Idempotent."""
         await self.settled()
-        if self._writer is not None:
-            self._writer.cancel()
-            await asyncio.wait([self._writer])
-        if self._due is not None:
-            self._due.cancel()
+        self._is_closed = True
         self._thread.shutdown()
         if self._fd >= 0:
             os.close(self._fd)
@@ -202,25 +193,32 @@ class Journal:
 
     # --- writing, one sync for all that came meanwhile
 
-    async def _write_all(self) -> None:
-        loop = asyncio.get_running_loop()
-        try:
-            while self._waiting:
-                batch = list(islice(self._waiting, BATCH_MAX))
-                try:
-                    await loop.run_in_executor(self._thread, self._put, b"".join(batch), self.durable + 1)
-                except (OSError, MeshError) as failure:
-                    reason = (failure.strerror or str(failure)) if isinstance(failure, OSError) else failure.message
-                    self._tell(problem=reason)
-                    await asyncio.sleep(AGAIN_S)
-                    continue
-                for _ in batch:
+    def _write(self) -> None:
+        """Give the thread all that waits; `_heard` is told how that went. No task of its own: an award waits for it."""
+        if self._due is not None:
+            self._due.cancel()
+            self._due = None
+        if self._waiting and self._writing is None and not self._is_closed:
+            batch = list(islice(self._waiting, BATCH_MAX))
+            loop = asyncio.get_running_loop()
+            self._writing = self._thread.submit(self._put, b"".join(batch), self.durable + 1)
+            self._writing.add_done_callback(lambda done: loop.call_soon_threadsafe(self._heard, done, len(batch)))
+
+    def _heard(self, done: Future[None], count: int) -> None:
+        self._writing = None
+        match done.exception():
+            case None:
+                for _ in range(count):
                     self._waiting.popleft()
-                self.durable += len(batch)
-                self.written += len(batch)
+                self.durable += count
+                self.written += count
                 self._tell(problem="")
-        finally:
-            self._writer = None
+                self._write()
+            case OSError() | MeshError() as failure:
+                self._due = asyncio.get_running_loop().call_later(AGAIN_S, self._write)
+                self._tell(problem=_reason(failure))
+            case failure:
+                raise failure
 
     def _tell(self, *, problem: str) -> None:
         self.problem = problem
@@ -264,6 +262,10 @@ class Journal:
         if self._fd >= 0:
             os.close(self._fd)
         self._fd, self._size = fd, size
+
+
+def _reason(failure: OSError | MeshError) -> str:
+    return (failure.strerror or str(failure)) if isinstance(failure, OSError) else failure.message
 
 
 def _restarted(act: Act, former: int, end: Head | None = None) -> Act:

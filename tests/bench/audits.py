@@ -10,7 +10,6 @@ from meshd.observe.journal import Journal
 from meshd.observe.verify import export, verify
 from meshd.perform import OPEN
 from meshd.service import Service
-from meshd.supervise import Supervisor
 from protocol.audit import Act
 from tests.bench.guest import echoing, guest, submit_here
 from tests.bench.meter import heading, row, spread, took_ms
@@ -61,8 +60,7 @@ async def _tasks_per_s(service: Service) -> float:
 
 
 async def _files(folder: Path) -> None:
-    failures: list[BaseException] = []
-    kept = Journal(folder, node="n" * 32, life=1, supervisor=Supervisor(lambda name, failure: failures.append(failure)))
+    kept = Journal(folder, node="n" * 32, life=1)
     kept.add(ACT)
     await kept.settled()
     single = [await took_ms(lambda: _added(kept, 1)) for _ in range(50)]

@@ -59,7 +59,7 @@ class Stage:
         self.drains: list[bool] = []
         self.failures: list[BaseException] = []
         self.supervisor = Supervisor(lambda name, failure: self.failures.append(failure))
-        self.journal = Journal(folder, node="n" * 32, life=1, supervisor=self.supervisor, sync=self.disk)
+        self.journal = Journal(folder, node="n" * 32, life=1, sync=self.disk)
         self.audit = Audit(self.journal, on_failing=self.drains.append)
         bus = MemoryBus()
         self.transport, self.other = MemoryTransport(bus), MemoryTransport(bus)

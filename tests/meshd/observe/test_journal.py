@@ -11,7 +11,6 @@ import pytest
 from meshd.observe import journal
 from meshd.observe.journal import Journal
 from meshd.observe.segments import lines_of, segments
-from meshd.supervise import Supervisor
 from protocol import limits
 from protocol.audit import PRUNED, RESTARTED, Act, Checker, Ending, Finding, read
 from protocol.errors import MeshError
@@ -36,9 +35,7 @@ class Disk:
 
 
 def taken_up(folder: Path, sync: Callable[[int], None] = os.fdatasync, **how: int) -> Journal:
-    failures: list[BaseException] = []
-    supervisor = Supervisor(lambda name, failure: failures.append(failure))
-    return Journal(folder, node=NODE, life=7, supervisor=supervisor, sync=sync, **how)
+    return Journal(folder, node=NODE, life=7, sync=sync, **how)
 
 
 def found_in(folder: Path) -> tuple[int, Finding | None]:
@@ -94,6 +91,34 @@ async def test_who_waits_for_a_record_has_it_written_at_once(tmp_path: Path, mon
     kept.add(ACT)
     await kept.close()
     assert found_in(tmp_path) == (2, None)
+
+
+async def test_a_disk_that_takes_nothing_is_tried_again_in_its_time_however_many_wait(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(journal, "AGAIN_S", 3_600.0)
+    disk = Disk()
+    disk.fault = errno.EIO
+    kept = taken_up(tmp_path, disk)
+    kept.add(ACT)
+    await kept.settled()
+    assert kept.problem
+    for _ in range(5):
+        kept.add(ACT)
+        kept.hurry()
+        await asyncio.sleep(0)
+    assert (disk.syncs, kept.waiting) == (1, 6)
+    await kept.close()
+
+
+async def test_what_is_added_after_the_end_is_written_nowhere(tmp_path: Path) -> None:
+    kept = taken_up(tmp_path)
+    kept.add(ACT)
+    await kept.close()
+    kept.add(ACT)
+    kept.hurry()
+    await kept.close()
+    assert (kept.waiting, found_in(tmp_path)) == (1, (1, None))
 
 
 async def test_another_life_goes_on_in_the_same_chain(tmp_path: Path) -> None:

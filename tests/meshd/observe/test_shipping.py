@@ -79,7 +79,7 @@ class Stage:
     def __init__(self, folder: Path, archive: MemoryArchive) -> None:
         self.failures: list[BaseException] = []
         self.supervisor = Supervisor(lambda name, failure: self.failures.append(failure))
-        self.journal = Journal(folder, node=ALICE.id, life=1, supervisor=self.supervisor)
+        self.journal = Journal(folder, node=ALICE.id, life=1)
         self.archive = archive
         sealer = Sealer(signer=ALICE, life=LIFE)
         desk = Desk(
