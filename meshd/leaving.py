@@ -19,7 +19,7 @@ NAMED_MAX = 8  # tasks that one line of the log names
 async def leave(wired: Wired, *, drain_s: float, log: logging.Logger) -> None:
     """Take nothing new, finish what is in hand if it ends in `drain_s`, say goodbye, flush."""
     engine, performer, holder = wired.engine, wired.performer, wired.engine.node.holder
-    engine.put(Drain(on=True))
+    engine.put(Drain(on=True, cause="leaving"))
 
     def is_done() -> bool:
         wait_in_vain = 0 if engine.node.link.is_usable else len(holder.unwritten())  # they wait for a server

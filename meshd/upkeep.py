@@ -75,7 +75,7 @@ class Upkeep:
         """Tell a node to take no new work, or to take it again."""
         peer = self._named(name)
         report = await self._report(peer, Steer(0, draining=draining))
-        return schemas.Steered(peer.name, peer.id, report.draining)
+        return schemas.Steered(peer.name, peer.id, report.draining, report.held_by)
 
     async def remove(self, name: str) -> schemas.Removed:
         """Show a gone node no more, here and on every living node."""
@@ -210,4 +210,5 @@ def _surveyed(peer: Peer, report: Report | None, own: Report, took_ms: float, se
         alive=report.alive,
         draining=report.draining,
         version=report.version,
+        held_by=report.held_by,
     )

@@ -20,8 +20,10 @@ from meshd.perform import Performer
 from meshd.ports import Store, Transport
 from protocol import ids
 from protocol.calls import Answered
+from protocol.duty import HELD_BY
 from protocol.errors import MeshError
 from protocol.events import Event, RecordLost, StateChanged, TaskPutBack
+from protocol.inputs import Cause
 from protocol.node import Node
 from protocol.primitives import NS_PER_S, Mono, NodeId
 from protocol.replica import Peer
@@ -121,7 +123,8 @@ class Views:
             region=node.me.region,
             domain=node.me.domain,
             record=schemas.Record(copies, self.name_of(where) if where else "unknown"),
-            reason=_REASONS.get(state, ""),
+            reason=_REASONS.get(state, "") if state != "draining" else _held(node.duty.held_by),
+            held_by=node.duty.held_by,
             attention=(
                 *self._attention(),
                 *self._damage(),
@@ -334,8 +337,12 @@ _REASONS = {
     "starting": "no write was acknowledged yet",
     "detached": "no server answers",
     "islanded": "a server answers, but writes do not go through",
-    "draining": "it was asked to take no new work",
 }
+
+
+def _held(causes: tuple[Cause, ...]) -> str:
+    """Why a node takes no new work, in words."""
+    return " and ".join(HELD_BY[cause] for cause in causes)
 
 
 def named(peers: tuple[Peer, ...], name: str) -> Peer:

@@ -324,26 +324,13 @@ def _auditing(node: Node, ground: _Ground, put: Callable[[Input], None]) -> Audi
     )
     return Auditing(
         me=me,
-        audit=Audit(journal, on_failing=_holding_back(node, put)),
+        audit=Audit(journal, on_failing=lambda is_failing: put(Drain(on=is_failing, cause="audit"))),
         shipping=Shipping(journal, archive, desk),
         archive=archive,
         reading=reading,
         settings=settings.audit,
         supervisor=supervisor,
     )
-
-
-def _holding_back(node: Node, put: Callable[[Input], None]) -> Callable[[bool], None]:
-    """Drain the node while its audit cannot be written, unless an operator drains it already."""
-    asked: list[bool] = [False]
-
-    def hold_back(is_failing: bool) -> None:
-        if is_failing:
-            asked[0] = node.state == "draining"
-        if not asked[0]:
-            put(Drain(on=is_failing))
-
-    return hold_back
 
 
 def _node(me: Me, mesh: Mesh, settings: Settings, opener: Opener, sealer: Sealer, rng: random.Random) -> Node:

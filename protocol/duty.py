@@ -1,7 +1,8 @@
 """Whether this node takes work, what its agents take, and what an operator asks of it.
 
-Invariant: a draining node finishes what it has, takes nothing new, and says so in every load; that
-lasts for this life. Neighbours: `holder` and `calls` are closed and opened here; `node` asks.
+Invariant: a draining node finishes what it has, takes nothing new, and says so in every load, while there is a
+cause for it; an operator's lasts for this life. Neighbours: `holder` and `calls` are closed and opened here;
+`node` asks.
 """
 
 from collections.abc import Mapping
@@ -13,6 +14,7 @@ from protocol.calls import Calls
 from protocol.effects import Effect, Emit
 from protocol.events import StateChanged
 from protocol.holder import Holder
+from protocol.inputs import Cause
 from protocol.link import Link
 from protocol.membership import Membership
 from protocol.primitives import Instant, NodeId
@@ -21,6 +23,11 @@ from protocol.wire.agents import Card
 from protocol.wire.ops import AnyOrder, AnyReport, Describe, Description, Forget, Report, Shape, Steer, Survey
 
 VIEW_BYTES = 16
+HELD_BY: Mapping[Cause, str] = {
+    "operator": "it was asked to take no new work",
+    "audit": "its audit cannot be written",
+    "leaving": "it is stopping",
+}
 
 
 class Duty:
@@ -32,7 +39,7 @@ class Duty:
         self._membership = membership
         self._holder = holder
         self._calls = calls
-        self.is_draining = False
+        self._causes: tuple[Cause, ...] = ()
         self._shapes: tuple[Shape, ...] = ()
         self._private: frozenset[str] = frozenset()  # agents that other nodes are told nothing of
 
@@ -42,18 +49,30 @@ class Duty:
         is_draining = self.is_draining and self._link.state == "joined"
         return "draining" if is_draining else self._link.state
 
-    def drain(self, *, is_on: bool) -> list[Effect]:
-        """Take nothing new, or take it again; nothing happens when it is so already."""
-        if is_on == self.is_draining:
+    @property
+    def is_draining(self) -> bool:
+        """True while there is any cause for it."""
+        return bool(self._causes)
+
+    @property
+    def held_by(self) -> tuple[Cause, ...]:
+        """Why this node takes nothing new."""
+        return self._causes
+
+    def drain(self, *, is_on: bool, cause: Cause = "operator") -> list[Effect]:
+        """Take nothing new for this cause, or no longer; nothing happens when it is so already."""
+        was_draining = self.is_draining
+        others = tuple(each for each in self._causes if each != cause)
+        self._causes = (*others, cause) if is_on else others
+        if self.is_draining == was_draining:
             return []
-        self.is_draining = is_on
         if is_on:
             self._holder.close()
             self._calls.close()
         else:
             self._holder.reopen()
             self._calls.reopen()
-        return [Emit(StateChanged(self.state, "asked to drain" if is_on else "asked to work again"))]
+        return [Emit(StateChanged(self.state, HELD_BY[cause] if is_on else "it takes new work again"))]
 
     def learn(self, cards: tuple[Card, ...], shapes: tuple[Shape, ...]) -> None:
         """What the agents of this node declare; replaces what was said before."""
@@ -95,6 +114,7 @@ class Duty:
             draining=self.is_draining,
             version=self._me.version,
             obeyed=is_obeyed,
+            held_by=self._causes,
         )
         return effects, report
 

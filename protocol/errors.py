@@ -53,7 +53,7 @@ ERRORS: dict[str, ErrorRow] = {
     "no_agent": ErrorRow(404, NOT_FOUND, "nobody in the mesh has the capability {capability}", "see what there is with: meshctl capabilities"),
     "no_free_agent": ErrorRow(503, FAILED, "every agent with {capability} is busy", "submit a task instead of a call: tasks wait for their turn"),
     "agent_down": ErrorRow(503, FAILED, "the agent {agent} on {node} is {problem}", "see what it says with: meshctl agents logs {agent}, on that node; or submit a task, which waits for it"),
-    "draining": ErrorRow(503, FAILED, "the node {node} is draining", "ask another node"),
+    "draining": ErrorRow(503, FAILED, "the node {node} is draining", "ask another node; see why, and what ends it, with: meshctl status"),
     "only_draining": ErrorRow(503, FAILED, "only {holders} has the capability {capability}, and is draining", "submit a task instead of a call: it waits until somebody takes new work"),
     "stopping": ErrorRow(503, FAILED, "the node {node} is stopping, and had not answered {capability} by then", "call again, and another node is asked; what was begun may have had effects"),
     "overloaded": ErrorRow(503, FAILED, "{what} is full ({limit})", "try again in a moment, or on another node"),

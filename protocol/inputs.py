@@ -3,12 +3,14 @@
 Invariant: an input is a plain value; whoever makes it has already done the waiting.
 """
 
-from typing import TypeAlias
+from typing import Literal, TypeAlias
 
 from msgspec import Struct
 
 from protocol.wire.agents import Card
 from protocol.wire.ops import AnyOrder, Shape
+
+Cause: TypeAlias = Literal["operator", "audit", "leaving"]  # why a node takes no new work
 
 
 class Received(Struct, frozen=True):
@@ -218,9 +220,10 @@ class AgentFailed(Struct, frozen=True):
 
 
 class Drain(Struct, frozen=True):
-    """Take no new work; `undrain` is `Drain(on=False)`."""
+    """Take no new work, for a cause; `undrain` is `Drain(on=False)`, and other causes go on."""
 
     on: bool
+    cause: Cause = "operator"
 
 
 class Leave(Struct, frozen=True):

@@ -96,7 +96,7 @@ class Node:
         self._calls = Calls(view=places, slots=self._slots, rng=rng)
         self._homes = Inquiries()
         self.topics = Topics(me=me, subjects=subjects)
-        self._duty = Duty(me=me, link=self.link, membership=self.membership, holder=self.holder, calls=self._calls)
+        self.duty = Duty(me=me, link=self.link, membership=self.membership, holder=self.holder, calls=self._calls)
         self._refusals = Refusals()
         self._reader = Reader(opener=opener, refusals=self._refusals, keep_s=keep_s)
         self._watching = Watching(
@@ -133,7 +133,7 @@ class Node:
     @property
     def state(self) -> str:
         """starting, joined, detached, islanded or draining."""
-        return self._duty.state
+        return self.duty.state
 
     # --- in and out
 
@@ -188,7 +188,7 @@ class Node:
                 return self._on_operate(input, now)
             case inputs.Advertise():
                 self._slots.advertise(input.cards)
-                self._duty.learn(input.cards, input.shapes)
+                self.duty.learn(input.cards, input.shapes)
                 told = self.catalogue.advertise(input.cards, now) + self.topics.advertise(input.cards)
                 return self._carry("catalogue", told, now)
             case inputs.AgentProgress():
@@ -198,7 +198,7 @@ class Node:
             case inputs.AgentFinished() | inputs.AgentFailed():
                 return self._on_run_ended(input, now)
             case inputs.Drain():
-                return self._duty.drain(is_on=input.on)
+                return self.duty.drain(is_on=input.on, cause=input.cause)
             case inputs.Leave():
                 return self._on_leave(now)
             case _:
@@ -255,7 +255,7 @@ class Node:
         if self._slots.free() != self._was_free:  # what waits here goes before what may come
             out += self._carry("holder", self.holder.on_room(now), now)
         free = self._slots.free()
-        taken, waiting, draining = self._slots.taken, self.ledger.waiting, self._duty.is_draining
+        taken, waiting, draining = self._slots.taken, self.ledger.waiting, self.duty.is_draining
         load = self.catalogue.set_load(free, running=taken, waiting=waiting, is_draining=draining, now=now)
         out += self._carry("catalogue", load, now)
         if free != self._was_free:
@@ -327,7 +327,7 @@ class Node:
             case task.Account():
                 return self._carry("homes", self._homes.on_account(src, body), now)
             case ops.Survey() | ops.Steer() | ops.Forget() | ops.Describe():
-                effects, report = self._duty.obey(src, body, now)
+                effects, report = self.duty.obey(src, body, now)
                 return effects + self._carry("homes", [fx.Send(to=src, life=life, body=report)], now)
             case ops.Report() | ops.Description():
                 return self._carry("homes", self._homes.on_report(src, body), now)
@@ -447,7 +447,7 @@ class Node:
     # --- requests and agents
 
     def _on_order(self, order: inputs.Submit | inputs.Retry, now: Instant) -> list[Effect]:
-        if self._duty.is_draining and not order.is_for_task:  # what tasks in hand submit belongs to finishing them
+        if self.duty.is_draining and not order.is_for_task:  # what tasks in hand submit belongs to finishing them
             return [fx.Reply(order.request, code="draining", fields={"node": self.me.name})]
         told = self.ledger.submit(order, now) if isinstance(order, inputs.Submit) else self.ledger.retry(order)
         return self._carry("ledger", told, now)
@@ -460,7 +460,7 @@ class Node:
 
     def _on_operate(self, order: inputs.Operate, now: Instant) -> list[Effect]:
         if order.node == self.me.id:
-            effects, report = self._duty.obey(self.me.id, order.body, now)
+            effects, report = self.duty.obey(self.me.id, order.body, now)
             return [*effects, fx.Reply(order.request, value=report)]
         return self._carry("homes", self._homes.operate(order, self._places.living(order.node), now), now)
 
@@ -473,7 +473,7 @@ class Node:
         return self._carry("calls" if is_call else "holder", ended, now)
 
     def _on_leave(self, now: Instant) -> list[Effect]:
-        out = self._duty.drain(is_on=True) + self._carry("holder", self.holder.give_all_back(), now)
+        out = self.duty.drain(is_on=True, cause="leaving") + self._carry("holder", self.holder.give_all_back(), now)
         out += self._carry("calls", self._calls.leave(), now)
         return out + self._carry("membership", self.membership.leave(now), now)
 

@@ -33,7 +33,7 @@ class Record(Struct, frozen=True):
 class Status(Struct, frozen=True):
     """This node and how it stands. `attention` is what somebody should see to; `notes` are only worth knowing.
 
-    `nats` is the address of the server in use; `reason` says why the state is not joined.
+    `reason` says why the state is not joined; `held_by` what keeps it from new work: operator, audit or leaving.
     """
 
     node: str
@@ -52,6 +52,7 @@ class Status(Struct, frozen=True):
     tasks_waiting: int = 0
     attention: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
+    held_by: tuple[str, ...] = ()
 
 
 class PeerLoad(Struct, frozen=True):
@@ -154,11 +155,7 @@ class SchemaView(Struct, frozen=True):
 
 
 class CapabilityView(Struct, frozen=True):
-    """One capability, `name@major`, and everybody who can do it.
-
-    `schemas` are told by the nodes of its agents, and only where one capability is asked for; `untold` names
-    agents whose node was silent, or whose schemas are too large to be told.
-    """
+    """One capability and everybody who can do it; where one is asked for, the schemas that their nodes told."""
 
     name: str
     slots: int
@@ -355,6 +352,7 @@ class Steered(Struct, frozen=True):
     name: str
     id: str
     draining: bool
+    held_by: tuple[str, ...] = ()
 
 
 class Removed(Struct, frozen=True):
@@ -390,6 +388,7 @@ class Surveyed(Struct, frozen=True):
     alive: int | None = None
     draining: bool = False
     version: str = ""
+    held_by: tuple[str, ...] = ()
 
 
 class Diagnosis(Struct, frozen=True):

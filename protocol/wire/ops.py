@@ -10,7 +10,7 @@ from msgspec import Meta, Struct
 
 from protocol import limits
 from protocol.ids import AGENT_NAME
-from protocol.wire.bounds import Ability, Count, Moment, Text, Token
+from protocol.wire.bounds import Ability, Count, Moment, Text, Token, Word
 
 _AgentName: TypeAlias = Annotated[str, Meta(pattern=rf"^{AGENT_NAME.pattern}\Z")]
 _Json: TypeAlias = Annotated[bytes, Meta(max_length=limits.SCHEMA_BYTES_MAX)]
@@ -46,6 +46,7 @@ class Report(Struct, frozen=True, array_like=True, tag="report"):
     draining: bool = False
     version: Text = ""
     obeyed: bool = True  # false: what was to be forgotten lives here
+    held_by: Annotated[tuple[Word, ...], Meta(max_length=8)] = ()  # why it takes no new work
 
 
 class Describe(Struct, frozen=True, array_like=True, tag="describe"):

@@ -134,8 +134,10 @@ def test_a_setting_of_the_environment_that_would_stop_a_start_is_found(tmp_path:
             "it works, but the tool 'y' is left out: name: missing",
         ),
         (checks.exposure, _told(exposed=("0.0.0.0:4222",)), "warning", "nothing on it is encrypted"),
-        (checks.duty, _told(peers=(_peer(draining=True),)), "warning", "takes no new work"),
-        (checks.duty, _told(a_status(state="draining")), "warning", "takes no new work"),
+        (checks.duty, _told(peers=(_peer(draining=True),)), "warning", "undrain b"),
+        (checks.duty, _told(peers=(_peer(draining=True, held_by=("audit",)),)), "warning", "make room on its disk"),
+        (checks.duty, _told(a_status(state="draining", held_by=("operator",))), "warning", "undrain a"),
+        (checks.duty, _told(a_status(state="islanded", held_by=("audit",))), "warning", "make room on its disk"),
         (checks.attention, _told(a_status(attention=("two nodes are called a",))), "warning", "two nodes are called a"),
     ],
 )
@@ -144,7 +146,7 @@ def test_what_the_daemon_tells_of_trouble_is_found(
 ) -> None:
     finding = _one(check, told)
     assert finding.severity == severity
-    assert what in finding.what
+    assert what in f"{finding.what}; {finding.cure}"
 
 
 def test_what_a_check_of_its_own_tells_is_not_told_twice() -> None:

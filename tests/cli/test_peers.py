@@ -11,7 +11,10 @@ def test_a_node_is_drained_and_taken_back(meshctl: Meshctl, served: Served, back
     assert said.code == 0
     assert said.out == "b finishes what it has and takes nothing new, until undrained or restarted\n"
     assert meshctl("peers", "undrain", "b").out == "b takes new work\n"
-    assert backend.upkeep.steered == [("b", True), ("b", False)]
+    backend.upkeep.held_by = ("audit",)
+    told = "b was asked to undrain; but its audit cannot be written, so it takes no new work\n"
+    assert meshctl("peers", "undrain", "b").out == told
+    assert backend.upkeep.steered == [("b", True), ("b", False), ("b", False)]
     assert json.loads(meshctl("peers", "drain", "b", "-o", "json").out)["draining"] is True
     assert meshctl("peers", "drain", "b", "-o", "name").out == "b\n"
 

@@ -126,7 +126,9 @@ EXAMPLES: tuple[AnyBody, ...] = (
     ops.Forget(15, NODE_B),
     ops.Describe(16, "scoring@2"),
     ops.Description(16, (ops.Shape("sales", "scoring@2", b'{"type":"string"}', b"true"),)),
-    ops.Report(15, MS, bytes(range(16)), 3, draining=True, version="0.1.0", obeyed=False),
+    ops.Report(
+        15, MS, bytes(range(16)), 3, draining=True, version="0.1.0", obeyed=False, held_by=("operator", "audit")
+    ),
     audit.AuditBatch(41, '\n{"v":1}\n{"v":1}\n'),
     topic.Published("sales", b"\xa1x", 2, "domain"),
     RECORD,

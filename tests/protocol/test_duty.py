@@ -65,6 +65,18 @@ def test_a_node_drains_and_works_again_at_its_own_operators_word() -> None:
     assert not _report(effects).draining
 
 
+def test_what_holds_a_node_back_for_one_cause_goes_on_when_another_ends() -> None:
+    world = _settled(World(agents=(1, 2)))
+    failing = _node(world).handle(inputs.Drain(True, cause="audit"), world.now)
+    assert [event.reason for event in said(failing, StateChanged)] == ["its audit cannot be written"]
+    assert _report(_asked(world, ops.Steer(0, draining=True))).held_by == ("audit", "operator")
+    report = _report(_asked(world, ops.Steer(0, draining=False)))
+    assert (report.draining, report.held_by, _node(world).state) == (True, ("audit",), "draining")
+    over = _node(world).handle(inputs.Drain(False, cause="audit"), world.now)
+    assert [event.state for event in said(over, StateChanged)] == ["joined"]
+    assert _report(_asked(world, ops.Survey(0))).held_by == ()
+
+
 def test_another_node_passes_the_word_on_and_the_report_comes_back() -> None:
     world = _settled(World(agents=(1, 2)))
     effects = _sent(world, ops.Steer(17, draining=True))

@@ -109,7 +109,9 @@ def test_a_submit_that_only_draining_nodes_could_do_waits_until_one_takes_new_wo
     home.mesh.drained = ("b",)
     assert replies(home.written(home.submit(request=1))) == [(1, "open")]
     home.mesh.free = {B: 1}
-    assert only_write(home.ledger.on_capacity(home.now)).record.owner == B
+    given = only_write(home.ledger.on_capacity(home.now)).record
+    assert isinstance(given, TaskRecord)
+    assert given.owner == B
 
 
 def test_a_submit_that_nobody_can_do_any_more_is_answered_with_the_task_that_it_made_before() -> None:

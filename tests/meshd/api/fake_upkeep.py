@@ -50,6 +50,7 @@ class FakeUpkeep:
         )
         self.levels: list[str] = []
         self.steered: list[tuple[str, bool]] = []
+        self.held_by: tuple[str, ...] = ()
         self.gone = ("c",)
 
     def settings(self) -> schemas.Settings:
@@ -61,7 +62,7 @@ class FakeUpkeep:
 
     async def steer(self, name: str, *, draining: bool) -> schemas.Steered:
         self.steered.append((name, draining))
-        return schemas.Steered(name, name * 32, draining)
+        return schemas.Steered(name, name * 32, draining, self.held_by)
 
     async def remove(self, name: str) -> schemas.Removed:
         if name not in self.gone:
