@@ -37,6 +37,12 @@ def tasks(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[C
     )
 
 
+def retriable(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
+    """Ids of the newest tasks that ended without a result."""
+    offered = tasks(ctx, param, incomplete)
+    return [item for item in offered if str(item.help).partition(" ")[0] in ("failed", "cancelled", "poison")]
+
+
 def peers(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
     """Names of nodes."""
     return _offered(ctx, incomplete, "peers", "name", lambda peer: peer["state"])

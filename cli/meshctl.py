@@ -25,7 +25,7 @@ NOUNS: dict[str, tuple[str, str]] = {
     "agents": ("cli.agents:agents", "Who does the work, and where."),
     "capabilities": ("cli.capabilities:capabilities", "What can be done in the mesh."),
     "call": ("cli.call:call", "Ask an agent and print its answer; keeps no record."),
-    "tasks": ("cli.tasks:tasks", "Work with a durable record: submit, show, wait, cancel, watch."),
+    "tasks": ("cli.tasks:tasks", "Work with a durable record: submit, show, wait, cancel, retry, watch."),
     "audit": ("cli.audit:audit", "Who did what, and whether the record of it is as it was written."),
     "top": ("cli.top:top", "Peers, agents and tasks, again and again."),
     "config": ("cli.config:config", "The settings, and where each came from; checks a file."),

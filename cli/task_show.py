@@ -52,6 +52,20 @@ def shown_task(session: Session, answer: Answer) -> None:
             for a in task["attempts"]
         ]
         table(session, ("EPOCH", "OWNER", "ENDED", "DETAIL"), rows)
+    if task.get("retried"):
+        write(f"\nopened again, {_times(task['retries'])}\n")
+        rows = [
+            [
+                _moment(r["at_ms"]),
+                shown(r["by"]),
+                r["state"],
+                str(r["epoch"]),
+                shown(r["owner_name"]),
+                shown(r["error"]),
+            ]
+            for r in task["retried"]
+        ]
+        table(session, ("WHEN", "BY", "AFTER IT WAS", "EPOCH", "OWNER", "WHY"), rows)
     if task.get("refused"):
         write("\nlate results, refused\n")
         table(
@@ -68,6 +82,10 @@ def _refused(task: Item, late: Item) -> list[str]:
     result = value_text(late["result"], indent=None)
     brief = result if len(result) <= RESULT_CHARS_MAX else f"{result[:RESULT_CHARS_MAX]}…"
     return [str(late["epoch"]), shown(late["owner_name"] or late["owner"][:8]), _moment(late["at_ms"]), why, brief]
+
+
+def _times(count: int) -> str:
+    return "once" if count == 1 else f"{count} times"
 
 
 def _moment(at_ms: int | None) -> str:

@@ -30,6 +30,7 @@ def story(session: Session, answer: Answer) -> None:
     write(f" at {_name(task, 'home')}, route {task.get('route', 'auto')}\n")
     happened = [(each["at_ms"], _search(each)) for each in told["rounds"]]
     happened += [(each["at_ms"], _move(each)) for each in task["attempts"]]
+    happened += [(each["at_ms"], _reopened(each)) for each in task.get("retried") or ()]
     happened += [(each["at_ms"], _refused(each)) for each in task.get("refused") or ()]
     for at_ms, text in sorted(happened, key=lambda each: each[0]):
         write(f"{_at(at_ms)}  {text}\n")
@@ -66,6 +67,11 @@ def _move(told: Item) -> str:
 
 def _refused(told: Item) -> str:
     return f"a late result of {shown(told['owner_name'])}, epoch {told['epoch']}, was refused"
+
+
+def _reopened(told: Item) -> str:
+    why = f": {shown(told['error'])}" if told["error"] else ""
+    return f"{shown(told['by'])} had it opened again, after it was {told['state']} in epoch {told['epoch']}{why}"
 
 
 def _end(task: Item, told: Item) -> str:

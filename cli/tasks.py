@@ -153,6 +153,25 @@ def cancel(session: Session, id_: str) -> None:
         write(f"{answer.value['id']}\n")
 
 
+@tasks.command("retry")
+@click.argument("id_", metavar="ID", shell_complete=completion.retriable)
+@click.option("--deadline", "deadline_s", type=SECONDS, metavar="S", help="From now; as long as it had when left out.")
+@click.option("--wait", "is_awaited", is_flag=True, help="Print the result when it has ended, and fail if it failed.")
+@click.pass_obj
+def retry(session: Session, id_: str, deadline_s: float | None, is_awaited: bool) -> int:
+    """Open a task again that failed, was cancelled, or is poison: the same id, a new start."""
+    client, deadline = Client(session), Deadline(session.timeout_s)
+    body = {} if deadline_s is None else {"deadline_s": deadline_s}
+    answer = client.post("v1", "tasks", id_, "retry", body=body)
+    if is_awaited:
+        return _awaited(session, client, answer, deadline)
+    if session.wants_json():
+        write_json(answer)
+    else:
+        write(f"{answer.value['id']}\n")
+    return OK
+
+
 @tasks.command("watch")
 @click.argument("id_", metavar="[ID]", required=False, default="", shell_complete=completion.tasks)
 @click.pass_obj

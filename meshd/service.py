@@ -14,7 +14,7 @@ from msgspec import structs
 from meshd import clock, explained, values, views
 from meshd.api import agent_schemas, schemas
 from meshd.api.backend import Audits, Following
-from meshd.api.task_schemas import Goal, Why
+from meshd.api.task_schemas import Goal, RetryRequest, Why
 from meshd.crew import Crew
 from meshd.engine import GRACE_S, Engine
 from meshd.hosting import Hosting
@@ -25,7 +25,7 @@ from meshd.shelf import Shelf
 from meshd.upkeep import Upkeep
 from protocol import ids, limits
 from protocol.errors import MeshError
-from protocol.inputs import Cancel, Inquiry, MakeCall, Operate, Submit
+from protocol.inputs import Cancel, Inquiry, MakeCall, Operate, Retry, Submit
 from protocol.primitives import NS_PER_MS, NodeId
 from protocol.records import work_digest
 from protocol.replica import Peer
@@ -323,6 +323,16 @@ class Service:
         record = await self._engine.ask(lambda request: Cancel(request, task))
         if not isinstance(record, TaskRecord):
             raise MeshError("internal", what="a cancel was answered without a record")
+        return self._views.task(record, None)
+
+    async def retry(self, task: str, request: RetryRequest, *, principal: str) -> schemas.Task:
+        """Open a task again that ended without a result."""
+        self.audits.check()
+        await self._outage_over(SUBMIT_GRACE_S)
+        deadline_s = request.deadline_s or 0.0
+        record = await self._engine.ask(lambda number: Retry(number, task, principal, deadline_s))
+        if not isinstance(record, TaskRecord):
+            raise MeshError("internal", what="a retry was answered without a record")
         return self._views.task(record, None)
 
     async def call(self, capability: str, request: schemas.CallRequest) -> schemas.CallAnswer:

@@ -12,7 +12,7 @@ from contextlib import suppress
 from msgspec import structs
 
 from meshd import clock, values
-from meshd.api import agent_schemas, schemas
+from meshd.api import agent_schemas, history, schemas
 from meshd.engine import Engine
 from meshd.hosting import Hosting
 from meshd.observe.metrics import Figure
@@ -29,7 +29,7 @@ from protocol.primitives import NS_PER_S, Mono, NodeId
 from protocol.replica import Peer
 from protocol.wire.agents import Card
 from protocol.wire.ops import Shape
-from protocol.wire.task import Status, TaskRecord, TaskState
+from protocol.wire.task import Retried, Status, TaskRecord, TaskState
 
 COPIES_S = 5.0  # how often the number of copies of the record is looked up
 
@@ -252,13 +252,13 @@ class Views:
         started_ms = record.started_ms or (line.started_ms if line is not None else 0)
         error = None if record.failure is None else schemas.TaskError(record.failure.code, record.failure.message)
         attempts = tuple(
-            schemas.AttemptView(
+            history.AttemptView(
                 each.epoch, each.owner, self.name_of(each.owner), each.ended, each.at_ms, detail=each.detail
             )
             for each in record.attempts
         )
         refused = tuple(
-            schemas.RefusedResult(
+            history.RefusedResult(
                 each.epoch, each.owner, self.name_of(each.owner), each.finished_ms, _shown(each.result)
             )
             for each in late or ()
@@ -292,7 +292,14 @@ class Views:
             progress=_shown(line.progress) if line is not None else None,
             died=record.died,
             refused=refused,
+            retries=record.retries,
+            retried=tuple(self._retried(each) for each in record.retried),
         )
+
+    def _retried(self, end: Retried) -> history.RetryView:
+        error = f"{end.code}: {end.message}" if end.code else ""
+        owner_name = self.name_of(end.owner) if end.owner else ""
+        return history.RetryView(end.at_ms, end.by, end.state.value, end.epoch, end.owner, owner_name, error)
 
     def answer(self, capability: str, answer: object, took_ms: float) -> schemas.CallAnswer:
         """The reply to a call."""

@@ -33,7 +33,7 @@ from meshd.api.schemas import (
     Task,
     TaskFilter,
 )
-from meshd.api.task_schemas import Goal, Why
+from meshd.api.task_schemas import Goal, RetryRequest, Why
 
 
 class Following(Struct, frozen=True):
@@ -185,6 +185,10 @@ class Backend(Protocol):
 
     async def cancel(self, task: str) -> Task:
         """End a task (full id) that has not ended. Raises already_ended."""
+        ...
+
+    async def retry(self, task: str, request: RetryRequest, *, principal: str) -> Task:
+        """Open a task (full id) again that ended without a result. Raises under_way, done_already, no_agent …"""
         ...
 
     async def call(self, capability: str, request: CallRequest) -> CallAnswer:

@@ -164,6 +164,11 @@ async def cancel(node: Backend, asked: Asked) -> Answer:
     return 200, await node.cancel(found.id)
 
 
+async def retry(node: Backend, asked: Asked) -> Answer:
+    found = await node.task(asked.path["id"])
+    return 200, await node.retry(found.id, asked.body, principal=PRINCIPAL)
+
+
 async def call(node: Backend, asked: Asked) -> Answer:
     return 200, await node.call(_capability(asked.path["capability"]), asked.body)
 
@@ -204,6 +209,7 @@ class Route(Struct, frozen=True):
     errors: tuple[str, ...] = ()  # codes that belong to this path; those of the guards go without saying
 
 
+_ONE_TASK = ("unknown_task", "short_id", "ambiguous")
 _ONE_PEER = ("unknown_peer", "short_id", "ambiguous", "timed_out")
 
 ROUTES: tuple[Route, ...] = (
@@ -361,7 +367,7 @@ ROUTES: tuple[Route, ...] = (
         Task,
         query=schemas.TaskQuery,
         waits=True,
-        errors=("unknown_task", "short_id", "ambiguous"),
+        errors=_ONE_TASK,
     ),
     Route(
         "GET",
@@ -369,7 +375,7 @@ ROUTES: tuple[Route, ...] = (
         "what decided about a task",
         why,
         task_schemas.Why,
-        errors=("unknown_task", "short_id", "ambiguous"),
+        errors=_ONE_TASK,
     ),
     Route("GET", "/v1/goals/{gid}", "the tasks of a goal", goal, task_schemas.Goal, errors=("unknown_goal",)),
     Route(
@@ -379,7 +385,25 @@ ROUTES: tuple[Route, ...] = (
         cancel,
         Task,
         body=schemas.Nothing,
-        errors=("unknown_task", "short_id", "ambiguous", "already_ended"),
+        errors=(*_ONE_TASK, "already_ended"),
+    ),
+    Route(
+        "POST",
+        "/v1/tasks/{id}/retry",
+        "open a task again that ended without a result",
+        retry,
+        Task,
+        body=task_schemas.RetryRequest,
+        errors=(
+            *_ONE_TASK,
+            "under_way",
+            "done_already",
+            "no_agent",
+            "unsettled",
+            "detached",
+            "overloaded",
+            "record_full",
+        ),
     ),
     Route(
         "POST",

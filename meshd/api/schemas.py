@@ -10,6 +10,7 @@ from typing import Annotated, Any, Literal, TypeAlias
 from msgspec import Meta, Struct
 
 from meshd.api.agent_schemas import HearingView
+from meshd.api.history import AttemptView, RefusedResult, RetryView
 from protocol import limits
 from protocol.events import Event
 
@@ -171,32 +172,11 @@ class Capabilities(Struct, frozen=True):
     capabilities: tuple[CapabilityView, ...]
 
 
-class AttemptView(Struct, frozen=True):
-    """One award that ended without an end of the task: who held it, and why it moved on."""
-
-    epoch: int
-    owner: str
-    owner_name: str
-    ended: str
-    at_ms: int
-    detail: str = ""
-
-
 class TaskError(Struct, frozen=True):
     """Why a task has no result: a code and a sentence."""
 
     code: str
     message: str
-
-
-class RefusedResult(Struct, frozen=True):
-    """A result that came too late to be committed: whose it was, of which award, and what it said."""
-
-    epoch: int
-    owner: str
-    owner_name: str
-    at_ms: int
-    result: Any
 
 
 class Task(Struct, frozen=True):
@@ -233,6 +213,8 @@ class Task(Struct, frozen=True):
     died: tuple[str, ...] = ()
     refused: tuple[RefusedResult, ...] = ()
     kept_until_ms: int | None = None
+    retries: int = 0
+    retried: tuple[RetryView, ...] = ()
 
 
 class TaskPage(Struct, frozen=True):

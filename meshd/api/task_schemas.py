@@ -1,11 +1,18 @@
-"""What the API answers about why a task went where it went, and about all tasks of a goal; `schemas` has the tasks.
+"""What the API answers about why a task went where it went, and about all tasks of a goal; what a retry takes.
 
-Invariant: as in `schemas`: field names are promised to scripts. Neighbours: `meshd.explained` makes these from records.
+Invariant: as in `schemas`: field names are promised to scripts. Neighbours: `schemas` has the tasks;
+`meshd.explained` makes these from records.
 """
 
 from msgspec import Struct
 
-from meshd.api.schemas import Task
+from meshd.api.schemas import Seconds, Task
+
+
+class RetryRequest(Struct, frozen=True, forbid_unknown_fields=True):
+    """Open a task again. `deadline_s`: how long it has from now; as long as it had before when that is left out."""
+
+    deadline_s: Seconds | None = None
 
 
 class AnswerView(Struct, frozen=True):

@@ -50,6 +50,14 @@ def test_bash_completes_nouns_verbs_and_what_the_daemon_knows(
     assert _bash(tmp_path, "meshctl agents show ", served.folder) == (["scorer"], "")
 
 
+def test_only_what_can_be_opened_again_is_offered_for_a_retry(
+    tmp_path: Path, served: Served, backend: FakeBackend
+) -> None:
+    backend.put(a_task("abcd1"), a_task("abzz2", state="failed"), a_task("abzz3", state="done"))
+    assert _bash(tmp_path, "meshctl tasks retry ab", served.folder) == (["abzz2".ljust(26, "x")], "")
+    assert "retry" in _bash(tmp_path, "meshctl tasks ", served.folder)[0]
+
+
 def test_a_daemon_that_is_away_offers_nothing_and_says_nothing(tmp_path: Path) -> None:
     assert _bash(tmp_path, "meshctl tasks show ", tmp_path / "none") == ([], "")
 

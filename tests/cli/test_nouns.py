@@ -161,6 +161,10 @@ def test_details_leave_out_what_is_empty(meshctl: Meshctl, served: Served, backe
         (("tasks", "show", "t"), 8),
         (("tasks", "wait", "z"), 7),
         (("tasks", "cancel", "t-done"), 8),
+        (("tasks", "retry", "t-done"), 8),
+        (("tasks", "retry", "t-one"), 8),
+        (("tasks", "retry", "z"), 7),
+        (("tasks", "retry", "t"), 8),
     ],
 )
 def test_what_is_not_there_has_its_exit_code(

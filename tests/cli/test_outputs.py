@@ -42,6 +42,7 @@ COMMANDS: dict[str, list[str]] = {
     "tasks tree gid": [ONE, TWO],
     "tasks wait two": [TWO],
     "tasks cancel one": [ONE],
+    "tasks retry bad": ["bad".ljust(26, "x")],
     "audit": ["a/7"],
     "audit tail -n 5": ["a/7"],
     "invite": ["mj1_token"],
@@ -69,10 +70,12 @@ EVERY = pytest.mark.parametrize("line", sorted(COMMANDS))
 
 
 @pytest.fixture(autouse=True)
-def mesh(served: Served, backend: FakeBackend) -> None:
+def mesh(served: Served, backend: FakeBackend, request: pytest.FixtureRequest) -> None:
     """Two tasks, the second of which has ended."""
     ended = done(a_task("two", submitted_ms=LIFE + 1), {"text": "\u202e\u0000 café"})
     backend.put(a_task("one"), ended)
+    if "tasks retry" in str(request.node.name):
+        backend.put(a_task("bad", state="failed", submitted_ms=LIFE - 1))
     backend.ends_with = ended
 
 

@@ -3,7 +3,8 @@
 import pytest
 
 from meshd import explained
-from meshd.api.schemas import AttemptView, TaskError
+from meshd.api.history import AttemptView, RetryView
+from meshd.api.schemas import TaskError
 from meshd.api.task_schemas import Goal, GoalTask, Why
 from protocol.wire.auction import Answered, Round
 from tests.cli.conftest import Meshctl
@@ -19,7 +20,8 @@ class Telling(FakeBackend):
 
     async def why(self, name: str) -> Why:
         moved = AttemptView(1, B, "b", "silent", LIFE + 3_000, "for 3 s")
-        task = a_task("one", submitter="ann\x1b[2J", attempts=(moved,), state="open", owner="")
+        end = RetryView(LIFE + 9_000, "bob", "cancelled", 1, B, "b", "")
+        task = a_task("one", submitter="ann\x1b[2J", attempts=(moved,), state="open", owner="", retried=(end,))
         waiting = record(rounds=(ROUND,), failures=2, not_before_ms=1)
         return explained.why(waiting, task, name_of={A: "a", B: "b"}.__getitem__)
 
@@ -47,6 +49,7 @@ def test_a_story_names_gear_bids_terms_passes_moves_and_the_next_try(meshctl: Me
         "a passed: busy",
         "1 more answers came late, twice or unasked",
         "b had it, epoch 1, until silent: for 3 s",
+        "bob had it opened again, after it was cancelled in epoch 1",
         "it waits after 2 failures; next try in 0.0 s",
     ):
         assert part in said

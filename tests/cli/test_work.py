@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from meshd.api import schemas
+from meshd.api import history, schemas
 from protocol.errors import MeshError
 from protocol.events import PeerLeft, TaskAwarded, TaskDone
 from tests.cli.conftest import ENVIRON, Meshctl, spawned
@@ -173,7 +173,7 @@ def test_a_submit_without_an_answer_says_how_to_repeat_it(
 
 
 def test_a_task_is_shown_with_its_history(meshctl: Meshctl, served: Served, backend: FakeBackend) -> None:
-    attempt = schemas.AttemptView(1, B, "b", "silent", LIFE, "no answer for 3 s")
+    attempt = history.AttemptView(1, B, "b", "silent", LIFE, "no answer for 3 s")
     task = a_task("one", epoch=2, attempts=(attempt,), progress={"done": 3})
     backend.put(done(task, {"score": 1}))
     out = meshctl("tasks", "show", "one").out
@@ -193,8 +193,8 @@ def test_a_task_is_shown_with_its_history(meshctl: Meshctl, served: Served, back
 def test_results_that_came_too_late_are_shown_with_whose_they_were_and_why_they_were_refused(
     meshctl: Meshctl, served: Served, backend: FakeBackend
 ) -> None:
-    attempt = schemas.AttemptView(1, B, "b", "silent", LIFE)
-    late = (schemas.RefusedResult(1, B, "b", LIFE, "long " * 40), schemas.RefusedResult(2, A, "a", LIFE, {"n": 1}))
+    attempt = history.AttemptView(1, B, "b", "silent", LIFE)
+    late = (history.RefusedResult(1, B, "b", LIFE, "long " * 40), history.RefusedResult(2, A, "a", LIFE, {"n": 1}))
     backend.put(done(a_task("one", epoch=2, attempts=(attempt,), refused=late), {"score": 1}))
     lines = meshctl("tasks", "show", "one").out.splitlines()
     first, second = lines[lines.index("late results, refused") + 2 :][:2]
@@ -221,6 +221,29 @@ def test_a_task_is_cancelled(meshctl: Meshctl, served: Served, backend: FakeBack
     backend.put(a_task("one"))
     assert meshctl("tasks", "cancel", "on").out.startswith("onexx")
     assert json.loads(meshctl("tasks", "cancel", "one", "-o", "json").out)["state"] == "cancelled"
+
+
+def test_a_task_is_opened_again_and_with_wait_its_result_is_printed(
+    meshctl: Meshctl, served: Served, backend: FakeBackend
+) -> None:
+    backend.put(a_task("one", state="failed"), a_task("two", state="poison"))
+    assert meshctl("tasks", "retry", "on", "--deadline", "5").out == a_task("one").id + "\n"
+    assert [(task[:3], request.deadline_s) for task, request, _ in backend.retried] == [("one", 5.0)]
+    assert json.loads(meshctl("tasks", "retry", "two", "-o", "json").out)["state"] == "open"
+    backend.put(a_task("one", state="failed"))
+    backend.ends_with = done(a_task("one"), 7)
+    assert meshctl("tasks", "retry", "one", "--wait").out == "7\n"
+
+
+def test_ends_that_were_undone_are_shown_with_who_undid_them(
+    meshctl: Meshctl, served: Served, backend: FakeBackend
+) -> None:
+    end = history.RetryView(LIFE, "ann\x1b[2J", "poison", 3, B, "b", "poison: three nodes were lost")
+    backend.put(a_task("one", retries=2, retried=(end,)))
+    out = meshctl("tasks", "show", "one").out
+    assert "opened again, 2 times" in out
+    for part in ("ann\\x1b[2J", "poison", " 3 ", " b ", "three nodes were lost"):
+        assert part in out
 
 
 def test_on_a_terminal_a_wait_shows_how_far_it_is_and_cleans_up(served: Served, backend: FakeBackend) -> None:

@@ -6,7 +6,7 @@ import pytest
 from msgspec import structs
 
 from meshd import clock
-from meshd.api import schemas
+from meshd.api import history, schemas
 from meshd.ports import Desk, Failed, Finished, Outcome, Work
 from protocol import ids, limits
 from protocol.errors import MeshError
@@ -249,7 +249,7 @@ async def test_a_late_result_is_shown_with_the_task_that_was_done_without_it() -
         assert (await a.ended(task.id)).owner == c.me.id
         held.release.set()  # the store is still in reach: its compare-and-set decides
 
-        async def late() -> tuple[schemas.RefusedResult, ...]:
+        async def late() -> tuple[history.RefusedResult, ...]:
             return (await a.service.task(task.id)).refused
 
         found = await until_told(late, what="the refused result")
@@ -269,7 +269,7 @@ async def test_a_late_result_of_a_task_that_was_cancelled_in_its_first_award_is_
         b.store.resume()
         for daemon in (a, b):
 
-            async def late(daemon: LittleDaemon = daemon) -> tuple[schemas.RefusedResult, ...]:
+            async def late(daemon: LittleDaemon = daemon) -> tuple[history.RefusedResult, ...]:
                 return (await daemon.service.task(task.id)).refused
 
             assert [each.epoch for each in await until_told(late, what="the refused result")] == [1]

@@ -7,7 +7,7 @@ import pytest
 from msgspec import structs
 
 from meshd import clock, views
-from meshd.api import schemas
+from meshd.api import history, schemas
 from meshd.observe.metrics import METRICS
 from protocol import ids, limits
 from protocol.calls import Answered
@@ -160,11 +160,11 @@ async def test_a_task_runs_when_its_home_says_so_and_not_by_its_record_alone() -
         done = structs.replace(AWARDED, state=TaskState.DONE, result=b"\x02", started_ms=14, finished_ms=20)
         shown = a.views.task(done, line)
         assert (shown.state, shown.started_ms, shown.finished_ms, shown.result) == ("done", 14, 20, 2)
-        assert shown.attempts == (schemas.AttemptView(1, "former", "former", "silent", 12, detail="why"),)
+        assert shown.attempts == (history.AttemptView(1, "former", "former", "silent", 12, detail="why"),)
         failed = structs.replace(AWARDED, state=TaskState.FAILED, failure=Failure("deadline", "too late"))
         shown = a.views.task(failed, None, late=[done])
         assert shown.error == schemas.TaskError("deadline", "too late")
-        assert shown.refused == (schemas.RefusedResult(2, "own", "own", 20, 2),)
+        assert shown.refused == (history.RefusedResult(2, "own", "own", 20, 2),)
 
 
 async def test_progress_that_is_no_value_is_not_shown() -> None:

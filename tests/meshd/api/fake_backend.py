@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 
 import msgspec
 
-from meshd.api import schemas, task_schemas
+from meshd.api import history, schemas, task_schemas
 from meshd.api.agent_schemas import AgentLog, Leaving, LogLine, NewAgent
 from meshd.api.backend import Following
 from meshd.api.server import Address, Api
@@ -124,6 +124,7 @@ class FakeBackend:
         self.ends_with: schemas.Task | None = None  # what a wait sees
         self.looks_before_end = 0  # waits that see nothing of it yet
         self.submitted: list[tuple[schemas.SubmitRequest, str, str]] = []
+        self.retried: list[tuple[str, task_schemas.RetryRequest, str]] = []
         self.called: list[tuple[str, schemas.CallRequest]] = []
         self.answers: object = {"score": 0.7}
         self.kept: list[schemas.Stamped] = []
@@ -260,6 +261,18 @@ class FakeBackend:
         if found.state == "done":
             raise MeshError("already_ended", task=task, state="done")
         return msgspec.structs.replace(found, state="cancelled")
+
+    async def retry(self, task: str, request: task_schemas.RetryRequest, *, principal: str) -> schemas.Task:
+        found = self.tasks_[task]
+        if found.state == "done":
+            raise MeshError("done_already", task=task)
+        if found.state not in schemas.ENDED_STATES:
+            raise MeshError("under_way", task=task, state=found.state)
+        self.retried.append((task, request, principal))
+        end = history.RetryView(LIFE, principal, found.state, found.epoch, found.owner, "", "")
+        opened = msgspec.structs.replace(found, state="open", retries=found.retries + 1, retried=(*found.retried, end))
+        self.put(opened)
+        return opened
 
     async def call(self, capability: str, request: schemas.CallRequest) -> schemas.CallAnswer:
         self._look()

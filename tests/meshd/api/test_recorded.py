@@ -16,6 +16,7 @@ async def test_what_changes_something_is_recorded_with_how_it_ended(
         ("POST", "/v1/peers/b/remove", {}),
         ("PUT", "/v1/log", {"level": "debug"}),
         ("POST", "/v1/tasks/one/cancel", {}),
+        ("POST", "/v1/tasks/one/retry", {}),
     ):
         async with unix.request(method, path, json=body):
             pass
@@ -24,6 +25,7 @@ async def test_what_changes_something_is_recorded_with_how_it_ended(
         ("POST /v1/peers/b/remove", "still_alive"),
         ("PUT /v1/log", ""),
         ("POST /v1/tasks/one/cancel", ""),
+        ("POST /v1/tasks/one/retry", "under_way"),
     ]
 
 

@@ -207,6 +207,9 @@ async def test_a_long_poll_answers_at_the_end_of_the_task(unix: aiohttp.ClientSe
         ("GET", "/v1/tasks/t", 409, "ambiguous"),
         ("POST", "/v1/tasks/none/cancel", 404, "unknown_task"),
         ("POST", "/v1/tasks/t-done/cancel", 409, "already_ended"),
+        ("POST", "/v1/tasks/none/retry", 404, "unknown_task"),
+        ("POST", "/v1/tasks/t-done/retry", 409, "done_already"),
+        ("POST", "/v1/tasks/t-one/retry", 409, "under_way"),
         ("GET", "/v1/peers/z", 404, "unknown_peer"),
         ("POST", "/v1/peers/z/ping", 404, "unknown_peer"),
         ("GET", "/v1/agents/z", 404, "unknown_agent"),
@@ -288,3 +291,26 @@ async def test_a_mistake_of_ours_is_said_without_its_details(
         assert (await response.json())["error"]["code"] == "internal"
         assert "secret" not in await response.text()
     assert "secret" in caplog.text
+
+
+@pytest.mark.parametrize(
+    "body", [{"deadline_s": 0}, {"deadline_s": -1}, {"deadline_s": 1e300}, {"deadline": 5}, {"deadline_s": "5"}, []]
+)
+async def test_a_retry_with_a_body_that_is_none_is_refused(
+    unix: aiohttp.ClientSession, backend: FakeBackend, body: object
+) -> None:
+    backend.put(a_task("one", state="failed"))
+    async with unix.post("/v1/tasks/one/retry", json=body) as response:
+        assert (response.status, (await response.json())["code"]) in ((400, "bad_input"), (400, "bad_request"))
+    assert backend.retried == []
+
+
+async def test_a_retry_says_who_asked_and_with_which_deadline(
+    unix: aiohttp.ClientSession, backend: FakeBackend
+) -> None:
+    backend.put(a_task("one", state="failed"))
+    async with unix.post("/v1/tasks/one/retry", json={"deadline_s": 5}) as response:
+        answer = await response.json()
+    assert (response.status, answer["state"], answer["retries"]) == (200, "open", 1)
+    ((task, request, principal),) = backend.retried
+    assert (task, request.deadline_s, principal) == (a_task("one").id, 5.0, "operator")
