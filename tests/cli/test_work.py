@@ -95,7 +95,7 @@ def test_an_input_file_that_will_not_do_is_exit_2(meshctl: Meshctl, served: Serv
     [
         (MeshError("no_agent", capability="scoring@2"), 7),
         (MeshError("no_free_agent", capability="scoring@2"), 1),
-        (MeshError("agent_failed", message="it broke"), 5),
+        (MeshError("agent_failed", message="it broke", agent="scorer"), 5),
         (MeshError("timed_out", what="the agent", seconds=30), 6),
         (MeshError("denied", what="this"), 4),
     ],

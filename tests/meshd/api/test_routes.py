@@ -301,7 +301,7 @@ async def test_a_retry_with_a_body_that_is_none_is_refused(
 ) -> None:
     backend.put(a_task("one", state="failed"))
     async with unix.post("/v1/tasks/one/retry", json=body) as response:
-        assert (response.status, (await response.json())["code"]) in ((400, "bad_input"), (400, "bad_request"))
+        assert (response.status, (await response.json())["error"]["code"]) in ((400, "bad_input"), (400, "bad_request"))
     assert backend.retried == []
 
 
