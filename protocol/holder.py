@@ -198,7 +198,8 @@ class Holder:
         """Take what waits here, as far as there are slots."""
         effects: list[Effect] = []
         while (reserved := self._late.first(lambda name: self._slots.best(name) is not None)) is not None:
-            if self._refusal(reserved.record, now) is not None:
+            is_old = now.since_s(reserved.since.mono_ns) >= self._settings.lease_s
+            if is_old or self._refusal(reserved.record, now) is not None:
                 self._late.discard(reserved.record.id)
                 continue
             self._slots.take(reserved.record.id, reserved.record.capability)

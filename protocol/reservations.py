@@ -1,7 +1,8 @@
 """Tasks that wait for a slot of this node, and may be taken by another node first.
 
 Invariant: bounded; the highest priority first, then the oldest, then the one whose deadline is nearest.
-A reservation promises nothing: the write that takes the task decides. Pure leaf of `holder`.
+A reservation promises nothing, for the write that takes the task decides, and lasts a lease: by then its watcher
+has reserved anew, or knows better. Pure leaf of `holder`.
 """
 
 from bisect import insort

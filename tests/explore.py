@@ -12,7 +12,7 @@ from typing import Any, TypeAlias
 from unittest import mock
 
 import msgspec
-from msgspec import Struct
+from msgspec import Struct, structs
 
 from protocol import effects as fx
 from protocol import ids, inputs
@@ -27,6 +27,7 @@ from protocol.replica import Me
 from protocol.subjects import Subjects, source
 from protocol.watched import TaskSettings
 from protocol.wire.agents import Card
+from protocol.wire.auction import Reserve
 from protocol.wire.task import TaskRecord, TaskState
 from simulations.signing import Keys, is_maced
 from tests.judge import Judge
@@ -427,6 +428,8 @@ class World:
         host = self.hosts[index]
         match effect:
             case fx.Send():
+                if isinstance(effect.body, Reserve):
+                    self._gives_up(index, effect.body)
                 if not host.trouble and effect.to in self.index:
                     self.packets.append(Packet(index, self.index[effect.to], effect.life, effect, self.step))
             case fx.Spread():
@@ -452,11 +455,19 @@ class World:
             if other != index and not self.hosts[index].trouble:
                 self._enter(other, fact)
 
+    def _gives_up(self, index: int, body: Reserve) -> None:
+        """Whoever takes it goes by what its watcher says: that one judges the owner who lost it."""
+        lost, attempts = record_in(body.record), body.unwritten.attempts
+        if attempts:
+            self.judge.wants(structs.replace(lost, epoch=lost.epoch + 1, attempts=attempts), by=index)
+
     def _ask_store(self, index: int, wants: fx.Write | fx.Read | fx.List) -> None:
         errand = Errand(index, self.hosts[index].life, wants, self.step)
         self.errands.append(errand)
         if isinstance(wants, fx.Write) and wants.key == KEY and isinstance(wants.record, TaskRecord):
-            self.judge.wants(wants.record, by=index)
+            last = wants.record.rounds[-1] if wants.record.rounds else None
+            if last is None or (last.gear, last.epoch) != ("late", wants.record.epoch):
+                self.judge.wants(wants.record, by=index)
         is_small_talk = isinstance(wants, fx.List) and ids.partition(TASK) not in wants.partitions
         if (is_small_talk or _key(wants).startswith("node.")) and not self.hosts[index].trouble:
             number = len(self.errands) - 1

@@ -4,16 +4,16 @@ from typing import Any
 
 from msgspec import structs
 
-from protocol import limits
+from protocol import limits, records
 from protocol.effects import Effect, RunAgent, Write
 from protocol.events import TaskAwarded
 from protocol.holder import TELL_S, Holder
-from protocol.inputs import AgentFinished
+from protocol.inputs import AgentFailed, AgentFinished
 from protocol.records import Standing
 from protocol.reservations import Reservations, Reserved
 from protocol.slots import Slots
 from protocol.wire.auction import Attempt, Reserve, Round, Taken, Unreserve, Unwritten
-from protocol.wire.task import Ask, Award, Decline, Held, TaskRecord, TaskState, Withdraw
+from protocol.wire.task import Ask, Award, Decline, Failure, Held, TaskRecord, TaskState, Withdraw
 from tests.protocol.conversation import instant
 from tests.protocol.work import (
     CARD,
@@ -175,6 +175,26 @@ def test_nobody_takes_what_stands_awarded_and_was_not_given_up() -> None:
     owner = Owner()
     for told in (Unwritten(), Unwritten((Attempt(7, B, "silent", 1),)), Unwritten(failures=4, died=(B,))):
         assert owner.reserve(awarded(owner=B), 4, told) == []
+
+
+def test_a_reservation_lasts_a_lease() -> None:
+    for waited_s, takes in ((SETTINGS.lease_s - 0.1, 1), (SETTINGS.lease_s, 0)):
+        owner = Owner()
+        owner.slots.take("another", ECHO)
+        owner.reserve(record())
+        owner.slots.give_back("another")
+        assert len(owner.holder.on_room(instant(waited_s))) == takes
+
+
+def test_a_task_that_was_opened_again_is_taken_by_who_ended_it_before() -> None:
+    owner = Owner()
+    owner.written(owner.reserve(record()))
+    owner.holder.on_failed(AgentFailed(record().id, 1, "agent_failed", "no such customer", retry=False), NOW)
+    failed = records.failed(awarded(owner=ME), failure=Failure("agent_failed", ""), now=NOW)
+    owner.holder.on_written(Write("", failed, expect=2), failed, 3, NOW)
+    assert owner.holder.in_hand == 0
+    assert owner.reserve(record()) == [], "an old word"
+    assert len(owner.reserve(record(epoch=1, retries=1), 4)) == 1
 
 
 def test_nobody_takes_what_it_has_in_hand_or_saw_the_end_of() -> None:
