@@ -5,6 +5,7 @@ import json
 import re
 import shutil
 import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -23,9 +24,8 @@ KUBERNETES = ROOT / "configs" / "kubernetes.yaml"
 # Figures that are not ours: of Prometheus itself, and of every process.
 OTHERS = {"up", "process_resident_memory_bytes", "process_cpu_seconds_total"}
 LABELS = {"instance", "job"}
-needs_promtool = pytest.mark.skipif(
-    shutil.which("promtool") is None, reason="needs promtool on PATH (Debian package prometheus)"
-)
+PROMTOOL = shutil.which("promtool") or shutil.which("promtool", path=Path(sys.executable).parent)  # see .ci/promtool
+needs_promtool = pytest.mark.skipif(PROMTOOL is None, reason="needs promtool on PATH (Debian package prometheus)")
 
 
 def _known() -> dict[str, set[str]]:
@@ -45,6 +45,17 @@ def _unknown(expr: str) -> list[str]:
     for name, selectors in re.findall(r"(meshd_\w+)\{([^}]*)\}", expr):
         wrong += [f"{name}.{label}" for label in re.findall(r"(\w+)\s*[=!]", selectors) if label not in known[name]]
     return wrong
+
+
+def unserved(told: str) -> list[str]:
+    """What alerts and dashboard ask for and this text of `/metrics` does not have."""
+    asked = {name for each in (_alerts(), json.loads(DASHBOARD.read_text())) for name in _named(each)}
+    return sorted(name for name in asked if f"# TYPE {re.sub('_(bucket|sum|count)$', '', name)} " not in told)
+
+
+def _named(of: object) -> Iterator[str]:
+    for expr in _expressions(of):
+        yield from re.findall(r"meshd_\w+", expr)
 
 
 def _alerts() -> list[dict[str, Any]]:
@@ -96,7 +107,7 @@ def test_a_figure_that_nobody_has_is_found() -> None:
 @needs_promtool
 @pytest.mark.parametrize("words", [("check", "rules", str(ALERTS)), ("test", "rules", str(ROOT / "tests/alerts.yml"))])
 def test_promtool_accepts_the_rules_and_what_they_say(words: tuple[str, ...]) -> None:
-    done = subprocess.run(["promtool", *words], capture_output=True, text=True, timeout=60, check=False)
+    done = subprocess.run([str(PROMTOOL), *words], capture_output=True, text=True, timeout=60, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
 
 

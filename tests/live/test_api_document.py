@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from tests.live.hosts import SCRIPTS, Host, told
+from tests.test_operations import unserved
 
 pytestmark = pytest.mark.live
 
@@ -40,6 +41,7 @@ async def test_the_daemon_answers_as_its_document_says(tmp_path: Path) -> None:
         said = await told(["env", "-C", str(tmp_path), *command])
         assert said.code == 0, said.out + said.err
         assert " generated" in said.out
+        assert unserved(await host.metrics()) == []
         assert host.complaints() == []
     finally:
         await host.close()
