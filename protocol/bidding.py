@@ -24,7 +24,7 @@ def answer_to(
     if best is None:
         return Pass(offer.auction, offer.task, offer.epoch, "busy")
     card, free = best
-    track = seen.of((card.name, offer.capability))
+    track = seen.of((card.name, offer.capability), now)
     latency_ms = track.latency_ms if track.successes else float(card.latency_ms)
     return Bid(
         auction=offer.auction,

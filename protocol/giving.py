@@ -4,7 +4,7 @@ Invariant: whatever is decided is one record to write, or a wait; only the ledge
 `ledger`; `gears` chooses the way, `handover` counts the slot.
 """
 
-from protocol import awards, gears, records
+from protocol import awards, gears, records, routing
 from protocol.bids import Wanted
 from protocol.effects import Effect
 from protocol.errors import LocalError
@@ -37,6 +37,7 @@ class Giving:
         record = watched.record
         found = self._view.candidates(record.capability, now) if may_award else []
         able = awards.usable(watched, found, life_of=self._view.life_of, now=now)
+        able = routing.slow_last(able, took_ms={each.node: self._took_ms(each.node, record, now) for each in able})
         usable = self.late.others(watched, able, now)  # who has a reservation takes it when there is room
         bidder = watched.next_bid(usable, now)
         if bidder is not None:
@@ -46,7 +47,7 @@ class Giving:
         choice = gears.chosen(
             "auto" if is_late else record.route,
             usable,
-            expected_ms=self._seen.of(("", record.capability)).latency_ms or awards.claimed_ms(usable),
+            expected_ms=self._took_ms("", record, now) or awards.claimed_ms(usable),
             bids_from_ms=self._settings.bids_from_ms,
             may_ask=now.mono_ns >= watched.unbid_until,
         )
@@ -77,7 +78,12 @@ class Giving:
         wanted, self._wanted = self._wanted, []
         return wanted
 
-    def learn(self, record: TaskRecord) -> None:
-        """A task has ended: how long such a run takes."""
+    def learn(self, record: TaskRecord, now: Instant) -> None:
+        """A task has ended: how long such a run takes, and how long with this owner."""
         if record.state is TaskState.DONE and record.started_ms:
-            self._seen.succeeded(("", record.capability), took_ms=record.finished_ms - record.started_ms)
+            for whose in ("", record.owner):
+                took_ms = record.finished_ms - record.started_ms
+                self._seen.succeeded((whose, record.capability), took_ms=took_ms, now=now)
+
+    def _took_ms(self, whose: str, record: TaskRecord, now: Instant) -> float:
+        return self._seen.of((whose, record.capability), now).latency_ms

@@ -245,7 +245,7 @@ class Holder:
         if grant is None:
             return []
         took_ms = (now.mono_ns - grant.began) / NS_PER_MS
-        self._seen.succeeded((self._slots.agent_of(report.task), grant.record.capability), took_ms=took_ms)
+        self._seen.succeeded((self._slots.agent_of(report.task), grant.record.capability), took_ms=took_ms, now=now)
         done = records.done(grant.record, result=report.result, started_ms=grant.started_ms, now=now)
         return self._commit(grant, done)
 
@@ -255,7 +255,7 @@ class Holder:
         if grant is None:
             return []
         if report.code != "agent_unavailable":
-            self._seen.failed((self._slots.agent_of(report.task), grant.record.capability))
+            self._seen.failed((self._slots.agent_of(report.task), grant.record.capability), now)
         if report.retry:
             counts = report.code != "agent_unavailable"
             return self._give_back(grant, report.code, report.message, counts=counts)

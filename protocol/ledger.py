@@ -481,6 +481,6 @@ class Ledger:
 
     def _settle(self, watched: Watched, now: Instant) -> list[Effect]:
         """The task has ended: answer everyone who waits for it, and let its slot be used."""
-        self._giving.learn(watched.record)
+        self._giving.learn(watched.record, now)
         answers = [*self._tasks.answer_submits(watched), *awards.settled(watched), *self._late.drop(watched)]
         return answers + self._tasks.forget(watched, now) + self.on_capacity(now)

@@ -16,8 +16,9 @@ GAIN = 0.2  # of a new run in the mean: the last ten or so count
 DEVIATION_GAIN = 0.25  # as a retransmission timer's (RFC 6298)
 KEPT = 0.98  # of the count of ends with each new one: some fifty runs are remembered
 HALF_LIFE_S = 600.0  # of a lapse
+FORGOTTEN_S = 600.0  # without a run: who was slow, and got nothing since, may have been mended
 
-Key: TypeAlias = tuple[str, str]  # agent, or "" for whoever, and capability
+Key: TypeAlias = tuple[str, str]  # agent or node, or "" for whoever, and capability
 
 
 class Track(Struct, frozen=True):
@@ -33,31 +34,34 @@ class Performance:
     """Tracks by key."""
 
     def __init__(self) -> None:
-        self._tracks: dict[Key, Track] = {}
+        self._tracks: dict[Key, tuple[Track, Mono]] = {}
 
-    def succeeded(self, key: Key, *, took_ms: float) -> None:
+    def succeeded(self, key: Key, *, took_ms: float, now: Instant) -> None:
         """A run ended with a result."""
-        old = self._tracks.pop(key, None)
+        old = self.of(key, now)
         took_ms = max(0.0, took_ms)
-        if old is None or not old.successes:
-            latency_ms, deviation_ms = took_ms, took_ms / 2 if old is None else old.deviation_ms
+        if not old.successes:
+            latency_ms, deviation_ms = took_ms, took_ms / 2
         else:
             latency_ms = old.latency_ms + GAIN * (took_ms - old.latency_ms)
             deviation_ms = old.deviation_ms + DEVIATION_GAIN * (abs(took_ms - old.latency_ms) - old.deviation_ms)
-        old = old or Track()
-        self._keep(key, Track(latency_ms, deviation_ms, KEPT * old.successes + 1.0, KEPT * old.failures))
+        track = Track(latency_ms, deviation_ms, KEPT * old.successes + 1.0, KEPT * old.failures)
+        self._keep(key, track, now)
 
-    def failed(self, key: Key) -> None:
+    def failed(self, key: Key, now: Instant) -> None:
         """A run ended without one, and that was the agent's doing."""
-        old = self._tracks.pop(key, Track())
-        self._keep(key, Track(old.latency_ms, old.deviation_ms, KEPT * old.successes, KEPT * old.failures + 1.0))
+        old = self.of(key, now)
+        track = Track(old.latency_ms, old.deviation_ms, KEPT * old.successes, KEPT * old.failures + 1.0)
+        self._keep(key, track, now)
 
-    def of(self, key: Key) -> Track:
-        """What was seen; all zero when nothing was."""
-        return self._tracks.get(key, Track())
+    def of(self, key: Key, now: Instant) -> Track:
+        """What was seen; all zero when nothing was, or not lately."""
+        track, at = self._tracks.get(key, (Track(), now.mono_ns))
+        return track if now.since_s(at) < FORGOTTEN_S else Track()
 
-    def _keep(self, key: Key, track: Track) -> None:
-        self._tracks[key] = track
+    def _keep(self, key: Key, track: Track, now: Instant) -> None:
+        self._tracks.pop(key, None)
+        self._tracks[key] = track, now.mono_ns
         if len(self._tracks) > TRACKS_MAX:
             self._tracks.pop(next(iter(self._tracks)))
 

@@ -11,6 +11,9 @@ from msgspec import Struct
 
 from protocol.primitives import NodeId, Rng, chosen
 
+SLOW_TIMES = 3.0  # as long as in the middle: less may be chance, or a larger task
+SLOW_MS_MIN = 50.0  # shorter runs differ by what happens on the way
+
 
 class Candidate(Struct, frozen=True):
     """One agent that has a capability.
@@ -62,6 +65,19 @@ def least_loaded(candidates: list[Candidate], rng: Rng) -> list[Candidate]:
 
 
 def _has_more_room(one: Candidate, other: Candidate) -> bool:
+def slow_last(candidates: list[Candidate], *, took_ms: Mapping[NodeId, float]) -> list[Candidate]:
+    """In their order, but for those that take several times as long as is usual: whoever else is free comes first.
+
+    `took_ms` is what was seen of each node, 0 for one that nothing was seen of, which is not doubted.
+    """
+    seen = sorted(each for each in took_ms.values() if each > 0)
+    if len(seen) < 2:
+        return candidates
+    slow_ms = max(SLOW_TIMES * seen[(len(seen) - 1) // 2], SLOW_MS_MIN)
+    slow = [each for each in candidates if took_ms.get(each.node, 0) >= slow_ms]
+    return [each for each in candidates if each not in slow] + slow if slow else candidates
+
+
     return (one.free, -one.latency_ms) > (other.free, -other.latency_ms)
 
 

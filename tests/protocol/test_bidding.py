@@ -27,8 +27,8 @@ def test_who_never_ran_bids_what_its_manifest_claims() -> None:
 
 def test_what_was_seen_counts_more_than_what_is_claimed() -> None:
     seen = Performance()
-    seen.succeeded(("echo", ECHO), took_ms=30.0)
-    seen.failed(("echo", ECHO))
+    seen.succeeded(("echo", ECHO), took_ms=30.0, now=instant(0.0))
+    seen.failed(("echo", ECHO), instant(0.0))
     bid = _said(seen=seen)
     assert isinstance(bid, Bid)
     assert (bid.latency_ms, bid.deviation_ms, bid.successes, bid.failures) == (30, 15, 0.98, 1.0)

@@ -136,6 +136,21 @@ def test_long_runs_are_worth_asking_for_once_one_was_seen() -> None:
     assert _wanted(home).why == "a run takes about 400 ms"
 
 
+def test_an_agent_seen_to_be_slow_gets_work_when_nobody_else_is_free() -> None:
+    home = Home({ME: 1, B: 1})
+    for key, owner, took_ms in (("own", ME, 900), ("theirs", B, 90)):
+        home.mesh.free = {owner: 1}
+        home.awarded(key, route="gossip")
+        home.accepted()
+        ended = records.done(home.record, result=b"\xc0", started_ms=home.now.wall_ms - took_ms, now=home.now)
+        home.result(ended)
+    home.mesh.free = {ME: 1, B: 1}
+    home.written(home.submit("another", route="gossip"))
+    assert home.record.owner == B
+    home.written(home.submit("one more", route="gossip"))
+    assert home.record.owner == ME
+
+
 def test_a_task_that_is_not_on_record_yet_is_written_open_when_nobody_has_room() -> None:
     mesh, timers, rng = Mesh({B: 0}), Timers[tuple[str, str]](), Random(7)
     owners, lapses = Owners(), Lapses()

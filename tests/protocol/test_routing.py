@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from protocol.routing import POLICIES, Candidate, Policy
+from protocol.routing import POLICIES, Candidate, Policy, slow_last
 
 CANDIDATES = st.lists(
     st.builds(
@@ -59,3 +59,24 @@ def test_random_two_prefers_room_but_does_not_send_everybody_to_one_node() -> No
 def test_least_loaded_takes_most_room_then_least_latency_then_the_id() -> None:
     nodes = [candidate("d", 2, latency_ms=9), candidate("c", 2), candidate("b", 2), candidate("a", 1)]
     assert [each.node for each in POLICIES["least-loaded"](nodes, Random(1))] == ["b", "c", "d", "a"]
+
+
+def test_who_takes_several_times_as_long_as_is_usual_comes_last() -> None:
+    found = [candidate("a", 2, is_self=True), candidate("b", 1), candidate("c", 0), candidate("d", 1)]
+    took_ms = {"a": 3_000.0, "b": 300.0, "c": 290.0, "d": 800.0}
+    assert [each.node for each in slow_last(found, took_ms=took_ms)] == ["b", "c", "d", "a"]
+
+
+@pytest.mark.parametrize("took_ms", [{}, {"a": 3_000.0}, {"a": 0.0, "b": 300.0}, {"a": 40.0, "b": 1.0}])
+def test_nobody_is_slow_without_another_that_was_seen_or_when_all_are_fast(took_ms: dict[str, float]) -> None:
+    found = [candidate("a", 1), candidate("b", 1)]
+    assert slow_last(found, took_ms=took_ms) == found
+
+
+@given(candidates=CANDIDATES, took_ms=st.dictionaries(st.text("abc", min_size=1, max_size=3), st.floats(0, 1e9)))
+def test_somebody_who_is_not_slow_comes_first(candidates: list[Candidate], took_ms: dict[str, float]) -> None:
+    took_ms = {each.node: took_ms.get(each.node, 0.0) for each in candidates}
+    ordered = slow_last(candidates, took_ms=took_ms)
+    assert sorted(map(repr, ordered)) == sorted(map(repr, candidates))
+    middle = sorted(each for each in took_ms.values() if each)[: (sum(map(bool, took_ms.values())) + 1) // 2]
+    assert not middle or took_ms[ordered[0].node] < max(3 * middle[-1], 50)
