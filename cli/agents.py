@@ -15,7 +15,7 @@ from cli import completion
 from cli.agent_templates import KINDS, steps, written
 from cli.client import Answer, Client
 from cli.exits import of
-from cli.output import Column, Item, count, details, listing, note, write, write_json
+from cli.output import Column, Item, age, count, details, listing, note, value_text, write, write_json
 from cli.session import Session, noun
 from meshd.observe.text import shown
 from protocol.errors import MeshError
@@ -86,9 +86,43 @@ def _fields(agent: Item) -> list[tuple[str, object]]:
         ("domain", agent.get("domain")),
         ("owner", agent.get("owner_team")),
         ("purpose", agent.get("purpose")),
-        ("latency", f"{agent['latency_ms']} ms, as declared" if agent.get("latency_ms") else ""),
+        ("latency", _latency(agent)),
+        ("ended", _ended(agent.get("runs"))),
+        ("went down", _times(agent.get("runs"))),
+        ("last error", _last_error(agent.get("runs"))),
         ("cost", f"{agent['cost_per_call']:g} a call, as declared" if agent.get("cost_per_call") else ""),
         ("visibility", agent.get("visibility")),
+        *_schemas(agent.get("schemas") or {}),
+    ]
+
+
+def _latency(agent: Item) -> str:
+    declared = f"{agent['latency_ms']} ms, as declared" if agent.get("latency_ms") else ""
+    runs = agent.get("runs") or {}
+    observed = f"{runs['latency_ms']:.3g} ms, as observed of late" if runs.get("done") else ""
+    return "; ".join(each for each in (declared, observed) if each)
+
+
+def _ended(runs: Item | None) -> str:
+    if not runs or not (runs["done"] or runs["failed"]):
+        return ""
+    return f"{runs['done']} done, {runs['failed']} failed since its node started"
+
+
+def _times(runs: Item | None) -> str:
+    return count(runs["restarts"], "time") if runs and runs["restarts"] else ""
+
+
+def _last_error(runs: Item | None) -> str:
+    return f"{runs['last_error']}, {age(runs['last_error_ms'])} ago" if runs and runs["last_error"] else ""
+
+
+def _schemas(schemas: dict[str, Item]) -> list[tuple[str, object]]:
+    """What each capability takes and gives; `true` is anything."""
+    return [
+        (f"{capability} {side}", "anything" if each[side] is True else value_text(each[side], indent=None))
+        for capability, each in schemas.items()
+        for side in ("takes", "gives")
     ]
 
 

@@ -13,7 +13,7 @@ from typing import Protocol, TypeAlias
 
 from msgspec import Struct, structs
 
-from meshd import values
+from meshd import clock, values
 from meshd.agents.adapters import build
 from meshd.agents.child import LOG_LINES_MAX
 from meshd.agents.manifest import Manifest
@@ -22,11 +22,13 @@ from meshd.desk import Desk
 from meshd.perform import Observer
 from meshd.ports import Agent, Event, Failed, Finished, Schema, Sink, Work
 from meshd.supervise import Supervisor
+from meshd.tally import Tally
 from protocol import limits
 from protocol.effects import RunAgent, StopAgent
 from protocol.errors import MeshError
 from protocol.events import AgentChanged
 from protocol.inputs import Advertise, AgentFailed, AgentFinished, Input
+from protocol.primitives import NS_PER_MS
 from protocol.wire.agents import Card
 from protocol.wire.ops import Shape
 from protocol.wire.task import TaskRecord
@@ -52,6 +54,7 @@ class Hosted(Struct, frozen=True):
     agent: Agent
     running: int
     is_leaving: bool = False
+    refused: str = ""  # why its manifest as it stands now is not in use
 
     @property
     def state(self) -> str:
@@ -61,7 +64,11 @@ class Hosted(Struct, frozen=True):
     @property
     def detail(self) -> str:
         """Why it is in that state, one sentence or nothing."""
-        return "it takes nothing new" if self.state == "draining" else self.agent.detail
+        if self.state == "draining":
+            return "it takes nothing new"
+        if self.refused and self.agent.state == "ready":
+            return f"its manifest was altered, and what it says did not come up; it is tried again: {self.refused}"
+        return self.agent.detail
 
 
 class _Job(Struct, eq=False):
@@ -87,6 +94,7 @@ class Hosting:
         self._sink: Sink = lambda input: None
         self._ask: Ask | None = None
         self._wait_for: WaitFor | None = None
+        self.tally = Tally()
         self._refused: dict[str, MeshError] = {}
         self._former_logs: dict[str, tuple[int, list[str]]] = {}  # of those that had the place before
 
@@ -175,6 +183,7 @@ class Hosting:
         if self._agents.get(name) is agent:
             del self._agents[name]
             self._former_logs.pop(name, None)
+            self.tally.forget(name)
             self.changed(name, "removed", "")
 
     async def _let_go(self, agent: Agent, drain_s: float, why: str) -> None:
@@ -199,6 +208,8 @@ class Hosting:
 
     def changed(self, name: str, state: str, detail: str) -> None:
         """An agent is in another state: say so, and announce who is ready now."""
+        if state == "restarting":
+            self.tally.fell(name, detail)
         self._say(name, state, detail)
         self._advertise()
 
@@ -250,6 +261,7 @@ class Hosting:
 
     async def _work(self, order: RunAgent, job: _Job) -> None:
         key = (order.task, order.epoch)
+        began_ns = clock.monotonic_ns()
         try:
             report = await self._outcome(order, job.agent)
         except asyncio.CancelledError:
@@ -261,7 +273,17 @@ class Hosting:
             if is_wanted:
                 del self._jobs[key]
         if is_wanted:
+            self._count(report, job, order.agent, (clock.monotonic_ns() - began_ns) / NS_PER_MS)
             self._sink(report)
+
+    def _count(self, report: AgentFinished | AgentFailed, job: _Job, agent: str, took_ms: float) -> None:
+        match report:
+            case AgentFinished() if not job.is_event:
+                self.tally.done(agent, took_ms=took_ms)
+            case AgentFailed() if not job.is_event and report.code != "agent_unavailable":
+                self.tally.failed(agent, f"{report.code}: {report.message}")
+            case _:
+                pass
 
     async def _outcome(self, order: RunAgent, agent: Agent | None) -> AgentFinished | AgentFailed:
         if agent is None:
@@ -343,7 +365,9 @@ class Hosting:
         name = agent.card.name  # a former agent's work takes slots, too, until it has ended
         at_work = [job.agent for job in self._busy if job.agent is not None and not job.is_event]
         running = sum(each.card.name == name for each in at_work)
-        return Hosted(agent, running, is_leaving=agent in self._leaving)
+        refusal = self._refused.get(name)
+        refused = refusal.message if refusal is not None else ""
+        return Hosted(agent, running, is_leaving=agent in self._leaving, refused=refused)
 
     @property
     def working(self) -> int:

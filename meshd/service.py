@@ -129,7 +129,7 @@ class Service:
         if self._hosting.one(name) is None:
             elsewhere = [agent.node_name for agent in self._views.agents() if agent.name == name]
             if elsewhere:
-                raise MeshError("agent_elsewhere", agent=name, node=elsewhere[0])
+                raise MeshError("agent_elsewhere", agent=name, where=elsewhere[0])
             raise MeshError("unknown_agent", agent=name)
         count, lines = self._hosting.log(name)
         first = count - len(lines) + 1

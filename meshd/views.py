@@ -193,7 +193,8 @@ class Views:
             free = card.slots - hosted.running if hosted.state == "ready" else 0
             view = self._agent(card, me, max(0, free), hosted.state, hosted.detail)
             hearing = self._hearing(card.name)
-            views[card.name, me] = structs.replace(view, running=hosted.running, hearing=hearing)
+            runs = agent_schemas.RunsView(**structs.asdict(self._hosting.tally.of(card.name)))
+            views[card.name, me] = structs.replace(view, running=hosted.running, hearing=hearing, runs=runs)
         return [views[key] for key in sorted(views)]
 
     def _agent(self, card: Card, node: NodeId, free: int, state: str, detail: str) -> schemas.AgentView:

@@ -37,7 +37,7 @@ ERRORS: dict[str, ErrorRow] = {
     "unknown_record": ErrorRow(404, NOT_FOUND, "nothing is on record of {id}", "see what there is with: meshctl audit tail"),
     "still_alive": ErrorRow(409, CONFLICT, "{peer} is {state}, so it is not forgotten", "stop it first with: meshd stop, on its host"),
     "unknown_agent": ErrorRow(404, NOT_FOUND, "no agent is called {agent}", "list the agents with: meshctl agents"),
-    "agent_elsewhere": ErrorRow(404, NOT_FOUND, "the agent {agent} is on {node}, and not on this node", "ask there: meshctl on that host, or with --node URL"),
+    "agent_elsewhere": ErrorRow(404, NOT_FOUND, "the agent {agent} is on {where}, and not on this node", "ask there: meshctl on that host, or with --node URL"),
     "agent_exists": ErrorRow(409, CONFLICT, "an agent called {agent} stands in {path} already", "put this in its place with: meshctl agents add --replace FILE"),
     "unknown_path": ErrorRow(404, NOT_FOUND, "there is nothing at {path}", "the paths are listed at /openapi.json"),
     "bad_content_type": ErrorRow(415, USAGE, "a body of type {given} is not taken", "send it with the header Content-Type: application/json"),

@@ -24,6 +24,17 @@ class HearingView(Struct, frozen=True):
     dropped: int
 
 
+class RunsView(Struct, frozen=True):
+    """How an agent has done since its node started; `restarts`: how often it went down."""
+
+    done: int = 0
+    failed: int = 0
+    latency_ms: float = 0.0
+    restarts: int = 0
+    last_error: str = ""
+    last_error_ms: int = 0
+
+
 class Leaving(Struct, frozen=True):
     """An agent was removed: it takes nothing new, and is gone once the work in hand has ended or was given back."""
 

@@ -4,12 +4,13 @@ Invariant: this table is the only declaration; the router and the OpenAPI docume
 Neighbours: `asked` has checked a request before a handler sees it; handlers only talk to `Backend`.
 """
 
+import asyncio
 from base64 import urlsafe_b64decode, urlsafe_b64encode
 from collections.abc import Awaitable, Callable
 from typing import TypeAlias
 
 import msgspec
-from msgspec import Struct
+from msgspec import Struct, structs
 
 from meshd.api import agent_schemas, audit_schemas, schemas, task_schemas
 from meshd.api.asked import Asked
@@ -19,6 +20,7 @@ from protocol.errors import MeshError
 from protocol.ids import is_capability
 
 PAGE_BYTES_MAX = 4_194_304  # a page ends early rather than weigh more
+DESCRIBED_MAX = 8  # capabilities whose schemas come with an agent; those of more are asked for one by one
 PRINCIPAL = "operator"  # whoever can open the socket or read the token owns this node
 
 Answer: TypeAlias = tuple[int, Struct]
@@ -82,10 +84,24 @@ async def agents(node: Backend, asked: Asked) -> Answer:
 
 async def agent(node: Backend, asked: Asked) -> Answer:
     name = asked.path["name"]
-    found = tuple(a for a in node.agents() if a.name == name)
+    found = [a for a in node.agents() if a.name == name]
     if not found:
         raise MeshError("unknown_agent", agent=name)
-    return 200, schemas.Agents(found)
+    able = sorted({capability for each in found for capability in each.capabilities})[:DESCRIBED_MAX]
+    told = dict(zip(able, await asyncio.gather(*(_schemas(node, capability) for capability in able)), strict=True))
+    return 200, schemas.Agents(tuple(structs.replace(each, schemas=_of(each, told)) for each in found))
+
+
+async def _schemas(node: Backend, capability: str) -> tuple[schemas.SchemaView, ...]:
+    try:
+        return (await node.capability(capability)).schemas
+    except MeshError:  # nobody has it just now
+        return ()
+
+
+def _of(agent: schemas.AgentView, told: dict[str, tuple[schemas.SchemaView, ...]]) -> dict[str, schemas.SchemaView]:
+    key = (agent.name, agent.node)
+    return {capability: each for capability, views in told.items() for each in views if (each.agent, each.node) == key}
 
 
 async def add_agent(node: Backend, asked: Asked) -> Answer:

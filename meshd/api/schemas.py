@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal, TypeAlias
 
 from msgspec import Meta, Struct
 
-from meshd.api.agent_schemas import HearingView
+from meshd.api.agent_schemas import HearingView, RunsView
 from meshd.api.history import AttemptView, RefusedResult, RetryView
 from protocol import limits
 from protocol.events import Event
@@ -100,8 +100,8 @@ class Pong(Struct, frozen=True):
 class AgentView(Struct, frozen=True):
     """One agent on one node. Latency and cost are what its manifest claims.
 
-    `state`, `detail`, `running`, `hearing` and `file` (its manifest) are known for the node that answers; elsewhere an
-    announced agent is `ready`.
+    `state`, `detail`, `running`, `hearing`, `runs` and `file` (its manifest) are known for the node that answers;
+    elsewhere an announced agent is `ready`. `schemas`, by capability, are told where one agent is asked for.
     """
 
     name: str
@@ -126,6 +126,8 @@ class AgentView(Struct, frozen=True):
     file: str = ""
     topics: tuple[str, ...] = ()
     hearing: HearingView | None = None
+    runs: RunsView | None = None
+    schemas: "dict[str, SchemaView] | None" = None
 
 
 class Agents(Struct, frozen=True):

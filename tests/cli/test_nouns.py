@@ -6,6 +6,7 @@ import msgspec
 import pytest
 
 from meshd.api import schemas
+from meshd.api.agent_schemas import RunsView
 from tests.cli.conftest import Meshctl
 from tests.meshd.api.fake_backend import B, FakeBackend, Served, a_peer, a_status, a_task, an_agent, done
 
@@ -145,8 +146,22 @@ def test_text_of_agents_cannot_move_the_cursor(meshctl: Meshctl, served: Served,
 def test_details_leave_out_what_is_empty(meshctl: Meshctl, served: Served, backend: FakeBackend) -> None:
     backend.agents_ = [an_agent("scorer", latency_ms=1_200)]
     out = meshctl("agents", "show", "scorer").out
-    assert "1200 ms, as declared" in out
+    assert "1200 ms, as declared\n" in out
     assert "purpose" not in out
+    assert "went down" not in out
+
+
+def test_an_agent_is_shown_with_what_became_of_its_runs_and_what_it_takes(
+    meshctl: Meshctl, served: Served, backend: FakeBackend
+) -> None:
+    runs = RunsView(done=41, failed=2, latency_ms=310.4, restarts=1, last_error="agent_failed: no", last_error_ms=1)
+    backend.agents_ = [an_agent("scorer", latency_ms=1_200, runs=runs)]
+    lines = [line.split("  ", 1) for line in meshctl("agents", "show", "scorer").out.splitlines()]
+    found = {name: value.strip() for name, value in lines}
+    assert found["latency"] == "1200 ms, as declared; 310 ms, as observed of late"
+    assert (found["ended"], found["went down"]) == ("41 done, 2 failed since its node started", "1 time")
+    assert found["last error"].startswith("agent_failed: no, ")
+    assert (found["scoring@2 takes"], found["scoring@2 gives"]) == ('{"type": "string"}', "anything")
 
 
 @pytest.mark.parametrize(

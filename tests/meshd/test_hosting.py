@@ -102,6 +102,20 @@ async def _turns(count: int = 10) -> None:
         await asyncio.sleep(0)
 
 
+async def test_what_became_of_runs_is_counted_for_those_who_look() -> None:
+    async def do(work: Work, _desk: Desk) -> Outcome:
+        return Finished(1) if work.input == {"n": 1} else Failed(str(work.input), "no", retry=False)
+
+    stage = await Stage().take(Actor(do=do))
+    for number, input in enumerate(({"n": 1}, "agent_failed", "agent_unavailable")):
+        stage.hosting.run(order(f"t{number}", input=msgpack.packb(input)))
+    await until(lambda: len([each for each in stage.inputs if isinstance(each, AgentFinished | AgentFailed)]) == 3)
+    stage.hosting.changed("actor", "restarting", "ended with exit code 3")
+    ran = stage.hosting.tally.of("actor")
+    assert (ran.done, ran.failed, ran.restarts, ran.last_error) == (1, 1, 1, "ended with exit code 3")
+    await stage.close()
+
+
 # --- bringing up
 
 

@@ -90,7 +90,7 @@ def test_a_call_that_may_have_run_is_never_tried_elsewhere() -> None:
     calls = _calls({B: 1, C: 1})
     to, body, _ = _asked(calls.make(ORDER, instant(0)))
     effects = calls.on_reply(to, CallReply(body.request, code="agent_crashed", message="no"), instant(0))
-    fields = {"message": "no", "agent": body.agent, "node": ids.short(to)}
+    fields: dict[str, object] = {"message": "no", "agent": body.agent, "node": ids.short(to)}
     assert effects == [Reply(1, code="agent_failed", fields=fields)]
 
 
