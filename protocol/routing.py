@@ -64,7 +64,6 @@ def least_loaded(candidates: list[Candidate], rng: Rng) -> list[Candidate]:
     return sorted(candidates, key=lambda each: (-max(0, each.free), each.latency_ms, each.node, each.agent))
 
 
-def _has_more_room(one: Candidate, other: Candidate) -> bool:
 def slow_last(candidates: list[Candidate], *, took_ms: Mapping[NodeId, float]) -> list[Candidate]:
     """In their order, but for those that take several times as long as is usual: whoever else is free comes first.
 
@@ -78,6 +77,7 @@ def slow_last(candidates: list[Candidate], *, took_ms: Mapping[NodeId, float]) -
     return [each for each in candidates if each not in slow] + slow if slow else candidates
 
 
+def _has_more_room(one: Candidate, other: Candidate) -> bool:
     return (one.free, -one.latency_ms) > (other.free, -other.latency_ms)
 
 
