@@ -20,7 +20,7 @@ import msgspec
 
 from cli.client import Answer, Client
 from cli.exits import of
-from cli.output import Column, Item, count, listing, note, write
+from cli.output import Column, Item, count, listing, note, write, write_json
 from cli.session import Session, noun
 from cli.waiting import Deadline
 from meshd import clock
@@ -158,6 +158,23 @@ def verify(session: Session, path: Path | None) -> int:
             what = f"the last line is cut short ({verdict.torn_bytes} bytes)"
             note(session, f"{what}: it is being written, or a kill left it")
     return int(report.ending)
+
+
+@audit.command("restart")
+@click.option("--reason", required=True, metavar="WHY", help="It stands in the first record of the next chain.")
+@click.pass_obj
+def restart(session: Session, reason: str) -> None:
+    """Set this node's damaged audit aside, and begin the next chain.
+
+    What is set aside is kept beside it, read-only, and is verified and exported as what it is. A sound one stays.
+    """
+    answer = Client(session).post("v1", "audit", "restart", body={"reason": reason})
+    if session.wants_json():
+        write_json(answer)
+        return
+    head = answer.value
+    write(f"chain {head['chain']} of this node's audit goes on with record {head['seq']}; ")
+    write(f"chain {head['chain'] - 1} lies in {shown(head['folder'])}-{head['chain'] - 1}\n")
 
 
 def _sentences(verdict: Any) -> Iterator[str]:

@@ -22,6 +22,7 @@ Severity: TypeAlias = Literal["error", "warning"]
 PRIVATE = ("identity.key", "root.key", "credential.json", "api.json")  # nobody else may read these
 DISK_BYTES_MIN, DISK_BYTES_LOW = 100 << 20, 1 << 30
 SKEW_MS_HIGH, SKEW_MS_MAX = 2_000, 15_000  # from 30 s on frames are refused
+STUCK_S = 30.0  # what waits so long for the stream is more than a server that starts again
 LAG_MS_HIGH = 250.0  # so late an engine may be taken for dead
 FULL_HIGH, QUEUE_HIGH = 0.8, 0.5
 SERVER_MIN = (2, 14)
@@ -55,10 +56,11 @@ class Host(Struct, frozen=True):
 
 
 class Told(Struct, frozen=True):
-    """What the daemon answered."""
+    """What the daemon answered. `audit` is how far its journal is."""
 
     status: Mapping[str, Any]
     diagnosis: Mapping[str, Any]
+    audit: Mapping[str, Any] = {}
 
 
 Found: TypeAlias = Iterator[Finding]
@@ -255,11 +257,30 @@ def duty(told: Told) -> Found:
             yield Finding("warning", "duty", what, name, cure.format(name=name))
 
 
+def audit(told: Told) -> Found:
+    """Whether the audit of this node is what it wrote, and is witnessed by the stream."""
+    head = told.audit
+    if not head:
+        return
+    where = str(head["folder"])
+    if head["damage"]:
+        cure = "see: meshctl audit verify; then begin a new chain: meshctl audit restart --reason WHY"
+        yield Finding("error", "audit", f"record {head['damage_seq']}: {head['damage']}", where, cure)
+    if head["problem"]:
+        cure = "give its disk room, or mend what keeps the stream from taking it; it goes on by itself then"
+        yield Finding("error", "audit", f"no new work is taken: {head['problem']}", where, cure)
+    if head["stuck_s"] > STUCK_S and not head["damage"]:
+        waiting = head["seq"] - head["shipped"]
+        what = f"{waiting} records wait, for {head['stuck_s']:.0f} s the stream has taken none"
+        cure = "see whether JetStream is on at that server, its disk, and what this node's user may publish"
+        yield Finding("warning", "audit", f"{what}: {head['shipping_problem']}", where, cure)
+
+
 def attention(told: Told) -> Found:
     """What the daemon itself says should be seen to."""
     said = {*told.diagnosis["manifests"], *(f"the record {told.diagnosis['store_problem']}",)}
     for text in told.status["attention"]:
-        if text not in said:
+        if text not in said and not (told.audit and "audit" in text):  # of which another check tells more
             cure = "mend what it says; it is said no more then"
             yield Finding("warning", "attention", str(text), str(told.status["name"]), cure)
 
@@ -280,6 +301,7 @@ MESH: tuple[Callable[[Told], Found], ...] = (
     agents,
     exposure,
     duty,
+    audit,
     attention,
 )
 

@@ -55,7 +55,8 @@ def _examined(session: Session) -> Report:
     why = ""
     try:
         client = Client(session)
-        told = Told(client.get("v1", "status").value, client.get("v1", "diagnosis").value)
+        status, diagnosis = client.get("v1", "status").value, client.get("v1", "diagnosis").value
+        told = Told(status, diagnosis, client.get("v1", "audit", "head").value)
         folder = _folder(client.get("v1", "config").value["settings"])
     except Refusal as refusal:
         why = refusal.body["message"]

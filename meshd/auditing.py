@@ -14,6 +14,7 @@ from meshd import clock
 from meshd.api import audit_schemas
 from meshd.api.audit_schemas import AuditHead, AuditPage, AuditQuery
 from meshd.observe.audit import Audit
+from meshd.observe.custody import Custody
 from meshd.observe.segments import records_of
 from meshd.observe.shipping import Shipping
 from meshd.ports import Archive, Kept
@@ -21,6 +22,8 @@ from meshd.settings import AuditSettings
 from meshd.supervise import Supervisor
 from protocol.audit import Act, Record, read
 from protocol.envelope import Envelope, Refusal
+from protocol.errors import MeshError
+from protocol.events import Event
 from protocol.primitives import NodeId
 from protocol.replica import Me
 from protocol.subjects import Subjects
@@ -53,6 +56,7 @@ class Auditing:
         reading: Reading,
         settings: AuditSettings,
         supervisor: Supervisor,
+        tell: Callable[[Event], None],
     ) -> None:
         self._me = me
         self._audit = audit
@@ -61,6 +65,8 @@ class Auditing:
         self._reading = reading
         self._settings = settings
         self._supervisor = supervisor
+        self._custody = Custody(node=me.id, audit=audit, shipping=shipping, settings=settings, tell=tell)
+        self.attention, self.gauges = self._custody.attention, self._custody.gauges
 
     @property
     def gate(self) -> Audit:
@@ -76,6 +82,7 @@ class Auditing:
         self._audit.note(Act("node.start", "node", "allow", more=more))
         self._supervisor.spawn("audit shipping", self._shipping.run())
         self._supervisor.spawn("audit pruning", self._keep_pruning())
+        self._supervisor.spawn("audit custody", self._custody.keep_looking())
 
     async def stop(self, within_s: float) -> None:
         """The life ends: the last record, and all that is on disk sent if that goes quickly."""
@@ -91,23 +98,6 @@ class Auditing:
         """Let go of files and connection."""
         await self._audit.journal.close()
         await self._archive.close()
-
-    def attention(self) -> tuple[str, ...]:
-        """What somebody should see to."""
-        found = []
-        if self._audit.problem:
-            found.append(f"the audit cannot be written, so this node takes no new work: {self._audit.problem}")
-        if self._shipping.is_forked:
-            found.append(f"the audit is forked: {self._shipping.problem}")
-        return tuple(found)
-
-    def gauges(self) -> dict[str, float]:
-        """How it is, by metric."""
-        return {
-            "meshd_audit_failing": float(bool(self._audit.problem)),
-            "meshd_audit_forked": float(self._shipping.is_forked),
-            "meshd_audit_unsent": float(self._audit.journal.head.seq - self._shipping.shipped),
-        }
 
     async def _keep_pruning(self) -> None:
         while True:
@@ -133,7 +123,7 @@ class Auditing:
 
     def head(self) -> AuditHead:
         """How far this node's audit is."""
-        journal = self._audit.journal
+        journal, finding = self._audit.journal, self._custody.finding
         return AuditHead(
             node=self._me.id,
             name=self._me.name,
@@ -145,7 +135,26 @@ class Auditing:
             problem=self._audit.problem,
             shipping_problem=self._shipping.problem,
             is_forked=self._shipping.is_forked,
+            chain=journal.chain,
+            damage="" if finding is None else finding.text,
+            damage_seq=0 if finding is None else finding.seq,
+            checked=self._custody.checked,
+            stuck_s=round(self._shipping.stuck_s, 1),
         )
+
+    async def restart(self, reason: str, *, who: str) -> AuditHead:
+        """Set a damaged chain aside and begin the next. Raises MeshError audit_sound, unaudited, directory."""
+        done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._supervisor.spawn("audit restart", self._restart(reason, who, done))
+        await asyncio.shield(done)  # whoever asked may go away: it is done or not, never by half
+        return self.head()
+
+    async def _restart(self, reason: str, who: str, done: asyncio.Future[None]) -> None:
+        try:
+            await self._custody.restart(who=who, reason=reason)
+            done.set_result(None)
+        except MeshError as failure:
+            done.set_exception(failure)
 
     async def page(self, query: AuditQuery) -> AuditPage:
         """Records that fit. Raises MeshError store, unknown_peer, ambiguous, directory."""

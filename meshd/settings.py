@@ -94,8 +94,16 @@ class AuditSettings(Struct, frozen=True, forbid_unknown_fields=True):
 
     keep_s: Annotated[float, Meta(ge=3_600.0, le=315_360_000.0, description="how long records are kept")] = 7_776_000.0
     journal_bytes_max: Annotated[
-        int, Meta(ge=33_554_432, le=1 << 50, description="of the journal; the oldest that the stream has goes first")
+        int,
+        Meta(
+            ge=33_554_432,
+            le=1 << 50,
+            description="of the journal; what the stream has goes first; is so much not sent, new work is refused",
+        ),
     ] = 1_073_741_824
+    check_s: Annotated[
+        float, Meta(ge=10.0, le=2_678_400.0, description="between two looks through the journal for damage")
+    ] = 3_600.0
 
 
 class LogSettings(Struct, frozen=True, forbid_unknown_fields=True):

@@ -38,6 +38,7 @@ from meshd.transport.nats import NatsTransport
 from meshd.upkeep import Premises, Upkeep
 from meshd.views import Views, named
 from protocol.envelope import KEPT_MS, Opener, Sealer
+from protocol.events import Event
 from protocol.identity import Identity
 from protocol.ids import short
 from protocol.inputs import Drain, Input, Received
@@ -108,7 +109,7 @@ def wire(
     engine: Engine  # made further down, of parts that tell it and them
     views: Views
     ground = _Ground(subjects, identity, opener, settings, supervisor, reach, shell)
-    auditing = _auditing(node, ground, lambda input: engine.put(input))
+    auditing = _auditing(node, ground, lambda input: engine.put(input), lambda event: _tell_all(observers, event))
     observers = (*_readers(auditing, stream, metrics), *_tellers(lambda: views, log), outlet.tell)
     hosting = Hosting(supervisor=supervisor, observers=observers)
     crew = _crew(settings, hosting, shell, supervisor)
@@ -286,7 +287,12 @@ class _Ground(Struct, frozen=True):
     shell: Shell
 
 
-def _auditing(node: Node, ground: _Ground, put: Callable[[Input], None]) -> Auditing:
+def _tell_all(observers: tuple[Observer, ...], event: Event) -> None:
+    for observer in observers:
+        observer(event)
+
+
+def _auditing(node: Node, ground: _Ground, put: Callable[[Input], None], tell: Callable[[Event], None]) -> Auditing:
     """The journal in the state directory, its way into the stream, and what is answered about both."""
     me, subjects, identity, opener, supervisor = (
         node.me,
@@ -330,6 +336,7 @@ def _auditing(node: Node, ground: _Ground, put: Callable[[Input], None]) -> Audi
         reading=reading,
         settings=settings.audit,
         supervisor=supervisor,
+        tell=tell,
     )
 
 

@@ -49,6 +49,7 @@ AUDITED: Mapping[type[Struct], Row] = {
     events.TasksAdopted: Row("tasks.adopt", "done", "node", "home", ("tasks", "why")),
     events.TaskPutBack: Row("task.put_back", "done", "task", "task", ("epoch", "why")),
     events.RecordLost: Row("record.lose", "done", "node", "", ("revision",)),
+    events.AuditDamaged: Row("audit.find", "done", "journal", "", ("chain", "how", "seq", "text")),
     events.AgentChanged: Row("agent.change", "done", "agent", "agent", ("state", "detail")),
 }
 
@@ -61,6 +62,7 @@ NOT_AUDITED: Mapping[type[Struct], str] = {
     events.AuctionClosed: "the award that follows is recorded, and the bids stand in the task's record",
     events.CapabilitiesChanged: "said by another node, which records its own agents",
 }
+    events.AuditRestarted: "it is the first record of the chain that begins",
 
 
 def act_of(event: Event) -> Act | None:

@@ -312,6 +312,24 @@ Event: TypeAlias = (
     | AuctionOpened
     | BidReceived
     | AuctionClosed
+class AuditDamaged(Struct, frozen=True, tag_field="kind", tag="audit_damaged"):
+    """This node's own audit is no longer what it wrote, from record `seq` on: `how` is cut, forked or altered."""
+
+    chain: int
+    how: str
+    seq: int
+    text: str
+
+
+class AuditRestarted(Struct, frozen=True, tag_field="kind", tag="audit_restarted"):
+    """Chain `former` of this node's audit was set aside by `who`, and the next one began."""
+
+    chain: int
+    former: int
+    who: str
+    reason: str
+
+
     | TaskAwarded
     | TaskStarted
     | TaskDone
@@ -328,3 +346,5 @@ Event: TypeAlias = (
     | AgentChanged
     | EventsLost
 )
+    | AuditDamaged
+    | AuditRestarted

@@ -51,7 +51,11 @@ class AuditPage(Struct, frozen=True):
 
 
 class AuditHead(Struct, frozen=True):
-    """How far this node's audit is: its last record, the last that is on disk, the last that the stream has."""
+    """How far this node's audit is: its last record, the last that is on disk, the last that the stream has.
+
+    `damage`: why its chain is not what was written, at record `damage_seq`; `checked`: the last record that was looked
+    at and found sound; `stuck_s`: for how long the stream has taken none of what waits.
+    """
 
     node: str
     name: str
@@ -63,6 +67,17 @@ class AuditHead(Struct, frozen=True):
     problem: str = ""
     shipping_problem: str = ""
     is_forked: bool = False
+    chain: int = 1
+    damage: str = ""
+    damage_seq: int = 0
+    checked: int = 0
+    stuck_s: float = 0.0
+
+
+class RestartRequest(Struct, frozen=True, forbid_unknown_fields=True):
+    """Why a damaged chain is set aside: it stands in the first record of the next."""
+
+    reason: Annotated[str, Meta(min_length=1, max_length=limits.AUDIT_TEXT_CHARS_MAX)]
 
 
 class AuditQuery(Struct, frozen=True, forbid_unknown_fields=True):

@@ -62,6 +62,10 @@ class Audits(Protocol):
         """How far this node's audit is."""
         ...
 
+    async def restart(self, reason: str, *, who: str) -> AuditHead:
+        """Set a damaged chain aside, and begin the next. Raises audit_sound, unaudited, directory."""
+        ...
+
     async def page(self, query: AuditQuery) -> AuditPage:
         """Records that fit. Raises store when the stream is out of reach, unknown_peer, ambiguous."""
         ...

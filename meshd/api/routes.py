@@ -31,6 +31,10 @@ async def audit(node: Backend, asked: Asked) -> Answer:
     return 200, await node.audits.page(asked.query)
 
 
+async def audit_restart(node: Backend, asked: Asked) -> Answer:
+    return 200, await node.audits.restart(asked.body.reason, who=PRINCIPAL)
+
+
 async def audit_head(node: Backend, _asked: Asked) -> Answer:
     return 200, node.audits.head()
 
@@ -280,6 +284,15 @@ ROUTES: tuple[Route, ...] = (
         errors=("unknown_peer", "short_id", "ambiguous", "store"),
     ),
     Route("GET", "/v1/audit/head", "how far the audit of this node is", audit_head, audit_schemas.AuditHead),
+    Route(
+        "POST",
+        "/v1/audit/restart",
+        "set a damaged chain of this node's audit aside, and begin the next",
+        audit_restart,
+        audit_schemas.AuditHead,
+        body=audit_schemas.RestartRequest,
+        errors=("audit_sound", "unaudited", "directory"),
+    ),
     Route("GET", "/v1/diagnosis", "what meshctl doctor looks at", diagnosis, schemas.Diagnosis),
     Route(
         "GET",

@@ -48,12 +48,18 @@ class Audit:
         self._on_failing = on_failing
         self._held: deque[tuple[int, Sequence[Effect], Callable[[Effect], None], Callable[[Effect], None]]] = deque()
         self._is_failing = False
-        journal.watch(self._look)
+        self._spool_problem = ""
+        journal.watch(self.look)
 
     @property
     def problem(self) -> str:
         """Why nothing can be recorded, or nothing."""
-        return self.journal.problem
+        return self.journal.problem or self._spool_problem
+
+    def hold(self, problem: str) -> None:
+        """Take no new work for this reason, though what happens can still be recorded; none: go on."""
+        self._spool_problem = problem
+        self.look()
 
     def tell(self, event: Event) -> None:
         """Something happened here."""
@@ -86,14 +92,14 @@ class Audit:
         if held:
             self._held.append((self.journal.added, held, do, refuse))
             self.journal.hurry()
-            self._look()
+            self.look()
 
-    def _look(self) -> None:
+    def look(self) -> None:
         """More is on disk, or the disk fails or mends."""
         if bool(self.problem) != self._is_failing:
             self._is_failing = not self._is_failing
             self._on_failing(self._is_failing)
-        while self._held and (self._held[0][0] <= self.journal.written or self._is_failing):
+        while self._held and (self._held[0][0] <= self.journal.written or self.journal.problem):
             added, effects, do, refuse = self._held.popleft()
             for effect in effects:
                 (do if added <= self.journal.written else refuse)(effect)

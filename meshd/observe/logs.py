@@ -78,6 +78,9 @@ LINES: Mapping[type, Line] = {
     events.TaskPutBack: Line(WARNING, "the record of task {task} was {why}: it was put back, epoch {epoch}"),
     events.AgentChanged: Line(INFO, "agent {agent} is {state}: {detail}"),
     events.EventsLost: Line(WARNING, "agent {agent} lost events, {count} by now: {why} {detail}, the last of {topic}"),
+    events.AuditDamaged: Line(ERROR, "the audit of this node is {how} at record {seq} of chain {chain}: {text}"),
+    events.AuditRestarted: Line(WARNING, "chain {former} of the audit was set aside by {who}: {reason}; "
+                                         "chain {chain} goes on"),
 }  # fmt: skip
 
 

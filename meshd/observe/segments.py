@@ -10,6 +10,7 @@ import re
 import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
+from itertools import zip_longest
 from pathlib import Path
 
 from protocol import limits
@@ -86,7 +87,7 @@ def lines_of(path: Path, *, offset: int = 0, until: int | None = None) -> Iterat
 def records_of(folder: Path, *, after: int = 0, through: int) -> Iterator[tuple[Record, bytes]]:
     """Records above `after`, up to `through`, oldest first. What is no record is left out: `verify` names it."""
     paths = segments(folder)
-    for path, following in zip(paths, [*paths[1:], None], strict=True):
+    for path, following in zip_longest(paths, paths[1:]):
         if following is not None and first_of(following) <= after + 1:
             continue
         if first_of(path) > through:

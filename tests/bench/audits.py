@@ -6,8 +6,9 @@ import tempfile
 import time
 from pathlib import Path
 
+from meshd.observe.export import export
 from meshd.observe.journal import Journal
-from meshd.observe.verify import export, verify
+from meshd.observe.verify import verify
 from meshd.perform import OPEN
 from meshd.service import Service
 from protocol.audit import Act
@@ -75,7 +76,7 @@ async def _files(folder: Path) -> None:
         exported.flush()
         for name, path in (("directory", folder), ("export", Path(exported.name))):
             began = time.perf_counter()
-            verdict = verify(path)
+            (verdict,) = verify(path).chains
             rate = verdict.records / (time.perf_counter() - began)
             row(f"verify, {name} of {verdict.records}", f"{rate:.0f} records/s", ">= 250000/s")
 

@@ -100,3 +100,20 @@ def test_an_export_is_verified_elsewhere_and_never_overwrites(meshctl: Meshctl, 
         said = meshctl("audit", *arguments)
         assert said.code in (1, 2)
         assert said.err.startswith("error[")
+
+
+def test_a_damaged_chain_is_set_aside_for_a_reason_and_a_sound_one_stays(
+    meshctl: Meshctl, served: Served, backend: FakeBackend
+) -> None:
+    assert meshctl("audit", "restart").code == 2
+    assert meshctl("audit", "restart", "--reason", "").code == 2
+    said = meshctl("audit", "restart", "--reason", "a lost sector")
+    assert (said.code, "audit_sound" in said.err) == (8, True)
+    backend.audits.damage = "record 3 is not as it was written"
+    said = meshctl("audit", "restart", "--reason", "a lost sector")
+    assert said.code == 0
+    assert "goes on with record 7" in said.out
+    assert backend.audits.restarts == [("a lost sector", "operator")]
+    backend.audits.damage = "once more"
+    said = meshctl("audit", "restart", "--reason", "again", "-o", "json")
+    assert json.loads(said.out)["seq"] == 7

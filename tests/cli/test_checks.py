@@ -12,6 +12,7 @@ from cli import checks
 from cli.checks import Finding, Host, Told
 from meshd import statedir
 from meshd.api import schemas
+from meshd.api.audit_schemas import AuditHead
 from meshd.broker.binary import VERSION_MIN
 from tests.meshd.api.fake_backend import a_status, an_agent
 from tests.meshd.api.fake_upkeep import a_diagnosis
@@ -152,3 +153,29 @@ def test_what_the_daemon_tells_of_trouble_is_found(
 def test_what_a_check_of_its_own_tells_is_not_told_twice() -> None:
     told = _told(a_status(attention=("x.toml: name: is missing",)), manifests=("x.toml: name: is missing",))
     assert list(checks.attention(told)) == []
+
+
+def _head(**changes: Any) -> Told:
+    head = AuditHead("a" * 32, "a", 9, "1" * 64, 9, 7, "/n/audit")
+    return msgspec.structs.replace(_told(), audit=msgspec.to_builtins(msgspec.structs.replace(head, **changes)))
+
+
+def test_what_is_wrong_with_the_audit_is_found_with_its_cure_and_told_once() -> None:
+    assert list(checks.audit(_head())) == []
+    assert list(checks.audit(_told())) == []
+    damaged = _one(checks.audit, _head(damage="record 3 is not as it was written", damage_seq=3))
+    assert (damaged.severity, damaged.where) == ("error", "/n/audit")
+    assert "meshctl audit restart" in damaged.cure
+    full = _one(checks.audit, _head(problem="No space left on device"))
+    assert "No space left" in full.what
+    stuck = _one(checks.audit, _head(stuck_s=95.0, shipping_problem="refuses records for now"))
+    assert (stuck.severity, stuck.what.split(":")[0]) == (
+        "warning",
+        "2 records wait, for 95 s the stream has taken none",
+    )
+    assert list(checks.audit(_head(stuck_s=5.0))) == []
+    said = msgspec.structs.replace(
+        a_status(), attention=("the audit of this node is altered: record 3", "mind the gap")
+    )
+    told = msgspec.structs.replace(_head(), status=msgspec.to_builtins(said))
+    assert [finding.what for finding in checks.attention(told)] == ["mind the gap"]

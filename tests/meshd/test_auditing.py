@@ -8,6 +8,7 @@ import pytest
 from meshd import auditing as auditing_module
 from meshd.api.audit_schemas import AuditPage, AuditQuery
 from meshd.auditing import Auditing, Reading
+from meshd.observe import custody
 from meshd.observe import shipping as shipping_module
 from meshd.observe.audit import Audit
 from meshd.observe.metrics import METRICS
@@ -16,6 +17,7 @@ from meshd.settings import AuditSettings
 from protocol import limits
 from protocol.audit import Act
 from protocol.errors import MeshError
+from protocol.events import AuditDamaged, AuditRestarted, Event
 from protocol.replica import Me
 from tests.meshd.observe.test_shipping import MemoryArchive, Stage
 from tests.protocol.sealing import ALICE, LIFE, NOW, SUBJECTS, opener
@@ -31,9 +33,9 @@ def _id_of(name: str) -> str:
 class Node:
     """An auditing over a stream in memory."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, **settings: int) -> None:
         self.stage = Stage(folder, MemoryArchive())
-        self.drains: list[bool] = []
+        self.events: list[Event] = []
         reading = Reading(
             subjects=SUBJECTS,
             open=lambda subject, frame: opener().open_audit(subject, frame, NOW),
@@ -46,9 +48,14 @@ class Node:
             shipping=self.stage.shipping,
             archive=self.stage.archive,
             reading=reading,
-            settings=AuditSettings(),
+            settings=AuditSettings(**settings),
             supervisor=self.stage.supervisor,
+            tell=self.tell,
         )
+
+    def tell(self, event: Event) -> None:
+        self.events.append(event)
+        self.auditing.gate.tell(event)
 
     async def note(self, *acts: Act) -> None:
         for act in acts:
@@ -170,8 +177,8 @@ async def test_every_figure_of_the_audit_has_a_row(node: Node) -> None:
 async def test_a_fork_wants_attention(node: Node) -> None:
     await node.note(Act("task.award", "task/1", "allow"))
     assert node.auditing.attention() == ()
-    assert set(node.auditing.gauges().values()) == {0.0}
-    node.stage.shipping._fork("the stream has another")
+    assert {name for name, value in node.auditing.gauges().items() if value} <= {"meshd_audit_checked"}
+    node.stage.shipping._fork("the stream has another", 2)
     assert node.auditing.gauges()["meshd_audit_forked"] == 1.0
     assert "forked" in node.auditing.attention()[0]
 
@@ -187,3 +194,86 @@ async def test_what_an_operator_asks_is_on_record_allowed_or_refused(node: Node)
         ("node.ask", "deny", "still_alive"),
         ("task.refuse", "deny", "no_agent"),
     ]
+
+
+async def test_damage_is_found_told_once_to_all_and_set_aside_by_who_asks_for_it_with_a_reason(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(custody, "LOOK_S", 0.01)
+    first = Node(tmp_path / "audit")
+    first.auditing.start()
+    await first.note(Act("task.award", "task/1", "allow"), Act("task.award", "task/2", "allow"))
+    await first.stage.end()
+    (path,) = (tmp_path / "audit").glob("*.jsonl")
+    path.write_bytes(path.read_bytes().replace(b"task/1", b"task/7"))
+    node = Node(tmp_path / "audit")
+    node.stage.archive = first.stage.archive
+    node.auditing.start()
+    await until(lambda: node.events)
+    (damaged,) = node.events
+    assert isinstance(damaged, AuditDamaged)
+    assert (damaged.how, damaged.chain) == ("altered", 1)
+    head = node.auditing.head()
+    assert (head.damage, head.damage_seq) == (damaged.text, damaged.seq)
+    assert node.auditing.gauges()["meshd_audit_damaged"] == 1.0
+    assert "meshctl audit restart" in node.auditing.attention()[0]
+    node.auditing.gate.check()  # its end is sound, so work goes on
+    head = await node.auditing.restart("a disk lost a sector", who="operator")
+    assert (head.chain, head.damage, node.auditing.attention()) == (2, "", ())
+    assert isinstance(node.events[-1], AuditRestarted)
+    page = await node.auditing.page(AuditQuery(here=True, what="audit.restart"))
+    assert (page.records[0].who, page.records[0].more["reason"]) == ("operator", "a disk lost a sector")
+    assert page.records[0].more["finding"] == "altered"
+    with pytest.raises(MeshError) as refused:
+        await node.auditing.restart("once more", who="operator")
+    assert refused.value.code == "audit_sound"
+    await node.stage.end()
+
+
+async def test_a_node_whose_audit_has_no_end_starts_takes_no_work_and_says_so_until_the_next_chain(
+    tmp_path: Path,
+) -> None:
+    first = Node(tmp_path / "audit")
+    await first.stage.add(3)
+    await first.stage.end()
+    (path,) = (tmp_path / "audit").glob("*.jsonl")
+    path.write_bytes(path.read_bytes()[:-30] + b"x" * 29 + b"\n")
+    node = Node(tmp_path / "audit")
+    node.auditing.start()
+    await until(lambda: node.events)
+    with pytest.raises(MeshError, match="meshctl audit restart"):
+        node.auditing.gate.check()
+    assert len(node.auditing.attention()) == 2
+    await node.auditing.restart("a torn sector", who="operator")
+    node.auditing.gate.check()
+    await node.stage.journal.settled()
+    actions = [each.action for each in (await node.auditing.page(AuditQuery(here=True))).records]
+    assert actions == ["audit.restart", "node.start", "audit.find"]
+    await node.stage.end()
+
+
+async def test_what_waits_too_long_for_the_stream_is_said_and_too_much_of_it_stops_new_work(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(custody, "LOOK_S", 0.01)
+    monkeypatch.setattr(custody, "STUCK_S", 0.0)
+    node = Node(tmp_path / "audit", journal_bytes_max=200)
+    node.stage.archive.is_away = True
+    node.auditing.start()
+    await until(lambda: node.auditing.gate.problem or node.stage.failures, 3.0)
+    assert node.stage.failures == []
+    assert "wait for the stream" in node.auditing.gate.problem
+    with pytest.raises(MeshError):
+        node.auditing.gate.check()
+    said = node.auditing.attention()
+    assert len(said) == 2
+    assert "is away" in said[1]
+    assert node.auditing.gauges()["meshd_audit_stuck_seconds"] > 0
+    assert node.auditing.head().stuck_s >= 0
+    node.stage.journal.add(Act("task.commit", "task/1", "done"))  # what ends is recorded all the same
+    await node.stage.journal.settled()
+    assert node.stage.journal.waiting == 0
+    node.stage.archive.is_away = False
+    await until(lambda: not node.auditing.gate.problem)
+    assert node.auditing.attention() == ()
+    await node.stage.end()

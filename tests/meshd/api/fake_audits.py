@@ -30,6 +30,8 @@ class FakeAudits:
         self.problem = ""
         self.asked: list[AuditQuery] = []
         self.refusals: list[tuple[str, str, str, str]] = []
+        self.damage = ""
+        self.restarts: list[tuple[str, str]] = []
         self.requests: list[tuple[str, str, str]] = []
 
     def check(self) -> None:
@@ -43,7 +45,14 @@ class FakeAudits:
         self.requests.append((request, who, code))
 
     def head(self) -> AuditHead:
-        return AuditHead("a" * 32, "a", 7, "1" * 64, 7, 7, "/nowhere/audit", self.problem)
+        return AuditHead("a" * 32, "a", 7, "1" * 64, 7, 7, "/nowhere/audit", self.problem, damage=self.damage)
+
+    async def restart(self, reason: str, *, who: str) -> AuditHead:
+        if not self.damage:
+            raise MeshError("audit_sound", seq=7)
+        self.damage = ""
+        self.restarts.append((reason, who))
+        return self.head()
 
     async def page(self, query: AuditQuery) -> AuditPage:
         self.asked.append(query)

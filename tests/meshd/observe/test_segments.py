@@ -96,3 +96,8 @@ def test_a_cursor_behind_what_is_kept_begins_with_the_oldest(tmp_path: Path) -> 
     cursor = Cursor(tmp_path, after=1)
     assert cursor.take(through=6, limit=9, bytes_max=1 << 20) == lines[3:]
     assert cursor.seq == 6
+
+
+def test_a_folder_without_a_record_has_none(tmp_path: Path) -> None:
+    assert list(records_of(tmp_path, through=9)) == []
+    assert list(records_of(tmp_path / "none", through=9)) == []
