@@ -60,9 +60,9 @@ NOT_AUDITED: Mapping[type[Struct], str] = {
     events.AuctionOpened: "a question that decides nothing; the award is recorded",
     events.BidReceived: "an answer that binds nobody; it stands in the task's own record",
     events.AuctionClosed: "the award that follows is recorded, and the bids stand in the task's record",
+    events.AuditRestarted: "it is the first record of the chain that begins",
     events.CapabilitiesChanged: "said by another node, which records its own agents",
 }
-    events.AuditRestarted: "it is the first record of the chain that begins",
 
 
 def act_of(event: Event) -> Act | None:

@@ -85,8 +85,8 @@ ERRORS: dict[str, ErrorRow] = {
     "store": ErrorRow(503, FAILED, "the store {problem}", "see: meshctl status"),
     "stream_differs": ErrorRow(500, FAILED, "the store cannot use the stream {stream}: {difference}", "see what made it; meshd makes it itself when it is not there"),
     "unaudited": ErrorRow(503, DEGRADED, "this node's audit cannot be written, so it takes no new work: {problem}", "make room on its disk, or mend it; it goes on by itself then"),
-    "bad_record": ErrorRow(500, FAILED, "what stands under the task {task} was not written by a node of this mesh", "submit the work again, and see who else has the mesh's credential"),
     "audit_sound": ErrorRow(409, CONFLICT, "the audit of this node is sound up to record {seq}, so nothing is set aside", "see for yourself with: meshctl audit verify"),
+    "bad_record": ErrorRow(500, FAILED, "what stands under the task {task} was not written by a node of this mesh", "submit the work again, and see who else has the mesh's credential"),
     "demo": ErrorRow(500, FAILED, "the demo failed while {step}: {problem}", "run it once more; if it fails again, report it with these lines"),
     "internal": ErrorRow(500, FAILED, "the daemon made a mistake: {what}", "see the daemon's log, and report it"),
 }

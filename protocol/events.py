@@ -297,21 +297,6 @@ class EventsLost(Struct, frozen=True, tag_field="kind", tag="events_lost"):
     count: int = 1
 
 
-Event: TypeAlias = (
-    PeerAlive
-    | PeerSuspect
-    | PeerDead
-    | PeerLeft
-    | PeerUnreachable
-    | NameConflict
-    | PeerMisbehaved
-    | StateChanged
-    | FrameRefused
-    | CapabilitiesChanged
-    | TaskSubmitted
-    | AuctionOpened
-    | BidReceived
-    | AuctionClosed
 class AuditDamaged(Struct, frozen=True, tag_field="kind", tag="audit_damaged"):
     """This node's own audit is no longer what it wrote, from record `seq` on: `how` is cut, forked or altered."""
 
@@ -330,6 +315,21 @@ class AuditRestarted(Struct, frozen=True, tag_field="kind", tag="audit_restarted
     reason: str
 
 
+Event: TypeAlias = (
+    PeerAlive
+    | PeerSuspect
+    | PeerDead
+    | PeerLeft
+    | PeerUnreachable
+    | NameConflict
+    | PeerMisbehaved
+    | StateChanged
+    | FrameRefused
+    | CapabilitiesChanged
+    | TaskSubmitted
+    | AuctionOpened
+    | BidReceived
+    | AuctionClosed
     | TaskAwarded
     | TaskStarted
     | TaskDone
@@ -345,6 +345,6 @@ class AuditRestarted(Struct, frozen=True, tag_field="kind", tag="audit_restarted
     | TaskPutBack
     | AgentChanged
     | EventsLost
-)
     | AuditDamaged
     | AuditRestarted
+)
