@@ -1,6 +1,7 @@
 """The command meshd: what it hands to the daemon, its exit codes, and what the parent of --detach says."""
 
 import asyncio
+import gc
 import os
 import signal
 import subprocess
@@ -58,6 +59,15 @@ def test_every_flag_of_start_becomes_its_setting(meshd_: Callable[..., Said], tm
     }
     order = Order(dir=tmp_path, join="mj1_x", files=(Path("x.toml"), Path("y.toml")), flags=settings)
     assert said == Said(0, f"{order!r}\n", "")
+
+
+def test_the_daemon_runs_with_the_collector_that_its_imports_went_without(
+    meshd_: Callable[..., Said], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[bool] = []
+    monkeypatch.setattr(meshd.app, "run", lambda *_order, said: seen.append(gc.isenabled()))
+    meshd_("start", "--dir", str(tmp_path))
+    assert seen == [True]
 
 
 def test_an_empty_invitation_founds_no_mesh(meshd_: Callable[..., Said], tmp_path: Path) -> None:
