@@ -14,9 +14,10 @@ from protocol import limits
 from protocol.calls import Answered
 from protocol.effects import RunAgent
 from protocol.errors import MeshError
-from protocol.inputs import AgentProgress, Input, MakeCall, Publish, Submit
+from protocol.inputs import AgentProgress, Input, MakeCall, Publish, Retry, Submit
 from protocol.records import work_digest
-from protocol.wire.task import TaskRecord
+from protocol.wire.lineage import Work
+from protocol.wire.task import ENDED, TaskRecord, TaskState
 
 PROGRESS_S = 0.1  # between two words of one task: a watcher asks twice a second
 
@@ -45,6 +46,9 @@ class Desk:
         self._visibility = visibility
         self._office = office
         self._children: dict[str, int] = {}
+        self._lineage = order.lineage
+        if order.capability:  # an event has none
+            self._lineage += (Work(order.capability, work_digest(capability=order.capability, input=order.input)),)
         self._ends = asyncio.get_running_loop().time() + order.deadline_s
         self._word: object = None
         self._has_more = False  # a later word waits for its turn
@@ -88,6 +92,7 @@ class Desk:
                 timeout_s=within_s,
                 hops=order.hops + 1,
                 ancestors=(*order.ancestors, order.task),
+                lineage=self._lineage,
                 agent=agent,
                 gid=order.gid,
             )
@@ -130,17 +135,32 @@ class Desk:
                 deadline_s=max(1.0, min(self._left_s, limits.DEADLINE_S_MAX)),
                 hops=order.hops + 1,
                 ancestors=(*order.ancestors, order.task),
+                lineage=self._lineage,
             )
 
         record = await self._office.asked(make)
         if not isinstance(record, TaskRecord):
             raise MeshError("internal", what="a submit was answered without a record")
+        await self._renew(record)
         if not is_awaited:
             return record.id
         record = await self._office.ended(record.id)
         if record.failure is not None:
             raise MeshError("task_failed", message=record.failure.message, task=record.id)
         return values.unpacked(record.result)
+
+    async def _renew(self, child: TaskRecord) -> None:
+        """A task that was opened again opens those of its children again, once, that had ended without a result."""
+        order = self._order
+        by = f"task/{order.task}/{order.retries}"
+        is_over = child.state in ENDED and child.state is not TaskState.DONE
+        if not order.retries or not is_over or any(each.by == by for each in child.retried):
+            return
+        try:
+            await self._office.asked(lambda request: Retry(request, child.id, by, self._left_s, is_for_task=True))
+        except MeshError as refusal:
+            if refusal.code != "under_way":  # somebody was before us
+                raise
 
     def _child_key(self, capability: str, input: bytes) -> str:
         """The same for the same work when the parent runs again, in whatever order it submits then."""

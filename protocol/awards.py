@@ -42,6 +42,8 @@ def problem_of(order: Submit, *, watched: int) -> Reply | None:
     if order.hops > limits.HOPS_MAX:
         what = f"this task would be number {order.hops} in a row of tasks that submit tasks"
         return refused(request, "bad_input", what=f"{what}; the limit is {limits.HOPS_MAX}")
+    if path := records.cycle_of(order.lineage, capability=order.capability, input=order.input):
+        return refused(request, "cycle", path=path)
     for what in (order.key, order.submitter, order.gid, order.parent_iid):
         if len(what) > limits.TEXT_CHARS_MAX:  # nobody would read the record
             return refused(request, "bad_input", what=f"an id has at most {limits.TEXT_CHARS_MAX} characters")

@@ -11,6 +11,7 @@ from protocol.awards import refused
 from protocol.effects import Effect, Reply, RunAgent, Send, StopAgent
 from protocol.inputs import AgentFailed, AgentFinished, MakeCall
 from protocol.primitives import Instant, Mono, NodeId, Rng
+from protocol.records import cycle_of
 from protocol.routing import Candidate
 from protocol.slots import Slots
 from protocol.timers import Timers
@@ -83,6 +84,8 @@ class Calls:
         if order.hops > limits.HOPS_MAX:
             what = f"this call would be number {order.hops} in a row; the limit is {limits.HOPS_MAX}"
             return [refused(order.request, "bad_input", what=what)]
+        if path := cycle_of(order.lineage, capability=order.capability, input=order.input):
+            return [refused(order.request, "cycle", path=path)]
         candidates = self._view.candidates(order.capability, now)
         candidates = [each for each in candidates if order.agent in ("", each.agent)]
         if not candidates and order.agent:
@@ -113,7 +116,16 @@ class Calls:
             asked.tries += 1
             order = asked.order
             left_ms = max(1, (asked.ends - now.mono_ns) // 1_000_000)
-            body = Call(number, order.capability, order.input, left_ms, order.hops, order.ancestors, candidate.agent)
+            body = Call(
+                number,
+                order.capability,
+                order.input,
+                left_ms,
+                order.hops,
+                order.ancestors,
+                candidate.agent,
+                order.lineage,
+            )
             return [Send(to=candidate.node, life=life, body=body, probe=number, iid=asked.iid, gid=asked.gid)]
         request = asked.order.request
         if asked.down is not None and not asked.is_busy:
@@ -193,6 +205,7 @@ class Calls:
                 gid=gid,
                 hops=body.hops,
                 ancestors=body.ancestors,
+                lineage=body.lineage,
             )
         ]
 

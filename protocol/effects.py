@@ -11,6 +11,7 @@ from msgspec import Struct
 from protocol.events import Event
 from protocol.primitives import NodeId
 from protocol.wire.kinds import Body, Fact, Record
+from protocol.wire.lineage import Work
 from protocol.wire.topic import Published
 
 
@@ -102,6 +103,8 @@ class RunAgent(Struct, frozen=True):
     lease_s: float = 0.0
     topic: str = ""
     publisher: str = ""
+    lineage: tuple[Work, ...] = ()
+    retries: int = 0  # of the task, so far
 
 
 class StopAgent(Struct, frozen=True):

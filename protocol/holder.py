@@ -126,6 +126,8 @@ class Holder:
             gid=record.gid,
             hops=record.hops,
             ancestors=record.ancestors,
+            lineage=record.lineage,
+            retries=record.retries,
             lease_s=self._settings.lease_s if record.exclusive else 0.0,
         )
 

@@ -8,6 +8,7 @@ from typing import Literal, TypeAlias
 from msgspec import Struct
 
 from protocol.wire.agents import Card
+from protocol.wire.lineage import Work
 from protocol.wire.ops import AnyOrder, Shape
 
 Cause: TypeAlias = Literal["operator", "audit", "leaving"]  # why a node takes no new work
@@ -108,6 +109,7 @@ class Submit(Struct, frozen=True):
     ancestors: tuple[str, ...] = ()
     route: str = "auto"
     iid: str = ""  # minted when empty; whoever gives one sees by it whether this submit made the task
+    lineage: tuple[Work, ...] = ()
 
     @property
     def is_for_task(self) -> bool:
@@ -144,6 +146,7 @@ class MakeCall(Struct, frozen=True):
     agent: str = ""
     iid: str = ""
     gid: str = ""
+    lineage: tuple[Work, ...] = ()
 
 
 class Publish(Struct, frozen=True):

@@ -15,6 +15,7 @@ from protocol.errors import LocalError
 from protocol.inputs import Submit
 from protocol.primitives import Instant, NodeId, WallMs
 from protocol.wire.auction import Attempt
+from protocol.wire.lineage import Work
 from protocol.wire.task import ENDED, Failure, Retried, TaskRecord, TaskState
 
 DEADLINE_MS_MIN = 1_000  # of a task that is opened again, whatever the clocks said when it was submitted
@@ -77,6 +78,14 @@ def work_digest(*, capability: str, input: bytes) -> bytes:
     return blake2b(capability.encode() + b"\0" + input, digest_size=16).digest()
 
 
+def cycle_of(lineage: tuple[Work, ...], *, capability: str, input: bytes) -> str:
+    """How the same work came back to itself, as its path; "" when it is new. Other input is recursion, which ends."""
+    work = Work(capability, work_digest(capability=capability, input=input))
+    if work not in lineage:
+        return ""
+    return " → ".join(each.capability for each in (*lineage[lineage.index(work) :], work))
+
+
 def opened(order: Submit, *, task: str, iid: str, gid: str, home: NodeId, now: Instant) -> TaskRecord:
     """The first record of a submitted task, given to nobody yet."""
     return TaskRecord(
@@ -101,6 +110,7 @@ def opened(order: Submit, *, task: str, iid: str, gid: str, home: NodeId, now: I
         ancestors=order.ancestors,
         digest=work_digest(capability=order.capability, input=order.input),
         route=order.route,
+        lineage=order.lineage,
     )
 
 

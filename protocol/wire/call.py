@@ -9,6 +9,7 @@ from msgspec import Meta, Struct
 
 from protocol import limits
 from protocol.wire.bounds import Ability, Ancestors, Hops, Input
+from protocol.wire.lineage import Lineage
 
 
 class Call(Struct, frozen=True, array_like=True, tag="call"):
@@ -21,6 +22,7 @@ class Call(Struct, frozen=True, array_like=True, tag="call"):
     hops: Hops
     ancestors: Ancestors = ()
     agent: Annotated[str, Meta(max_length=64)] = ""  # only this agent, when named
+    lineage: Lineage = ()  # what its ancestors were to do
 
 
 class CallReply(Struct, frozen=True, array_like=True, tag="call_reply"):

@@ -12,6 +12,7 @@ from protocol import limits
 from protocol.primitives import WallMs
 from protocol.wire.auction import Attempt, Rounds
 from protocol.wire.bounds import Ability, Ancestors, Count, Hops, Input, Moment, NobodyOr, Output, Text, Token
+from protocol.wire.lineage import Lineage
 
 
 class TaskState(StrEnum):
@@ -86,6 +87,7 @@ class TaskRecord(Struct, frozen=True, array_like=True, tag="record"):
     rounds: Rounds = ()  # the last searches for an owner
     retries: Count = 0  # how often it was opened again after an end; of two records, the one with more is newer
     retried: Annotated[tuple[Retried, ...], Meta(max_length=limits.RETRIES_KEPT)] = ()  # the last of those ends
+    lineage: Lineage = ()  # what its ancestors, tasks and calls, were to do
 
     @property
     def opened_ms(self) -> WallMs:

@@ -19,6 +19,8 @@ from protocol.envelope import Sealer
 from protocol.errors import MeshError
 from protocol.events import AgentChanged, Event
 from protocol.inputs import Advertise, AgentFailed, AgentFinished, AgentProgress, Input, MakeCall, Submit
+from protocol.records import work_digest
+from protocol.wire.lineage import Work as LedBy
 from protocol.wire.ops import Shape
 from protocol.wire.task import Account, Answer, Failure, Running, Status, TaskRecord, TaskState
 from tests.meshd.little_daemons import CAPABILITY, Actor, Do, Held
@@ -301,9 +303,12 @@ async def test_a_call_inherits_goal_hops_and_ancestors_and_may_take_as_long_as_i
     stage = Stage()
     stage.answer = Answered(msgpack.packb("tea"), "n", "a", "i", "g")
     await stage.take(Actor(do=asking(lambda desk: desk.call("brew@1", "leaves", 50.0))))
-    stage.hosting.run(order())
+    led = (LedBy("root@1", bytes(16)),)
+    stage.hosting.run(order(lineage=led))
     assert await stage.report() == AgentFinished("t", 1, msgpack.packb("tea"))
+    own = LedBy("work@1", work_digest(capability="work@1", input=order().input))
     call = MakeCall(7, "brew@1", msgpack.packb("leaves"), 50.0, hops=4, ancestors=("p", "q", "t"), gid="g1")
+    call = structs.replace(call, lineage=(*led, own))
     assert stage.asked == [(call, 50.0 + GRACE_S)]
     await stage.close()
 

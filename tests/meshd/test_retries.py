@@ -92,3 +92,34 @@ async def test_a_cancelled_task_is_cancelled_again_after_a_retry_and_has_the_dea
         assert (await a.service.cancel(task.id)).state == "cancelled"
         await until(lambda: len(actor.stopped) == 2)
         assert [each.state for each in (await a.service.task(task.id)).retried] == ["cancelled"]
+
+
+async def test_a_parent_that_is_opened_again_opens_its_failed_children_again_once_and_keeps_what_is_done() -> None:
+    mood = Moody()
+
+    async def parent(work: Work, desk: Desk) -> Outcome:
+        try:
+            good = await desk.submit("good@1", work.input, key="", is_awaited=True)
+            return Finished([good, await desk.submit("bad@1", work.input, key="", is_awaited=True)])
+        except MeshError as failure:
+            return Failed("agent_failed", failure.message, retry=False)
+
+    async with little_daemons() as mesh:
+        good = Actor("good", capability="good@1")
+        a = await mesh.start("a", Actor("parent", parent), good)
+        await mesh.start("b", Actor("bad", mood, capability="bad@1"))
+        task = await a.submit("x")
+        for _ in range(2):
+            assert (await a.ended(task.id)).state == "failed"
+            await again(a, task.id)
+            assert (await a.ended(task.id)).state == "failed", "the child was tried again, and failed again"
+        mood.is_well = True
+        await again(a, task.id)
+        assert (await a.ended(task.id)).result == ["x", "x"]
+        assert len(good.runs) == 1
+        (child,) = [
+            each
+            for each in await a.service.tasks(schemas.TaskFilter(gid=task.gid), after=None, limit=9)
+            if each.capability == "bad@1"
+        ]
+        assert [each.by for each in child.retried] == [f"task/{task.id}/{number}" for number in (1, 2, 3)]

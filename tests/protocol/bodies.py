@@ -4,7 +4,7 @@ Invariant: an example is only ever changed to show a new field; the vector of th
 another name.
 """
 
-from protocol.wire import agents, auction, audit, call, gossip, ops, swim, task, topic
+from protocol.wire import agents, auction, audit, call, gossip, lineage, ops, swim, task, topic
 from protocol.wire.kinds import AnyBody
 
 NODE_A = "a" * 32
@@ -83,6 +83,7 @@ RECORD = task.TaskRecord(
     ),
     retries=1,
     retried=(task.Retried(MS + 9, "operator", task.TaskState.POISON, 2, NODE_B, "poison", "three nodes were lost"),),
+    lineage=(lineage.Work("pricing@1", bytes(range(16, 32))), lineage.Work("scoring@2", bytes(range(16)))),
 )
 
 EXAMPLES: tuple[AnyBody, ...] = (
@@ -119,7 +120,7 @@ EXAMPLES: tuple[AnyBody, ...] = (
     ),
     auction.Unreserve(TASK, 41),
     auction.Taken(TASK, 3, 42, b"the sealed record"),
-    call.Call(6, "scoring@2", b"\xa1x", 30_000, 1, (TASK,), "sales"),
+    call.Call(6, "scoring@2", b"\xa1x", 30_000, 1, (TASK,), "sales", (lineage.Work("pricing@1", bytes(range(16))),)),
     call.CallReply(6, b"\x02", "agent_failed", "no such customer"),
     ops.Survey(13),
     ops.Steer(14, draining=True),

@@ -19,6 +19,7 @@ from protocol.primitives import NS_PER_S, Instant
 from protocol.wire import auction, bounds, call, gossip, task
 from protocol.wire.auction import Attempt
 from protocol.wire.kinds import KINDS
+from protocol.wire.lineage import Work
 from protocol.wire.task import Failure, Retried, TaskRecord, TaskState
 from tests.explore import KEYS, SUBJECTS, World
 from tests.protocol.sealing import NOW, sealer
@@ -116,6 +117,9 @@ WRONG: dict[str, dict[str, Any]] = {
     "many attempts": {"attempts": (Attempt(1, B, "silent", 1),) * (limits.ATTEMPTS_KEPT + 1)},
     "many retries": {"retried": (Retried(1, "x", TaskState.FAILED, 1, B),) * (limits.RETRIES_KEPT + 1)},
     "a retry of a year beyond all": {"retried": (Retried(1 << 53, "x", TaskState.FAILED, 1, B),)},
+    "a lineage that is too deep": {"lineage": (Work("echo@1", bytes(16)),) * (limits.HOPS_MAX + 1)},
+    "a work without a digest": {"lineage": (Work("echo@1", b""),)},
+    "a work of no capability": {"lineage": (Work("echo", bytes(16)),)},
     "a priority of its own": {"priority": limits.PRIORITY_MAX + 1},
     "too many hops": {"hops": limits.HOPS_MAX + 1},
     "no capability": {"capability": "echo"},
@@ -153,6 +157,9 @@ MESSAGES: dict[str, Any] = {
     "a long capability in a call": call.Call(1, f"{'x' * 65}@1", b"", 1, 0),
     "many hops in a call": call.Call(1, "echo@1", b"", 1, limits.HOPS_MAX + 1),
     "many ancestors of a call": call.Call(1, "echo@1", b"", 1, 0, ("x",) * (4 * limits.HOPS_MAX + 1)),
+    "a lineage of a call that is too deep": call.Call(
+        1, "echo@1", b"", 1, 0, lineage=(Work("echo@1", bytes(16)),) * (limits.HOPS_MAX + 1)
+    ),
     "a call without an end": call.Call(1, "echo@1", b"", BIG, 0),
     "a call that is over": call.Call(1, "echo@1", b"", -1, 0),
 }
@@ -200,6 +207,7 @@ LARGEST: dict[str, Any] = {
         died=("n" * 32,) * limits.ATTEMPTS_KEPT,
         failure=Failure(WIDE, WIDE),
         retries=1 << 53,
+        lineage=(Work("c" * 60 + "@1", bytes(16)),) * limits.HOPS_MAX,
         retried=(Retried(1 << 47, WIDE, TaskState.CANCELLED, 1 << 53, "n" * 32, WORD, WIDE),) * limits.RETRIES_KEPT,
         rounds=(ROUND,) * limits.ROUNDS_KEPT,
     ),

@@ -12,7 +12,7 @@ from protocol.inputs import AgentFailed, AgentFinished, MakeCall
 from protocol.slots import Slots
 from protocol.wire.call import Call, CallReply
 from tests.protocol.conversation import instant
-from tests.protocol.work import CARD, ECHO, LIFE, B, C, D, Mesh, bodies
+from tests.protocol.work import CARD, ECHO, LIFE, OWN, B, C, D, Mesh, bodies
 
 ORDER = MakeCall(1, ECHO, b"\x01", timeout_s=5.0, iid="an iid", gid="a gid")
 ASKED = Call(7, ECHO, b"\x01", 5_000, 0)
@@ -144,6 +144,7 @@ def test_only_so_many_nodes_are_tried() -> None:
         ("bad_capability", {"capability": "echo"}),
         ("too_large", {"input": bytes(limits.INPUT_BYTES_MAX + 1)}),
         ("bad_input", {"hops": limits.HOPS_MAX + 1}),
+        ("cycle", {"lineage": (OWN,)}),
         ("no_agent", {"capability": "other@1"}),
         ("unknown_agent", {"agent": "nobody"}),
     ],

@@ -13,6 +13,7 @@ from protocol.wire.task import Accept, Award, Failure, TaskRecord, TaskState, Wi
 from tests.protocol.conversation import instant
 from tests.protocol.work import (
     KEEP_S,
+    OWN,
     SETTINGS,
     B,
     C,
@@ -135,6 +136,7 @@ def test_a_submit_that_nobody_can_do_any_more_is_answered_with_the_task_that_it_
         ("bad_capability", {"capability": "echo"}),
         ("too_large", {"input": bytes(limits.INPUT_BYTES_MAX + 1)}),
         ("bad_input", {"hops": limits.HOPS_MAX + 1}),
+        ("cycle", {"lineage": (OWN,)}),
         ("bad_input", {"key": "k" * (limits.TEXT_CHARS_MAX + 1)}),
     ],
 )

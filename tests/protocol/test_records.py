@@ -12,6 +12,7 @@ from protocol import limits, records
 from protocol.errors import LocalError
 from protocol.records import TRANSITIONS, Change
 from protocol.wire.auction import Attempt
+from protocol.wire.lineage import Work
 from protocol.wire.task import ENDED, Failure, TaskRecord, TaskState
 from tests.protocol.conversation import instant
 from tests.protocol.work import B, C, awarded, order, record
@@ -138,3 +139,15 @@ def test_only_the_last_ends_that_were_undone_are_kept_and_all_are_counted() -> N
 def test_a_task_whose_clock_was_wrong_has_a_moment_to_be_done_all_the_same() -> None:
     odd = _ended(deadline_ms=1)
     assert records.retried(odd, by="x", home=B, deadline_s=0, now=instant(9)).deadline_ms > instant(9).wall_ms
+
+
+def _work(capability: str, input: bytes) -> Work:
+    return Work(capability, records.work_digest(capability=capability, input=input))
+
+
+def test_the_same_work_again_is_a_cycle_told_by_its_path_and_other_input_is_none() -> None:
+    led = (_work("root@1", b"r"), _work("scoring@2", b"x"), _work("pricing@1", b"x"))
+    assert records.cycle_of(led, capability="scoring@2", input=b"x") == "scoring@2 → pricing@1 → scoring@2"
+    assert records.cycle_of(led, capability="pricing@1", input=b"x") == "pricing@1 → pricing@1"
+    assert records.cycle_of(led, capability="scoring@2", input=b"y") == ""
+    assert records.cycle_of((), capability="scoring@2", input=b"x") == ""

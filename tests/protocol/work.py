@@ -22,6 +22,7 @@ from protocol.routing import Candidate
 from protocol.watch import Watch
 from protocol.watched import TaskSettings
 from protocol.wire.agents import Card
+from protocol.wire.lineage import Work
 from protocol.wire.task import Accept, Answer, Ask, Decline, Result, Running, TaskRecord
 from tests.protocol.conversation import instant
 
@@ -33,6 +34,7 @@ SETTINGS = TaskSettings(lease_s=3.0, ask_interval_s=0.5, award_timeout_s_min=0.2
 KEEP_S = 60.0
 SAID = 7  # the number of whatever frame an owner speaks in
 CARD = Card("echo", (ECHO,), 2)
+OWN = Work(ECHO, records.work_digest(capability=ECHO, input=b"\x01"))  # what `order` wants
 
 
 def order(key: str = "k", *, request: int = 1, capability: str = ECHO, **fields: Any) -> Submit:
