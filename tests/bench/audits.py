@@ -1,19 +1,18 @@
 """What the audit costs: submits with it and without in turns, the journal alone, and its verification."""
 
-import asyncio
 import statistics
 import tempfile
 import time
+from functools import partial
 from pathlib import Path
 
 from meshd.observe.export import export
 from meshd.observe.journal import Journal
 from meshd.observe.verify import verify
 from meshd.perform import OPEN
-from meshd.service import Service
 from protocol.audit import Act
 from tests.bench.guest import echoing, guest, submit_here
-from tests.bench.meter import heading, row, spread, took_ms
+from tests.bench.meter import heading, per_s, row, spread, took_ms
 
 ROUNDS, BLOCK = 8, 25
 IN_FLIGHT, TASKS = 64, 512
@@ -32,13 +31,14 @@ async def audits(directory: Path) -> None:
             performer._gate = gate if is_on else OPEN
             performer._observers = observers if is_on else observers[1:]
 
+        submit = partial(submit_here, service, "mine@1", "x")
         one: dict[bool, list[float]] = {True: [], False: []}
         many: dict[bool, list[float]] = {True: [], False: []}
         for _ in range(ROUNDS):
             for is_on in (True, False):
                 switch(is_on=is_on)
-                one[is_on] += [await took_ms(lambda: submit_here(service, "mine@1", "x")) for _ in range(BLOCK)]
-                many[is_on].append(await _tasks_per_s(service))
+                one[is_on] += [await took_ms(submit) for _ in range(BLOCK)]
+                many[is_on].append(await per_s(submit, TASKS, IN_FLIGHT))
         switch(is_on=True)
     for is_on, name in ((True, "with the audit"), (False, "without")):
         row(f"submit {name}", spread(one[is_on]))
@@ -46,18 +46,6 @@ async def audits(directory: Path) -> None:
     row("submit, ratio of p50", f"{statistics.median(one[True]) / statistics.median(one[False]):.2f}")
     row("tasks/s, ratio", f"{statistics.median(many[True]) / statistics.median(many[False]):.2f}")
     await _files(directory / "journal")
-
-
-async def _tasks_per_s(service: Service) -> float:
-    left = iter(range(TASKS))
-
-    async def work() -> None:
-        for _ in left:
-            await submit_here(service, "mine@1", "x")
-
-    began = time.perf_counter()
-    await asyncio.gather(*(work() for _ in range(IN_FLIGHT)))
-    return TASKS / (time.perf_counter() - began)
 
 
 async def _files(folder: Path) -> None:

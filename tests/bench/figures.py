@@ -17,6 +17,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[2]))  # a bench is a program, started by its path
 
+from tests.bench.auctions import auctions
 from tests.bench.audits import audits
 from tests.bench.guest import echoing
 from tests.bench.kinds import kinds
@@ -117,6 +118,7 @@ GROUPS: dict[str, Callable[[Path], Awaitable[None]]] = {
     "latency": latencies,
     "kinds": kinds,
     "audits": audits,
+    "auctions": auctions,
     "kills": kills,
     "patience": patience,
 }

@@ -136,13 +136,14 @@ async def guest(parent: Path, host: Host, capability: str) -> AsyncIterator[tupl
             await stack.aclose()
 
 
-async def submit_here(service: Service, capability: str, value: object) -> None:
-    """Submit and wait for the result, inside the engine."""
-    request = schemas.SubmitRequest(capability=capability, input=value)
+async def submit_here(service: Service, capability: str, value: object, *, route: str = "auto") -> str:
+    """Submit and wait for the result, inside the engine; the id of the task."""
+    request = schemas.SubmitRequest(capability=capability, input=value, route=route)
     task, _ = await service.submit(request, key="", principal="bench")
     record = await service.ended(task.id)
     if record.state.value != "done":
         raise RuntimeError(f"{record.id} is {record.state.value}: {record.failure}")
+    return record.id
 
 
 class Door:

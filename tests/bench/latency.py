@@ -8,7 +8,6 @@ import asyncio
 import itertools
 import statistics
 import sys
-import time
 from asyncio.subprocess import PIPE
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -16,12 +15,13 @@ from pathlib import Path
 
 import nats
 from nats.aio.client import Client
+from nats.js.kv import KeyValue
 
 from meshd.api import schemas
 from meshd.statedir import Credential
 from tests.bench.actor import ACTOR, SUBJECT
 from tests.bench.guest import Door, echoing, guest, submit_here
-from tests.bench.meter import Act, heading, row, side_by_side, spread
+from tests.bench.meter import Act, heading, per_s, row, side_by_side, spread
 
 VALUE = {"text": "x" * 240}
 RAW = bytes(256)
@@ -46,6 +46,18 @@ async def plain(url: str, credential: Credential) -> AsyncIterator[Client]:
         await client.close()
 
 
+def two_writes(bucket: KeyValue, first: bytes = RECORD, last: bytes = RECORD) -> Act:
+    """What every task costs at least: its record is made, and replaced."""
+    numbers = itertools.count()
+
+    async def write() -> None:
+        key = f"{len(last)}-{next(numbers)}"
+        revision = await bucket.create(key, first)
+        await bucket.update(key, last, last=revision)
+
+    return write
+
+
 async def latencies(directory: Path) -> None:
     """Nodes a (server and an agent), b (an agent), and a guest in this process with an agent of its own."""
     async with (
@@ -54,18 +66,11 @@ async def latencies(directory: Path) -> None:
         plain(url, credential) as client,
     ):
         bucket = await client.jetstream().create_key_value(bucket="floor", history=1)
-        numbers = itertools.count()
-
-        async def two_writes() -> None:
-            key = f"k{next(numbers)}"
-            revision = await bucket.create(key, RECORD)
-            await bucket.update(key, RECORD, last=revision)
-
         door = Door(hosts["a"], IN_FLIGHT)
         request = schemas.CallRequest(input=VALUE)
         acts: dict[str, Act] = {
             "raw request to another process": lambda: client.request(SUBJECT, RAW, timeout=5),
-            "floor: create and update of nats-py, synced": two_writes,
+            "floor: create and update of nats-py, synced": two_writes(bucket),
             "GET /healthz": lambda: door.ask("GET", "/healthz"),
             "call of the own agent, in the engine": lambda: service.call("mine@1", request),
             "call to another node, in the engine": lambda: service.call("there@1", request),
@@ -79,7 +84,11 @@ async def latencies(directory: Path) -> None:
             heading("Calls and tasks: p50 / p99, and p50 against a raw request of the same run")
             _print_durations(await side_by_side(acts, rounds=ROUNDS, block=BLOCK))
             heading(f"Tasks a second, {IN_FLIGHT} in flight")
-            rates = {name: await _rate(act) for name, act in acts.items() if name.startswith(("floor", "submit"))}
+            rates = {
+                name: await per_s(act, TASKS, IN_FLIGHT)
+                for name, act in acts.items()
+                if name.startswith(("floor", "submit"))
+            }
         finally:
             await door.close()
     floor = next(iter(rates.values()))
@@ -101,16 +110,3 @@ def _print_durations(found: dict[str, list[float]]) -> None:
         p50 = statistics.median(values)
         against_floor = f", floor x {p50 / floor:.2f}" if name.startswith("submit") else ""
         row(name, f"{spread(values)}  x {p50 / raw:.2f}{against_floor}", AIMS.get(name, ""))
-
-
-async def _rate(act: Act) -> float:
-    """Acts a second with `IN_FLIGHT` under way."""
-    left = iter(range(TASKS))
-
-    async def worker() -> None:
-        for _ in left:
-            await act()
-
-    began = time.perf_counter()
-    await asyncio.gather(*(worker() for _ in range(IN_FLIGHT)))
-    return TASKS / (time.perf_counter() - began)

@@ -3,6 +3,7 @@
 Invariant: a figure is printed with its aim and judged by nobody. Neighbours: every bench here.
 """
 
+import asyncio
 import os
 import statistics
 import time
@@ -47,6 +48,19 @@ async def side_by_side(acts: dict[str, Act], *, rounds: int, block: int) -> dict
         for name, act in acts.items():
             found[name] += [await took_ms(act) for _ in range(block)]
     return found
+
+
+async def per_s(act: Act, count: int, in_flight: int) -> float:
+    """Acts a second, `count` of them, with so many under way."""
+    left = iter(range(count))
+
+    async def work() -> None:
+        for _ in left:
+            await act()
+
+    began = time.perf_counter()
+    await asyncio.gather(*(work() for _ in range(in_flight)))
+    return count / (time.perf_counter() - began)
 
 
 def spread(values: Sequence[float], unit: str = "ms") -> str:
