@@ -16,6 +16,7 @@ from cli.agent_templates import KINDS, steps, written
 from cli.client import Answer, Client
 from cli.exits import of
 from cli.output import Column, Item, age, count, details, listing, note, value_text, write, write_json
+from cli.paging import listed
 from cli.session import Session, noun
 from meshd.observe.text import shown
 from protocol.errors import MeshError
@@ -42,9 +43,16 @@ def agents(ctx: click.Context, at: str, here: bool) -> None:
     """The agents of the mesh."""
     if ctx.invoked_subcommand is None:
         session: Session = ctx.obj
-        answer = Client(session).get("v1", "agents", node=at, here="true" if here else "")
-        items = answer.value["agents"]
-        listing(session, answer, items, COLUMNS, name=lambda agent: agent["name"], empty="no agent is announced")
+        listed(
+            session,
+            Client(session),
+            "agents",
+            COLUMNS,
+            name=lambda agent: agent["name"],
+            empty="no agent is announced",
+            node=at,
+            here="true" if here else "",
+        )
 
 
 @agents.command("show")

@@ -5,7 +5,8 @@ import msgspec
 
 from cli import completion
 from cli.client import Client
-from cli.output import Column, Item, details, listing, value_text
+from cli.output import Column, details, listing, value_text
+from cli.paging import listed
 from cli.session import Session, noun
 
 SIDES = ("takes", "gives")
@@ -88,7 +89,6 @@ def _brief(schema: object) -> str:
 
 
 def _list(session: Session, text: str) -> None:
-    answer = Client(session).get("v1", "capabilities", search=text)
-    items: list[Item] = answer.value["capabilities"]
     empty = f"no capability mentions {text!r}" if text else "no agent is announced, so nothing can be done yet"
-    listing(session, answer, items, COLUMNS, name=lambda capability: capability["name"], empty=empty)
+    client = Client(session)
+    listed(session, client, "capabilities", COLUMNS, name=lambda each: each["name"], empty=empty, search=text)

@@ -5,7 +5,8 @@ import click
 from cli import completion
 from cli.checks import DUTY
 from cli.client import Answer, Client
-from cli.output import Column, Item, age, details, listing, note, write, write_json
+from cli.output import Column, Item, age, details, note, write, write_json
+from cli.paging import listed
 from cli.session import Session, noun
 from meshd.observe.text import shown
 
@@ -33,9 +34,7 @@ def peers(ctx: click.Context) -> None:
     """The nodes of the mesh, as this one (*) sees them."""
     if ctx.invoked_subcommand is None:
         session: Session = ctx.obj
-        answer = Client(session).get("v1", "peers")
-        items = answer.value["peers"]
-        listing(session, answer, items, COLUMNS, name=lambda peer: peer["name"], empty="no node is in view")
+        listed(session, Client(session), "peers", COLUMNS, name=lambda peer: peer["name"], empty="no node is in view")
 
 
 @peers.command("show")

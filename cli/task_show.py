@@ -15,9 +15,19 @@ PROGRESS_S = 1.0  # between two looks while a terminal shows how far it is
 
 
 def why(task: Item) -> str:
-    """Why a task has no result, or nothing."""
+    """Why a task has no result, or none yet; or nothing."""
     error = task["error"]
-    return f"{error['code']}: {error['message']}" if error else ""
+    return f"{error['code']}: {error['message']}" if error else waits(task)
+
+
+def waits(task: Item) -> str:
+    """What a task that nobody has waits for, or nothing."""
+    told = task.get("waits_for")
+    if not told:
+        return ""
+    since = f", for {age(told['since_ms'])} now" if told["since_ms"] else ""
+    until = f", until {_clock(told['until_ms'])}" if told["until_ms"] else ""
+    return f"waits: {told['message']}{since}{until}"
 
 
 def shown_task(session: Session, answer: Answer) -> None:
@@ -86,6 +96,10 @@ def _refused(task: Item, late: Item) -> list[str]:
 
 def _times(count: int) -> str:
     return "once" if count == 1 else f"{count} times"
+
+
+def _clock(at_ms: int) -> str:
+    return time.strftime("%H:%M:%S", time.localtime(at_ms / 1_000))
 
 
 def _moment(at_ms: int | None) -> str:

@@ -81,6 +81,8 @@ def _end(task: Item, told: Item) -> str:
     if task["finished_ms"]:
         reason = f": {shown(why(task))}" if task["error"] else f" by {_name(task, 'owner')}"
         return f"{_at(task['finished_ms'])}  {task['state']}{reason}\n"
+    if task.get("waits_for"):
+        return f"now       {task['state']}; {shown(why(task))}\n"
     return f"now       {task['state']}" + (f" at {_name(task, 'owner')}" if task["owner"] else "") + "\n"
 
 

@@ -13,7 +13,8 @@ import click
 from cli import completion, given
 from cli.client import Answer, Client
 from cli.exits import Refusal, of
-from cli.output import Column, age, listing, note, value_text, write, write_json
+from cli.output import Column, age, note, value_text, write, write_json
+from cli.paging import listed
 from cli.session import SECONDS, Session, noun
 from cli.task_show import ENDED, Progress, shown_task, why
 from cli.task_watch import follow
@@ -45,18 +46,26 @@ COLUMNS: tuple[Column, ...] = (
 @click.option("--capability", default="", metavar="NAME@MAJOR", help="Only those for this capability.")
 @click.option("--home", default="", metavar="NODE", help="Only those this node accepted.")
 @click.option("--gid", default="", help="Only those of this goal.")
-@click.option("--limit", type=click.IntRange(1, 1_000), default=100, show_default=True, help="How many at most.")
+@click.option("--limit", type=click.IntRange(1, 100_000), default=100, show_default=True, help="How many at most.")
 @click.option("--cursor", default="", help="Go on where the page before ended.")
 @click.pass_context
 def tasks(ctx: click.Context, /, limit: int, cursor: str, **filters: Any) -> None:
     """Tasks of the mesh, newest first."""
     if ctx.invoked_subcommand is None:
         session: Session = ctx.obj
-        answer = Client(session).get("v1", "tasks", limit=limit, cursor=cursor, **filters)
-        items = answer.value["tasks"]
-        listing(session, answer, items, COLUMNS, name=lambda task: task["id"], empty=_none(cursor, filters))
-        if answer.value["next"] and session.output != "json":
-            note(session, f"there are more: --cursor {answer.value['next']}")
+        more = listed(
+            session,
+            Client(session),
+            "tasks",
+            COLUMNS,
+            name=lambda task: task["id"],
+            empty=_none(cursor, filters),
+            limit=limit,
+            cursor=cursor,
+            **filters,
+        )
+        if more and session.output != "json":
+            note(session, f"there are more: --cursor {more}")
 
 
 def _none(cursor: str, filters: dict[str, Any]) -> str:

@@ -11,7 +11,7 @@ from contextlib import suppress
 
 from msgspec import structs
 
-from meshd import clock, values
+from meshd import clock, values, waits
 from meshd.api import agent_schemas, history, schemas
 from meshd.engine import Engine
 from meshd.hosting import Hosting
@@ -22,14 +22,24 @@ from protocol import ids
 from protocol.calls import Answered
 from protocol.duty import HELD_BY
 from protocol.errors import MeshError
-from protocol.events import Event, RecordLost, StateChanged, TaskPutBack
+from protocol.events import (
+    CapabilitiesChanged,
+    Event,
+    PeerAlive,
+    PeerDead,
+    PeerLeft,
+    PeerSuspect,
+    RecordLost,
+    StateChanged,
+    TaskPutBack,
+)
 from protocol.inputs import Cause
 from protocol.node import Node
 from protocol.primitives import NS_PER_S, Mono, NodeId
 from protocol.replica import Peer
 from protocol.wire.agents import Card
 from protocol.wire.ops import Shape
-from protocol.wire.task import Retried, Status, TaskRecord, TaskState
+from protocol.wire.task import ENDED, Retried, Status, TaskRecord, TaskState
 
 COPIES_S = 5.0  # how often the number of copies of the record is looked up
 
@@ -60,6 +70,7 @@ class Views:
         self._copies: tuple[int, NodeId] = (0, "")  # of the record, and who leads them
         self._wounds: Counter[str] = Counter()  # of the record, since this daemon began
         self._cut_off_since: Mono | None = clock.monotonic_ns()
+        self._gone = waits.Gone()
 
     async def keep_copies_known(self, store: Store) -> None:
         """Look up how many copies of the record there are, again and again."""
@@ -88,6 +99,10 @@ class Views:
             self._wounds["lost"] += 1
         elif isinstance(event, TaskPutBack):
             self._wounds["put back"] += 1
+        if isinstance(event, CapabilitiesChanged | PeerAlive | PeerSuspect | PeerDead | PeerLeft):
+            now, is_alive = clock.now(), self._node.membership.is_alive
+            offered = (each.capability for each in self._node.catalogue.capabilities(now) if is_alive(each.node))
+            self._gone.note(frozenset(offered), now.wall_ms)
         if isinstance(event, StateChanged):
             is_joined = self._node.state in ("joined", "draining")
             self._cut_off_since = None if is_joined else self._cut_off_since or clock.monotonic_ns()
@@ -295,7 +310,13 @@ class Views:
             refused=refused,
             retries=record.retries,
             retried=tuple(self._retried(each) for each in record.retried),
+            waits_for=None if record.state in ENDED else self._waits_for(record, line),
         )
+
+    def _waits_for(self, record: TaskRecord, line: Status | None) -> waits.Waits | None:
+        now, is_alive = clock.now(), self._node.membership.is_alive
+        offered = [each for each in self._node.catalogue.offered(record.capability, now) if is_alive(each.node)]
+        return waits.of(record, line, offered, gone_ms=self._gone.since(record.capability), now_ms=now.wall_ms)
 
     def _retried(self, end: Retried) -> history.RetryView:
         error = f"{end.code}: {end.message}" if end.code else ""

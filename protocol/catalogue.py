@@ -321,12 +321,15 @@ class Catalogue:
 
     def capabilities(self, now: Instant) -> tuple[Offered, ...]:
         """Everything anybody can do, by capability, node and agent."""
+        return tuple(row for capability in sorted(self._able) for row in self.offered(capability, now))
+
+    def offered(self, capability: str, now: Instant) -> tuple[Offered, ...]:
+        """Everybody who can do this, draining ones and busy ones too, by node and agent."""
         rows: list[Offered] = []
-        for capability, able in sorted(self._able.items()):
-            for node, agent in sorted(able):
-                place = self._places[node]
-                pool = place.pools[agent]
-                rows.append(Offered(capability, node, pool.card, pool.left(now.mono_ns), place.is_draining))
+        for node, agent in sorted(self._able.get(capability, {})):
+            place = self._places[node]
+            pool = place.pools[agent]
+            rows.append(Offered(capability, node, pool.card, pool.left(now.mono_ns), place.is_draining))
         return tuple(rows)
 
     def agents(self, now: Instant) -> tuple[Offered, ...]:

@@ -91,6 +91,7 @@ class Handover:
         pause_s = awards.pause_s(body, watched.record.failures, settings=self._settings, rng=self._rng)
         if body.counts:
             watched.not_before = now.after(pause_s)
+            watched.rests_until_ms = now.wall_ms + int(pause_s * 1_000)
             self.unreserve(watched, now)
         elif body.reason == "busy" and watched.reserved is not None:
             self._view.refused(*watched.reserved, record.id)

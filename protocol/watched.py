@@ -97,6 +97,7 @@ class Watched:
         "record",
         "reopening",
         "reserved",
+        "rests_until_ms",
         "revision",
         "rounds",
         "started_ms",
@@ -118,6 +119,7 @@ class Watched:
         self.lapsed_epoch = 0  # the award whose owner fell silent
         self.declined_epoch = 0  # the award that its owner gave back
         self.not_before: Mono = 0
+        self.rests_until_ms: WallMs = 0  # the same by the wall, for people
         self.reserved: tuple[NodeId, str] | None = None  # the slot that an award under way counts on
         self.confirmed_ms: WallMs = 0  # when the record was last seen to stand
         self.amiss = ""  # why what stands under the key is not what we know: missing, unreadable, older
@@ -180,7 +182,8 @@ class Watched:
 
     def status(self) -> Status:
         """What only the watcher knows."""
-        return Status(self.record.id, self.is_running, self.started_ms, self.progress)
+        waits = self.is_known and self.phase in (Phase.WAITING, Phase.ASKING)
+        return Status(self.record.id, self.is_running, self.started_ms, self.progress, waits, self.rests_until_ms)
 
     def is_awarded_to(self, node: NodeId, epoch: int) -> bool:
         """True when this very award stands and was not given back, and nothing else is on its way to the store."""

@@ -8,13 +8,6 @@ from typing import Annotated
 from msgspec import Meta, Struct
 
 
-class AgentsQuery(Struct, frozen=True, forbid_unknown_fields=True):
-    """`node`: only agents of this node, by name or id; `here`: only agents of the node that answers."""
-
-    node: str = ""
-    here: bool = False
-
-
 class HearingView(Struct, frozen=True):
     """How an agent keeps up with the events that it listens to, since its node started."""
 

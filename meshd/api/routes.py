@@ -5,21 +5,18 @@ Neighbours: `asked` has checked a request before a handler sees it; handlers onl
 """
 
 import asyncio
-from base64 import urlsafe_b64decode, urlsafe_b64encode
 from collections.abc import Awaitable, Callable
 from typing import TypeAlias
 
-import msgspec
 from msgspec import Struct, structs
 
-from meshd.api import agent_schemas, audit_schemas, schemas, task_schemas
+from meshd.api import agent_schemas, audit_schemas, paging, schemas, task_schemas
 from meshd.api.asked import Asked
 from meshd.api.backend import Backend
-from meshd.api.schemas import ENDED_STATES, CapabilityView, Cursor, Task
+from meshd.api.schemas import ENDED_STATES, CapabilityView, Task
 from protocol.errors import MeshError
 from protocol.ids import is_capability
 
-PAGE_BYTES_MAX = 4_194_304  # a page ends early rather than weigh more
 DESCRIBED_MAX = 8  # capabilities whose schemas come with an agent; those of more are asked for one by one
 PRINCIPAL = "operator"  # whoever can open the socket or read the token owns this node
 
@@ -43,8 +40,8 @@ async def status(node: Backend, _asked: Asked) -> Answer:
     return 200, node.status()
 
 
-async def peers(node: Backend, _asked: Asked) -> Answer:
-    return 200, schemas.Peers(tuple(node.peers()))
+async def peers(node: Backend, asked: Asked) -> Answer:
+    return 200, schemas.Peers(*paging.of_names(node.peers(), lambda each: (each.name, each.id), asked.query))
 
 
 async def peer(node: Backend, asked: Asked) -> Answer:
@@ -80,10 +77,10 @@ async def diagnosis(node: Backend, _asked: Asked) -> Answer:
 
 
 async def agents(node: Backend, asked: Asked) -> Answer:
-    query: agent_schemas.AgentsQuery = asked.query
+    query: paging.AgentsQuery = asked.query
     wanted = node.peer(query.node).id if query.node else ""
-    found = (a for a in node.agents() if (not wanted or a.node == wanted) and (a.here or not query.here))
-    return 200, schemas.Agents(tuple(found))
+    found = [a for a in node.agents() if (not wanted or a.node == wanted) and (a.here or not query.here)]
+    return 200, schemas.Agents(*paging.of_names(found, lambda each: (each.name, each.node), query))
 
 
 async def agent(node: Backend, asked: Asked) -> Answer:
@@ -132,9 +129,10 @@ async def agent_log(node: Backend, asked: Asked) -> Answer:
 
 
 async def capabilities(node: Backend, asked: Asked) -> Answer:
-    query: schemas.CapabilitiesQuery = asked.query
+    query: paging.CapabilitiesQuery = asked.query
     text = query.search.casefold()
-    return 200, schemas.Capabilities(tuple(c for c in node.capabilities() if _mentions(c, text)))
+    found = [each for each in node.capabilities() if _mentions(each, text)]
+    return 200, schemas.Capabilities(*paging.of_names(found, lambda each: (each.name,), query))
 
 
 async def capability(node: Backend, asked: Asked) -> Answer:
@@ -142,7 +140,7 @@ async def capability(node: Backend, asked: Asked) -> Answer:
 
 
 async def tasks(node: Backend, asked: Asked) -> Answer:
-    query: schemas.TasksQuery = asked.query
+    query: paging.TasksQuery = asked.query
     home = node.peer(query.home).id if query.home else ""
     wanted = schemas.TaskFilter(
         state=query.state,
@@ -150,8 +148,8 @@ async def tasks(node: Backend, asked: Asked) -> Answer:
         home=home,
         gid=query.gid,
     )
-    found = await node.tasks(wanted, after=_position(query.cursor), limit=query.limit + 1)
-    return 200, _page(found, query.limit)
+    found = await node.tasks(wanted, after=paging.place(query.cursor), limit=query.limit + 1)
+    return 200, paging.of_tasks(found, query.limit)
 
 
 async def why(node: Backend, asked: Asked) -> Answer:
@@ -234,7 +232,7 @@ _ONE_PEER = ("unknown_peer", "short_id", "ambiguous", "timed_out")
 
 ROUTES: tuple[Route, ...] = (
     Route("GET", "/v1/status", "how this node stands", status, schemas.Status),
-    Route("GET", "/v1/peers", "the nodes in view", peers, schemas.Peers),
+    Route("GET", "/v1/peers", "the nodes in view", peers, schemas.Peers, query=paging.PageQuery),
     Route("GET", "/v1/peers/{name}", "one node", peer, schemas.Peer, errors=("unknown_peer", "short_id", "ambiguous")),
     Route(
         "POST",
@@ -300,7 +298,7 @@ ROUTES: tuple[Route, ...] = (
         "the agents of the mesh",
         agents,
         schemas.Agents,
-        query=agent_schemas.AgentsQuery,
+        query=paging.AgentsQuery,
         errors=("unknown_peer", "short_id", "ambiguous"),
     ),
     Route("GET", "/v1/agents/{name}", "one agent, wherever it runs", agent, schemas.Agents, errors=("unknown_agent",)),
@@ -359,7 +357,7 @@ ROUTES: tuple[Route, ...] = (
         "what can be done in the mesh",
         capabilities,
         schemas.Capabilities,
-        query=schemas.CapabilitiesQuery,
+        query=paging.CapabilitiesQuery,
     ),
     Route(
         "GET",
@@ -375,7 +373,7 @@ ROUTES: tuple[Route, ...] = (
         "tasks, newest first",
         tasks,
         schemas.TaskPage,
-        query=schemas.TasksQuery,
+        query=paging.TasksQuery,
         errors=("unknown_peer", "short_id", "ambiguous"),
     ),
     Route(
@@ -466,30 +464,3 @@ def _capability(text: str) -> str:
 
 def _mentions(found: CapabilityView, text: str) -> bool:
     return text in found.name or any(text in f"{p.agent}\n{p.purpose}".casefold() for p in found.providers)
-
-
-def _page(found: list[Task], limit: int) -> schemas.TaskPage:
-    """The first `limit` of `found`, or fewer when they are heavy; at least one."""
-    kept: list[Task] = []
-    weight = 0
-    for one in found[:limit]:
-        weight += len(msgspec.json.encode(one))
-        if kept and weight > PAGE_BYTES_MAX:
-            break
-        kept.append(one)
-    is_last = len(kept) == len(found)
-    return schemas.TaskPage(tuple(kept), None if is_last else _cursor(kept[-1]))
-
-
-def _cursor(last: Task) -> str:
-    position = msgspec.json.encode(Cursor(last.submitted_ms, last.id))
-    return urlsafe_b64encode(position).decode("ascii").rstrip("=")
-
-
-def _position(cursor: str) -> Cursor | None:
-    if not cursor:
-        return None
-    try:
-        return msgspec.json.decode(urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4)), type=Cursor)
-    except (ValueError, RecursionError):
-        raise MeshError("bad_input", what="the cursor is not one of a page that was answered here") from None

@@ -11,6 +11,7 @@ from msgspec import Meta, Struct
 
 from meshd.api.agent_schemas import HearingView, RunsView
 from meshd.api.history import AttemptView, RefusedResult, RetryView
+from meshd.waits import Waits
 from protocol import limits
 from protocol.events import Event
 
@@ -84,9 +85,10 @@ class Peer(Struct, frozen=True):
 
 
 class Peers(Struct, frozen=True):
-    """All nodes this one knows of, by name."""
+    """The nodes this one knows of, by name; `next` is the cursor of the page after this one."""
 
     peers: tuple[Peer, ...]
+    next: str | None = None
 
 
 class Pong(Struct, frozen=True):
@@ -134,6 +136,7 @@ class Agents(Struct, frozen=True):
     """Agents of the whole mesh, or of what was asked for, by name and node."""
 
     agents: tuple[AgentView, ...]
+    next: str | None = None
 
 
 class Provider(Struct, frozen=True):
@@ -172,6 +175,7 @@ class Capabilities(Struct, frozen=True):
     """What can be done in the mesh, by name."""
 
     capabilities: tuple[CapabilityView, ...]
+    next: str | None = None
 
 
 class TaskError(Struct, frozen=True):
@@ -217,6 +221,7 @@ class Task(Struct, frozen=True):
     kept_until_ms: int | None = None
     retries: int = 0
     retried: tuple[RetryView, ...] = ()
+    waits_for: Waits | None = None
 
 
 class TaskPage(Struct, frozen=True):
@@ -437,12 +442,6 @@ class NoQuery(Struct, frozen=True, forbid_unknown_fields=True):
     """No query parameters."""
 
 
-class CapabilitiesQuery(Struct, frozen=True, forbid_unknown_fields=True):
-    """`search`: only capabilities whose name, or an agent's name or purpose, holds this text."""
-
-    search: Annotated[str, Meta(max_length=limits.TEXT_CHARS_MAX)] = ""
-
-
 class TaskFilter(Struct, frozen=True):
     """Which tasks. An empty field asks nothing; `home` is a node's name or id."""
 
@@ -450,17 +449,6 @@ class TaskFilter(Struct, frozen=True):
     capability: str = ""
     home: str = ""
     gid: str = ""
-
-
-class TasksQuery(Struct, frozen=True, forbid_unknown_fields=True):
-    """A page of tasks: the filters, how many at most, and where the page before ended."""
-
-    state: TaskStateName | Literal[""] = ""
-    capability: str = ""
-    home: str = ""
-    gid: str = ""
-    limit: Annotated[int, Meta(ge=1, le=PAGE_MAX)] = PAGE_DEFAULT
-    cursor: str = ""
 
 
 class TaskQuery(Struct, frozen=True, forbid_unknown_fields=True):

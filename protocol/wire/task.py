@@ -200,6 +200,8 @@ class Status(Struct, frozen=True, array_like=True):
     running: bool
     started_ms: WallMs
     progress: bytes = b""
+    waits: bool = False  # nobody has it
+    rests_until_ms: WallMs = 0  # not to be given to anybody before
 
 
 class Account(Struct, frozen=True, array_like=True, tag="account"):

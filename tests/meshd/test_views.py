@@ -14,7 +14,7 @@ from protocol.calls import Answered
 from protocol.effects import Send
 from protocol.errors import MeshError
 from protocol.events import RecordLost, TaskPutBack
-from protocol.inputs import Absent, Drain
+from protocol.inputs import Absent, Advertise, Drain
 from protocol.primitives import NS_PER_MS
 from protocol.wire.auction import Attempt
 from protocol.wire.swim import Ack
@@ -165,6 +165,20 @@ async def test_a_task_runs_when_its_home_says_so_and_not_by_its_record_alone() -
         shown = a.views.task(failed, None, late=[done])
         assert shown.error == schemas.TaskError("deadline", "too late")
         assert shown.refused == (history.RefusedResult(2, "own", "own", 20, 2),)
+
+
+async def test_a_task_that_nobody_has_says_what_it_waits_for() -> None:
+    async with little_daemons() as mesh:
+        a = await mesh.start("a", Actor())
+        task = structs.replace(AWARDED, state=TaskState.OPEN, capability=CAPABILITY)
+        assert a.views.task(task, None).waits_for is None, "somebody has room for it"
+        a.engine.put(Advertise(()))
+        await until(lambda: not a.node.catalogue.offered(CAPABILITY, clock.now()))
+        waits = a.views.task(task, None).waits_for
+        assert waits is not None
+        assert (waits.reason, waits.message) == ("nobody", f"nobody offers {CAPABILITY}")
+        assert waits.since_ms is not None
+        assert a.views.task(structs.replace(task, state=TaskState.DONE), None).waits_for is None
 
 
 async def test_progress_that_is_no_value_is_not_shown() -> None:

@@ -106,7 +106,7 @@ EXAMPLES: tuple[AnyBody, ...] = (
     task.Result(TASK, 3, 42, b"the sealed record"),
     task.Withdraw(TASK, 3),
     task.Inquire(5, (TASK, "s" * 26)),
-    task.Account(5, (task.Status(TASK, True, MS, b"\x01"),)),
+    task.Account(5, (task.Status(TASK, True, MS, b"\x01"), task.Status("s" * 26, False, 0, b"", True, MS + 5))),
     auction.Offer(17, TASK, 3, "scoring@2", 4_096, MS),
     auction.Bid(17, TASK, 3, "sales", 2, 10, 900, 80, 17.5, 0.5, 0.85, 0.003),
     auction.Pass(17, TASK, 3, "busy"),
