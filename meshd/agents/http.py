@@ -1,4 +1,4 @@
-"""The kind `http`: one POST a task to a service that runs by itself; the README's table says what its answers mean.
+"""The kind `http`: one POST a task or event to a service that runs by itself; the README says what its answers mean.
 
 Invariant: every answer is bounded while it is read, and no redirect is followed. A connection serves one task:
 a kept one may be closed by the service in the very moment it is used. What cannot be reached, or asked to be left
@@ -17,10 +17,11 @@ from meshd.agents.answers import RetryLater, body_bytes_max, outcome_of, refusal
 from meshd.agents.child import Log
 from meshd.agents.exchange import Exchange, NoHttpError, reached
 from meshd.agents.manifest import Manifest, card, checks_of, schemas_of
+from meshd.agents.pipe import given
 from meshd.agents.reaper import Reaper
 from meshd.agents.remote import headers
 from meshd.agents.seat import Patience, State
-from meshd.ports import AgentWatcher, Desk, Failed, Outcome, Schema, Work
+from meshd.ports import AgentWatcher, Desk, Event, Failed, Finished, Outcome, Schema, Work
 from meshd.supervise import Supervisor
 from protocol.errors import MeshError
 from protocol.wire.agents import Card
@@ -95,6 +96,8 @@ class HttpAgent:
 
     async def run(self, work: Work, desk: Desk) -> Outcome:
         """Do one task; see `meshd.ports.Agent.run`."""
+        if isinstance(work, Event):
+            return await self._done(work)
         if refusal := self._checks.refusal(work):
             return refusal
         try:
@@ -103,13 +106,15 @@ class HttpAgent:
         except TimeoutError:
             return Failed("agent_unavailable", f"no slot was free within {work.deadline_s:g} s", retry=True)
         try:
-            if self.state != "ready":
-                why = f"the agent is {self.state}" + (f": {self.detail}" if self.detail else "")
-                return Failed("agent_unavailable", why, retry=True)
-            limit_s = min(work.deadline_s, self._manifest.limits.task_s)
-            return self._checks.judged(work, await self._asked(work, limit_s))
+            return self._checks.judged(work, await self._done(work))
         finally:
             self._slots.release()
+
+    async def _done(self, work: Work) -> Outcome:
+        if self.state != "ready":
+            why = f"the agent is {self.state}" + (f": {self.detail}" if self.detail else "")
+            return Failed("agent_unavailable", why, retry=True)
+        return await self._asked(work, min(work.deadline_s, self._manifest.limits.task_s))
 
     async def stop(self) -> None:
         """Give up what is in hand, and look no more. Idempotent."""
@@ -147,7 +152,7 @@ class HttpAgent:
 
     async def _posted(self, work: Work) -> Outcome:
         try:
-            headers, body = self._headers(), msgspec.json.encode(work)
+            headers, body = self._headers(), msgspec.json.encode(given(work))
         except (ValueError, RecursionError) as failure:
             return Failed("agent_unavailable", f"the agent cannot be asked: {failure}", retry=True)
         try:
@@ -159,7 +164,7 @@ class HttpAgent:
         try:
             with closing(exchange):
                 exchange.post(headers, body)
-                return await self._answered(exchange)
+                return await self._answered(exchange, work)
         except RetryLater as failure:
             self._rest_s = failure.rest_s
             self._doubt(f"{failure.outcome.message}, and asked to be left alone for {failure.rest_s:g} s")
@@ -170,12 +175,14 @@ class HttpAgent:
             what = "the agent closed the connection before its answer was whole"
             return Failed("agent_crashed", what, retry=True)
 
-    async def _answered(self, exchange: Exchange) -> Outcome:
+    async def _answered(self, exchange: Exchange, work: Work) -> Outcome:
         output_bytes_max = self._manifest.limits.output_bytes
         head = await exchange.head()
         if refusal := refusal_of(head.status, head.headers, output_bytes_max):
             return refusal
         body = await exchange.body(body_bytes_max(output_bytes_max))
+        if isinstance(work, Event) and 200 <= head.status < 300:
+            return Finished(None)  # what it made of it is nobody's
         return outcome_of(head.status, head.headers, body, output_bytes_max)
 
     async def _reached(self) -> Exchange:

@@ -53,7 +53,7 @@ _ONLY: dict[str, tuple[Kind, ...]] = {
     "url": ("http", "mcp"),
     "token_file": ("http", "mcp"),
     "headers_file": ("http", "mcp"),
-    "topics": ("python", "stdio"),
+    "topics": ("python", "stdio", "http"),  # no message of MCP tells a server of an event
 }
 
 _MODULE = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*", re.ASCII)

@@ -134,7 +134,7 @@ class Pipe:
     async def run(self, work: Work, desk: Desk, limit_s: float) -> Outcome:
         """Give it one task and wait for the outcome, for `limit_s` at most."""
         try:
-            line = _encode(_given(work)) + b"\n"
+            line = _encode(given(work)) + b"\n"
         except (TypeError, ValueError, RecursionError) as failure:
             return Failed("agent_failed", f"the input cannot be written as JSON: {failure}", retry=False)
         if not self.held:
@@ -434,12 +434,13 @@ def _check(wanted: Wanted) -> None:
         raise MeshError("bad_input", what=f"the key is longer than {TEXT_CHARS_MAX} characters")
 
 
-def _given(work: Work) -> dict[str, object]:
-    given = msgspec.structs.asdict(work)
+def given(work: Work) -> dict[str, object]:
+    """A task or an event as agents are told of it."""
+    told = msgspec.structs.asdict(work)
     if isinstance(work, Event):
-        given["event"] = given.pop("input")
-        del given["capability"], given["epoch"], given["attempt"], given["lease_s"]
-    return given
+        told["event"] = told.pop("input")
+        del told["capability"], told["epoch"], told["attempt"], told["lease_s"]
+    return told
 
 
 def _told(error: MeshError) -> dict[str, str]:

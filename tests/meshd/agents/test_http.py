@@ -19,7 +19,7 @@ from cryptography.x509.oid import NameOID
 from meshd.agents.http import HttpAgent
 from meshd.ports import Failed, Finished, Outcome
 from protocol.errors import MeshError
-from tests.contracts.stage import SHORT, Desk, Stage
+from tests.contracts.stage import SHORT, TOPIC, Desk, Stage
 from tests.waiting import until
 
 Serve: TypeAlias = Callable[[bytes, asyncio.StreamWriter], Awaitable[None]]
@@ -206,6 +206,39 @@ async def test_the_request_says_which_task_it_is_and_nothing_compressed_is_asked
         "task", "capability", "input", "epoch", "attempt", "deadline_s", "iid", "gid", "lease_s",
     }  # fmt: skip
     assert (given["task"], given["epoch"], given["lease_s"]) == ("mine", 7, 3.0)
+
+
+async def test_an_event_is_one_post_that_takes_no_slot_and_any_success_ends_it(tmp_path: Path) -> None:
+    holding = asyncio.Event()
+
+    async def serve(request: bytes, writer: asyncio.StreamWriter) -> None:
+        if b'"event"' not in request:
+            await holding.wait()
+        writer.write(OK if b'"event"' not in request else b"HTTP/1.1 204 No Content\r\n\r\n")
+
+    async with played(tmp_path, serve, topics=[TOPIC]) as (stage, service):
+        assert stage.agent.card.topics == (TOPIC,)
+        task = stage.start("any")
+        await until(lambda: service.requests)
+        assert await stage.hear("heard", 3) == Finished(None)
+        holding.set()
+        assert await task == Finished(1)
+    given = json.loads(service.requests[1].partition(b"\r\n\r\n")[2])
+    assert set(given) == {"task", "topic", "event", "publisher", "deadline_s", "iid", "gid"}
+    assert (given["topic"], given["event"], given["publisher"]) == (TOPIC, ["heard", 3], "shop@abcdefgh")
+
+
+@pytest.mark.parametrize(
+    ("answer", "expected"),
+    [
+        (reply(b"heard", media="text/plain"), Finished(None)),
+        (reply(b"", "500 X"), Failed("agent_failed", "the agent answered 500 Internal Server Error", True)),
+    ],
+    ids=["text", "500"],
+)
+async def test_what_becomes_of_an_event_is_told_by_the_status(tmp_path: Path, answer: bytes, expected: Outcome) -> None:
+    async with played(tmp_path, saying(answer), topics=[TOPIC]) as (stage, _):
+        assert await stage.hear("any") == expected
 
 
 async def test_secrets_come_from_files_and_are_read_for_each_task(tmp_path: Path) -> None:

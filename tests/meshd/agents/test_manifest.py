@@ -146,11 +146,11 @@ def test_an_agent_may_only_listen(tmp_path: Path) -> None:
     )
 
 
-def test_an_http_agent_listens_to_nothing(tmp_path: Path) -> None:
+def test_an_http_agent_may_only_listen_and_an_mcp_agent_cannot(tmp_path: Path) -> None:
     http = 'name = "a"\nkind = "http"\nurl = "http://localhost:1/"\ntopics = ["sales.all"]\n'
-    assert (
-        problem(written(tmp_path, http)) == "topics: an agent of kind http has none; those of kind python or stdio have"
-    )
+    assert load(written(tmp_path, http)).topics == ("sales.all",)
+    found = problem(written(tmp_path, http.replace('"http"', '"mcp"')))
+    assert found == "topics: an agent of kind mcp has none; those of kind python or stdio or http have"
 
 
 @pytest.mark.parametrize("run", ['["python3"]', '"shop.agents"', '"shop.agents:"', '"../x:agent"', '"a:b:c"'])
