@@ -56,7 +56,6 @@ class Views:
         mesh: str,
         notes: Callable[[], tuple[str, ...]],
         attention: Callable[[], tuple[str, ...]],
-        keep_s: float,
         blocked: Callable[[], str] = lambda: "",
     ) -> None:
         self._node = node
@@ -66,7 +65,6 @@ class Views:
         self._notes = notes
         self._attention = attention
         self.blocked = blocked  # why nothing can be recorded, or nothing
-        self._keep_ms = int(keep_s * 1_000)
         self._copies: tuple[int, NodeId] = (0, "")  # of the record, and who leads them
         self._wounds: Counter[str] = Counter()  # of the record, since this daemon began
         self._cut_off_since: Mono | None = clock.monotonic_ns()
@@ -292,7 +290,7 @@ class Views:
             submitted_ms=record.submitted_ms,
             started_ms=started_ms or None,
             finished_ms=record.finished_ms or None,
-            kept_until_ms=record.finished_ms + self._keep_ms if record.finished_ms else None,
+            kept_until_ms=record.finished_ms + record.keep_ms if record.finished_ms and record.keep_ms else None,
             result=_shown(record.result),
             error=error,
             owner_name=self.name_of(record.owner) if record.owner else "",

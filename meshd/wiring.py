@@ -123,7 +123,7 @@ def wire(
     )
     engine = Engine(node=node, performer=performer, patience_s=settings.tasks.answer_s + GRACE_S)
     attention = attention_of(shell, store, auditing.attention)
-    views = _views(node, hosting, transport, mesh, shell, attention, keep_s=settings.results.keep_s)
+    views = _views(node, hosting, transport, mesh, shell, attention)
     service = Service(
         engine=engine,
         hosting=hosting,
@@ -175,8 +175,6 @@ def _views(
     mesh: Mesh,
     shell: Shell,
     attention: Callable[[], tuple[str, ...]],
-    *,
-    keep_s: float,
 ) -> Views:
     return Views(
         node=node,
@@ -185,7 +183,6 @@ def _views(
         mesh=mesh.id,
         notes=shell.notes,
         attention=attention,
-        keep_s=keep_s,
         blocked=shell.blocked,
     )
 

@@ -271,7 +271,8 @@ class Holder:
         if len(self._grants.ending()) <= limits.ENDS_WAITING_MAX:
             self._slots.give_back(ending.id)  # the agent has finished, however long the store takes
         key = ids.task_key(ending.id)
-        return [Write(key, ending, expect=grant.revision, keep_s=self._keep_s, urgent=True)]
+        keep_s = records.keep_s(ending, self._keep_s)
+        return [Write(key, ending, expect=grant.revision, keep_s=keep_s, urgent=True)]
 
     # --- outcomes of the store
 
@@ -320,7 +321,10 @@ class Holder:
         epoch = 0 if stands.record is None else stands.record.epoch
         state = "gone" if stands.record is None else stands.record.state.value
         refused = Emit(ResultRefused(ours.id, ours.iid, ours.epoch, self._me, epoch, state, ours.gid))
-        return [refused, Write(ids.late_key(ours.id, ours.epoch), ours, expect=0, keep_s=self._keep_s)]
+        return [
+            refused,
+            Write(ids.late_key(ours.id, ours.epoch), ours, expect=0, keep_s=records.keep_s(ours, self._keep_s)),
+        ]
 
     def _is_not_taken(self, task: str) -> bool:
         """True when the write that failed was to take a task that waited here; its slot is free again."""
@@ -338,7 +342,7 @@ class Holder:
             is_ours = is_award and (record.owner, record.owner_life) == (self._me, self._life)
             return is_ours or records.is_older(record, grant.record)
         # The record of a task that ended removes itself, but not this soon after its watcher last asked for it.
-        return stands.revision > 0 or now.wall_ms - grant.asked_ms < self._keep_s * 1_000
+        return stands.revision > 0 or now.wall_ms - grant.asked_ms < records.keep_s(grant.record, self._keep_s) * 1_000
 
     def on_record_lost(self) -> list[Effect]:
         """The bucket came back empty, or older: the awards that are in hand are written again."""

@@ -80,7 +80,7 @@ class Ledger:
         if not (self._view.candidates(order.capability, now) or self._view.draining(order.capability, now)):
             return self._lookups.submit(task, order)
         iid, gid = order.iid or ids.minted(self._rng), order.gid or ids.minted(self._rng)
-        record = records.opened(order, task=task, iid=iid, gid=gid, home=self._me, now=now)
+        record = records.opened(order, task=task, iid=iid, gid=gid, home=self._me, now=now, keep_s=self._keep_s)
         watched = self._tasks.watch(record, revision=0, frame=b"")
         watched.submits.append(order.request)
         self._timers.set(("answer", task), now.after(self._settings.answer_s))
@@ -460,7 +460,10 @@ class Ledger:
             self._timers.set(("look", watched.record.id), now.after(2.0**watched.looks))
             watched.looks += 1
             return [Read(ids.presence_key(stands.stranger))]
-        if stands.revision == 0 and now.wall_ms - watched.confirmed_ms >= self._keep_s * 1_000:
+        if (
+            stands.revision == 0
+            and now.wall_ms - watched.confirmed_ms >= records.keep_s(watched.record, self._keep_s) * 1_000
+        ):
             # It ended, and has removed itself.
             return self._tasks.drop(watched, now, "unknown_task", task=watched.record.id)
         watched.mistrust(stands)

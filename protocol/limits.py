@@ -94,4 +94,5 @@ RESERVED_BYTES_MAX = 65_536  # of a record that travels to four nodes; a larger 
 WHY_CHARS_MAX = 128  # of why a search went the way it did
 SPAN_MS_MAX = 31 * 86_400_000  # of what somebody says that something takes: longer than any deadline
 WEIGHT_MAX = 1e12  # of prices and scores; a sum of a few of them is still a number
+KEEP_MS_MAX = 31_536_000_000  # that an ended task is kept: a year
 LISTED_MAX = 100_000  # records one listing may return

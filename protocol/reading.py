@@ -86,7 +86,8 @@ class Reader:
             return structs.replace(stands, record=None)
         if stands.revision and self._endings.may_put_back(task, now):
             self._wounds[key] = "unreadable" if record is None else "older"
-            self._untold.append(Write(key, ended.body, expect=stands.revision, keep_s=self._keep_s, urgent=True))
+            keep_s = records.keep_s(ended.body, self._keep_s)
+            self._untold.append(Write(key, ended.body, expect=stands.revision, keep_s=keep_s, urgent=True))
         return Standing(ended.body, stands.revision, frame)
 
     def _tell(self, refusal: Refusal, key: str, revision: int, now: Instant) -> None:

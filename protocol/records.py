@@ -86,8 +86,15 @@ def cycle_of(lineage: tuple[Work, ...], *, capability: str, input: bytes) -> str
     return " → ".join(each.capability for each in (*lineage[lineage.index(work) :], work))
 
 
-def opened(order: Submit, *, task: str, iid: str, gid: str, home: NodeId, now: Instant) -> TaskRecord:
-    """The first record of a submitted task, given to nobody yet."""
+def keep_s(record: TaskRecord, own_s: float) -> float:
+    """How long it stands after its end, as its home wants it; `own_s` if it does not say."""
+    return record.keep_ms / 1_000 if record.keep_ms else own_s
+
+
+def opened(
+    order: Submit, *, task: str, iid: str, gid: str, home: NodeId, now: Instant, keep_s: float = 0.0
+) -> TaskRecord:
+    """The first record of a submitted task, given to nobody yet; it is kept for `keep_s` after its end."""
     return TaskRecord(
         id=task,
         iid=iid,
@@ -111,6 +118,7 @@ def opened(order: Submit, *, task: str, iid: str, gid: str, home: NodeId, now: I
         digest=work_digest(capability=order.capability, input=order.input),
         route=order.route,
         lineage=order.lineage,
+        keep_ms=min(int(keep_s * 1_000), limits.KEEP_MS_MAX),
     )
 
 

@@ -6,7 +6,7 @@ owner asked; and every request about it was answered. Pure leaf of `ledger`, whi
 
 from collections.abc import Iterator
 
-from protocol import ids
+from protocol import ids, records
 from protocol.awards import refused
 from protocol.backlog import Backlog
 from protocol.effects import Effect, Reply, Write
@@ -77,7 +77,7 @@ class Tasks:
         record = watched.with_rounds(record)
         if watched.amiss:
             watched.put_back(now)
-        keep_s = self._keep_s if record.state in ENDED else 0.0
+        keep_s = records.keep_s(record, self._keep_s) if record.state in ENDED else 0.0
         return [Write(ids.task_key(record.id), record, expect=watched.revision, keep_s=keep_s, urgent=urgent)]
 
     def stand_by(self, watched: Watched, now: Instant) -> None:

@@ -188,7 +188,7 @@ class TaskError(Struct, frozen=True):
 class Task(Struct, frozen=True):
     """One task. `running` is known through its home; `owner` is empty until it was awarded.
 
-    `kept_until_ms` goes by `results.keep_s` of the node that answers.
+    `kept_until_ms` goes by `results.keep_s` of its home when it was accepted.
     """
 
     id: str

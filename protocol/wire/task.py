@@ -88,6 +88,7 @@ class TaskRecord(Struct, frozen=True, array_like=True, tag="record"):
     retries: Count = 0  # how often it was opened again after an end; of two records, the one with more is newer
     retried: Annotated[tuple[Retried, ...], Meta(max_length=limits.RETRIES_KEPT)] = ()  # the last of those ends
     lineage: Lineage = ()  # what its ancestors, tasks and calls, were to do
+    keep_ms: Annotated[int, Meta(ge=0, le=limits.KEEP_MS_MAX)] = 0  # after its end, as its home wants it
 
     @property
     def opened_ms(self) -> WallMs:

@@ -148,7 +148,6 @@ class LittleDaemon:
             mesh=mesh.subjects.mesh,
             notes=lambda: (),
             attention=lambda: (),
-            keep_s=mesh.keep_s,
         )
         self.shelf = Shelf(store=self.store, open=self._opened, glance=self.node.glance)
         self.service = Service(

@@ -30,6 +30,20 @@ async def test_an_ended_task_says_until_when_it_is_kept_and_is_gone_then() -> No
         assert clock.wall_ms() >= ended.kept_until_ms
 
 
+async def test_how_long_a_task_is_kept_is_its_homes_word_on_every_node() -> None:
+    async with little_daemons(keep_s=1.2) as mesh:
+        home = await mesh.start("home")
+        mesh.keep_s = 7_200.0
+        owner = await mesh.start("owner", Actor())
+        task = await home.submit({"n": 1})
+        ended = await home.ended(task.id)
+        assert ended.finished_ms is not None
+        assert ended.owner == owner.me.id
+        assert ended.kept_until_ms == ended.finished_ms + 1_200
+        assert (await owner.service.task(task.id)).kept_until_ms == ended.kept_until_ms
+        await until_told(lambda: _is_gone(owner, task.id), what="the end of its record")
+
+
 async def test_a_task_that_has_not_ended_is_not_removed_however_old_it_is() -> None:
     held = Held()
 

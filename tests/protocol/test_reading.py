@@ -78,7 +78,7 @@ def test_an_end_that_was_seen_is_put_back_over_what_stands_there_and_taken_for_t
     reader.read(KEY, _frame(DONE), NOW, revision=4)
     assert reader.read(KEY, over, NOW, revision=5).record == DONE
     (write,) = _writes(reader)
-    assert (write.key, write.record, write.expect, write.keep_s) == (KEY, DONE, 5, 60.0)
+    assert (write.key, write.record, write.expect, write.keep_s) == (KEY, DONE, 5, DONE.keep_ms / 1_000)
     assert reader.read(KEY, over, NOW, revision=5).record == DONE
     assert _writes(reader) == [], "one is on its way"
     told = said(reader.on_outcome(Written(KEY, 6), write, NOW), TaskPutBack)

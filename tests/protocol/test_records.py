@@ -151,3 +151,10 @@ def test_the_same_work_again_is_a_cycle_told_by_its_path_and_other_input_is_none
     assert records.cycle_of(led, capability="pricing@1", input=b"x") == "pricing@1 → pricing@1"
     assert records.cycle_of(led, capability="scoring@2", input=b"y") == ""
     assert records.cycle_of((), capability="scoring@2", input=b"x") == ""
+
+
+def test_how_long_an_end_is_kept_is_said_by_the_home_when_it_accepts_the_task() -> None:
+    opened = records.opened(order(), task="t", iid="i", gid="g", home=B, now=instant(2), keep_s=90.5)
+    ended = records.cancelled(opened, now=instant(3))
+    assert (ended.keep_ms, records.keep_s(ended, 5.0)) == (90_500, 90.5)
+    assert records.keep_s(structs.replace(ended, keep_ms=0), 5.0) == 5.0, "of a node that did not say it yet"
