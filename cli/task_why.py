@@ -17,6 +17,20 @@ _SAID = {
     "absent": "was not there",
     "late": "answered too late",
     "unheard": "was not waited for: somebody was good enough",
+    "unasked": "answered unasked",
+    "reserved": "had it reserved",
+}
+_ENDED = {
+    "silent": "fell silent",
+    "absent": "was gone",
+    "node_restarted": "began a new life",
+    "busy": "declined, all slots taken",
+    "draining": "declined, taking no new work",
+    "no_agent": "declined, having no such agent",
+    "deadline": "declined, the deadline being past",
+    "stopped": "declined, having been stopped",
+    "drained": "gave it back, leaving",
+    "unheard": "never got it",
 }
 
 
@@ -28,8 +42,8 @@ def story(session: Session, answer: Answer) -> None:
         return
     write(f"{_at(task['submitted_ms'])}  {shown(task.get('submitter') or 'somebody')} submitted {task['capability']}")
     write(f" at {_name(task, 'home')}, route {task.get('route', 'auto')}\n")
-    happened = [(each["at_ms"], _search(each)) for each in told["rounds"]]
-    happened += [(each["at_ms"], _move(each)) for each in task["attempts"]]
+    happened = [(each["at_ms"], _move(each)) for each in task["attempts"]]  # each is why the next search began
+    happened += [(each["at_ms"], _search(each)) for each in told["rounds"]]
     happened += [(each["at_ms"], _reopened(each)) for each in task.get("retried") or ()]
     happened += [(each["at_ms"], _refused(each)) for each in task.get("refused") or ()]
     for at_ms, text in sorted(happened, key=lambda each: each[0]):
@@ -62,7 +76,8 @@ def _said(told: Item) -> str:
 
 def _move(told: Item) -> str:
     detail = f": {shown(told['detail'])}" if told.get("detail") else ""
-    return f"{shown(told['owner_name'])} had it, epoch {told['epoch']}, until {shown(told['ended'])}{detail}"
+    ended = _ENDED.get(told["ended"], f"gave it back, {shown(told['ended'])}")
+    return f"{shown(told['owner_name'])} {ended}, epoch {told['epoch']}{detail}"
 
 
 def _refused(told: Item) -> str:

@@ -66,6 +66,7 @@ class Late:
         self._open[record.id] = None
         watched.late_until = now.after(self._settings.lease_s)
         self._timers.set(("late", record.id), watched.late_until)
+        watched.reserve_at(tuple(watched.late), why, now)
         body = Reserve(record.id, watched.revision, watched.frame, len(watched.late), why, watched.unwritten)
         return effects + [
             Send(to=node, life=life, body=body, iid=record.iid, gid=record.gid) for node, life in watched.late.items()

@@ -95,16 +95,13 @@ class Reservations:
         self.discard(record.id)
         self._taking[record.id] = structs.replace(reserved, tried=now.mono_ns)
         award = records.awarded(record, owner=owner, owner_life=owner_life, now=now)
-        told = Round(
-            epoch=award.epoch,
-            gear="late",
-            why=reserved.why,
-            at_ms=reserved.since.wall_ms,
-            took_ms=max(0, (now.mono_ns - reserved.since.mono_ns) // NS_PER_MS),
-            asked=reserved.asked,
-            owner=owner,
-        )
-        award = structs.replace(award, rounds=(*record.rounds, told)[-limits.ROUNDS_KEPT :])
+        *rounds, told = record.rounds or (None,)
+        if told is None or (told.gear, told.epoch, told.owner) != ("late", award.epoch, ""):  # its watcher is older
+            rounds = list(record.rounds)
+            told = Round(award.epoch, "late", reserved.why, reserved.since.wall_ms, asked=reserved.asked)
+        took_ms = told.took_ms + max(0, (now.mono_ns - reserved.since.mono_ns) // NS_PER_MS)
+        told = structs.replace(told, owner=owner, took_ms=min(took_ms, limits.SPAN_MS_MAX))
+        award = structs.replace(award, rounds=(*rounds, told)[-limits.ROUNDS_KEPT :])
         return Write(ids.task_key(record.id), award, expect=reserved.revision)
 
     def taken(self, task: str) -> Reserved | None:

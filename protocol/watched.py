@@ -16,7 +16,7 @@ from protocol.owners import Owner
 from protocol.primitives import Instant, Mono, NodeId, WallMs
 from protocol.records import Standing
 from protocol.routing import Candidate
-from protocol.wire.auction import Attempt, Round, Unwritten
+from protocol.wire.auction import Answered, Attempt, Round, Unwritten
 from protocol.wire.task import ENDED, Status, TaskRecord, TaskState
 
 
@@ -277,6 +277,16 @@ class Watched:
                 if (candidate.node, candidate.agent) == (node, agent):
                     return candidate
         return None
+
+    def reserve_at(self, nodes: tuple[NodeId, ...], why: str, now: Instant) -> None:
+        """It waits for whichever of these has room first; the search goes on from where it began."""
+        epoch, at_ms = self.record.epoch + 1, now.wall_ms
+        if self.rounds and (self.rounds[-1].gear, self.rounds[-1].epoch) == ("late", epoch):
+            at_ms = self.rounds.pop().at_ms
+        answers = tuple(Answered(node, "reserved") for node in nodes)
+        took_ms = min(max(0, now.wall_ms - at_ms), limits.SPAN_MS_MAX)  # the clock may have stepped
+        told = Round(epoch, "late", why, at_ms, took_ms=took_ms, asked=len(nodes), answers=answers)
+        self.rounds = [*self.rounds, told][-limits.ROUNDS_KEPT :]
 
     def found(self, owner: NodeId, *, gear: str, why: str, now: Instant) -> None:
         """The search for an owner ended with this one; bids name their round, whatever else makes one of its own."""

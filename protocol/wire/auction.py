@@ -61,7 +61,7 @@ class Answered(Struct, frozen=True, array_like=True):
     """
 
     node: Token
-    said: Word  # bid | pass | silent | absent | late | unheard
+    said: Word  # bid | pass | silent | absent | late | unheard | unasked | reserved
     reason: Word = ""  # of a pass
     at_ms: Span = 0  # after the round began
     agent: Annotated[str, Meta(pattern=rf"^[a-z0-9_-]{{0,{NAME_CHARS_MAX}}}\Z")] = ""

@@ -48,7 +48,7 @@ def test_a_story_names_gear_bids_terms_passes_moves_and_the_next_try(meshctl: Me
         "b bid 0 = finish 25 ms (queue 3, takes 20 ± 2) / success 0.00 + cost 0 + lapses 0",
         "a passed: busy",
         "1 more answers came late, twice or unasked",
-        "b had it, epoch 1, until silent: for 3 s",
+        "b fell silent, epoch 1: for 3 s",
         "bob had it opened again, after it was cancelled in epoch 1",
         "it waits after 2 failures; next try in 0.0 s",
     ):

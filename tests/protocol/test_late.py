@@ -116,6 +116,17 @@ def test_a_task_that_lost_its_owner_is_reserved_at_once_with_what_is_not_on_reco
     assert (told.failures, [(each.owner, each.ended) for each in told.attempts]) == (1, [(B, "agent_failed")])
 
 
+def test_the_evidence_names_where_it_was_reserved_and_since_when() -> None:
+    home, effects = _waits()
+    since_ms = home.now.wall_ms
+    (body, *_) = bodies(effects, Reserve)
+    assert [(each.gear, {answer.node for answer in each.answers}) for each in body.unwritten.rounds] == [
+        ("late", _at(effects))
+    ]
+    anew = bodies(home.after(SETTINGS.lease_s), Reserve)[0].unwritten.rounds
+    assert [(each.at_ms, each.took_ms) for each in anew] == [(since_ms, int(SETTINGS.lease_s * 1_000))]
+
+
 def test_who_was_busy_is_among_those_that_it_is_reserved_at() -> None:
     home = Home({B: 1, C: 0})
     home.awarded()

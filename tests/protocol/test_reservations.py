@@ -12,7 +12,7 @@ from protocol.inputs import AgentFailed, AgentFinished
 from protocol.records import Standing
 from protocol.reservations import Reservations, Reserved
 from protocol.slots import Slots
-from protocol.wire.auction import Attempt, Reserve, Round, Taken, Unreserve, Unwritten
+from protocol.wire.auction import Answered, Attempt, Reserve, Round, Taken, Unreserve, Unwritten
 from protocol.wire.task import Ask, Award, Decline, Failure, Held, TaskRecord, TaskState, Withdraw
 from tests.protocol.conversation import instant
 from tests.protocol.work import (
@@ -161,6 +161,18 @@ def test_who_takes_what_its_owner_lost_writes_all_that_its_watcher_knew() -> Non
     assert (write.record.attempts[-1], write.record.failures, write.record.died) == (ended, 2, (C, D))
     assert [each.gear for each in write.record.rounds] == ["bids", "late"]
     assert said(owner.written([write]), TaskAwarded)[0].former == B
+
+
+def test_who_takes_it_completes_the_search_that_its_watcher_began() -> None:
+    owner = Owner()
+    owner.slots.take("another", ECHO)
+    began = Round(1, "late", "nobody seems free", 5, 900, 2, (Answered(B, "reserved"), Answered(ME, "reserved")))
+    owner.reserve(record(), 1, Unwritten(rounds=(began,)))
+    owner.slots.give_back("another")
+    (write,) = owner.holder.on_room(instant(0.1))
+    assert isinstance(write, Write)
+    assert isinstance(write.record, TaskRecord)
+    assert write.record.rounds == (structs.replace(began, owner=ME, took_ms=1_000),)
 
 
 def test_a_word_from_before_what_the_record_says_takes_nothing_out_of_it() -> None:
