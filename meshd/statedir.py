@@ -21,7 +21,7 @@ from msgspec import Struct
 from protocol.errors import MeshError
 from protocol.identity import KEY_BYTES, Identity, admitted_key, is_acceptable
 from protocol.ids import mesh_id
-from protocol.limits import LIFE_AHEAD_MS_MAX
+from protocol.limits import LIFE_MAX
 from protocol.primitives import NodeId, WallMs
 
 LOCK = "lock"
@@ -191,10 +191,8 @@ class StateDir:
             if not text.isascii() or not text.isdecimal() or len(text) > 18:
                 raise _refused(self.path / LIFE, "is not what meshd wrote there", _BACKUP)
             stored = int(text)
-        if stored > wall_ms + LIFE_AHEAD_MS_MAX:
-            days = (stored - wall_ms) / 86_400_000
-            cure = "set this host's clock; if it is right now and was wrong then, remove the file"
-            raise _refused(self.path / LIFE, f"says that this node last started {days:.1f} days from now", cure)
+        if stored >= LIFE_MAX:
+            raise _refused(self.path / LIFE, "is not what meshd wrote there", _BACKUP)
         life = max(wall_ms, stored + 1)
         self.write(LIFE, b"%d\n" % life)
         return life

@@ -317,11 +317,11 @@ def _auditing(node: Node, ground: _Ground, put: Callable[[Input], None], tell: C
         stream=subjects.audit_stream,
         signer=identity,
         seal=lambda body: sealer.seal(body, subject=subject, now=clock.now(), ttl_ms=KEPT_MS),
-        open=lambda frame: opener.open_audit(subject, frame, clock.now()),
+        open=lambda frame: opener.open_audit(subject, frame),
     )
     reading = Reading(
         subjects=subjects,
-        open=lambda subject, frame: opener.open_audit(subject, frame, clock.now()),
+        open=lambda subject, frame: opener.open_audit(subject, frame),
         name_of=lambda id: peer.name if (peer := peers.peer(id)) is not None and peer.name else short(id),
         id_of=lambda name: named(peers.snapshot(), name).id,
     )

@@ -55,6 +55,8 @@ AUDITED: Mapping[type[Struct], Row] = {
 
 NOT_AUDITED: Mapping[type[Struct], str] = {
     events.PeerSuspect: "a doubt that others weigh; the verdict is recorded",
+    events.ClockOff: "a measure of a clock, no decision: what follows for a task stands in its record",
+    events.ClockRight: "a measure of a clock, as well",
     events.PeerUnreachable: "nothing is decided by it: nobody is declared dead",
     events.EventsLost: "agents' events are best effort, and nothing is decided by them",
     events.AuctionOpened: "a question that decides nothing; the award is recorded",

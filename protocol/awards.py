@@ -78,7 +78,7 @@ def usable(
     owner = watched.record.owner
     if life_of(owner) not in (None, watched.record.owner_life):
         watched.excluded.pop(owner, None)  # it began anew, so its silence is explained
-    return [each for each in candidates if watched.excluded.get(each.node, 0) <= now.mono_ns]
+    return [each for each in candidates if watched.excluded.get(each.node, 0) <= now.mono_ns and not each.is_off]
 
 
 def claimed_ms(candidates: list[Candidate]) -> float:

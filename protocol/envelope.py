@@ -15,6 +15,7 @@ import msgspec
 from msgspec import Struct
 
 from protocol import limits
+from protocol.clocks import Clocks
 from protocol.identity import KEY_BYTES, SIGNATURE_BYTES, admitted_key, is_signed
 from protocol.ids import node_id
 from protocol.primitives import Instant, NodeId, WallMs
@@ -27,6 +28,7 @@ VERSION = 1
 PREAMBLE_BYTES = 6
 FRESH_MS = 30_000  # how long a message may take effect after it was sent
 SELF_ADMITTING = ("alive", "left")  # facts that carry their source's admission
+UNDATED = ("ping", "ack")  # bound to one life of the receiver, where each is heard once: they need no clock
 KEPT_MS = 0  # a life without end: records in the bucket
 
 REFUSALS: dict[str, str] = {
@@ -40,8 +42,8 @@ REFUSALS: dict[str, str] = {
     "wrong_family": "this kind of message may not travel on this subject",
     "wrong_signer": "the signer is not the source that the subject names",
     "not_admitted": "the signer was never admitted to this mesh",
-    "expired": "the frame is older than its life",
-    "from_future": "the frame, or its sender's life, is too far ahead of this clock",
+    "expired": "the frame is older than its life, by its sender's clock as far as that is known",
+    "from_future": "the frame is dated too far ahead of its sender's clock, as far as that is known",
     "old_life": "the sender has begun a newer life",
     "replayed": "the frame has taken effect before",
     "bad_signature": "the signature is not the signer's over these bytes",
@@ -82,11 +84,15 @@ class Envelope(Struct, frozen=True):
 
 
 class Refusal(Struct, frozen=True):
-    """A frame that has no effect; `code` is a row of `REFUSALS`."""
+    """A frame that has no effect; `code` is a row of `REFUSALS`.
+
+    `opened` is what it says, when nothing but its date is wrong, and that is worth asking its signer about.
+    """
 
     code: str
     src: str
     subject: str
+    opened: Envelope | None = None
 
 
 class Signer(Protocol):
@@ -216,6 +222,7 @@ class Opener:
         verify: Verify = _ed25519,
         own: Sealer | None = None,
     ) -> None:
+        self.clocks = Clocks()
         self._me = me
         self._own = own
         self._subjects = subjects
@@ -257,19 +264,20 @@ class Opener:
             return Refusal("echo", src, subject)
         if src not in self._admitted and header.kind not in SELF_ADMITTING:
             return Refusal("not_admitted", src, subject)
-        if now.wall_ms > header.sent_ms + min(header.ttl_ms, FRESH_MS) + limits.CLOCK_SKEW_MS_MAX:
-            return Refusal("expired", src, subject)
-        if header.sent_ms > now.wall_ms + limits.CLOCK_SKEW_MS_MAX:
-            return Refusal("from_future", src, subject)
+        misdated = "" if header.kind in UNDATED else self._misdated(src, header, now)
+        if misdated and not self.clocks.may_ask(src, now):
+            return Refusal(misdated, src, subject)
         stale = self._staleness(src, header, family)
         if stale:
             return Refusal(stale, src, subject)
-        opened = self._finish(src, header, header_end, frame, subject, now)
+        opened = self._finish(src, header, header_end, frame, subject)
+        if misdated:
+            return Refusal(misdated, src, subject, opened) if isinstance(opened, Envelope) else opened
         if isinstance(opened, Envelope) and family != "fact":
             self._remember(src, header, family)
         return opened
 
-    def open_relayed(self, frame: bytes, now: Instant, *, is_own: bool = False) -> Envelope | Refusal:
+    def open_relayed(self, frame: bytes, *, is_own: bool = False) -> Envelope | Refusal:
         """A fact that somebody passed on: bound to the subject it was sealed for, however old it is."""
         peeked = self._peek(frame, "")
         if isinstance(peeked, Refusal):
@@ -283,11 +291,9 @@ class Opener:
             return Refusal("echo", src, header.subject)
         if src not in self._admitted and header.kind not in SELF_ADMITTING and not is_own:
             return Refusal("not_admitted", src, header.subject)
-        if header.sent_ms > now.wall_ms + limits.CLOCK_SKEW_MS_MAX:
-            return Refusal("from_future", src, header.subject)
-        return self._finish(src, header, header_end, frame, header.subject, now)
+        return self._finish(src, header, header_end, frame, header.subject)
 
-    def open_record(self, key: str, frame: bytes, now: Instant) -> Envelope | Refusal:
+    def open_record(self, key: str, frame: bytes) -> Envelope | Refusal:
         """A value of the bucket: bound to its key, without end, written by anyone who was admitted."""
         subject = self._subjects.record(key)
         if len(frame) > limits.RECORD_READ_BYTES_MAX:
@@ -300,7 +306,7 @@ class Opener:
             return Refusal("wrong_family", src, subject)
         if src != self._me and src not in self._admitted and header.kind != "presence":
             return Refusal("not_admitted", src, subject)
-        opened = self._finish(src, header, header_end, frame, subject, now)
+        opened = self._finish(src, header, header_end, frame, subject)
         if isinstance(opened, Envelope) and isinstance(opened.body, TaskRecord) and not opened.body.is_sound:
             return Refusal("bad_body", src, subject)
         return opened
@@ -316,7 +322,7 @@ class Opener:
             return None
         return body if isinstance(body, TaskRecord) and body.is_sound else None
 
-    def open_audit(self, subject: str, frame: bytes, now: Instant) -> Envelope | Refusal:
+    def open_audit(self, subject: str, frame: bytes) -> Envelope | Refusal:
         """Some records of a node, as its subject of the audit brings or the stream keeps them: without end."""
         peeked = self._peek(frame, subject)
         if isinstance(peeked, Refusal):
@@ -328,7 +334,7 @@ class Opener:
             return Refusal("wrong_signer", src, subject)
         if src != self._me and src not in self._admitted:
             return Refusal("not_admitted", src, subject)
-        return self._finish(src, header, header_end, frame, subject, now)
+        return self._finish(src, header, header_end, frame, subject)
 
     def _peek(self, frame: bytes, subject: str) -> tuple[NodeId, Header, int] | Refusal:
         """The header, unverified: who claims to say what, and where the body begins."""
@@ -349,7 +355,7 @@ class Opener:
             header = _header_decoder.decode(frame[PREAMBLE_BYTES:header_end])
         except _UNDECODABLE:
             return Refusal("bad_header", "", subject)
-        if len(header.key) != KEY_BYTES or header.life <= 0 or header.seq <= 0:
+        if len(header.key) != KEY_BYTES or not 0 < header.life <= limits.LIFE_MAX or header.seq <= 0:
             return Refusal("bad_header", "", subject)
         src = node_id(header.key)
         kind = KINDS.get(header.kind)
@@ -382,12 +388,15 @@ class Opener:
         window.mark(header.seq)
         self._windows[name] = window  # last in the order: most recently used
 
-    def _finish(
-        self, src: NodeId, header: Header, header_end: int, frame: bytes, subject: str, now: Instant
-    ) -> Envelope | Refusal:
+    def _misdated(self, src: NodeId, header: Header, now: Instant) -> str:
+        """Why a frame's date does not fit its sender's clock, or nothing."""
+        age_ms = self.clocks.time_of(src, now) - header.sent_ms
+        if age_ms > min(header.ttl_ms, FRESH_MS) + limits.CLOCK_SKEW_MS_MAX:
+            return "expired"
+        return "from_future" if age_ms < -limits.CLOCK_SKEW_MS_MAX else ""
+
+    def _finish(self, src: NodeId, header: Header, header_end: int, frame: bytes, subject: str) -> Envelope | Refusal:
         """Signature, then body; an alive fact or a presence also brings its sender's admission."""
-        if header.life > now.wall_ms + limits.LIFE_AHEAD_MS_MAX:
-            return Refusal("from_future", src, subject)
         view = memoryview(frame)
         body = view[header_end:-SIGNATURE_BYTES]
         if self._own is None or not self._own.has_made(frame):

@@ -57,6 +57,7 @@ ERRORS: dict[str, ErrorRow] = {
     "draining": ErrorRow(503, FAILED, "the node {node} is draining", "ask another node; see why, and what ends it, with: meshctl status"),
     "only_draining": ErrorRow(503, FAILED, "only {holders} has the capability {capability}, and is draining", "submit a task instead of a call: it waits until somebody takes new work"),
     "stopping": ErrorRow(503, FAILED, "the node {node} is stopping, and had not answered {capability} by then", "call again, and another node is asked; what was begun may have had effects"),
+    "clock_off": ErrorRow(503, FAILED, "the clock of {node} is {off} most others, so it takes no tasks", "set that host's clock, by NTP for example, or submit on another node"),
     "overloaded": ErrorRow(503, FAILED, "{what} is full ({limit})", "try again in a moment, or on another node"),
     # how it went
     "agent_failed": ErrorRow(502, TASK_FAILED, "{message} (agent {agent})", "see what it wrote with: meshctl agents logs {agent}, on that node; then call again"),

@@ -54,6 +54,21 @@ class PeerUnreachable(Struct, frozen=True, tag_field="kind", tag="peer_unreachab
     peers: tuple[NodeId, ...]
 
 
+class ClockOff(Struct, frozen=True, tag_field="kind", tag="clock_off"):
+    """A node's clock, this one's perhaps, is `ahead_ms` ahead of most others, or of ours; behind when negative."""
+
+    peer: NodeId
+    name: str
+    ahead_ms: int
+
+
+class ClockRight(Struct, frozen=True, tag_field="kind", tag="clock_right"):
+    """A node's clock is right again."""
+
+    peer: NodeId
+    name: str
+
+
 class NameConflict(Struct, frozen=True, tag_field="kind", tag="name_conflict"):
     """Two live nodes use one name; the first keeps it."""
 
@@ -321,6 +336,8 @@ Event: TypeAlias = (
     | PeerDead
     | PeerLeft
     | PeerUnreachable
+    | ClockOff
+    | ClockRight
     | NameConflict
     | PeerMisbehaved
     | StateChanged

@@ -131,7 +131,8 @@ class Gossip:
             return False, []
         version = place[2]
         if former is not None and version <= former.version:
-            if version == former.version and heard.sent_ms > former.heard.sent_ms:
+            is_ahead = former.heard.sent_ms > now.wall_ms and not heard.is_relayed  # its clock was, and is right again
+            if version == former.version and (heard.sent_ms > former.heard.sent_ms or is_ahead):
                 self._store(heard)  # the same word, said again: an alive fact must not grow old
                 return not heard.is_relayed, []
             if heard.is_relayed or not isinstance(former.heard.body, Dead):
@@ -178,8 +179,11 @@ class Gossip:
         return standing is None or standing.version < version
 
     def _is_outdated(self, heard: Heard, now: Instant) -> bool:
-        """Older than tombstones are kept: an alive fact that old could bring back somebody long forgotten."""
-        return heard.sent_ms + self._tombstone_s * 1_000 < now.wall_ms
+        """Older than tombstones are kept: an alive fact that old could bring back somebody long forgotten.
+
+        A fact is no older than the life that says it, whatever its clock was set back to.
+        """
+        return max(heard.sent_ms, heard.life) + self._tombstone_s * 1_000 < now.wall_ms
 
     def _is_full(self) -> bool:
         return len(self._living) >= limits.PEERS_MAX

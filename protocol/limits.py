@@ -18,8 +18,10 @@ DEPTH_MAX = 16  # nesting of free-form values; msgpack alone would take 1,024 le
 TEXT_CHARS_MAX = 512  # reasons, names and messages that are shown to people
 
 # time
-CLOCK_SKEW_MS_MAX = 30_000  # how far a sender's wall clock may be off before its frames are refused
-LIFE_AHEAD_MS_MAX = 86_400_000  # a life this far in the future is a lie or a broken clock
+CLOCK_SKEW_MS_MAX = 30_000  # how far a frame's date may be from its sender's clock, as far as that is known
+CLOCK_OFF_MS = 5_000  # a clock further from the others is off: deadlines are dates, so it gets no work
+CLOCK_STEP_MS_MIN = 1_000  # a clock that moves this far at once was set; NTP lets it drift by less
+LIFE_MAX = 1 << 53  # any reader's integer holds it; a life in the future is a clock's fault, and harms nobody
 INCARNATION_JUMP_MAX = 1 << 20  # one refutation a second for twelve days
 INCARNATION_MAX = 1 << 53  # any reader's integer holds it
 

@@ -217,6 +217,20 @@ class Membership:
         """The life of a living (alive or suspect) node; None for the gone and the unknown."""
         return self._me.life if node == self._me.id else self._roster.life_of(node)
 
+    def living(self) -> tuple[NodeId, ...]:
+        """The others that are alive or suspect, sorted."""
+        return self._roster.living
+
+    def asked_at(self, node: NodeId, life: int, probe: int) -> Mono | None:
+        """When that life of it was asked this; None when nobody waits for the answer."""
+        return self._prober.asked_at(probe, node, life)
+
+    def ask(self, node: NodeId, now: Instant) -> list[Effect]:
+        """Is it there? Out of turn; nothing when it is not among the living."""
+        member = self._roster.get(node)
+        is_asked = member is not None and member.is_living and self._down_since is None and not self._own.has_left
+        return self._prober.ask(member, now) if member is not None and is_asked else []
+
     def round_trip_s(self, node: NodeId) -> float:
         """Seconds from a probe to its answer, smoothed; a guess until one was measured."""
         member = self._roster.get(node)
@@ -346,8 +360,6 @@ class Membership:
             member.frame = heard.frame
             is_suspect = member.suspicion is not None and not heard.is_relayed
             return self._prober.ask(member, now) if is_suspect else []  # it lives: let it know that it has to say so
-        if heard.life > now.wall_ms + limits.LIFE_AHEAD_MS_MAX:
-            return [Emit(PeerMisbehaved(heard.src, "life_ahead", str(heard.life)))]
         if member is None:
             if len(self._roster.living) >= limits.PEERS_MAX:
                 return [Emit(PeerMisbehaved(heard.src, "view_full", str(limits.PEERS_MAX)))]
@@ -379,8 +391,6 @@ class Membership:
         version = standing(life=heard.life, incarnation=body.incarnation, state="left")
         if member is not None and version <= member.standing:
             return []
-        if heard.life > now.wall_ms + limits.LIFE_AHEAD_MS_MAX:
-            return [Emit(PeerMisbehaved(heard.src, "life_ahead", str(heard.life)))]
         return self._end(member or Member(heard.src), heard.life, body, (), now)
 
     # --- deaths
@@ -392,8 +402,6 @@ class Membership:
         version = standing(life=body.life, incarnation=body.incarnation, state="dead")
         if (member is not None and version <= member.standing) or heard.src == body.peer:
             return []
-        if body.life > now.wall_ms + limits.LIFE_AHEAD_MS_MAX:
-            return [Emit(PeerMisbehaved(heard.src, "life_ahead", str(body.life)))]
         last = doubt.last_alive(body, accusations)
         if member is None or not member.is_living:
             # Gone before we knew it, or gone anyway: remembered, so that old news cannot bring it back.

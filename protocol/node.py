@@ -35,6 +35,7 @@ from protocol.refusals import Refusals
 from protocol.replica import Heard, Me, heard_of, sealed_inside
 from protocol.slots import Slots
 from protocol.subjects import Subjects
+from protocol.timekeeping import Timekeeping
 from protocol.topics import EVENT, Topics
 from protocol.watch import Watch
 from protocol.watched import TaskSettings
@@ -42,20 +43,8 @@ from protocol.watching import Said, Watching
 from protocol.wire import auction, audit, call, gossip, ops, swim, task, topic
 from protocol.wire.task import TaskRecord
 
-Origin: TypeAlias = Literal[
-    "membership",
-    "gossip",
-    "catalogue",
-    "ledger",
-    "watch",
-    "auction",
-    "holder",
-    "calls",
-    "link",
-    "homes",
-    "topics",
-    "reader",
-]
+_Knowing: TypeAlias = Literal["membership", "gossip", "catalogue", "link", "homes", "topics", "reader"]
+Origin: TypeAlias = _Knowing | Literal["ledger", "watch", "auction", "holder", "calls"]
 
 
 class NodeSettings(Struct, frozen=True):
@@ -75,16 +64,24 @@ class Node:
     def __init__(self, *, me: Me, mesh: str, settings: NodeSettings, sealer: Sealer, opener: Opener, rng: Rng) -> None:
         self.me = me
         self._opener = opener
-        subjects = Subjects(mesh)
-        self._post: Post[Origin] = Post(me=me.id, region=me.region, subjects=subjects, sealer=sealer, rng=rng)
+        subjects, clocks = Subjects(mesh), opener.clocks
+        self._post: Post[Origin] = Post(
+            me=me.id, region=me.region, subjects=subjects, sealer=sealer, clocks=clocks, rng=rng
+        )
         self._slots = Slots()
         owners, lapses, tasks, keep_s = Owners(), Lapses(), settings.tasks, settings.keep_s
         self.membership = Membership(me=me, settings=settings.membership, rng=rng)
         self.gossip = Gossip(me=me, rng=rng, settings=settings.gossip, tombstone_s=settings.membership.tombstone_s)
         self.catalogue = Catalogue(me=me)
         self.link = Link(me=me, settings=settings.link)
+        self.time = Timekeeping(me=me, clocks=clocks, membership=self.membership)
         self._places = places = Places(
-            me=me, membership=self.membership, catalogue=self.catalogue, policy=settings.routing, rng=rng
+            me=me,
+            membership=self.membership,
+            catalogue=self.catalogue,
+            time=self.time,
+            policy=settings.routing,
+            rng=rng,
         )
         self.ledger = Ledger(
             me=me.id, mesh=mesh, settings=tasks, keep_s=keep_s, owners=owners, lapses=lapses, view=places, rng=rng
@@ -138,10 +135,10 @@ class Node:
     # --- in and out
 
     def handle(self, input: Input, now: Instant) -> list[Effect]:
-        """Take one input; what has to leave the node because of it, in order."""
-        out = self._route(input, now)
-        out += self._after(now)
-        return out
+        """Take one input; what has to leave the node because of it, in order. `now` is what the host's clocks say."""
+        now, asked = self.time.by_the_mesh(now)
+        out = self._carry("membership", asked, now) + self._route(input, now)
+        return out + self._after(now)
 
     def start(self, now: Instant) -> list[Effect]:
         """Say hello; the first thing that a life does."""
@@ -239,16 +236,16 @@ class Node:
     def _spread(self, fact: fx.Spread, now: Instant) -> list[Effect]:
         sealed = self._post.spread(fact, now)
         if not fact.frame:
-            opened = self._opener.open_relayed(sealed.frame, now, is_own=True)
+            opened = self._opener.open_relayed(sealed.frame, is_own=True)
             if isinstance(opened, Envelope):
                 return [sealed, *self._carry("gossip", self.gossip.keep_own(heard_of(opened), now), now)]
         return [sealed]
 
     def _after(self, now: Instant) -> list[Effect]:
         """What follows from any input: whether we can award, and how busy we are."""
-        out = self._carry("reader", self._reader.take_untold(), now)
-        if self.link.is_usable != self._was_usable:
-            is_usable = self._was_usable = self.link.is_usable
+        out = self._carry("reader", self._reader.take_untold() + self.time.after(), now)
+        if (is_usable := self.link.is_usable and self.time.is_right) != self._was_usable:
+            self._was_usable = is_usable
             self._watch.on_link(is_usable=is_usable, now=now)
             out += self._carry("ledger", self.ledger.on_link(is_usable=is_usable, now=now), now)
             out += self._carry("ledger", self._guardian.on_link(is_usable=is_usable, now=now), now)
@@ -278,13 +275,18 @@ class Node:
         if isinstance(opened.body, TaskRecord | task.Presence | audit.AuditBatch):
             return []  # these travel by the store; the opener refuses them on node subjects
         me, body, header = self.me, opened.body, opened.header
+        if isinstance(body, swim.Ack) and self.time.on_ack(opened, body, now):
+            self.gossip.on_gap(now, opened.src)  # of what it said with that date we have refused some
         message = fx.Send(to=me.id, life=me.life, body=body, iid=header.iid, gid=header.gid, cause=opened.name)
         return self._on_body(opened.src, header.life, message, header.seq, now)
 
     def _refuse(self, refusal: Refusal, now: Instant) -> list[Effect]:
         if refusal.code == "not_admitted":
             self.gossip.on_gap(now)  # somebody whose introduction we missed, perhaps
-        return self._refusals.told(refusal, now)
+        out, opened = self._refusals.told(refusal, now), refusal.opened
+        if opened is not None and isinstance(opened.body, gossip.Alive):  # as if another passed it on, some time later
+            out += self._on_fact(heard_of(opened, is_relayed=True), now)
+        return out if opened is None else out + self._carry("membership", self.membership.ask(opened.src, now), now)
 
     def _on_body(self, src: NodeId, life: int, message: fx.Send, said: int, now: Instant) -> list[Effect]:
         """One message to this node; `said` is the number of its frame, 0 when it is from ourselves."""
@@ -344,7 +346,7 @@ class Node:
     def _on_delta(self, body: gossip.Delta, now: Instant) -> list[Effect]:
         out: list[Effect] = []
         for frame in body.facts:
-            opened = self._opener.open_relayed(frame, now)
+            opened = self._opener.open_relayed(frame)
             if isinstance(opened, Refusal):
                 out += self._refuse(opened, now)
             else:
@@ -361,7 +363,7 @@ class Node:
                 out += self._carry("catalogue", self.catalogue.on_fact(heard, now), now)
                 return out + self._carry("ledger", self.ledger.on_capacity(now), now)
             case gossip.Dead():
-                opened = [self._opener.open_relayed(frame, now) for frame in sealed_inside(body)]
+                opened = [self._opener.open_relayed(frame) for frame in sealed_inside(body)]
                 proof = tuple(heard_of(each, is_relayed=True) for each in opened if isinstance(each, Envelope))
                 out += self._carry("membership", self.membership.on_fact(heard, now, proof), now)
                 if self.membership.has_buried(body):
@@ -437,7 +439,7 @@ class Node:
     def _on_found(self, found: inputs.Found, now: Instant) -> list[Effect]:
         if not ids.is_task_key(found.key):
             if found.frame:
-                self._opener.open_record(found.key, found.frame, now)  # a presence brings an admission
+                self._opener.open_record(found.key, found.frame)  # a presence brings an admission
             return []
         stands = self._reader.read(found.key, found.frame, now, revision=found.revision)
         out = self._carry("holder", self.holder.on_found(stands.record, found.key, now), now)
@@ -449,6 +451,8 @@ class Node:
     def _on_order(self, order: inputs.Submit | inputs.Retry, now: Instant) -> list[Effect]:
         if self.duty.is_draining and not order.is_for_task:  # what tasks in hand submit belongs to finishing them
             return [fx.Reply(order.request, code="draining", fields={"node": self.me.name})]
+        if not self.time.is_right and not order.is_for_task:
+            return [fx.Reply(order.request, code="clock_off", fields=self.time.problem())]
         told = self.ledger.submit(order, now) if isinstance(order, inputs.Submit) else self.ledger.retry(order)
         return self._carry("ledger", told, now)
 

@@ -15,12 +15,16 @@ from protocol.membership import Membership
 from protocol.primitives import Instant, NodeId, Rng
 from protocol.replica import Me
 from protocol.routing import POLICIES, Candidate
+from protocol.timekeeping import Timekeeping
 
 
 class Places:
     """`protocol.view.View` over one node's membership and catalogue."""
 
-    def __init__(self, *, me: Me, membership: Membership, catalogue: Catalogue, policy: str, rng: Rng) -> None:
+    def __init__(
+        self, *, me: Me, membership: Membership, catalogue: Catalogue, time: Timekeeping, policy: str, rng: Rng
+    ) -> None:
+        self._time = time
         self._me = me
         self._membership = membership
         self._catalogue = catalogue
@@ -30,7 +34,12 @@ class Places:
     def candidates(self, capability: str, now: Instant) -> list[Candidate]:
         """Agents of live nodes with the capability, the best first."""
         found = [each for each in self._catalogue.match(capability, now) if self._membership.is_alive(each.node)]
+        if self._time.off:
+            found = [structs.replace(each, free=0, is_off=True) if self._is_off(each.node) else each for each in found]
         return self._policy(found, self._rng)
+
+    def _is_off(self, node: NodeId) -> bool:
+        return node != self._me.id and node in self._time.off
 
     def draining(self, capability: str, now: Instant) -> tuple[str, ...]:
         """Names of live nodes that have the capability and take no new work."""

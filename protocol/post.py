@@ -1,6 +1,7 @@
 """What leaves a node is sealed here, and what comes back of it finds who sent it.
 
-Invariant: outcomes of writes to one key come back in the order of the writes; a probe number is
+Invariant: frames carry the date of this host's clock, right or wrong, so that others can tell; outcomes
+of writes to one key come back in the order of the writes; a probe number is
 used once, and drawn: absences have no signer, so nobody else may know it.
 Neighbours: `node` is the only caller; `envelope` seals.
 """
@@ -10,6 +11,7 @@ from typing import Generic, TypeVar
 
 from msgspec import structs
 
+from protocol.clocks import Clocks
 from protocol.effects import Announce, Emit, Send, Spread, Write
 from protocol.envelope import KEPT_MS, Sealer
 from protocol.errors import LocalError
@@ -28,8 +30,11 @@ Origin = TypeVar("Origin")
 class Post(Generic[Origin]):
     """Seals for one life of a node and remembers which machine each thing came from."""
 
-    def __init__(self, *, me: NodeId, region: str, subjects: Subjects, sealer: Sealer, rng: Rng) -> None:
+    def __init__(
+        self, *, me: NodeId, region: str, subjects: Subjects, sealer: Sealer, clocks: Clocks, rng: Rng
+    ) -> None:
         self._me = me
+        self._clocks = clocks
         self._region = region
         self._subjects = subjects
         self._sealer = sealer
@@ -42,7 +47,8 @@ class Post(Generic[Origin]):
         subject = self._subjects.node(dst=message.to, life=message.life, src=self._me)
         iid, gid = message.iid[:ID_CHARS_MAX], message.gid[:ID_CHARS_MAX]
         try:
-            frame = self._sealer.seal(message.body, subject=subject, now=now, iid=iid, gid=gid, cause=message.cause)
+            at = self._clocks.host(now)
+            frame = self._sealer.seal(message.body, subject=subject, now=at, iid=iid, gid=gid, cause=message.cause)
         except ValueError:  # every list that others fill has its bound: this is the net below them
             return Emit(FrameRefused("too_large", self._me, subject))
         reply = ""
@@ -59,18 +65,20 @@ class Post(Generic[Origin]):
         if fact.frame:
             return fact
         subject = self._subjects.fact(region=self._region, src=self._me)
-        return structs.replace(fact, subject=subject, frame=self._sealer.seal(fact.body, subject=subject, now=now))
+        frame = self._sealer.seal(fact.body, subject=subject, now=self._clocks.host(now))
+        return structs.replace(fact, subject=subject, frame=frame)
 
     def announce(self, event: Announce, now: Instant) -> Announce:
         """The event with its frame."""
         iid, gid = event.iid[:ID_CHARS_MAX], event.gid[:ID_CHARS_MAX]
-        frame = self._sealer.seal(event.body, subject=event.subject, now=now, iid=iid, gid=gid)
+        at = self._clocks.host(now)
+        frame = self._sealer.seal(event.body, subject=event.subject, now=at, iid=iid, gid=gid)
         return structs.replace(event, frame=frame)
 
     def write(self, origin: Origin, change: Write, now: Instant) -> Write:
         """The write with its frame, whose outcome `origin` will get."""
         subject = self._subjects.record(change.key)
-        frame = self._sealer.seal(change.record, subject=subject, now=now, ttl_ms=KEPT_MS)
+        frame = self._sealer.seal(change.record, subject=subject, now=self._clocks.host(now), ttl_ms=KEPT_MS)
         sealed = structs.replace(change, frame=frame)
         self._writes.setdefault(change.key, deque()).append((origin, sealed))
         return sealed

@@ -66,6 +66,10 @@ class Prober:
             member.measure(now.since_s(probe.sent))
         return True
 
+    def asked_at(self, number: int, node: NodeId, life: int) -> Mono | None:
+        """When that life of it was first asked this; None when nobody waits for the answer."""
+        return self.probes.asked_at(number, node, life)
+
     def give_up(self, number: int) -> "Probe | None":
         """Wait for this answer no more; None when nobody did."""
         self._timers.cancel(("answer", number))
@@ -154,6 +158,11 @@ class Probes:
         self.unanswered(number)
         self._note(node, is_answered=True)
         return probe
+
+    def asked_at(self, number: int, node: NodeId, life: int) -> Mono | None:
+        """When this probe was sent, as long as it waits for that life of that node."""
+        probe = self._open.get(number)
+        return probe.sent if probe is not None and (probe.to, probe.life) == (node, life) else None
 
     def unanswered(self, number: int) -> Probe | None:
         """This probe will not be waited for any more."""

@@ -33,7 +33,7 @@ class Reader:
 
     def read(self, key: str, frame: bytes, now: Instant, *, revision: int = 0) -> Standing:
         """What stands under a key, from its frame; empty when there is nothing. `revision` is 0 for a copy."""
-        opened = self._opener.open_record(key, frame, now) if frame else None
+        opened = self._opener.open_record(key, frame) if frame else None
         if isinstance(opened, Refusal):
             self._tell(opened, key, revision, now)
             stands = Standing(None, revision, frame, stranger=opened.src if opened.code == "not_admitted" else "")
@@ -79,7 +79,7 @@ class Reader:
             return stands
         task = ids.task_of(key)
         frame = self._endings.frame_of(task)
-        ended = self._opener.open_record(key, frame, now) if frame else None
+        ended = self._opener.open_record(key, frame) if frame else None
         if not isinstance(ended, Envelope) or not isinstance(ended.body, TaskRecord):
             if record is not None:  # its end was too large to be kept: at least nobody takes this up
                 self._tell(Refusal("outdated", "", key), key, stands.revision, now)

@@ -30,6 +30,7 @@ class Candidate(Struct, frozen=True):
     latency_ms: int = 0
     cost: float = 0.0
     is_self: bool = False
+    is_off: bool = False  # its clock: it gets no task, for deadlines are dates
 
 
 Policy: TypeAlias = Callable[[list[Candidate], Rng], list[Candidate]]

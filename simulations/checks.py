@@ -29,9 +29,13 @@ from simulations.timeline import Timeline, ns
 
 Wanted: TypeAlias = tuple[type, ...]
 
-HONEST_REFUSALS = frozenset({"not_admitted", "replayed", "old_life", "expired", "echo"})  # what loss and faults explain
+HONEST_REFUSALS = frozenset(
+    {"not_admitted", "replayed", "old_life", "expired", "from_future", "echo"}
+)  # faults explain
 SAID_PER_S_MAX = 100  # awards, answers, results and up to eight words a waiting task, of the load that scenarios bring
 SAID_PER_S_PER_NODE = 10  # a burst of digests, deltas and verifications when a view changes
+CLOCK_KNOWN_S = 5.0  # so long after it was set everybody knows a clock that is off
+CLOCK_OFF_S = 6.0
 CLEAR_S = 8.0  # who was disturbed or cut off so shortly before may be found dead still
 
 
@@ -255,6 +259,27 @@ class Honest:
         return None
 
 
+class RightClocks:
+    """Nobody whose clock has been off for a while is given a task by another, or gives one out."""
+
+    wants: ClassVar[Wanted] = (Stored,)
+
+    def __init__(self, setting: Setting) -> None:
+        self._setting = setting
+
+    def on(self, seen: Seen) -> str | None:
+        """Every award that the store took."""
+        if not isinstance(seen, Stored) or seen.record is None or seen.record.state is not TaskState.AWARDED:
+            return None
+        names = {host.id: host for host in self._setting.hosts.values()}
+        for host in (names[seen.record.owner], self._setting.hosts[seen.node]):
+            is_known = self._setting.timeline.now_ns - host.clock_set_ns > ns(CLOCK_KNOWN_S)
+            if is_known and abs(host.clock_ahead_s) > CLOCK_OFF_S:
+                ahead = f"{host.clock_ahead_s:g} s ahead"
+                return f"{seen.node} gives {seen.record.id} to {names[seen.record.owner].name}: {host.name} is {ahead}"
+        return None
+
+
 class EndsAbsorb:
     """A record that has ended is never written again."""
 
@@ -305,6 +330,7 @@ CHECKS: Mapping[str, Callable[[Setting], Check]] = {
     "no-false-death": NoFalseDeath,
     "rising-numbers": RisingNumbers,
     "honest": Honest,
+    "right-clocks": RightClocks,
     "calm": Calm,
 }
 

@@ -52,6 +52,14 @@ def agents_known(world: Whole) -> str | None:
     return None
 
 
+def clocks_right(world: Whole) -> str | None:
+    """Nobody calls a clock off, its own or another's."""
+    for host in world.hosts.values():
+        if host.is_up and host.node.time.off:
+            return f"{host.name} holds {len(host.node.time.off)} clocks for wrong"
+    return None
+
+
 def tasks_end(world: Whole) -> str | None:
     """Every task that the client wanted was accepted, and every accepted task has ended."""
     records = {record.id: record for record in world.store.records()}
@@ -119,6 +127,7 @@ ENDS: Mapping[str, End] = {
     "one-view": one_view,
     "agents-known": agents_known,
     "all-joined": all_joined,
+    "clocks-right": clocks_right,
     "tasks-end": tasks_end,
     "tasks-done": tasks_done,
     "hands-empty": hands_empty,

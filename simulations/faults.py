@@ -99,13 +99,24 @@ class LoseAcks(Struct, frozen=True, forbid_unknown_fields=True, tag_field="kind"
     share: Share = 1.0
 
 
-Fault: TypeAlias = Crash | Leave | Pause | Unlink | Partition | OneWay | Stall | LoseAcks
+class Clock(Struct, frozen=True, forbid_unknown_fields=True, tag_field="kind", tag="clock"):
+    """A host's wall clock is set ahead, or back, and goes wrong by `drift` seconds a second; then it is set right."""
+
+    at_s: Seconds
+    node: str
+    ahead_s: Annotated[float, Meta(ge=-1e9, le=1e9)] = 0.0
+    drift: Annotated[float, Meta(ge=-0.5, le=0.5)] = 0.0
+    for_s: Lasting = 0.0
+
+
+Fault: TypeAlias = Crash | Leave | Pause | Unlink | Partition | OneWay | Stall | LoseAcks | Clock
+_ONE_NODE = (Crash, Leave, Pause, Unlink, Clock)
 
 
 def names_in(fault: Fault) -> tuple[str, ...]:
     """Every node that a fault names, roles and "all" not among them."""
     match fault:
-        case Crash() | Leave() | Pause():
+        case Crash() | Leave() | Pause() | Clock():
             return () if fault.node in ROLES else (fault.node,)
         case Unlink():
             return () if fault.node in (*ROLES, "all") else (fault.node,)
@@ -134,7 +145,7 @@ class Faults:
         self._store = store
         self._hosts = hosts
         self._see = see
-        self._for_moment: dict[str, list[Crash | Leave | Pause | Unlink]] = {role: [] for role in MOMENTS}
+        self._for_moment: dict[str, list[Crash | Leave | Pause | Unlink | Clock]] = {role: [] for role in MOMENTS}
         self.open = 0  # faults that have not begun, or will end and have not
         self.last_ns = 0  # when the last one began or ended
 
@@ -146,7 +157,7 @@ class Faults:
 
     def _begin(self, fault: Fault) -> None:
         nodes = self._nodes_of(fault)
-        if not nodes and isinstance(fault, Crash | Leave | Pause | Unlink):
+        if not nodes and isinstance(fault, _ONE_NODE):
             if fault.node in MOMENTS:
                 self._for_moment[fault.node].append(fault)
             else:
@@ -189,7 +200,7 @@ class Faults:
 
     def _nodes_of(self, fault: Fault) -> tuple[str, ...]:
         match fault:
-            case Crash() | Leave() | Pause() | Unlink():
+            case Crash() | Leave() | Pause() | Unlink() | Clock():
                 if fault.node == "all":
                     return tuple(self._hosts)
                 if fault.node not in ROLES:
@@ -236,6 +247,9 @@ class Faults:
                 pairs = frozenset((src, dst) for src in fault.src for dst in fault.dst)
                 cut = self._network.cut(groups={}, pairs=pairs)
                 return lambda: self._network.heal(cut)
+            case Clock():
+                hosts[0].set_clock(ahead_s=fault.ahead_s, drift=fault.drift)
+                return hosts[0].set_clock
             case Stall():
                 self._store.stall()
                 return self._store.resume

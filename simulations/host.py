@@ -31,7 +31,7 @@ from protocol.inputs import (
     Written,
 )
 from protocol.node import Node, NodeSettings
-from protocol.primitives import NS_PER_MS, Instant, NodeId, WallMs
+from protocol.primitives import NS_PER_MS, NS_PER_S, Instant, NodeId, WallMs
 from protocol.replica import Me
 from protocol.subjects import Subjects
 from simulations.agents import AgentModel, Agents
@@ -79,6 +79,8 @@ class Host:
         self._timeline = around.timeline
         self._signer = around.keys.signer(name)
         self.id: NodeId = self._signer.id
+        self._clock: tuple[int, float, float] | None = None  # set at, seconds ahead of the world's, drift
+        self.clock_set_ns = 0  # when it was last set
         self._mono_offset = ns(3_600) + int(around.chance.stream(name, "boot").random() * ns(86_400))
         self._late = around.chance.stream(name, "wake")
         self._node: Node | None = None
@@ -125,7 +127,20 @@ class Host:
     def now(self) -> Instant:
         """Its two clocks."""
         now_ns = self._timeline.now_ns
-        return Instant(now_ns + self._mono_offset, EPOCH_MS + now_ns // NS_PER_MS)
+        return Instant(now_ns + self._mono_offset, EPOCH_MS + now_ns // NS_PER_MS + round(self.clock_ahead_s * 1_000))
+
+    @property
+    def clock_ahead_s(self) -> float:
+        """How far its wall clock is ahead of the world's."""
+        if self._clock is None:
+            return 0.0
+        set_ns, ahead_s, drift = self._clock
+        return ahead_s + drift * (self._timeline.now_ns - set_ns) / NS_PER_S
+
+    def set_clock(self, *, ahead_s: float = 0.0, drift: float = 0.0) -> None:
+        """Somebody sets its wall clock; right again, unless told otherwise. The monotonic one goes on."""
+        self.clock_set_ns = self._timeline.now_ns
+        self._clock = (self.clock_set_ns, ahead_s, drift) if ahead_s or drift else None
 
     def running(self) -> list[str]:
         """Tasks that its agents are at."""

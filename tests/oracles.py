@@ -34,6 +34,19 @@ class Oracle:
         """Everybody who lives, oneself included."""
         return sorted(self.lives)
 
+    def living(self) -> tuple[NodeId, ...]:
+        """The others who live."""
+        return tuple(node for node in self.alive() if node != self.me.id)
+
+    def ask(self, node: NodeId, now: Instant) -> list[fx.Effect]:
+        """It probes nobody."""
+        del node, now
+        return []
+
+    def asked_at(self, node: NodeId, life: int, probe: int) -> None:
+        """It probed nobody."""
+        del node, life, probe
+
     def is_alive(self, node: NodeId) -> bool:
         """True for who lives."""
         return node in self.lives

@@ -20,7 +20,7 @@ from protocol.errors import MeshError
 from protocol.events import AuditDamaged, AuditRestarted, Event
 from protocol.replica import Me
 from tests.meshd.observe.test_shipping import MemoryArchive, Stage
-from tests.protocol.sealing import ALICE, LIFE, NOW, SUBJECTS, opener
+from tests.protocol.sealing import ALICE, LIFE, SUBJECTS, opener
 from tests.waiting import until
 
 
@@ -38,7 +38,7 @@ class Node:
         self.events: list[Event] = []
         reading = Reading(
             subjects=SUBJECTS,
-            open=lambda subject, frame: opener().open_audit(subject, frame, NOW),
+            open=lambda subject, frame: opener().open_audit(subject, frame),
             name_of=lambda node: "alice",
             id_of=_id_of,
         )

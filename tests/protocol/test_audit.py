@@ -211,11 +211,11 @@ def test_numbers_rise_by_one_and_each_names_the_one_before() -> None:
 def test_a_frame_of_records_opens_under_the_subject_of_its_node_alone() -> None:
     subject = SUBJECTS.audit(src=NODE)
     frame = sealer().seal(AuditBatch(1, "\n{}\n"), subject=subject, now=NOW, ttl_ms=0)
-    opened = opener().open_audit(subject, frame, NOW)
+    opened = opener().open_audit(subject, frame)
     assert isinstance(opened, Envelope)
     assert isinstance(opened.body, AuditBatch)
     assert opened.body.lines == ["{}"]
     for wrong, code in ((SUBJECTS.audit(src=BOB.id), "wrong_subject"), (SUBJECTS.facts(), "wrong_subject")):
-        refused = opener().open_audit(wrong, frame, NOW)
+        refused = opener().open_audit(wrong, frame)
         assert isinstance(refused, Refusal)
         assert refused.code == code

@@ -22,7 +22,7 @@ from protocol.envelope import (
     _Window,
 )
 from protocol.identity import SIGNATURE_BYTES, Identity
-from protocol.wire import agents, gossip, swim, task
+from protocol.wire import agents, gossip, ops, swim, task
 from protocol.wire.kinds import KINDS
 from tests.protocol.bodies import EXAMPLES, RECORD
 from tests.protocol.sealing import (
@@ -42,6 +42,7 @@ from tests.protocol.sealing import (
 )
 
 PING = swim.Ping(17)
+SURVEY = ops.Survey(17)
 FACTS = [body for body in EXAMPLES if KINDS[str(body.__struct_config__.tag)].family == "fact"]
 MESSAGES = [
     body for body in EXAMPLES if KINDS[str(body.__struct_config__.tag)].family in ("swim", "gossip", "task", "call")
@@ -57,6 +58,10 @@ def _code(opened: Envelope | Refusal) -> str:
 
 def _ping(*, subject: str = TO_BOB, seal: Sealer | None = None) -> bytes:
     return (seal or sealer()).seal(PING, subject=subject, now=NOW)
+
+
+def _survey() -> bytes:
+    return sealer().seal(SURVEY, subject=TO_BOB, now=NOW)
 
 
 def _forged(
@@ -95,7 +100,7 @@ def test_a_message_opens_as_what_was_sealed(body: swim.Ping) -> None:
 @pytest.mark.parametrize("body", FACTS, ids=lambda body: type(body).__name__)
 def test_a_fact_opens_for_who_hears_it_and_for_whom_it_is_relayed_to(body: gossip.Load) -> None:
     frame = sealer().seal(body, subject=FROM_ALICE, now=NOW)
-    for opened in (opener().open(FROM_ALICE, frame, NOW), opener().open_relayed(frame, later(86_400))):
+    for opened in (opener().open(FROM_ALICE, frame, NOW), opener().open_relayed(frame)):
         assert isinstance(opened, Envelope)
         assert opened.body == body
 
@@ -103,7 +108,7 @@ def test_a_fact_opens_for_who_hears_it_and_for_whom_it_is_relayed_to(body: gossi
 @pytest.mark.parametrize("body", RECORDS, ids=lambda body: type(body).__name__)
 def test_a_record_opens_under_its_key_however_old_it_is(body: task.Presence) -> None:
     frame = sealer().seal(body, subject=SUBJECTS.record("p07.key"), now=NOW, ttl_ms=0)
-    opened = opener().open_record("p07.key", frame, later(30 * 86_400))
+    opened = opener().open_record("p07.key", frame)
     assert isinstance(opened, Envelope)
     assert opened.body == body
 
@@ -181,15 +186,15 @@ def test_an_alive_fact_admits_nobody_whom_its_proof_does_not_name(proof: bytes) 
     body = gossip.Alive(1, "m", "eu", "", proof)
     frame = sealer(MALLORY).seal(body, subject=subject, now=NOW)
     assert _code(opener().open(subject, frame, NOW)) == "not_admitted"
-    assert _code(opener().open_relayed(frame, NOW)) == "not_admitted"
+    assert _code(opener().open_relayed(frame)) == "not_admitted"
 
 
 def test_a_frame_of_its_own_node_is_an_echo() -> None:
     subject = SUBJECTS.fact(region="eu", src=BOB.id)
     frame = sealer(BOB).seal(gossip.Load(1, (), 0, 0), subject=subject, now=NOW)
     assert _code(opener().open(subject, frame, NOW)) == "echo"
-    assert _code(opener().open_relayed(frame, NOW)) == "echo"
-    assert isinstance(opener().open_relayed(frame, NOW, is_own=True), Envelope)
+    assert _code(opener().open_relayed(frame)) == "echo"
+    assert isinstance(opener().open_relayed(frame, is_own=True), Envelope)
 
 
 def test_a_message_to_another_node_is_refused_on_whatever_subject_it_comes() -> None:
@@ -200,26 +205,53 @@ def test_a_message_to_another_node_is_refused_on_whatever_subject_it_comes() -> 
 
 def test_a_message_may_take_effect_for_its_life_and_the_skew_of_clocks() -> None:
     end_s = (FRESH_MS + limits.CLOCK_SKEW_MS_MAX) / 1_000
-    assert isinstance(opener().open(TO_BOB, _ping(), later(end_s)), Envelope)
-    assert _code(opener().open(TO_BOB, _ping(), later(end_s + 0.001))) == "expired"
+    assert isinstance(opener().open(TO_BOB, _survey(), later(end_s)), Envelope)
+    assert _code(opener().open(TO_BOB, _survey(), later(end_s + 0.001))) == "expired"
 
 
 def test_a_sender_cannot_make_its_message_live_longer() -> None:
-    frame = sealer().seal(PING, subject=TO_BOB, now=NOW, ttl_ms=1 << 60)
+    frame = sealer().seal(SURVEY, subject=TO_BOB, now=NOW, ttl_ms=1 << 60)
     assert _code(opener().open(TO_BOB, frame, later(120))) == "expired"
 
 
 def test_a_frame_from_the_future_is_refused() -> None:
     skew_s = limits.CLOCK_SKEW_MS_MAX / 1_000
-    assert isinstance(opener().open(TO_BOB, _ping(), later(-skew_s)), Envelope)
-    assert _code(opener().open(TO_BOB, _ping(), later(-skew_s - 0.001))) == "from_future"
-    load = sealer().seal(gossip.Load(1, (), 0, 0), subject=FROM_ALICE, now=NOW)
-    assert _code(opener().open_relayed(load, later(-skew_s - 0.001))) == "from_future"
+    assert isinstance(opener().open(TO_BOB, _survey(), later(-skew_s)), Envelope)
+    assert _code(opener().open(TO_BOB, _survey(), later(-skew_s - 0.001))) == "from_future"
 
 
-def test_a_life_that_lies_far_ahead_is_refused() -> None:
-    seal = sealer(life=NOW.wall_ms + limits.LIFE_AHEAD_MS_MAX + 1)
-    assert _code(opener().open(TO_BOB, _ping(seal=seal), NOW)) == "from_future"
+@pytest.mark.parametrize("ahead_s", [-3 * 3_600.0, 3 * 3_600.0])
+def test_a_frame_is_dated_by_its_senders_clock_once_that_was_measured(ahead_s: float) -> None:
+    bob, seal, now = opener(), sealer(), later(-ahead_s)  # Alice's clock stands at NOW then
+    bob.clocks.measure(ALICE.id, NOW.wall_ms, asked=now.mono_ns, now=now)
+    frames = [seal.seal(SURVEY, subject=TO_BOB, now=NOW) for _ in range(3)]
+    assert isinstance(bob.open(TO_BOB, frames[0], now), Envelope)
+    assert _code(bob.open(TO_BOB, frames[1], later(61 - ahead_s))) == "expired"
+    assert _code(bob.open(TO_BOB, frames[2], later(-31 - ahead_s))) == "from_future"
+
+
+@pytest.mark.parametrize("body", [PING, swim.Ack(17, 0)], ids=["ping", "ack"])
+def test_a_probe_and_its_answer_need_no_clock_and_are_heard_once(body: swim.Ping | swim.Ack) -> None:
+    frame = sealer().seal(body, subject=TO_BOB, now=NOW)
+    for now in (later(-86_400.0), later(86_400.0)):
+        bob = opener()
+        assert isinstance(bob.open(TO_BOB, frame, now), Envelope)
+        assert _code(bob.open(TO_BOB, frame, now)) == "replayed"
+
+
+def test_what_a_misdated_frame_says_is_shown_when_it_is_signed_and_new_and_not_at_once_again() -> None:
+    bob, frame, now = opener(), _survey(), later(3_600.0)
+    forged = bob.open(TO_BOB, frame[:-1] + bytes((frame[-1] ^ 1,)), now)
+    assert _code(forged) == "bad_signature"
+    shown = [bob.open(TO_BOB, frame, later(3_600.0 + seconds)) for seconds in (0.3, 0.4, 0.7)]
+    assert [_code(each) for each in shown] == ["expired"] * 3
+    assert [isinstance(each, Refusal) and each.opened is not None for each in shown] == [True, False, True]
+
+
+def test_a_life_that_lies_far_ahead_is_its_own_affair_and_a_number_beyond_reason_is_none() -> None:
+    year = sealer(life=NOW.wall_ms + 365 * 86_400_000)
+    assert isinstance(opener().open(TO_BOB, _ping(seal=year), NOW), Envelope)
+    assert _code(opener().open(TO_BOB, _ping(seal=sealer(life=limits.LIFE_MAX + 1)), NOW)) == "bad_header"
 
 
 def test_a_frame_takes_effect_once() -> None:
@@ -248,25 +280,23 @@ def test_relayed_facts_and_records_are_bound_to_where_they_were_sealed_for() -> 
     bob = opener(ALICE, MALLORY)
     load = gossip.Load(1, (), 0, 0)
     elsewhere = sealer().seal(load, subject=FROM_ALICE.replace(SUBJECTS.mesh, "othermesh"), now=NOW)
-    assert _code(bob.open_relayed(elsewhere, NOW)) == "wrong_family"
+    assert _code(bob.open_relayed(elsewhere)) == "wrong_family"
     in_her_name = sealer(MALLORY).seal(load, subject=FROM_ALICE, now=NOW)
-    assert _code(bob.open_relayed(in_her_name, NOW)) == "wrong_signer"
-    assert _code(bob.open_relayed(_ping(), NOW)) == "wrong_family"
+    assert _code(bob.open_relayed(in_her_name)) == "wrong_signer"
+    assert _code(bob.open_relayed(_ping())) == "wrong_family"
     record = sealer().seal(RECORD, subject=SUBJECTS.record("p07.key"), now=NOW)
-    assert _code(bob.open_record("p07.another", record, NOW)) == "wrong_subject"
-    assert _code(bob.open_record("p07.key", _ping(subject=SUBJECTS.record("p07.key")), NOW)) == "wrong_family"
+    assert _code(bob.open_record("p07.another", record)) == "wrong_subject"
+    assert _code(bob.open_record("p07.key", _ping(subject=SUBJECTS.record("p07.key")))) == "wrong_family"
 
 
 def test_a_record_of_a_stranger_is_refused_and_its_presence_proves_it() -> None:
     bob, seal = opener(), sealer(MALLORY)
     record = seal.seal(RECORD, subject=SUBJECTS.record("p07.key"), now=NOW)
-    assert _code(bob.open_record("p07.key", record, NOW)) == "not_admitted"
+    assert _code(bob.open_record("p07.key", record)) == "not_admitted"
     presence = task.Presence(LIFE, 1, "m", proof_of(MALLORY))
     subject = SUBJECTS.record(f"node.{MALLORY.id}")
-    assert isinstance(
-        bob.open_record(f"node.{MALLORY.id}", seal.seal(presence, subject=subject, now=NOW), NOW), Envelope
-    )
-    assert isinstance(bob.open_record("p07.key", record, NOW), Envelope)
+    assert isinstance(bob.open_record(f"node.{MALLORY.id}", seal.seal(presence, subject=subject, now=NOW)), Envelope)
+    assert isinstance(bob.open_record("p07.key", record), Envelope)
 
 
 def test_every_code_of_refusal_is_reached_here() -> None:
@@ -294,10 +324,10 @@ def test_no_kind_may_travel_where_another_family_belongs(body: gossip.Load) -> N
     family = KINDS[str(body.__struct_config__.tag)].family
     bob, key = opener(), "p07.key"
     on_node = bob.open(TO_BOB, sealer().seal(body, subject=TO_BOB, now=NOW), NOW)
-    on_fact = bob.open_relayed(sealer().seal(body, subject=FROM_ALICE, now=NOW), NOW)
-    in_store = bob.open_record(key, sealer().seal(body, subject=SUBJECTS.record(key), now=NOW), NOW)
+    on_fact = bob.open_relayed(sealer().seal(body, subject=FROM_ALICE, now=NOW))
+    in_store = bob.open_record(key, sealer().seal(body, subject=SUBJECTS.record(key), now=NOW))
     subject = SUBJECTS.audit(src=ALICE.id)
-    in_audit = bob.open_audit(subject, sealer().seal(body, subject=subject, now=NOW), NOW)
+    in_audit = bob.open_audit(subject, sealer().seal(body, subject=subject, now=NOW))
     subject = SUBJECTS.topic("sales.all")
     on_topic = bob.open(subject, sealer().seal(body, subject=subject, now=NOW), NOW)
     assert isinstance(on_node, Envelope) == (family not in ("fact", "record", "audit", "topic"))
@@ -342,8 +372,8 @@ def test_two_frames_spliced_together_never_open(one: bytes, other: bytes, at: in
 def test_noise_never_opens_whatever_follows_the_magic(noise: bytes) -> None:
     for frame in (noise, b"MD\x01\x00" + noise):
         assert isinstance(opener().open(TO_BOB, frame, NOW), Refusal)
-        assert isinstance(opener().open_relayed(frame, NOW), Refusal)
-        assert isinstance(opener().open_record("p07.key", frame, NOW), Refusal)
+        assert isinstance(opener().open_relayed(frame), Refusal)
+        assert isinstance(opener().open_record("p07.key", frame), Refusal)
 
 
 @given(body=st.binary(max_size=200), kind=st.sampled_from(sorted(KINDS)))
@@ -353,8 +383,13 @@ def test_an_admitted_node_that_signs_noise_is_refused_and_raises_nothing(body: b
     subject = {"fact": FROM_ALICE, "record": record, "audit": audited, "topic": topic}.get(family, TO_BOB)
     frame = _forged(body, kind=kind, subject=subject)
     bob = opener()
-    open_ = {"record": bob.open_record, "audit": bob.open_audit}.get(family, bob.open)
-    opened = open_("p07.key" if family == "record" else subject, frame, NOW)
+    match family:
+        case "record":
+            opened = bob.open_record("p07.key", frame)
+        case "audit":
+            opened = bob.open_audit(subject, frame)
+        case _:
+            opened = bob.open(subject, frame, NOW)
     assert isinstance(opened, Envelope) or opened.code == "bad_body"
 
 

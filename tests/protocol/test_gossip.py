@@ -166,6 +166,15 @@ def test_the_same_word_said_again_is_a_sign_of_life_and_keeps_the_frame_young() 
     assert frame.endswith(b"#2")
 
 
+def test_a_word_dated_ahead_by_a_clock_that_is_right_again_gives_way_to_todays() -> None:
+    talk = among("b")
+    talk.at(30.0).do("on_fact", heard("b", alive("b"), at=10_000.0, seq=2))
+    talk.at(31.0).do("on_fact", heard("b", alive("b"), at=31.0, seq=3, is_relayed=True))
+    talk.at(32.0).do("on_fact", heard("b", alive("b"), at=32.0, seq=4))
+    (frame,) = [frame for frame in talk.machine.frames() if frame.startswith(b"b/")]
+    assert frame.endswith(b"#4")
+
+
 def test_a_relayed_alive_that_is_older_than_tombstones_get_cannot_bring_anybody_back() -> None:
     talk = node().at(86_500.0)
     talk.do("on_fact", heard("b", alive("b"), at=0.0, is_relayed=True))

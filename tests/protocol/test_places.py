@@ -6,14 +6,20 @@ from typing import Any
 import pytest
 
 from protocol.catalogue import Catalogue
+from protocol.clocks import Clocks
 from protocol.places import Places
 from protocol.replica import Me
+from protocol.timekeeping import Timekeeping
 from protocol.wire.gossip import Capabilities, Load
 from tests.oracles import Oracle
 from tests.protocol.conversation import heard, instant
 from tests.protocol.work import CARD, ECHO, LIFE, ME, B, C
 
 WHO = Me(ME, LIFE, "a", "r", "")
+
+
+def _time(membership: Any) -> Timekeeping:
+    return Timekeeping(me=WHO, clocks=Clocks(), membership=membership)
 
 
 def _places(policy: str = "local-first") -> tuple[Places, Oracle]:
@@ -24,7 +30,9 @@ def _places(policy: str = "local-first") -> tuple[Places, Oracle]:
     catalogue.advertise((CARD,), instant(0))
     oracle.tell(B, LIFE)
     membership: Any = oracle
-    return Places(me=WHO, membership=membership, catalogue=catalogue, policy=policy, rng=Random(7)), oracle
+    return Places(
+        me=WHO, membership=membership, catalogue=catalogue, time=_time(membership), policy=policy, rng=Random(7)
+    ), oracle
 
 
 def test_only_the_living_are_candidates_and_our_own_agent_is_first() -> None:
@@ -56,7 +64,9 @@ def test_an_award_under_way_takes_a_slot_until_it_is_off() -> None:
 def test_a_living_node_that_takes_no_new_work_is_named_and_no_candidate() -> None:
     catalogue, oracle = Catalogue(me=WHO), Oracle(me=WHO)
     membership: Any = oracle
-    view = Places(me=WHO, membership=membership, catalogue=catalogue, policy="local-first", rng=Random(7))
+    view = Places(
+        me=WHO, membership=membership, catalogue=catalogue, time=_time(membership), policy="local-first", rng=Random(7)
+    )
     catalogue.on_fact(heard(B, Capabilities(1, (CARD,)), life=LIFE), instant(0))
     oracle.tell(B, LIFE)
     assert view.draining(ECHO, instant(0)) == ()

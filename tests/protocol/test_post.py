@@ -5,6 +5,7 @@ from random import Random
 import pytest
 
 from protocol import limits
+from protocol.clocks import Clocks
 from protocol.effects import Emit, Send, Spread, Write
 from protocol.envelope import Envelope
 from protocol.errors import LocalError
@@ -18,7 +19,7 @@ from tests.protocol.sealing import ALICE, BOB, LIFE, NOW, SUBJECTS, TO_BOB, open
 
 
 def _post() -> Post[str]:
-    return Post(me=ALICE.id, region="eu", subjects=SUBJECTS, sealer=sealer(), rng=Random(7))
+    return Post(me=ALICE.id, region="eu", subjects=SUBJECTS, sealer=sealer(), clocks=Clocks(), rng=Random(7))
 
 
 def _sent(post: Post[str], message: Send, *, origin: str = "anyone") -> Send:
@@ -89,7 +90,7 @@ def test_outcomes_of_one_key_come_back_in_the_order_of_its_writes() -> None:
     post = _post()
     writes = [post.write(origin, Write("p07.key", RECORD, 3), NOW) for origin in ("ledger", "holder")]
     other = post.write("link", Write("p08.key", RECORD, 0), NOW)
-    assert isinstance(opener().open_record("p07.key", writes[0].frame, NOW), Envelope)
+    assert isinstance(opener().open_record("p07.key", writes[0].frame), Envelope)
     assert post.outcome("p08.key") == ("link", other)
     assert [post.outcome("p07.key") for _ in range(2)] == [("ledger", writes[0]), ("holder", writes[1])]
 

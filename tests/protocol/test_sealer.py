@@ -32,7 +32,7 @@ class Stage:
 
 def test_an_own_record_is_opened_without_proof() -> None:
     stage = Stage()
-    opened = stage.opener.open_record(KEY, stage.record(1), NOW)
+    opened = stage.opener.open_record(KEY, stage.record(1))
     assert isinstance(opened, Envelope)
     assert opened.body == Presence(LIFE, 1, "a", proof_of(ALICE))
     assert stage.proofs == 0
@@ -40,7 +40,7 @@ def test_an_own_record_is_opened_without_proof() -> None:
 
 def test_an_own_record_still_opens_under_its_own_key_only() -> None:
     stage = Stage()
-    opened = stage.opener.open_record("node.other", stage.record(1), NOW)
+    opened = stage.opener.open_record("node.other", stage.record(1))
     assert isinstance(opened, Refusal)
     assert opened.code == "wrong_subject"
 
@@ -48,14 +48,14 @@ def test_an_own_record_still_opens_under_its_own_key_only() -> None:
 def test_one_changed_byte_is_proved_and_refused() -> None:
     stage = Stage()
     frame = stage.record(1)
-    opened = stage.opener.open_record(KEY, frame[:-1] + bytes((frame[-1] ^ 1,)), NOW)
+    opened = stage.opener.open_record(KEY, frame[:-1] + bytes((frame[-1] ^ 1,)))
     assert isinstance(opened, Refusal)
     assert (opened.code, stage.proofs) == ("bad_signature", 1)
 
 
 def test_what_an_earlier_life_sealed_is_proved() -> None:
     stage = Stage()
-    stage.opener.open_record(KEY, stage.record(1, Sealer(signer=ALICE, life=LIFE - 1)), NOW)
+    stage.opener.open_record(KEY, stage.record(1, Sealer(signer=ALICE, life=LIFE - 1)))
     assert stage.proofs == 1
 
 

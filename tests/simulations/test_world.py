@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from msgspec import structs
 
+from protocol.clocks import Clocks
 from protocol.guardian import Guardian
 from protocol.ledger import Ledger
 from protocol.membership import Membership
@@ -104,6 +105,7 @@ MUTANTS: dict[str, tuple[str, type, str, Callable[..., object], set[str]]] = {
         {"no-false-death", "agents-known", "calm"},
     ),
     "a node that never tells its agents": ("quiet-join", Node, "_spread", _nothing, {"one-view", "agents-known"}),
+    "a node that measures no clock": ("clock-jump", Clocks, "measure", _nothing, {"right-clocks"}),
     "a store without a fence": ("owner-paused", Store, "_is_refused", lambda *_: False, {"lawful-records"}),
 }
 

@@ -68,7 +68,7 @@ class MemoryArchive:
     def lines(self) -> list[bytes]:
         found: list[bytes] = []
         for kept in self.frames:
-            opened = opener().open_audit(kept.subject, kept.frame, NOW)
+            opened = opener().open_audit(kept.subject, kept.frame)
             assert isinstance(opened, Envelope)
             assert isinstance(opened.body, AuditBatch)
             found += [line.encode() for line in opened.body.lines]
@@ -87,7 +87,7 @@ class Stage:
             stream=SUBJECTS.audit_stream,
             signer=ALICE,
             seal=lambda body: sealer.seal(body, subject=SUBJECT, now=NOW, ttl_ms=0),
-            open=lambda frame: opener().open_audit(SUBJECT, frame, NOW),
+            open=lambda frame: opener().open_audit(SUBJECT, frame),
         )
         self.shipping = Shipping(self.journal, archive, desk)
 
