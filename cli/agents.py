@@ -199,6 +199,8 @@ def logs(session: Session, name: str, follow: bool, lines: int) -> None:
             return
         for line in answer.value["lines"]:
             _line(session, line)
+        if not answer.value["lines"] and lines:
+            note(session, f"{shown(name)} has written nothing to stderr yet")
         return
     for _, kind, told in client.stream("v1", "agents", name, "logs", "follow", lines=str(lines)):
         line = msgspec.json.decode(told)

@@ -155,6 +155,12 @@ def test_a_new_agent_is_a_manifest_that_loads_a_program_and_a_test(meshctl: Mesh
     assert "stands there already, and is not written over" in again.err
 
 
+def test_a_log_without_a_line_is_told_as_that(meshctl: Meshctl, served: Served, backend: FakeBackend) -> None:
+    backend.lines = []
+    said = meshctl("agents", "logs", "scorer")
+    assert (said.code, said.out, said.err) == (0, "", "scorer has written nothing to stderr yet\n")
+
+
 @pytest.mark.parametrize("name", ["", "../etc", "Loud", "1st", "x" * 49, "a b", "a\n"])
 def test_a_name_that_no_agent_may_have_writes_nothing(meshctl: Meshctl, tmp_path: Path, name: str) -> None:
     said = meshctl("agents", "new", name, "--kind", "python", "--dir", str(tmp_path / "mine"))
