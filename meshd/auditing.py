@@ -86,6 +86,7 @@ class Auditing:
 
     async def stop(self, within_s: float) -> None:
         """The life ends: the last record, and all that is on disk sent if that goes quickly."""
+        self._audit.close()
         self._audit.note(Act("node.stop", "node", "done"))
         await self._audit.journal.settled()
         try:

@@ -30,6 +30,7 @@ AUDIT_TEXT_CHARS_MAX = 512  # of one value in a record; reasons and names of oth
 AUDIT_LINE_BYTES_MAX = 32_768  # of one record: sixteen of the longest texts, and all of it escaped
 AUDIT_BATCH_BYTES_MAX = 262_144  # of the lines in one frame; the stream takes a megabyte
 AUDIT_BATCH_MAX = 256  # records in one frame: one signature and one synced write of the server for all
+AUDIT_TALLIES_MAX = 4_096  # kinds of things that are counted at once; the oldest is recorded early
 AUDIT_CHAINS_MAX = 64  # of one node that were set aside and lie there: more is no accident, and needs a look
 AUDIT_WAITING_MAX = 65_536  # records that wait for a disk that takes nothing: some 30 MB
 

@@ -88,6 +88,11 @@ def source(subject: str) -> NodeId:
     return subject.rpartition(".")[2]
 
 
+def topic_of(subject: str) -> str:
+    """What agents publish under, `domain.name`, of a subject of topics on any mesh."""
+    return subject.split(".", 3)[-1]
+
+
 def is_of_topics(subject: str) -> bool:
     """True for what agents publish, on any mesh."""
     return subject.split(".", 3)[2:3] == ["topic"]

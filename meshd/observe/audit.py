@@ -11,11 +11,13 @@ from collections.abc import Callable, Sequence
 from typing import TypeGuard
 
 from meshd.observe.journal import Journal
+from meshd.observe.tally import Tally, published, recurs
 from protocol.audit import Act
 from protocol.audited import act_of
-from protocol.effects import Effect, Reply, RunAgent, Send, StopAgent
+from protocol.effects import Announce, Effect, Reply, RunAgent, Send, StopAgent
 from protocol.errors import MeshError
 from protocol.events import Event
+from protocol.subjects import topic_of
 from protocol.wire.task import ENDED, Award, TaskRecord, Withdraw
 
 
@@ -49,6 +51,7 @@ class Audit:
         self._held: deque[tuple[int, Sequence[Effect], Callable[[Effect], None], Callable[[Effect], None]]] = deque()
         self._is_failing = False
         self._spool_problem = ""
+        self._tally = Tally(journal.add)
         journal.watch(self.look)
 
     @property
@@ -64,8 +67,17 @@ class Audit:
     def tell(self, event: Event) -> None:
         """Something happened here."""
         act = act_of(event)
-        if act is not None:
+        if act is None:
+            return
+        if kind := recurs(event):
+            self._tally.add(act, kind=kind)
+        else:
+            self._tally.close(act.resource)  # what came before it is recorded before it
             self.journal.add(act)
+
+    def close(self) -> None:
+        """This life ends: what was only counted is recorded."""
+        self._tally.close()
 
     def note(self, act: Act) -> None:
         """A decision that is no event: what the API refused, what an operator did."""
@@ -88,6 +100,8 @@ class Audit:
                 self.note(_call(effect))
                 (refuse if self._is_failing else do)(effect)
             else:
+                if isinstance(effect, Announce):
+                    self._tally.count(published(effect, topic_of(effect.subject)), kind=effect.body.agent)
                 do(effect)
         if held:
             self._held.append((self.journal.added, held, do, refuse))
