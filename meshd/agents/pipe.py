@@ -39,6 +39,7 @@ ENVELOPE_BYTES = 1_024  # of a line, beside the value it carries
 ESCAPED_BYTES = 6  # JSON may write one byte as six, \u0000
 MISTAKES_MAX = 1_000  # lines that are none of the pipe's, by one process; more is a flood
 
+EXIT_S_MAX = 5.0  # from the end of its output to its own: an interpreter clears up, on a busy machine for seconds
 ENDED_MAX = 64  # tasks of a process that are remembered: what it says of them is late, and harms nobody
 STOOD_STILL = "was ended, because this node stood still for longer than the lease of its exclusive task"
 
@@ -194,7 +195,7 @@ class Pipe:
 
     async def _ended(self) -> str:
         try:
-            async with asyncio.timeout(self._grace_s):
+            async with asyncio.timeout(EXIT_S_MAX):
                 how = await self._child.wait()
         except TimeoutError:
             self._blame("closed its output while it went on running")

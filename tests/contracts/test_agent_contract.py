@@ -218,9 +218,9 @@ async def test_an_agent_that_ignores_a_cancel_is_ended_and_replaced(stage: Stage
 
 
 async def test_a_task_past_its_limit_fails_and_the_agent_works_on(kind: str, tmp_path: Path) -> None:
-    async with Stage(kind, tmp_path, limits={"task_s": 0.2}) as stage:
+    async with Stage(kind, tmp_path, limits={"task_s": 1.5}) as stage:
         assert await stage.act("stubborn") == Failed(
-            "agent_timeout", "the agent took longer than the 0.2 s it had", retry=True
+            "agent_timeout", "the agent took longer than the 1.5 s it had", retry=True
         )
         assert await stage.act("echo", "next") == Finished("next")
 

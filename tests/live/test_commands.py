@@ -84,7 +84,7 @@ async def test_a_task_is_submitted_awaited_shown_and_cancelled_from_any_node(tmp
     async with mesh(tmp_path, "a", "b", workers="b") as m:
         result = _said(await m.a.tell("tasks", "submit", "work@1", "--input", '{"n": 1}', "--wait"))
         assert json.loads(result)["n"] == 1
-        task = _said(await m.a.tell("tasks", "submit", "work@1", "--input", '{"s": 4}'))
+        task = _said(await m.a.tell("tasks", "submit", "work@1", "--input", '{"s": 60}'))
         await m.b.until_state(task, "running")
         shown = json.loads(_said(await m.b.tell("tasks", "show", task[:8], "-o", "json")))
         assert (shown["id"], shown["owner_name"], shown["home_name"]) == (task, "b", "a")

@@ -107,7 +107,7 @@ async def test_an_answer_for_a_task_that_it_never_had_fails_the_only_one_in_hand
 
 
 async def test_who_waits_in_vain_for_an_answer_that_named_another_task_hears_of_that_line(tmp_path: Path) -> None:
-    async with Stage("stdio", tmp_path, slots=2, limits={"task_s": 0.3}) as stage:
+    async with Stage("stdio", tmp_path, slots=2, limits={"task_s": 1.0}) as stage:
         desk = Desk()
         holding = stage.start("hold", desk=desk)
         await until(lambda: desk.said)
@@ -229,7 +229,8 @@ async def test_a_banner_before_the_first_task_is_noted_and_harms_nobody(tmp_path
         assert await stage.act("any", task="T") == Finished(1)
 
 
-async def test_a_process_that_closes_its_output_is_ended(tmp_path: Path) -> None:
+async def test_a_process_that_closes_its_output_is_ended(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pipe, "EXIT_S_MAX", 0.2)
     program = "read line; exec >&-; sleep 1000"
     async with Stage("stdio", tmp_path, run=["sh", "-c", program]) as stage:
         assert await stage.act("any") == Failed(
