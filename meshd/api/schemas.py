@@ -14,6 +14,7 @@ from meshd.api.history import AttemptView, RefusedResult, RetryView
 from meshd.waits import Waits
 from protocol import limits
 from protocol.events import Event
+from protocol.gears import ROUTES
 
 TaskStateName: TypeAlias = Literal["open", "awarded", "running", "done", "failed", "cancelled", "poison"]
 NodeStateName: TypeAlias = Literal["starting", "joined", "detached", "islanded", "draining"]
@@ -416,7 +417,7 @@ class SubmitRequest(Struct, frozen=True, forbid_unknown_fields=True):
     deadline_s: Seconds | None = None
     exclusive: bool = False
     gid: Annotated[str, Meta(pattern=r"\A[a-z0-9_-]{0,64}\Z")] = ""
-    route: Annotated[str, Meta(pattern=r"\A[a-z0-9_-]{1,32}\Z")] = "auto"
+    route: Annotated[str, Meta(extra_json_schema={"enum": list(ROUTES)})] = "auto"  # an unknown one is told all of them
     wait_s: WaitS = 0.0
 
 
