@@ -28,7 +28,11 @@ class Screen(App[None]):
     Label { padding: 1 1 0 1; text-style: bold; }
     DataTable { height: auto; max-height: 40%; }
     """
-    BINDINGS: ClassVar[list[BindingType]] = [Binding("q", "quit", "Quit"), Binding("r", "renew", "Now")]
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("q", "quit", "Quit"),
+        Binding("r", "renew", "Now"),
+        Binding("ctrl+c", "quit", show=False, priority=True),  # as everywhere on a terminal
+    ]
 
     def __init__(self, look: Callable[[], Frame], every_s: float) -> None:
         super().__init__()

@@ -54,9 +54,10 @@ def sentence(value: Item, session: Session) -> str:
     """The state of a node in one sentence."""
     reason = f" ({shown(value['reason'])})" if value["reason"] else ""
     peers, tasks = count(value["peers_alive"], "peer"), count(value["tasks_running"], "task")
+    waiting = f", {value['tasks_waiting']} waiting" if value["tasks_waiting"] else ""
     return (
         f"{painted(value['state'], session)} as {value['name']} in mesh {value['mesh']}{reason}: "
-        f"{peers} alive, {tasks} running; {_record(value['record'])}"
+        f"{peers} alive; here {tasks} running{waiting}; {_record(value['record'])}"
     )
 
 

@@ -5,7 +5,9 @@ show the same one. Neighbours: `screen` draws it, and is imported when somebody 
 """
 
 import json
+import shutil
 import sys
+import textwrap
 from collections import Counter
 from collections.abc import Sequence
 from typing import Any
@@ -24,6 +26,8 @@ from protocol.errors import MeshError
 REFRESH_S = 2.0
 TASKS_MAX = 200  # the newest; a page of them is read at every refresh
 RATE_MS = 60_000
+WIDTH = 80  # of a frame that goes into a file or a mail
+COLUMN_MIN = 6
 STATES = ("open", "awarded", "running", "done", "failed", "cancelled", "poison")
 
 
@@ -149,17 +153,37 @@ def _tasks(tasks: Sequence[Item], now_ms: int) -> Panel:
             shown(str(task["capability"])),
             str(task["state"]),
             shown(str(task["owner_name"])),
-            str(len(task["attempts"])),
-            age(task["submitted_ms"], task["finished_ms"]),
+            str(task["epoch"]),
+            age(task["submitted_ms"]),
+            age(task["started_ms"], task["finished_ms"]) if task["finished_ms"] else "",
         )
         for task in open_first[:50]
     )
-    return Panel("tasks", ("ID", "CAPABILITY", "STATE", "OWNER", "MOVED", "TOOK"), rows)
+    return Panel("tasks", ("ID", "CAPABILITY", "STATE", "OWNER", "EPOCH", "AGE", "TOOK"), rows)
 
 
 def _print(session: Session, frame: Frame) -> None:
-    write("".join(f"{line}\n" for line in frame.lines))
+    """A plain frame, as wide as the terminal, or 80 columns: what has no room is cut, and stands in the JSON."""
+    width = shutil.get_terminal_size().columns if sys.stdout.isatty() else WIDTH
+    for line in frame.lines:
+        write("\n".join(textwrap.wrap(line, width, subsequent_indent="  ")) + "\n")
     for panel in frame.panels:
         write(f"\n{panel.title}{'' if panel.rows else ': none'}\n")
         if panel.rows:
-            table(session, panel.headings, panel.rows)
+            table(session, panel.headings, fitted(panel, width))
+
+
+def fitted(panel: Panel, width: int) -> list[tuple[str, ...]]:
+    """The rows, with their widest columns cut until the table has room, but none below its heading."""
+    widths = [max(map(len, column)) for column in zip(panel.headings, *panel.rows, strict=True)]
+    least = [max(len(heading), COLUMN_MIN) for heading in panel.headings]
+    while sum(widths) + 2 * (len(widths) - 1) > width:
+        spare = [have - need for have, need in zip(widths, least, strict=True)]
+        if max(spare) <= 0:
+            break
+        widths[spare.index(max(spare))] -= 1
+    return [tuple(_cut(cell, room) for cell, room in zip(row, widths, strict=True)) for row in panel.rows]
+
+
+def _cut(cell: str, width: int) -> str:
+    return cell if len(cell) <= width else f"{cell[: width - 1]}…"

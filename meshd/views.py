@@ -20,6 +20,7 @@ from meshd.perform import Performer
 from meshd.ports import Store, Transport
 from protocol import ids
 from protocol.calls import Answered
+from protocol.catalogue import Offered
 from protocol.duty import HELD_BY
 from protocol.errors import MeshError
 from protocol.events import (
@@ -159,7 +160,7 @@ class Views:
 
     def _free(self) -> dict[NodeId, int]:
         """Free slots of every node; an agent with several capabilities counts once."""
-        agents = {(each.node, each.card.name): each.free for each in self._node.catalogue.capabilities(clock.now())}
+        agents = {(each.node, each.card.name): _free(each) for each in self._node.catalogue.capabilities(clock.now())}
         free: dict[NodeId, int] = {}
         for (node, _), slots in agents.items():
             free[node] = free.get(node, 0) + slots
@@ -200,10 +201,10 @@ class Views:
             key = (offered.card.name, offered.node)
             state, _, detail = offered.card.problem.partition(": ")
             state = state if state in ("starting", "restarting") else "ready"
-            views[key] = self._agent(offered.card, offered.node, offered.free, state, detail)
+            views[key] = self._agent(offered.card, offered.node, _free(offered), state, detail)
         for hosted in self._hosting.hosted():
             card = hosted.agent.card
-            free = card.slots - hosted.running if hosted.state == "ready" else 0
+            free = card.slots - hosted.running if hosted.state == "ready" and not self._node.duty.is_draining else 0
             view = self._agent(card, me, max(0, free), hosted.state, hosted.detail)
             hearing = self._hearing(card.name)
             runs = agent_schemas.RunsView(**structs.asdict(self._hosting.tally.of(card.name)))
@@ -246,7 +247,7 @@ class Views:
                 node=each.node,
                 node_name=self.name_of(each.node),
                 slots=each.card.slots,
-                free=each.free,
+                free=_free(each),
                 purpose=each.card.purpose,
             )
             providers.setdefault(each.capability, []).append(provider)
@@ -358,6 +359,11 @@ class Views:
             "meshd_messages_dropped_total": float(performer.dropped),
             "meshd_loop_lag_seconds": engine.take_lag_ms() / 1_000,
         }
+
+
+def _free(offered: Offered) -> int:
+    """Slots that somebody may be given: none on a node that takes no new work."""
+    return 0 if offered.is_draining else offered.free
 
 
 _REASONS = {

@@ -14,7 +14,7 @@ from tests.meshd.api.fake_backend import B, FakeBackend, Served, a_peer, a_statu
 def test_status_is_one_sentence(meshctl: Meshctl, served: Served) -> None:
     said = meshctl("status")
     assert said.code == 0
-    assert said.out == "joined as a in mesh xyz: 3 peers alive, 2 tasks running; one copy of the record, on a\n"
+    assert said.out == "joined as a in mesh xyz: 3 peers alive; here 2 tasks running; one copy of the record, on a\n"
 
 
 def test_status_says_what_needs_attention_and_is_exit_9(meshctl: Meshctl, served: Served, backend: FakeBackend) -> None:
@@ -33,7 +33,7 @@ def test_a_node_that_is_not_joined_is_exit_9_and_says_why(
     )
     said = meshctl("status")
     assert said.code == 9
-    assert said.out.startswith(f"{state} as a in mesh xyz (no server): 1 peer alive, 0 tasks running; ")
+    assert said.out.startswith(f"{state} as a in mesh xyz (no server): 1 peer alive; here 0 tasks running; ")
 
 
 def test_status_can_wait_until_the_node_is_ready(meshctl: Meshctl, served: Served, backend: FakeBackend) -> None:

@@ -1,5 +1,6 @@
 """The terminal program: what a frame becomes, and that a daemon that goes away is said and asked again."""
 
+import pytest
 from textual.widgets import DataTable, Static
 
 from cli.exits import of
@@ -50,6 +51,15 @@ async def test_a_frame_fills_the_tables_and_words_are_no_markup() -> None:
         await until(lambda: looks.count == 2, what="another look")
         await pilot.press("q")
     assert screen.return_code == 0
+
+
+@pytest.mark.parametrize("key", ["q", "ctrl+c"])
+async def test_it_ends_by_the_keys_that_end_programs(key: str) -> None:
+    screen = Screen(Looks(FRAME), 60.0)
+    async with screen.run_test() as pilot:
+        await until(lambda: "joined" in _head(screen), what="the first frame")
+        await pilot.press(key)
+        await until(lambda: not screen.is_running, what="its end")
 
 
 async def test_a_daemon_that_goes_away_is_said_and_its_return_is_seen() -> None:

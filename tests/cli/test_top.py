@@ -10,7 +10,7 @@ from cli import top
 from meshd import clock
 from tests.cli.conftest import Meshctl
 from tests.cli.test_meshctl import imported_by
-from tests.meshd.api.fake_backend import FakeBackend, Served, a_status, a_task, done
+from tests.meshd.api.fake_backend import FakeBackend, Served, a_status, a_task, an_agent, done
 
 
 def test_one_frame_shows_peers_agents_tasks_and_how_busy_the_node_is(
@@ -34,6 +34,22 @@ def test_one_frame_shows_peers_agents_tasks_and_how_busy_the_node_is(
     assert re.search(r"^b +alive .* 1/4 +0 +1\.2 ms$", said.out, re.MULTILINE)
     assert re.search(r"^scorer +b +ready +3/4 +scoring@2$", said.out, re.MULTILINE)
     assert re.search(r"^running1 +scoring@2 +running +b", said.out, re.MULTILINE)
+
+
+def test_one_frame_fits_80_columns_whatever_it_shows(meshctl: Meshctl, served: Served, backend: FakeBackend) -> None:
+    many = tuple(f"capability-{n}@1" for n in range(20))
+    backend.agents_ = [an_agent("a-name-of-forty-characters-as-some-have-it", capabilities=many)]
+    backend.status_ = a_status(attention=("the disk has no room " * 20,))
+    backend.put(a_task("long1", capability="a-capability-with-a-very-long-name-indeed@1", owner_name="n" * 32))
+    lines = meshctl("top", "--once").out.splitlines()
+    assert max(map(len, lines)) <= 80
+    assert any(line.startswith("a-name-of-") and line.endswith("…") for line in lines)
+
+
+def test_a_table_is_not_cut_below_its_headings() -> None:
+    panel = top.Panel("t", ("NAME", "CAPABILITIES"), (("abcdefgh", "x" * 40),))
+    assert top.fitted(panel, 30) == [("abcdefgh", "x" * 19 + "…")]
+    assert top.fitted(panel, 5) == [("abcde…", "x" * 11 + "…")]
 
 
 def test_without_a_terminal_one_frame_is_all(meshctl: Meshctl, served: Served) -> None:

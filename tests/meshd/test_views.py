@@ -142,6 +142,18 @@ async def test_a_capability_sums_up_its_providers() -> None:
         assert [(each.agent, each.node_name) for each in shown.providers] == [("one", "a"), ("two", "b")]
 
 
+async def test_a_draining_node_has_no_free_slots_on_any_node() -> None:
+    async with little_daemons() as mesh:
+        a, b = await mesh.start("a", Actor(slots=2)), await mesh.start("b")
+        a.engine.put(Drain(on=True))
+        await a.until(lambda: a.node.state == "draining")
+        await b.until(lambda: b.views.capabilities()[0].free == 0)
+        for daemon in (a, b):
+            (agent,), (capability,) = daemon.views.agents(), daemon.views.capabilities()
+            free = {peer.name: (peer.load.free, peer.load.slots) for peer in daemon.views.peers()}
+            assert (agent.free, agent.slots, capability.free, free["a"]) == (0, 2, 0, (0, 2))
+
+
 async def test_a_name_that_is_not_known_is_the_short_id() -> None:
     async with little_daemons() as mesh:
         a = await mesh.start("a")
