@@ -17,6 +17,7 @@ from protocol.view import View
 from protocol.watched import Phase, TaskSettings, Watched
 from protocol.wire.task import Decline, Held
 
+BROKEN_BID = frozenset({"no_agent", "agent_unavailable"})  # not busy or draining: that may have come between
 EXCLUDED_LEASES = 10  # while others live, a node that lapsed a task does not get it again for this long
 
 
@@ -87,6 +88,8 @@ class Handover:
         """The owner said no, or gives it back; when its agent failed, that counts against the task."""
         record = watched.record
         owner, attempt = record.owner, awards.given_back(body, owner=record.owner, now=now)
+        if watched.was_bid_for and body.reason in BROKEN_BID:  # as good as a lapse: its word was not kept
+            self._lapses.add(owner, now)
         watched.decline(attempt, failures=int(body.counts))
         pause_s = awards.pause_s(body, watched.record.failures, settings=self._settings, rng=self._rng)
         if body.counts:

@@ -67,7 +67,7 @@ class Performance:
 
 
 class Lapses:
-    """Tasks that a node had accepted and then fell silent about, fading with time."""
+    """Tasks that a node had accepted and then fell silent about, or had bid for and gave back; fading with time."""
 
     def __init__(self) -> None:
         self._seen: dict[NodeId, tuple[float, Mono]] = {}

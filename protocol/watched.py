@@ -54,6 +54,7 @@ class TaskSettings(Struct, frozen=True, forbid_unknown_fields=True):
     ] = "expected-finish"
 
 
+ASKING = ("bids", "broadcast")  # the gears that ask for bids
 LOOKS_MAX = 5  # at a record whose writer nobody has introduced, over half a minute
 UNBID_S = 1.0  # by then somebody may be free again
 PUT_BACK_S_MAX = 60.0  # between two writes over what is no good: whoever put it there may go on
@@ -165,6 +166,13 @@ class Watched:
     def is_lost(self) -> bool:
         """True when whoever was awarded it last gave it back, or fell silent: it is on record, or will be."""
         return any(each.epoch == self.record.epoch for each in (*self.record.attempts, *self.ended))
+
+    @property
+    def was_bid_for(self) -> bool:
+        """True when its owner won it by a bid."""
+        last = self.record.rounds[-1] if self.record.rounds else None
+        is_its = last is not None and (last.epoch, last.owner) == (self.record.epoch, self.record.owner)
+        return last is not None and is_its and last.gear in ASKING
 
     def found_busy(self, node: NodeId) -> bool:
         """True for who would have taken it, had there been a slot."""
@@ -292,7 +300,8 @@ class Watched:
         """The search for an owner ended with this one; bids name their round, whatever else makes one of its own."""
         epoch = self.record.epoch + 1
         last = self.rounds[-1] if self.rounds else None
-        if last is not None and last.epoch == epoch and last.gear == gear and not last.owner:
+        is_same = last is not None and (last.gear == gear or (last.gear in ASKING and gear in ASKING))
+        if last is not None and is_same and last.epoch == epoch and not last.owner:
             self.rounds[-1] = structs.replace(last, owner=owner)
         else:
             self.rounds.append(Round(epoch, gear, why, now.wall_ms, owner=owner))

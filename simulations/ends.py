@@ -123,6 +123,13 @@ def slow_spared(world: Whole) -> str | None:
     return None
 
 
+def few_moves(world: Whole) -> str | None:
+    """Most tasks stay with the first who was given them."""
+    records = world.store.records()
+    moves = sum(len(record.attempts) for record in records)
+    return f"{moves} awards of {len(records)} tasks came to nothing" if 2 * moves >= len(records) else None
+
+
 ENDS: Mapping[str, End] = {
     "one-view": one_view,
     "agents-known": agents_known,
@@ -132,4 +139,5 @@ ENDS: Mapping[str, End] = {
     "tasks-done": tasks_done,
     "hands-empty": hands_empty,
     "slow-spared": slow_spared,
+    "few-moves": few_moves,
 }

@@ -70,7 +70,7 @@ def _bid(seen: Seen) -> bool:
     return isinstance(seen, Happened) and isinstance(seen.event, AuctionClosed) and seen.event.bids > 0
 
 
-def _found(gear: str, why: str = "") -> Glance:
+def _found(*gears: str) -> Glance:
     """A write gives a task to somebody who was found in this way."""
 
     def glance(seen: Seen) -> bool:
@@ -78,7 +78,7 @@ def _found(gear: str, why: str = "") -> Glance:
         if record is None or record.state is not TaskState.AWARDED or not record.rounds:
             return False
         last = record.rounds[-1]
-        return (last.epoch, last.owner, last.gear) == (record.epoch, record.owner, gear) and why in last.why
+        return (last.epoch, last.owner) == (record.epoch, record.owner) and last.gear in gears
 
     return glance
 
@@ -114,7 +114,7 @@ SIGHTS: Mapping[str, Glance] = {
     "asked-all": _asked_all,
     "bids-heard": _bid,
     "bidder-silent": _silent,
-    "won-by-bid": _found("bids"),
+    "won-by-bid": _found("bids", "broadcast"),
     "won-from-gossip": _found("gossip"),
     "taken-late": _found("late"),
     "owner-silent": _lapsed("silent"),

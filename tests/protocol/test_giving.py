@@ -2,6 +2,8 @@
 
 from random import Random
 
+import pytest
+
 from protocol import records
 from protocol.bids import Closed, Wanted
 from protocol.effects import Effect, Reply
@@ -61,6 +63,25 @@ def test_a_decline_goes_to_the_next_best_bid_and_the_record_says_why() -> None:
     assert [(each.epoch, each.owner, each.why) for each in home.record.rounds[1:]] == [
         (2, B, "the next best bid, after draining")
     ]
+
+
+def test_who_won_a_broadcast_is_named_in_the_round_that_asked_all() -> None:
+    home = Home({B: 1, C: 1, D: 1})
+    home.submit(route="broadcast")
+    home.written(_closes(home, _wanted(home), C, B))
+    assert [(each.gear, each.owner, len(each.answers)) for each in home.record.rounds] == [("broadcast", C, 2)]
+
+
+@pytest.mark.parametrize(
+    ("route", "reason", "lapses"),
+    [("bids", "agent_unavailable", 1), ("broadcast", "no_agent", 1), ("bids", "busy", 0), ("gossip", "no_agent", 0)],
+)
+def test_a_bid_that_is_not_kept_counts_as_a_lapse(route: str, reason: str, lapses: int) -> None:
+    home = Home({B: 1, C: 1, D: 1})
+    effects = home.submit(route=route)
+    home.written(effects if route == "gossip" else _closes(home, _wanted(home), B))
+    home.declined(reason)
+    assert home.lapses.count(B, home.now) == lapses
 
 
 def test_bids_that_are_old_are_asked_for_anew() -> None:

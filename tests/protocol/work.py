@@ -144,13 +144,14 @@ class Home:
     def __init__(self, free: dict[NodeId, int], settings: TaskSettings = SETTINGS) -> None:
         self.mesh = Mesh(free)
         owners = Owners()
+        self.lapses = Lapses()
         self.ledger = Ledger(
             me=ME,
             mesh=MESH,
             settings=settings,
             keep_s=KEEP_S,
             owners=owners,
-            lapses=Lapses(),
+            lapses=self.lapses,
             view=self.mesh,
             rng=Random(7),
         )
