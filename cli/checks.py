@@ -13,7 +13,9 @@ from typing import Any, Literal, TypeAlias, TypeVar
 
 from msgspec import Struct
 
+from protocol.clocks import spoken
 from protocol.errors import MeshError
+from protocol.limits import CLOCK_OFF_MS
 
 T = TypeVar("T")  # what a table of checks looks at
 
@@ -21,7 +23,7 @@ Severity: TypeAlias = Literal["error", "warning"]
 
 PRIVATE = ("identity.key", "root.key", "credential.json", "api.json")  # nobody else may read these
 DISK_BYTES_MIN, DISK_BYTES_LOW = 100 << 20, 1 << 30
-SKEW_MS_HIGH, SKEW_MS_MAX = 2_000, 15_000  # from 30 s on frames are refused
+SKEW_MS_HIGH = 2_000
 STUCK_S = 30.0  # what waits so long for the stream is more than a server that starts again
 LAG_MS_HIGH = 250.0  # so late an engine may be taken for dead
 FULL_HIGH, QUEUE_HIGH = 0.8, 0.5
@@ -178,13 +180,20 @@ def streams(told: Told) -> Found:
 
 def clocks(told: Told) -> Found:
     """Whether the others' clocks go as ours does."""
+    own_ms = told.diagnosis["clock_ahead_ms"]
+    if own_ms:
+        what = f"the clock of this host is {spoken(own_ms)} most others, so this node takes and gives no tasks"
+        yield Finding("error", "clocks", what, str(told.status["name"]), "set it by NTP; all goes on by itself then")
+        return  # all others look wrong from here
     for peer in _answering(told):
         skew_ms = peer["skew_ms"] or 0
         if abs(skew_ms) > SKEW_MS_HIGH:
-            severity: Severity = "error" if abs(skew_ms) > SKEW_MS_MAX else "warning"
-            what = f"its clock is {abs(skew_ms) / 1_000:.1f} s {'ahead of' if skew_ms > 0 else 'behind'} ours"
-            cure = "set both clocks by NTP; beyond 30 s its messages are refused"
-            yield Finding(severity, "clocks", what, str(peer["name"]), cure)
+            is_off = abs(skew_ms) > CLOCK_OFF_MS
+            what = f"its clock is {spoken(skew_ms)} ours{', so it is given no tasks' if is_off else ''}"
+            cure = (
+                f"see which of the two is right, and set the other by NTP; from {CLOCK_OFF_MS // 1_000} s on it counts"
+            )
+            yield Finding("error" if is_off else "warning", "clocks", what, str(peer["name"]), cure)
 
 
 def silence(told: Told) -> Found:
@@ -280,7 +289,8 @@ def attention(told: Told) -> Found:
     """What the daemon itself says should be seen to."""
     said = {*told.diagnosis["manifests"], *(f"the record {told.diagnosis['store_problem']}",)}
     for text in told.status["attention"]:
-        if text not in said and not (told.audit and "audit" in text):  # of which another check tells more
+        is_told = text in said or (told.audit and "audit" in text) or text.startswith("the clock of ")
+        if not is_told:  # of what is, another check tells more
             cure = "mend what it says; it is said no more then"
             yield Finding("warning", "attention", str(text), str(told.status["name"]), cure)
 

@@ -9,6 +9,12 @@ from cli.output import Column, Item, age, details, note, write, write_json
 from cli.paging import listed
 from cli.session import Session, noun
 from meshd.observe.text import shown
+from protocol.clocks import spoken
+
+
+def _state(peer: Item) -> str:
+    ahead_ms = peer.get("clock_ahead_ms")
+    return f"{peer['state']}, clock {spoken(ahead_ms)}" if ahead_ms else str(peer["state"])
 
 
 def _load(peer: Item) -> str:
@@ -20,7 +26,7 @@ def _load(peer: Item) -> str:
 COLUMNS: tuple[Column, ...] = (
     ("NAME", lambda peer: f"{peer['name']} *" if peer.get("here") else peer["name"]),
     ("ID", lambda peer: peer["id"][:8]),
-    ("STATE", lambda peer: peer["state"]),
+    ("STATE", _state),
     ("SINCE", lambda peer: age(peer["since"])),
     ("REGION", lambda peer: peer["region"]),
     ("BUSY", _load),
@@ -48,7 +54,7 @@ def show(session: Session, name: str) -> None:
     fields: list[tuple[str, object]] = [
         ("name", peer["name"]),
         ("id", peer["id"]),
-        ("state", peer["state"]),
+        ("state", _state(peer)),
         ("since", f"{age(peer['since'])} ago" if peer["since"] else ""),
         ("life", peer["life"]),
         ("incarnation", peer["incarnation"]),

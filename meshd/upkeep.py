@@ -114,6 +114,7 @@ class Upkeep:
             exposed=self._premises.exposed,
             agents=tuple(agent for agent in self._views.agents() if agent.here),
             manifests=tuple(problem.message for problem in self._hosting.problems),
+            clock_ahead_ms=self._node.time.off.get(self._node.me.id, 0),
         )
 
     # --- how the others stand
@@ -129,9 +130,9 @@ class Upkeep:
     async def _compare(self) -> tuple[int, tuple[schemas.Surveyed, ...]]:
         others = [peer for peer in self._living() if not peer.is_self][:SURVEYED_MAX]
         told = await asyncio.gather(*(self._surveyed(peer) for peer in others))
-        own = await self._own_report()
+        own, off = await self._own_report(), self._node.time.off
         return own.alive, tuple(
-            _surveyed(peer, report, own, took_ms, sent_ms)
+            _surveyed(peer, report, own, took_ms, sent_ms, off_ms=off.get(peer.id))
             for peer, (report, took_ms, sent_ms) in zip(others, told, strict=True)
         )
 
@@ -197,7 +198,10 @@ class Upkeep:
         return streams, found.server_version, ""
 
 
-def _surveyed(peer: Peer, report: Report | None, own: Report, took_ms: float, sent_ms: int) -> schemas.Surveyed:
+def _surveyed(
+    peer: Peer, report: Report | None, own: Report, took_ms: float, sent_ms: int, *, off_ms: int | None = None
+) -> schemas.Surveyed:
+    """What a peer said; a clock that is off was measured already, and the peer itself goes by the mesh's."""
     if report is None:
         return schemas.Surveyed(peer.name, peer.id, answered=False)
     return schemas.Surveyed(
@@ -205,7 +209,7 @@ def _surveyed(peer: Peer, report: Report | None, own: Report, took_ms: float, se
         id=peer.id,
         answered=True,
         rtt_ms=round(took_ms, 1),
-        skew_ms=round(report.wall_ms - (sent_ms + took_ms / 2)),
+        skew_ms=round(report.wall_ms - (sent_ms + took_ms / 2)) if off_ms is None else off_ms,
         agrees=report.view == own.view,
         alive=report.alive,
         draining=report.draining,

@@ -21,6 +21,7 @@ from meshd.ports import Store, Transport
 from protocol import ids
 from protocol.calls import Answered
 from protocol.catalogue import Offered
+from protocol.clocks import spoken
 from protocol.duty import HELD_BY
 from protocol.errors import MeshError
 from protocol.events import (
@@ -144,6 +145,7 @@ class Views:
                 *self._damage(),
                 *(problem.message for problem in self._hosting.problems),
                 *_shared_names(peers),
+                *self._clocks_off(),
             ),
             notes=self._notes(),
         )
@@ -191,7 +193,19 @@ class Views:
             domain=peer.domain,
             version=peer.version,
             here=peer.is_self,
+            clock_ahead_ms=self._node.time.off.get(peer.id, 0),
         )
+
+    def _clocks_off(self) -> list[str]:
+        """A sentence for each clock that is off."""
+        me, time = self._node.me.id, self._node.time
+        than = "ours" if time.is_right else "most others"
+        return [
+            f"the clock of this host is {spoken(ms)} most others: set it; until then this node takes and gives no tasks"
+            if node == me
+            else f"the clock of {self.name_of(node)} is {spoken(ms)} {than}: it is given no tasks"
+            for node, ms in time.off.items()
+        ]
 
     def agents(self) -> list[schemas.AgentView]:
         """Every agent of the mesh; those of this node with their state."""
@@ -344,6 +358,7 @@ class Views:
             "meshd_build_info": {node.me.version: 1.0},
             "meshd_state": {node.state: 1.0},
             "meshd_connected": float(self._transport.is_up),
+            "meshd_clocks_off": float(len(node.time.off)),
             "meshd_health": float(node.membership.health),
             "meshd_peers": Counter(peer.state for peer in node.membership.snapshot()),
             "meshd_agents": Counter(hosted.agent.state for hosted in self._hosting.hosted()),

@@ -77,3 +77,15 @@ class Clocks:
             del self._asked[next(iter(self._asked))]
         self._asked[node] = now.mono_ns if last is None or is_time else last
         return is_time
+
+
+def spoken(ahead_ms: int) -> str:
+    """3 h 0 min ahead of, 12 s behind."""
+    seconds = round(abs(ahead_ms) / 1_000)
+    for unit, part, unit_s, part_s in (("d", "h", 86_400, 3_600), ("h", "min", 3_600, 60), ("min", "s", 60, 1)):
+        if seconds >= unit_s:
+            length = f"{seconds // unit_s} {unit} {seconds % unit_s // part_s} {part}"
+            break
+    else:
+        length = f"{seconds} s"
+    return f"{length} {'ahead of' if ahead_ms > 0 else 'behind'}"

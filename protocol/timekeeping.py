@@ -11,7 +11,7 @@ from statistics import median_low
 from msgspec import structs
 
 from protocol import limits
-from protocol.clocks import Clocks
+from protocol.clocks import Clocks, spoken
 from protocol.effects import Effect, Emit
 from protocol.envelope import Envelope
 from protocol.events import ClockOff, ClockRight
@@ -102,15 +102,3 @@ class Timekeeping:
     def _name(self, node: NodeId) -> str:
         peer = self._membership.peer(node)
         return "" if peer is None else peer.name
-
-
-def spoken(ahead_ms: int) -> str:
-    """3 h 0 min ahead of, 12 s behind."""
-    seconds = round(abs(ahead_ms) / 1_000)
-    for unit, part, unit_s, part_s in (("d", "h", 86_400, 3_600), ("h", "min", 3_600, 60), ("min", "s", 60, 1)):
-        if seconds >= unit_s:
-            length = f"{seconds // unit_s} {unit} {seconds % unit_s // part_s} {part}"
-            break
-    else:
-        length = f"{seconds} s"
-    return f"{length} {'ahead of' if ahead_ms > 0 else 'behind'}"

@@ -69,7 +69,10 @@ class PeerLoad(Struct, frozen=True):
 
 
 class Peer(Struct, frozen=True):
-    """One node as this one sees it. `here` is true for the node that answers; `since` is when the state began."""
+    """One node as this one sees it. `here` is true for the node that answers; `since` is when the state began.
+
+    `clock_ahead_ms` is how far its clock is ahead of most others, or of ours; 0 unless it is off by seconds.
+    """
 
     name: str
     id: str
@@ -83,6 +86,7 @@ class Peer(Struct, frozen=True):
     domain: str = ""
     version: str = ""
     here: bool = False
+    clock_ahead_ms: int = 0
 
 
 class Peers(Struct, frozen=True):
@@ -400,6 +404,7 @@ class Diagnosis(Struct, frozen=True):
     exposed: tuple[str, ...]
     agents: tuple[AgentView, ...]
     manifests: tuple[str, ...]
+    clock_ahead_ms: int = 0  # of this host, ahead of most others; 0 unless it is off by seconds
 
 
 # ---------------------------------------------------------------- what is taken

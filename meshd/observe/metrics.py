@@ -119,6 +119,7 @@ METRICS: tuple[Metric, ...] = (
     Metric("meshd_peers", "gauge", "Nodes in this node's view", ("state",)),
     Metric("meshd_build_info", "gauge", "1 for the version that runs", ("version",)),
     Metric("meshd_connected", "gauge", "1 while there is a connection to the server"),
+    Metric("meshd_clocks_off", "gauge", "Nodes whose clock is off by seconds, as this node measured, itself included"),
     Metric("meshd_health", "gauge", "0 for a node that is well; its patience grows with it"),
     Metric("meshd_agents", "gauge", "Agents of this node", ("state",)),
     Metric("meshd_slots_free", "gauge", "Slots of this node's agents that are free"),

@@ -141,5 +141,7 @@ def test_a_peers_clock_is_compared_with_ours_half_way_between_question_and_answe
     own, theirs = Report(1, 0, b"v", 2), Report(2, 1_800_000_007_050, b"w", 3, draining=True, version="9")
     said = upkeep._surveyed(peer, theirs, own, 100.0, 1_800_000_000_000)
     assert (said.skew_ms, said.rtt_ms, said.agrees, said.alive, said.draining) == (7_000, 100.0, False, 3, True)
+    off = upkeep._surveyed(peer, theirs, own, 100.0, 1_800_000_000_000, off_ms=10_800_000)
+    assert off.skew_ms == 10_800_000, "it was measured, and the peer itself goes by the mesh's time"
     silent = upkeep._surveyed(peer, None, own, 500.0, 0)
     assert (silent.answered, silent.skew_ms, silent.agrees) == (False, None, None)

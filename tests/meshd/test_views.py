@@ -11,11 +11,11 @@ from meshd.api import history, schemas
 from meshd.observe.metrics import METRICS
 from protocol import ids, limits
 from protocol.calls import Answered
-from protocol.effects import Send
+from protocol.effects import Effect, Send
 from protocol.errors import MeshError
-from protocol.events import RecordLost, TaskPutBack
-from protocol.inputs import Absent, Advertise, Drain
-from protocol.primitives import NS_PER_MS
+from protocol.events import PeerDead, PeerSuspect, RecordLost, TaskPutBack
+from protocol.inputs import Absent, Advertise, Drain, Input
+from protocol.primitives import NS_PER_MS, Instant
 from protocol.wire.auction import Attempt
 from protocol.wire.swim import Ack
 from protocol.wire.task import Failure, Status, TaskRecord, TaskState
@@ -73,6 +73,34 @@ async def test_what_is_wrong_with_the_agents_wants_attention(tmp_path: Path) -> 
         await a.crew.start()
         (said,) = a.views.status().attention
         assert said.startswith(f"{tmp_path / 'a' / 'broken.toml'}: ")
+
+
+async def test_a_clock_that_is_off_is_named_with_the_amount_on_both_sides_and_gets_no_tasks(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async with little_daemons() as mesh:
+        a, b = await mesh.start("a", Actor(slots=1)), await mesh.start("b", Actor())
+        await a.until(lambda: len(a.node.membership.alive()) == 2)
+        ahead_ms, handle = [10_800_000], b.node.handle
+
+        def handled(given: Input, now: Instant) -> list[Effect]:
+            return handle(given, structs.replace(now, wall_ms=now.wall_ms + ahead_ms[0]))
+
+        monkeypatch.setattr(b.node, "handle", handled)
+        await a.until(lambda: bool(a.node.time.off))
+        assert a.views.status().attention == ("the clock of b is 3 h 0 min ahead of ours: it is given no tasks",)
+        assert b.views.status().attention == ("the clock of a is 3 h 0 min behind ours: it is given no tasks",)
+        assert [round(peer.clock_ahead_ms / 3_600_000) for peer in a.views.peers()] == [0, 3]
+        assert a.views.gauges(a.engine, a.performer)["meshd_clocks_off"] == 1.0
+        (asked,) = (await a.service.upkeep.diagnose()).peers
+        assert (asked.answered, round((asked.skew_ms or 0) / 3_600_000)) == (True, 3)
+        done = [await a.ended((await a.submit(number)).id) for number in range(3)]
+        assert {task.owner_name for task in done} == {"a"}
+        ahead_ms[0] = 0
+        await a.until(lambda: not a.node.time.off and not b.node.time.off)
+        assert a.views.status().attention == b.views.status().attention == ()
+        assert a.views.gauges(a.engine, a.performer)["meshd_clocks_off"] == 0.0
+        assert not [event for event in (*a.events, *b.events) if isinstance(event, PeerSuspect | PeerDead)]
 
 
 async def test_peers_show_their_agents_slots_and_what_is_free_of_them() -> None:
@@ -304,8 +332,10 @@ async def test_every_gauge_has_a_source_and_moves() -> None:
         held.release.set()
         late.cancel()
     at_the_edges = {"meshd_transport_faults_total", "meshd_events_malformed_total"}  # see tests/meshd/test_wiring.py
+    at_the_edges |= {"meshd_clocks_off"}  # see above
     of_the_audit = {
         row.name for row in METRICS if row.name.startswith("meshd_audit_")
     }  # see tests/meshd/test_auditing.py
     assert moved.keys() | at_the_edges | of_the_audit == {row.name for row in METRICS if row.share is None}
-    assert [name for name, values in moved.items() if len(values) < 2] == ["meshd_build_info"]
+    still = {name for name, values in moved.items() if len(values) < 2}
+    assert still == {"meshd_build_info", "meshd_clocks_off"}

@@ -2,8 +2,8 @@
 
 import pytest
 
+from protocol.clocks import spoken
 from protocol.events import ClockOff, ClockRight, PeerDead, PeerSuspect
-from protocol.timekeeping import spoken
 from simulations.scenario import parsed
 from simulations.seen import Happened, Seen
 from simulations.timeline import ns
