@@ -36,6 +36,7 @@ from protocol.limits import TEXT_CHARS_MAX
 
 LINE_BYTES_MAX = 4 << 20  # one message of a server; a list of a thousand tools with their schemas is one
 REFRESH_S = 60.0  # a server is asked for its tools so often: not every one tells of a change, or that it is gone
+RELIST_S = 1.0  # and no oftener, whatever it says: each list that is another one goes to the whole mesh
 CLOSE_S = 0.5  # to exit at the end of its input
 
 
@@ -120,6 +121,7 @@ class Bridge:
             await self._changed.wait()
             self._changed.clear()
             await self._offer(worker)
+            await asyncio.sleep(RELIST_S)
 
     async def _refresh(self) -> None:
         while True:

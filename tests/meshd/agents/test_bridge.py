@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from meshd.agents import bridge
+from meshd.agents.tools import BridgePlan
 from meshd.ports import Failed, Finished, Outcome
 from protocol.errors import MeshError
 from tests.contracts.stage import SHORT, Desk, Stage
@@ -233,6 +234,33 @@ async def test_an_exclusive_task_that_is_cancelled_ends_the_server(stage: Stage)
     held.cancel()
     await asyncio.wait([held])
     await until(lambda: stage.agent.state == "ready" and stage.agent.pids not in ([], before))
+
+
+async def test_a_server_that_says_without_end_that_its_tools_change_is_asked_now_and_then(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    asked = 0
+
+    async def offer(worker: object) -> None:
+        nonlocal asked
+        asked += 1
+
+    async def storm() -> None:
+        following = asyncio.create_task(bridged._follow(None))  # type: ignore[arg-type] # nobody is told
+        for _ in range(100):
+            bridged._changed.set()
+            await asyncio.sleep(0)
+        following.cancel()
+
+    bridged = bridge.Bridge(BridgePlan((), "", "", "", (), 0, 0, 1.0))
+    monkeypatch.setattr(bridged, "_offer", offer)
+    monkeypatch.setattr(bridge, "RELIST_S", 0.0)
+    await storm()
+    assert asked > 10
+    asked = 0
+    monkeypatch.setattr(bridge, "RELIST_S", 60.0)
+    await storm()
+    assert asked == 1
 
 
 def test_a_body_that_does_not_end_is_cut_off() -> None:
