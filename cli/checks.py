@@ -274,7 +274,7 @@ def audit(told: Told) -> Found:
     where = str(head["folder"])
     if head["damage"]:
         cure = "see: meshctl audit verify; then begin a new chain: meshctl audit restart --reason WHY"
-        yield Finding("error", "audit", f"record {head['damage_seq']}: {head['damage']}", where, cure)
+        yield Finding("error", "audit", str(head["damage"]), where, cure)
     if head["problem"]:
         cure = "give its disk room, or mend what keeps the stream from taking it; it goes on by itself then"
         yield Finding("error", "audit", f"no new work is taken: {head['problem']}", where, cure)

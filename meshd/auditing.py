@@ -5,7 +5,7 @@ Neighbours: `observe.audit` records and holds back, `observe.shipping` sends; `s
 """
 
 import asyncio
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from itertools import islice
 
 from msgspec import Struct
@@ -20,7 +20,7 @@ from meshd.observe.shipping import Shipping
 from meshd.ports import Archive, Kept
 from meshd.settings import AuditSettings
 from meshd.supervise import Supervisor
-from protocol.audit import Act, Record, read
+from protocol.audit import Act, Detail, Record, read
 from protocol.envelope import Envelope, Refusal
 from protocol.errors import MeshError
 from protocol.events import Event
@@ -117,10 +117,10 @@ class Auditing:
         """Somebody asked for what is not done."""
         self._audit.note(Act(action, resource, "deny", who, more={"code": code}))
 
-    def requested(self, request: str, *, who: str, code: str) -> None:
+    def requested(self, request: str, *, who: str, resource: str, words: Mapping[str, Detail], code: str) -> None:
         """An operator's request, and why it was refused, if it was."""
-        more = {"request": request} | ({"code": code} if code else {})
-        self._audit.note(Act("node.ask", "node", "deny" if code else "allow", who, more=more))
+        more = {"request": request, **words, **({"code": code} if code else {})}
+        self._audit.note(Act("node.ask", resource, "deny" if code else "allow", who, more=more))
 
     def head(self) -> AuditHead:
         """How far this node's audit is."""

@@ -4,7 +4,7 @@ Invariant: `MeshError` is the only exception that comes out of here. Neighbours:
 the daemon's service implements it over the engine.
 """
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import AbstractAsyncContextManager
 from typing import Protocol
 
@@ -34,6 +34,7 @@ from meshd.api.schemas import (
     TaskFilter,
 )
 from meshd.api.task_schemas import Goal, RetryRequest, Why
+from protocol.audit import Detail
 
 
 class Following(Struct, frozen=True):
@@ -54,8 +55,8 @@ class Audits(Protocol):
         """Record that somebody asked for what is not done."""
         ...
 
-    def requested(self, request: str, *, who: str, code: str) -> None:
-        """Record a request that changes something; `code` says why it was refused, or is empty."""
+    def requested(self, request: str, *, who: str, resource: str, words: Mapping[str, Detail], code: str) -> None:
+        """Record a request that changes something, and its words; `code` says why it was refused, or is empty."""
         ...
 
     def head(self) -> AuditHead:

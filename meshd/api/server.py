@@ -183,7 +183,7 @@ def _answering(route: Route) -> Callable[[web.Request], Awaitable[web.StreamResp
     async def answer(request: web.Request) -> web.StreamResponse:
         question = await asked.read(request, query=route.query, body=route.body)
         node = request.app[BACKEND]
-        with recorded(node.audits, route, request.path):
+        with recorded(node.audits, route, request.path, question.body):
             status, value = await route.handle(node, question)
         return web.Response(status=status, body=msgspec.json.encode(value), content_type="application/json")
 

@@ -64,6 +64,8 @@ class Inspection:
                     return found
                 await asyncio.sleep(pause_s)
             checker.forget()
+        if chain != journal.chain:
+            return None
         found = checker.end()
         if found is None and checker.seq < through:
             text = f"the journal ends at record {checker.seq}, and had {through}"

@@ -55,13 +55,19 @@ class Shipping:
         self._expect = 0
         self.shipped = journal.begins - 1
         self.problem = ""
-        self.finding: Finding | None = None  # why nothing of this chain is sent any more
+        self._finding: tuple[int, Finding] | None = None  # of which chain, and what
         self.told: Record | None = None  # the last record that the stream holds of this node
         self._stuck_ns = 0  # since then
         journal.watch(self._news.set)
         known = read_witness(journal.folder)
         if known is not None and known.is_genuine and known.node == desk.signer.id:
             self.shipped = max(self.shipped, min(known.seq, journal.head.seq))
+
+    @property
+    def finding(self) -> Finding | None:
+        """Why nothing of the chain that goes on is sent any more."""
+        is_of_now = self._finding is not None and self._finding[0] == self._journal.chain
+        return self._finding[1] if self._finding is not None and is_of_now else None
 
     @property
     def is_forked(self) -> bool:
@@ -85,7 +91,7 @@ class Shipping:
                 while chain == self._journal.chain:
                     await self._ship()
                     await self._wait()
-                self.finding, self.problem = None, ""
+                self.problem = ""
             except MeshError as failure:
                 self._stuck(failure.message)
                 await asyncio.sleep(AGAIN_S)
@@ -157,7 +163,7 @@ class Shipping:
         self._found(Finding(Ending.FORKED, seq, "forked", problem))
 
     def _found(self, finding: Finding) -> None:
-        self.finding = finding
+        self._finding = self._journal.chain, finding
         self._stuck(f"{finding.text}; nothing more is sent; see: meshctl audit verify")
 
     async def _ship(self) -> None:

@@ -184,8 +184,8 @@ async def test_a_fork_wants_attention(node: Node) -> None:
 
 
 async def test_what_an_operator_asks_is_on_record_allowed_or_refused(node: Node) -> None:
-    node.auditing.requested("POST /v1/peers/b/drain", who="operator", code="")
-    node.auditing.requested("POST /v1/peers/b/remove", who="operator", code="still_alive")
+    node.auditing.requested("POST /v1/peers/b/drain", who="operator", resource="peer/b", words={}, code="")
+    node.auditing.requested("PUT /v1/log", who="operator", resource="node", words={"level": "x"}, code="still_alive")
     node.auditing.refused("task.refuse", "capability/a@1", who="operator", code="no_agent")
     await node.note()
     page = await node.auditing.page(AuditQuery(who="operator"))

@@ -1,6 +1,9 @@
 """An audit that the test makes up, behind the API and in little daemons."""
 
+from collections.abc import Mapping
+
 from meshd.api.audit_schemas import AuditHead, AuditPage, AuditQuery, AuditRecord
+from protocol.audit import Detail
 from protocol.errors import MeshError
 
 RECORD = AuditRecord(
@@ -32,6 +35,7 @@ class FakeAudits:
         self.refusals: list[tuple[str, str, str, str]] = []
         self.damage = ""
         self.restarts: list[tuple[str, str]] = []
+        self.about: list[tuple[str, dict[str, Detail]]] = []
         self.requests: list[tuple[str, str, str]] = []
 
     def check(self) -> None:
@@ -41,8 +45,9 @@ class FakeAudits:
     def refused(self, action: str, resource: str, *, who: str, code: str) -> None:
         self.refusals.append((action, resource, who, code))
 
-    def requested(self, request: str, *, who: str, code: str) -> None:
+    def requested(self, request: str, *, who: str, resource: str, words: Mapping[str, Detail], code: str) -> None:
         self.requests.append((request, who, code))
+        self.about.append((resource, dict(words)))
 
     def head(self) -> AuditHead:
         return AuditHead("a" * 32, "a", 7, "1" * 64, 7, 7, "/nowhere/audit", self.problem, damage=self.damage)

@@ -27,6 +27,22 @@ async def test_what_changes_something_is_recorded_with_how_it_ended(
         ("POST /v1/tasks/one/cancel", ""),
         ("POST /v1/tasks/one/retry", "under_way"),
     ]
+    assert backend.audits.about == [
+        ("peer/b", {}),
+        ("peer/b", {}),
+        ("node", {"level": "debug"}),
+        ("task/one", {}),
+        ("task/one", {}),
+    ]
+
+
+async def test_an_added_agent_is_recorded_with_its_file_and_without_its_manifest(
+    unix: aiohttp.ClientSession, backend: FakeBackend
+) -> None:
+    body = {"manifest": "name = 'a'\n" * 100, "file": "/home/a.toml", "replace": True}
+    async with unix.post("/v1/agents", json=body):
+        pass
+    assert backend.audits.about == [("node", {"file": "/home/a.toml", "replace": True})]
 
 
 async def test_a_look_and_what_becomes_an_event_are_not_recorded_once_more(
