@@ -52,6 +52,8 @@ LINES: Mapping[type, Line] = {
     events.PeerDead: Line(WARNING, "{name} is dead, {after_s:.1f} s after the first suspicion: {evidence}"),
     events.PeerLeft: Line(INFO, "{name} left"),
     events.PeerUnreachable: Line(WARNING, "most of the mesh does not answer, so nobody is declared dead: {peers}"),
+    events.ClockOff: Line(WARNING, "the clock of {name} is off by {ahead_ms:+d} ms, so it gets no tasks"),
+    events.ClockRight: Line(INFO, "the clock of {name} is right again"),
     events.PeerMisbehaved: Line(WARNING, "{peer} broke a rule: {code} {detail}"),
     events.NameConflict: Line(WARNING, "{claimant} calls itself {name}, as {holder} did first"),
     events.StateChanged: Line(INFO, "this node is {state}: {reason}"),
