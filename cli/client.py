@@ -119,7 +119,7 @@ class Client:
     def stream(self, *path: str, last_id: str = "", **query: object) -> Iterator[tuple[str, str, bytes]]:
         """(id, event name, JSON line) of a stream, after `last_id`, until it ends. Raises Refusal."""
         headers = {"Accept": "text/event-stream"} | ({"Last-Event-ID": last_id} if last_id else {})
-        connection, response = self._open("GET", _path(path, query), None, headers, QUIET_S)
+        connection, response = self._open("GET", _path(path, query), None, headers, self._answer_s, quiet_s=QUIET_S)
         try:
             fields: dict[str, bytes] = {}
             while line := response.readline(LINE_BYTES_MAX):
@@ -155,9 +155,19 @@ class Client:
         return Answer(raw, self._value(raw))
 
     def _open(
-        self, method: str, path: str, body: bytes | None, headers: dict[str, str], seconds: float
+        self,
+        method: str,
+        path: str,
+        body: bytes | None,
+        headers: dict[str, str],
+        seconds: float,
+        *,
+        quiet_s: float = 0.0,
     ) -> tuple[http.client.HTTPConnection, http.client.HTTPResponse]:
-        """Send a request and read the head of the answer; errors of the API are raised here."""
+        """Send a request and read the head of the answer; errors of the API are raised here.
+
+        The rest of the answer may pause for `quiet_s`, else for as long as its head.
+        """
         connection = self._connection(seconds)
         if self._address.token:
             headers = headers | {"Authorization": f"Bearer {self._address.token}"}
@@ -169,7 +179,10 @@ class Client:
             except OSError as failure:
                 raise self._unreachable(failure.strerror or str(failure)) from None
             connection.request(method, path, body=body, headers=headers)
+            stream = connection.sock
             response = connection.getresponse()
+            if quiet_s and stream is not None:
+                stream.settimeout(quiet_s)
             if response.status < 400:
                 return connection, response
             raise self._refused(response)

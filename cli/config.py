@@ -17,6 +17,7 @@ from cli.session import Session, noun
 from meshd.observe.text import shown
 from protocol.errors import OK, USAGE, MeshError
 
+LEVELS = ("debug", "info", "warning", "error")
 CHANGEABLE = "log.level"  # what a running daemon can be told anew
 
 
@@ -68,6 +69,8 @@ def set_(session: Session, key: str, value: str) -> None:
     if key != CHANGEABLE:
         what = f"{key} cannot be changed while the daemon runs; only {CHANGEABLE} can"
         raise of(MeshError("bad_input", what=what), hint="write it into a --config file and start the daemon anew")
+    if value not in LEVELS:
+        raise of(MeshError("bad_input", what=f"{key}: must be one of {', '.join(LEVELS)}, not {value!r}"))
     answer = Client(session).put("v1", "log", body={"level": value})
     if session.wants_json():
         write_json(answer)

@@ -158,7 +158,7 @@ class Service:
 
     async def ping(self, name: str) -> schemas.Pong:
         """Probe one node now."""
-        peer = self._named(name)
+        peer = views.living(self._node.membership.snapshot(), name)
         began = clock.monotonic_ns()
         try:
             await self._engine.ask(lambda request: Inquiry(request, peer.id, ()))

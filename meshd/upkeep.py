@@ -17,7 +17,7 @@ from meshd.hosting import Hosting
 from meshd.observe import logs
 from meshd.perform import Performer
 from meshd.ports import Store, Transport
-from meshd.views import Views, named
+from meshd.views import Views, living, named
 from protocol import limits
 from protocol.errors import MeshError
 from protocol.inputs import Operate
@@ -73,7 +73,7 @@ class Upkeep:
 
     async def steer(self, name: str, *, draining: bool) -> schemas.Steered:
         """Tell a node to take no new work, or to take it again."""
-        peer = self._named(name)
+        peer = living(self._node.membership.snapshot(), name)
         report = await self._report(peer, Steer(0, draining=draining))
         return schemas.Steered(peer.name, peer.id, report.draining, report.held_by)
 

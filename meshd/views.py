@@ -410,6 +410,14 @@ def named(peers: tuple[Peer, ...], name: str) -> Peer:
     return found[0]
 
 
+def living(peers: tuple[Peer, ...], name: str) -> Peer:
+    """One node that can be asked. Raises not_alive, and what `named` raises."""
+    peer = named(peers, name)
+    if peer.state not in ("alive", "suspect"):
+        raise MeshError("not_alive", peer=peer.name, state=peer.state)
+    return peer
+
+
 def described(found: schemas.CapabilityView, told: Mapping[NodeId, tuple[Shape, ...]]) -> schemas.CapabilityView:
     """A capability with what the nodes of its agents told of it; who told nothing that can be shown is named."""
     shown: list[schemas.SchemaView] = []

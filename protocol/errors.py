@@ -36,6 +36,7 @@ ERRORS: dict[str, ErrorRow] = {
     "unknown_peer": ErrorRow(404, NOT_FOUND, "no peer is called {peer}", "list the peers with: meshctl peers"),
     "unknown_record": ErrorRow(404, NOT_FOUND, "nothing is on record of {id}", "see what there is with: meshctl audit tail"),
     "still_alive": ErrorRow(409, CONFLICT, "{peer} is {state}, so it is not forgotten", "stop it first with: meshd stop, on its host"),
+    "not_alive": ErrorRow(409, CONFLICT, "{peer} is {state}, so it cannot be asked", "see since when with: meshctl peers; or forget it with: meshctl peers remove {peer}"),
     "unknown_agent": ErrorRow(404, NOT_FOUND, "no agent is called {agent}", "list the agents with: meshctl agents"),
     "agent_elsewhere": ErrorRow(404, NOT_FOUND, "the agent {agent} is on {where}, and not on this node", "ask there: meshctl on that host, or with --node URL"),
     "agent_exists": ErrorRow(409, CONFLICT, "an agent called {agent} stands in {path} already", "put this in its place with: meshctl agents add --replace FILE"),

@@ -84,7 +84,7 @@ class Upkeep(Protocol):
         ...
 
     async def steer(self, name: str, *, draining: bool) -> Steered:
-        """Tell a node to take no new work, or to take it again. Raises unknown_peer, timed_out."""
+        """Tell a node to take no new work, or to take it again. Raises unknown_peer, not_alive, timed_out."""
         ...
 
     async def remove(self, name: str) -> Removed:
@@ -201,7 +201,7 @@ class Backend(Protocol):
         ...
 
     async def ping(self, name: str) -> Pong:
-        """Probe one node now. Raises unknown_peer or timed_out."""
+        """Probe one node now. Raises unknown_peer, not_alive or timed_out."""
         ...
 
     def invite(self) -> Invitation:

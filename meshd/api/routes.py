@@ -241,7 +241,7 @@ ROUTES: tuple[Route, ...] = (
         ping,
         schemas.Pong,
         body=schemas.Nothing,
-        errors=("unknown_peer", "short_id", "ambiguous", "timed_out"),
+        errors=(*_ONE_PEER, "not_alive"),
     ),
     Route(
         "POST",
@@ -250,7 +250,7 @@ ROUTES: tuple[Route, ...] = (
         drain,
         schemas.Steered,
         body=schemas.Nothing,
-        errors=_ONE_PEER,
+        errors=(*_ONE_PEER, "not_alive"),
     ),
     Route(
         "POST",
@@ -259,7 +259,7 @@ ROUTES: tuple[Route, ...] = (
         undrain,
         schemas.Steered,
         body=schemas.Nothing,
-        errors=_ONE_PEER,
+        errors=(*_ONE_PEER, "not_alive"),
     ),
     Route(
         "POST",

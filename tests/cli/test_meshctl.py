@@ -336,3 +336,14 @@ def test_a_node_is_pinged(meshctl: Meshctl, served: Served) -> None:
     assert meshctl("peers", "ping", "b").out == "b: 1.2 ms\n"
     assert json.loads(meshctl("peers", "ping", "b", "-o", "json").out)["id"] == B
     assert meshctl("peers", "ping", "z").code == 7
+
+
+def test_a_stream_that_does_not_begin_is_waited_for_no_longer_than_told(meshctl: Meshctl, tmp_path: Path) -> None:
+    path = str(tmp_path / "s")
+    with socket.socket(socket.AF_UNIX) as frozen:
+        frozen.bind(path)
+        frozen.listen()
+        (tmp_path / "api.json").write_text(f'{{"url": "", "token": "", "socket": "{path}"}}')
+        said = meshctl("tasks", "watch", "--dir", str(tmp_path), "--timeout", "0.2")
+    assert said.code == 6
+    assert "did not answer within 0.2 s" in said.err
