@@ -3,8 +3,8 @@
     adapters   the table: a kind of agent -> what builds it
       ├─ python   one worker process a slot; `worker` is what runs in each
       ├─ stdio    one child process for all slots
-      ├─ mcp      one `bridge` to an MCP server for all slots; `tools` names what it offers
-      └─ http     a service that runs by itself; `answers` reads what it says
+      ├─ mcp      one `bridge` to an MCP server for all slots; `sieve` and `tools` name what it offers
+      └─ http     a service that runs by itself; `exchange` asks it, `answers` reads what it says
     hosted     the agent as the daemon sees it: chooses a seat for each task
       └─ seat     keeps one child up: start, crash, backoff, give up
            ├─ pipe     the conversation with it: tasks, answers, requests, cancels
