@@ -60,7 +60,7 @@ class Giving:
             return self._award(watched, free[0], choice.gear, choice.why, now)
         if not watched.is_known:
             return record
-        busy = [each for each in found if each not in able and watched.found_busy(each.node)]
+        busy = [each for each in found if each not in able and not each.is_off and watched.found_busy(each.node)]
         return self.late.reserve(watched, able + busy, choice.why, now)
 
     def _award(self, watched: Watched, candidate: Candidate, gear: str, why: str, now: Instant) -> TaskRecord:

@@ -174,10 +174,10 @@ class Holder:
                 effects.append(Read(ids.task_key(task)))
         return effects
 
-    def on_withdraw(self, body: Withdraw | Unreserve, now: Instant) -> list[Effect]:
+    def on_withdraw(self, sender: NodeId, body: Withdraw | Unreserve, now: Instant) -> list[Effect]:
         """The task was cancelled or given to another."""
         if isinstance(body, Unreserve):
-            self._late.discard(body.task)
+            self._late.take_back(body.task, watcher=sender, revision=body.revision)
             return []
         grant = self._grants.get(body.task)
         return self._outdated(body.task, now) if grant is not None and grant.record.epoch <= body.epoch else []

@@ -305,7 +305,7 @@ class Node:
                 given = [] if record is None else self.holder.on_award(src, life, body, record, now)
                 return self._carry("holder", given, now)
             case task.Withdraw() | auction.Unreserve():
-                return self._carry("holder", self.holder.on_withdraw(body, now), now)
+                return self._carry("holder", self.holder.on_withdraw(src, body, now), now)
             case task.Accept():
                 return self._carry("ledger", self.ledger.on_accept(src, body, said, now), now)
             case task.Decline():

@@ -73,6 +73,12 @@ class Reservations:
         if reserved is not None:
             self._order.remove(_rank(reserved.record))
 
+    def take_back(self, task: str, *, watcher: NodeId, revision: int) -> None:
+        """Whoever reserved it says that it does not wait any more; another's word, or an older one, is nothing."""
+        reserved = self._waiting.get(task)
+        if reserved is not None and reserved.watcher == watcher and reserved.revision <= revision:
+            self.discard(task)
+
     def clear(self) -> None:
         """Nothing waits here."""
         self._waiting.clear()

@@ -254,8 +254,8 @@ def test_an_ask_about_a_newer_award_stops_the_older_soon_and_takes_the_newer() -
 def test_a_withdrawn_task_is_stopped_unless_its_result_comes_first() -> None:
     owner, record = _Owner(), _mine()
     owner.award(record)
-    assert owner.holder.on_withdraw(Withdraw(record.id, 0), owner.now) == [], "of an award before"
-    owner.holder.on_withdraw(Withdraw(record.id, 1), owner.now)
+    assert owner.holder.on_withdraw(B, Withdraw(record.id, 0), owner.now) == [], "of an award before"
+    owner.holder.on_withdraw(B, Withdraw(record.id, 1), owner.now)
     assert owner.holder.next_deadline() == owner.now.after(STALE_S)
     assert owner.at(STALE_S) == [StopAgent(record.id, 1)]
     assert owner.holder.in_hand == 0
@@ -264,7 +264,7 @@ def test_a_withdrawn_task_is_stopped_unless_its_result_comes_first() -> None:
 def test_a_withdrawn_award_that_is_asked_about_later_has_ended_and_is_not_run_again() -> None:
     owner, record = _Owner(), _mine()
     owner.award(record)
-    owner.holder.on_withdraw(Withdraw(record.id, 1), owner.now)
+    owner.holder.on_withdraw(B, Withdraw(record.id, 1), owner.now)
     owner.at(STALE_S)
     answer = _answer(owner.ask((record, 1)))
     assert (answer.ended, answer.unknown) == ((record.id,), ())
@@ -285,14 +285,14 @@ def test_an_award_that_gave_way_to_a_later_one_has_ended() -> None:
 def test_an_exclusive_task_that_is_withdrawn_is_stopped_at_once() -> None:
     owner, record = _Owner(), _mine(exclusive=True)
     owner.award(record)
-    assert owner.holder.on_withdraw(Withdraw(record.id, 1), owner.now) == [StopAgent(record.id, 1)]
+    assert owner.holder.on_withdraw(B, Withdraw(record.id, 1), owner.now) == [StopAgent(record.id, 1)]
 
 
 def test_a_commit_under_way_is_not_stopped_by_anybody() -> None:
     owner, record = _Owner(), _mine()
     owner.award(record)
     owner.finishes(record)
-    assert owner.holder.on_withdraw(Withdraw(record.id, 1), owner.now) == []
+    assert owner.holder.on_withdraw(B, Withdraw(record.id, 1), owner.now) == []
     owner.ask((record, 2))
     assert owner.at(60) == []
     assert _declines(owner.award(structs.replace(record, epoch=2))) == ["busy"], "until the store has judged"

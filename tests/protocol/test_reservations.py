@@ -2,6 +2,7 @@
 
 from typing import Any
 
+import pytest
 from msgspec import structs
 
 from protocol import limits, records
@@ -136,9 +137,19 @@ def test_what_somebody_else_has_is_not_tried() -> None:
     owner = Owner()
     owner.written(owner.reserve(record("first")))
     owner.reserve(record("second"))
-    owner.holder.on_withdraw(Unreserve(record("second").id, 1), NOW)
+    owner.holder.on_withdraw(B, Unreserve(record("second").id, 1), NOW)
     owner.slots.give_back(record("first").id)
     assert owner.holder.on_room(NOW) == []
+
+
+@pytest.mark.parametrize(("sender", "revision"), [(C, 9), (B, 3)])
+def test_only_who_reserved_it_takes_it_back_and_not_by_a_word_from_before(sender: str, revision: int) -> None:
+    owner = Owner()
+    owner.slots.take("another", ECHO)
+    owner.reserve(record(), 4)
+    owner.holder.on_withdraw(sender, Unreserve(record().id, revision), NOW)
+    owner.slots.give_back("another")
+    assert len(owner.holder.on_room(NOW)) == 1
 
 
 def test_the_word_of_having_taken_it_is_repeated_until_somebody_asks() -> None:
@@ -215,7 +226,7 @@ def test_nobody_takes_what_it_has_in_hand_or_saw_the_end_of() -> None:
     owner.holder.on_award(B, LIFE, Award(theirs.id, 1, 2, frame(theirs)), theirs, NOW)
     lost = Unwritten((Attempt(1, ME, "silent", 1),))
     assert owner.reserve(theirs, 2, lost) == []
-    owner.holder.on_withdraw(Withdraw(theirs.id, 1), NOW)
+    owner.holder.on_withdraw(B, Withdraw(theirs.id, 1), NOW)
     owner.holder.on_tick(instant(1.0))
     assert owner.holder.in_hand == 0
     assert owner.reserve(theirs, 2, lost) == []
