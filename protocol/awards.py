@@ -29,7 +29,7 @@ def refused(request: int, code: str, **fields: object) -> Reply:
     return Reply(request, code=code, fields=fields)
 
 
-def problem_of(order: Submit, *, watched: int) -> Reply | None:
+def problem_of(order: Submit, *, watched: int, watched_max: int) -> Reply | None:
     """Why a submit cannot be taken, whoever could do it; None when it can."""
     request = order.request
     if not ids.is_capability(order.capability):
@@ -47,8 +47,9 @@ def problem_of(order: Submit, *, watched: int) -> Reply | None:
     for what in (order.key, order.submitter, order.gid, order.parent_iid):
         if len(what) > limits.TEXT_CHARS_MAX:  # nobody would read the record
             return refused(request, "bad_input", what=f"an id has at most {limits.TEXT_CHARS_MAX} characters")
-    if watched >= limits.TASKS_WATCHED_MAX:
-        return refused(request, "overloaded", what="the ledger of this node", limit=limits.TASKS_WATCHED_MAX)
+    if watched >= watched_max:
+        limit = f"{watched_max} unfinished tasks, tasks.watched_max"
+        return refused(request, "overloaded", what="the ledger of this node", limit=limit)
     return None
 
 

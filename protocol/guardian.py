@@ -32,6 +32,12 @@ class Homes(Struct, frozen=True):
     is_known: Callable[[NodeId], bool]
     settled_s: float  # how long the view has stood
     has_room: Callable[[str], bool] = lambda capability: True  # somebody could do a task of it now
+    suspects: tuple[NodeId, ...] = ()  # not alive, and not gone: what they guard is theirs until they are
+
+    @property
+    def guards(self) -> tuple[NodeId, ...]:
+        """Who has a rank as guardian."""
+        return (*self.alive, *self.suspects)
 
 
 class Seen(Struct, frozen=True):
@@ -84,7 +90,7 @@ class Guardian:
         self._ranks = _Ranks(me)
         self._seen: dict[str, Seen] = {}  # by key
         self._texts: dict[str, str] = {}  # ids and capabilities of many records, once each
-        self._listed_in = 0  # the view that partitions were last wanted in
+        self._listed_for: tuple[tuple[NodeId, ...], ...] = ()  # whom partitions were last wanted without
         self._may_help = True  # of one page of a listing, those before us in rank are helped with one task
         self._swept = 0
         self._has_listed_all = False
@@ -108,10 +114,10 @@ class Guardian:
 
     def on_gone(self, homes: Homes, now: Instant) -> list[Effect]:
         """A node is not alive any more: look at the partitions that are ours to guard."""
-        ranks = self._ranks.among(homes.alive)
-        if self._listed_in == self._ranks.view:  # a suspect that is found dead was gone before
+        ranks = self._ranks.among(homes.guards)
+        if self._listed_for == (homes.alive, homes.guards):
             return self.on_tick(now)
-        self._listed_in = self._ranks.view
+        self._listed_for = homes.alive, homes.guards
         for partition, rank in enumerate(ranks):
             if rank < GUARDIANS:
                 purpose = f"guard{rank}"
@@ -162,7 +168,7 @@ class Guardian:
         return record.home in homes.alive or self._rank(record.id, homes) > 0
 
     def _rank(self, task: str, homes: Homes) -> int:
-        return self._ranks.among(homes.alive)[ids.partition(task)]
+        return self._ranks.among(homes.guards)[ids.partition(task)]
 
     def _is_ours(self, seen: Seen, rank: int, homes: Homes, now: Instant) -> bool:
         home = seen.home

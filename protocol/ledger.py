@@ -29,6 +29,7 @@ from protocol.wire.auction import Taken
 from protocol.wire.task import ENDED, Accept, Decline, Result, Running, Status, TaskRecord, TaskState
 
 RETRY_WRITE_S = 1.0  # the lane was full
+AT_ONCE = 64  # tasks looked at in one turn, however many are due: each may be a write, and its signature
 
 
 class Ledger:
@@ -70,7 +71,7 @@ class Ledger:
 
     def submit(self, order: Submit, now: Instant) -> list[Effect]:
         """A durable task is wanted. The reply waits for the first write, `answer_s` at most."""
-        problem = awards.problem_of(order, watched=len(self._tasks))
+        problem = awards.problem_of(order, watched=len(self._tasks), watched_max=self._settings.watched_max)
         if problem is not None:
             return [problem]
         task = ids.task_id(mesh=self._mesh, submitter=order.submitter, key=order.key)
@@ -220,7 +221,9 @@ class Ledger:
         known = [each for each in self._tasks if each.is_known and each.phase is not Phase.WRITING]
         for watched in known:
             watched.mistrust(Standing(None, 0, b""))
-        return [effect for watched in known for effect in self._advance(watched, now)]
+        for watched in known[AT_ONCE:]:
+            self._timers.set(("retry", watched.record.id), now.mono_ns)
+        return [effect for watched in known[:AT_ONCE] for effect in self._advance(watched, now)]
 
     @property
     def waiting(self) -> int:
@@ -252,13 +255,11 @@ class Ledger:
 
     def leave(self, task: str, now: Instant) -> list[Effect]:
         """Another watches it: let it go, unless something of ours is under way."""
-        watched = self._tasks.get(task)
-        return self._tasks.forget(watched, now) if watched is not None and watched.is_idle else []
+        return self._tasks.leave((task,), now)
 
     def abandon(self, home: NodeId, now: Instant) -> list[Effect]:
         """The home is back and watches its own tasks again."""
-        idle = [each for each in self._tasks if each.record.home == home and each.is_idle]
-        return [effect for watched in idle for effect in self._tasks.forget(watched, now)]
+        return self._tasks.leave(tuple(each.record.id for each in self._tasks if each.record.home == home), now)
 
     # --- messages
 
@@ -367,7 +368,9 @@ class Ledger:
     def on_tick(self, now: Instant) -> list[Effect]:
         """Deadlines of tasks, awards and pauses."""
         effects: list[Effect] = []
-        for purpose, task in self._timers.due(now.mono_ns):
+        for purpose, task in self._timers.due(now.mono_ns, most=AT_ONCE):
+            if purpose == "leave":
+                effects += self._tasks.leave((), now)
             watched = self._tasks.get(task)
             if watched is None:
                 continue

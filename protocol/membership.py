@@ -209,6 +209,10 @@ class Membership:
         """Nodes that are alive and not suspect, this one included until it leaves, sorted."""
         return sorted([*self._roster.alive(), *([] if self._own.has_left else [self._me.id])])
 
+    def suspects(self) -> tuple[NodeId, ...]:
+        """Nodes that may be gone, sorted."""
+        return self._roster.suspects()
+
     def is_alive(self, node: NodeId) -> bool:
         """True for nodes that are alive and not suspect, and for this one until it leaves."""
         return not self._own.has_left if node == self._me.id else self._roster.is_alive(node)

@@ -86,7 +86,7 @@ class Places:
         def has_room(capability: str) -> bool:
             return any(each.free > 0 for each in self.candidates(capability, now))
 
-        return Homes(alive, is_known, settled_s, has_room)
+        return Homes(alive, is_known, settled_s, has_room, self._membership.suspects())
 
     def named(self, effect: Emit) -> Emit:
         """The event with the name of the node that it is about, where its machine does not know it."""

@@ -18,6 +18,7 @@ from protocol.timers import Timers
 from protocol.watched import Phase, Watched
 from protocol.wire.task import ENDED, Status, TaskRecord, TaskState
 
+LEFT_AT_ONCE = 512  # tasks let go in one turn: 5 ms
 PURPOSES = ("answer", "award", "deadline", "late", "look", "retry")  # of the timers that one task may have
 
 
@@ -33,6 +34,7 @@ class Tasks:
         self._timers = timers
         self._keep_s = keep_s
         self._tasks: dict[str, Watched] = {}
+        self._leaving: list[str] = []
         self.backlog = Backlog()
 
     def watch(self, record: TaskRecord, *, revision: int, frame: bytes) -> Watched:
@@ -100,6 +102,15 @@ class Tasks:
         requests, watched.waits = (*watched.submits, *watched.waits, *watched.cancels), []
         self.forget(watched, now)
         return [refused(request, code, **fields) for request in requests]
+
+    def leave(self, tasks: tuple[str, ...], now: Instant) -> list[Effect]:
+        """Others watch these: let them go, some at a time, but for those that something of ours is under way with."""
+        self._leaving += tasks
+        some, self._leaving = self._leaving[:LEFT_AT_ONCE], self._leaving[LEFT_AT_ONCE:]
+        if self._leaving:
+            self._timers.set(("leave", ""), now.mono_ns)
+        known = [self._tasks[task] for task in some if task in self._tasks]
+        return [effect for watched in known if watched.is_idle for effect in self.forget(watched, now)]
 
     def forget(self, watched: Watched, now: Instant) -> list[Effect]:
         """Watch it no more; whoever waits for its end has to ask elsewhere."""

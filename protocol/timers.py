@@ -13,6 +13,7 @@ from protocol.primitives import Mono
 
 Key = TypeVar("Key", bound=Hashable)
 
+ALL = 1 << 62
 _STALE_RATIO_MAX = 4  # rebuild the heap when cancelled entries outnumber live ones this many times
 
 
@@ -54,12 +55,12 @@ class Timers(Generic[Key]):
         """The earliest deadline, or None."""
         return self._heap[0][0] if self._heap else None
 
-    def due(self, now: Mono) -> list[Key]:
-        """Keys whose deadline has come, earliest first; each is disarmed."""
+    def due(self, now: Mono, *, most: int = ALL) -> list[Key]:
+        """Keys whose deadline has come, earliest first, `most` of them; each is disarmed."""
         if not self._heap or self._heap[0][0] > now:
             return []
         keys: list[Key] = []
-        while self._heap and self._heap[0][0] <= now:
+        while self._heap and self._heap[0][0] <= now and len(keys) < most:
             _, _, key = heappop(self._heap)
             del self._live[key]
             keys.append(key)

@@ -35,6 +35,10 @@ class TaskSettings(Struct, frozen=True, forbid_unknown_fields=True):
     backoff_s_min: Annotated[float, Meta(ge=0, le=60, description="first pause after an agent failed a task")] = 0.2
     backoff_s_max: Annotated[float, Meta(ge=0, le=3600, description="longest pause between attempts")] = 30.0
     attempts_max: Annotated[int, Meta(ge=1, le=100, description="failures of agents before the task fails")] = 5
+    watched_max: Annotated[
+        int,
+        Meta(ge=1, le=limits.TASKS_WATCHED_MAX, description="unfinished tasks here from which on a submit is refused"),
+    ] = limits.TASKS_WATCHED_MAX
     sweep_s: Annotated[float, Meta(ge=1, le=3600, description="every record is looked at once in this time")] = 60.0
     settle_s: Annotated[
         float, Meta(ge=0, le=600, description="how long a view must stand before an unknown home counts as gone")

@@ -47,6 +47,10 @@ class Oracle:
         """It probed nobody."""
         del node, life, probe
 
+    def suspects(self) -> tuple[NodeId, ...]:
+        """Nobody is in doubt."""
+        return ()
+
     def is_alive(self, node: NodeId) -> bool:
         """True for who lives."""
         return node in self.lives

@@ -207,7 +207,17 @@ def test_an_open_task_is_anothers_once_its_home_or_a_guardian_before_us_is_there
     assert not _guardian().is_anothers(record(home=ME), _homes())
 
 
-def test_a_suspect_that_is_found_dead_makes_no_second_listing() -> None:
+def test_a_guardian_in_doubt_keeps_its_place_until_it_is_gone_and_a_home_in_doubt_does_not() -> None:
+    task = record(home=HOME)
+    first, second, *_ = _ranked(task)
+    others = tuple(node for node in ALL if node != first)
+    in_doubt = structs.replace(_homes(*others), suspects=(first,), has_room=lambda _: False)
+    assert not _guardian(second).is_ours(task, in_doubt, instant(600))
+    assert _guardian(second).is_ours(task, _homes(*others), instant(600))
+    assert _guardian(first).is_ours(task, structs.replace(_homes(), suspects=("f" * 32,)), instant(600))
+
+
+def test_nobody_is_listed_for_twice() -> None:
     guardian = _guardian()
     assert _partitions(guardian.on_gone(_homes(ME, B, C), instant(1)))
     assert not _partitions(guardian.on_gone(_homes(ME, B, C), instant(1)))

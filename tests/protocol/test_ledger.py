@@ -5,8 +5,9 @@ from msgspec import structs
 
 from protocol import ids, limits, records
 from protocol.effects import Read, Reply, Write
+from protocol.errors import MeshError
 from protocol.events import AwardDeclined, TaskAwarded, TaskFailed, TaskPoison, TaskSubmitted
-from protocol.ledger import RETRY_WRITE_S
+from protocol.ledger import AT_ONCE, RETRY_WRITE_S
 from protocol.records import Standing
 from protocol.wire.auction import Reserve
 from protocol.wire.task import Accept, Award, Failure, TaskRecord, TaskState, Withdraw
@@ -146,11 +147,42 @@ def test_a_submit_that_cannot_be_is_refused(code: str, fields: dict[str, object]
     assert home.ledger.watched == 0
 
 
-def test_a_full_ledger_refuses_with_a_reason(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(limits, "TASKS_WATCHED_MAX", 1)
-    home = Home({B: 5})
-    home.awarded("one")
-    assert replies(home.submit("two", request=2)) == [(2, "overloaded")]
+def test_a_full_ledger_refuses_with_a_reason_and_what_it_accepted_ends() -> None:
+    home = Home({B: 0}, settings=structs.replace(SETTINGS, watched_max=3))
+    for number in range(3):
+        home.written(home.submit(f"k{number}", request=number))
+    (told,) = home.submit("k3", request=3)
+    assert isinstance(told, Reply)
+    refusal = MeshError(told.code, **told.fields)
+    assert refusal.message == "the ledger of this node is full (3 unfinished tasks, tasks.watched_max)"
+    assert refusal.hint == "try again in a moment, or on another node"
+    assert [type(each) for each in home.submit("k1", request=4)] == [Reply], "what it has is answered all the same"
+    home.mesh.free = {B: 9}
+    (first, *_) = [each for each in home.ledger.on_capacity(home.now) if isinstance(each, Write)]
+    home.written([first])
+    home.accepted()
+    home.result(records.done(home.record, result=b"\x01", started_ms=1, now=home.now))
+    assert home.ledger.watched == 2
+    assert not replies(home.submit("k3", request=5))
+
+
+def test_many_deadlines_at_once_are_met_some_at_a_time() -> None:
+    home = Home({B: 0})
+    for number in range(2 * AT_ONCE + 1):
+        home.written(home.submit(f"k{number}", request=number, deadline_s=60.0))
+    due = instant(home.now.since_s(instant(0).mono_ns) + 61)
+    turns = []
+    while (deadline := home.ledger.next_deadline()) is not None and deadline <= due.mono_ns:
+        turns.append(len([each for each in home.ledger.on_tick(due) if isinstance(each, Write)]))
+    assert [written for written in turns if written] == [AT_ONCE, AT_ONCE, 1]
+
+
+def test_after_a_loss_of_the_record_all_is_written_anew_some_at_a_time() -> None:
+    home = Home({B: 0})
+    for number in range(AT_ONCE + 5):
+        home.written(home.submit(f"k{number}", request=number))
+    assert len(home.ledger.on_record_lost(home.now)) == AT_ONCE
+    assert len(home.ledger.on_tick(home.now)) == 5
 
 
 @pytest.mark.parametrize(

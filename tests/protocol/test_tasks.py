@@ -2,7 +2,10 @@
 
 from random import Random
 
+import pytest
+
 from protocol import ids
+from protocol import tasks as module
 from protocol.effects import Write
 from protocol.handover import Handover
 from protocol.late import Late
@@ -32,6 +35,25 @@ class Place:
 
 def held() -> TaskRecord:
     return record(state=TaskState.AWARDED, epoch=1, owner=B, owner_life=LIFE)
+
+
+def test_tasks_that_others_watch_are_let_go_some_at_a_time_but_for_those_under_way(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(module, "LEFT_AT_ONCE", 2)
+    place = Place()
+    names = [place.tasks.watch(record(f"k{number}"), revision=3, frame=b"f").record.id for number in range(5)]
+    under_way = place.tasks.get(names[0])
+    assert under_way is not None
+    under_way.phase = Phase.WRITING
+    place.tasks.leave(tuple(names), NOW)
+    assert len(place.tasks) == 4
+    left = []
+    while place.timers.due(NOW.mono_ns) == [("leave", "")]:
+        place.tasks.leave((), NOW)
+        left.append(len(place.tasks))
+    assert left == [2, 1]
+    assert names[0] in place.tasks
 
 
 def test_of_a_task_that_is_forgotten_nothing_is_left_and_who_waits_for_its_end_is_told() -> None:

@@ -75,6 +75,19 @@ def test_equal_deadlines_come_due_in_the_order_they_were_set(keys: list[str]) ->
     assert timers.due(5) == list(keys)
 
 
+@given(st.permutations("abcdefg"), st.integers(1, 8))
+def test_some_of_the_due_are_taken_at_a_time_and_the_others_stay_due(keys: list[str], most: int) -> None:
+    timers: Timers[str] = Timers()
+    for key in keys:
+        timers.set(key, 5)
+    taken: list[str] = []
+    while timers.next() == 5:
+        some = timers.due(5, most=most)
+        assert 0 < len(some) <= most
+        taken += some
+    assert taken == list(keys)
+
+
 def test_cancelled_entries_do_not_pile_up() -> None:
     timers: Timers[int] = Timers()
     for number in range(10_000):
