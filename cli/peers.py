@@ -82,7 +82,8 @@ def ping(session: Session, name: str) -> None:
 @click.pass_obj
 def drain(session: Session, name: str) -> None:
     """Let a node finish what it has and take nothing new. A restart of it takes work again."""
-    _steer(session, name, "drain", " finishes what it has and takes nothing new, until undrained or restarted")
+    answer = Client(session).post("v1", "peers", name, "drain", body={})
+    _said(session, answer, " finishes what it has and takes nothing new, until undrained or restarted")
 
 
 @peers.command("undrain")
@@ -90,7 +91,9 @@ def drain(session: Session, name: str) -> None:
 @click.pass_obj
 def undrain(session: Session, name: str) -> None:
     """Let a node take new work again."""
-    _steer(session, name, "undrain", " takes new work")
+    answer = Client(session).post("v1", "peers", name, "undrain", body={})
+    others = [DUTY[cause][0] for cause in answer.value["held_by"] if cause in DUTY and cause != "operator"]
+    _said(session, answer, f" may take new work; but {' and '.join(others)}" if others else " takes new work")
 
 
 @peers.command("remove")
@@ -103,12 +106,6 @@ def remove(session: Session, name: str) -> None:
     _said(session, answer, f" is forgotten on {', '.join(shown(str(each)) for each in answer.value['removed_on'])}")
     if silent and session.output == "table":
         note(session, f"not on {', '.join(silent)}: silent, or seeing it alive; run this again later")
-
-
-def _steer(session: Session, name: str, verb: str, does: str) -> None:
-    answer = Client(session).post("v1", "peers", name, verb, body={})
-    others = [DUTY[cause][0] for cause in answer.value["held_by"] if cause in DUTY and cause != "operator"]
-    _said(session, answer, f" was asked to {verb}; but {' and '.join(others)}" if others else does)
 
 
 def _said(session: Session, answer: Answer, does: str) -> None:

@@ -12,7 +12,7 @@ def test_a_node_is_drained_and_taken_back(meshctl: Meshctl, served: Served, back
     assert said.out == "b finishes what it has and takes nothing new, until undrained or restarted\n"
     assert meshctl("peers", "undrain", "b").out == "b takes new work\n"
     backend.upkeep.held_by = ("audit",)
-    told = "b was asked to undrain; but its audit cannot be written, so it takes no new work\n"
+    told = "b may take new work; but its audit cannot be written, so it takes no new work\n"
     assert meshctl("peers", "undrain", "b").out == told
     assert backend.upkeep.steered == [("b", True), ("b", False), ("b", False)]
     assert json.loads(meshctl("peers", "drain", "b", "-o", "json").out)["draining"] is True
