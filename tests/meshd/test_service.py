@@ -201,16 +201,6 @@ async def test_an_unknown_task_is_an_error_whoever_asks_how() -> None:
             assert (await refused(asked("a" * ids.TASK_CHARS))).code == "unknown_task"
 
 
-@pytest.mark.parametrize("route", ["fastest", "Fast Lane!", "", "x" * 9_000, "bids\n"])
-async def test_an_unknown_route_is_refused_in_one_sentence_with_the_list_of_those_there_are(route: str) -> None:
-    async with little_daemons() as mesh:
-        a = await mesh.start("a")
-        refusal = await refused(a.submit(route=route))
-        assert refusal.code == "bad_route"
-        assert len(str(refusal)) < 100
-        assert "auto, local, gossip, bids, late, broadcast" in refusal.hint
-
-
 # --- cancel
 
 
