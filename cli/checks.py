@@ -197,7 +197,10 @@ def clocks(told: Told) -> Found:
 
 
 def silence(told: Told) -> Found:
-    """Whether everybody who is alive answers."""
+    """Whether everybody answers who did not say goodbye."""
+    for name in told.diagnosis["lost"]:
+        cure = f"start meshd there again, or forget it with: meshctl peers remove {name}"
+        yield Finding("warning", "silence", "it is gone without a word, or stopped, or cut off", str(name), cure)
     for peer in told.diagnosis["peers"]:
         if not peer["answered"]:
             cure = f"look again; if it stays so, see the log of meshd on {peer['name']}"

@@ -14,7 +14,7 @@ from protocol.clocks import spoken
 
 def _state(peer: Item) -> str:
     ahead_ms = peer.get("clock_ahead_ms")
-    return f"{peer['state']}, clock {spoken(ahead_ms)}" if ahead_ms else str(peer["state"])
+    return f"{peer['state']}, clock {spoken(ahead_ms).removesuffix(' of')}" if ahead_ms else str(peer["state"])
 
 
 def _load(peer: Item) -> str:

@@ -114,6 +114,7 @@ class Upkeep:
             exposed=self._premises.exposed,
             agents=tuple(agent for agent in self._views.agents() if agent.here),
             manifests=tuple(problem.message for problem in self._hosting.problems),
+            lost=tuple(peer.name for peer in self._node.membership.snapshot() if peer.state in ("suspect", "dead")),
             clock_ahead_ms=self._node.time.off.get(self._node.me.id, 0),
         )
 

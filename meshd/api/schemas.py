@@ -404,6 +404,7 @@ class Diagnosis(Struct, frozen=True):
     exposed: tuple[str, ...]
     agents: tuple[AgentView, ...]
     manifests: tuple[str, ...]
+    lost: tuple[str, ...] = ()  # nodes that did not say goodbye and are suspect or dead
     clock_ahead_ms: int = 0  # of this host, ahead of most others; 0 unless it is off by seconds
 
 

@@ -2,6 +2,8 @@
 
 import json
 
+from msgspec import structs
+
 from tests.cli.conftest import Meshctl
 from tests.meshd.api.fake_backend import FakeBackend, Served
 
@@ -29,3 +31,8 @@ def test_a_living_node_is_not_forgotten(meshctl: Meshctl, served: Served) -> Non
     said = meshctl("peers", "remove", "b")
     assert said.code == 8
     assert said.err.startswith("error[still_alive]: b is alive, so it is not forgotten")
+
+
+def test_a_clock_that_is_off_is_told_beside_the_state(meshctl: Meshctl, served: Served, backend: FakeBackend) -> None:
+    backend.peers_ = [structs.replace(peer, clock_ahead_ms=-10_800_000) for peer in backend.peers_]
+    assert "alive, clock 3 h 0 min behind" in meshctl("peers").out

@@ -50,6 +50,7 @@ async def test_a_node_drains_at_another_nodes_word_finishes_what_it_has_and_is_g
         await a.until(_shows_draining(a, "b", is_so=False))
         await mesh.kill("c")
         await a.until(_sees(a, "c", "suspect"))
+        assert (await a.service.upkeep.diagnose()).lost == ("c",)
         assert (await a.ended((await a.submit(9)).id)).owner_name == "b"
 
 
