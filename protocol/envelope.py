@@ -269,7 +269,7 @@ class Opener:
             return Refusal(misdated, src, subject)
         stale = self._staleness(src, header, family)
         if stale:
-            return Refusal(stale, src, subject)
+            return Refusal(misdated or stale, src, subject)
         opened = self._finish(src, header, header_end, frame, subject)
         if misdated:
             return Refusal(misdated, src, subject, opened) if isinstance(opened, Envelope) else opened
