@@ -20,67 +20,67 @@ from protocol.ids import is_capability
 DESCRIBED_MAX = 8  # capabilities whose schemas come with an agent; those of more are asked for one by one
 PRINCIPAL = "operator"  # whoever can open the socket or read the token owns this node
 
-Answer: TypeAlias = tuple[int, Struct]
+Answer: TypeAlias = Struct | tuple[int, Struct]  # with a status of its own, else the route's
 Handle: TypeAlias = Callable[[Backend, Asked], Awaitable[Answer]]
 
 
 async def audit(node: Backend, asked: Asked) -> Answer:
-    return 200, await node.audits.page(asked.query)
+    return await node.audits.page(asked.query)
 
 
 async def audit_restart(node: Backend, asked: Asked) -> Answer:
-    return 200, await node.audits.restart(asked.body.reason, who=PRINCIPAL)
+    return await node.audits.restart(asked.body.reason, who=PRINCIPAL)
 
 
 async def audit_head(node: Backend, _asked: Asked) -> Answer:
-    return 200, node.audits.head()
+    return node.audits.head()
 
 
 async def status(node: Backend, _asked: Asked) -> Answer:
-    return 200, node.status()
+    return node.status()
 
 
 async def peers(node: Backend, asked: Asked) -> Answer:
-    return 200, schemas.Peers(*paging.of_names(node.peers(), lambda each: (each.name, each.id), asked.query))
+    return schemas.Peers(*paging.of_names(node.peers(), lambda each: (each.name, each.id), asked.query))
 
 
 async def peer(node: Backend, asked: Asked) -> Answer:
-    return 200, node.peer(asked.path["name"])
+    return node.peer(asked.path["name"])
 
 
 async def ping(node: Backend, asked: Asked) -> Answer:
-    return 200, await node.ping(asked.path["name"])
+    return await node.ping(asked.path["name"])
 
 
 async def drain(node: Backend, asked: Asked) -> Answer:
-    return 200, await node.upkeep.steer(asked.path["name"], draining=True)
+    return await node.upkeep.steer(asked.path["name"], draining=True)
 
 
 async def undrain(node: Backend, asked: Asked) -> Answer:
-    return 200, await node.upkeep.steer(asked.path["name"], draining=False)
+    return await node.upkeep.steer(asked.path["name"], draining=False)
 
 
 async def remove(node: Backend, asked: Asked) -> Answer:
-    return 200, await node.upkeep.remove(asked.path["name"])
+    return await node.upkeep.remove(asked.path["name"])
 
 
 async def settings(node: Backend, _asked: Asked) -> Answer:
-    return 200, node.upkeep.settings()
+    return node.upkeep.settings()
 
 
 async def log_level(node: Backend, asked: Asked) -> Answer:
-    return 200, node.upkeep.set_log_level(asked.body.level)
+    return node.upkeep.set_log_level(asked.body.level)
 
 
 async def diagnosis(node: Backend, _asked: Asked) -> Answer:
-    return 200, await node.upkeep.diagnose()
+    return await node.upkeep.diagnose()
 
 
 async def agents(node: Backend, asked: Asked) -> Answer:
     query: paging.AgentsQuery = asked.query
     wanted = node.peer(query.node).id if query.node else ""
     found = [a for a in node.agents() if (not wanted or a.node == wanted) and (a.here or not query.here)]
-    return 200, schemas.Agents(*paging.of_names(found, lambda each: (each.name, each.node), query))
+    return schemas.Agents(*paging.of_names(found, lambda each: (each.name, each.node), query))
 
 
 async def agent(node: Backend, asked: Asked) -> Answer:
@@ -90,7 +90,7 @@ async def agent(node: Backend, asked: Asked) -> Answer:
         raise MeshError("unknown_agent", agent=name)
     able = sorted({capability for each in found for capability in each.capabilities})[:DESCRIBED_MAX]
     told = dict(zip(able, await asyncio.gather(*(_schemas(node, capability) for capability in able)), strict=True))
-    return 200, schemas.Agents(tuple(structs.replace(each, schemas=_of(each, told)) for each in found))
+    return schemas.Agents(tuple(structs.replace(each, schemas=_of(each, told)) for each in found))
 
 
 async def _schemas(node: Backend, capability: str) -> tuple[schemas.SchemaView, ...]:
@@ -106,37 +106,37 @@ def _of(agent: schemas.AgentView, told: dict[str, tuple[schemas.SchemaView, ...]
 
 
 async def add_agent(node: Backend, asked: Asked) -> Answer:
-    return 201, await node.add_agent(asked.body)
+    return await node.add_agent(asked.body)
 
 
 async def remove_agent(node: Backend, asked: Asked) -> Answer:
-    return 200, await node.remove_agent(asked.path["name"])
+    return await node.remove_agent(asked.path["name"])
 
 
 async def start_agent(node: Backend, asked: Asked) -> Answer:
-    return 200, await node.start_agent(asked.path["name"])
+    return await node.start_agent(asked.path["name"])
 
 
 async def stop_agent(node: Backend, asked: Asked) -> Answer:
-    return 200, await node.stop_agent(asked.path["name"])
+    return await node.stop_agent(asked.path["name"])
 
 
 async def agent_log(node: Backend, asked: Asked) -> Answer:
     query: agent_schemas.LinesQuery = asked.query
     log = node.agent_log(asked.path["name"])
     kept = [line for line in log.lines if line.seq > query.after]
-    return 200, agent_schemas.AgentLog(log.name, tuple(kept[len(kept) - min(query.lines, len(kept)) :]))
+    return agent_schemas.AgentLog(log.name, tuple(kept[len(kept) - min(query.lines, len(kept)) :]))
 
 
 async def capabilities(node: Backend, asked: Asked) -> Answer:
     query: paging.CapabilitiesQuery = asked.query
     text = query.search.casefold()
     found = [each for each in node.capabilities() if _mentions(each, text)]
-    return 200, schemas.Capabilities(*paging.of_names(found, lambda each: (each.name,), query))
+    return schemas.Capabilities(*paging.of_names(found, lambda each: (each.name,), query))
 
 
 async def capability(node: Backend, asked: Asked) -> Answer:
-    return 200, await node.capability(_capability(asked.path["name"]))
+    return await node.capability(_capability(asked.path["name"]))
 
 
 async def tasks(node: Backend, asked: Asked) -> Answer:
@@ -149,15 +149,15 @@ async def tasks(node: Backend, asked: Asked) -> Answer:
         gid=query.gid,
     )
     found = await node.tasks(wanted, after=paging.place(query.cursor), limit=query.limit + 1)
-    return 200, paging.of_tasks(found, query.limit)
+    return paging.of_tasks(found, query.limit)
 
 
 async def why(node: Backend, asked: Asked) -> Answer:
-    return 200, await node.why(asked.path["id"])
+    return await node.why(asked.path["id"])
 
 
 async def goal(node: Backend, asked: Asked) -> Answer:
-    return 200, await node.goal(asked.path["gid"])
+    return await node.goal(asked.path["gid"])
 
 
 async def task(node: Backend, asked: Asked) -> Answer:
@@ -165,7 +165,7 @@ async def task(node: Backend, asked: Asked) -> Answer:
     found = await node.task(asked.path["id"])
     if query.wait_s and found.state not in ENDED_STATES:
         found = await node.wait(found.id, query.wait_s)
-    return 200, found
+    return found
 
 
 async def submit(node: Backend, asked: Asked) -> Answer:
@@ -174,34 +174,34 @@ async def submit(node: Backend, asked: Asked) -> Answer:
     accepted, is_new = await node.submit(request, key=asked.key, principal=PRINCIPAL)
     if request.wait_s and accepted.state not in ENDED_STATES:
         accepted = await node.wait(accepted.id, request.wait_s)
-    return 201 if is_new else 200, accepted
+    return accepted if is_new else (200, accepted)
 
 
 async def cancel(node: Backend, asked: Asked) -> Answer:
     found = await node.task(asked.path["id"])
-    return 200, await node.cancel(found.id)
+    return await node.cancel(found.id)
 
 
 async def retry(node: Backend, asked: Asked) -> Answer:
     found = await node.task(asked.path["id"])
-    return 200, await node.retry(found.id, asked.body, principal=PRINCIPAL)
+    return await node.retry(found.id, asked.body, principal=PRINCIPAL)
 
 
 async def call(node: Backend, asked: Asked) -> Answer:
-    return 200, await node.call(_capability(asked.path["capability"]), asked.body)
+    return await node.call(_capability(asked.path["capability"]), asked.body)
 
 
 async def invite(node: Backend, _asked: Asked) -> Answer:
-    return 201, node.invite()
+    return node.invite()
 
 
 async def stop(node: Backend, _asked: Asked) -> Answer:
     node.stop()
-    return 202, schemas.Stopping(stopping=True)
+    return schemas.Stopping(stopping=True)
 
 
 async def healthz(_node: Backend, _asked: Asked) -> Answer:
-    return 200, schemas.Health(ok=True)
+    return schemas.Health(ok=True)
 
 
 async def readyz(node: Backend, _asked: Asked) -> Answer:
@@ -209,7 +209,7 @@ async def readyz(node: Backend, _asked: Asked) -> Answer:
     if not readiness.ready:
         state = f"{readiness.state}: {readiness.reason}" if readiness.reason else readiness.state
         raise MeshError("not_ready", state=state)
-    return 200, readiness
+    return readiness
 
 
 class Route(Struct, frozen=True):

@@ -184,7 +184,8 @@ def _answering(route: Route) -> Callable[[web.Request], Awaitable[web.StreamResp
         question = await asked.read(request, query=route.query, body=route.body)
         node = request.app[BACKEND]
         with recorded(node.audits, route, request.path, question.body):
-            status, value = await route.handle(node, question)
+            said = await route.handle(node, question)
+        status, value = said if isinstance(said, tuple) else (route.status, said)
         return web.Response(status=status, body=msgspec.json.encode(value), content_type="application/json")
 
     return answer

@@ -113,7 +113,7 @@ async def test_what_does_not_answer_is_said_to_be_silent() -> None:
         assert "gave no answer" in found.store_problem
         assert found.streams == ()
         a.store.resume()
-        with pytest.raises(MeshError, match="b (did not answer|is dead)"):
+        with pytest.raises(MeshError, match=r"b (did not answer|is dead)"):
             await a.service.upkeep.steer("b", draining=True)
 
 
