@@ -154,12 +154,14 @@ def wait(session: Session, id_: str) -> int:
 @click.argument("id_", metavar="ID", shell_complete=completion.tasks)
 @click.pass_obj
 def cancel(session: Session, id_: str) -> None:
-    """End a task that has not ended."""
+    """End a task that has not ended, and all that it led to."""
     answer = Client(session).post("v1", "tasks", id_, "cancel", body={})
     if session.wants_json():
         write_json(answer)
-    else:
-        write(f"{answer.value['id']}\n")
+        return
+    write(f"{answer.value['id']}\n")
+    if count := answer.value["with_it"]:
+        note(session, "and one task that it led to" if count == 1 else f"and {count} tasks that it led to")
 
 
 @tasks.command("retry")

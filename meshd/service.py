@@ -11,10 +11,10 @@ from contextlib import aclosing, asynccontextmanager, suppress
 
 from msgspec import structs
 
-from meshd import clock, explained, values, views
+from meshd import clock, explained, offspring, values, views
 from meshd.api import agent_schemas, schemas
 from meshd.api.backend import Audits, Following
-from meshd.api.task_schemas import Goal, RetryRequest, Why
+from meshd.api.task_schemas import CancelledTask, Goal, RetryRequest, Why
 from meshd.crew import Crew
 from meshd.engine import GRACE_S, Engine
 from meshd.hosting import Hosting
@@ -318,12 +318,22 @@ class Service:
         if self._views.cut_off_s() > LOOK_GRACE_S and self._node.state == "detached":
             raise MeshError("detached", state=self._node.state)
 
-    async def cancel(self, task: str) -> schemas.Task:
-        """End a task that has not ended."""
+    async def cancel(self, task: str) -> CancelledTask:
+        """End a task that has not ended, and all that it led to; what this misses ends soon by itself."""
+        before = await self._shelf.one(task)
+        known = await offspring.unended(self._shelf, before) if before.epoch else []
+        record = await self._cancelled(task)
+        with_it = 0
+        if record.epoch:  # else it never ran, and led to nothing
+            with suppress(MeshError):
+                with_it = await offspring.cancel(self._shelf, record, known=known, cancel_one=self._cancelled)
+        return CancelledTask(**structs.asdict(self._views.task(record, None)), with_it=with_it)
+
+    async def _cancelled(self, task: str) -> TaskRecord:
         record = await self._engine.ask(lambda request: Cancel(request, task))
         if not isinstance(record, TaskRecord):
             raise MeshError("internal", what="a cancel was answered without a record")
-        return self._views.task(record, None)
+        return record
 
     async def retry(self, task: str, request: RetryRequest, *, principal: str) -> schemas.Task:
         """Open a task again that ended without a result."""

@@ -56,8 +56,9 @@ def problem_of(order: Submit, *, watched: int, watched_max: int) -> Reply | None
 def ending(watched: Watched, *, settings: TaskSettings, now: Instant) -> TaskRecord | None:
     """The record of a task that has to end now, or None."""
     record, ended, started_ms = watched.record, tuple(watched.ended), watched.started_ms
-    if watched.cancels:
-        return records.cancelled(record, now=now, started_ms=started_ms, ended=ended)
+    if watched.is_unwanted:
+        parent = watched.bereft_of
+        return records.cancelled(record, now=now, started_ms=started_ms, ended=ended, parent=parent)
     if now.wall_ms >= record.deadline_ms:
         failure = Failure("deadline", "the task did not end before its deadline")
         return records.failed(record, failure=failure, now=now, started_ms=started_ms, ended=ended)

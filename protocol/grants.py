@@ -15,6 +15,7 @@ from protocol.slots import Slots
 from protocol.watched import TaskSettings
 from protocol.wire.task import Decline, TaskRecord
 
+LOOK_LEASES = 2  # without being asked: then an owner looks whether the task is still its own
 STALE_S = 0.5  # a result that is already on its way is refused and kept, not thrown away with the run
 
 
@@ -78,6 +79,11 @@ class Grants:
         is_current = grant is not None and grant.record.epoch == epoch and grant.ending is None
         return grant if is_current else None
 
+    def forgotten(self, now: Instant) -> list[Grant]:
+        """Those that nobody has asked about for long: their end may have come while we were out of reach."""
+        look_s = LOOK_LEASES * self._settings.lease_s
+        return [grant for grant in self.open() if now.since_s(grant.checked) >= look_s]
+
     def release(self, task: str) -> None:
         """It is in hand no more, and its slot is free; harmless when it was not."""
         if self._grants.pop(task, None) is not None:
@@ -108,6 +114,7 @@ class Grants:
         open_grants = self.open()
         ends = [grant.asked + lease_ns for grant in open_grants if grant.record.exclusive]
         ends += [grant.stale_since + stale_ns for grant in open_grants if grant.stale_since is not None]
+        ends += [grant.checked + LOOK_LEASES * lease_ns for grant in open_grants]
         ends += [grant.tell_at for grant in open_grants if grant.untold is not None]
         ends += [grant.again for grant in self._grants.values() if grant.again is not None]
         return min(ends, default=None)

@@ -375,6 +375,9 @@ class Holder:
     def on_tick(self, now: Instant) -> list[Effect]:
         """Stop what is not ours any more; an exclusive task that nobody asked about may not be, either."""
         effects: list[Effect] = []
+        for grant in self._grants.forgotten(now):
+            grant.checked = now.mono_ns
+            effects.append(Read(ids.task_key(grant.record.id)))
         for grant in self._grants:
             if grant.is_stale(now):
                 effects += self._stopped(grant.record.id)

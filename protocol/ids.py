@@ -19,6 +19,7 @@ SHORT_CHARS = 8  # 40 bits: shown to people, never compared
 PREFIX_CHARS_MIN = 4  # of an id that is asked for: fewer would fit too many to be of use
 
 TOKEN = re.compile(r"[a-z0-9_-]{1,32}")
+TASK = re.compile(rf"[a-z2-7]{{{TASK_CHARS}}}")
 CAPABILITY = re.compile(r"[a-z][a-z0-9_.-]{0,63}@(0|[1-9][0-9]{0,3})")
 AGENT_NAME = re.compile(r"[a-z][a-z0-9_-]{0,47}")
 TOPIC = re.compile(rf"{TOKEN.pattern}\.{TOKEN.pattern}")
@@ -53,6 +54,11 @@ def task_id(*, mesh: str, submitter: str, key: str) -> str:
 def partition(task: str) -> int:
     """Which of the 64 partitions a task belongs to; guardians watch partitions, not tasks."""
     return blake2b(task.encode(), digest_size=2).digest()[0] % PARTITIONS
+
+
+def is_task(text: str) -> bool:
+    """True for what may be the id of a task, and not of a call."""
+    return TASK.fullmatch(text) is not None
 
 
 def task_key(task: str) -> str:

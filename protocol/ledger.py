@@ -11,6 +11,7 @@ from protocol.awards import refused
 from protocol.bids import Closed, Wanted
 from protocol.effects import Effect, Emit, Read, Write
 from protocol.events import TaskPutBack
+from protocol.family import Family
 from protocol.giving import Giving
 from protocol.handover import Handover
 from protocol.inputs import BUCKET_FULL, Cancel, Retry, Submit
@@ -59,10 +60,11 @@ class Ledger:
             settings=settings, owners=owners, lapses=lapses, view=view, timers=self._timers, rng=rng
         )
         self._late = Late(settings=settings, view=view, timers=self._timers, rng=rng)
-        self._tasks = Tasks(owners=owners, handover=self._handover, late=self._late, timers=self._timers, keep_s=keep_s)
+        self.tasks = Tasks(owners=owners, handover=self._handover, late=self._late, timers=self._timers, keep_s=keep_s)
         self._reopening = Reopening(
-            me=me, settings=settings, view=view, lookups=self._lookups, tasks=self._tasks, timers=self._timers
+            me=me, settings=settings, view=view, lookups=self._lookups, tasks=self.tasks, timers=self._timers
         )
+        self._family = Family(tasks=self.tasks, timers=self._timers)
         self._giving = Giving(settings=settings, view=view, handover=self._handover, late=self._late)
         self._may_award = False
         self._patient_until: Mono = 0  # after an outage of our own nobody loses a task, for a lease
@@ -71,18 +73,18 @@ class Ledger:
 
     def submit(self, order: Submit, now: Instant) -> list[Effect]:
         """A durable task is wanted. The reply waits for the first write, `answer_s` at most."""
-        problem = awards.problem_of(order, watched=len(self._tasks), watched_max=self._settings.watched_max)
+        problem = awards.problem_of(order, watched=len(self.tasks), watched_max=self._settings.watched_max)
         if problem is not None:
             return [problem]
         task = ids.task_id(mesh=self._mesh, submitter=order.submitter, key=order.key)
-        known = self._tasks.get(task)
+        known = self.tasks.get(task)
         if known is not None:
             return self._repeated(order, known, now)
         if not (self._view.candidates(order.capability, now) or self._view.draining(order.capability, now)):
             return self._lookups.submit(task, order)
         iid, gid = order.iid or ids.minted(self._rng), order.gid or ids.minted(self._rng)
         record = records.opened(order, task=task, iid=iid, gid=gid, home=self._me, now=now, keep_s=self._keep_s)
-        watched = self._tasks.watch(record, revision=0, frame=b"")
+        watched = self.tasks.watch(record, revision=0, frame=b"")
         watched.submits.append(order.request)
         self._timers.set(("answer", task), now.after(self._settings.answer_s))
         self._timers.set(("deadline", task), now.after(order.deadline_s))
@@ -100,7 +102,7 @@ class Ledger:
 
     def cancel(self, request: Cancel, now: Instant) -> list[Effect]:
         """End a task that has not ended; any node may, not only its home."""
-        watched = self._tasks.get(request.task)
+        watched = self.tasks.get(request.task)
         if watched is None:
             return self._lookups.cancel(request)
         watched.cancels.append(request.request)
@@ -112,7 +114,7 @@ class Ledger:
 
     def wait(self, request: int, task: str) -> list[Effect]:
         """Reply with the record when the task has ended; refuse at once when it is not watched here."""
-        watched = self._tasks.get(task)
+        watched = self.tasks.get(task)
         if watched is None:
             return [refused(request, "unknown_task", task=task)]
         watched.waits.append(request)  # one at a time: the engine asks once a task, however many wait there
@@ -120,13 +122,13 @@ class Ledger:
 
     def status(self, tasks: tuple[str, ...]) -> tuple[Status, ...]:
         """What only the watcher knows of tasks: whether they run, since when, how far they are."""
-        return self._tasks.status(tasks)
+        return self.tasks.status(tasks)
 
     # --- outcomes of the store
 
     def on_written(self, write: Write, record: TaskRecord, revision: int, now: Instant) -> list[Effect]:
         """A write of ours stands."""
-        watched = self._tasks.get(record.id)
+        watched = self.tasks.get(record.id)
         if watched is None:
             return []
         effects: list[Effect] = []
@@ -138,7 +140,7 @@ class Ledger:
             if (record.epoch, record.state) == (former.epoch, former.state):
                 return effects + self._take_up(watched, record, revision, write.frame, now)
         watched.learn(record, revision=revision, frame=write.frame, at_ms=now.wall_ms)
-        effects += self._reopening.stands(watched, now) + self._tasks.answer_submits(watched) + self._late.drop(watched)
+        effects += self._reopening.stands(watched, now) + self._family.accepted(watched) + self._late.drop(watched)
         has_moved = (former.owner, former.owner_life) != watched.owner
         if has_moved or record.state is TaskState.CANCELLED:
             effects += awards.withdrawn(former)
@@ -149,13 +151,13 @@ class Ledger:
         if record.state is TaskState.AWARDED:
             said = awards.awarded(record, why=watched.why, former=former.owner)
             effects += [said, self._handover.offer(watched, now)]
-            return effects + self._advance(watched, now) if watched.cancels else effects
+            return effects + self._advance(watched, now) if watched.is_unwanted else effects
         watched.phase = Phase.WAITING
         return effects + self._advance(watched, now)
 
     def on_lost(self, key: str, stands: Standing, now: Instant) -> list[Effect]:
         """Another write stands, or nothing."""
-        watched = self._tasks.get(ids.task_of(key))
+        watched = self.tasks.get(ids.task_of(key))
         if watched is None:
             return []
         self._handover.unreserve(watched, now)
@@ -165,39 +167,41 @@ class Ledger:
             return self._judge(watched, stands, now)
         ours, record = watched.record, stands.record
         if record is None:
-            return self._tasks.drop(watched, now, "store", problem=f"does not give back the record of {ours.id}")
+            return self.tasks.drop(watched, now, "store", problem=f"does not give back the record of {ours.id}")
         if record.digest != ours.digest:
-            return self._tasks.drop(watched, now, "key_reused", key=ours.key, task=ours.id)
+            return self.tasks.drop(watched, now, "key_reused", key=ours.key, task=ours.id)
         watched.learn(record, revision=stands.revision, frame=stands.frame, at_ms=now.wall_ms)
-        effects = self._tasks.answer_submits(watched)
+        effects = self.tasks.answer_submits(watched)
         if record.home == self._me or record.state in ENDED or watched.cancels:
             return effects + self._take_up(watched, record, stands.revision, stands.frame, now)
-        return effects + self._tasks.forget(watched, now)  # submitted before, through a node that watches it
+        return effects + self.tasks.forget(watched, now)  # submitted before, through a node that watches it
 
     def on_unsent(self, key: str, reason: str, now: Instant) -> list[Effect]:
         """A write never left."""
-        watched = self._tasks.get(ids.task_of(key))
+        watched = self.tasks.get(ids.task_of(key))
         if watched is None:
             return []
         if not watched.is_known or watched.reopening is not None:
             if reason == BUCKET_FULL:
-                return self._tasks.drop(watched, now, "record_full")
-            return self._tasks.drop(watched, now, "overloaded", what=reason, limit="nothing was written")
+                return self.tasks.drop(watched, now, "record_full")
+            return self.tasks.drop(watched, now, "overloaded", what=reason, limit="nothing was written")
         self._handover.unreserve(watched, now)
-        self._tasks.stand_by(watched, now)
+        self.tasks.stand_by(watched, now)
         self._timers.set(("retry", watched.record.id), now.after(RETRY_WRITE_S))
         return []
 
     def on_found(self, key: str, stands: Standing, failed: str, now: Instant) -> list[Effect]:
         """The answer to a `Read`: news of a task, or of one that is to be cancelled, or was submitted before."""
         task, record = ids.task_of(key), stands.record
-        watched, (answers, requests) = self._tasks.get(task), self._lookups.found(task, record, failed=failed)
-        answers += self._reopening.found(task, stands, failed, now)
+        watched, (answers, requests) = self.tasks.get(task), self._lookups.found(task, record, failed=failed)
+        answers += self._reopening.found(task, stands, failed, now) + self._bereft(
+            *self._family.found(task, stands, failed, now), now
+        )
         if watched is None:
             answers += not_to_cancel(requests, record, task=task, failed=failed)
             if record is None or record.state in ENDED or not requests:
                 return answers
-            watched = self._tasks.watch(record, revision=stands.revision, frame=stands.frame)
+            watched = self.tasks.watch(record, revision=stands.revision, frame=stands.frame)
         watched.cancels += requests
         if watched.phase is Phase.WRITING:
             return answers
@@ -207,18 +211,20 @@ class Ledger:
 
     def adopt(self, record: TaskRecord, revision: int, frame: bytes, now: Instant) -> list[Effect]:
         """Watch a task found in a listing: our own after a restart, or one whose home is gone."""
-        watched = self._tasks.get(record.id)
+        watched = self.tasks.get(record.id)
         self._timers.set(("deadline", record.id), now.after(awards.left_s(record, now)))  # a clock may have stepped
         if watched is not None and (watched.phase is Phase.WRITING or revision <= watched.revision):
             watched.confirmed_ms = now.wall_ms
             return []
+        proofs: list[Effect] = []
         if watched is None:
-            watched = self._tasks.watch(record, revision=revision, frame=frame)
-        return self._judge(watched, Standing(record, revision, frame), now)
+            watched = self.tasks.watch(record, revision=revision, frame=frame)
+            proofs = self._family.accepted(watched)
+        return proofs + self._judge(watched, Standing(record, revision, frame), now)
 
     def on_record_lost(self, now: Instant) -> list[Effect]:
         """The bucket came back empty, or older: what is known here stands there no more."""
-        known = [each for each in self._tasks if each.is_known and each.phase is not Phase.WRITING]
+        known = [each for each in self.tasks if each.is_known and each.phase is not Phase.WRITING]
         for watched in known:
             watched.mistrust(Standing(None, 0, b""))
         for watched in known[AT_ONCE:]:
@@ -228,72 +234,59 @@ class Ledger:
     @property
     def waiting(self) -> int:
         """How many tasks wait for somebody to do them."""
-        return len(self._tasks.backlog)
+        return len(self.tasks.backlog)
 
     @property
     def watched(self) -> int:
         """How many tasks this node watches."""
-        return len(self._tasks)
+        return len(self.tasks)
 
     def watches(self, task: str) -> bool:
         """True while this node watches the task."""
-        return task in self._tasks
-
-    def revision_of(self, task: str) -> int | None:
-        """The revision under which a watched task is known to stand; -1 for none, None when it is not watched."""
-        watched = self._tasks.get(task)
-        return None if watched is None else watched.revision if watched.is_sound else -1
+        return task in self.tasks
 
     def confirm(self, task: str, now: Instant) -> TaskRecord | None:
         """A listing shows a watched task just as it is known."""
-        watched = self._tasks.get(task)
+        watched = self.tasks.get(task)
         if watched is None:
             return None
         watched.confirmed_ms = now.wall_ms
         self._timers.set(("deadline", task), now.after(awards.left_s(watched.record, now)))  # a clock may have stepped
         return watched.record
 
-    def leave(self, task: str, now: Instant) -> list[Effect]:
-        """Another watches it: let it go, unless something of ours is under way."""
-        return self._tasks.leave((task,), now)
-
-    def abandon(self, home: NodeId, now: Instant) -> list[Effect]:
-        """The home is back and watches its own tasks again."""
-        return self._tasks.leave(tuple(each.record.id for each in self._tasks if each.record.home == home), now)
-
     # --- messages
 
     def on_accept(self, sender: NodeId, body: Accept, said: int, now: Instant) -> list[Effect]:
         """The owner has it; `said` is the number of its frame, for the count of its slots."""
-        watched = self._tasks.awarded_to(sender, body.task, body.epoch)
+        watched = self.tasks.awarded_to(sender, body.task, body.epoch)
         if watched is not None:
-            self._tasks.backlog.discard(body.task)
+            self.tasks.backlog.discard(body.task)
             self._handover.held(watched, started_ms=now.wall_ms, said=said, now=now)
             return self._late.drop(watched)
         return []
 
     def on_decline(self, sender: NodeId, body: Decline, now: Instant) -> list[Effect]:
         """The owner said no, or gives it back; when its agent failed, that counts against the task."""
-        watched = self._tasks.awarded_to(sender, body.task, body.epoch)
+        watched = self.tasks.awarded_to(sender, body.task, body.epoch)
         return [] if watched is None else [self._handover.declined(watched, body, now), *self._advance(watched, now)]
 
     def on_taken(self, sender: NodeId, body: Taken, record: TaskRecord, now: Instant) -> list[Effect]:
         """Somebody whom a waiting task was reserved at has taken it; anybody else's word is looked up."""
-        watched = self._tasks.get(record.id)
+        watched = self.tasks.get(record.id)
         if watched is None or watched.phase is Phase.WRITING or body.revision <= watched.revision:
             return []  # a write of ours that is under way will lose, and bring the same news
         is_next = record.state is TaskState.AWARDED and record.epoch == watched.record.epoch + 1
         if not is_next or sender not in watched.late:
             return self.on_ended(record.id)
-        self._tasks.backlog.discard(record.id)
+        self.tasks.backlog.discard(record.id)
         told = [*self._late.drop(watched, but=sender), *awards.withdrawn(watched.record)]
         taken = self._take_up(watched, record, body.revision, body.record, now)
-        more = 2 * limits.RESERVED_OPEN_MAX if self._late.has_room(waiting=len(self._tasks.backlog)) else 0
+        more = 2 * limits.RESERVED_OPEN_MAX if self._late.has_room(waiting=len(self.tasks.backlog)) else 0
         return [*told, *taken, *self._give_out(record.capability, more, now)]
 
     def on_result(self, body: Result, record: TaskRecord, said: int, now: Instant) -> list[Effect]:
         """The owner committed an end, or whoever cancelled the task tells us."""
-        watched = self._tasks.get(record.id)
+        watched = self.tasks.get(record.id)
         if watched is None or watched.phase is Phase.WRITING or body.revision <= watched.revision:
             return []  # a write of ours that is under way will lose, and bring the same news
         if record.state not in ENDED or not watched.is_awarded_to(record.owner, record.epoch):
@@ -303,9 +296,9 @@ class Ledger:
 
     def on_running(self, sender: NodeId, line: Running, said: int, now: Instant) -> list[Effect]:
         """A line of an answer: the owner has it."""
-        watched = self._tasks.awarded_to(sender, line.task, line.epoch)
+        watched = self.tasks.awarded_to(sender, line.task, line.epoch)
         if watched is not None:
-            self._tasks.backlog.discard(line.task)
+            self.tasks.backlog.discard(line.task)
             self._handover.held(watched, started_ms=line.started_ms, said=said, now=now)
             watched.progress = line.progress
             return self._late.drop(watched)
@@ -313,23 +306,23 @@ class Ledger:
 
     def on_ended(self, task: str) -> list[Effect]:
         """A line of an answer: the owner says that the record has ended, or that it knows a newer one."""
-        return [Read(ids.task_key(task))] if task in self._tasks else []
+        return [Read(ids.task_key(task))] if task in self.tasks else []
 
     def on_unknown(self, sender: NodeId, task: str, now: Instant) -> list[Effect]:
         """A line of an answer: the award never arrived there. It is sent again."""
-        watched = self._tasks.get(task)
+        watched = self.tasks.get(task)
         if watched is None or watched.phase is Phase.OFFERED or not watched.is_awarded_to(sender, watched.record.epoch):
             return []
         if watched.record.exclusive:  # another watcher may have moved it on: only a write is sure that it did not
             return self.on_decline(sender, Decline(task, watched.record.epoch, "unheard", retry_after_ms=1), now)
-        self._tasks.backlog.discard(task)
+        self.tasks.backlog.discard(task)
         return [*self._late.drop(watched), self._handover.offer(watched, now)]
 
     # --- leases
 
     def on_lapsed(self, task: str, *, evidence: str, silent_s: float, now: Instant) -> list[Effect]:
         """Its owner was silent for a lease, nobody listens there, or it began a new life: `evidence` says which."""
-        watched = self._tasks.get(task)
+        watched = self.tasks.get(task)
         if watched is None or watched.record.state is not TaskState.AWARDED or watched.phase is Phase.WRITING:
             return []
         record = watched.record
@@ -345,7 +338,7 @@ class Ledger:
 
     def on_offer_unheard(self, task: str, epoch: int, *, evidence: str, now: Instant) -> list[Effect]:
         """The award was not answered in time, or nobody listens there: on to the next."""
-        watched = self._tasks.get(task)
+        watched = self.tasks.get(task)
         if watched is None or watched.phase is not Phase.OFFERED or watched.record.epoch != epoch:
             return []
         unheard = self._handover.unheard(watched, evidence=evidence, now=now)
@@ -370,13 +363,15 @@ class Ledger:
         effects: list[Effect] = []
         for purpose, task in self._timers.due(now.mono_ns, most=AT_ONCE):
             if purpose == "leave":
-                effects += self._tasks.leave((), now)
-            watched = self._tasks.get(task)
+                effects += self.tasks.leave((), now)
+            watched = self.tasks.get(task)
             if watched is None:
                 continue
             if purpose == "award":
                 epoch = watched.record.epoch
                 effects += self.on_offer_unheard(task, epoch, evidence="silent", now=now)
+            elif purpose == "kin":
+                effects += self._family.again(watched)
             elif purpose == "look":
                 effects.append(Read(ids.task_key(task)))
             elif purpose == "answer":
@@ -398,14 +393,14 @@ class Ledger:
     def on_capacity(self, now: Instant) -> list[Effect]:
         """Somebody may have room: give out what waits, the most urgent first."""
         effects: list[Effect] = []
-        for capability in self._tasks.backlog.capabilities() if self._may_award else ():
+        for capability in self.tasks.backlog.capabilities() if self._may_award else ():
             room = sum(candidate.free for candidate in self._view.candidates(capability, now))
             given = self._give_out(capability, min(room, limits.INBOX_BATCH_MAX), now)
             effects += given if len(given) >= room else given + self._give_out(capability, limits.PASSED_OVER_MAX, now)
         return effects
 
     def _give_out(self, capability: str, count: int, now: Instant) -> list[Effect]:
-        return [effect for each in self._tasks.first(capability, count) for effect in self._advance(each, now)]
+        return [effect for each in self.tasks.first(capability, count) for effect in self._advance(each, now)]
 
     def _advance(self, watched: Watched, now: Instant) -> list[Effect]:
         """The next write of a task: its end, an award, what should stand there and does not, or none yet."""
@@ -415,9 +410,9 @@ class Ledger:
             return []
         ended = awards.ending(watched, settings=self._settings, now=now)
         if ended is not None:
-            return self._tasks.write(watched, ended, now, urgent=True)
+            return self.tasks.write(watched, ended, now, urgent=True)
         if watched.amiss:
-            return self._tasks.write(watched, watched.as_known(), now, urgent=True)
+            return self.tasks.write(watched, watched.as_known(), now, urgent=True)
         if watched.phase is not Phase.WAITING:
             return []
         resting_until = watched.resting_until(self._patient_until)
@@ -427,11 +422,11 @@ class Ledger:
         self._handover.unreserve(watched, now)  # the slot of the award before: it must not stand in its own way
         given = self._giving.next(watched, now, may_award=self._may_award)
         if isinstance(given, TaskRecord):
-            return self._tasks.write(watched, given, now)
+            return self.tasks.write(watched, given, now)
         if watched.is_asking:
-            self._tasks.backlog.discard(record.id)
+            self.tasks.backlog.discard(record.id)
         else:
-            self._tasks.backlog.push(record)
+            self.tasks.backlog.push(record)
         return given
 
     def take_wanted(self) -> list[Wanted]:
@@ -440,7 +435,7 @@ class Ledger:
 
     def on_closed(self, closed: Closed, now: Instant) -> list[Effect]:
         """The bids for a task are in."""
-        watched = self._tasks.get(closed.task)
+        watched = self.tasks.get(closed.task)
         if watched is None or not watched.is_asking or watched.record.epoch + 1 != closed.epoch:
             return []
         watched.hear(closed, now)
@@ -448,7 +443,7 @@ class Ledger:
 
     def on_late(self, sender: NodeId, task: str) -> None:
         """A bid came after its round: the record's next write says so."""
-        watched = self._tasks.get(task)
+        watched = self.tasks.get(task)
         if watched is not None and watched.phase is not Phase.WRITING:
             watched.hear_late(sender)
 
@@ -458,7 +453,7 @@ class Ledger:
         """What stands there is the truth, unless it is older than what we know, or no record: then that is put back."""
         if stands.record is not None and not records.is_older(stands.record, watched.record):
             return self._take_up(watched, stands.record, stands.revision, stands.frame, now)
-        self._tasks.stand_by(watched, now)
+        self.tasks.stand_by(watched, now)
         if stands.stranger and watched.looks < LOOKS_MAX:  # perhaps a node whose admission has not come here yet
             self._timers.set(("look", watched.record.id), now.after(2.0**watched.looks))
             watched.looks += 1
@@ -468,7 +463,7 @@ class Ledger:
             and now.wall_ms - watched.confirmed_ms >= records.keep_s(watched.record, self._keep_s) * 1_000
         ):
             # It ended, and has removed itself.
-            return self._tasks.drop(watched, now, "unknown_task", task=watched.record.id)
+            return self.tasks.drop(watched, now, "unknown_task", task=watched.record.id)
         watched.mistrust(stands)
         return self._advance(watched, now)
 
@@ -479,8 +474,8 @@ class Ledger:
         if record.state in ENDED:
             return self._settle(watched, now)
         if not (is_ours or watched.cancels) and self._view.life_of(record.home) is not None:
-            return self._tasks.forget(watched, now)  # opened again by another node, which watches it
-        self._tasks.stand_by(watched, now)
+            return self.tasks.forget(watched, now)  # opened again by another node, which watches it
+        self.tasks.stand_by(watched, now)
         if watched.phase is Phase.HELD and awards.has_restarted(record, self._view.life_of(record.owner)):
             return self.on_lapsed(record.id, evidence="node_restarted", silent_s=0.0, now=now)
         return self._advance(watched, now)
@@ -488,5 +483,16 @@ class Ledger:
     def _settle(self, watched: Watched, now: Instant) -> list[Effect]:
         """The task has ended: answer everyone who waits for it, and let its slot be used."""
         self._giving.learn(watched.record, now)
-        answers = [*self._tasks.answer_submits(watched), *awards.settled(watched), *self._late.drop(watched)]
-        return answers + self._tasks.forget(watched, now) + self.on_capacity(now)
+        answers = [*self.tasks.answer_submits(watched), *awards.settled(watched), *self._late.drop(watched)]
+        if watched.record.state is TaskState.CANCELLED:
+            answers += self._bereft(*self._family.bereave(watched.record), now)
+        return answers + self.tasks.forget(watched, now) + self.on_capacity(now)
+
+    def _bereft(self, answers: list[Effect], bereft: list[Watched], now: Instant) -> list[Effect]:
+        """These lost an ancestor to a cancel, and end with it."""
+        ends = [self._advance(each, now) for each in bereft if each.phase is not Phase.WRITING]
+        return [*answers, *(effect for end in ends for effect in end)]
+
+    def on_elsewhere(self, record: TaskRecord) -> list[Effect]:
+        """A listing brought a record that nobody watches here."""
+        return self._family.on_elsewhere(record)

@@ -376,7 +376,7 @@ class Node:
         """Somebody came or went: whose tasks are whose to watch, and who can do what."""
         if isinstance(event, events.PeerAlive):
             self.catalogue.meet(event.peer, event.life)
-            return self._carry("ledger", self.ledger.abandon(event.peer, now), now)
+            return self._carry("ledger", self.ledger.tasks.abandon(event.peer, now), now)
         if isinstance(event, events.PeerDead | events.PeerLeft):
             self.catalogue.forget(event.peer)
             self.gossip.forget(event.peer)

@@ -179,10 +179,16 @@ def failed(
 
 
 def cancelled(
-    record: TaskRecord, *, now: Instant, started_ms: WallMs = 0, ended: tuple[Attempt, ...] = ()
+    record: TaskRecord,
+    *,
+    now: Instant,
+    started_ms: WallMs = 0,
+    ended: tuple[Attempt, ...] = (),
+    parent: str = "",
 ) -> TaskRecord:
-    """Ended because somebody asked for it."""
-    failure = Failure("cancelled", f"the task {record.id} was cancelled")
+    """Ended because somebody asked for it, or for the end of `parent`, which led to it."""
+    why = f" together with {parent}, which led to it" if parent else ""
+    failure = Failure("cancelled", f"the task {record.id} was cancelled{why}")
     return _given_up(record, "cancel", failure, now, started_ms, ended)
 
 

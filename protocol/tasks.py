@@ -19,7 +19,7 @@ from protocol.watched import Phase, Watched
 from protocol.wire.task import ENDED, Status, TaskRecord, TaskState
 
 LEFT_AT_ONCE = 512  # tasks let go in one turn: 5 ms
-PURPOSES = ("answer", "award", "deadline", "late", "look", "retry")  # of the timers that one task may have
+PURPOSES = ("answer", "award", "deadline", "kin", "late", "look", "retry")  # of the timers that one task may have
 
 
 class Tasks:
@@ -35,16 +35,23 @@ class Tasks:
         self._keep_s = keep_s
         self._tasks: dict[str, Watched] = {}
         self._leaving: list[str] = []
+        self._heirs: dict[str, dict[str, None]] = {}  # ancestor → what descends from it
         self.backlog = Backlog()
 
     def watch(self, record: TaskRecord, *, revision: int, frame: bytes) -> Watched:
         """From now on."""
         watched = self._tasks[record.id] = Watched(record, revision=revision, frame=frame)
+        for ancestor in record.ancestors:
+            self._heirs.setdefault(ancestor, {})[record.id] = None
         return watched
 
     def get(self, task: str) -> Watched | None:
         """The task, if it is watched."""
         return self._tasks.get(task)
+
+    def descendants(self, task: str) -> list[Watched]:
+        """The watched tasks that this one led to, itself or through others."""
+        return [self._tasks[heir] for heir in self._heirs.get(task, ())]
 
     def awarded_to(self, sender: NodeId, task: str, epoch: int) -> Watched | None:
         """The task, if this very award of it to the sender stands."""
@@ -58,6 +65,15 @@ class Tasks:
     def first(self, capability: str, count: int) -> list[Watched]:
         """Those that wait, the most urgent first."""
         return [self._tasks[task] for task in self.backlog.first(capability, count)]
+
+    def revision_of(self, task: str) -> int | None:
+        """The revision under which a watched task is known to stand; -1 for none, None when it is not watched."""
+        watched = self._tasks.get(task)
+        return None if watched is None else watched.revision if watched.is_sound else -1
+
+    def abandon(self, home: NodeId, now: Instant) -> list[Effect]:
+        """The home is back and watches its own tasks again."""
+        return self.leave(tuple(each.record.id for each in self if each.record.home == home), now)
 
     def __contains__(self, task: str) -> bool:
         return task in self._tasks
@@ -121,5 +137,9 @@ class Tasks:
         self._late.drop(watched)  # who tries to take it will find that it is gone
         for purpose in PURPOSES:
             self._timers.cancel((purpose, task))
-        del self._tasks[task]
+        for ancestor in self._tasks.pop(task).record.ancestors:
+            heirs = self._heirs.get(ancestor, {})
+            heirs.pop(task, None)
+            if not heirs:
+                self._heirs.pop(ancestor, None)
         return [refused(request, "unknown_task", task=task) for request in watched.waits]

@@ -79,6 +79,7 @@ class Watched:
 
     __slots__ = (
         "amiss",
+        "bereft_of",
         "bids",
         "bids_until",
         "cancels",
@@ -108,6 +109,7 @@ class Watched:
         "started_ms",
         "submits",
         "unbid_until",
+        "unproven",
         "waits",
         "why",
     )
@@ -145,6 +147,8 @@ class Watched:
         self.reopening: Retry | None = None  # who has it opened again, by the write under way
         self.waits: list[int] = []  # requests that wait for the end
         self.cancels: list[int] = []  # requests that want it cancelled
+        self.bereft_of = ""  # the ancestor that was cancelled, so that this has to end
+        self.unproven: dict[str, None] | None = None  # ancestors that may have been; None: nobody has looked
 
     @property
     def owner(self) -> Owner:
@@ -164,7 +168,12 @@ class Watched:
     @property
     def is_idle(self) -> bool:
         """True while no write of it is under way, nor asked for."""
-        return self.phase is not Phase.WRITING and not self.cancels
+        return self.phase is not Phase.WRITING and not self.is_unwanted
+
+    @property
+    def is_unwanted(self) -> bool:
+        """True when it is to be cancelled: by who asked for that, or together with an ancestor."""
+        return bool(self.cancels or self.bereft_of)
 
     @property
     def is_lost(self) -> bool:

@@ -72,7 +72,9 @@ class Watching:
         """A page of a listing: what is ours is taken up, what we know is confirmed, what is another's let go."""
         self._guardian.on_listed(listed.partitions, failed=bool(listed.failed), now=now)
         effects: list[Effect] = []
-        unseen = {entry.key for entry in self._guardian.unseen(listed.entries, homes, now, self._ledger.revision_of)}
+        unseen = {
+            entry.key for entry in self._guardian.unseen(listed.entries, homes, now, self._ledger.tasks.revision_of)
+        }
         for entry in listed.entries:
             if entry.key in unseen:
                 effects += self._found(entry, homes, now)
@@ -83,7 +85,7 @@ class Watching:
     def _confirmed(self, task: str, homes: Homes, now: Instant) -> list[Effect]:
         known = self._ledger.confirm(task, now)
         is_anothers = known is not None and self._guardian.is_anothers(known, homes)
-        return self._ledger.leave(task, now) if is_anothers else []
+        return self._ledger.tasks.leave((task,), now) if is_anothers else []
 
     def _found(self, entry: Entry, homes: Homes, now: Instant) -> list[Effect]:
         stands = self._reader.read(entry.key, entry.frame, now, revision=entry.revision)
@@ -96,7 +98,7 @@ class Watching:
             return self._ledger.adopt(record, entry.revision, entry.frame, now)
         if self._ledger.watches(ids.task_of(entry.key)):  # ended, or moved on, and nobody told us; or no record
             return self._ledger.on_found(entry.key, stands, "", now)
-        return []
+        return [] if record is None else self._ledger.on_elsewhere(record)
 
     def _take_adopted(self) -> list[Effect]:
         adopted, self._adopted = self._adopted, {}

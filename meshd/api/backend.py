@@ -33,7 +33,7 @@ from meshd.api.schemas import (
     Task,
     TaskFilter,
 )
-from meshd.api.task_schemas import Goal, RetryRequest, Why
+from meshd.api.task_schemas import CancelledTask, Goal, RetryRequest, Why
 from protocol.audit import Detail
 
 
@@ -188,8 +188,8 @@ class Backend(Protocol):
         """
         ...
 
-    async def cancel(self, task: str) -> Task:
-        """End a task (full id) that has not ended. Raises already_ended."""
+    async def cancel(self, task: str) -> CancelledTask:
+        """End a task (full id) that has not ended, and all that it led to. Raises already_ended."""
         ...
 
     async def retry(self, task: str, request: RetryRequest, *, principal: str) -> Task:

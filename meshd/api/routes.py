@@ -408,9 +408,9 @@ ROUTES: tuple[Route, ...] = (
     Route(
         "POST",
         "/v1/tasks/{id}/cancel",
-        "end a task",
+        "end a task, and all that it led to",
         cancel,
-        Task,
+        task_schemas.CancelledTask,
         body=schemas.Nothing,
         errors=(*_ONE_TASK, "already_ended"),
     ),

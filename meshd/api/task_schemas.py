@@ -9,6 +9,12 @@ from msgspec import Struct
 from meshd.api.schemas import Seconds, Task
 
 
+class CancelledTask(Task, frozen=True):
+    """A task as its cancel left it; `with_it`: how many that it led to were cancelled with it."""
+
+    with_it: int = 0
+
+
 class RetryRequest(Struct, frozen=True, forbid_unknown_fields=True):
     """Open a task again. `deadline_s`: how long it has from now; as long as it had before when that is left out."""
 

@@ -223,6 +223,18 @@ def test_a_task_is_cancelled(meshctl: Meshctl, served: Served, backend: FakeBack
     assert json.loads(meshctl("tasks", "cancel", "one", "-o", "json").out)["state"] == "cancelled"
 
 
+def test_a_cancel_says_how_many_ended_with_it(meshctl: Meshctl, served: Served, backend: FakeBackend) -> None:
+    parent = a_task("one", iid="parent")
+    backend.put(parent, a_task("two", parent_iid="parent"))
+    assert (meshctl("tasks", "cancel", "one").out, meshctl("tasks", "cancel", "one").err) == (
+        parent.id + "\n",
+        "and one task that it led to\n",
+    )
+    backend.put(a_task("three", parent_iid="parent"))
+    assert meshctl("tasks", "cancel", "one").err == "and 2 tasks that it led to\n"
+    assert meshctl("tasks", "cancel", "one", "-q").err == ""
+
+
 def test_a_task_is_opened_again_and_with_wait_its_result_is_printed(
     meshctl: Meshctl, served: Served, backend: FakeBackend
 ) -> None:

@@ -38,7 +38,7 @@ def passing(to: str, ask: Ask) -> Callable[[Work, Desk], object]:
 async def test_the_same_work_again_is_refused_with_its_path_over_tasks_and_calls(first: Ask, second: Ask) -> None:
     async with little_daemons() as mesh:
         a = await mesh.start("a", Actor("one", passing(OTHER, first)))  # type: ignore[arg-type]  # an async function
-        await mesh.start("b", Actor("two", passing(CAPABILITY, second), capability=OTHER))  # type: ignore[arg-type]
+        await mesh.start("b", Actor("two", passing(CAPABILITY, second), capability=OTHER))  # type: ignore[arg-type]  # so is this
         code, message = (await a.ended((await a.submit({"a": 1})).id)).result
         assert code == "cycle"
         assert f"{CAPABILITY} → {OTHER} → {CAPABILITY}" in message

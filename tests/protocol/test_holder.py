@@ -325,11 +325,21 @@ def test_an_award_of_an_exclusive_task_that_was_denied_is_not_taken_when_it_come
     assert _declines(owner.award(structs.replace(alone, epoch=2))) == []
 
 
-def test_an_owner_of_any_other_task_goes_on_however_long_nobody_asks() -> None:
+def test_an_owner_of_any_other_task_goes_on_however_long_nobody_asks_and_looks_at_the_record_now_and_then() -> None:
     owner, record = _Owner(), _mine()
     owner.award(record)
-    assert owner.holder.next_deadline() is None
-    assert owner.at(86_000) == []
+    for seconds in (6, 60, 86_000):
+        assert owner.at(seconds) == [Read(ids.task_key(record.id))]
+    assert owner.at(86_001) == []
+
+
+def test_an_owner_that_was_out_of_reach_when_its_task_was_cancelled_finds_that_by_itself() -> None:
+    owner, record = _Owner(), _mine()
+    owner.award(record)
+    owner.at(6)
+    cancelled = records.cancelled(record, now=owner.now)
+    owner.holder.on_found(cancelled, ids.task_key(record.id), owner.now)
+    assert owner.at(6 + STALE_S) == [StopAgent(record.id, 1)]
 
 
 def test_a_commit_of_an_exclusive_task_that_hangs_does_not_keep_the_clock_busy() -> None:
@@ -351,7 +361,7 @@ def test_a_task_that_its_watcher_no_longer_names_is_looked_up_now_and_then() -> 
     assert owner.holder.on_found(None, key, owner.now) == []
     assert owner.holder.on_found(other, key, owner.now) == []
     owner.holder.on_found(structs.replace(other, epoch=0), key, owner.now)
-    assert owner.at(60) == [], "that was read before our award"
+    assert StopAgent(other.id, 1) not in owner.at(60), "that was read before our award"
     owner.holder.on_found(structs.replace(other, epoch=2, owner=C), key, owner.now)
     assert owner.at(60 + STALE_S) == [StopAgent(other.id, 1)]
 

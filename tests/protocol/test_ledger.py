@@ -468,7 +468,7 @@ def test_a_task_whose_home_is_back_is_left_to_it_and_who_waits_is_sent_there() -
     home, task = Home({B: 1}), awarded(home=C)
     home.ledger.adopt(task, 5, frame(task), home.now)
     home.ledger.wait(7, task.id)
-    assert replies(home.ledger.abandon(C, home.now)) == [(7, "unknown_task")]
+    assert replies(home.ledger.tasks.abandon(C, home.now)) == [(7, "unknown_task")]
     assert home.ledger.watched == 0
     assert home.after(60) == []
 
@@ -476,7 +476,7 @@ def test_a_task_whose_home_is_back_is_left_to_it_and_who_waits_is_sent_there() -
 def test_a_change_that_is_under_way_is_seen_through_when_the_home_is_back() -> None:
     home, task = Home({B: 1}), record(home=C)
     effects = home.ledger.adopt(task, 5, frame(task), home.now)
-    assert home.ledger.abandon(C, home.now) == []
+    assert home.ledger.tasks.abandon(C, home.now) == []
     assert bodies(home.written(effects), Award)
 
 

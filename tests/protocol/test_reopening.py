@@ -9,7 +9,10 @@ from protocol import ids, limits, records
 from protocol.effects import Effect, Read, Reply
 from protocol.events import TaskRetried
 from protocol.inputs import BUCKET_FULL, Cancel, Retry
+from protocol.lookups import Lookups
 from protocol.records import Standing
+from protocol.reopening import Reopening
+from protocol.timers import Timers
 from protocol.wire.task import Failure, TaskRecord, TaskState
 from tests.protocol.conversation import instant
 from tests.protocol.work import ME, SETTINGS, B, C, Home, awarded, frame, only_write, order, record, replies, said
@@ -233,3 +236,12 @@ def test_who_watched_it_before_lets_go_of_one_that_another_node_opened() -> None
     opened = records.retried(ended, by="another", home=C, deadline_s=0, now=home.now)
     home.ledger.on_found(KEY, Standing(opened, home.revision + 2, frame(opened)), "", home.now)
     assert home.ledger.watched == 0
+
+
+def test_a_record_that_nobody_wants_opened_again_is_left_alone() -> None:
+    home = Home({B: 1})
+    lookups, timers = Lookups(), Timers[tuple[str, str]]()
+    reopening = Reopening(
+        me=ME, settings=SETTINGS, view=home.mesh, lookups=lookups, tasks=home.ledger.tasks, timers=timers
+    )
+    assert reopening.found(TASK, Standing(failed(), 5, b"f"), "", home.now) == []

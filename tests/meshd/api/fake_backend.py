@@ -256,11 +256,13 @@ class FakeBackend:
         self.put(task)
         return task, is_new
 
-    async def cancel(self, task: str) -> schemas.Task:
+    async def cancel(self, task: str) -> task_schemas.CancelledTask:
         found = self.tasks_[task]
         if found.state == "done":
             raise MeshError("already_ended", task=task, state="done")
-        return msgspec.structs.replace(found, state="cancelled")
+        ended = msgspec.structs.replace(found, state="cancelled")
+        heirs = sum(each.parent_iid == found.iid for each in self.tasks_.values())
+        return task_schemas.CancelledTask(**msgspec.structs.asdict(ended), with_it=heirs)
 
     async def retry(self, task: str, request: task_schemas.RetryRequest, *, principal: str) -> schemas.Task:
         found = self.tasks_[task]
