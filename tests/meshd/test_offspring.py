@@ -3,8 +3,10 @@
 import asyncio
 from collections.abc import Awaitable, Callable
 
+import pytest
 from msgspec import structs
 
+from meshd import offspring
 from meshd.api import schemas
 from meshd.ports import Desk, Finished, Outcome, Work
 from protocol.errors import MeshError
@@ -65,6 +67,8 @@ async def test_a_cancel_ends_children_and_grandchildren_whose_homes_are_other_no
         cancelled = await mesh.daemons["d"].service.cancel(task.id)
         assert (cancelled.state, cancelled.with_it) == ("cancelled", 6)
         assert await states(mesh.daemons["b"], task.gid) == ["cancelled"] * 7, "when it is answered, they have ended"
+        shelf = mesh.daemons["b"].shelf
+        assert await offspring.unended(shelf, await shelf.one(task.id)) == []
         await withered(mesh, task, actors)
 
 
@@ -124,3 +128,29 @@ async def test_a_cancel_of_one_branch_leaves_its_parent_and_the_others_alone() -
         assert (await mesh.daemons["c"].service.cancel(mid.id)).with_it == 1
         assert sorted(await states(mesh.daemons["a"], task.gid)) == ["cancelled"] * 2 + ["running"] * 5
         assert sum(bool(actor.stopped) for actor in actors) <= 2
+
+
+async def test_what_ends_by_itself_meanwhile_is_no_failure_of_the_cancel_and_a_store_that_is_away_is_one() -> None:
+    async with little_daemons(SWEPT) as mesh:
+        task, _ = await grown(mesh)
+        shelf = mesh.daemons["a"].shelf
+        root = await shelf.one(task.id)
+        asked: list[str] = []
+
+        async def refuse(code: str, one: str, **fields: object) -> None:
+            asked.append(one)
+            raise MeshError(code, **fields)
+
+        def over(one: str) -> Awaitable[None]:
+            return refuse("already_ended", one, task=one, state="done")
+
+        def away(one: str) -> Awaitable[None]:
+            return refuse("store", one, problem="is away")
+
+        assert await offspring.cancel(shelf, root, known=[], cancel_one=over) == 0
+        assert len(set(asked)) == 6
+        assert len(asked) == 6 * offspring.ROUNDS_MAX, "it looks again, and not for ever"
+        with pytest.raises(MeshError, match="is away"):
+            await offspring.cancel(
+                shelf, root, known=[], cancel_one=lambda one: refuse("store", one, problem="is away")
+            )
