@@ -278,7 +278,7 @@ def audit(told: Told) -> Found:
     if head["damage"]:
         cure = "see: meshctl audit verify; then begin a new chain: meshctl audit restart --reason WHY"
         yield Finding("error", "audit", str(head["damage"]), where, cure)
-    if head["problem"]:
+    if head["problem"] and not head["damage"]:
         cure = "give its disk room, or mend what keeps the stream from taking it; it goes on by itself then"
         yield Finding("error", "audit", f"no new work is taken: {head['problem']}", where, cure)
     if head["stuck_s"] > STUCK_S and not head["damage"]:

@@ -173,6 +173,7 @@ def test_what_is_wrong_with_the_audit_is_found_with_its_cure_and_told_once() -> 
     damaged = _one(checks.audit, _head(damage="record 3 is not as it was written", damage_seq=3))
     assert (damaged.severity, damaged.where) == ("error", "/n/audit")
     assert "meshctl audit restart" in damaged.cure
+    assert len(list(checks.audit(_head(damage="its end is none", problem="nothing can follow")))) == 1
     full = _one(checks.audit, _head(problem="No space left on device"))
     assert "No space left" in full.what
     stuck = _one(checks.audit, _head(stuck_s=95.0, shipping_problem="refuses records for now"))
