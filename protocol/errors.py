@@ -48,6 +48,7 @@ ERRORS: dict[str, ErrorRow] = {
     "already_ended": ErrorRow(409, CONFLICT, "the task {task} has ended: {state}", "nothing is left to do; see: meshctl tasks show {task}"),
     "under_way": ErrorRow(409, CONFLICT, "the task {task} has not ended: it is {state}", "wait for its end with: meshctl tasks wait {task}; or end it with: meshctl tasks cancel {task}"),
     "done_already": ErrorRow(409, CONFLICT, "the task {task} is done, and its result stands", "read it with: meshctl tasks show {task}; or submit the work again with a new key"),
+    "parent_cancelled": ErrorRow(409, CONFLICT, "the task {parent}, which led to {task}, was cancelled", "open that one again with: meshctl tasks retry {parent}"),
     "cycle": ErrorRow(409, CONFLICT, "this work waits for itself: {path}, with the same input", "give the inner one a smaller input, or do that part in the agent itself"),
     "record_full": ErrorRow(503, FAILED, "the record of the mesh has no room for another task; what is left is for the ends of those in it", "keep ended tasks for less long with results.keep_s, or give it more room with results.bytes_max; those that end make room in time"),
     "disk_full": ErrorRow(503, FAILED, "nothing can be recorded: {problem}", "make room on that disk; it goes on by itself then"),
