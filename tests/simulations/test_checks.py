@@ -109,7 +109,7 @@ def test_a_sequence_that_breaks_the_rule_is_found_out(rule: str, number: int) ->
 
 
 def test_every_check_stands_here() -> None:
-    assert set(GOOD) == set(BAD) == set(CHECKS) - {"no-false-death"}
+    assert set(GOOD) == set(BAD) == set(CHECKS) - {"no-false-death", "right-clocks"}
 
 
 @pytest.mark.parametrize(
@@ -127,3 +127,19 @@ def test_a_death_of_somebody_well_and_within_reach_is_false(since_s: float, is_c
     death = PeerDead(n3.id, "n3", n3.life, (n1.id, n2.id), "timeout", 5.0)
     said = CHECKS["no-false-death"](world).on(Happened("n1", n1.life, death))
     assert (said is not None) is is_violation
+
+
+@pytest.mark.parametrize("by", ["n1", "n2"])
+@pytest.mark.parametrize(
+    ("ahead_s", "since_s", "is_violation"), [(60.0, 9.0, True), (60.0, 1.0, False), (2.0, 9.0, False)]
+)
+def test_an_award_to_or_by_a_clock_that_has_been_off_for_a_while_is_a_violation(
+    by: str, ahead_s: float, since_s: float, is_violation: bool
+) -> None:
+    world = World(parsed('about = "clocks"\nnodes = 2\nrun_s = 60', origin="here"), seed=1)
+    world.hosts["n1"].set_clock(ahead_s=ahead_s)
+    while world.timeline.step(ns(since_s)):
+        pass
+    owner = world.hosts["n1" if by == "n2" else "n2"].id
+    seen = Stored(by, task_key("t"), 1, structs.replace(AWARDED, owner=owner))
+    assert (CHECKS["right-clocks"](world).on(seen) is not None) is is_violation
