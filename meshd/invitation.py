@@ -83,7 +83,7 @@ class Invitation(Struct, frozen=True, array_like=True):
         """
         invitation = _proved(_unpacked(_stripped(text)))
         if invitation.expires_ms <= now.wall_ms:
-            raise _bad(f"it expired {_ago(now.wall_ms - invitation.expires_ms)} ago")
+            raise _bad(f"it expired {_ago(now.wall_ms - invitation.expires_ms)} ago by the clock of this host")
         return invitation
 
 
@@ -140,7 +140,7 @@ def accept(invitation: Invitation, statedir: StateDir, *, now: Instant) -> Mesh:
     directory belongs to another mesh, "bad_join" when the invitation has expired meanwhile.
     """
     if invitation.expires_ms <= now.wall_ms:
-        raise _bad(f"it expired {_ago(now.wall_ms - invitation.expires_ms)} ago")
+        raise _bad(f"it expired {_ago(now.wall_ms - invitation.expires_ms)} ago by the clock of this host")
     mesh = Mesh(invitation.root_key, invitation.mesh_name, invitation.founder, invitation.urls)
     former, node = statedir.mesh(), statedir.identity()
     if former is not None and former.root_key != mesh.root_key:
