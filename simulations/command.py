@@ -7,10 +7,11 @@ and `meshctl sim` are the doors.
 
 import argparse
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 from simulations import report
+from simulations.recorded import End, Recorder, header_of
 from simulations.scenario import Scenario, ScenarioError, named, parsed, stock
 from simulations.world import Verdict, World
 
@@ -87,7 +88,7 @@ def _run_one(name: str, seeds: range, trace: Path | None, *, is_checked: bool) -
     codes = [PASSED]
     verdicts: list[Verdict] = []
     for seed in seeds:
-        verdict = _traced(scenario, seed, trace)
+        verdict = _traced(name, scenario, seed, trace)
         verdicts.append(verdict)
         if verdict.violations:
             print(report.failed(name, verdict))
@@ -109,12 +110,14 @@ def _run_one(name: str, seeds: range, trace: Path | None, *, is_checked: bool) -
     return max(codes, key=_BY_WEIGHT.index)
 
 
-def _traced(scenario: Scenario, seed: int, trace: Path | None) -> Verdict:
+def _traced(name: str, scenario: Scenario, seed: int, trace: Path | None) -> Verdict:
     if trace is None:
         return World(scenario, seed=seed).run()
     try:
-        with trace.open("w", encoding="utf-8") as file:
-            write: Callable[[str], object] = file.write
-            return World(scenario, seed=seed, write=write).run()
+        with trace.open("wb") as file:
+            recorder = Recorder(file, header_of(name, scenario, seed=seed))
+            verdict = World(scenario, seed=seed, write=recorder.note).run()
+            recorder.end(End(verdict.digest, tuple(each.rule for each in verdict.violations)))
+            return verdict
     except OSError as error:
         raise ScenarioError(f"--trace: {error}") from None

@@ -182,17 +182,17 @@ class Faults:
                 return BIDDER, ""
 
     def _carry_out(self, fault: Fault, nodes: tuple[str, ...]) -> None:
-        undo = self._apply(fault, nodes)
         self._mark(fault, nodes, is_on=True)
+        undo = self._apply(fault, nodes)
         if fault.for_s > 0:
             self._timeline.after(ns(fault.for_s), self._finish, fault, nodes, undo)
         else:
             self.open -= 1
 
     def _finish(self, fault: Fault, nodes: tuple[str, ...], undo: Callable[[], None]) -> None:
-        undo()
         self.open -= 1
         self._mark(fault, nodes, is_on=False)
+        undo()
 
     def _mark(self, fault: Fault, nodes: tuple[str, ...], *, is_on: bool) -> None:
         self.last_ns = self._timeline.now_ns

@@ -85,7 +85,7 @@ class Host:
         self._late = around.chance.stream(name, "wake")
         self._node: Node | None = None
         self._lanes: dict[str, deque[Write]] = {}
-        self._inbox: deque[Input] = deque()
+        self._inbox: deque[tuple[Input, int]] = deque()  # what waits while it is paused, each with its cause
         self._armed_ns: int | None = None
         self._wakes = (0, 0)  # the instant of the last wake-up, and how many there were at it
         self._is_leaving = False
@@ -153,6 +153,7 @@ class Host:
         around = self._around
         now = self.now()
         self.life = max(now.wall_ms, self.life + 1)
+        around.trace.note(self._timeline.now_ns, self.name, "life", "begins")
         me = Me(self.id, self.life, self.name, "r1", "", around.keys.admission(self.name), "sim")
         subjects = Subjects(around.mesh)
         verify = verify_of(around.wire)
@@ -228,8 +229,11 @@ class Host:
         late_ms = 0 if deadline is None else (self.now().mono_ns - deadline) // NS_PER_MS
         if late_ms >= LAG_MS:
             self._handle(Lagged(late_ms))
+        resumed = self._timeline.cause
         while self._inbox:
-            self._handle(self._inbox.popleft())
+            input, self._timeline.cause = self._inbox.popleft()
+            self._handle(input)
+        self._timeline.cause = resumed
         self._handle(Tick())
 
     def unlink(self) -> None:
@@ -262,7 +266,7 @@ class Host:
         if self._node is None or life != self.life:
             return
         if self.is_paused:
-            self._inbox.append(input)
+            self._inbox.append((input, self._timeline.cause))
         else:
             self._handle(input)
 
@@ -311,8 +315,9 @@ class Host:
     # --- out
 
     def _perform(self, effects: list[Effect]) -> None:
-        around, life = self._around, self.life
+        around, life, cause = self._around, self.life, self._timeline.cause
         for effect in effects:
+            self._timeline.cause = cause  # each effect has the input for its cause, not the effect before it
             match effect:
                 case Send():
                     around.broker.send(self.name, effect)

@@ -73,10 +73,17 @@ class Scenario(Struct, frozen=True, forbid_unknown_fields=True):
 def parsed(text: str, *, origin: str) -> Scenario:
     """A scenario from TOML. Raises ScenarioError with the origin and the key."""
     try:
-        scenario = msgspec.convert(tomllib.loads(text), Scenario)
-    except tomllib.TOMLDecodeError as error:
+        values = tomllib.loads(text)
+    except (ValueError, RecursionError) as error:  # a number of thousands of digits is a ValueError of another kind
         raise ScenarioError(f"{origin}: {error}") from None
-    except msgspec.ValidationError as error:
+    return checked(values, origin=origin)
+
+
+def checked(values: object, *, origin: str) -> Scenario:
+    """A scenario from plain values. Raises ScenarioError with the origin and the key."""
+    try:
+        scenario = msgspec.convert(values, Scenario)
+    except (msgspec.ValidationError, OverflowError) as error:
         raise ScenarioError(f"{origin}: {str(error).replace('`', '')}") from None
     problem = _problem(scenario)
     if problem:

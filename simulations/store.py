@@ -50,6 +50,7 @@ class _Operation(Struct):
     answer: Answer
     is_wanted: Wanted
     repeats: bool
+    cause: int
     is_settled: bool = False
 
 
@@ -94,17 +95,25 @@ class Store:
 
     def write(self, src: str, change: Write, answer: Answer, is_wanted: Wanted) -> None:
         """Compare and set; answered with `Written` or `Lost`, however long it takes."""
-        self._send(_Operation(src, lambda: self._judged(src, change), answer, is_wanted, repeats=True))
+        self._send(
+            _Operation(
+                src, lambda: self._judged(src, change), answer, is_wanted, repeats=True, cause=self._timeline.cause
+            )
+        )
 
     def read(self, src: str, key: str, answer: Answer, is_wanted: Wanted) -> None:
         """One key; answered with `Found`, which says so when the record could not be reached."""
-        reading = _Operation(src, lambda: self._found(key), answer, is_wanted, repeats=False)
+        reading = _Operation(
+            src, lambda: self._found(key), answer, is_wanted, repeats=False, cause=self._timeline.cause
+        )
         self._send(reading)
         self._timeline.after(ns(READ_S_MAX), self._settle, reading, Found(key, 0, b"", failed="the store is silent"))
 
     def list(self, src: str, partitions: tuple[int, ...], answer: Answer, is_wanted: Wanted) -> None:
         """All records of some partitions; answered with `Listed`."""
-        listing = _Operation(src, lambda: self._listed(partitions), answer, is_wanted, repeats=False)
+        listing = _Operation(
+            src, lambda: self._listed(partitions), answer, is_wanted, repeats=False, cause=self._timeline.cause
+        )
         self._send(listing)
         failed = Listed(partitions, (), failed="the store is silent")
         self._timeline.after(ns(READ_S_MAX), self._settle, listing, failed)
@@ -120,6 +129,7 @@ class Store:
         self._is_stalled = False
         held, self._held = self._held, []
         for operation in held:
+            self._timeline.cause = operation.cause
             self._arrive(operation)
 
     # --- the way there and back

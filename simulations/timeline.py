@@ -1,7 +1,8 @@
 """Virtual time: what happens next, in nanoseconds since the world began.
 
-Invariant: what is due at the same instant happens in the order in which it was arranged.
-Neighbours: everything arranges its future here; only `world` lets it pass.
+Invariant: what is due at the same instant happens in the order in which it was arranged, and what
+is arranged has for its cause what was under way when it was. Neighbours: everything arranges its
+future here; only `world` lets it pass.
 """
 
 from collections.abc import Callable
@@ -14,12 +15,13 @@ Deed: TypeAlias = Callable[..., None]
 
 
 class Timeline:
-    """A heap of (when, sequence, deed, arguments)."""
+    """A heap of (when, sequence, deed, arguments, cause)."""
 
     def __init__(self) -> None:
         self.now_ns = 0
         self.steps = 0
-        self._heap: list[tuple[int, int, Deed, tuple[Any, ...]]] = []
+        self.cause = 0  # the line of the trace that led to what happens now; 0: the scenario
+        self._heap: list[tuple[int, int, Deed, tuple[Any, ...], int]] = []
         self._sequence = 0
 
     @property
@@ -30,7 +32,7 @@ class Timeline:
     def at(self, when_ns: int, deed: Deed, *arguments: object) -> None:
         """Do it then; at once, but after what is due already, when that is past."""
         self._sequence += 1
-        heappush(self._heap, (max(when_ns, self.now_ns), self._sequence, deed, arguments))
+        heappush(self._heap, (max(when_ns, self.now_ns), self._sequence, deed, arguments, self.cause))
 
     def after(self, delay_ns: int, deed: Deed, *arguments: object) -> None:
         """Do it that much later."""
@@ -41,7 +43,7 @@ class Timeline:
         if not self._heap or self._heap[0][0] > until_ns:
             self.now_ns = until_ns
             return False
-        self.now_ns, _, deed, arguments = heappop(self._heap)
+        self.now_ns, _, deed, arguments, self.cause = heappop(self._heap)
         self.steps += 1
         deed(*arguments)
         return True

@@ -36,6 +36,7 @@ class Violation(Struct, frozen=True):
     rule: str
     at_s: float
     what: str
+    ancestry: tuple[int, ...] = ()  # lines of the trace, each the cause of the next, the last that of the violation
 
 
 class Verdict(Struct, frozen=True):
@@ -59,11 +60,11 @@ class _Stop(Exception):
 class World:
     """One run."""
 
-    def __init__(self, scenario: Scenario, *, seed: int, write: Callable[[str], object] | None = None) -> None:
+    def __init__(self, scenario: Scenario, *, seed: int, write: Callable[[Line], object] | None = None) -> None:
         self._scenario = scenario
         self.timeline = Timeline()
         self._chance = Chance(seed)
-        self._trace = Trace(write)
+        self._trace = Trace(self.timeline, write)
         self.network = Network(timeline=self.timeline, chance=self._chance, model=scenario.link)
         self._broker = Broker(timeline=self.timeline, network=self.network, trace=self._trace, see=self.see)
         self.store = Store(
@@ -109,7 +110,7 @@ class World:
         for name, check in self._checks[type(seen)]:
             problem = check.on(seen)
             if problem is not None:
-                self._violations.append(Violation(name, self.timeline.now_s, problem))
+                self._break(name, problem)
                 raise _Stop
         if isinstance(seen, Answered):
             self.client.on_reply(seen.reply)
@@ -138,6 +139,9 @@ class World:
                 note(now_ns, seen.node, "sight", seen.kind)
             case _:
                 assert_never(seen)
+
+    def _break(self, rule: str, what: str) -> None:
+        self._violations.append(Violation(rule, self.timeline.now_s, what, self._trace.ancestry()))
 
     # --- a run
 
@@ -194,15 +198,15 @@ class World:
             self._kept.pop(name, None)
             if since_s >= within_s:
                 what = f"{lacking}, {within_s:g} s after the last fault"
-                self._violations.append(Violation(name, self.timeline.now_s, what))
+                self._break(name, what)
                 raise _Stop
 
     def _conclude(self) -> None:
         if self._faults.open:
             what = f"{self._faults.open} faults never began or never ended: nobody played their role"
-            self._violations.append(Violation("faults-happen", self.timeline.now_s, what))
+            self._break("faults-happen", what)
             return
         for name in self._scenario.expect.eventually:
             if name not in self._kept:
                 lacking = ENDS[name](self) or "it held, and then did not"
-                self._violations.append(Violation(name, self.timeline.now_s, lacking))
+                self._break(name, lacking)

@@ -1,5 +1,6 @@
 """The commands: what they print, and the five exit codes."""
 
+import json
 from pathlib import Path
 
 import pytest
@@ -77,7 +78,10 @@ def test_the_list_names_every_scenario_and_show_prints_one(capsys: pytest.Captur
 def test_a_trace_tells_every_step_with_its_time(tmp_path: Path) -> None:
     trace = tmp_path / "trace.txt"
     assert main(["run", _written(tmp_path, ""), "--trace", str(trace)]) == PASSED
-    times = [float(line.split(maxsplit=1)[0]) for line in trace.read_text().splitlines()]
+    header, *records, end = [json.loads(line) for line in trace.read_text().splitlines()]
+    assert header["trace"] == 1
+    assert len(end["digest"]) == 32
+    times = [record["t"] for record in records]
     assert len(times) > 50
     assert times == sorted(times)
 

@@ -3,6 +3,7 @@
 import pytest
 
 from simulations.scenario import parsed
+from simulations.trace import Line
 from simulations.world import World
 
 HEAD = """
@@ -13,15 +14,15 @@ agents = { runs_s = [0.5, 1], slots = 1 }
 """
 
 
-def _lines(text: str, *, seed: int = 1) -> list[list[str]]:
-    lines: list[str] = []
+def _lines(text: str, *, seed: int = 1) -> list[Line]:
+    lines: list[Line] = []
     verdict = World(parsed(HEAD + text, origin="here"), seed=seed, write=lines.append).run()
     assert not verdict.violations, verdict.violations
-    return [line.split(maxsplit=3) for line in lines]
+    return lines
 
 
-def _crash_of(lines: list[list[str]]) -> int:
-    return next(at for at, line in enumerate(lines) if line[2] == "fault" and "crash begins" in line[3])
+def _crash_of(lines: list[Line]) -> int:
+    return next(at for at, line in enumerate(lines) if line.kind == "fault" and "crash begins" in line.what)
 
 
 @pytest.mark.parametrize(
@@ -32,8 +33,8 @@ def test_a_fault_on_the_role_of_a_moment_comes_at_that_moment(role: str, route: 
     work = f'work = {{ tasks = 6, from_s = 3, every_s = 0.1, route = "{route}" }}\n'
     lines = _lines(work + f'[[fault]]\nkind = "crash"\nnode = "{role}"\nat_s = 3\nfor_s = 2\n')
     at = _crash_of(lines)
-    cause = next(line for line in reversed(lines[:at]) if before in (line[2], line[3].split("(", 1)[0]))
-    assert cause[0] == lines[at][0], "the same instant"
+    cause = next(line for line in reversed(lines[:at]) if before in (line.kind, line.what.split("(", 1)[0]))
+    assert cause.at_ns == lines[at].at_ns, "the same instant"
 
 
 def test_a_role_that_nobody_plays_is_a_fault_that_never_began() -> None:

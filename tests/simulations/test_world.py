@@ -14,9 +14,11 @@ from protocol.guardian import Guardian
 from protocol.ledger import Ledger
 from protocol.membership import Membership
 from protocol.node import Node
+from protocol.primitives import NS_PER_S
 from simulations.report import failed, unseen
 from simulations.scenario import Scenario, named, parsed, stock
 from simulations.store import Store
+from simulations.trace import Line
 from simulations.world import Verdict, World
 
 ROOT = Path(__file__).parents[2]
@@ -81,10 +83,10 @@ def test_every_scenario_of_the_stock_passes_and_shows_what_it_promises(name: str
 
 
 def test_a_fault_taken_out_moves_no_dice_of_what_came_before_it() -> None:
-    def until_crash(text: str) -> list[str]:
-        lines: list[str] = []
+    def until_crash(text: str) -> list[Line]:
+        lines: list[Line] = []
         World(parsed(text, origin="small"), seed=7, write=lines.append).run()
-        return [line for line in lines if float(line.split(maxsplit=1)[0]) < 4.0]
+        return [line for line in lines if line.at_ns < 4 * NS_PER_S]
 
     without = SMALL[: SMALL.index("[[fault]]")]
     assert until_crash(SMALL) == until_crash(without)

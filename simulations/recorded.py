@@ -1,0 +1,146 @@
+"""A trace in a file: JSON lines, the first a header, the last an end with the digest.
+
+Invariant: the header is all that is needed to run the world again; what cannot be read is refused
+with the file and the line. Neighbours: `trace` makes lines, `again` runs and compares them.
+"""
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import IO
+from zlib import crc32
+
+import msgspec
+from msgspec import Struct
+
+from simulations.scenario import Scenario, ScenarioError, parsed
+from simulations.trace import Line
+from simulations.written import written
+
+VERSION = 1
+LINE_BYTES_MAX = 1 << 20  # a line of ours is a few hundred bytes, a header a few thousand
+_TOO_LONG = "is no trace: its lines are too long"
+
+
+class Header(Struct, frozen=True, forbid_unknown_fields=True):
+    """The first line: which world this was. `scenario` is TOML."""
+
+    trace: int  # version of the format
+    name: str
+    seed: int
+    scenario: str
+    options: tuple[str, ...] = ()  # how the scenario was changed, as on the command line; the text has it all
+
+
+class Record(Struct, frozen=True, forbid_unknown_fields=True):
+    """A line between: what `trace.Line` is, with a check sum in the place of the content."""
+
+    seq: int
+    t: int  # nanoseconds
+    node: str
+    kind: str
+    cause: int
+    what: str
+    size: int = 0
+    crc: int = 0
+
+    def line(self) -> Line:
+        """As it is shown."""
+        return Line(self.seq, self.t, self.node, self.kind, self.cause, self.what)
+
+
+class End(Struct, frozen=True, forbid_unknown_fields=True):
+    """The last line: how it ended."""
+
+    digest: str
+    broken: tuple[str, ...] = ()  # rules
+
+
+_RECORD = msgspec.json.Decoder(Record)
+_END = msgspec.json.Decoder(End)
+
+
+def record_of(line: Line) -> Record:
+    """A line as it is kept."""
+    content = line.content
+    return Record(line.seq, line.at_ns, line.node, line.kind, line.cause, line.what, len(content), crc32(content))
+
+
+def header_of(name: str, scenario: Scenario, *, seed: int, options: tuple[str, ...] = ()) -> Header:
+    """The header of a run."""
+    return Header(VERSION, name, seed, written(scenario), options)
+
+
+class Recorder:
+    """Writes one run to a file: `note` every line, then `end`."""
+
+    def __init__(self, file: IO[bytes], header: Header) -> None:
+        self._write: Callable[[bytes], object] = file.write
+        self._encode = msgspec.json.Encoder().encode
+        self._put(header)
+
+    def note(self, line: Line) -> None:
+        """One line of the trace."""
+        self._put(record_of(line))
+
+    def end(self, end: End) -> None:
+        """No more."""
+        self._put(end)
+
+    def _put(self, value: Struct) -> None:
+        self._write(self._encode(value) + b"\n")
+
+
+class Recorded:
+    """A trace that was opened. Raises ScenarioError for everything that it cannot be."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        lines = self._raw()
+        self.header = self._opened(next(lines, b""))
+        self.scenario = parsed(self.header.scenario, origin=f"{path}: its scenario")
+
+    def records(self) -> Iterator[Record | End]:
+        """Every line in its order, and the end. Raises ScenarioError at a line that is none."""
+        lines = self._raw()
+        next(lines)
+        for seq, raw in enumerate(lines, start=1):
+            record = self._decoded(raw, number=seq + 1)
+            if isinstance(record, Record):
+                if record.seq != seq:
+                    raise self._wrong(seq + 1, f"line {record.seq} of the trace stands where {seq} belongs")
+                if not 0 <= record.cause < seq:
+                    raise self._wrong(seq + 1, f"its cause, {record.cause}, does not stand before it")
+            elif next(lines, b""):
+                raise self._wrong(seq + 2, "something stands after the end")
+            yield record
+            if isinstance(record, End):
+                return
+        raise ScenarioError(f"{self._path} is cut: it has no end")
+
+    def _raw(self) -> Iterator[bytes]:
+        try:
+            with self._path.open("rb") as file:
+                while raw := file.readline(LINE_BYTES_MAX):
+                    if not raw.endswith(b"\n") and len(raw) == LINE_BYTES_MAX:
+                        raise ScenarioError(f"{self._path} {_TOO_LONG}")
+                    yield raw
+        except OSError as error:
+            raise ScenarioError(f"{self._path} cannot be read: {error.strerror}") from None
+
+    def _opened(self, raw: bytes) -> Header:
+        try:
+            version = msgspec.json.decode(raw, type=dict[str, object]).get("trace")
+            if isinstance(version, int) and version != VERSION:
+                raise ScenarioError(f"{self._path} is a trace of version {version}; this reads version {VERSION}")
+            return msgspec.json.decode(raw, type=Header)
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+            raise ScenarioError(f"{self._path} is no trace: {str(error).replace('`', '')}") from None
+
+    def _decoded(self, raw: bytes, *, number: int) -> Record | End:
+        try:
+            return _END.decode(raw) if raw.startswith(b'{"digest"') else _RECORD.decode(raw)
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+            raise self._wrong(number, str(error)) from None
+
+    def _wrong(self, number: int, why: str) -> ScenarioError:
+        return ScenarioError(f"{self._path}, line {number}: {why.replace('`', '')}")
