@@ -58,6 +58,7 @@ OTHERWISE = {
     "agents new": "writes files, and asks nobody",
     "audit show": "made of several answers",
     "audit search": "made of several answers",
+    "audit restart": "happens once, in test_audit",
     "audit verify": "reads files, and asks nobody",
     "audit export": "reads files, and asks nobody",
     "config check": "reads files, and asks nobody",
