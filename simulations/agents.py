@@ -14,7 +14,7 @@ from protocol.effects import RunAgent, StopAgent
 from protocol.inputs import AgentFailed, AgentFinished
 from protocol.wire.agents import Card
 from simulations.chance import Chance
-from simulations.network import Share
+from simulations.links import Share
 from simulations.timeline import Timeline, ns
 
 CAPABILITY = "work@1"

@@ -7,7 +7,7 @@ from functools import lru_cache
 from hashlib import blake2b
 from math import exp, log
 from random import Random
-from typing import Annotated
+from typing import Annotated, Literal
 
 from msgspec import Meta, Struct
 
@@ -34,17 +34,44 @@ class Chance:
 
 
 class Delay(Struct, frozen=True, forbid_unknown_fields=True):
-    """How long something takes: log-normal, given by its median and its 99th percentile, milliseconds."""
+    """How long something takes, by its median and its 99th percentile, milliseconds, in one of four shapes.
+
+    `exp` is a least time and an exponential tail after it; `constant` is its median.
+    """
 
     p50_ms: Annotated[float, Meta(gt=0, le=60_000)] = 0.5
     p99_ms: Annotated[float, Meta(gt=0, le=600_000)] = 5.0
+    shape: Literal["lognormal", "exp", "uniform", "constant"] = "lognormal"
+
+    def __post_init__(self) -> None:
+        """Raises ValueError when no such shape has these two."""
+        least_ms, _ = _bounds(self)
+        if least_ms < 0:
+            raise ValueError(f"{self.shape}: p99_ms is too far above p50_ms, some times would be negative")
 
     def draw_ns(self, rng: Random) -> int:
-        """One such time, in nanoseconds."""
-        delay_ms = self.p50_ms * exp(_sigma(self) * rng.gauss(0.0, 1.0))
+        """One such time, in nanoseconds. One number is drawn, whatever the shape, or one normal one."""
+        least_ms, spread_ms = _bounds(self)
+        if self.shape == "lognormal":
+            delay_ms = self.p50_ms * exp(spread_ms * rng.gauss(0.0, 1.0))
+        elif self.shape == "exp":
+            delay_ms = least_ms - spread_ms * log(1.0 - rng.random())
+        else:
+            delay_ms = least_ms + spread_ms * rng.random()
         return max(1, int(delay_ms * NS_PER_MS) // NS_STEP) * NS_STEP
 
 
 @lru_cache(maxsize=64)
-def _sigma(delay: Delay) -> float:
-    return max(0.0, log(delay.p99_ms / delay.p50_ms) / P99_SIGMAS)
+def _bounds(delay: Delay) -> tuple[float, float]:
+    """The least time and the spread above it; for the log-normal the sigma of the logarithm."""
+    tail_ms = max(0.0, delay.p99_ms - delay.p50_ms)
+    match delay.shape:
+        case "lognormal":
+            return 0.0, max(0.0, log(delay.p99_ms / delay.p50_ms) / P99_SIGMAS)
+        case "exp":
+            mean_ms = tail_ms / log(50)  # between the half and the hundredth that are left
+            return delay.p50_ms - mean_ms * log(2), mean_ms
+        case "uniform":
+            return delay.p50_ms - tail_ms / 0.98, tail_ms / 0.49
+        case "constant":
+            return delay.p50_ms, 0.0

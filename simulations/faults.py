@@ -13,7 +13,8 @@ from protocol.events import AuctionClosed
 from protocol.wire.task import TaskRecord, TaskState
 from simulations.agents import Seconds
 from simulations.host import Host
-from simulations.network import RECORD, Network, Share
+from simulations.links import Share
+from simulations.network import RECORD, Network
 from simulations.seen import Happened, Seen, Span, Stored
 from simulations.store import Store
 from simulations.timeline import Timeline, ns

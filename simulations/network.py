@@ -1,30 +1,18 @@
 """Who reaches whom, and when a message arrives.
 
-Invariant: messages of one pair stay in order unless the link reorders, as on one connection.
-The store takes part as the place `RECORD`, so that a partition has a side with the record and one
-without. Neighbours: `broker` and `store` ask; `faults` cut and heal.
+Invariant: messages of one pair stay in order unless the link reorders, as on one connection; each
+link has dice of its own for each purpose, and every message moves them alike. The store takes part
+as the place `RECORD`, so that a partition has a side with the record and one without.
+Neighbours: `links` says what a link is like, `broker` and `store` ask, `faults` cut and heal.
 """
 
-from random import Random
-from typing import Annotated
+from msgspec import Struct
 
-from msgspec import Meta, Struct
-
-from simulations.chance import Chance, Delay
+from simulations.chance import Chance
+from simulations.links import Alteration, Between, Line, LinkModel, Manner
 from simulations.timeline import Timeline
 
 RECORD = "record"
-
-Share = Annotated[float, Meta(ge=0.0, le=1.0)]
-
-
-class LinkModel(Struct, frozen=True, forbid_unknown_fields=True):
-    """How messages travel between two nodes: delay one way, and shares of all messages."""
-
-    delay: Delay = Delay()
-    loss: Share = 0.0
-    duplicate: Share = 0.0
-    reorder: Share = 0.0
 
 
 class Cut(Struct):
@@ -46,13 +34,18 @@ class Cut(Struct):
 class Network:
     """All links."""
 
-    def __init__(self, *, timeline: Timeline, chance: Chance, model: LinkModel) -> None:
+    def __init__(self, *, timeline: Timeline, chance: Chance, model: LinkModel, names: tuple[str, ...] = ()) -> None:
         self._timeline = timeline
         self._chance = chance
         self._model = model
-        self._cuts: list[Cut] = []  # every one there ever was: few
-        self._dice: dict[tuple[str, str], tuple[Random, Random]] = {}  # of a link: what is lost, how long it takes
-        self._last_ns: dict[tuple[str, str], int] = {}
+        self._names = names
+        self._alterations = [Alteration(between, names) for between in model.between]  # the last one counts
+        self._bad = [each for each in self._alterations if each.is_bad]  # so bad that who is there may not be seen
+        self._lines: dict[tuple[str, str], Line] = {}
+        self._cuts: list[Cut] = []  # every one there ever was
+        self._open: list[Cut] = []  # those that are not healed
+
+    # --- faults
 
     def cut(
         self, *, groups: dict[str, int], pairs: frozenset[tuple[str, str]] = frozenset(), noticed_ns: int | None = None
@@ -60,51 +53,83 @@ class Network:
         """From now on these are apart; `heal` takes what is returned."""
         made = Cut(self._timeline.now_ns, groups, pairs, noticed_ns)
         self._cuts.append(made)
+        self._open.append(made)
         return made
 
     def heal(self, cut: Cut) -> None:
         """They are together again."""
         cut.until_ns = self._timeline.now_ns
+        self._open = [each for each in self._open if each is not cut]
+
+    def alter(self, between: Between) -> Alteration:
+        """From now on these links are otherwise; `restore` takes what is returned."""
+        made = Alteration(between, self._names)
+        self._alterations.append(made)
+        if made.is_bad:
+            self._bad.append(made)
+        self._look_again()
+        return made
+
+    def restore(self, alteration: Alteration) -> None:
+        """They are as before."""
+        alteration.until_ns = self._timeline.now_ns
+        self._alterations = [each for each in self._alterations if each is not alteration]
+        self._look_again()
+
+    def _look_again(self) -> None:
+        for line in self._lines.values():
+            line.manner = None
+
+    # --- who reaches whom
 
     def reaches(self, src: str, dst: str) -> bool:
         """Can a message go that way now?"""
-        return not any(cut.until_ns is None and cut.parts(src, dst) for cut in self._cuts)
+        return not any(cut.parts(src, dst) for cut in self._open)
 
     def is_known_cut(self, src: str, dst: str) -> bool:
         """Do brokers know by now that it cannot?"""
         now_ns = self._timeline.now_ns
         return any(
-            cut.until_ns is None and cut.noticed_ns is not None and cut.noticed_ns <= now_ns and cut.parts(src, dst)
-            for cut in self._cuts
+            cut.noticed_ns is not None and cut.noticed_ns <= now_ns and cut.parts(src, dst) for cut in self._open
         )
 
     def clear_since_ns(self, one: str, other: str) -> int:
         """Since when they reach each other both ways; now, when they do not."""
-        since_ns = 0
+        since_ns, now_ns = 0, self._timeline.now_ns
         for cut in self._cuts:
             if cut.parts(one, other) or cut.parts(other, one):
-                since_ns = max(since_ns, self._timeline.now_ns if cut.until_ns is None else cut.until_ns)
+                since_ns = max(since_ns, now_ns if cut.until_ns is None else cut.until_ns)
+        for alteration in self._bad:
+            if alteration.concerns(one, other):
+                since_ns = max(since_ns, now_ns if alteration.until_ns is None else alteration.until_ns)
         return since_ns
+
+    # --- messages
 
     def delay_ns(self, src: str, dst: str) -> int:
         """How long one message takes, when it is not lost."""
-        return self._model.delay.draw_ns(self._rolls(src, dst)[1])
+        line, manner = self._line(src, dst)
+        return line.delay_ns(manner)
 
-    def arrivals(self, src: str, dst: str) -> list[int]:
+    def arrivals(self, src: str, dst: str, *, kind: str = "", size: int = 0) -> list[int]:
         """When the copies of one message arrive: none when it is lost, two when it is doubled."""
-        rng, model = self._rolls(src, dst)[0], self._model
-        lost, doubled, reordered = rng.random(), rng.random(), rng.random()  # always three: dice stay in step
-        if lost < model.loss or not self.reaches(src, dst):
-            return []
-        times = [self._timeline.now_ns + self.delay_ns(src, dst) for _ in range(2 if doubled < model.duplicate else 1)]
-        if reordered >= model.reorder:
-            last_ns = max(self._last_ns.get((src, dst), 0), times[0])
-            times[0] = self._last_ns[(src, dst)] = last_ns
-        return times
+        line, manner = self._line(src, dst)
+        is_open = not self._open or self.reaches(src, dst)
+        return line.arrivals(manner, now_ns=self._timeline.now_ns, is_open=is_open, kind=kind, size=size)
 
-    def _rolls(self, src: str, dst: str) -> tuple[Random, Random]:
-        dice = self._dice.get((src, dst))
-        if dice is None:
-            stream = self._chance.stream
-            dice = self._dice[(src, dst)] = stream(src, f"link to {dst}"), stream(src, f"delay to {dst}")
-        return dice
+    def worn(self, src: str, dst: str, frame: bytes, kind: str) -> bytes:
+        """A frame that arrives, as it has become on the way."""
+        line, manner = self._line(src, dst)
+        return line.worn(manner, frame, kind)
+
+    def _line(self, src: str, dst: str) -> tuple[Line, Manner]:
+        line = self._lines.get((src, dst))
+        if line is None:
+            line = self._lines[(src, dst)] = Line(self._chance, src, dst)
+        manner = line.manner
+        if manner is None:
+            manner = self._model
+            for alteration in self._alterations:
+                manner = alteration.of(manner, src, dst)
+            line.manner = manner
+        return line, manner

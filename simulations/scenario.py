@@ -22,7 +22,7 @@ from simulations.agents import AgentModel, Seconds
 from simulations.checks import CHECKS
 from simulations.ends import ENDS
 from simulations.faults import Fault, Partition, names_in
-from simulations.network import LinkModel
+from simulations.links import LinkModel
 from simulations.sights import SIGHTS
 from simulations.signing import Wire
 from simulations.store import StoreModel

@@ -15,7 +15,8 @@ from protocol.effects import Write
 from protocol.inputs import Entry, Found, Listed, Lost, Written
 from protocol.wire.task import TaskRecord
 from simulations.chance import Chance, Delay
-from simulations.network import RECORD, Network, Share
+from simulations.links import Share
+from simulations.network import RECORD, Network
 from simulations.seen import Seen, Sight, Stored
 from simulations.timeline import Timeline, ns
 

@@ -12,7 +12,8 @@ from protocol.wire.task import TaskRecord, TaskState
 from simulations.chance import Chance
 from simulations.checks import CHECKS
 from simulations.host import Host
-from simulations.network import LinkModel, Network
+from simulations.links import LinkModel
+from simulations.network import Network
 from simulations.scenario import parsed
 from simulations.seen import Answered, Broke, Handled, Happened, Said, Seen, Stored
 from simulations.timeline import Timeline, ns

@@ -1,7 +1,8 @@
 """Links, cuts and dice."""
 
 from simulations.chance import Chance, Delay
-from simulations.network import RECORD, LinkModel, Network
+from simulations.links import LinkModel
+from simulations.network import RECORD, Network
 from simulations.timeline import Timeline
 
 

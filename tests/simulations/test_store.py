@@ -4,7 +4,8 @@ from protocol.effects import Write
 from protocol.inputs import Found, Listed, Lost, Written
 from protocol.wire.task import Presence
 from simulations.chance import Chance
-from simulations.network import RECORD, LinkModel, Network
+from simulations.links import LinkModel
+from simulations.network import RECORD, Network
 from simulations.seen import Seen, Stored
 from simulations.store import Store, StoreModel
 from simulations.timeline import Timeline, ns

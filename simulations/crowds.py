@@ -1,0 +1,26 @@
+"""Nodes by their names: one, a span of them, or all.
+
+Invariant: what stands in a scenario names nodes that exist, and the order is that of their
+numbers. Neighbours: `faults` and `network` name nodes; `scenario` checks them.
+"""
+
+import re
+from collections.abc import Iterable
+
+ALL = "all"
+
+_SPAN = re.compile(r"n([1-9][0-9]{0,4})(?:-n([1-9][0-9]{0,4}))?")
+
+
+def span(text: str) -> tuple[str, ...]:
+    """`n3` is itself, `n3-n6` four nodes; nothing when it is neither."""
+    found = _SPAN.fullmatch(text)
+    if found is None:
+        return ()
+    first, last = int(found[1]), int(found[2] or found[1])
+    return tuple(f"n{number}" for number in range(first, last + 1))
+
+
+def members(texts: Iterable[str], names: Iterable[str]) -> tuple[str, ...]:
+    """Everybody that these name among the nodes `names`, in the order in which they are named."""
+    return tuple(name for text in texts for name in (names if text == ALL else span(text)))
