@@ -1,35 +1,39 @@
-"""The commands: list, show, run.
+"""The commands: list, show, run, sweep, replay, explain, diff, shrink.
 
-Invariant: exit codes are 0 passed, 1 violated, 2 bad scenario, 50 not deterministic, 51 something
-that should happen sometimes never did; the worst of several runs counts. Neighbours: `__main__`
-and `meshctl sim` are the doors.
+Invariant: parses words and hands over; what cannot be done is one sentence and exit code 2.
+Neighbours: `__main__` and `meshctl sim` are the doors, `running` says what the exit codes are.
 """
 
 import argparse
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import TypeAlias
 
-from simulations import report
-from simulations.recorded import End, Recorder, header_of
-from simulations.scenario import Scenario, ScenarioError, named, parsed, stock
-from simulations.world import Verdict, World
+from simulations.comparison import Parting, parting, replayed, shown
+from simulations.lineage import chain, collected, told
+from simulations.recorded import End, Recorded
+from simulations.report import PROGRAM
+from simulations.running import BAD_SCENARIO, NOT_DETERMINISTIC, PASSED, VIOLATED, Choice, run, worst
+from simulations.scenario import ScenarioError, parsed, stock
+from simulations.sweep import sweep
+from simulations.trace import Line
 
-PASSED, VIOLATED, BAD_SCENARIO, NOT_DETERMINISTIC, NEVER_SEEN = 0, 1, 2, 50, 51
-_BY_WEIGHT = (PASSED, NEVER_SEEN, VIOLATED, NOT_DETERMINISTIC)  # the last of these that occurs is the answer
+Do: TypeAlias = Callable[[argparse.Namespace], int]
+
+COUNT_MAX = 1_000  # processes, lines
+SECONDS_MAX = 86_400
+SEEDS_MAX = 10_000_000  # a year of computing
+COUNT = 25  # lines of a chain, unless told otherwise
 
 
-def main(arguments: Sequence[str], *, program: str = "python -m simulations") -> int:
+def main(arguments: Sequence[str], *, program: str = PROGRAM) -> int:
     """Run one command, `run` when there is none; its exit code. Raises SystemExit on a misuse, and for help."""
     asked = _parser(program).parse_args(arguments or ["run"])
+    asked.program = program
+    do: Do = asked.do
     try:
-        match asked.command:
-            case "list":
-                return _list()
-            case "show":
-                return _show(asked.scenario)
-            case _:
-                return _run(asked.scenario, _seeds(asked), asked.trace, is_checked=not asked.once)
+        return do(asked)
     except ScenarioError as error:
         print(f"error[bad_scenario]: {error}", file=sys.stderr)
         return BAD_SCENARIO
@@ -38,86 +42,163 @@ def main(arguments: Sequence[str], *, program: str = "python -m simulations") ->
 def _parser(program: str) -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog=program, description="The mesh in a virtual world.")
     commands = parser.add_subparsers(dest="command", required=True)
-    commands.add_parser("list", help="every scenario of the stock")
-    show = commands.add_parser("show", help="a scenario as it is written")
-    show.add_argument("scenario")
-    run = commands.add_parser("run", help="run one scenario, or every one of the stock")
-    run.add_argument("scenario", nargs="?", default="", help="a name of the stock, or a .toml file; all when omitted")
-    seeds = run.add_mutually_exclusive_group()
-    seeds.add_argument("--seed", type=int, default=1, help="what all chance comes from (default 1)")
-    seeds.add_argument("--seeds", metavar="A:B", help="every seed from A to B")
-    run.add_argument("--once", action="store_true", help="do not run each seed a second time to compare")
-    run.add_argument("--trace", type=Path, metavar="FILE", help="write every step of the last run to FILE")
+
+    def command(name: str, do: Do, about: str) -> argparse.ArgumentParser:
+        made = commands.add_parser(name, help=about, description=about)
+        made.set_defaults(do=do)
+        return made
+
+    command("list", _list, "every scenario of the stock")
+    command("show", _show, "a scenario as it is written").add_argument("scenario")
+    one = command("run", _run, "run one scenario, or every one of the stock")
+    one.add_argument("scenario", nargs="?", default="", help="a name of the stock, or a .toml file; all when omitted")
+    _choose(one)
+    one.add_argument("--seed", type=int, default=1, help="what all chance comes from (default 1)")
+    one.add_argument("--once", action="store_true", help="do not run it a second time to compare")
+    one.add_argument("--trace", type=Path, metavar="FILE", help="write every step to FILE")
+    many = command("sweep", _sweep, "run one scenario with many seeds")
+    many.add_argument("scenario", help="a name of the stock, or a .toml file")
+    many.add_argument("--seeds", metavar="A:B", default="1:100", help="every seed from A to B (default 1:100)")
+    many.add_argument("--jobs", type=_count, default=1, metavar="N", help="so many processes (default 1)")
+    _choose(many)
+    _add_traces(command)
     return parser
 
 
-def _seeds(asked: argparse.Namespace) -> range:
-    if asked.seeds is None:
-        return range(asked.seed, asked.seed + 1)
-    first, _, last = asked.seeds.partition(":")
+def _add_traces(command: Callable[[str, Do, str], argparse.ArgumentParser]) -> None:
+    replay = command("replay", _replay, "run the world of a trace again, and hold it against the trace line by line")
+    replay.add_argument("trace", type=Path)
+    replay.add_argument("--until", type=_seconds, metavar="S", help="no further than this")
+    replay.add_argument("--node", metavar="N", help="print what happens at this node")
+    explain = command("explain", _explain, "what led to a line of a trace, backwards")
+    explain.add_argument("trace", type=Path)
+    explain.add_argument("event", type=int, nargs="?", help="its number; what broke the run when omitted")
+    explain.add_argument(
+        "--count", type=_count, default=COUNT, metavar="N", help=f"at most so many causes (default {COUNT})"
+    )
+    diff = command("diff", _diff, "where two traces first part, and what led there")
+    diff.add_argument("one", type=Path)
+    diff.add_argument("other", type=Path)
+
+
+def _choose(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--set", action="append", default=[], metavar="KEY=VALUE", help="change one key, as link.loss=0.05"
+    )
+    parser.add_argument("--swarm", action="store_true", help="let the seed draw what --set does not settle")
+
+
+def _choice(asked: argparse.Namespace, name: str) -> Choice:
+    return Choice(name, tuple(asked.set), asked.swarm)
+
+
+def _seconds(text: str) -> float:
     try:
-        seeds = range(int(first), int(last) + 1)
+        seconds = float(text.removesuffix("s"))
     except ValueError:
-        raise ScenarioError(f"--seeds: {asked.seeds!r} is not A:B, for example 1:100") from None
-    if not seeds:
-        raise ScenarioError(f"--seeds: there is no seed from {first} to {last}")
-    return seeds
+        seconds = 0
+    if not 0 < seconds <= SECONDS_MAX:
+        raise argparse.ArgumentTypeError(f"{text!r} is no time, for example 34.2s")
+    return seconds
 
 
-def _list() -> int:
+def _count(text: str) -> int:
+    try:
+        number = int(text)
+    except ValueError:
+        number = 0
+    if not 1 <= number <= COUNT_MAX:
+        raise argparse.ArgumentTypeError(f"{text!r} is no number from 1 to {COUNT_MAX}")
+    return number
+
+
+def _list(asked: argparse.Namespace) -> int:
+    del asked
     for name, text in stock().items():
         print(f"{name:<20} {parsed(text, origin=name).about}")
     return PASSED
 
 
-def _show(name: str) -> int:
+def _show(asked: argparse.Namespace) -> int:
     known = stock()
-    if name not in known:
-        raise ScenarioError(f"there is no scenario {name!r}; there are: {', '.join(known)}")
-    print(known[name], end="")
+    if asked.scenario not in known:
+        raise ScenarioError(f"there is no scenario {asked.scenario!r}; there are: {', '.join(known)}")
+    print(known[asked.scenario], end="")
     return PASSED
 
 
-def _run(name: str, seeds: range, trace: Path | None, *, is_checked: bool) -> int:
-    codes = [_run_one(each, seeds, trace, is_checked=is_checked) for each in ([name] if name else stock())]
-    return max(codes, key=_BY_WEIGHT.index)
+def _run(asked: argparse.Namespace) -> int:
+    names = [asked.scenario] if asked.scenario else list(stock())
+    return worst(
+        [
+            run(_choice(asked, name), asked.seed, trace=asked.trace, is_checked=not asked.once, program=asked.program)
+            for name in names
+        ]
+    )
 
 
-def _run_one(name: str, seeds: range, trace: Path | None, *, is_checked: bool) -> int:
-    scenario = named(name)
-    codes = [PASSED]
-    verdicts: list[Verdict] = []
-    for seed in seeds:
-        verdict = _traced(name, scenario, seed, trace)
-        verdicts.append(verdict)
-        if verdict.violations:
-            print(report.failed(name, verdict))
-            codes.append(VIOLATED)
-        elif len(seeds) == 1:
-            print(report.passed(name, scenario, verdict))
-        if is_checked:
-            again = World(scenario, seed=seed).run()
-            if again.digest != verdict.digest:
-                print(f"{name}: NOT DETERMINISTIC: seed {seed} gave {verdict.digest}, then {again.digest}")
-                codes.append(NOT_DETERMINISTIC)
-    if len(seeds) > 1:
-        print(f"{name}: {sum(not each.violations for each in verdicts)} of {len(seeds)} seeds passed")
-    if VIOLATED not in codes:
-        never = report.unseen(name, scenario, verdicts)
-        for line in never:
-            print(line)
-        codes += [NEVER_SEEN] * bool(never)
-    return max(codes, key=_BY_WEIGHT.index)
+def _sweep(asked: argparse.Namespace) -> int:
+    return sweep(_choice(asked, asked.scenario), _seeds(asked.seeds), jobs=asked.jobs, program=asked.program)
 
 
-def _traced(name: str, scenario: Scenario, seed: int, trace: Path | None) -> Verdict:
-    if trace is None:
-        return World(scenario, seed=seed).run()
+def _seeds(text: str) -> range:
+    first, _, last = text.partition(":")
     try:
-        with trace.open("wb") as file:
-            recorder = Recorder(file, header_of(name, scenario, seed=seed))
-            verdict = World(scenario, seed=seed, write=recorder.note).run()
-            recorder.end(End(verdict.digest, tuple(each.rule for each in verdict.violations)))
-            return verdict
-    except OSError as error:
-        raise ScenarioError(f"--trace: {error}") from None
+        seeds = range(int(first), int(last) + 1)
+    except ValueError:
+        raise ScenarioError(f"--seeds: {text!r} is not A:B, for example 1:100") from None
+    if seeds.stop <= seeds.start:
+        raise ScenarioError(f"--seeds: there is no seed from {first} to {last}")
+    if seeds.stop - seeds.start > SEEDS_MAX:
+        raise ScenarioError(f"--seeds: from {first} to {last} there are more than {SEEDS_MAX:,}")
+    return seeds
+
+
+def _replay(asked: argparse.Namespace) -> int:
+    trace = Recorded(asked.trace)
+    if asked.node is not None and asked.node not in trace.scenario.names:
+        raise ScenarioError(f"--node: there is no node {asked.node!r}; there are n1 to n{trace.scenario.nodes}")
+
+    def heed(line: Line) -> None:
+        if line.node == asked.node:
+            print(line)
+
+    found = replayed(trace, until_s=asked.until, heed=heed)
+    if isinstance(found, Parting):
+        print(f"{asked.trace}: NOT DETERMINISTIC: the run is not what the trace says")
+        print("\n".join(f"  {line}" for line in shown(found, trace, None, names=("trace", "run"))))
+        return NOT_DETERMINISTIC
+    print(f"{asked.trace}: the same to {found.ended_s:g} s, seed {found.seed}, digest {found.digest}")
+    if asked.until is not None:
+        return PASSED
+    for violation in found.violations:
+        print(f"  VIOLATED {violation.rule} at {violation.at_s:.6f} s: {violation.what}")
+    return VIOLATED if found.violations else PASSED
+
+
+def _explain(asked: argparse.Namespace) -> int:
+    trace = Recorded(asked.trace)
+    if asked.event is not None:
+        print("\n".join(told(chain(trace, asked.event, count=asked.count))))
+        return PASSED
+    end = next((record for record in trace.records() if isinstance(record, End)), None)
+    if end is None or not end.broken:
+        raise ScenarioError(f"{asked.trace}: nothing was broken; name a line by its number")
+    for violation in end.broken:
+        print(f"VIOLATED {violation.rule} at {violation.at_s:.6f} s: {violation.what}")
+        print("\n".join(told(collected(trace, violation.ancestry))))
+    return PASSED
+
+
+def _diff(asked: argparse.Namespace) -> int:
+    one, other = Recorded(asked.one), Recorded(asked.other)
+    if one.header.seed != other.header.seed:
+        print(f"they are of different seeds: {one.header.seed} and {other.header.seed}")
+    if one.scenario != other.scenario:
+        print("they are of different scenarios")
+    found = parting(one, other)
+    if found is None:
+        print("the same from beginning to end")
+        return PASSED
+    print("\n".join(shown(found, one, other, names=(str(asked.one), str(asked.other)))))
+    return VIOLATED

@@ -1,7 +1,7 @@
-"""A trace in a file: JSON lines, the first a header, the last an end with the digest.
+"""A trace in a file: JSON lines, the first a header, the last an end with digest and verdict.
 
 Invariant: the header is all that is needed to run the world again; what cannot be read is refused
-with the file and the line. Neighbours: `trace` makes lines, `again` runs and compares them.
+with the file and the line. Neighbours: `trace` makes lines, `comparison` and `lineage` read them.
 """
 
 from collections.abc import Callable, Iterator
@@ -14,6 +14,7 @@ from msgspec import Struct
 
 from simulations.scenario import Scenario, ScenarioError, parsed
 from simulations.trace import Line
+from simulations.world import Violation
 from simulations.written import written
 
 VERSION = 1
@@ -52,7 +53,7 @@ class End(Struct, frozen=True, forbid_unknown_fields=True):
     """The last line: how it ended."""
 
     digest: str
-    broken: tuple[str, ...] = ()  # rules
+    broken: tuple[Violation, ...] = ()
 
 
 _RECORD = msgspec.json.Decoder(Record)

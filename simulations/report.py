@@ -4,11 +4,17 @@ Invariant: a failure names seed, rule and virtual time, shows what led to it, an
 repeats it. Neighbours: `world` gives verdicts, `command` prints.
 """
 
+import shlex
+from collections.abc import Sequence
+from pathlib import Path
+
 from protocol.primitives import NS_PER_S
+from simulations.lineage import told
 from simulations.scenario import Scenario
 from simulations.trace import Line
 from simulations.world import Verdict, Violation
 
+PROGRAM = "python -m simulations"
 LINES_SHOWN = 25
 DULL = frozenset({"Ping", "Ack", "Alive", "Load", "Ask", "Answer", "Digest", "lost"})  # there are most of these
 TELLING_INPUTS = frozenset({"LinkChanged", "Lagged", "AgentFinished", "AgentFailed", "Advertise", "Leave", "Drain"})
@@ -30,22 +36,35 @@ def passed(name: str, scenario: Scenario, verdict: Verdict) -> str:
     return "\n".join(lines)
 
 
-def failed(name: str, verdict: Verdict) -> str:
-    """The rule, when, the last things that happened to those concerned, and how to see it again."""
+def failed(
+    name: str,
+    verdict: Verdict,
+    *,
+    ancestors: Sequence[Line] = (),
+    options: Sequence[str] = (),
+    program: str = PROGRAM,
+) -> str:
+    """The rule, when, what led to it, the last things that happened, and how to see it again and make it small."""
     lines: list[str] = []
     for violation in verdict.violations:
         lines.append(f"{name}: VIOLATED {violation.rule} at {violation.at_s:.6f} s, seed {verdict.seed}")
         lines.append(f"  {violation.what}")
-        lines.append("  what led to it:")
+        led = [line for line in ancestors if line.seq in violation.ancestry]
+        if led:
+            lines += ["  what led to it, the last first:", *(f"  {line}" for line in told(led))]
+        lines.append("  what happened before it:")
         lines += [f"  {line}" for line in _story(verdict.lines, violation)]
-    lines.append(f"  repeat: {repeat(name, verdict.seed)}")
-    lines.append(f"  every step: {repeat(name, verdict.seed)} --trace trace.txt")
+    trace = f"{Path(name).stem}-{verdict.seed}.trace"
+    again = repeat(name, verdict.seed, options=options, program=program)
+    lines.append(f"  repeat: {again}")
+    lines.append(f"  replay: {again} --trace {trace}; {program} replay {trace}")
+    lines.append(f"  shrink: {repeat(name, verdict.seed, options=options, program=program, verb='shrink')}")
     return "\n".join(lines)
 
 
-def repeat(name: str, seed: int) -> str:
+def repeat(name: str, seed: int, *, options: Sequence[str] = (), program: str = PROGRAM, verb: str = "run") -> str:
     """The command that runs this very world again."""
-    return f"python -m simulations run {name} --seed {seed}"
+    return shlex.join([*program.split(), verb, name, "--seed", str(seed), *options])
 
 
 def unseen(name: str, scenario: Scenario, verdicts: list[Verdict]) -> list[str]:

@@ -5,6 +5,7 @@ one digest were the same run; a line's cause stands before it. Neighbours: every
 `recorded` keeps it in a file, `report` shows.
 """
 
+import re
 from array import array
 from collections import deque
 from collections.abc import Callable
@@ -19,6 +20,10 @@ LINES_KEPT = 4_000  # a report shows some of these, and most say little
 ANCESTORS = 10  # as many causes of a failure are shown
 # Lines of these kinds lead to others: what a node does is caused by its input, that by what brought it.
 LEADING = frozenset({"input", "message", "absent", "fault", "stored", "run", "life"})
+
+TICK = "Tick"  # what an input says that is only a timer
+ID_CHARS = 26  # of a task
+CHANGING = frozenset({"event", "stored", "fault", "life"})
 
 
 class Line(Struct, frozen=True):
@@ -36,6 +41,34 @@ class Line(Struct, frozen=True):
         return f"{self.seq:>8} {self.at_ns / NS_PER_S:>12.6f}  {self.node:<8} {self.kind:<9} {self.what}"
 
 
+class Ancestry:
+    """The cause of every line, and which lines are ticks: a node's timers wake it many times between two events."""
+
+    def __init__(self) -> None:
+        self._causes = array("I", [0])
+        self._ticks = bytearray(1)
+
+    def __len__(self) -> int:
+        return len(self._causes) - 1
+
+    def add(self, cause: int, *, is_tick: bool) -> int:
+        """The next line; its number."""
+        self._causes.append(cause)
+        self._ticks.append(is_tick)
+        return len(self._causes) - 1
+
+    def of(self, seq: int, *, count: int) -> tuple[int, ...]:
+        """A line and those that led to it, at most `count`, the oldest first; of ticks in a row only the last."""
+        found: list[int] = []
+        while seq and len(found) < count:
+            found.append(seq)
+            cause = self._causes[seq]
+            while self._ticks[seq] and self._ticks[cause]:
+                cause = self._causes[cause]
+            seq = cause
+        return tuple(reversed(found))
+
+
 class Trace:
     """An append-only record of one run. `write` gets every line, when it is wanted."""
 
@@ -43,13 +76,13 @@ class Trace:
         self._timeline = timeline
         self._hash = blake2b(digest_size=16)
         self._write = write
-        self._causes = array("I", [0])  # by number of the line
+        self._ancestry = Ancestry()
         self.lines: deque[Line] = deque(maxlen=LINES_KEPT)
 
     def note(self, at_ns: int, node: str, kind: str, what: str, content: bytes = b"") -> None:
         """One thing that happened at `node`; `content` is counted and not shown."""
-        cause, seq = self._timeline.cause, len(self._causes)
-        self._causes.append(cause)
+        cause = self._timeline.cause
+        seq = self._ancestry.add(cause, is_tick=what == TICK)
         self._hash.update(f"{at_ns}\0{node}\0{kind}\0{cause}\0{what}\0{len(content)}\n".encode() + content)
         line = Line(seq, at_ns, node, kind, cause, what, content)
         self.lines.append(line)
@@ -58,14 +91,17 @@ class Trace:
         if kind in LEADING:
             self._timeline.cause = seq
 
-    def ancestry(self) -> tuple[int, ...]:
-        """The numbers of the lines that led to now, the oldest first."""
-        found: list[int] = []
-        cause = self._timeline.cause
-        while cause and len(found) < ANCESTORS:
-            found.append(cause)
-            cause = self._causes[cause]
-        return tuple(reversed(found))
+    def last_about(self, what: str) -> int:
+        """The last line that changed anything about the first node or id that this sentence names; 0: none."""
+        for word in re.findall(r"\w+", what):
+            for line in reversed(self.lines):
+                if line.kind in CHANGING and (line.node == word or (len(word) == ID_CHARS and word in line.what)):
+                    return line.seq
+        return 0
+
+    def ancestry(self, seq: int) -> tuple[int, ...]:
+        """The numbers of a line and of those that led to it, the oldest first."""
+        return self._ancestry.of(seq, count=ANCESTORS)
 
     @property
     def digest(self) -> str:

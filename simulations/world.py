@@ -141,7 +141,10 @@ class World:
                 assert_never(seen)
 
     def _break(self, rule: str, what: str) -> None:
-        self._violations.append(Violation(rule, self.timeline.now_s, what, self._trace.ancestry()))
+        cause = (
+            self._trace.last_about(what) if rule in ENDS else self.timeline.cause
+        )  # a promise is looked at by nobody
+        self._violations.append(Violation(rule, self.timeline.now_s, what, self._trace.ancestry(cause)))
 
     # --- a run
 

@@ -38,15 +38,21 @@ def on_one_line(scenario: Scenario) -> str:
 
 def changed(scenario: Scenario, changes: Sequence[str]) -> Scenario:
     """With each `key=value` of `changes` in it, keys dotted, lists by number. Raises ScenarioError with the key."""
+    if not changes:
+        return scenario
+    values = msgspec.json.decode(msgspec.json.encode(scenario))
     for change in changes:
         key, equals, text = change.partition("=")
         path = key.strip().split(".")
         if not equals or not all(path):
             raise ScenarioError(f"--set {change}: that is not key=value, for example link.loss=0.05")
-        values = msgspec.json.decode(msgspec.json.encode(scenario))
         _put(values, path, _read(text), key)
-        scenario = checked(values, origin=f"--set {key}")
-    return scenario
+    return checked(values, origin=f"--set {', '.join(change.partition('=')[0] for change in changes)}")
+
+
+def keys_of(changes: Sequence[str]) -> frozenset[str]:
+    """The first part of each changed key."""
+    return frozenset(change.partition("=")[0].strip().split(".")[0] for change in changes)
 
 
 def _put(values: Any, path: list[str], value: object, key: str) -> None:

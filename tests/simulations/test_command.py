@@ -7,7 +7,8 @@ import pytest
 from msgspec import structs
 
 from cli.sim import sim
-from simulations.command import BAD_SCENARIO, NEVER_SEEN, NOT_DETERMINISTIC, PASSED, VIOLATED, main
+from simulations.command import main
+from simulations.running import BAD_SCENARIO, NEVER_SEEN, NOT_DETERMINISTIC, PASSED, VIOLATED
 from simulations.world import Verdict, World
 
 TINY = 'about = "two nodes"\nnodes = 2\nrun_s = 4\n'
@@ -40,9 +41,9 @@ def test_a_bad_scenario_is_exit_2_and_one_sentence(tmp_path: Path, capsys: pytes
     assert capsys.readouterr().err.startswith("error[bad_scenario]: ")
 
 
-@pytest.mark.parametrize("seeds", ["x:y", "3", "9:1"])
+@pytest.mark.parametrize("seeds", ["x:y", "3", "9:1", "1:2:3", "1:99999999999999999999", ":"])
 def test_seeds_that_are_no_range_are_exit_2(tmp_path: Path, seeds: str) -> None:
-    assert main(["run", _written(tmp_path, ""), "--seeds", seeds]) == BAD_SCENARIO
+    assert main(["sweep", _written(tmp_path, ""), "--seeds", seeds]) == BAD_SCENARIO
 
 
 def test_a_world_that_differs_from_itself_is_exit_50(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -59,7 +60,7 @@ def test_what_should_happen_sometimes_and_never_does_is_exit_51(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     path = _written(tmp_path, '[expect]\nsometimes = ["peer-dead"]\n')
-    assert main(["run", path, "--seeds", "1:3", "--once"]) == NEVER_SEEN
+    assert main(["sweep", path, "--seeds", "1:3"]) == NEVER_SEEN
     assert "peer-dead was never seen, in 3 runs" in capsys.readouterr().out
 
 

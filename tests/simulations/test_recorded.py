@@ -1,0 +1,193 @@
+"""Traces in files: opened again, run again, explained and compared; and refused when they are not what they were."""
+
+import json
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from simulations.command import main
+from simulations.recorded import Record, Recorded
+from simulations.running import BAD_SCENARIO, NOT_DETERMINISTIC, PASSED, VIOLATED
+
+TINY = """
+about = "three nodes, one crash"
+nodes = 3
+run_s = 6
+work = { tasks = 2, from_s = 2, every_s = 0.5 }
+[[fault]]
+kind = "crash"
+node = "n2"
+at_s = 3
+"""
+
+
+@pytest.fixture(scope="module")
+def trace(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("traces")
+    (folder / "tiny.toml").write_text(TINY)
+    path = folder / "tiny.trace"
+    assert main(["run", str(folder / "tiny.toml"), "--seed", "3", "--once", "--trace", str(path)]) == PASSED
+    return path
+
+
+def _records(path: Path) -> list[Record]:
+    return [record for record in Recorded(path).records() if isinstance(record, Record)]
+
+
+def test_every_line_has_a_cause_before_it_that_fits_its_kind(trace: Path) -> None:
+    records = _records(trace)
+    by_seq = {record.seq: record for record in records}
+    kinds: dict[str, set[str]] = {}
+    for record in records:
+        cause = by_seq.get(record.cause)
+        assert cause is None or (cause.seq < record.seq and cause.t <= record.t)
+        kinds.setdefault(record.kind, set()).add("" if cause is None else cause.kind)
+    assert kinds["message"] <= {"input", "life", "fault"}, "a message comes of what its sender was told"
+    assert {"message", "stored", "input", "run"} <= kinds["input"]
+    assert kinds["run"] == {"input"}
+    assert kinds["fault"] == {""}
+    assert kinds["stored"] == {"input"}
+    received = [record for record in records if record.what == "Received"]
+    assert all(by_seq[record.cause].kind == "message" for record in received)
+
+
+def test_a_replay_is_the_same_and_shows_one_node_up_to_a_time(trace: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["replay", str(trace)]) == PASSED
+    assert "the same to 6 s, seed 3" in capsys.readouterr().out
+    assert main(["replay", str(trace), "--until", "2.5s", "--node", "n1"]) == PASSED
+    *lines, last = capsys.readouterr().out.splitlines()
+    assert "the same to 2.5 s" in last
+    assert lines
+    assert all(line.split()[2] == "n1" and float(line.split()[1]) <= 2.5 for line in lines)
+    assert main(["replay", str(trace), "--node", "n9"]) == BAD_SCENARIO
+
+
+def _edited(text: str) -> str:
+    lines = text.splitlines()
+    lines[40] = lines[40].replace('"node":"n', '"node":"m')
+    return "\n".join(lines) + "\n"
+
+
+def test_a_trace_that_was_edited_is_not_what_the_run_does(
+    trace: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    other = tmp_path / "edited.trace"
+    other.write_text(_edited(trace.read_text()))
+    assert main(["replay", str(other)]) == NOT_DETERMINISTIC
+    said = capsys.readouterr().out
+    assert "trace:       40 " in said
+    assert "run:       40 " in said
+
+
+def test_changed_bytes_of_a_message_are_found_though_the_lines_read_the_same(
+    trace: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    lines = trace.read_text().splitlines()
+    at = next(number for number, line in enumerate(lines) if '"kind":"message"' in line)
+    values = json.loads(lines[at])
+    values["crc"] ^= 1
+    lines[at] = json.dumps(values)
+    other = tmp_path / "bytes.trace"
+    other.write_text("\n".join(lines) + "\n")
+    assert main(["replay", str(other)]) == NOT_DETERMINISTIC
+    assert "the bytes of the message differ" in capsys.readouterr().out
+
+
+def test_a_chain_is_told_backwards_with_how_one_led_to_the_other(
+    trace: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    done = next(record.seq for record in _records(trace) if record.what.startswith("TaskDone"))
+    assert main(["explain", str(trace), str(done)]) == PASSED
+    said = capsys.readouterr().out
+    assert f"{done:>8} " in said.splitlines()[0]
+    for words in ("Written", "the record had taken it", "AgentFinished", "the agent had begun", "Submit"):
+        assert words in said
+    assert "the scenario wanted it" in said.splitlines()[-1]
+    assert main(["explain", str(trace), str(done), "--count", "2"]) == PASSED
+    assert len(capsys.readouterr().out.splitlines()) == 5
+
+
+@pytest.mark.parametrize("event", ["0", "-4", "99999999"])
+def test_an_event_that_is_none_is_refused_with_those_there_are(
+    trace: Path, event: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["explain", str(trace), event]) == BAD_SCENARIO
+    assert "which has lines 1 to" in capsys.readouterr().err
+
+
+def test_what_broke_a_run_is_explained_without_naming_an_event(
+    trace: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "broken.trace"
+    change = ["--set", "expect.eventually={tasks-done=0}"]
+    assert main(["run", str(trace.with_suffix(".toml")), "--seed", "3", *change, "--trace", str(path)]) == VIOLATED
+    said = capsys.readouterr().out
+    assert "what led to it" in said
+    assert "replay broken" not in said
+    assert main(["explain", str(path)]) == PASSED
+    assert "VIOLATED tasks-done" in capsys.readouterr().out
+    assert main(["replay", str(path)]) == VIOLATED
+    assert main(["explain", str(trace)]) == BAD_SCENARIO, "nothing is broken there"
+
+
+def test_two_traces_part_where_the_runs_did_with_what_led_there(
+    trace: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["diff", str(trace), str(trace)]) == PASSED
+    other = tmp_path / "other.trace"
+    change = ["--set", "fault.0.at_s=3.5", "--once"]
+    main(["run", str(trace.with_suffix(".toml")), "--seed", "3", *change, "--trace", str(other)])
+    capsys.readouterr()
+    assert main(["diff", str(trace), str(other)]) == VIOLATED
+    said = capsys.readouterr().out
+    assert "they are of different scenarios" in said
+    assert "fault     crash begins n2" in said
+    assert "what led to the second" in said
+
+
+SPOILED: dict[str, tuple[Callable[[bytes], bytes], str]] = {
+    "empty": (lambda _: b"", "is no trace"),
+    "junk": (lambda _: os.urandom(4_096), "is no trace"),
+    "no text": (lambda _: b"\xff\xfe\n" * 9, "is no trace"),
+    "another version": (lambda raw: raw.replace(b'{"trace":1', b'{"trace":2', 1), "a trace of version 2; this reads"),
+    "no version": (lambda raw: raw.replace(b'{"trace":1,', b"{", 1), "is no trace"),
+    "a list": (lambda raw: b"[1]\n" + raw, "is no trace"),
+    "nested": (lambda raw: b"[" * 100_000 + b"\n" + raw, "is no trace"),
+    "a header that says more": (lambda raw: raw.replace(b'{"trace":1', b'{"trace":1,"x":1', 1), "unknown field x"),
+    "a scenario that is none": (lambda raw: raw.replace(b"nodes = 3", b"nodes = x", 1), "its scenario"),
+    "a scenario of another kind": (lambda raw: raw.replace(b"nodes = 3", b"nodes = -3", 1), "nodes"),
+    "cut in a line": (lambda raw: raw[: len(raw) // 2], "line "),
+    "cut after a line": (lambda raw: raw[: raw.index(b"\n", len(raw) // 2) + 1], "is cut: it has no end"),
+    "cut after the header": (lambda raw: raw[: raw.index(b"\n") + 1], "is cut"),
+    "a line twice": (lambda raw: raw.replace(b'{"seq":9,', b'{"seq":8,', 1), "line 8 of the trace stands where 9"),
+    "a cause after it": (lambda raw: raw.replace(b'"cause":4,', b'"cause":9999,', 1), "does not stand before it"),
+    "a negative cause": (lambda raw: raw.replace(b'"cause":4,', b'"cause":-8,', 1), "does not stand before it"),
+    "more after the end": (lambda raw: raw + b"{}\n", "something stands after the end"),
+    "an endless line": (lambda raw: raw.split(b"\n")[0] + b"\n" + b" " * (3 << 20), "too long"),
+    "a huge number": (lambda raw: raw.replace(b'{"seq":9,', b'{"seq":' + b"9" * 5_000 + b",", 1), "line 10"),
+}
+
+
+@pytest.mark.parametrize("how", SPOILED)
+@pytest.mark.parametrize("command", [["replay"], ["explain"], ["diff"]])
+def test_a_spoiled_trace_is_refused_in_one_sentence_that_says_where(
+    how: str, command: list[str], trace: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    spoil, told = SPOILED[how]
+    path = tmp_path / "spoiled.trace"
+    path.write_bytes(spoil(trace.read_bytes()))
+    words = [*command, str(path)] + ([str(path)] if command == ["diff"] else [])
+    assert main(words) in (BAD_SCENARIO, NOT_DETERMINISTIC)
+    caught = capsys.readouterr()
+    if command != ["replay"] or caught.err:  # a replay may find the run different before it comes to that line
+        assert caught.err.startswith(f"error[bad_scenario]: {path}")
+        assert told in caught.err
+        assert len(caught.err.splitlines()) == 1
+
+
+def test_a_trace_that_is_not_there_is_said_to_be_so(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["replay", str(tmp_path / "none")]) == BAD_SCENARIO
+    assert "cannot be read" in capsys.readouterr().err
+    assert main(["diff", str(tmp_path), str(tmp_path)]) == BAD_SCENARIO
