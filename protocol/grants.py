@@ -4,7 +4,8 @@ Invariant: a task is in hand once at most, and counts on a slot for as long as i
 is bounded; what has fallen out of it is looked up in the record. Pure leaf of `holder`.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from typing import TypeVar
 
 from msgspec import Struct
 
@@ -16,6 +17,8 @@ from protocol.watched import TaskSettings
 from protocol.wire.task import Decline, TaskRecord
 
 LOOK_LEASES = 2  # without being asked: then an owner looks whether the task is still its own
+QUIET_LEASES = 1 / 3  # without its watcher, two asks: then a guardian is believed as well
+CHECK_S = 2.0  # between two looks at the record of a task because of what others say, or leave out
 STALE_S = 0.5  # a result that is already on its way is refused and kept, not thrown away with the run
 
 
@@ -38,11 +41,20 @@ class Grant(Struct):
     untold: Send | None = None  # the word that we took it, which its watcher may not have heard
     tell_at: Mono = 0
     stale_since: Mono | None = None  # when we heard that the task is not ours any more
+    doubter: NodeId = ""  # who said so and need not know: the record is being read
+    doubted: Mono | None = None  # when that was
 
     def named_by(self, watcher: NodeId, life: int, now: Instant) -> None:
         """This watcher asks about it: that one is told from now on."""
         self.watcher, self.watcher_life, self.asked = watcher, life, now.mono_ns
         self.checked, self.asked_ms, self.untold = now.mono_ns, now.wall_ms, None
+
+    def doubt(self, sender: NodeId, now: Instant) -> bool:
+        """Somebody who need not know says that it is over: true when the record is to be read because of it."""
+        if self.doubted is not None and now.since_s(self.doubted) < CHECK_S:
+            return False
+        self.doubter, self.doubted = sender, now.mono_ns
+        return True
 
     def is_stale(self, now: Instant) -> bool:
         """True when what is left of it has had its time."""
@@ -52,12 +64,13 @@ class Grant(Struct):
 class Grants:
     """Tasks in hand by id, and the last that were given back, denied or ended."""
 
-    def __init__(self, *, settings: TaskSettings, slots: Slots) -> None:
+    def __init__(self, *, settings: TaskSettings, slots: Slots, guards: Callable[[NodeId, str], bool]) -> None:
         self._settings = settings
         self._slots = slots
+        self._guards = guards  # whether a node may be a guardian of a task
         self._grants: dict[str, Grant] = {}
         self._given_back: dict[str, Decline] = {}
-        self._denied: dict[str, int] = {}  # task → epoch of an award that we said never came
+        self._denied: dict[str, dict[NodeId, int]] = {}  # task → epoch of an award that we said never came, by asker
         self._ended: dict[str, int] = {}  # task → epoch whose end we committed, or that was taken from us
 
     # --- in hand
@@ -72,6 +85,13 @@ class Grants:
     def get(self, task: str) -> Grant | None:
         """What is in hand of this task."""
         return self._grants.get(task)
+
+    def is_watched_by(self, node: NodeId, grant: Grant, now: Instant) -> bool:
+        """True for a task's home, for who awarded it or asked last, and for a guardian once those are silent."""
+        if node in (grant.record.home, grant.watcher):
+            return True
+        is_quiet = now.since_s(grant.asked) >= QUIET_LEASES * self._settings.lease_s
+        return is_quiet and self._guards(node, grant.record.id)
 
     def current(self, task: str, epoch: int) -> Grant | None:
         """The same, when it is this award and its end is not being committed."""
@@ -138,17 +158,22 @@ class Grants:
         decline = self._given_back.get(task)
         return decline if decline is not None and decline.epoch == epoch else None
 
-    def deny(self, task: str, epoch: int) -> None:
-        """We said that this award never came."""
-        _remember(self._denied, task, epoch)
+    def deny(self, task: str, epoch: int, asker: NodeId) -> None:
+        """We told this node that this award never came."""
+        _remember(self._denied, task, {**self._denied.get(task, {}), asker: epoch})
 
-    def has_denied(self, task: str, epoch: int) -> bool:
-        """True when we said so of this award, or of a later one."""
-        return self._denied.get(task, -1) >= epoch
+    def is_denied(self, record: TaskRecord, watcher: NodeId) -> bool:
+        """True when we said so of this exclusive task to somebody who may watch it, and has moved it on by now."""
+        askers = self._denied.get(record.id, {}) if record.exclusive else {}
+        told = [asker for asker, epoch in askers.items() if epoch >= record.epoch]
+        return any(asker in (record.home, watcher) or self._guards(asker, record.id) for asker in told)
 
 
-def _remember(book: dict[str, int] | dict[str, Decline], task: str, value: int | Decline) -> None:
+_Kept = TypeVar("_Kept")
+
+
+def _remember(book: dict[str, _Kept], task: str, value: _Kept) -> None:
     book.pop(task, None)
-    book[task] = value  # type: ignore[assignment]  # the two books hold one kind of value each
+    book[task] = value
     if len(book) > limits.TASKS_ENDED_KEPT:
         book.pop(next(iter(book)))

@@ -232,6 +232,13 @@ class Guardian:
         return self._settings.sweep_s * SWEEP_PARTITIONS / PARTITIONS
 
 
+def guards(node: NodeId, task: str, among: tuple[NodeId, ...]) -> bool:
+    """True for one of the guardians of a task, as far as these nodes are concerned."""
+    ours, partition = _places(node), ids.partition(task)
+    better = (each for each in among if each != node and _places(each)[partition] < ours[partition])
+    return node in among and sum(1 for _ in better) < GUARDIANS
+
+
 @lru_cache(maxsize=256)  # who goes mostly was here when it came
 def _places(node: NodeId) -> tuple[tuple[bytes, NodeId], ...]:
     """Where a node stands in the order of each partition's guardians."""

@@ -1,15 +1,18 @@
 """The owner's side: what was awarded to this node, from the award to the commit of its end.
 
 Invariant: a result is committed by compare-and-set on the revision of its award, so a lost lease
-cannot commit. Neighbours: `grants` remembers what is in hand, `slots` is shared with `calls`; `ledger` is the
-watcher's side.
+cannot commit. That a task is over is believed of its watcher; when others say so, the record is read.
+Neighbours: `grants` remembers what is in hand and who watches it, `slots` is shared with `calls`; `ledger` is
+the watcher's side.
 """
+
+from collections.abc import Callable
 
 from protocol import ids, limits, records
 from protocol.bidding import answer_to
 from protocol.effects import Effect, Emit, Read, RunAgent, Send, StopAgent, Write
-from protocol.events import ResultRefused, TaskAwarded, TaskDone, TaskFailed, TaskPutBack, TaskStarted
-from protocol.grants import Grant, Grants
+from protocol.events import PeerMisbehaved, ResultRefused, TaskAwarded, TaskDone, TaskFailed, TaskPutBack, TaskStarted
+from protocol.grants import CHECK_S, Grant, Grants
 from protocol.inputs import AgentFailed, AgentFinished, AgentProgress
 from protocol.performance import Performance
 from protocol.primitives import NS_PER_MS, Instant, Mono, NodeId
@@ -37,13 +40,21 @@ BUSY_RETRY_MS = 200  # by then the load that misled the watcher has been announc
 COMMITS_MAX = 8  # of one end, against what stands there and is no later award
 AGAIN_S = 1.0  # until what could not be read is looked at again
 TELL_S = 1.0  # between two words of having taken a task
-CHECK_S = 2.0  # how often a task that its watcher does not name is checked against the record
 
 
 class Holder:
     """Tasks in hand by id, and the last that were given back or ended."""
 
-    def __init__(self, *, me: NodeId, life: int, settings: TaskSettings, keep_s: float, slots: Slots) -> None:
+    def __init__(
+        self,
+        *,
+        me: NodeId,
+        life: int,
+        settings: TaskSettings,
+        keep_s: float,
+        slots: Slots,
+        guards: Callable[[NodeId, str], bool],
+    ) -> None:
         self._me = me
         self._life = life
         self._settings = settings
@@ -51,7 +62,7 @@ class Holder:
         self._slots = slots
         self._seen = Performance()
         self._late = Reservations()
-        self._grants = Grants(settings=settings, slots=slots)
+        self._grants = Grants(settings=settings, slots=slots, guards=guards)
         self._is_open = True
         self._stale_until: Mono = 0  # after a stop of our own, what waited for us may be long out of date
 
@@ -76,8 +87,10 @@ class Holder:
         given_back = self._grants.given_back(record.id, record.epoch)
         if given_back is not None:
             return [_to(sender, life, given_back, record)]
-        if record.exclusive and self._grants.has_denied(record.id, record.epoch):
+        if self._grants.is_denied(record, sender):
             return [_to(sender, life, Decline(record.id, record.epoch, "unheard"), record)]  # it has moved on by now
+        if grant is not None and not self._grants.is_watched_by(sender, grant, now):
+            return self._doubted(grant, sender, now)  # it will be sent again, once the record has said so
         if grant is not None:
             self._grants.end(record.id, grant.record.epoch)
         self._late.discard(record.id)
@@ -140,9 +153,11 @@ class Holder:
         room = limits.ANSWER_PROGRESS_BYTES_MAX
         for line in body.held[: limits.TASKS_PER_ASK_MAX]:
             grant = self._grants.get(line.task)
+            is_watcher = grant is None or self._grants.is_watched_by(sender, grant, now)
             given_back = self._grants.given_back(line.task, line.epoch)
             if grant is not None and grant.record.epoch == line.epoch:
-                grant.named_by(sender, life, now)
+                if is_watcher:
+                    grant.named_by(sender, life, now)
                 progress = grant.progress if len(grant.progress) <= room else b""
                 room -= len(progress)
                 running.append(Running(line.task, line.epoch, grant.started_ms, progress))
@@ -154,9 +169,9 @@ class Holder:
             elif given_back is not None:
                 effects.append(Send(to=sender, life=life, body=given_back))
             else:
-                effects += self._outdated(line.task, now)
+                effects += self._told_over(line.task, sender, now)
                 unknown.append(line.task)
-                self._grants.deny(line.task, line.epoch)
+                self._grants.deny(line.task, line.epoch, sender)
         answer = Answer(body.round, tuple(running), tuple(ended), tuple(unknown))
         return [*effects, Send(to=sender, life=life, body=answer), *self._unnamed(sender, body, now)]
 
@@ -175,12 +190,13 @@ class Holder:
         return effects
 
     def on_withdraw(self, sender: NodeId, body: Withdraw | Unreserve, now: Instant) -> list[Effect]:
-        """The task was cancelled or given to another."""
+        """The task was cancelled or given to another, says a node: its watcher, or who had it cancelled elsewhere."""
         if isinstance(body, Unreserve):
             self._late.take_back(body.task, watcher=sender, revision=body.revision)
             return []
         grant = self._grants.get(body.task)
-        return self._outdated(body.task, now) if grant is not None and grant.record.epoch <= body.epoch else []
+        is_of_this = grant is not None and grant.record.epoch <= body.epoch
+        return self._told_over(body.task, sender, now) if is_of_this else []
 
     def on_offer(self, sender: NodeId, life: int, body: Offer, now: Instant) -> list[Effect]:
         """Somebody asks whether a task could be done here, and how well."""
@@ -223,7 +239,7 @@ class Holder:
         grant.untold, grant.tell_at = told, now.after(TELL_S)
         if not self._is_open:
             return [*begun[:2], *self._give_back(grant, "drained", "the node is leaving", counts=False)]
-        if record.exclusive and self._grants.has_denied(record.id, record.epoch):  # a watcher read it there before us
+        if self._grants.is_denied(record, watcher):  # a watcher read it there before us
             return [*begun[:2], *self._give_back(grant, "unheard", "it was said not to be here", counts=False)]
         if record.exclusive:  # it is ours since the write, for as long as a watcher waits that sees it there
             grant.asked = reserved.tried
@@ -368,7 +384,11 @@ class Holder:
             return []
         # A lower one was read before our award.
         is_over = record.state in ENDED or (record.retries, record.epoch) > (grant.record.retries, grant.record.epoch)
-        return self._outdated(grant.record.id, now) if is_over else []
+        liar, grant.doubter = grant.doubter, ""
+        if is_over:
+            return self._outdated(grant.record.id, now)
+        is_lie = liar and record.epoch == grant.record.epoch
+        return [Emit(PeerMisbehaved(liar, "not_its_watcher", record.id))] if is_lie else []
 
     # --- time and leaving
 
@@ -426,6 +446,20 @@ class Holder:
     def unwritten(self) -> tuple[str, ...]:
         """Tasks that have ended here, and whose end is not in the record yet."""
         return tuple(grant.record.id for grant in self._grants.ending())
+
+    # --- who is believed
+
+    def _told_over(self, task: str, sender: NodeId, now: Instant) -> list[Effect]:
+        """It is not ours any more, says somebody."""
+        grant = self._grants.get(task)
+        if grant is None or self._grants.is_watched_by(sender, grant, now):
+            return self._outdated(task, now)
+        return self._doubted(grant, sender, now)
+
+    def _doubted(self, grant: Grant, sender: NodeId, now: Instant) -> list[Effect]:
+        """Whoever need not know is not believed: the record is."""
+        may_look = grant.ending is None and grant.doubt(sender, now)
+        return [Read(ids.task_key(grant.record.id))] if may_look else []
 
     # --- keeping book
 

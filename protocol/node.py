@@ -86,7 +86,9 @@ class Node:
         self.ledger = Ledger(
             me=me.id, mesh=mesh, settings=tasks, keep_s=keep_s, owners=owners, lapses=lapses, view=places, rng=rng
         )
-        self.holder = Holder(me=me.id, life=me.life, settings=tasks, keep_s=keep_s, slots=self._slots)
+        self.holder = Holder(
+            me=me.id, life=me.life, settings=tasks, keep_s=keep_s, slots=self._slots, guards=places.guards
+        )
         self._watch = Watch(settings=tasks, owners=owners)
         asking = Auction(settings=tasks, view=places, lapses=lapses, rng=rng)
         self._guardian = Guardian(me=me.id, settings=tasks)
@@ -317,12 +319,7 @@ class Node:
             case auction.Bid() | auction.Pass():
                 return self._carry_all(self._watching.on_bid(src, body, now), now)
             case task.Result() | auction.Taken():
-                record = self.record_of(ids.task_key(body.task), body.record, now, revision=body.revision)
-                if record is None or record.owner != src:  # only its owner is believed; the rest is looked up
-                    return self._carry("ledger", self.ledger.on_ended(body.task), now)
-                if isinstance(body, auction.Taken):
-                    return self._carry("ledger", self.ledger.on_taken(src, body, record, now), now)
-                return self._carry("ledger", self.ledger.on_result(body, record, said, now), now)
+                return self._carry_all(self._watching.on_told(src, body, said, now), now)
             case task.Inquire():
                 account = self._homes.account(body.request, self.ledger.status(body.tasks))
                 return self._carry("homes", [fx.Send(to=src, life=life, body=account)], now)

@@ -10,7 +10,7 @@ from protocol import ids
 from protocol.catalogue import Catalogue
 from protocol.effects import Emit
 from protocol.events import CapabilitiesChanged
-from protocol.guardian import Homes
+from protocol.guardian import Homes, guards
 from protocol.membership import Membership
 from protocol.primitives import Instant, NodeId, Rng
 from protocol.replica import Me
@@ -87,6 +87,11 @@ class Places:
             return any(each.free > 0 for each in self.candidates(capability, now))
 
         return Homes(alive, is_known, settled_s, has_room, self._membership.suspects())
+
+    def guards(self, node: NodeId, task: str) -> bool:
+        """May this node be a guardian of this task, as seen from here?"""
+        alive = tuple(sorted({*self._membership.alive(), self._me.id}))
+        return guards(node, task, (*alive, *self._membership.suspects()))
 
     def named(self, effect: Emit) -> Emit:
         """The event with the name of the node that it is about, where its machine does not know it."""

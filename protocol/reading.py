@@ -56,6 +56,11 @@ class Reader:
         if isinstance(write.record, TaskRecord):
             self._seen(write.record, write.frame)
 
+    def on_told(self, record: TaskRecord, frame: bytes) -> None:
+        """The end of a task stands, says its owner, which alone could write it."""
+        if record.state in ENDED:
+            self._seen(record, frame)
+
     def _seen(self, record: TaskRecord, frame: bytes) -> None:
         """This stands."""
         if record.state in ENDED:

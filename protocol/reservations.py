@@ -16,6 +16,8 @@ from protocol.primitives import NS_PER_MS, Instant, Mono, NodeId
 from protocol.wire.auction import Reserve, Round
 from protocol.wire.task import TaskRecord, TaskState
 
+SPOKEN_S = 1.0  # after the word of its watcher, another's is not heard
+
 
 def as_told(body: Reserve, record: TaskRecord) -> TaskRecord | None:
     """The record with what its watcher knows besides; None when it is not free to be taken.
@@ -60,6 +62,10 @@ class Reservations:
     def add(self, reserved: Reserved) -> None:
         """The task waits here too; the newer word about it replaces the older."""
         record = reserved.record
+        known = self._waiting.get(record.id)
+        is_anothers = known is not None and known.watcher != reserved.watcher
+        if known is not None and is_anothers and reserved.since.since_s(known.since.mono_ns) < SPOKEN_S:
+            return  # its watcher has spoken a moment ago
         self.discard(record.id)
         if record.id in self._taking:
             return

@@ -212,6 +212,10 @@ class Watched:
         is_theirs = record.state is TaskState.AWARDED and record.owner == node and record.epoch == epoch
         return is_theirs and self.phase is not Phase.WRITING and self.declined_epoch != epoch
 
+    def is_same_work(self, record: TaskRecord) -> bool:
+        """True for a record of this very task, and not of other work under its id."""
+        return (record.id, record.iid, record.digest) == (self.record.id, self.record.iid, self.record.digest)
+
     def is_news(self, stands: Standing) -> bool:
         """True when this is not what we know: later, the end, or nothing at all."""
         has_ended = stands.record is not None and stands.record.state in ENDED

@@ -18,8 +18,8 @@ from protocol.primitives import Instant, Mono, NodeId
 from protocol.reading import Reader
 from protocol.timers import Timers
 from protocol.watch import Lapse, Watch
-from protocol.wire.auction import Bid, Pass
-from protocol.wire.task import Answer
+from protocol.wire.auction import Bid, Pass, Taken
+from protocol.wire.task import Answer, Result
 
 Said: TypeAlias = list[tuple[Literal["ledger", "watch", "auction"], list[Effect]]]
 
@@ -49,10 +49,27 @@ class Watching:
         for line in body.running:
             effects += self._ledger.on_running(sender, line, said, now)
         for name in body.ended:
-            effects += self._ledger.on_ended(name)
+            watched = self._ledger.tasks.get(name)
+            if watched is not None and watched.record.owner == sender:
+                effects += self._ledger.on_ended(name)
         for name in body.unknown:
             effects += self._ledger.on_unknown(sender, name, now)
         return [("ledger", effects)]
+
+    def on_told(self, sender: NodeId, body: Result | Taken, said: int, now: Instant) -> Said:
+        """Its record has moved on, says a node: the owner that it names is believed, the rest is looked up.
+
+        It is a message: the end is remembered as one that stands only when whoever may commit it says so.
+        """
+        record = self._reader.read(ids.task_key(body.task), body.record, now).record
+        watched = self._ledger.tasks.get(body.task)
+        if record is None or watched is None or record.owner != sender or not watched.is_same_work(record):
+            return [("ledger", self._ledger.on_ended(body.task))]
+        if isinstance(body, Taken):
+            return [("ledger", self._ledger.on_taken(sender, body, record, now))]
+        if watched.is_awarded_to(sender, record.epoch) and body.revision > watched.revision:
+            self._reader.on_told(record, body.record)
+        return [("ledger", self._ledger.on_result(body, record, said, now))]
 
     def on_bid(self, sender: NodeId, body: Bid | Pass, now: Instant) -> Said:
         """Somebody who was asked answers."""

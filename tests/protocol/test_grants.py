@@ -19,7 +19,7 @@ def grants() -> tuple[Grants, Slots]:
     slots = Slots()
     slots.advertise((Card(name="scorer", kind="python", capabilities=(AWARDED.capability,), slots=1),))
     assert slots.take(AWARDED.id, AWARDED.capability) == "scorer"
-    return Grants(settings=TaskSettings(), slots=slots), slots
+    return Grants(settings=TaskSettings(), slots=slots, guards=lambda node, task: node == "guardian"), slots
 
 
 def test_the_slot_of_a_task_is_free_once_it_is_in_hand_no_more() -> None:
@@ -49,10 +49,36 @@ def test_what_is_being_committed_is_not_current_any_more() -> None:
 def test_an_award_that_is_over_covers_the_ones_before_it_and_none_after() -> None:
     held, _ = grants()
     held.end("t", 2)
-    held.deny("t", 2)
     assert [held.has_ended("t", epoch) for epoch in (1, 2, 3)] == [True, True, False]
-    assert [held.has_denied("t", epoch) for epoch in (1, 2, 3)] == [True, True, False]
     assert not held.has_ended("other", 1)
+
+
+def test_what_was_denied_to_who_may_watch_it_is_denied_up_to_that_award_and_to_a_stranger_not_at_all() -> None:
+    held, _ = grants()
+    alone = structs.replace(AWARDED, exclusive=True, home="home")
+    held.deny(alone.id, 99, "stranger")
+    assert not held.is_denied(alone, "watcher")
+    for asker in ("home", "watcher", "guardian"):
+        held.deny(alone.id, 2, asker)
+        denied = [held.is_denied(structs.replace(alone, epoch=epoch), "watcher") for epoch in (1, 2, 3)]
+        assert denied == [True, True, False]
+        assert not held.is_denied(AWARDED, "watcher"), "it may run twice"
+        held.deny(alone.id, 0, asker)
+
+
+def test_its_home_and_who_asked_last_watch_a_task_and_a_guardian_once_those_are_silent() -> None:
+    held, _ = grants()
+    grant = held.begin(structs.replace(AWARDED, home="home"), 5, "watcher", 1, NOW)
+    soon, later = NOW, Instant(NOW.after(1.0), NOW.wall_ms)
+
+    def watching(now: Instant) -> list[str]:
+        askers = ("home", "watcher", "guardian", "stranger")
+        return [each for each in askers if held.is_watched_by(each, grant, now)]
+
+    assert watching(soon) == ["home", "watcher"]
+    assert watching(later) == ["home", "watcher", "guardian"]
+    grant.named_by("home", 1, later)
+    assert watching(later) == ["home"]
 
 
 def test_a_decline_is_of_one_award() -> None:

@@ -1,13 +1,15 @@
 """The owner's side of a task: taking it, answering for it, committing its end, and letting go."""
 
+from collections.abc import Callable
+
 import pytest
 from msgspec import structs
 
 from protocol import ids, limits, records
 from protocol.effects import Effect, Read, RunAgent, Send, StopAgent, Write
-from protocol.events import ResultRefused, TaskDone, TaskFailed, TaskPutBack, TaskStarted
-from protocol.grants import STALE_S
-from protocol.holder import AGAIN_S, CHECK_S, COMMITS_MAX, Holder
+from protocol.events import PeerMisbehaved, ResultRefused, TaskDone, TaskFailed, TaskPutBack, TaskStarted
+from protocol.grants import CHECK_S, STALE_S
+from protocol.holder import AGAIN_S, COMMITS_MAX, Holder
 from protocol.inputs import AgentFailed, AgentFinished, AgentProgress
 from protocol.records import Standing
 from protocol.slots import Slots
@@ -26,7 +28,22 @@ from protocol.wire.task import (
     Withdraw,
 )
 from tests.protocol.conversation import instant
-from tests.protocol.work import CARD, KEEP_S, LIFE, ME, SETTINGS, B, C, awarded, bodies, frame, only_write, said
+from tests.protocol.work import (
+    CARD,
+    KEEP_S,
+    LIFE,
+    ME,
+    SETTINGS,
+    B,
+    C,
+    D,
+    awarded,
+    bodies,
+    frame,
+    guards,
+    only_write,
+    said,
+)
 
 W = B  # the watcher of everything here
 
@@ -37,7 +54,7 @@ class _Owner:
     def __init__(self, cards: tuple[Card, ...] = (CARD,)) -> None:
         self.slots = Slots()
         self.slots.advertise(cards)
-        self.holder = Holder(me=ME, life=LIFE, settings=SETTINGS, keep_s=KEEP_S, slots=self.slots)
+        self.holder = Holder(me=ME, life=LIFE, settings=SETTINGS, keep_s=KEEP_S, slots=self.slots, guards=guards)
         self.now = instant(0)
 
     def at(self, seconds: float) -> list[Effect]:
@@ -261,6 +278,47 @@ def test_a_withdrawn_task_is_stopped_unless_its_result_comes_first() -> None:
     assert owner.holder.in_hand == 0
 
 
+def test_a_stranger_that_says_a_task_is_over_stops_nothing_and_is_named_once_the_record_stands() -> None:
+    owner, record = _Owner(), _mine()
+    owner.award(record)
+    key = ids.task_key(record.id)
+    newer = structs.replace(record, epoch=7)
+    words: tuple[Callable[[], list[Effect]], ...] = (
+        lambda: owner.holder.on_withdraw(D, Withdraw(record.id, 1), owner.now),
+        lambda: owner.ask((record, 7), sender=D),
+        lambda: owner.award(newer, sender=D),
+    )
+    for turn, word in enumerate(words, start=1):
+        effects = word()
+        assert [each for each in effects if isinstance(each, Read)] == [Read(key)]
+        assert [each for each in word() if isinstance(each, Read)] == [], "not as often as it is said"
+        assert not [each for each in effects if isinstance(each, StopAgent | RunAgent)]
+        liars = said(owner.holder.on_found(record, key, owner.now), PeerMisbehaved)
+        assert [(each.peer, each.code, each.detail) for each in liars] == [(D, "not_its_watcher", record.id)]
+        assert owner.at(turn * CHECK_S) == []
+        owner.ask((record, 1))
+    assert owner.holder.in_hand == 1
+
+
+def test_whoever_had_a_task_cancelled_elsewhere_is_not_believed_and_the_record_is() -> None:
+    owner, record = _Owner(), _mine(exclusive=True)
+    owner.award(record)
+    key = ids.task_key(record.id)
+    assert owner.holder.on_withdraw(D, Withdraw(record.id, 1), owner.now) == [Read(key)]
+    cancelled = records.cancelled(record, now=owner.now)
+    assert owner.holder.on_found(cancelled, key, owner.now) == [StopAgent(record.id, 1)]
+
+
+def test_a_stranger_that_asks_is_answered_and_becomes_nobody_s_watcher() -> None:
+    owner, record = _Owner(), _mine(exclusive=True)
+    owner.award(record)
+    owner.at(2)
+    assert [line.task for line in _answer(owner.ask((record, 1), sender=D)).running] == [record.id]
+    effects = owner.at(SETTINGS.lease_s)
+    assert _declines(effects) == ["unasked"], "the lease is its watcher's to keep"
+    assert [each.to for each in effects if isinstance(each, Send)] == [W]
+
+
 def test_a_withdrawn_award_that_is_asked_about_later_has_ended_and_is_not_run_again() -> None:
     owner, record = _Owner(), _mine()
     owner.award(record)
@@ -369,6 +427,7 @@ def test_a_task_that_its_watcher_no_longer_names_is_looked_up_now_and_then() -> 
 def test_whoever_asked_last_hears_of_the_end() -> None:
     owner, record = _Owner(), _mine()
     owner.award(record)
+    owner.at(SETTINGS.lease_s / 3)
     owner.ask((record, 1), sender=C)
     effects = owner.written(owner.finishes(record))
     assert [each.to for each in effects if isinstance(each, Send)] == [C]

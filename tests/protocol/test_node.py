@@ -198,6 +198,18 @@ def test_only_its_owner_is_believed_about_the_end_of_a_task() -> None:
     assert not _node(world).ledger.watches(TASK)
 
 
+def test_an_end_that_only_a_message_tells_of_is_not_written_over_the_record() -> None:
+    world = _world(1)
+    _until(world, "finish")
+    revision, frame = world.values[KEY]
+    own = structs.replace(record_in(frame), state=task.TaskState.DONE, owner=world.hosts[2].id)
+    forged = Sealer(signer=KEYS.signer("c"), life=1).seal(own, subject=SUBJECTS.record(KEY), now=world.now)
+    _node(world).handle(_sealed(world, task.Result(TASK, 1, 99, forged), src=2), world.now)
+    effects = _node(world).handle(inputs.Found(KEY, revision, frame), world.now)
+    assert not [each for each in effects if isinstance(each, fx.Write)]
+    assert _node(world).ledger.watches(TASK)
+
+
 def test_it_wakes_no_earlier_than_something_is_due() -> None:
     world = _world()
     _settled(world)

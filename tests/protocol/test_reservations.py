@@ -10,8 +10,9 @@ from protocol.effects import Effect, RunAgent, Write
 from protocol.events import TaskAwarded
 from protocol.holder import TELL_S, Holder
 from protocol.inputs import AgentFailed, AgentFinished
+from protocol.primitives import Instant
 from protocol.records import Standing
-from protocol.reservations import Reservations, Reserved
+from protocol.reservations import SPOKEN_S, Reservations, Reserved
 from protocol.slots import Slots
 from protocol.wire.auction import Answered, Attempt, Reserve, Round, Taken, Unreserve, Unwritten
 from protocol.wire.task import Ask, Award, Decline, Failure, Held, TaskRecord, TaskState, Withdraw
@@ -29,6 +30,7 @@ from tests.protocol.work import (
     awarded,
     bodies,
     frame,
+    guards,
     only_write,
     record,
     said,
@@ -67,6 +69,17 @@ def test_a_queue_is_bounded_and_holds_a_task_once() -> None:
     assert len(queue) == limits.RESERVED_MAX
 
 
+def test_what_a_watcher_reserved_is_not_replaced_by_another_s_word_a_moment_later() -> None:
+    queue, true = Reservations(), _reserved("k")
+    queue.add(true)
+    false = structs.replace(true, watcher=C, revision=99)
+    queue.add(false)
+    assert queue.first(lambda capability: True) == true
+    later = structs.replace(false, since=Instant(NOW.after(SPOKEN_S), NOW.wall_ms))
+    queue.add(later)
+    assert queue.first(lambda capability: True) == later, "its watcher is gone, perhaps"
+
+
 def test_a_capability_without_room_holds_up_no_other() -> None:
     queue = Reservations()
     queue.add(_reserved("one", priority=9))
@@ -82,7 +95,7 @@ class Owner:
     def __init__(self, slots: int = 1) -> None:
         self.slots = Slots()
         self.slots.advertise((structs.replace(CARD, slots=slots),))
-        self.holder = Holder(me=ME, life=LIFE, settings=SETTINGS, keep_s=KEEP_S, slots=self.slots)
+        self.holder = Holder(me=ME, life=LIFE, settings=SETTINGS, keep_s=KEEP_S, slots=self.slots, guards=guards)
         self.now = NOW
 
     def reserve(self, of: TaskRecord, revision: int = 1, unwritten: Unwritten | None = None) -> list[Effect]:

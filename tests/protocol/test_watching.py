@@ -4,10 +4,11 @@ from random import Random
 from typing import cast
 
 import msgspec
+from msgspec import structs
 
 from protocol import ids
 from protocol.auction import Auction
-from protocol.effects import Emit
+from protocol.effects import Emit, Read
 from protocol.events import TasksAdopted
 from protocol.guardian import Guardian, Homes
 from protocol.inputs import Entry, Listed
@@ -18,8 +19,8 @@ from protocol.reading import Reader
 from protocol.records import Standing
 from protocol.watch import Watch
 from protocol.watching import ADOPTED_S, Watching
-from protocol.wire.auction import Offer
-from protocol.wire.task import TaskRecord
+from protocol.wire.auction import Offer, Taken
+from protocol.wire.task import Answer, Result, TaskRecord, TaskState
 from tests.explore import World
 from tests.protocol.conversation import instant
 from tests.protocol.work import ME, SETTINGS, B, C, D, Home, Mesh, frame, record
@@ -99,6 +100,26 @@ def test_effects_come_back_beside_the_machine_that_they_are_of() -> None:
     said = dict(watching.on_tick(instant((deadline - instant(0).mono_ns) / 1e9 + 0.001)))
     assert [type(each).__name__ for each in said["auction"]] == ["Emit"]
     assert watching.ask(home.now) == []
+
+
+def test_that_a_task_has_ended_is_looked_up_when_its_owner_says_so_and_not_when_a_stranger_does() -> None:
+    home = Home({B: 1})
+    home.awarded()
+    watching = _watching(home, Guardian(me=ME, settings=SETTINGS))
+    answer = Answer(1, (), (home.record.id,), ())
+    assert watching.on_answer(D, 1, answer, 1, home.now) == [("ledger", [])]
+    assert watching.on_answer(B, 1, answer, 1, home.now) == [("ledger", [Read(ids.task_key(home.record.id))])]
+
+
+def test_an_end_or_an_owner_of_other_work_under_the_id_of_a_task_is_looked_up() -> None:
+    home = Home({B: 1})
+    home.awarded()
+    watching = _watching(home, Guardian(me=ME, settings=SETTINGS))
+    look = [("ledger", [Read(ids.task_key(home.record.id))])]
+    other = structs.replace(home.record, state=TaskState.DONE, digest=b"other")
+    assert watching.on_told(B, Result(other.id, 1, 9, frame(other)), 1, home.now) == look
+    taken = structs.replace(home.record, epoch=2, iid="other")
+    assert watching.on_told(B, Taken(taken.id, 2, 9, frame(taken)), 1, home.now) == look
 
 
 def test_tasks_of_a_home_that_is_gone_are_opened_once_taken_up_without_a_write_and_told_of_together() -> None:

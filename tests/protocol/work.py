@@ -60,6 +60,12 @@ def frame(of: TaskRecord) -> bytes:
     return msgspec.msgpack.encode(of)
 
 
+def guards(node: NodeId, task: str) -> bool:
+    """C is a guardian of everything here."""
+    del task
+    return node == C
+
+
 class Mesh:
     """A `View` that is told what to say: free slots by node, and whose awards are under way."""
 
