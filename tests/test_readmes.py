@@ -6,6 +6,7 @@ To renew them: MESHD_RENEW=1 pytest tests/test_readmes.py
 import os
 import re
 from collections.abc import Callable
+from importlib import import_module
 from pathlib import Path
 
 import pytest
@@ -67,6 +68,16 @@ def test_the_tables_of_a_readme_say_what_the_code_does(package: str) -> None:
     if os.environ.get("MESHD_RENEW"):
         path.write_text(_renewed(text, *names))
     assert path.read_text() == _renewed(text, *names), "renew it with: MESHD_RENEW=1 pytest tests/test_readmes.py"
+
+
+def test_every_kind_of_message_says_who_may_say_it_and_where_that_is_checked() -> None:
+    _, _, rest = (ROOT / "protocol" / "README.md").read_text().partition("<!-- speakers -->\n")
+    rows = [line.strip("| ").split(" | ") for line in rest.partition("<!-- end -->")[0].splitlines()[2:]]
+    said = [kind for row in rows for kind in re.findall(r"`([a-z_]+)`", row[0])]
+    assert sorted(said) == sorted(KINDS)
+    for row in rows:
+        module, owner, verb = row[3].strip("`").split(".")
+        assert callable(getattr(getattr(import_module(f"protocol.{module}"), owner), verb)), row[3]
 
 
 @pytest.mark.parametrize("package", ["protocol", "meshd", "cli", "simulations", "configs", "tests"])
