@@ -17,7 +17,7 @@ from simulations.scenario import Scenario, ScenarioError, named
 from simulations.swarm import drawn
 from simulations.trace import Line
 from simulations.world import Verdict, World
-from simulations.written import changed, keys_of
+from simulations.written import changed, keys_of, on_one_line
 
 PASSED, VIOLATED, BAD_SCENARIO, NOT_DETERMINISTIC, NEVER_SEEN = 0, 1, 2, 50, 51
 _BY_WEIGHT = (PASSED, NEVER_SEEN, VIOLATED, NOT_DETERMINISTIC)  # the last of these that occurs is the answer
@@ -50,6 +50,8 @@ def worst(codes: Iterable[int]) -> int:
 def run(choice: Choice, seed: int, *, trace: Path | None, is_checked: bool, program: str) -> int:
     """One run, printed; checked: a second one must give the same digest."""
     scenario = choice.scenario(seed)
+    if choice.swarm:
+        print(f"{choice.name}: drawn: {on_one_line(scenario)}")
     verdict = _traced(choice, scenario, seed, trace)
     codes = [PASSED]
     ancestors: Sequence[Line] = ()

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Annotated
 
 import msgspec
-from msgspec import Meta, Struct
+from msgspec import Meta, Struct, structs
 
 from protocol.link import LinkSettings
 from protocol.membership import PRESETS, MembershipSettings
@@ -48,6 +48,7 @@ class Scenario(Struct, frozen=True, forbid_unknown_fields=True):
     nodes: Annotated[int, Meta(ge=1, le=1_000)]
     run_s: Annotated[float, Meta(gt=0, le=86_400)]
     preset: str = "lan"
+    membership: dict[str, float] = {}  # settings that are not as in the preset
     join_s: Seconds = 1.0  # nodes start at drawn times within this
     wire: Wire = "mac"
     link: LinkModel = LinkModel()
@@ -66,7 +67,7 @@ class Scenario(Struct, frozen=True, forbid_unknown_fields=True):
 
     def settings(self) -> NodeSettings:
         """What the nodes are told."""
-        membership: MembershipSettings = PRESETS[self.preset]
+        membership = msgspec.convert({**structs.asdict(PRESETS[self.preset]), **self.membership}, MembershipSettings)
         return NodeSettings(membership=membership, tasks=self.tasks, link=LinkSettings(), routing=self.routing)
 
 
@@ -96,6 +97,10 @@ def _problem(scenario: Scenario) -> str:
     known = set(scenario.names)
     if scenario.preset not in PRESETS:
         return f"preset: there is no {scenario.preset!r}; there are {', '.join(PRESETS)}"
+    try:
+        scenario.settings()
+    except msgspec.ValidationError as error:
+        return f"membership: {str(error).replace('`', '')}"
     if scenario.work.at != "any" and scenario.work.at not in known:
         return f"work.at: there is no node {scenario.work.at!r}"
     if scenario.routing not in POLICIES:

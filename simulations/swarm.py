@@ -1,15 +1,182 @@
 """A swarm: every seed draws a world of its own out of one scenario.
 
-Invariant: what is drawn depends on the seed alone, and is a scenario like any other. Neighbours:
-`running` and `sweep` ask; `written` shows what was drawn.
+Invariant: what is drawn depends on the scenario and the seed alone, and is a scenario like any
+other; at two thirds of the run every fault has ended, and the promises have the rest. Neighbours:
+`running` and `sweep` ask, `written` shows what was drawn.
 """
 
-from collections.abc import Collection
+from collections.abc import Callable, Collection, Mapping
+from math import exp, log
+from random import Random
+from typing import TypeAlias, TypeVar, get_args
 
-from simulations.scenario import Scenario
+import msgspec
+from msgspec import structs
+
+from protocol.membership import PRESETS
+from simulations.chance import Chance
+from simulations.faults import Fault
+from simulations.links import LinkModel
+from simulations.scenario import Scenario, ScenarioError
+from simulations.work import WorkModel
+
+FAULTY_SHARE = 2 / 3  # of the run; the rest is for the promises
+SETTLED_S = 5.0  # after the last node's start, before the first fault
+NODES = (3, 60)
+KINDS = (2, 6)  # kinds of fault in one world
+PER_KIND_MAX = 6  # faults of one kind for each minute
+APART_S = 1.0  # between two faults of one node
+FACTOR = (0.3, 3.0)  # of timers and caps
+SIGNED_NODES_MAX = 8  # real signatures cost forty times all the rest
+BUSY_SHARE = 0.4  # of all slots, on average: what is submitted must have ended in time
+MEMBERSHIP_TIMERS = ("probe_interval_s", "probe_timeout_s", "suspicion_s_min", "absent_s", "patience_s")
+TASK_TIMERS = ("lease_s", "ask_interval_s", "award_timeout_s_min", "backoff_s_min", "backoff_s_max")
+
+S = TypeVar("S", bound=msgspec.Struct)
+Draw: TypeAlias = Callable[[Random, tuple[str, ...]], object]
 
 
 def drawn(base: Scenario, *, seed: int, settled: Collection[str]) -> Scenario:
-    """What this seed makes of a scenario; keys in `settled` stay as they are."""
-    del seed, settled
-    return base
+    """What this seed makes of a scenario; keys in `settled` stay. Raises ScenarioError for too short a run."""
+    chance = Chance(seed)
+
+    def dice(purpose: str) -> Random:
+        return chance.stream("swarm", purpose)
+
+    def settle(scenario: Scenario, key: str, value: object) -> Scenario:
+        return scenario if key in settled else structs.replace(scenario, **{key: value})
+
+    due_s = max(base.expect.eventually.values(), default=0.0)
+    until_s = min(base.run_s * FAULTY_SHARE, base.run_s - due_s)
+    scenario = settle(base, "nodes", round(_between(dice("nodes"), *NODES)))
+    scenario = settle(scenario, "join_s", dice("join").choice((0.05, 1.0, 10.0)))
+    is_signed = scenario.nodes <= SIGNED_NODES_MAX and dice("wire").random() < 0.1
+    scenario = settle(scenario, "wire", "ed25519" if is_signed else "mac")
+    scenario = settle(scenario, "link", _link(dice("link"), base.link))
+    scenario = settle(scenario, "membership", _membership(dice("membership"), base))
+    scenario = settle(scenario, "tasks", _scaled(base.tasks, TASK_TIMERS, dice("tasks")))
+    begin_s = scenario.join_s + SETTLED_S
+    if begin_s >= until_s:
+        raise ScenarioError(f"run_s: {base.run_s:g} s leave a swarm no time for faults before its promises are due")
+    agents = structs.replace(
+        base.agents,
+        slots=round(_between(dice("slots"), 1, 6)),
+        runs_s=(0.1, round(_between(dice("runs"), 0.3, 6), 2)),
+        fails=dice("fails").choice((0.0, 0.0, 0.05)),
+    )
+    scenario = settle(scenario, "agents", agents)
+    scenario = settle(scenario, "work", _work(dice("work"), scenario, begin_s, until_s))
+    return settle(scenario, "fault", plan(scenario.names, chance, begin_s=begin_s, until_s=until_s))
+
+
+def plan(names: tuple[str, ...], chance: Chance, *, begin_s: float, until_s: float) -> tuple[Fault, ...]:
+    """Faults of a few kinds, each kind at its own rate; all end in time, and no two of one node overlap."""
+    rng = chance.stream("swarm", "kinds")
+    kinds = rng.sample(drawable(), min(len(drawable()), rng.randint(*KINDS)))
+    faults: list[Fault] = []
+    for kind in kinds:
+        tag = str(kind.__struct_config__.tag)
+        most = PER_KIND_MAX * (until_s - begin_s) / 60
+        count = max(1, round(most * rng.random()))
+        faults += several(kind, names, chance.stream("swarm", tag), count=count, begin_s=begin_s, until_s=until_s)
+    return apart(faults)
+
+
+def drawable() -> list[type[Fault]]:
+    """Every kind of fault all of whose necessary fields can be drawn."""
+    kinds: list[type[Fault]] = list(get_args(Fault))
+    return [kind for kind in kinds if all(not field.required or field.name in _ALL for field in structs.fields(kind))]
+
+
+def several(
+    kind: type[Fault], names: tuple[str, ...], rng: Random, *, count: int, begin_s: float, until_s: float
+) -> list[Fault]:
+    """So many faults of one kind."""
+    made = []
+    for _ in range(count):
+        at_s = round(begin_s + rng.random() * (until_s - begin_s) * 0.95, 2)
+        for_s = round(max(0.01, min(_between(rng, 0.3, 20), until_s - at_s)), 2)
+        values: dict[str, object] = {"kind": str(kind.__struct_config__.tag), "at_s": at_s, "for_s": for_s}
+        for field in structs.fields(kind):
+            if field.name in _FIELDS and (field.required or rng.random() < 0.5):
+                values[field.name] = _FIELDS[field.name](rng, names)
+        made.append(msgspec.convert(values, kind))
+    return made
+
+
+def apart(faults: Collection[Fault]) -> tuple[Fault, ...]:
+    """In their order, without those that would hit a node in the midst of another fault of it."""
+    free_s: dict[str, float] = {}
+    kept = []
+    for fault in sorted(faults, key=lambda each: (each.at_s, str(each.__struct_config__.tag))):
+        node = getattr(fault, "node", None) or str(fault.__struct_config__.tag)
+        if fault.at_s >= free_s.get(node, 0.0):
+            free_s[node] = fault.at_s + fault.for_s + APART_S
+            kept.append(fault)
+    return tuple(kept)
+
+
+# --- single draws
+
+
+def _between(rng: Random, least: float, most: float) -> float:
+    """Each doubling as likely as the next."""
+    return exp(log(least) + rng.random() * (log(most) - log(least)))
+
+
+def _some(rng: Random, names: tuple[str, ...]) -> tuple[str, ...]:
+    """Between one and half of all."""
+    return tuple(sorted(rng.sample(names, max(1, round(rng.random() * len(names) / 2)))))
+
+
+def _sides(rng: Random, names: tuple[str, ...]) -> tuple[tuple[str, ...], ...]:
+    """Two groups that have everybody, of any size."""
+    left = _some(rng, names)
+    return left, tuple(name for name in names if name not in left)
+
+
+_FIELDS: Mapping[str, Draw] = {
+    "node": lambda rng, names: rng.choice(names),
+    "record": lambda rng, names: rng.choice(names),
+    "src": _some,
+    "dst": _some,
+    "groups": _sides,
+    "noticed_s": lambda rng, _: round(3 * rng.random(), 2),
+    "share": lambda rng, _: round(_between(rng, 0.05, 1.0), 2),
+    "ahead_s": lambda rng, _: round(_between(rng, 0.1, 7_200) * rng.choice((-1, 1)), 2),
+    "drift": lambda rng, _: round(0.05 * (2 * rng.random() - 1), 4),
+}
+_ALL = {"at_s", "for_s", *_FIELDS}
+
+
+def _link(rng: Random, base: LinkModel) -> LinkModel:
+    p50_ms = round(_between(rng, 0.1, 20), 2)
+    delay = structs.replace(base.delay, p50_ms=p50_ms, p99_ms=round(p50_ms * _between(rng, 1.5, 10), 2))
+    shares = [rng.choice((0.0, 0.0, round(_between(rng, 0.001, 0.03), 4))) for _ in range(3)]
+    return structs.replace(base, delay=delay, loss=shares[0], duplicate=shares[1], reorder=shares[2])
+
+
+def _membership(rng: Random, base: Scenario) -> dict[str, float]:
+    """One factor for all timers of it: what is right is their proportion."""
+    scaled = _scaled(structs.replace(PRESETS[base.preset], **base.membership), MEMBERSHIP_TIMERS, rng)
+    return {name: getattr(scaled, name) for name in MEMBERSHIP_TIMERS}
+
+
+def _scaled(settings: S, timers: Collection[str], rng: Random) -> S:
+    factor = _between(rng, *FACTOR)
+    return structs.replace(settings, **{name: round(getattr(settings, name) * factor, 3) for name in timers})
+
+
+def _work(rng: Random, scenario: Scenario, begin_s: float, until_s: float) -> WorkModel:
+    """As much as the agents can do."""
+    least_s, most_s = scenario.agents.runs_s
+    per_s = BUSY_SHARE * scenario.nodes * scenario.agents.slots / ((least_s + most_s) / 2)
+    every_s = round(max(0.05, _between(rng, 1, 8) / per_s), 3)
+    return structs.replace(
+        scenario.work,
+        from_s=round(begin_s - SETTLED_S / 2, 2),
+        every_s=every_s,
+        tasks=min(300, int((until_s - begin_s) / every_s * rng.random())),
+        exclusive=rng.random() < 0.2,
+        route=rng.choice(("auto", "auto", "bids", "late")),
+    )
