@@ -5,8 +5,9 @@ A reservation promises nothing, for the write that takes the task decides, and l
 has reserved anew, or knows better. Pure leaf of `holder`.
 """
 
-from bisect import insort
+from bisect import bisect_left, insort
 from collections.abc import Callable
+from typing import TypeAlias
 
 from msgspec import Struct, structs
 
@@ -51,13 +52,16 @@ class Reserved(Struct, frozen=True):
     tried: Mono = 0  # when the write that takes it left
 
 
+_Rank: TypeAlias = tuple[int, int, int, str]
+
+
 class Reservations:
-    """One queue; a task stands in it once."""
+    """One queue a capability; a task stands in it once."""
 
     def __init__(self) -> None:
         self._waiting: dict[str, Reserved] = {}
         self._taking: dict[str, Reserved] = {}  # whose write is under way
-        self._order: list[tuple[int, int, int, str]] = []
+        self._queues: dict[str, list[_Rank]] = {}  # by capability, ascending; none is empty
 
     def add(self, reserved: Reserved) -> None:
         """The task waits here too; the newer word about it replaces the older."""
@@ -71,13 +75,17 @@ class Reservations:
             return
         if len(self._waiting) < limits.RESERVED_MAX:
             self._waiting[record.id] = reserved
-            insort(self._order, _rank(record))
+            insort(self._queues.setdefault(record.capability, []), _rank(record))
 
     def discard(self, task: str) -> None:
         """It does not wait here any more; harmless when it did not."""
         reserved = self._waiting.pop(task, None)
-        if reserved is not None:
-            self._order.remove(_rank(reserved.record))
+        if reserved is None:
+            return
+        queue, rank = self._queues[reserved.record.capability], _rank(reserved.record)
+        del queue[bisect_left(queue, rank)]
+        if not queue:
+            del self._queues[reserved.record.capability]
 
     def take_back(self, task: str, *, watcher: NodeId, revision: int) -> None:
         """Whoever reserved it says that it does not wait any more; another's word, or an older one, is nothing."""
@@ -88,18 +96,12 @@ class Reservations:
     def clear(self) -> None:
         """Nothing waits here."""
         self._waiting.clear()
-        self._order.clear()
+        self._queues.clear()
 
     def first(self, has_room: Callable[[str], bool]) -> Reserved | None:
         """The most urgent task whose capability has room."""
-        known: dict[str, bool] = {}
-        for _, _, _, task in self._order:
-            capability = self._waiting[task].record.capability
-            if capability not in known:
-                known[capability] = has_room(capability)
-            if known[capability]:
-                return self._waiting[task]
-        return None
+        firsts = [queue[0] for capability, queue in self._queues.items() if has_room(capability)]
+        return self._waiting[min(firsts)[-1]] if firsts else None
 
     def take(self, reserved: Reserved, *, owner: NodeId, owner_life: int, now: Instant) -> Write:
         """The write by which this node takes the task, if nobody was before it."""
@@ -122,11 +124,11 @@ class Reservations:
 
     def count(self, capability: str) -> int:
         """How many wait for this."""
-        return sum(each.record.capability == capability for each in self._waiting.values())
+        return len(self._queues.get(capability, ()))
 
     def __len__(self) -> int:
         return len(self._waiting)
 
 
-def _rank(record: TaskRecord) -> tuple[int, int, int, str]:
+def _rank(record: TaskRecord) -> _Rank:
     return (-record.priority, record.submitted_ms, record.deadline_ms, record.id)

@@ -89,6 +89,23 @@ def test_a_capability_without_room_holds_up_no_other() -> None:
     assert first.record.key == "two"
 
 
+def test_who_is_next_is_found_without_a_look_at_those_behind() -> None:
+    looked_at: list[str] = []
+
+    class Looked(Reserved, frozen=True):
+        def __getattribute__(self, name: str) -> Any:
+            looked_at.append(name)
+            return super().__getattribute__(name)
+
+    queue = Reservations()
+    for number in range(99):
+        queue.add(Looked(record(str(number)), 1, B, LIFE, 4, "", NOW))
+    looked_at.clear()
+    assert queue.first(lambda capability: False) is None
+    assert queue.first(lambda capability: True) is not None
+    assert (looked_at, queue.count(ECHO), queue.count("none@1")) == ([], 99, 0)
+
+
 class Owner:
     """One node with some slots, and what it is told."""
 
