@@ -149,6 +149,12 @@ class Grants:
         """True when this award, or a later one, is over here."""
         return self._ended.get(task, -1) >= epoch
 
+    def had(self, task: str, epoch: int) -> bool:
+        """True when this award, or a later one, was begun here, whatever became of it."""
+        grant = self._grants.get(task)
+        is_in_hand = grant is not None and grant.record.epoch >= epoch
+        return is_in_hand or self.has_ended(task, epoch) or self.given_back(task, epoch) is not None
+
     def give_back(self, decline: Decline) -> None:
         """This award was given back."""
         _remember(self._given_back, decline.task, decline)

@@ -281,7 +281,7 @@ class Host:
         except Exception as error:  # noqa: BLE001 the core must never raise: whatever it raises is the finding
             self._around.see(Broke(self.name, kind, _where(error)))
             return
-        self._around.see(Handled(self.name, self.life, kind, node.membership.incarnation))
+        self._around.see(Handled(self.name, self.life, kind, node.membership.incarnation, input, effects))
         self._perform(effects)
         self._arm()
 

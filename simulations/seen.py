@@ -4,12 +4,14 @@ Invariant: a value says all there is to say; a check needs to ask nobody for wha
 Neighbours: hosts, store and work say it; `checks` listen.
 """
 
+from collections.abc import Sequence
 from typing import TypeAlias
 
 from msgspec import Struct
 
-from protocol.effects import Reply
+from protocol.effects import Effect, Reply
 from protocol.events import Event
+from protocol.inputs import Input
 from protocol.wire.task import TaskRecord
 
 
@@ -38,12 +40,14 @@ class Answered(Struct, frozen=True):
 
 
 class Handled(Struct, frozen=True):
-    """A node took an input of this kind, and is now at this incarnation of its life."""
+    """A node took an input of this kind, is now at this incarnation of its life, and wants this done."""
 
     node: str
     life: int
     kind: str
     incarnation: int
+    input: Input | None = None
+    effects: Sequence[Effect] = ()
 
 
 class Broke(Struct, frozen=True):

@@ -13,13 +13,14 @@ from protocol.ids import mesh_id
 from protocol.primitives import NS_PER_S
 from simulations.broker import Broker
 from simulations.chance import Chance
-from simulations.checks import CHECKS, Check
+from simulations.checks import CHECKS
 from simulations.ends import ENDS
 from simulations.faults import Faults
 from simulations.host import Host, Surroundings
 from simulations.network import Network
 from simulations.scenario import Scenario
 from simulations.seen import Answered, Broke, Handled, Happened, Said, Seen, Sight, Span, Stored
+from simulations.setting import Check
 from simulations.sights import SIGHTS
 from simulations.signing import Keys
 from simulations.store import Store

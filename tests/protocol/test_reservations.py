@@ -312,6 +312,23 @@ def test_an_award_that_comes_while_our_own_write_is_under_way_keeps_its_slot() -
     assert owner.holder.in_hand == 1
 
 
+@pytest.mark.parametrize("became", ["in hand", "done", "given back"])
+def test_an_award_that_was_begun_before_our_own_write_came_back_is_not_begun_again(became: str) -> None:
+    owner = Owner()
+    effects = owner.reserve(record())
+    theirs = awarded(owner=ME)
+    owner.holder.on_award(B, LIFE, Award(theirs.id, 1, 2, frame(theirs)), theirs, NOW)
+    if became == "done":
+        ended = only_write(owner.holder.on_finished(AgentFinished(theirs.id, 1, b"1"), NOW))
+        assert isinstance(ended.record, TaskRecord)
+    if became == "given back":
+        owner.holder.on_failed(AgentFailed(theirs.id, 1, "agent_failed", "no", retry=True), NOW)
+    late = owner.written(effects)
+    assert [type(each) for each in late if isinstance(each, RunAgent)] == []
+    assert len(said(late, TaskAwarded)) == 1
+    assert owner.holder.in_hand == (became != "given back")
+
+
 def test_an_exclusive_task_whose_write_came_back_a_lease_later_is_not_begun() -> None:
     owner = Owner()
     effects = owner.reserve(record(exclusive=True))

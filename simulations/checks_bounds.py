@@ -1,0 +1,121 @@
+"""What must always hold of any node: it raises nothing, lies never, floods nobody, comes to rest.
+
+Invariant: judged from what a node did, whatever it was about. Neighbour: `checks` lists these.
+"""
+
+from typing import ClassVar
+
+from protocol.events import FrameRefused, PeerMisbehaved
+from simulations.seen import Broke, Handled, Happened, Said, Seen, Span, Stored
+from simulations.setting import Setting, Wanted
+from simulations.timeline import ns
+
+HONEST_REFUSALS = frozenset(
+    {"not_admitted", "replayed", "old_life", "expired", "from_future", "echo"}
+)  # faults explain
+SAID_PER_S_MAX = 100  # awards, answers, results and up to eight words a waiting task, of the load that scenarios bring
+SAID_PER_S_PER_NODE = 10  # a burst of digests, deltas and verifications when a view changes
+
+QUIET_S = 20.0  # so long after the last fault and the last write nothing of them is left to say
+IDLE_S = 5.0
+IDLE_PER_S = 8.0  # of one node: two probes and two answers, its beacon, a comparison and its beat
+EFFECTS_MAX = 128  # every partition is listed in one turn, and as many tasks are looked at
+EFFECTS_PER_NODE = 8
+
+
+class NoException:
+    """A16, A18: the core raises nothing and does not spin."""
+
+    wants: ClassVar[Wanted] = (Broke,)
+
+    def __init__(self, setting: Setting) -> None:
+        del setting
+
+    def on(self, seen: Seen) -> str | None:
+        """A host says so itself."""
+        return f"{seen.node} on {seen.kind}: {seen.error}" if isinstance(seen, Broke) else None
+
+
+class Honest:
+    """A8, A16: nobody here lies, so nobody is called a liar, and no frame is refused for what it is."""
+
+    wants: ClassVar[Wanted] = (Happened,)
+
+    def __init__(self, setting: Setting) -> None:
+        del setting
+
+    def on(self, seen: Seen) -> str | None:
+        """Refusals and accusations."""
+        if not isinstance(seen, Happened):
+            return None
+        event = seen.event
+        if isinstance(event, PeerMisbehaved):
+            return f"{seen.node} says that {event.peer} misbehaved: {event.code} {event.detail}"
+        if isinstance(event, FrameRefused) and event.code not in HONEST_REFUSALS:
+            return f"{seen.node} refused a frame of {event.src} on {event.subject}: {event.code}"
+        return None
+
+
+class Calm:
+    """A18: no node floods the mesh: its messages within one second stay below a bound."""
+
+    wants: ClassVar[Wanted] = (Said,)
+
+    def __init__(self, setting: Setting) -> None:
+        self._setting = setting
+        self._said: dict[str, tuple[int, int]] = {}  # node → the second, and its messages in it
+
+    def on(self, seen: Seen) -> str | None:
+        """Every message that is handed to the broker."""
+        if not isinstance(seen, Said):
+            return None
+        second = int(self._setting.timeline.now_s)
+        former, count = self._said.get(seen.node, (second, 0))
+        count = count + 1 if former == second else 1
+        self._said[seen.node] = (second, count)
+        most = SAID_PER_S_MAX + SAID_PER_S_PER_NODE * len(self._setting.hosts)
+        return f"{seen.node} said {count} things within a second, the last a {seen.kind}" if count > most else None
+
+
+class Quiet:
+    """E5: when nothing is done to the mesh and no task moves, its traffic falls to that of idle nodes."""
+
+    wants: ClassVar[Wanted] = (Said, Span, Stored)
+
+    def __init__(self, setting: Setting) -> None:
+        self._setting = setting
+        self._moved_ns = 0  # when something last happened that has consequences
+        self._since_ns = 0
+        self._said = 0
+
+    def on(self, seen: Seen) -> str | None:
+        """Faults and writes, and every message long enough after them."""
+        now_ns = self._setting.timeline.now_ns
+        if isinstance(seen, Span) or (isinstance(seen, Stored) and seen.record is not None):
+            self._moved_ns = now_ns
+        elif isinstance(seen, Said) and now_ns - self._moved_ns > ns(QUIET_S):
+            if now_ns - self._since_ns > ns(IDLE_S):
+                self._since_ns, self._said = now_ns, 0
+            self._said += 1
+            most = int(IDLE_PER_S * IDLE_S * len(self._setting.hosts))
+            if self._said > most:
+                return f"{self._said} messages within {IDLE_S:g} s of an idle mesh, the last a {seen.kind}"
+        return None
+
+
+class Bounded:
+    """A18: what a node does about one input is bounded by the size of the mesh and of its work."""
+
+    wants: ClassVar[Wanted] = (Handled,)
+
+    def __init__(self, setting: Setting) -> None:
+        self._setting = setting
+
+    def on(self, seen: Seen) -> str | None:
+        """Every input handled."""
+        if not isinstance(seen, Handled) or len(seen.effects) <= EFFECTS_MAX:
+            return None
+        most = EFFECTS_MAX + EFFECTS_PER_NODE * len(self._setting.hosts)
+        if len(seen.effects) <= most:
+            return None
+        return f"{seen.node} wants {len(seen.effects)} things done about one {seen.kind}"

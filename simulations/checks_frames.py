@@ -1,0 +1,107 @@
+"""What a node makes of frames that it has heard before, that were changed, or that are not for it.
+
+Invariant: rehearsed now and then on a copy of the node, so that the world goes on as if nobody had
+asked. Neighbour: `checks` lists this.
+"""
+
+import copy
+from collections import deque
+from collections.abc import Iterable
+from typing import ClassVar
+
+from protocol.effects import Effect, Emit
+from protocol.events import FrameRefused
+from protocol.inputs import Received, Tick
+from protocol.node import Node
+from protocol.primitives import Instant
+from simulations.host import Host
+from simulations.seen import Handled, Seen
+from simulations.setting import Setting, Wanted
+from simulations.timeline import ns
+
+FRAMES_KEPT = 24  # the last that each node heard
+FIRST_S = 6.0
+PAUSE_S = 15.0  # between two rehearsals, in small worlds
+PAUSE_PER_NODE_S = 1.0  # a node that knows more takes longer to copy
+AHEAD_NS = ns(1.0)
+
+
+class Rehearsed:
+    """A15, A16, A17: a frame takes effect once, unchanged, where it was sent; like inputs have like effects."""
+
+    wants: ClassVar[Wanted] = (Handled,)
+
+    def __init__(self, setting: Setting) -> None:
+        self._setting = setting
+        self._heard: dict[str, deque[Received]] = {}
+        self._due_ns = ns(FIRST_S)
+        self._rounds = 0
+
+    def on(self, seen: Seen) -> str | None:
+        """Remember what is heard; now and then hear it once more, on a copy."""
+        if not isinstance(seen, Handled) or not isinstance(seen.input, Received):
+            return None
+        heard = self._heard.setdefault(seen.node, deque(maxlen=FRAMES_KEPT))
+        heard.append(seen.input)
+        if self._setting.timeline.now_ns < self._due_ns:
+            return None
+        pause_s = max(PAUSE_S, PAUSE_PER_NODE_S * len(self._setting.hosts))
+        self._due_ns, self._rounds = self._setting.timeline.now_ns + ns(pause_s), self._rounds + 1
+        host = self._setting.hosts[seen.node]
+        others = (frame for name, frames in self._heard.items() if name != seen.node for frame in frames)
+        return (
+            self._twice(host)
+            or self._refused(host, "that it has heard before", (each for each in heard if not _is_fact(each)))
+            or self._refused(host, "with one bit turned", (self._bent(each) for each in heard))
+            or self._refused(host, "that was cut short", (Received(each.subject, each.frame[:-9]) for each in heard))
+            or self._refused(host, "for another node", (each for each in others if not _is_fact(each)))
+            or self._unchanged(host, "a fact that it has heard before", (each for each in heard if _is_fact(each)))
+        )
+
+    def _bent(self, heard: Received) -> Received:
+        """One bit is another, elsewhere in each frame and each time."""
+        frame = bytearray(heard.frame)
+        at = (self._rounds * 131 + sum(frame[-8:])) % len(frame)
+        frame[at] ^= 1 << self._rounds % 8
+        return Received(heard.subject, bytes(frame))
+
+    def _refused(self, host: Host, what: str, frames: Iterable[Received]) -> str | None:
+        node, now = copy.deepcopy(host.node), host.now()
+        before = state_of(node)
+        for each in frames:
+            done = [effect for effect in node.handle(each, now) if not _is_refusal(effect)]
+            if done:
+                return f"{host.name} was given a frame {what}, on {each.subject}, and did this: {done[0]}"
+        return None if state_of(node) == before else f"{host.name} was given a frame {what}, and it changed something"
+
+    def _unchanged(self, host: Host, what: str, frames: Iterable[Received]) -> str | None:
+        node, now = copy.deepcopy(host.node), host.now()
+        before = state_of(node)
+        for each in frames:
+            node.handle(each, now)
+            if state_of(node) != before:
+                return f"{host.name} was given {what}, on {each.subject}, and it changed something"
+        return None
+
+    def _twice(self, host: Host) -> str | None:
+        """Two copies, one future."""
+        now = host.now()
+        later = Instant(now.mono_ns + AHEAD_NS, now.wall_ms + 1_000)
+        one, other = (copy.deepcopy(host.node).handle(Tick(), later) for _ in range(2))
+        return None if one == other else f"{host.name} does now this, now that about the same: {one} or {other}"
+
+
+def state_of(node: Node) -> tuple[object, ...]:
+    """What a node believes, knows and holds: what no frame without effect may change."""
+    members, catalogue = node.membership, node.catalogue
+    agents = [(peer.id, catalogue.cards_of(peer.id)) for peer in members.snapshot()]
+    return members.snapshot(), node.gossip.hashes(), agents, node.ledger.watched, node.holder.in_hand
+
+
+def _is_fact(heard: Received) -> bool:
+    """Facts carry a version, and may be said again."""
+    return heard.subject.split(".")[2] == "fact"
+
+
+def _is_refusal(effect: Effect) -> bool:
+    return isinstance(effect, Emit) and isinstance(effect.event, FrameRefused)

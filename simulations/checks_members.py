@@ -1,0 +1,309 @@
+"""What must always hold of views: lives and incarnations, suspicions, deaths, goodbyes, who knows whose agents.
+
+Invariant: told of events, never polling pairs; who was disturbed, cut off or lost a message is excused.
+Neighbour: `checks` lists these.
+"""
+
+from typing import ClassVar
+
+from protocol.effects import Spread
+from protocol.events import CapabilitiesChanged, PeerAlive, PeerDead, PeerLeft, PeerSuspect
+from protocol.limits import INCARNATION_MAX
+from protocol.primitives import NodeId
+from protocol.wire.gossip import Confirm, Dead, Left, Suspect
+from simulations.host import Host
+from simulations.seen import Handled, Happened, Seen, Sight, Span
+from simulations.setting import Setting, Wanted
+from simulations.timeline import ns
+
+CLEAR_S = 8.0  # who was disturbed or cut off so shortly before may be found dead still
+FOUND_S = 20.0  # a hang is found within 8.5 s for the most part; two who lost messages take longer
+REFUTED_S = 2.0
+HEARD_S = 1.0
+
+
+class NoFalseDeath:
+    """A5: nobody is found dead who is well and was within reach of one of its accusers all along."""
+
+    wants: ClassVar[Wanted] = (Happened,)
+
+    def __init__(self, setting: Setting) -> None:
+        self._setting = setting
+
+    def on(self, seen: Seen) -> str | None:
+        """Every death, as it is declared or believed."""
+        if not isinstance(seen, Happened) or not isinstance(seen.event, PeerDead):
+            return None
+        setting, death = self._setting, seen.event
+        names = {host.id: host for host in setting.hosts.values()}
+        dead = names[death.peer]
+        clear_ns = setting.timeline.now_ns - ns(CLEAR_S)
+        if dead.life != death.life or dead.well_since_ns > clear_ns:
+            return None
+        for accuser in death.accusers:
+            name = names[accuser].name
+            if name != dead.name and setting.network.clear_since_ns(name, dead.name) <= clear_ns:
+                accusers = ", ".join(names[each].name for each in death.accusers)
+                return (
+                    f"{seen.node} believes that {dead.name} is dead ({death.evidence}, accused by {accusers}), "
+                    f"which was well and within reach of {name} for {CLEAR_S:g} s"
+                )
+        return None
+
+
+class RisingNumbers:
+    """A1, A2, A4: nobody's standing goes down, its own or as each life of another sees it.
+
+    Lives and incarnations rise; who was suspected or found dead is alive again by a higher incarnation
+    only, who left by a new life only.
+    """
+
+    wants: ClassVar[Wanted] = (Handled, Happened)
+
+    def __init__(self, setting: Setting) -> None:
+        del setting
+        self._own: dict[str, tuple[int, int]] = {}
+        self._seen: dict[tuple[str, int, NodeId], tuple[int, int, int]] = {}  # life, incarnation, rank of the state
+
+    def on(self, seen: Seen) -> str | None:
+        """Every input handled, and every event about a peer."""
+        if isinstance(seen, Handled):
+            number, before = (seen.life, seen.incarnation), self._own.get(seen.node, (0, 0))
+            self._own[seen.node] = number
+            return f"{seen.node} went from life, incarnation {before} to {number}" if number < before else None
+        if not isinstance(seen, Happened):
+            return None
+        event = seen.event
+        if not isinstance(event, PeerAlive | PeerSuspect | PeerDead | PeerLeft):
+            return None
+        subject = (seen.node, seen.life, event.peer)
+        former = self._seen.get(subject, (0, 0, 0))
+        incarnation = event.incarnation if isinstance(event, PeerAlive) else former[1] if former[0] == event.life else 0
+        standing = (event.life, INCARNATION_MAX if isinstance(event, PeerLeft) else incarnation, _RANKS[type(event)])
+        if standing < former:
+            return f"{seen.node} saw {event.name} go from life, incarnation, rank {former} to {standing}"
+        self._seen[subject] = standing
+        return None
+
+
+class OwnWord:
+    """A1, A3, A8: what is said of a node's life and incarnation, it has begun itself; nobody finds itself gone."""
+
+    wants: ClassVar[Wanted] = (Handled, Happened)
+
+    def __init__(self, setting: Setting) -> None:
+        self._setting = setting
+        self._own: dict[str, tuple[int, int]] = {}  # by name
+
+    def on(self, seen: Seen) -> str | None:
+        """Accusations as they are made, and returns as they are believed."""
+        if isinstance(seen, Handled):
+            self._own[seen.node] = (seen.life, seen.incarnation)
+            for effect in seen.effects:
+                if isinstance(effect, Spread) and isinstance(effect.body, Suspect | Confirm | Dead):
+                    said = effect.body
+                    if problem := self._ahead(said.peer, said.life, said.incarnation):
+                        return f"{seen.node} accuses {problem}"
+        elif isinstance(seen, Happened) and isinstance(seen.event, PeerAlive):
+            if problem := self._ahead(seen.event.peer, seen.event.life, seen.event.incarnation):
+                return f"{seen.node} believes in {problem}"
+        elif isinstance(seen, Happened) and isinstance(seen.event, PeerDead | PeerLeft):
+            host = self._setting.hosts.get(seen.node)
+            if host is not None and host.id == seen.event.peer:
+                return f"{seen.node} says that it is itself gone"
+        return None
+
+    def _ahead(self, peer: NodeId, life: int, incarnation: int) -> str:
+        name = name_of(self._setting, peer)
+        began = self._own.get(name)
+        if began is None or (life, incarnation) <= began:
+            return ""
+        return f"{name} at life, incarnation {(life, incarnation)}, which has only begun {began}"
+
+
+class ProvenDeath:
+    """A6: who is found dead was accused by those who are named, two of them where two were there to accuse."""
+
+    wants: ClassVar[Wanted] = (Handled, Happened)
+
+    def __init__(self, setting: Setting) -> None:
+        self._setting = setting
+        self._accused: set[tuple[NodeId, NodeId, int]] = set()  # who said so, of whom, in which life
+
+    def on(self, seen: Seen) -> str | None:
+        """Accusations as they are made, and deaths."""
+        host = self._setting.hosts[seen.node] if isinstance(seen, Handled | Happened) else None
+        if isinstance(seen, Handled) and host is not None:
+            for effect in seen.effects:
+                if isinstance(effect, Spread) and isinstance(effect.body, Suspect | Confirm | Dead):
+                    self._accused.add((host.id, effect.body.peer, effect.body.life))
+        elif isinstance(seen, Happened) and isinstance(seen.event, PeerDead) and host is not None:
+            death = seen.event
+            for accuser in death.accusers:
+                if (accuser, death.peer, death.life) not in self._accused:
+                    by = name_of(self._setting, accuser)
+                    return f"{seen.node} believes that {death.name} is dead by the word of {by}, who never said so"
+            if len(set(death.accusers)) < 2 and len(host.node.membership.alive()) > 1:
+                return f"{seen.node} believes that {death.name} is dead by one word, and others are there"
+        return None
+
+
+class KnownAgents:
+    """A7: what is heard of one life's agents is newer each time, until it is gone."""
+
+    wants: ClassVar[Wanted] = (Happened,)
+
+    def __init__(self, setting: Setting) -> None:
+        del setting
+        self._versions: dict[tuple[str, int, NodeId], int] = {}
+
+    def on(self, seen: Seen) -> str | None:
+        """Announcements as they are taken in, and who comes and goes."""
+        if not isinstance(seen, Happened):
+            return None
+        event = seen.event
+        if isinstance(event, PeerAlive | PeerDead | PeerLeft):
+            self._versions.pop((seen.node, seen.life, event.peer), None)
+        elif isinstance(event, CapabilitiesChanged):
+            subject = (seen.node, seen.life, event.peer)
+            former = self._versions.get(subject, 0)
+            self._versions[subject] = event.version
+            if event.version <= former:
+                return f"{seen.node} took in version {event.version} of the agents of {event.name} after {former}"
+        return None
+
+
+class _Excuses:
+    """Who lost a message when, and since when two are well and within reach of each other."""
+
+    def __init__(self, setting: Setting) -> None:
+        self._setting = setting
+        self._lost_ns: dict[str, int] = {}
+
+    def note(self, sight: Sight) -> None:
+        """A message of this node did not arrive."""
+        self._lost_ns[sight.node] = self._setting.timeline.now_ns
+
+    def has_lost(self, name: str, since_ns: int) -> bool:
+        """Did a message of it get lost since then?"""
+        return self._lost_ns.get(name, -1) >= since_ns
+
+    def are_clear(self, one: Host, other: Host, since_ns: int) -> bool:
+        """Both well, and within reach of each other, since then?"""
+        well_ns = max(one.well_since_ns, other.well_since_ns)
+        return max(well_ns, self._setting.network.clear_since_ns(one.name, other.name)) <= since_ns
+
+
+class DeadAreFound:
+    """E1: while nobody else is disturbed, a node that crashed stands alive nowhere after a while."""
+
+    wants: ClassVar[Wanted] = (Handled, Span)
+
+    def __init__(self, setting: Setting) -> None:
+        self._setting = setting
+        self._down: dict[str, int] = {}  # who crashed, and when
+        self._span_ns = 0  # when the last fault began or ended
+
+    def on(self, seen: Seen) -> str | None:
+        """Crashes, and whoever does something after one."""
+        now_ns = self._setting.timeline.now_ns
+        if isinstance(seen, Span):
+            self._span_ns = now_ns
+            for name in seen.nodes if seen.fault == "crash" else ():
+                self._down.pop(name, None)
+                if seen.is_on:
+                    self._down[name] = now_ns
+        elif isinstance(seen, Handled) and self._down:
+            observer = self._setting.hosts[seen.node]
+            for name, since_ns in self._down.items():
+                quiet_ns = max(since_ns, self._span_ns, observer.well_since_ns)
+                if now_ns - quiet_ns < ns(FOUND_S) or observer.node.membership.is_frozen():
+                    continue
+                gone = self._setting.hosts[name]
+                if not gone.is_up and observer.node.membership.life_of(gone.id) is not None:
+                    return f"{seen.node} does not know that {name} is gone, {FOUND_S:g} s after everything else"
+        return None
+
+
+class RefutedSoon:
+    """E3: who is well and within reach does not stay suspect."""
+
+    wants: ClassVar[Wanted] = (Handled, Happened, Sight)
+
+    def __init__(self, setting: Setting) -> None:
+        self._setting = setting
+        self._excuses = _Excuses(setting)
+        self._suspects: dict[str, dict[NodeId, int]] = {}  # observer → suspect → since when, the oldest first
+
+    def on(self, seen: Seen) -> str | None:
+        """Suspicions and their ends, and whoever does something while it has one."""
+        now_ns = self._setting.timeline.now_ns
+        if isinstance(seen, Sight):
+            self._excuses.note(seen)
+        elif isinstance(seen, Happened):
+            suspects = self._suspects.setdefault(seen.node, {})
+            match seen.event:
+                case PeerSuspect(peer=peer):
+                    suspects.setdefault(peer, now_ns)
+                case PeerAlive(peer=peer) | PeerDead(peer=peer) | PeerLeft(peer=peer):
+                    suspects.pop(peer, None)
+                case _:
+                    pass
+        elif isinstance(seen, Handled) and (suspects := self._suspects.get(seen.node, {})):
+            observer = self._setting.hosts[seen.node]
+            if observer.well_since_ns > now_ns - ns(REFUTED_S):
+                suspects.clear()  # a new life, or one that could not hear
+                return None
+            peer, since_ns = next(iter(suspects.items()))
+            subject = self._setting.hosts[name_of(self._setting, peer)]
+            if now_ns - since_ns < ns(REFUTED_S):
+                return None
+            is_excused = any(self._excuses.has_lost(each.name, since_ns) for each in (observer, subject))
+            del suspects[peer]
+            if not is_excused and self._excuses.are_clear(observer, subject, since_ns):
+                return f"{seen.node} suspects {subject.name} for {REFUTED_S:g} s, which is well and within reach"
+        return None
+
+
+class GoodbyesHeard:
+    """E6: within a second of a goodbye nobody in reach takes that life for a living one."""
+
+    wants: ClassVar[Wanted] = (Handled, Sight)
+
+    def __init__(self, setting: Setting) -> None:
+        self._setting = setting
+        self._excuses = _Excuses(setting)
+        self._left: list[tuple[int, str, int]] = []  # when, who and in which life
+        self._next: dict[str, int] = {}  # observer → the first of these that it was not judged by
+
+    def on(self, seen: Seen) -> str | None:
+        """Goodbyes, and what everybody knows a second later."""
+        now_ns = self._setting.timeline.now_ns
+        if isinstance(seen, Sight):
+            self._excuses.note(seen)
+        elif isinstance(seen, Handled):
+            for effect in seen.effects:
+                if isinstance(effect, Spread) and isinstance(effect.body, Left):
+                    self._left.append((now_ns, seen.node, seen.life))
+            at = self._next.get(seen.node, 0)
+            if at < len(self._left) and now_ns - self._left[at][0] >= ns(HEARD_S):
+                self._next[seen.node] = at + 1
+                return self._judged(self._setting.hosts[seen.node], *self._left[at])
+        return None
+
+    def _judged(self, observer: Host, since_ns: int, name: str, life: int) -> str | None:
+        gone = self._setting.hosts[name]
+        is_cut = self._setting.network.clear_since_ns(observer.name, name) > since_ns
+        if observer is gone or is_cut or observer.well_since_ns > since_ns or self._excuses.has_lost(name, since_ns):
+            return None
+        if observer.node.membership.life_of(gone.id) == life:
+            return f"{observer.name} takes {name} for alive, {HEARD_S:g} s after its goodbye"
+        return None
+
+
+_RANKS: dict[type, int] = {PeerAlive: 0, PeerSuspect: 1, PeerDead: 2, PeerLeft: 3}
+
+
+def name_of(setting: Setting, node: NodeId) -> str:
+    """The name of the host with this id; the id itself for a stranger."""
+    return next((host.name for host in setting.hosts.values() if host.id == node), node)

@@ -1,0 +1,218 @@
+"""What must always hold of tasks: their records, their results, what is said of them, who runs them.
+
+Invariant: judged from the writes that the store took and the words that nodes said; nobody is asked.
+Neighbour: `checks` lists these.
+"""
+
+from typing import ClassVar
+
+from protocol import ids
+from protocol.events import TaskDone, TaskStarted, TaskSubmitted
+from protocol.records import TRANSITIONS
+from protocol.wire.task import ENDED, TaskRecord, TaskState
+from simulations.seen import Answered, Happened, Seen, Stored
+from simulations.setting import Setting, Wanted
+from simulations.timeline import ns
+
+CLOCK_KNOWN_S = 5.0  # so long after it was set everybody knows a clock that is off
+CLOCK_OFF_S = 6.0
+
+
+class LawfulRecords:
+    """A9, A13: a record moves along `TRANSITIONS` only, awards raise its epoch by one, its order never changes."""
+
+    wants: ClassVar[Wanted] = (Stored,)
+
+    def __init__(self, setting: Setting) -> None:
+        del setting
+        self._last: dict[str, TaskRecord] = {}
+        self._revision = 0
+
+    def on(self, seen: Seen) -> str | None:
+        """Every write that the store took."""
+        if not isinstance(seen, Stored):
+            return None
+        former_revision, self._revision = self._revision, seen.revision
+        if seen.revision <= former_revision:
+            return f"revision {seen.revision} of {seen.key} follows {former_revision}"
+        if seen.record is None or not ids.is_task_key(seen.key):
+            return None
+        record, former = seen.record, self._last.get(seen.key)
+        self._last[seen.key] = record
+        if former is None:
+            is_first = record.state in (TaskState.OPEN, TaskState.AWARDED) and record.epoch in (0, 1)
+            return None if is_first else f"{record.id} began as {_shown(record)}"
+        if _order(record) != _order(former):
+            return f"{record.id} became another task at {_shown(record)}"
+        if record.state not in TRANSITIONS[former.state].values():
+            return f"{record.id} went from {_shown(former)} to {_shown(record)}"
+        step = 1 if record.state is TaskState.AWARDED else 0
+        if record.epoch != former.epoch + step:
+            return f"{record.id} went from {_shown(former)} to {_shown(record)}: the epoch must rise by {step}"
+        return None
+
+
+class EndsAbsorb:
+    """A13: a record that has ended is never written again."""
+
+    wants: ClassVar[Wanted] = (Stored,)
+
+    def __init__(self, setting: Setting) -> None:
+        del setting
+        self._ended: set[str] = set()
+
+    def on(self, seen: Seen) -> str | None:
+        """Every write that the store took."""
+        if isinstance(seen, Stored) and seen.record is not None and ids.is_task_key(seen.key):
+            if seen.key in self._ended:
+                return f"{seen.record.id} had ended and was written again as {_shown(seen.record)}"
+            if seen.record.state in ENDED:
+                self._ended.add(seen.key)
+        return None
+
+
+class OneResult:
+    """A10: at most one result of a task is committed, and only what is committed is said to be done."""
+
+    wants: ClassVar[Wanted] = (Stored, Happened)
+
+    def __init__(self, setting: Setting) -> None:
+        del setting
+        self._done: dict[str, TaskRecord] = {}
+        self._said: dict[str, int] = {}
+
+    def on(self, seen: Seen) -> str | None:
+        """Commits and what owners say of them."""
+        match seen:
+            case Stored(record=TaskRecord() as record, key=key) if ids.is_task_key(key):
+                if record.state is not TaskState.DONE:
+                    return None
+                if record.id in self._done:
+                    return f"{record.id} was committed twice, the second time as {_shown(record)}"
+                self._done[record.id] = record
+            case Happened(event=TaskDone() as event):
+                record_ = self._done.get(event.task)
+                if record_ is None or (record_.epoch, record_.owner) != (event.epoch, event.owner):
+                    return f"{seen.node} says that {event.task} is done in epoch {event.epoch}; the record does not"
+                if event.task in self._said:
+                    return f"{event.task} was said to be done twice"
+                self._said[event.task] = event.epoch
+            case _:
+                pass
+        return None
+
+
+class NothingPromisedInVain:
+    """A12, A19: what is said to be accepted stands in the record; nothing depends on a write that is not in."""
+
+    wants: ClassVar[Wanted] = (Stored, Answered, Happened)
+
+    def __init__(self, setting: Setting) -> None:
+        del setting
+        self._stood: dict[str, int] = {}
+
+    def on(self, seen: Seen) -> str | None:
+        """Replies and events about tasks, against what the store took before."""
+        match seen:
+            case Stored(record=TaskRecord() as record, key=key) if ids.is_task_key(key):
+                self._stood[record.id] = record.epoch
+            case Answered(reply=reply) if isinstance(reply.value, TaskRecord):
+                if reply.value.epoch > self._stood.get(reply.value.id, -1):
+                    return f"{seen.node} answered with {_shown(reply.value)}, which the store never took"
+            case Happened(event=TaskSubmitted() as event):
+                if event.task not in self._stood:
+                    return f"{seen.node} says that {event.task} was submitted; the store never took it"
+            case _:
+                pass
+        return None
+
+
+class OneAnswer:
+    """A request is answered at most once."""
+
+    wants: ClassVar[Wanted] = (Answered,)
+
+    def __init__(self, setting: Setting) -> None:
+        del setting
+        self._answered: set[tuple[str, int]] = set()
+
+    def on(self, seen: Seen) -> str | None:
+        """Every reply."""
+        if not isinstance(seen, Answered):
+            return None
+        one = (seen.node, seen.reply.request)
+        if one in self._answered:
+            return f"{seen.node} answered request {seen.reply.request} twice"
+        self._answered.add(one)
+        return None
+
+
+class RightClocks:
+    """Nobody whose clock has been off for a while is given a task by another, or gives one out."""
+
+    wants: ClassVar[Wanted] = (Stored,)
+
+    def __init__(self, setting: Setting) -> None:
+        self._setting = setting
+
+    def on(self, seen: Seen) -> str | None:
+        """Every award that the store took."""
+        if not isinstance(seen, Stored) or seen.record is None or seen.record.state is not TaskState.AWARDED:
+            return None
+        names = {host.id: host for host in self._setting.hosts.values()}
+        for host in (names[seen.record.owner], self._setting.hosts[seen.node]):
+            is_known = self._setting.timeline.now_ns - host.clock_set_ns > ns(CLOCK_KNOWN_S)
+            if is_known and abs(host.clock_ahead_s) > CLOCK_OFF_S:
+                ahead = f"{host.clock_ahead_s:g} s ahead"
+                return f"{seen.node} gives {seen.record.id} to {names[seen.record.owner].name}: {host.name} is {ahead}"
+        return None
+
+
+class OneStart:
+    """A11: a run begins once an award, at whom the record names, in the life that it names."""
+
+    wants: ClassVar[Wanted] = (Stored, Happened)
+
+    def __init__(self, setting: Setting) -> None:
+        self._setting = setting
+        self._awards: dict[tuple[str, int], tuple[str, int]] = {}  # task and epoch → owner and its life
+        self._started: set[tuple[str, int]] = set()
+
+    def on(self, seen: Seen) -> str | None:
+        """Awards, and what owners say that they begin."""
+        match seen:
+            case Stored(record=TaskRecord(state=TaskState.AWARDED) as record, key=key) if ids.is_task_key(key):
+                self._awards[(record.id, record.epoch)] = record.owner, record.owner_life
+            case Happened(node=node, life=life, event=TaskStarted() as event):
+                award = event.task, event.epoch
+                owner = self._setting.hosts[node].id if node in self._setting.hosts else node
+                if self._awards.get(award) != (owner, life):
+                    return f"{node} began {event.task} in epoch {event.epoch}, which the record never gave to it"
+                if award in self._started:
+                    return f"{node} began {event.task} in epoch {event.epoch} twice"
+                self._started.add(award)
+            case _:
+                pass
+        return None
+
+
+def _order(record: TaskRecord) -> tuple[object, ...]:
+    """What of a record is settled by its submit."""
+    return (
+        record.id,
+        record.iid,
+        record.gid,
+        record.capability,
+        record.input,
+        record.digest,
+        record.submitter,
+        record.key,
+        record.home,
+        record.submitted_ms,
+        record.deadline_ms,
+        record.exclusive,
+    )
+
+
+def _shown(record: TaskRecord) -> str:
+    return f"{record.state.value} (epoch {record.epoch})"

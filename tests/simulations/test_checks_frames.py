@@ -1,0 +1,42 @@
+"""Frames heard again, bent or meant for others: a core that minds them is found out, one that does not is not."""
+
+import pytest
+
+from protocol.envelope import Opener, _Window
+from simulations.scenario import Scenario, parsed
+from simulations.world import World
+
+LITTLE = 'about = "a few know each other"\nnodes = 3\nrun_s = 9\n[expect]\nalways = ["rehearsed"]\n'
+
+
+def _broken(scenario: Scenario) -> list[str]:
+    return [each.what for each in World(scenario, seed=1).run().violations]
+
+
+def test_frames_that_must_have_no_effect_have_none() -> None:
+    assert _broken(parsed(LITTLE, origin="here")) == []
+
+
+def test_a_rehearsal_changes_nothing_in_the_world() -> None:
+    with_it = World(parsed(LITTLE, origin="here"), seed=1).run()
+    without = World(parsed(LITTLE.replace("rehearsed", "calm"), origin="here"), seed=1).run()
+    assert with_it.digest == without.digest
+
+
+@pytest.mark.parametrize(
+    ("owner", "attribute", "broken", "what"),
+    [
+        (_Window, "is_new", lambda self, seq: True, "heard before"),
+        (Opener, "_staleness", lambda self, src, header, family: "", "heard before"),
+    ],
+)
+def test_a_core_that_minds_frames_of_before_is_found_out(
+    monkeypatch: pytest.MonkeyPatch, owner: type, attribute: str, broken: object, what: str
+) -> None:
+    monkeypatch.setattr(owner, attribute, broken)
+    assert what in _broken(parsed(LITTLE, origin="here"))[0]
+
+
+def test_a_core_that_does_not_check_signatures_is_found_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("simulations.signing.is_maced", lambda key, message, signature: True)
+    assert "with one bit turned" in _broken(parsed(LITTLE, origin="here"))[0]

@@ -1,0 +1,107 @@
+"""Rules of views, each in a little world where it is kept, and where it is broken."""
+
+from protocol.effects import Spread
+from protocol.events import PeerAlive, PeerDead, PeerLeft, PeerSuspect
+from protocol.wire.gossip import Left, Suspect
+from simulations.checks import CHECKS
+from simulations.host import Host
+from simulations.scenario import parsed
+from simulations.seen import Handled, Happened, Seen, Sight, Span
+from simulations.timeline import ns
+from simulations.world import World
+
+
+def _world(since_s: float = 20.0, nodes: int = 3) -> tuple[World, list[Host]]:
+    world = World(parsed(f'about = "x"\nnodes = {nodes}\nrun_s = 600\n', origin="x"), seed=1)
+    for host in world.hosts.values():
+        host.start()
+    _pass(world, since_s)
+    return world, list(world.hosts.values())
+
+
+def _pass(world: World, until_s: float) -> None:
+    while world.timeline.step(ns(until_s)):
+        pass
+
+
+def _tick(host: Host) -> Handled:
+    return Handled(host.name, host.life, "Tick", host.node.membership.incarnation)
+
+
+def _said(rule: str, world: World, *sequence: Seen) -> list[str]:
+    check = CHECKS[rule](world)
+    return [problem for seen in sequence if (problem := check.on(seen)) is not None]
+
+
+def _death(one: Host, gone: Host, *accusers: Host) -> Happened:
+    ids = tuple(each.id for each in accusers)
+    return Happened(one.name, one.life, PeerDead(gone.id, gone.name, gone.life, ids, "timeout", 5.0))
+
+
+def _accusation(by: Host, of: Host, *, incarnation: int = 0) -> Handled:
+    fact = Spread(Suspect(of.id, of.life, incarnation, "timeout"))
+    return Handled(by.name, by.life, "Tick", 0, effects=(fact,))
+
+
+def test_a_death_needs_two_who_said_so_where_two_are_there() -> None:
+    world, (n1, n2, n3) = _world()
+    words = [_accusation(n1, n3), _accusation(n2, n3)]
+    assert _said("proven-death", world, *words, _death(n1, n3, n1, n2)) == []
+    assert _said("proven-death", world, words[0], _death(n1, n3, n1, n2))
+    assert _said("proven-death", world, *words, _death(n1, n3, n1))
+
+
+def test_what_is_said_of_a_node_it_has_begun_itself() -> None:
+    world, (n1, n2, n3) = _world()
+    began = [_tick(n2)]
+    back = Happened(n1.name, n1.life, PeerAlive(n2.id, n2.name, n2.life, 0))
+    assert _said("own-word", world, *began, back, _accusation(n1, n2)) == []
+    assert _said("own-word", world, *began, _accusation(n1, n2, incarnation=1))
+    assert _said("own-word", world, *began, Happened(n1.name, 1, PeerAlive(n2.id, n2.name, n2.life + 1, 0)))
+    assert _said("own-word", world, Happened(n3.name, n3.life, PeerLeft(n3.id, n3.name, n3.life)))
+
+
+def test_who_crashed_stands_alive_nowhere_after_a_while() -> None:
+    world, (n1, _, n3) = _world()
+    check = CHECKS["dead-are-found"](world)
+    n3._end()  # its view of itself goes, and nobody is told
+    check.on(Span("crash", ("n3",), is_on=True))
+    world.timeline.now_ns = ns(35)
+    assert check.on(_tick(n1)) is None
+    world.timeline.now_ns = ns(41)
+    assert check.on(_tick(n1))
+    assert n1.node.membership.forget(n3.id) is False
+
+
+def test_who_is_well_and_within_reach_does_not_stay_suspect() -> None:
+    world, (n1, n2, _) = _world()
+    suspect = Happened(n1.name, n1.life, PeerSuspect(n2.id, n2.name, n2.life, n1.id, "timeout"))
+    back = Happened(n1.name, n1.life, PeerAlive(n2.id, n2.name, n2.life, 1))
+    cases: list[tuple[list[Seen], bool]] = [
+        ([suspect], True),
+        ([suspect, back], False),
+        ([suspect, Sight("n2", "lost")], False),
+    ]
+    for sequence, is_broken in cases:
+        world.timeline.now_ns = ns(20)
+        check = CHECKS["refuted-soon"](world)
+        for seen in sequence:
+            assert check.on(seen) is None
+        world.timeline.now_ns = ns(22.5)
+        assert (check.on(_tick(n1)) is not None) is is_broken
+
+
+def test_a_goodbye_is_heard_by_everybody_within_a_second() -> None:
+    world, (n1, n2, _) = _world()
+    goodbye = Handled(n2.name, n2.life, "Leave", 0, effects=(Spread(Left(0)),))
+    check = CHECKS["goodbyes-heard"](world)
+    assert check.on(goodbye) is None
+    world.timeline.now_ns = ns(20.5)
+    assert check.on(_tick(n1)) is None
+    world.timeline.now_ns = ns(21.5)
+    assert check.on(_tick(n1))  # it goes on seeing it, for nobody told it anything
+    lossy = CHECKS["goodbyes-heard"](world)
+    lossy.on(goodbye)
+    lossy.on(Sight("n2", "lost"))
+    world.timeline.now_ns = ns(23)
+    assert lossy.on(_tick(n1)) is None
