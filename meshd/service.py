@@ -318,19 +318,21 @@ class Service:
         if self._views.cut_off_s() > LOOK_GRACE_S and self._node.state == "detached":
             raise MeshError("detached", state=self._node.state)
 
-    async def cancel(self, task: str) -> CancelledTask:
+    async def cancel(self, task: str, *, principal: str = "") -> CancelledTask:
         """End a task that has not ended, and all that it led to; what this misses ends soon by itself."""
         before = await self._shelf.one(task)
         known = await offspring.unended(self._shelf, before) if before.epoch else []
-        record = await self._cancelled(task)
+        record = await self._cancelled(task, principal)
         with_it = 0
         if record.epoch:  # else it never ran, and led to nothing
             with suppress(MeshError):
-                with_it = await offspring.cancel(self._shelf, record, known=known, cancel_one=self._cancelled)
+                with_it = await offspring.cancel(
+                    self._shelf, record, known=known, cancel_one=lambda each: self._cancelled(each, principal, task)
+                )
         return CancelledTask(**structs.asdict(self._views.task(record, None)), with_it=with_it)
 
-    async def _cancelled(self, task: str) -> TaskRecord:
-        record = await self._engine.ask(lambda request: Cancel(request, task))
+    async def _cancelled(self, task: str, principal: str, parent: str = "") -> TaskRecord:
+        record = await self._engine.ask(lambda request: Cancel(request, task, principal, parent))
         if not isinstance(record, TaskRecord):
             raise MeshError("internal", what="a cancel was answered without a record")
         return record

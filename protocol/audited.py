@@ -40,7 +40,7 @@ AUDITED: Mapping[type[Struct], Row] = {
     events.TaskStarted: Row("task.run", "allow", "task", "task", ("epoch", "agent"), "submitter"),
     events.TaskDone: Row("task.commit", "done", "task", "task", ("epoch", "took_ms")),
     events.TaskFailed: Row("task.fail", "done", "task", "task", ("epoch", "code", "message")),
-    events.TaskCancelled: Row("task.cancel", "done", "task", "task", ("epoch",)),
+    events.TaskCancelled: Row("task.cancel", "done", "task", "task", ("epoch", "ended_with"), "by"),
     events.TaskRetried: Row("task.retry", "allow", "task", "task", ("epoch", "state"), "by"),
     events.TaskPoison: Row("task.set_aside", "done", "task", "task", ("epoch", "died")),
     events.AwardDeclined: Row("award.decline", "deny", "task", "task", ("epoch", "owner", "reason", "detail")),

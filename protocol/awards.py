@@ -57,8 +57,7 @@ def ending(watched: Watched, *, settings: TaskSettings, now: Instant) -> TaskRec
     """The record of a task that has to end now, or None."""
     record, ended, started_ms = watched.record, tuple(watched.ended), watched.started_ms
     if watched.is_unwanted:
-        parent = watched.bereft_of
-        return records.cancelled(record, now=now, started_ms=started_ms, ended=ended, parent=parent)
+        return records.cancelled(record, now=now, started_ms=started_ms, ended=ended, parent=watched.ends_with)
     if now.wall_ms >= record.deadline_ms:
         failure = Failure("deadline", "the task did not end before its deadline")
         return records.failed(record, failure=failure, now=now, started_ms=started_ms, ended=ended)
@@ -154,24 +153,29 @@ def begun(record: TaskRecord) -> Emit:
 def reopened(record: TaskRecord) -> Emit:
     """What its new home says once an ended task is open again."""
     last = record.retried[-1]
-    return Emit(TaskRetried(record.id, record.iid, record.epoch, last.state.value, last.by, record.gid))
+    return Emit(
+        TaskRetried(record.id, record.iid, record.epoch, last.state.value, last.by, record.gid, record.parent_iid)
+    )
 
 
 def awarded(record: TaskRecord, *, why: str, former: NodeId) -> Emit:
     """What its watcher says once an award stands."""
-    return Emit(TaskAwarded(record.id, record.iid, record.epoch, record.owner, why, former, record.gid))
+    task, owner = record.id, record.owner
+    return Emit(TaskAwarded(task, record.iid, record.epoch, owner, why, former, record.gid, record.parent_iid))
 
 
-def end_events(record: TaskRecord) -> list[Emit]:
+def end_events(watched: Watched) -> list[Emit]:
     """What its watcher says of an end that it wrote; "done" is said by the owner."""
-    message = record.failure.message if record.failure is not None else ""
-    code = record.failure.code if record.failure is not None else ""
+    record = watched.record
+    task, iid, epoch, gid, parent = record.id, record.iid, record.epoch, record.gid, record.parent_iid
+    failure = record.failure or Failure("", "")
     if record.state is TaskState.FAILED:
-        return [Emit(TaskFailed(record.id, record.iid, record.epoch, code, message, record.gid))]
+        return [Emit(TaskFailed(task, iid, epoch, failure.code, failure.message, gid, parent))]
     if record.state is TaskState.CANCELLED:
-        return [Emit(TaskCancelled(record.id, record.iid, record.epoch, record.gid))]
+        by = next((order.by for order in watched.cancels if order.by), "")
+        return [Emit(TaskCancelled(task, iid, epoch, gid, parent, by, watched.ends_with))]
     if record.state is TaskState.POISON:
-        return [Emit(TaskPoison(record.id, record.iid, record.epoch, record.died, record.gid))]
+        return [Emit(TaskPoison(task, iid, epoch, record.died, gid, parent))]
     return []
 
 
@@ -192,7 +196,7 @@ def told_home(record: TaskRecord, *, revision: int, frame: bytes, life: int | No
 
 def settled(watched: Watched) -> list[Reply]:
     """The task has ended: the answers to everyone who waits for its end, or wants it cancelled."""
-    record, waits, cancels = watched.record, watched.waits, watched.cancels
+    record, waits, cancels = watched.record, watched.waits, [order.request for order in watched.cancels]
     watched.waits, watched.cancels = [], []
     if record.state is TaskState.CANCELLED:
         return [Reply(request, value=record) for request in (*waits, *cancels)]

@@ -166,6 +166,7 @@ class TaskAwarded(Struct, frozen=True, tag_field="kind", tag="task_awarded"):
     why: str
     former: NodeId = ""
     gid: str = ""
+    parent: str = ""
 
 
 class TaskStarted(Struct, frozen=True, tag_field="kind", tag="task_started"):
@@ -177,6 +178,7 @@ class TaskStarted(Struct, frozen=True, tag_field="kind", tag="task_started"):
     agent: str
     submitter: str = ""
     gid: str = ""
+    parent: str = ""
 
 
 class TaskDone(Struct, frozen=True, tag_field="kind", tag="task_done"):
@@ -188,6 +190,7 @@ class TaskDone(Struct, frozen=True, tag_field="kind", tag="task_done"):
     owner: NodeId
     took_ms: int
     gid: str = ""
+    parent: str = ""
 
 
 class TaskFailed(Struct, frozen=True, tag_field="kind", tag="task_failed"):
@@ -199,15 +202,19 @@ class TaskFailed(Struct, frozen=True, tag_field="kind", tag="task_failed"):
     code: str
     message: str
     gid: str = ""
+    parent: str = ""
 
 
 class TaskCancelled(Struct, frozen=True, tag_field="kind", tag="task_cancelled"):
-    """The task was cancelled."""
+    """The task was cancelled: `by` asked for it, or its ancestor `ended_with` was cancelled, and led to it."""
 
     task: str
     iid: str
     epoch: int
     gid: str = ""
+    parent: str = ""
+    by: str = ""
+    ended_with: str = ""
 
 
 class TaskRetried(Struct, frozen=True, tag_field="kind", tag="task_retried"):
@@ -219,6 +226,7 @@ class TaskRetried(Struct, frozen=True, tag_field="kind", tag="task_retried"):
     state: str
     by: str
     gid: str = ""
+    parent: str = ""
 
 
 class TaskPoison(Struct, frozen=True, tag_field="kind", tag="task_poison"):
@@ -229,6 +237,7 @@ class TaskPoison(Struct, frozen=True, tag_field="kind", tag="task_poison"):
     epoch: int
     died: tuple[NodeId, ...]
     gid: str = ""
+    parent: str = ""
 
 
 class AwardDeclined(Struct, frozen=True, tag_field="kind", tag="award_declined"):

@@ -10,7 +10,7 @@ from typing import TypeVar
 from msgspec import Struct
 
 from protocol import limits
-from protocol.effects import Send
+from protocol.effects import RunAgent, Send
 from protocol.primitives import NS_PER_S, Instant, Mono, NodeId
 from protocol.slots import Slots
 from protocol.watched import TaskSettings
@@ -59,6 +59,26 @@ class Grant(Struct):
     def is_stale(self, now: Instant) -> bool:
         """True when what is left of it has had its time."""
         return self.stale_since is not None and now.since_s(self.stale_since) >= STALE_S
+
+
+def order_of(record: TaskRecord, agent: str, *, lease_s: float, now: Instant) -> RunAgent:
+    """What the agent is told of a task that was awarded."""
+    return RunAgent(
+        agent=agent,
+        task=record.id,
+        epoch=record.epoch,
+        attempt=record.failures + 1,
+        capability=record.capability,
+        input=record.input,
+        deadline_s=(record.deadline_ms - now.wall_ms) / 1_000,
+        iid=record.iid,
+        gid=record.gid,
+        hops=record.hops,
+        ancestors=record.ancestors,
+        lineage=record.lineage,
+        retries=record.retries,
+        lease_s=lease_s if record.exclusive else 0.0,
+    )
 
 
 class Grants:

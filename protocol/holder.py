@@ -10,9 +10,9 @@ from collections.abc import Callable
 
 from protocol import ids, limits, records
 from protocol.bidding import answer_to
-from protocol.effects import Effect, Emit, Read, RunAgent, Send, StopAgent, Write
+from protocol.effects import Effect, Emit, Read, Send, StopAgent, Write
 from protocol.events import PeerMisbehaved, ResultRefused, TaskAwarded, TaskDone, TaskFailed, TaskPutBack, TaskStarted
-from protocol.grants import CHECK_S, Grant, Grants
+from protocol.grants import CHECK_S, Grant, Grants, order_of
 from protocol.inputs import AgentFailed, AgentFinished, AgentProgress
 from protocol.performance import Performance
 from protocol.primitives import NS_PER_MS, Instant, Mono, NodeId
@@ -110,8 +110,8 @@ class Holder:
     def _begun(self, grant: Grant, agent: str, now: Instant) -> list[Effect]:
         record = grant.record
         return [
-            Emit(TaskStarted(record.id, record.iid, record.epoch, agent, record.submitter, record.gid)),
-            self._run(agent, record, now),
+            Emit(TaskStarted(record.id, record.iid, record.epoch, agent, record.submitter, *_kin(record))),
+            order_of(record, agent, lease_s=self._settings.lease_s, now=now),
         ]
 
     def _refusal(self, record: TaskRecord, now: Instant) -> Decline | None:
@@ -125,24 +125,6 @@ class Holder:
         if record.deadline_ms <= now.wall_ms:
             return Decline(record.id, record.epoch, "deadline", "the deadline has passed", retry_after_ms=60_000)
         return None
-
-    def _run(self, agent: str, record: TaskRecord, now: Instant) -> RunAgent:
-        return RunAgent(
-            agent=agent,
-            task=record.id,
-            epoch=record.epoch,
-            attempt=record.failures + 1,
-            capability=record.capability,
-            input=record.input,
-            deadline_s=(record.deadline_ms - now.wall_ms) / 1_000,
-            iid=record.iid,
-            gid=record.gid,
-            hops=record.hops,
-            ancestors=record.ancestors,
-            lineage=record.lineage,
-            retries=record.retries,
-            lease_s=self._settings.lease_s if record.exclusive else 0.0,
-        )
 
     def on_ask(self, sender: NodeId, life: int, body: Ask, now: Instant) -> list[Effect]:
         """Say what of this is in hand; stop what the ask shows as stale."""
@@ -230,7 +212,8 @@ class Holder:
         """Our write stands: the task is ours. Its watcher is told, until it asks."""
         agent, watcher, life = self._slots.agent_of(record.id), reserved.watcher, reserved.watcher_life
         told = _to(watcher, life, Taken(record.id, record.epoch, revision, frame), record)
-        awarded = TaskAwarded(record.id, record.iid, record.epoch, self._me, "late", reserved.record.owner, record.gid)
+        former, kin = reserved.record.owner, _kin(record)
+        awarded = TaskAwarded(record.id, record.iid, record.epoch, self._me, "late", former, *kin)
         if self._grants.had(record.id, record.epoch):
             return [Emit(awarded)]  # its watcher read our write before we heard of it, and gave us the task by it
         grant = self._grants.begin(record, revision, watcher, life, now)
@@ -313,10 +296,10 @@ class Holder:
         event: Effect
         if record.state is TaskState.DONE:
             took_ms = record.finished_ms - record.opened_ms
-            event = Emit(TaskDone(record.id, record.iid, record.epoch, self._me, took_ms, record.gid))
+            event = Emit(TaskDone(record.id, record.iid, record.epoch, self._me, took_ms, *_kin(record)))
         else:
             failure = record.failure or Failure("agent_failed", "")
-            event = Emit(TaskFailed(record.id, record.iid, record.epoch, failure.code, failure.message, record.gid))
+            event = Emit(TaskFailed(record.id, record.iid, record.epoch, failure.code, failure.message, *_kin(record)))
         body = Result(record.id, record.epoch, revision, write.frame)
         return [event, _to(grant.watcher, grant.watcher_life, body, record)]
 
@@ -496,3 +479,8 @@ class Holder:
 
 def _to(node: NodeId, life: int, body: Accept | Answer | Decline | Result | Taken, record: TaskRecord) -> Send:
     return Send(to=node, life=life, body=body, iid=record.iid, gid=record.gid)
+
+
+def _kin(record: TaskRecord) -> tuple[str, str]:
+    """Which goal it is of, and which interaction it came from."""
+    return record.gid, record.parent_iid

@@ -118,10 +118,12 @@ class Submit(Struct, frozen=True):
 
 
 class Cancel(Struct, frozen=True):
-    """End a task that has not ended; answered by `Reply`."""
+    """End a task that has not ended; answered by `Reply`. `parent` was cancelled, and led to it; `by` asked."""
 
     request: int
     task: str
+    by: str = ""
+    parent: str = ""
 
 
 class Retry(Struct, frozen=True):

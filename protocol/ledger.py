@@ -105,7 +105,7 @@ class Ledger:
         watched = self.tasks.get(request.task)
         if watched is None:
             return self._lookups.cancel(request)
-        watched.cancels.append(request.request)
+        watched.cancels.append(request)
         return [] if watched.phase is Phase.WRITING else self._advance(watched, now)
 
     def retry(self, request: Retry) -> list[Effect]:
@@ -147,7 +147,7 @@ class Ledger:
         if record.state in ENDED:
             home_life = None if record.home == self._me else self._view.life_of(record.home)
             told = awards.told_home(record, revision=revision, frame=write.frame, life=home_life)
-            return [*effects, *awards.end_events(record), *told, *self._settle(watched, now)]
+            return [*effects, *awards.end_events(watched), *told, *self._settle(watched, now)]
         if record.state is TaskState.AWARDED:
             said = awards.awarded(record, why=watched.why, former=former.owner)
             effects += [said, self._handover.offer(watched, now)]

@@ -15,7 +15,7 @@ class Lookups:
 
     def __init__(self) -> None:
         self._submits: dict[str, list[Submit]] = {}
-        self._cancels: dict[str, list[int]] = {}
+        self._cancels: dict[str, list[Cancel]] = {}
 
     def submit(self, task: str, order: Submit) -> list[Effect]:
         """Unless the task was submitted before, it is refused."""
@@ -24,11 +24,11 @@ class Lookups:
 
     def cancel(self, request: Cancel) -> list[Effect]:
         """Whoever watches it, it can be cancelled if it is there."""
-        self._cancels.setdefault(request.task, []).append(request.request)
+        self._cancels.setdefault(request.task, []).append(request)
         return [Read(ids.task_key(request.task))]
 
-    def found(self, task: str, record: TaskRecord | None, *, failed: str) -> tuple[list[Effect], list[int]]:
-        """Answers to the submits, and the requests that want it cancelled."""
+    def found(self, task: str, record: TaskRecord | None, *, failed: str) -> tuple[list[Effect], list[Cancel]]:
+        """Answers to the submits, and those who want it cancelled."""
         submits, cancels = self._submits.pop(task, []), self._cancels.pop(task, [])
         return [_known_before(order, record, failed=failed) for order in submits], cancels
 
@@ -42,8 +42,9 @@ def _known_before(order: Submit, record: TaskRecord | None, *, failed: str) -> R
     return repeated(order, record)
 
 
-def not_to_cancel(requests: list[int], record: TaskRecord | None, *, task: str, failed: str) -> list[Effect]:
+def not_to_cancel(orders: list[Cancel], record: TaskRecord | None, *, task: str, failed: str) -> list[Effect]:
     """The answers to those who want a task cancelled that cannot be; none when it can."""
+    requests = [order.request for order in orders]
     if failed:
         return [refused(request, "store", problem=failed) for request in requests]
     if record is None:

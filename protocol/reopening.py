@@ -7,7 +7,7 @@ stays done. Whoever answers becomes the home, for nobody watches what has ended.
 from protocol import ids, limits, records
 from protocol.awards import refused, reopened
 from protocol.effects import Effect, Read, Reply
-from protocol.inputs import Cancel, Retry
+from protocol.inputs import Retry
 from protocol.lookups import Lookups
 from protocol.primitives import Instant, NodeId
 from protocol.records import Standing
@@ -103,7 +103,7 @@ class Reopening:
         request, is_awaited, cancels = watched.reopening, bool(watched.submits), watched.cancels
         told = self._tasks.forget(watched, now)
         for cancel in cancels:
-            told += self._lookups.cancel(Cancel(cancel, watched.record.id))
+            told += self._lookups.cancel(cancel)
         if request is None or not is_awaited:
             return told
         self._wanted.setdefault(request.task, []).insert(0, request)

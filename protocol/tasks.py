@@ -115,7 +115,8 @@ class Tasks:
 
     def drop(self, watched: Watched, now: Instant, code: str, **fields: object) -> list[Effect]:
         """There is no such task: whoever asked for anything is told why."""
-        requests, watched.waits = (*watched.submits, *watched.waits, *watched.cancels), []
+        requests = (*watched.submits, *watched.waits, *(order.request for order in watched.cancels))
+        watched.waits = []
         self.forget(watched, now)
         return [refused(request, code, **fields) for request in requests]
 

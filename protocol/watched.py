@@ -11,7 +11,7 @@ from msgspec import Meta, Struct, structs
 
 from protocol import limits
 from protocol.bids import Closed, with_late
-from protocol.inputs import Retry
+from protocol.inputs import Cancel, Retry
 from protocol.owners import Owner
 from protocol.primitives import Instant, Mono, NodeId, WallMs
 from protocol.records import Standing
@@ -146,7 +146,7 @@ class Watched:
         self.submits: list[int] = []  # requests that wait for the first write
         self.reopening: Retry | None = None  # who has it opened again, by the write under way
         self.waits: list[int] = []  # requests that wait for the end
-        self.cancels: list[int] = []  # requests that want it cancelled
+        self.cancels: list[Cancel] = []  # who wants it cancelled
         self.bereft_of = ""  # the ancestor that was cancelled, so that this has to end
         self.unproven: dict[str, None] | None = None  # ancestors that may have been; None: nobody has looked
 
@@ -174,6 +174,11 @@ class Watched:
     def is_unwanted(self) -> bool:
         """True when it is to be cancelled: by who asked for that, or together with an ancestor."""
         return bool(self.cancels or self.bereft_of)
+
+    @property
+    def ends_with(self) -> str:
+        """The ancestor that was cancelled, together with which it ends; nothing when it ends by itself."""
+        return self.bereft_of or next((order.parent for order in self.cancels if order.parent), "")
 
     @property
     def is_lost(self) -> bool:

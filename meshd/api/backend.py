@@ -188,7 +188,7 @@ class Backend(Protocol):
         """
         ...
 
-    async def cancel(self, task: str) -> CancelledTask:
+    async def cancel(self, task: str, *, principal: str) -> CancelledTask:
         """End a task (full id) that has not ended, and all that it led to. Raises already_ended."""
         ...
 

@@ -179,7 +179,7 @@ async def submit(node: Backend, asked: Asked) -> Answer:
 
 async def cancel(node: Backend, asked: Asked) -> Answer:
     found = await node.task(asked.path["id"])
-    return await node.cancel(found.id)
+    return await node.cancel(found.id, principal=PRINCIPAL)
 
 
 async def retry(node: Backend, asked: Asked) -> Answer:

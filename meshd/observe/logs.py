@@ -67,7 +67,7 @@ LINES: Mapping[type, Line] = {
     events.TaskStarted: Line(DEBUG, "task {task} began: agent {agent}, epoch {epoch}"),
     events.TaskDone: Line(INFO, "task {task} is done: {owner} took {took_ms} ms"),
     events.TaskFailed: Line(WARNING, "task {task} failed: {code}: {message}"),
-    events.TaskCancelled: Line(INFO, "task {task} was cancelled"),
+    events.TaskCancelled: Line(INFO, "task {task} was cancelled {together}"),
     events.TaskRetried: Line(INFO, "task {task}, which was {state}, is opened again: {by} asked for it"),
     events.TaskPoison: Line(ERROR, "task {task} is poison: {died} died of it"),
     events.AwardDeclined: Line(INFO, "{owner} declined task {task}: {reason} {detail}"),
@@ -125,6 +125,8 @@ def told(event: Event, *, name_of: NameOf = short) -> str:
     fields = {field: _told_field(field, getattr(event, field), name_of) for field in event.__struct_fields__}
     if isinstance(event, events.LeaseLapsed):
         fields["missed"] = missed(event.evidence, event.silent_s)
+    if isinstance(event, events.TaskCancelled):
+        fields["together"] = f"together with {event.ended_with}, which led to it" if event.ended_with else ""
     return LINES[type(event)].sentence.format_map(fields).rstrip(" :")
 
 

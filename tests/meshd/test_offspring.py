@@ -69,6 +69,10 @@ async def test_a_cancel_ends_children_and_grandchildren_whose_homes_are_other_no
         assert await states(mesh.daemons["b"], task.gid) == ["cancelled"] * 7, "when it is answered, they have ended"
         shelf = mesh.daemons["b"].shelf
         assert await offspring.unended(shelf, await shelf.one(task.id)) == []
+        together = f"was cancelled together with {task.id}, which led to it"
+        for each in await shelf.page(lambda row: row.gid == task.gid and row.id != task.id, after=None, count=9):
+            assert each.failure is not None
+            assert each.failure.message == f"the task {each.id} {together}"
         await withered(mesh, task, actors)
 
 

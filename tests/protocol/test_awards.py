@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 from msgspec import structs
 
 from protocol import awards, limits
+from protocol.inputs import Cancel
 from protocol.routing import Candidate
 from protocol.watched import Phase, Watched
 from protocol.wire.auction import Attempt
@@ -51,7 +52,7 @@ def test_a_task_ends_for_a_reason_that_its_record_gives(fields: dict[str, object
 
 def test_a_cancel_goes_before_every_other_end() -> None:
     watched = _watched(deadline_ms=0)
-    watched.cancels.append(1)
+    watched.cancels.append(Cancel(1, watched.record.id))
     ended = awards.ending(watched, settings=SETTINGS, now=NOW)
     assert ended is not None
     assert ended.state is TaskState.CANCELLED

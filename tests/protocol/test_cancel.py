@@ -94,3 +94,13 @@ def test_two_cancels_are_both_answered() -> None:
     effects = home.cancel(home.record.id, request=8)
     assert home.ledger.cancel(Cancel(9, home.record.id), home.now) == []
     assert replies(home.written(effects)) == [(8, "cancelled"), (9, "cancelled")]
+
+
+def test_who_cancels_a_task_and_with_which_of_its_ancestors_is_said_when_it_stands() -> None:
+    home = Home({B: 1})
+    home.awarded(parent_iid="the iid that led to it")
+    effects = home.written(home.ledger.cancel(Cancel(9, home.record.id, "operator", C), home.now))
+    (event,) = said(effects, TaskCancelled)
+    assert (event.by, event.ended_with, event.parent) == ("operator", C, "the iid that led to it")
+    assert home.record.failure is not None
+    assert home.record.failure.message.endswith(f"was cancelled together with {C}, which led to it")

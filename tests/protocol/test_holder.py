@@ -1,103 +1,43 @@
 """The owner's side of a task: taking it, answering for it, committing its end, and letting go."""
 
-from collections.abc import Callable
-
 import pytest
 from msgspec import structs
 
 from protocol import ids, limits, records
 from protocol.effects import Effect, Read, RunAgent, Send, StopAgent, Write
-from protocol.events import PeerMisbehaved, ResultRefused, TaskDone, TaskFailed, TaskPutBack, TaskStarted
+from protocol.events import ResultRefused, TaskDone, TaskFailed, TaskPutBack, TaskStarted
 from protocol.grants import CHECK_S, STALE_S
-from protocol.holder import AGAIN_S, COMMITS_MAX, Holder
-from protocol.inputs import AgentFailed, AgentFinished, AgentProgress
+from protocol.holder import AGAIN_S, COMMITS_MAX
+from protocol.inputs import AgentProgress
 from protocol.records import Standing
-from protocol.slots import Slots
-from protocol.wire.agents import Card
 from protocol.wire.task import (
     Accept,
-    Answer,
-    Ask,
     Award,
     Decline,
     Failure,
-    Held,
     Result,
     TaskRecord,
     TaskState,
     Withdraw,
 )
 from tests.protocol.conversation import instant
+from tests.protocol.owning import Owner, W, answer, declines, mine
 from tests.protocol.work import (
     CARD,
     KEEP_S,
     LIFE,
-    ME,
     SETTINGS,
     B,
     C,
-    D,
     awarded,
     bodies,
-    frame,
-    guards,
     only_write,
     said,
 )
 
-W = B  # the watcher of everything here
-
-
-class _Owner:
-    """One holder, its slots, and what has been awarded to it."""
-
-    def __init__(self, cards: tuple[Card, ...] = (CARD,)) -> None:
-        self.slots = Slots()
-        self.slots.advertise(cards)
-        self.holder = Holder(me=ME, life=LIFE, settings=SETTINGS, keep_s=KEEP_S, slots=self.slots, guards=guards)
-        self.now = instant(0)
-
-    def at(self, seconds: float) -> list[Effect]:
-        self.now = instant(seconds)
-        return self.holder.on_tick(self.now)
-
-    def award(self, record: TaskRecord, *, sender: str = W, revision: int = 4) -> list[Effect]:
-        body = Award(record.id, record.epoch, revision, frame(record))
-        return self.holder.on_award(sender, LIFE, body, record, self.now)
-
-    def ask(self, *lines: tuple[TaskRecord, int], sender: str = W) -> list[Effect]:
-        held = tuple(Held(record.id, epoch, 4) for record, epoch in lines)
-        return self.holder.on_ask(sender, LIFE, Ask(9, held), self.now)
-
-    def finishes(self, record: TaskRecord) -> list[Effect]:
-        return self.holder.on_finished(AgentFinished(record.id, record.epoch, b"\x02"), self.now)
-
-    def fails(self, record: TaskRecord, code: str = "agent_failed", *, retry: bool = True) -> list[Effect]:
-        return self.holder.on_failed(AgentFailed(record.id, record.epoch, code, "no", retry), self.now)
-
-    def written(self, effects: list[Effect]) -> list[Effect]:
-        write = only_write(effects)
-        assert isinstance(write.record, TaskRecord)
-        return self.holder.on_written(structs.replace(write, frame=b"sealed"), write.record, 5, self.now)
-
-
-def _mine(key: str = "k", *, epoch: int = 1, exclusive: bool = False) -> TaskRecord:
-    record = awarded(key, owner=ME, exclusive=exclusive)
-    return structs.replace(record, epoch=epoch)
-
-
-def _answer(effects: list[Effect]) -> Answer:
-    (answer,) = bodies(effects, Answer)
-    assert isinstance(answer, Answer)
-    return answer
-
-
-def _declines(effects: list[Effect]) -> list[str]:
-    return [body.reason for body in bodies(effects, Decline)]
-
 
 def test_an_award_is_accepted_and_the_agent_begins_with_the_fencing_token() -> None:
-    owner, record = _Owner(), _mine(epoch=3)
+    owner, record = Owner(), mine(epoch=3)
     effects = owner.award(record)
     assert bodies(effects, Accept) == [Accept(record.id, 3)]
     (run,) = (each for each in effects if isinstance(each, RunAgent))
@@ -107,13 +47,13 @@ def test_an_award_is_accepted_and_the_agent_begins_with_the_fencing_token() -> N
 
 
 def test_an_award_that_comes_twice_runs_once_and_is_accepted_twice() -> None:
-    owner, record = _Owner(), _mine()
+    owner, record = Owner(), mine()
     owner.award(record)
     assert owner.award(record) == [Send(W, LIFE, Accept(record.id, 1), iid=record.iid, gid=record.gid)]
 
 
 def test_an_award_to_another_node_or_life_or_of_another_task_is_ignored() -> None:
-    owner, record = _Owner(), _mine()
+    owner, record = Owner(), mine()
     assert owner.award(awarded(owner=C)) == []
     assert owner.award(structs.replace(record, owner_life=LIFE - 1)) == []
     other = Award("t" * 26, 1, 4, b"")
@@ -122,26 +62,26 @@ def test_an_award_to_another_node_or_life_or_of_another_task_is_ignored() -> Non
 
 
 def test_an_award_of_a_task_that_has_ended_is_answered_so_and_the_record_looked_at() -> None:
-    owner, record = _Owner(), _mine()
+    owner, record = Owner(), mine()
     effects = owner.award(structs.replace(record, state=TaskState.DONE))
-    assert _answer(effects).ended == (record.id,)
+    assert answer(effects).ended == (record.id,)
     assert [each.key for each in effects if isinstance(each, Read)] == [ids.task_key(record.id)]
     assert owner.holder.in_hand == 0
 
 
 def test_who_is_asked_about_a_task_that_it_ended_looks_whether_the_end_stands() -> None:
-    owner, record = _Owner(), _mine()
+    owner, record = Owner(), mine()
     owner.award(record)
     owner.written(owner.finishes(record))
     effects = owner.ask((record, 1))
-    assert _answer(effects).ended == (record.id,)
+    assert answer(effects).ended == (record.id,)
     assert [each.key for each in effects if isinstance(each, Read)] == [ids.task_key(record.id)]
 
 
 def test_an_end_that_waits_for_the_store_holds_no_slot_and_many_of_them_do(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(limits, "ENDS_WAITING_MAX", 1)
-    owner = _Owner((structs.replace(CARD, slots=2),))
-    first, second = _mine("one"), _mine("two")
+    owner = Owner((structs.replace(CARD, slots=2),))
+    first, second = mine("one"), mine("two")
     for record in (first, second):
         owner.award(record)
         owner.finishes(record)
@@ -150,22 +90,22 @@ def test_an_end_that_waits_for_the_store_holds_no_slot_and_many_of_them_do(monke
 
 
 def test_what_cannot_be_taken_is_declined_with_the_reason() -> None:
-    assert _declines(_Owner(()).award(_mine())) == ["no_agent"]
-    full = _Owner((structs.replace(CARD, slots=1),))
-    full.award(_mine("one"))
-    assert _declines(full.award(_mine("two"))) == ["busy"]
-    closed = _Owner()
+    assert declines(Owner(()).award(mine())) == ["no_agent"]
+    full = Owner((structs.replace(CARD, slots=1),))
+    full.award(mine("one"))
+    assert declines(full.award(mine("two"))) == ["busy"]
+    closed = Owner()
     closed.holder.close()
-    assert _declines(closed.award(_mine())) == ["draining"]
+    assert declines(closed.award(mine())) == ["draining"]
     closed.holder.reopen()
-    assert _declines(closed.award(_mine())) == []
-    late = _Owner()
+    assert declines(closed.award(mine())) == []
+    late = Owner()
     late.at(90_000)
-    assert _declines(late.award(_mine())) == ["deadline"]
+    assert declines(late.award(mine())) == ["deadline"]
 
 
 def test_a_result_is_committed_on_the_revision_of_the_award_and_then_told() -> None:
-    owner, record = _Owner(), _mine()
+    owner, record = Owner(), mine()
     owner.award(record, revision=7)
     effects = owner.finishes(record)
     write = only_write(effects)
@@ -179,7 +119,7 @@ def test_a_result_is_committed_on_the_revision_of_the_award_and_then_told() -> N
 
 
 def test_a_failure_that_another_try_may_mend_goes_back_and_counts() -> None:
-    owner, record = _Owner(), _mine()
+    owner, record = Owner(), mine()
     owner.award(record)
     effects = owner.fails(record)
     assert bodies(effects, Decline) == [Decline(record.id, 1, "agent_failed", "no", counts=True)]
@@ -187,13 +127,13 @@ def test_a_failure_that_another_try_may_mend_goes_back_and_counts() -> None:
 
 
 def test_an_agent_that_was_not_there_is_not_held_against_the_task() -> None:
-    owner, record = _Owner(), _mine()
+    owner, record = Owner(), mine()
     owner.award(record)
     assert [body.counts for body in bodies(owner.fails(record, "agent_unavailable"), Decline)] == [False]
 
 
 def test_a_failure_for_good_is_the_end_of_the_task() -> None:
-    owner, record = _Owner(), _mine()
+    owner, record = Owner(), mine()
     owner.award(record)
     effects = owner.fails(record, retry=False)
     began = instant(0)
@@ -203,7 +143,7 @@ def test_a_failure_for_good_is_the_end_of_the_task() -> None:
 
 
 def test_a_late_result_is_refused_shown_and_kept_under_its_own_key() -> None:
-    owner, record = _Owner(), _mine()
+    owner, record = Owner(), mine()
     owner.award(record)
     owner.finishes(record)
     stands = structs.replace(record, epoch=2, owner=C)
@@ -213,11 +153,11 @@ def test_a_late_result_is_refused_shown_and_kept_under_its_own_key() -> None:
     write = only_write(effects)
     assert (write.key, write.expect, write.keep_s) == (ids.late_key(record.id, 1), 0, KEEP_S)
     assert (owner.holder.in_hand, owner.slots.taken) == (0, 0)
-    assert _answer(owner.ask((record, 1))).ended == (record.id,), "whoever asks about it has missed the next"
+    assert answer(owner.ask((record, 1))).ended == (record.id,), "whoever asks about it has missed the next"
 
 
 def test_a_result_of_an_award_that_is_not_held_is_dropped() -> None:
-    owner, record = _Owner(), _mine()
+    owner, record = Owner(), mine()
     assert owner.finishes(record) == []
     owner.award(structs.replace(record, epoch=2))
     assert owner.finishes(record) == []
@@ -225,43 +165,43 @@ def test_a_result_of_an_award_that_is_not_held_is_dropped() -> None:
 
 
 def test_a_second_result_while_the_first_is_being_committed_is_dropped() -> None:
-    owner, record = _Owner(), _mine()
+    owner, record = Owner(), mine()
     owner.award(record)
     assert owner.finishes(record)
     assert owner.finishes(record) == []
 
 
 def test_an_ask_is_answered_with_what_runs_what_ended_and_what_never_came() -> None:
-    owner = _Owner((structs.replace(CARD, slots=9),))
-    runs, over, strange = _mine("runs"), _mine("over"), _mine("strange")
+    owner = Owner((structs.replace(CARD, slots=9),))
+    runs, over, strange = mine("runs"), mine("over"), mine("strange")
     owner.award(runs)
     owner.holder.on_progress(AgentProgress(runs.id, 1, b"\x05"))
     owner.holder.on_progress(AgentProgress(runs.id, 2, b"\x06"))
     owner.award(over)
     owner.written(owner.finishes(over))
-    answer = _answer(owner.ask((runs, 1), (over, 1), (strange, 1)))
-    assert [(line.task, line.epoch, line.progress) for line in answer.running] == [(runs.id, 1, b"\x05")]
-    assert (answer.ended, answer.unknown) == ((over.id,), (strange.id,))
+    told = answer(owner.ask((runs, 1), (over, 1), (strange, 1)))
+    assert [(line.task, line.epoch, line.progress) for line in told.running] == [(runs.id, 1, b"\x05")]
+    assert (told.ended, told.unknown) == ((over.id,), (strange.id,))
 
 
 def test_an_asker_that_is_behind_is_told_to_read_the_record() -> None:
-    owner, record = _Owner(), _mine(epoch=2)
+    owner, record = Owner(), mine(epoch=2)
     owner.award(record)
-    assert _answer(owner.ask((record, 1))).ended == (record.id,)
+    assert answer(owner.ask((record, 1))).ended == (record.id,)
 
 
 def test_what_was_given_back_is_given_back_again_when_asked() -> None:
-    owner, record = _Owner(), _mine()
+    owner, record = Owner(), mine()
     owner.award(record)
     owner.fails(record)
-    assert _declines(owner.ask((record, 1))) == ["agent_failed"]
-    assert _declines(owner.award(record)) == ["agent_failed"]
+    assert declines(owner.ask((record, 1))) == ["agent_failed"]
+    assert declines(owner.award(record)) == ["agent_failed"]
 
 
 def test_an_ask_about_a_newer_award_stops_the_older_soon_and_takes_the_newer() -> None:
-    owner, record = _Owner(), _mine()
+    owner, record = Owner(), mine()
     owner.award(record)
-    assert _answer(owner.ask((record, 2))).unknown == (record.id,)
+    assert answer(owner.ask((record, 2))).unknown == (record.id,)
     effects = owner.award(structs.replace(record, epoch=2))
     assert StopAgent(record.id, 1) in effects
     assert [each.epoch for each in effects if isinstance(each, RunAgent)] == [2]
@@ -269,7 +209,7 @@ def test_an_ask_about_a_newer_award_stops_the_older_soon_and_takes_the_newer() -
 
 
 def test_a_withdrawn_task_is_stopped_unless_its_result_comes_first() -> None:
-    owner, record = _Owner(), _mine()
+    owner, record = Owner(), mine()
     owner.award(record)
     assert owner.holder.on_withdraw(B, Withdraw(record.id, 0), owner.now) == [], "of an award before"
     owner.holder.on_withdraw(B, Withdraw(record.id, 1), owner.now)
@@ -278,113 +218,72 @@ def test_a_withdrawn_task_is_stopped_unless_its_result_comes_first() -> None:
     assert owner.holder.in_hand == 0
 
 
-def test_a_stranger_that_says_a_task_is_over_stops_nothing_and_is_named_once_the_record_stands() -> None:
-    owner, record = _Owner(), _mine()
-    owner.award(record)
-    key = ids.task_key(record.id)
-    newer = structs.replace(record, epoch=7)
-    words: tuple[Callable[[], list[Effect]], ...] = (
-        lambda: owner.holder.on_withdraw(D, Withdraw(record.id, 1), owner.now),
-        lambda: owner.ask((record, 7), sender=D),
-        lambda: owner.award(newer, sender=D),
-    )
-    for turn, word in enumerate(words, start=1):
-        effects = word()
-        assert [each for each in effects if isinstance(each, Read)] == [Read(key)]
-        assert [each for each in word() if isinstance(each, Read)] == [], "not as often as it is said"
-        assert not [each for each in effects if isinstance(each, StopAgent | RunAgent)]
-        liars = said(owner.holder.on_found(record, key, owner.now), PeerMisbehaved)
-        assert [(each.peer, each.code, each.detail) for each in liars] == [(D, "not_its_watcher", record.id)]
-        assert owner.at(turn * CHECK_S) == []
-        owner.ask((record, 1))
-    assert owner.holder.in_hand == 1
-
-
-def test_whoever_had_a_task_cancelled_elsewhere_is_not_believed_and_the_record_is() -> None:
-    owner, record = _Owner(), _mine(exclusive=True)
-    owner.award(record)
-    key = ids.task_key(record.id)
-    assert owner.holder.on_withdraw(D, Withdraw(record.id, 1), owner.now) == [Read(key)]
-    cancelled = records.cancelled(record, now=owner.now)
-    assert owner.holder.on_found(cancelled, key, owner.now) == [StopAgent(record.id, 1)]
-
-
-def test_a_stranger_that_asks_is_answered_and_becomes_nobody_s_watcher() -> None:
-    owner, record = _Owner(), _mine(exclusive=True)
-    owner.award(record)
-    owner.at(2)
-    assert [line.task for line in _answer(owner.ask((record, 1), sender=D)).running] == [record.id]
-    effects = owner.at(SETTINGS.lease_s)
-    assert _declines(effects) == ["unasked"], "the lease is its watcher's to keep"
-    assert [each.to for each in effects if isinstance(each, Send)] == [W]
-
-
 def test_a_withdrawn_award_that_is_asked_about_later_has_ended_and_is_not_run_again() -> None:
-    owner, record = _Owner(), _mine()
+    owner, record = Owner(), mine()
     owner.award(record)
     owner.holder.on_withdraw(B, Withdraw(record.id, 1), owner.now)
     owner.at(STALE_S)
-    answer = _answer(owner.ask((record, 1)))
-    assert (answer.ended, answer.unknown) == ((record.id,), ())
-    assert _answer(owner.award(record)).ended == (record.id,)
+    told = answer(owner.ask((record, 1)))
+    assert (told.ended, told.unknown) == ((record.id,), ())
+    assert answer(owner.award(record)).ended == (record.id,)
     assert owner.holder.in_hand == 0
     owner.award(structs.replace(record, epoch=2))
     assert owner.holder.in_hand == 1, "the task may come back by a later award"
 
 
 def test_an_award_that_gave_way_to_a_later_one_has_ended() -> None:
-    owner, record = _Owner(), _mine()
+    owner, record = Owner(), mine()
     owner.award(record)
     owner.holder.close()
-    assert _declines(owner.award(structs.replace(record, epoch=2))) == ["draining"]
-    assert _answer(owner.ask((record, 1))).ended == (record.id,)
+    assert declines(owner.award(structs.replace(record, epoch=2))) == ["draining"]
+    assert answer(owner.ask((record, 1))).ended == (record.id,)
 
 
 def test_an_exclusive_task_that_is_withdrawn_is_stopped_at_once() -> None:
-    owner, record = _Owner(), _mine(exclusive=True)
+    owner, record = Owner(), mine(exclusive=True)
     owner.award(record)
     assert owner.holder.on_withdraw(B, Withdraw(record.id, 1), owner.now) == [StopAgent(record.id, 1)]
 
 
 def test_a_commit_under_way_is_not_stopped_by_anybody() -> None:
-    owner, record = _Owner(), _mine()
+    owner, record = Owner(), mine()
     owner.award(record)
     owner.finishes(record)
     assert owner.holder.on_withdraw(B, Withdraw(record.id, 1), owner.now) == []
     owner.ask((record, 2))
     assert owner.at(60) == []
-    assert _declines(owner.award(structs.replace(record, epoch=2))) == ["busy"], "until the store has judged"
+    assert declines(owner.award(structs.replace(record, epoch=2))) == ["busy"], "until the store has judged"
     assert owner.holder.give_all_back() == []
 
 
 def test_an_owner_of_an_exclusive_task_stops_after_a_lease_without_being_asked() -> None:
-    owner, record = _Owner(), _mine(exclusive=True)
+    owner, record = Owner(), mine(exclusive=True)
     owner.award(record)
     assert owner.at(2) == []
     owner.ask((record, 1))
     assert owner.at(2 + SETTINGS.lease_s - 0.001) == []
     effects = owner.at(2 + SETTINGS.lease_s)
     assert StopAgent(record.id, 1) in effects
-    assert _declines(effects) == ["unasked"]
+    assert declines(effects) == ["unasked"]
 
 
 def test_a_run_of_exclusive_work_carries_the_lease_and_no_other_does() -> None:
-    owner = _Owner()
-    for record, lease_s in ((_mine(exclusive=True), SETTINGS.lease_s), (_mine("other"), 0.0)):
+    owner = Owner()
+    for record, lease_s in ((mine(exclusive=True), SETTINGS.lease_s), (mine("other"), 0.0)):
         (run,) = (each for each in owner.award(record) if isinstance(each, RunAgent))
         assert run.lease_s == lease_s
 
 
 def test_an_award_of_an_exclusive_task_that_was_denied_is_not_taken_when_it_comes_after_all() -> None:
-    owner, alone, other = _Owner(), _mine(exclusive=True), _mine("other")
-    assert _answer(owner.ask((alone, 1), (other, 1))).unknown == (alone.id, other.id)
-    assert _declines(owner.award(alone)) == ["unheard"]
-    assert _declines(owner.award(other)) == []
-    assert _declines(owner.award(structs.replace(alone, epoch=2))) == []
+    owner, alone, other = Owner(), mine(exclusive=True), mine("other")
+    assert answer(owner.ask((alone, 1), (other, 1))).unknown == (alone.id, other.id)
+    assert declines(owner.award(alone)) == ["unheard"]
+    assert declines(owner.award(other)) == []
+    assert declines(owner.award(structs.replace(alone, epoch=2))) == []
 
 
 def test_an_owner_of_any_other_task_goes_on_however_long_nobody_asks_and_looks_at_the_record_now_and_then() -> None:
-    owner, record = _Owner(), _mine()
+    owner, record = Owner(), mine()
     owner.award(record)
     for seconds in (6, 60, 86_000):
         assert owner.at(seconds) == [Read(ids.task_key(record.id))]
@@ -392,7 +291,7 @@ def test_an_owner_of_any_other_task_goes_on_however_long_nobody_asks_and_looks_a
 
 
 def test_an_owner_that_was_out_of_reach_when_its_task_was_cancelled_finds_that_by_itself() -> None:
-    owner, record = _Owner(), _mine()
+    owner, record = Owner(), mine()
     owner.award(record)
     owner.at(6)
     cancelled = records.cancelled(record, now=owner.now)
@@ -401,7 +300,7 @@ def test_an_owner_that_was_out_of_reach_when_its_task_was_cancelled_finds_that_b
 
 
 def test_a_commit_of_an_exclusive_task_that_hangs_does_not_keep_the_clock_busy() -> None:
-    owner, record = _Owner(), _mine(exclusive=True)
+    owner, record = Owner(), mine(exclusive=True)
     owner.award(record)
     owner.finishes(record)
     assert owner.holder.next_deadline() is None
@@ -409,7 +308,7 @@ def test_a_commit_of_an_exclusive_task_that_hangs_does_not_keep_the_clock_busy()
 
 
 def test_a_task_that_its_watcher_no_longer_names_is_looked_up_now_and_then() -> None:
-    owner, record, other = _Owner(), _mine(), _mine("other")
+    owner, record, other = Owner(), mine(), mine("other")
     owner.award(record)
     owner.award(other)
     owner.at(CHECK_S)
@@ -424,27 +323,18 @@ def test_a_task_that_its_watcher_no_longer_names_is_looked_up_now_and_then() -> 
     assert owner.at(60 + STALE_S) == [StopAgent(other.id, 1)]
 
 
-def test_whoever_asked_last_hears_of_the_end() -> None:
-    owner, record = _Owner(), _mine()
-    owner.award(record)
-    owner.at(SETTINGS.lease_s / 3)
-    owner.ask((record, 1), sender=C)
-    effects = owner.written(owner.finishes(record))
-    assert [each.to for each in effects if isinstance(each, Send)] == [C]
-
-
 def test_leaving_gives_back_all_that_is_not_being_committed() -> None:
-    owner = _Owner()
+    owner = Owner()
     for key in ("one", "two"):
-        owner.award(_mine(key))
+        owner.award(mine(key))
     effects = owner.holder.give_all_back()
-    assert _declines(effects) == ["drained", "drained"]
+    assert declines(effects) == ["drained", "drained"]
     assert len([each for each in effects if isinstance(each, StopAgent)]) == 2
     assert (owner.holder.in_hand, owner.slots.taken) == (0, 0)
 
 
 def test_an_end_that_never_left_lets_the_task_go() -> None:
-    owner, record = _Owner(), _mine()
+    owner, record = Owner(), mine()
     owner.award(record)
     owner.finishes(record)
     assert owner.holder.on_unsent(ids.task_key(record.id), "stopping", owner.now) == []
@@ -452,39 +342,39 @@ def test_an_end_that_never_left_lets_the_task_go() -> None:
 
 
 def test_an_answer_fits_into_a_frame_however_much_is_asked() -> None:
-    owner = _Owner((structs.replace(CARD, slots=400),))
-    tasks = [_mine(str(number)) for number in range(300)]
+    owner = Owner((structs.replace(CARD, slots=400),))
+    tasks = [mine(str(number)) for number in range(300)]
     for task in tasks:
         owner.award(task)
         owner.holder.on_progress(AgentProgress(task.id, 1, bytes(limits.PROGRESS_BYTES_MAX)))
-    answer = _answer(owner.ask(*((task, 1) for task in tasks)))
-    assert len(answer.running) == 300
-    assert sum(len(line.progress) for line in answer.running) <= limits.ANSWER_PROGRESS_BYTES_MAX
+    told = answer(owner.ask(*((task, 1) for task in tasks)))
+    assert len(told.running) == 300
+    assert sum(len(line.progress) for line in told.running) <= limits.ANSWER_PROGRESS_BYTES_MAX
     many = owner.ask(*((tasks[0], 1) for _ in range(20_000)))
-    assert len(_answer(many).running) <= limits.TASKS_PER_ASK_MAX
+    assert len(answer(many).running) <= limits.TASKS_PER_ASK_MAX
 
 
 def test_memories_of_what_ended_are_bounded() -> None:
-    owner = _Owner()
+    owner = Owner()
     for number in range(limits.TASKS_ENDED_KEPT + 1):
-        record = _mine(str(number))
+        record = mine(str(number))
         owner.award(record)
         owner.written(owner.finishes(record))
-    assert _answer(owner.ask((_mine("0"), 1))).unknown == (_mine("0").id,)
-    assert not [each for each in owner.ask((_mine("1"), 1)) if isinstance(each, Write)]
-    assert _answer(owner.ask((_mine("1"), 1))).ended == (_mine("1").id,)
+    assert answer(owner.ask((mine("0"), 1))).unknown == (mine("0").id,)
+    assert not [each for each in owner.ask((mine("1"), 1)) if isinstance(each, Write)]
+    assert answer(owner.ask((mine("1"), 1))).ended == (mine("1").id,)
 
 
 # --- a record that is damaged
 
 
-def _lost(owner: _Owner, record: TaskRecord, stands: Standing) -> list[Effect]:
+def _lost(owner: Owner, record: TaskRecord, stands: Standing) -> list[Effect]:
     return owner.holder.on_lost(ids.task_key(record.id), stands, owner.now)
 
 
 def test_a_result_outlives_the_loss_of_its_record() -> None:
-    for stands in (Standing(None, 0, b""), Standing(None, 9, b"junk"), Standing(_mine(), 9, b"")):
-        owner, record = _Owner(), _mine()
+    for stands in (Standing(None, 0, b""), Standing(None, 9, b"junk"), Standing(mine(), 9, b"")):
+        owner, record = Owner(), mine()
         owner.award(record)
         owner.finishes(record)
         write = only_write(_lost(owner, record, stands))
@@ -494,7 +384,7 @@ def test_a_result_outlives_the_loss_of_its_record() -> None:
 
 
 def test_a_record_that_may_have_removed_itself_is_not_made_anew() -> None:
-    owner, record = _Owner(), _mine()
+    owner, record = Owner(), mine()
     owner.award(record)
     owner.at(KEEP_S)
     owner.finishes(record)
@@ -504,18 +394,18 @@ def test_a_record_that_may_have_removed_itself_is_not_made_anew() -> None:
 
 
 def test_a_record_by_an_unknown_node_is_looked_at_again_before_the_result_is_refused() -> None:
-    owner, record = _Owner(), _mine()
+    owner, record = Owner(), mine()
     owner.award(record)
     owner.finishes(record)
     stranger = Standing(None, 9, b"sealed", stranger=C)
     assert _lost(owner, record, stranger) == [Read(ids.presence_key(C))]
     assert owner.holder.next_deadline() == instant(AGAIN_S).mono_ns
     assert only_write(owner.at(AGAIN_S)).expect == 4
-    assert said(_lost(owner, record, Standing(_mine(epoch=2), 9, b"")), ResultRefused)
+    assert said(_lost(owner, record, Standing(mine(epoch=2), 9, b"")), ResultRefused)
 
 
 def test_a_commit_is_tried_so_often_and_no_more() -> None:
-    owner, record = _Owner(), _mine()
+    owner, record = Owner(), mine()
     owner.award(record)
     effects = owner.finishes(record)
     tries = 0
@@ -526,7 +416,7 @@ def test_a_commit_is_tried_so_often_and_no_more() -> None:
 
 
 def test_an_award_in_hand_is_written_again_when_the_record_is_lost() -> None:
-    owner, record = _Owner(), _mine()
+    owner, record = Owner(), mine()
     owner.award(record)
     (write,) = owner.holder.on_record_lost()
     assert isinstance(write, Write)
@@ -537,9 +427,9 @@ def test_an_award_in_hand_is_written_again_when_the_record_is_lost() -> None:
 
 
 def test_a_node_that_was_stopped_takes_no_exclusive_task_for_a_lease() -> None:
-    owner = _Owner()
+    owner = Owner()
     owner.holder.on_lag(owner.now)
-    assert _declines(owner.award(_mine("one", exclusive=True))) == ["stopped"]
-    assert _declines(owner.award(_mine("two"))) == []
+    assert declines(owner.award(mine("one", exclusive=True))) == ["stopped"]
+    assert declines(owner.award(mine("two"))) == []
     owner.at(SETTINGS.lease_s)
-    assert _declines(owner.award(_mine("three", exclusive=True))) == []
+    assert declines(owner.award(mine("three", exclusive=True))) == []

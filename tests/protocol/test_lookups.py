@@ -15,7 +15,7 @@ def test_each_request_makes_a_look_at_the_record_and_is_answered_once() -> None:
     assert lookups.submit(TASK, order(request=1)) == [Read(ids.task_key(TASK))]
     assert lookups.cancel(Cancel(2, TASK)) == [Read(ids.task_key(TASK))]
     answers, cancels = lookups.found(TASK, record(), failed="")
-    assert (answers, cancels) == ([Reply(1, value=record())], [2])
+    assert (answers, cancels) == ([Reply(1, value=record())], [Cancel(2, TASK)])
     assert lookups.found(TASK, record(), failed="") == ([], [])
 
 
@@ -30,7 +30,9 @@ def test_a_submit_of_other_work_under_the_same_key_is_a_conflict_and_one_that_ma
 
 
 def test_what_is_not_there_or_over_cannot_be_cancelled() -> None:
-    assert not_to_cancel([1], record(), task=TASK, failed="") == []
-    assert replies(not_to_cancel([1], None, task=TASK, failed="")) == [(1, "unknown_task")]
-    assert replies(not_to_cancel([1], record(state=TaskState.DONE), task=TASK, failed="")) == [(1, "already_ended")]
-    assert replies(not_to_cancel([1], None, task=TASK, failed="it is silent")) == [(1, "store")]
+    assert not_to_cancel([Cancel(1, TASK)], record(), task=TASK, failed="") == []
+    assert replies(not_to_cancel([Cancel(1, TASK)], None, task=TASK, failed="")) == [(1, "unknown_task")]
+    assert replies(not_to_cancel([Cancel(1, TASK)], record(state=TaskState.DONE), task=TASK, failed="")) == [
+        (1, "already_ended")
+    ]
+    assert replies(not_to_cancel([Cancel(1, TASK)], None, task=TASK, failed="it is silent")) == [(1, "store")]

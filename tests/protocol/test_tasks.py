@@ -8,6 +8,7 @@ from protocol import ids
 from protocol import tasks as module
 from protocol.effects import Write
 from protocol.handover import Handover
+from protocol.inputs import Cancel
 from protocol.late import Late
 from protocol.owners import Owners
 from protocol.performance import Lapses
@@ -104,6 +105,6 @@ def test_an_award_is_to_one_node_in_one_epoch() -> None:
 def test_who_asked_for_anything_of_a_task_that_is_dropped_is_told_why_once() -> None:
     place = Place()
     watched = place.tasks.watch(record(), revision=0, frame=b"")
-    watched.submits, watched.waits, watched.cancels = [1], [2], [3]
+    watched.submits, watched.waits, watched.cancels = [1], [2], [Cancel(3, watched.record.id)]
     told = place.tasks.drop(watched, NOW, "record_full")
     assert replies(told) == [(1, "record_full"), (2, "record_full"), (3, "record_full")]

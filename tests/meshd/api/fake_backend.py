@@ -256,7 +256,7 @@ class FakeBackend:
         self.put(task)
         return task, is_new
 
-    async def cancel(self, task: str) -> task_schemas.CancelledTask:
+    async def cancel(self, task: str, *, principal: str) -> task_schemas.CancelledTask:
         found = self.tasks_[task]
         if found.state == "done":
             raise MeshError("already_ended", task=task, state="done")

@@ -1,0 +1,68 @@
+"""Whom an owner believes about its tasks: its watcher; of everybody else the record decides."""
+
+from collections.abc import Callable
+
+from msgspec import structs
+
+from protocol import ids, records
+from protocol.effects import Effect, Read, RunAgent, Send, StopAgent
+from protocol.events import PeerMisbehaved
+from protocol.grants import CHECK_S
+from protocol.wire.task import Withdraw
+from tests.protocol.owning import Owner, W, answer, declines, mine
+from tests.protocol.work import (
+    SETTINGS,
+    C,
+    D,
+    said,
+)
+
+
+def test_a_stranger_that_says_a_task_is_over_stops_nothing_and_is_named_once_the_record_stands() -> None:
+    owner, record = Owner(), mine()
+    owner.award(record)
+    key = ids.task_key(record.id)
+    newer = structs.replace(record, epoch=7)
+    words: tuple[Callable[[], list[Effect]], ...] = (
+        lambda: owner.holder.on_withdraw(D, Withdraw(record.id, 1), owner.now),
+        lambda: owner.ask((record, 7), sender=D),
+        lambda: owner.award(newer, sender=D),
+    )
+    for turn, word in enumerate(words, start=1):
+        effects = word()
+        assert [each for each in effects if isinstance(each, Read)] == [Read(key)]
+        assert [each for each in word() if isinstance(each, Read)] == [], "not as often as it is said"
+        assert not [each for each in effects if isinstance(each, StopAgent | RunAgent)]
+        liars = said(owner.holder.on_found(record, key, owner.now), PeerMisbehaved)
+        assert [(each.peer, each.code, each.detail) for each in liars] == [(D, "not_its_watcher", record.id)]
+        assert owner.at(turn * CHECK_S) == []
+        owner.ask((record, 1))
+    assert owner.holder.in_hand == 1
+
+
+def test_whoever_had_a_task_cancelled_elsewhere_is_not_believed_and_the_record_is() -> None:
+    owner, record = Owner(), mine(exclusive=True)
+    owner.award(record)
+    key = ids.task_key(record.id)
+    assert owner.holder.on_withdraw(D, Withdraw(record.id, 1), owner.now) == [Read(key)]
+    cancelled = records.cancelled(record, now=owner.now)
+    assert owner.holder.on_found(cancelled, key, owner.now) == [StopAgent(record.id, 1)]
+
+
+def test_a_stranger_that_asks_is_answered_and_becomes_nobody_s_watcher() -> None:
+    owner, record = Owner(), mine(exclusive=True)
+    owner.award(record)
+    owner.at(2)
+    assert [line.task for line in answer(owner.ask((record, 1), sender=D)).running] == [record.id]
+    effects = owner.at(SETTINGS.lease_s)
+    assert declines(effects) == ["unasked"], "the lease is its watcher's to keep"
+    assert [each.to for each in effects if isinstance(each, Send)] == [W]
+
+
+def test_whoever_asked_last_hears_of_the_end() -> None:
+    owner, record = Owner(), mine()
+    owner.award(record)
+    owner.at(SETTINGS.lease_s / 3)
+    owner.ask((record, 1), sender=C)
+    effects = owner.written(owner.finishes(record))
+    assert [each.to for each in effects if isinstance(each, Send)] == [C]
