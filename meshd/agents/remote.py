@@ -35,6 +35,10 @@ def url_problem(url: str) -> str:
         return f"must be a URL, not {quoted(url)}"
     if parts.scheme not in ("http", "https") or not is_whole:
         return f"must be http://HOST... or https://HOST..., not {quoted(url)}"
+    try:
+        (parts.hostname or "").encode("idna")  # what a connection makes of it
+    except UnicodeError:
+        return f"must name a host by parts of 1 to 63 characters, not {quoted(parts.hostname or '')}"
     if "@" in parts.netloc:
         return "must hold no user and password: put them into a file, and name it under headers_file"
     if parts.fragment:

@@ -23,6 +23,8 @@ def test_these_urls_can_be_used(url: str) -> None:
         ("host:80", "must be http://HOST..."),
         ("http://", "must be http://HOST..."),
         ("http://host:0/", "must be http://HOST..."),
+        ("http://a..b/", "must name a host by parts of 1 to 63 characters, not 'a..b'"),
+        (f"https://{'a' * 64}.example/", "must name a host by parts of 1 to 63 characters"),
         ("http://host:99999/", "must be a URL, not"),
         ("http://[::1/", "must be a URL, not"),
         ("http://user:pass@host/", "must hold no user and password: put them into a file"),
