@@ -89,9 +89,8 @@ class Grants:
         self._slots = slots
         self._guards = guards  # whether a node may be a guardian of a task
         self._grants: dict[str, Grant] = {}
-        self._given_back: dict[str, Decline] = {}
+        self._past: dict[str, _Past] = {}
         self._denied: dict[str, dict[NodeId, int]] = {}  # task → epoch of an award that we said never came, by asker
-        self._ended: dict[str, int] = {}  # task → epoch whose end we committed, or that was taken from us
 
     # --- in hand
 
@@ -161,13 +160,21 @@ class Grants:
 
     # --- what was
 
-    def end(self, task: str, epoch: int) -> None:
+    def learn(self, record: TaskRecord) -> None:
+        """This was read: what is remembered of other work under its id, whose record is gone, counts no more."""
+        past = self._past.get(record.id)
+        if past is not None and past.iid != record.iid:
+            del self._past[record.id]
+            self._denied.pop(record.id, None)
+
+    def end(self, record: TaskRecord) -> None:
         """This award is over here: who still asks about it should read the record."""
-        _remember(self._ended, task, epoch)
+        self._past_of(record).ended = record.epoch
 
     def has_ended(self, task: str, epoch: int) -> bool:
         """True when this award, or a later one, is over here."""
-        return self._ended.get(task, -1) >= epoch
+        past = self._past.get(task)
+        return past is not None and past.ended >= epoch
 
     def had(self, task: str, epoch: int) -> bool:
         """True when this award, or a later one, was begun here, whatever became of it."""
@@ -175,13 +182,14 @@ class Grants:
         is_in_hand = grant is not None and grant.record.epoch >= epoch
         return is_in_hand or self.has_ended(task, epoch) or self.given_back(task, epoch) is not None
 
-    def give_back(self, decline: Decline) -> None:
+    def give_back(self, record: TaskRecord, decline: Decline) -> None:
         """This award was given back."""
-        _remember(self._given_back, decline.task, decline)
+        self._past_of(record).given_back = decline
 
     def given_back(self, task: str, epoch: int) -> Decline | None:
         """How this award was given back, if it was."""
-        decline = self._given_back.get(task)
+        past = self._past.get(task)
+        decline = None if past is None else past.given_back
         return decline if decline is not None and decline.epoch == epoch else None
 
     def deny(self, task: str, epoch: int, asker: NodeId) -> None:
@@ -193,6 +201,20 @@ class Grants:
         askers = self._denied.get(record.id, {}) if record.exclusive else {}
         told = [asker for asker, epoch in askers.items() if epoch >= record.epoch]
         return any(asker in (record.home, watcher) or self._guards(asker, record.id) for asker in told)
+
+    def _past_of(self, record: TaskRecord) -> "_Past":
+        self.learn(record)
+        past = self._past.get(record.id) or _Past(record.iid)
+        _remember(self._past, record.id, past)
+        return past
+
+
+class _Past(Struct):
+    """How the work with this iid went here. Mutable."""
+
+    iid: str
+    ended: int = -1  # epoch whose end we committed, or that was taken from us
+    given_back: Decline | None = None
 
 
 _Kept = TypeVar("_Kept")

@@ -82,6 +82,7 @@ class Holder:
         grant = self._grants.get(record.id)
         if grant is not None and grant.record.epoch >= record.epoch:
             return [_to(sender, life, Accept(record.id, record.epoch), record)] * (grant.record.epoch == record.epoch)
+        self._grants.learn(record)
         if self._grants.has_ended(record.id, record.epoch):
             return [_to(sender, life, Answer(0, (), (record.id,), ()), record)]
         given_back = self._grants.given_back(record.id, record.epoch)
@@ -92,7 +93,7 @@ class Holder:
         if grant is not None and not self._grants.is_watched_by(sender, grant, now):
             return self._doubted(grant, sender, now)  # it will be sent again, once the record has said so
         if grant is not None:
-            self._grants.end(record.id, grant.record.epoch)
+            self._grants.end(grant.record)
         self._late.discard(record.id)
         effects = self._stopped(record.id)
         refusal = self._refusal(record, now)
@@ -188,6 +189,7 @@ class Holder:
 
     def on_reserve(self, sender: NodeId, life: int, body: Reserve, record: TaskRecord, now: Instant) -> list[Effect]:
         """A task waits for whoever has a slot first."""
+        self._grants.learn(record)
         told, is_open = as_told(body, record), record.state is TaskState.OPEN  # perhaps again, after an award here
         is_over = told is None or told.id in self._grants or self._grants.has_ended(told.id, told.epoch + is_open)
         if told is not None and not is_over and self._refusal(told, now) is None:
@@ -291,7 +293,7 @@ class Holder:
             return [Emit(TaskPutBack(record.id, record.iid, record.epoch, "missing", record.gid))]
         if grant.ending is None:
             return []
-        self._grants.end(record.id, record.epoch)
+        self._grants.end(record)
         self._grants.release(record.id)
         event: Effect
         if record.state is TaskState.DONE:
@@ -319,7 +321,7 @@ class Holder:
                 grant.revision = stands.revision
                 return self._commit(grant, ours)
         self._grants.release(ours.id)
-        self._grants.end(ours.id, ours.epoch)  # who still asks about that award has missed the next
+        self._grants.end(ours)  # who still asks about that award has missed the next
         epoch = 0 if stands.record is None else stands.record.epoch
         state = "gone" if stands.record is None else stands.record.state.value
         refused = Emit(ResultRefused(ours.id, ours.iid, ours.epoch, self._me, epoch, state, ours.gid))
@@ -363,10 +365,11 @@ class Holder:
 
     def on_found(self, record: TaskRecord | None, key: str, now: Instant) -> list[Effect]:
         """The record of a task that its watcher did not name."""
+        if record is None:
+            return []
+        self._grants.learn(record)
         grant = self._grants.get(ids.task_of(key))
         if grant is None or grant.ending is not None:
-            return []
-        if record is None:
             return []
         # A lower one was read before our award.
         is_over = record.state in ENDED or (record.retries, record.epoch) > (grant.record.retries, grant.record.epoch)
@@ -453,7 +456,7 @@ class Holder:
         record = grant.record
         text = detail[: limits.TEXT_CHARS_MAX]
         decline = Decline(record.id, record.epoch, reason, text, counts=counts)
-        self._grants.give_back(decline)
+        self._grants.give_back(record, decline)
         return [*self._stopped(record.id), _to(grant.watcher, grant.watcher_life, decline, record)]
 
     def _outdated(self, task: str, now: Instant) -> list[Effect]:
@@ -461,7 +464,7 @@ class Holder:
         grant = self._grants.get(task)
         if grant is None or grant.ending is not None:
             return []
-        self._grants.end(task, grant.record.epoch)  # who asks about it later reads the record
+        self._grants.end(grant.record)  # who asks about it later reads the record
         if grant.record.exclusive:
             return self._stopped(task)
         if grant.stale_since is None:

@@ -48,8 +48,8 @@ def test_what_is_being_committed_is_not_current_any_more() -> None:
 
 def test_an_award_that_is_over_covers_the_ones_before_it_and_none_after() -> None:
     held, _ = grants()
-    held.end("t", 2)
-    assert [held.has_ended("t", epoch) for epoch in (1, 2, 3)] == [True, True, False]
+    held.end(AWARDED)
+    assert [held.has_ended(AWARDED.id, epoch) for epoch in (1, 2, 3)] == [True, True, False]
     assert not held.has_ended("other", 1)
 
 
@@ -84,15 +84,30 @@ def test_its_home_and_who_asked_last_watch_a_task_and_a_guardian_once_those_are_
 def test_a_decline_is_of_one_award() -> None:
     held, _ = grants()
     decline = Decline("t", 2, "drained")
-    held.give_back(decline)
-    assert held.given_back("t", 2) == decline
-    assert held.given_back("t", 3) is None
+    held.give_back(AWARDED, decline)
+    assert held.given_back(AWARDED.id, 2) == decline
+    assert held.given_back(AWARDED.id, 3) is None
+
+
+def test_nothing_that_was_counts_for_other_work_under_the_same_id() -> None:
+    held, _ = grants()
+    alone = structs.replace(AWARDED, exclusive=True)
+    held.end(alone)
+    held.give_back(alone, Decline(alone.id, 2, "drained"))
+    held.deny(alone.id, 2, "watcher")
+    held.learn(alone)
+    assert held.has_ended(alone.id, 2)
+    assert held.is_denied(alone, "watcher")
+    held.learn(structs.replace(alone, iid="j" * 26))
+    assert not held.has_ended(alone.id, 2)
+    assert held.given_back(alone.id, 2) is None
+    assert not held.is_denied(alone, "watcher")
 
 
 def test_what_was_is_remembered_within_bounds_the_oldest_forgotten_first() -> None:
     held, _ = grants()
     for number in range(limits.TASKS_ENDED_KEPT + 1):
-        held.end(f"t{number}", 1)
+        held.end(structs.replace(AWARDED, id=f"t{number}"))
     assert not held.has_ended("t0", 1)
     assert held.has_ended("t1", 1)
 

@@ -354,6 +354,20 @@ def test_an_answer_fits_into_a_frame_however_much_is_asked() -> None:
     assert len(answer(many).running) <= limits.TASKS_PER_ASK_MAX
 
 
+def test_work_submitted_again_after_its_record_removed_itself_is_done_again_whichever_word_of_it_comes_first() -> None:
+    old = mine()
+    again = structs.replace(old, iid="j" * 26)
+    for is_award_lost in (False, True):
+        owner = Owner()
+        owner.award(old)
+        owner.written(owner.finishes(old))
+        if is_award_lost:
+            assert answer(owner.ask((again, 1))).ended == (again.id,)
+            owner.holder.on_found(again, ids.task_key(again.id), owner.now)
+            assert answer(owner.ask((again, 1))).unknown == (again.id,), "then it is sent once more"
+        assert bodies(owner.award(again, revision=9), Accept)
+
+
 def test_memories_of_what_ended_are_bounded() -> None:
     owner = Owner()
     for number in range(limits.TASKS_ENDED_KEPT + 1):
