@@ -5,7 +5,8 @@ clock is set, all measures move at once. Neighbours: `envelope` dates frames by 
 `timekeeping` judges whose clock is off.
 """
 
-from collections.abc import Iterable
+from collections.abc import Collection
+from statistics import median_high, median_low
 
 from msgspec import structs
 
@@ -56,10 +57,13 @@ class Clocks:
         """How far its clock is ahead of the host's; who was never measured has the time of most others."""
         return self._ahead_ms.get(node, -self.ours_ms)
 
-    def far(self, nodes: Iterable[NodeId]) -> list[int]:
-        """How far ahead of the host's the clocks are that are off, of those measured among `nodes`."""
-        ahead = [self._ahead_ms[node] for node in nodes if node in self._ahead_ms]
-        return [each for each in ahead if abs(each) > limits.CLOCK_OFF_MS]
+    def middle_ms(self, nodes: Collection[NodeId]) -> int:
+        """What the clocks of `nodes` and the host's say in the middle, ahead of the host's; unmeasured, it is as ours.
+
+        Of two in the middle the one nearer to the host's, for then no more than half differ from it.
+        """
+        ahead = sorted((0, *(self._ahead_ms.get(node, 0) for node in nodes)))
+        return min(median_low(ahead), median_high(ahead), key=abs)
 
     def host(self, now: Instant) -> Instant:
         """What the host's clocks say: what we date our frames with."""

@@ -1,12 +1,10 @@
 """Whose clock is off, ours perhaps: named once, and asked about when a frame's date does not fit.
 
-Invariant: who is off is told by measures alone, never by a date that nobody asked for. When more than half of
-the view, ourselves counted, is off from the host's clock, it is the host's that is off, and this node
-goes by theirs. Neighbours: `clocks` measures, `membership` asks, `places` gives no work to who is off.
+Invariant: who is off is told by measures alone, never by a date that nobody asked for. The time is what the
+clock in the middle of the view says, ourselves counted; when the host's is off from that, this node goes by it. Neighbours: `clocks` measures, `membership` asks, `places` gives no work to who is off.
 """
 
 from collections.abc import Mapping
-from statistics import median_low
 
 from msgspec import structs
 
@@ -95,9 +93,8 @@ class Timekeeping:
         return abs(ms) > (limits.CLOCK_OFF_MS * 4 // 5 if node in self._off else limits.CLOCK_OFF_MS)
 
     def _judge(self) -> None:
-        living = self._membership.living()
-        far = self._clocks.far(living)
-        self._clocks.ours_ms = -median_low(far) if 2 * len(far) > len(living) + 1 else 0
+        middle_ms = self._clocks.middle_ms(self._membership.living())
+        self._clocks.ours_ms = -middle_ms if abs(middle_ms) > limits.CLOCK_OFF_MS else 0
 
     def _name(self, node: NodeId) -> str:
         peer = self._membership.peer(node)

@@ -101,6 +101,14 @@ def test_when_all_clocks_are_set_alike_one_after_the_other_the_last_ones_follow(
     assert not [event for _, event in mesh.said if isinstance(event, PeerSuspect | PeerDead)]
 
 
+def test_of_three_that_all_differ_the_one_in_the_middle_is_right() -> None:
+    mesh = Watched(3).sets("n2", ahead_s=3_600).sets("n3", ahead_s=-2 * 3_600)
+    assert is_right(mesh) == {"n1": True, "n2": False, "n3": False}
+    assert {name: off(mesh, name) for name in mesh.hosts} == {name: {"n2": 1, "n3": -2} for name in mesh.hosts}
+    mesh.sets("n1", ahead_s=2 * 3_600)
+    assert is_right(mesh) == {"n1": False, "n2": True, "n3": False}
+
+
 def test_a_node_alone_goes_by_its_own_clock() -> None:
     mesh = Watched(1).sets("n1", ahead_s=86_400)
     assert all(is_right(mesh).values())
