@@ -1,7 +1,8 @@
 """Whose clock is off, ours perhaps: named once, and asked about when a frame's date does not fit.
 
 Invariant: who is off is told by measures alone, never by a date that nobody asked for. The time is what the
-clock in the middle of the view says, ourselves counted; when the host's is off from that, this node goes by it. Neighbours: `clocks` measures, `membership` asks, `places` gives no work to who is off.
+clock in the middle of the view says, ourselves counted; when the host's is off from that, this node goes by it.
+Neighbours: `clocks` measures, `membership` asks, `places` gives no work to who is off.
 """
 
 from collections.abc import Mapping
