@@ -81,7 +81,7 @@ def set_(session: Session, key: str, value: str) -> None:
 
 
 def _show(session: Session, *, prefix: str, has_origins: bool, files: tuple[Path, ...]) -> None:
-    answer = _of_a_start(files) if files else _of_daemon(session)
+    answer = _of_a_start(files, session.dir) if files else _of_daemon(session)
     items: list[Item] = [each for each in answer.value["settings"] if each["key"].startswith(prefix)]
     if not items:
         raise of(MeshError("bad_input", what=f"no setting begins with {prefix}"), hint="list them with: meshctl config")
@@ -100,17 +100,21 @@ def _of_daemon(session: Session) -> Answer:
         if session.node or refusal.body["code"] != "unreachable":
             raise
         note(session, f"{shown(refusal.body['message'])}; this is what a start would use")
-    return _of_a_start(())
+    return _of_a_start((), session.dir)
 
 
-def _of_a_start(files: tuple[Path, ...]) -> Answer:
+def _of_a_start(files: tuple[Path, ...], directory: Path | None) -> Answer:
     """What `meshd start` would use here. Raises MeshError for what it would refuse."""
     import os
 
     from meshd.api.settings import shown as shown_settings
-    from meshd.config import load
+    from meshd.config import load, with_kept
+    from meshd.statedir import NATS_LISTEN, StateDir
+    from meshd.where import default_dir
 
-    encoded = msgspec.json.encode(shown_settings(load(files=files, environ=os.environ).origins))
+    state = StateDir(directory or default_dir(), -1)  # read, and not held
+    loaded = with_kept(load(files=files, environ=os.environ), state.nats_listen(), file=state.path / NATS_LISTEN)
+    encoded = msgspec.json.encode(shown_settings(loaded.origins))
     return Answer(encoded, msgspec.json.decode(encoded))
 
 

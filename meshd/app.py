@@ -32,7 +32,7 @@ from meshd.observe import logs
 from meshd.observe.rotation import Rotation
 from meshd.reach import reachable
 from meshd.settings import LogSettings
-from meshd.statedir import Credential, Mesh, StateDir, read_credential
+from meshd.statedir import NATS_LISTEN, Credential, Mesh, StateDir, read_credential
 from meshd.supervise import Supervisor
 from meshd.upkeep import Premises
 from meshd.wiring import Reach, Shell, Wired, wire
@@ -72,6 +72,7 @@ def run(order: Order, *, said: Said) -> None:
     loaded = config.load(files=order.files, environ=os.environ, flags=order.flags)
     state = StateDir.open(order.dir)
     try:
+        loaded = config.with_kept(loaded, state.nats_listen(), file=state.path / NATS_LISTEN)
         daemon = _Daemon(order, loaded, state, said)
         with asyncio.Runner(loop_factory=_loop_factory()) as runner:
             runner.run(daemon.run())
@@ -107,6 +108,7 @@ class _Daemon:
         self._failure: BaseException | None = None
         self._supervisor = Supervisor(self._on_failure)
         self._server: EmbeddedServer | None = None
+        self._former_listen = ""  # where an earlier start let other hosts find the server
         self._notes: list[str] = []
         self._starting: asyncio.Task[None] | None = None
         self._is_up = False
@@ -342,7 +344,10 @@ class _Daemon:
             disk_mb=disk_mb(self._settings.results.bytes_max),
         )
         stack.push_async_callback(self._let_go_of_server)
+        self._former_listen = self._state.nats_listen()
         await self._server.start()
+        if nats.listen:
+            self._state.keep_nats_listen(nats.listen)
         return (self._server.url,), credential
 
     async def _let_go_of_server(self) -> None:
@@ -371,6 +376,8 @@ class _Daemon:
             return f"{line}; it is {node.state} ({why}), and joins when that mends"
         if self._state.root() is None:
             return line
+        if self._server is not None and self._origins[config.NATS_LISTEN].origin == config.KEPT:
+            line = f"{line}; its nats-server listens on {self._settings.nats.listen}, {config.KEPT}"
         line = f"{line}; to join another host: meshctl --dir {self._state.path} invite"
         return f"{line} (this host only, until it is started with {LISTEN_FLAG})" if self._is_private() else line
 
@@ -414,7 +421,13 @@ class _Daemon:
 
     def _move(self, server: EmbeddedServer) -> tuple[str, ...]:
         """A server at another address than before is not found by those who joined it there."""
-        if not server.former or not self._has_others:
+        if not self._has_others:
+            return ()
+        if self._is_private() and self._former_listen and not is_loopback(host_of(self._former_listen)):
+            where = f"on {self._former_listen} before, and on this host alone now"
+            cure = f"nodes on other hosts do not find it: start this node with {LISTEN_FLAG} {self._former_listen}"
+            return (f"the nats-server listened {where}; {cure}",)
+        if not server.former:
             return ()
         cure = "nodes that joined there do not find it until they are invited anew: meshctl invite"
         return (f"the nats-server listened on port {server.former} before, and on {server.address[1]} now; {cure}",)

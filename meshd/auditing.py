@@ -113,14 +113,16 @@ class Auditing:
         """Raises MeshError("unaudited") while nothing can be recorded."""
         self._audit.check()
 
-    def refused(self, action: str, resource: str, *, who: str, code: str) -> None:
+    def refused(self, action: str, resource: str, *, who: str, code: str, iid: str, gid: str) -> None:
         """Somebody asked for what is not done."""
-        self._audit.note(Act(action, resource, "deny", who, more={"code": code}))
+        self._audit.note(Act(action, resource, "deny", who, iid, gid, more={"code": code}))
 
-    def requested(self, request: str, *, who: str, resource: str, words: Mapping[str, Detail], code: str) -> None:
+    def requested(
+        self, request: str, *, who: str, resource: str, iid: str, words: Mapping[str, Detail], code: str
+    ) -> None:
         """An operator's request, and why it was refused, if it was."""
         more = {"request": request, **words, **({"code": code} if code else {})}
-        self._audit.note(Act("node.ask", resource, "deny" if code else "allow", who, more=more))
+        self._audit.note(Act("node.ask", resource, "deny" if code else "allow", who, iid, more=more))
 
     def head(self) -> AuditHead:
         """How far this node's audit is."""

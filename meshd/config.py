@@ -42,6 +42,8 @@ FLAGS: Mapping[str, str] = {
     "api.listen": "--listen",
     "nats.listen": "--nats-listen",
 }
+NATS_LISTEN = "nats.listen"
+KEPT = "kept from an earlier start"
 
 
 class Given(Struct, frozen=True):
@@ -102,6 +104,20 @@ def look(
     exposed = _exposure(settings)
     origins = {key: Given(values[key], one.origin) for key, one in given.items()}
     return (None, (exposed,)) if exposed else (Config(settings, origins), ())
+
+
+def with_kept(config: Config, nats_listen: str, *, file: Path) -> Config:
+    """The same, where no source says it with the address at which an earlier start let other hosts join.
+
+    That it is open to others was acknowledged then. Raises MeshError("config") when `file` was spoilt.
+    """
+    if not nats_listen or config.origins[NATS_LISTEN].origin != "default":
+        return config
+    row = next(row for row in rows() if row.key == NATS_LISTEN)
+    _converted(row, Given(nats_listen, f"file {file}"))
+    nats = msgspec.structs.replace(config.settings.nats, listen=nats_listen)
+    settings = msgspec.structs.replace(config.settings, nats=nats)
+    return Config(settings, config.origins | {NATS_LISTEN: Given(nats_listen, KEPT)})
 
 
 _Found: TypeAlias = tuple[dict[str, Given], list[MeshError]]

@@ -95,6 +95,7 @@ class Desk:
                 lineage=self._lineage,
                 agent=agent,
                 gid=order.gid,
+                by=f"task/{order.task}",
             )
 
         reply = await self._office.asked(make, timeout_s=within_s + GRACE_S)

@@ -6,8 +6,8 @@ exception that comes out. Neighbours: `api` calls it; `views` turns values into 
 
 import asyncio
 import secrets
-from collections.abc import AsyncGenerator, AsyncIterator, Callable
-from contextlib import aclosing, asynccontextmanager, suppress
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator
+from contextlib import aclosing, asynccontextmanager, contextmanager, suppress
 
 from msgspec import structs
 
@@ -36,6 +36,7 @@ TOLD_BY_HOME = ("running", "awarded")  # states that the record alone does not t
 PAGE = 256  # tasks that their homes are asked about at once
 SUBMIT_GRACE_S = 5.0  # a submit waits out a short outage; in a longer one it is refused at once
 LOOK_GRACE_S = 1.0  # and so does a look at the record
+RAN = frozenset({"agent_failed", "timed_out", "stopping"})  # how a call ends that an agent was given
 DESCRIBED_BY_MAX = 16  # nodes that are asked what a capability takes; beyond it one looks at them by --node
 
 
@@ -268,18 +269,29 @@ class Service:
 
     async def submit(self, request: schemas.SubmitRequest, *, key: str, principal: str) -> tuple[schemas.Task, bool]:
         """Accept a task durably; the second value tells whether this made it."""
+        iid = ids.minted(secrets.SystemRandom())
+        with self._recorded("task.refuse", request.capability, principal, iid, request.gid):
+            return await self._accepted(request, key=key, principal=principal, iid=iid)
+
+    @contextmanager
+    def _recorded(self, action: str, capability: str, principal: str, iid: str, gid: str) -> Iterator[None]:
+        """What is refused within is recorded; what ran and failed was recorded when it began."""
         try:
-            return await self._accepted(request, key=key, principal=principal)
+            yield
         except MeshError as refusal:
-            self.audits.refused("task.refuse", f"capability/{request.capability}", who=principal, code=refusal.code)
+            if refusal.code not in RAN:
+                resource, code = f"capability/{capability}", refusal.code
+                self.audits.refused(action, resource, who=principal, code=code, iid=iid, gid=gid)
+                refusal.fields.setdefault("iid", iid)
             raise
 
-    async def _accepted(self, request: schemas.SubmitRequest, *, key: str, principal: str) -> tuple[schemas.Task, bool]:
+    async def _accepted(
+        self, request: schemas.SubmitRequest, *, key: str, principal: str, iid: str
+    ) -> tuple[schemas.Task, bool]:
         self.audits.check()
         await self._outage_over(SUBMIT_GRACE_S)
         encoded = values.packed(request.input, what="the input", bytes_max=limits.INPUT_BYTES_MAX)
         own_key = key or secrets.token_hex(16)
-        iid = ids.minted(secrets.SystemRandom())
 
         def make(number: int) -> Submit:
             return Submit(
@@ -347,14 +359,22 @@ class Service:
             raise MeshError("internal", what="a retry was answered without a record")
         return self._views.task(record, None)
 
-    async def call(self, capability: str, request: schemas.CallRequest) -> schemas.CallAnswer:
+    async def call(self, capability: str, request: schemas.CallRequest, *, principal: str = "") -> schemas.CallAnswer:
         """Request and reply."""
+        iid, gid = ids.minted(secrets.SystemRandom()), ids.minted(secrets.SystemRandom())
+        with self._recorded("call.refuse", capability, principal, iid, gid):
+            return await self._called(capability, request, by=principal, iid=iid, gid=gid)
+
+    async def _called(
+        self, capability: str, request: schemas.CallRequest, *, by: str, iid: str, gid: str
+    ) -> schemas.CallAnswer:
         self.audits.check()
         encoded = values.packed(request.input, what="the input", bytes_max=limits.INPUT_BYTES_MAX)
         began = clock.monotonic_ns()
 
         def make(number: int) -> MakeCall:
-            return MakeCall(number, capability, encoded, timeout_s=request.timeout_s, agent=request.agent)
+            within_s, agent = request.timeout_s, request.agent
+            return MakeCall(number, capability, encoded, within_s, agent=agent, iid=iid, gid=gid, by=by)
 
         try:
             answer = await self._engine.ask(make, timeout_s=request.timeout_s + GRACE_S)

@@ -32,6 +32,7 @@ AUDITED: Mapping[type[Struct], Row] = {
     events.PeerDead: Row("peer.declare_dead", "done", "node", "peer", ("name", "life", "evidence", "accusers")),
     events.PeerLeft: Row("peer.leave", "done", "node", "peer", ("name", "life")),
     events.PeerMisbehaved: Row("peer.refuse", "deny", "node", "peer", ("code", "detail")),
+    events.PeerForgotten: Row("peer.forget", "done", "node", "peer", ("by",)),
     events.NameConflict: Row("peer.name", "deny", "node", "claimant", ("name", "holder")),
     events.FrameRefused: Row("frame.refuse", "deny", "node", "src", ("code", "subject", "count")),
     events.StateChanged: Row("node.change", "done", "node", "", ("state", "reason")),

@@ -125,6 +125,7 @@ class Calls:
                 order.ancestors,
                 candidate.agent,
                 order.lineage,
+                order.by,
             )
             return [Send(to=candidate.node, life=life, body=body, probe=number, iid=asked.iid, gid=asked.gid)]
         request = asked.order.request
@@ -206,6 +207,8 @@ class Calls:
                 hops=body.hops,
                 ancestors=body.ancestors,
                 lineage=body.lineage,
+                by=body.by,
+                src=sender,
             )
         ]
 

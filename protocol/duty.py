@@ -9,10 +9,10 @@ from collections.abc import Mapping
 from hashlib import blake2b
 from typing import assert_never
 
-from protocol import limits
+from protocol import ids, limits
 from protocol.calls import Calls
 from protocol.effects import Effect, Emit
-from protocol.events import StateChanged
+from protocol.events import PeerForgotten, StateChanged
 from protocol.holder import Holder
 from protocol.inputs import Cause
 from protocol.link import Link
@@ -59,8 +59,11 @@ class Duty:
         """Why this node takes nothing new."""
         return self._causes
 
-    def drain(self, *, is_on: bool, cause: Cause = "operator") -> list[Effect]:
-        """Take nothing new for this cause, or no longer; nothing happens when it is so already."""
+    def drain(self, *, is_on: bool, cause: Cause = "operator", asker: NodeId = "") -> list[Effect]:
+        """Take nothing new for this cause, or no longer; nothing happens when it is so already.
+
+        `asker` is the node that an operator asked, when it is another one.
+        """
         was_draining = self.is_draining
         others = tuple(each for each in self._causes if each != cause)
         self._causes = (*others, cause) if is_on else others
@@ -72,7 +75,8 @@ class Duty:
         else:
             self._holder.reopen()
             self._calls.reopen()
-        return [Emit(StateChanged(self.state, HELD_BY[cause] if is_on else "it takes new work again"))]
+        through = f", through node {ids.short(asker)}" if asker not in ("", self._me.id) else ""
+        return [Emit(StateChanged(self.state, (HELD_BY[cause] if is_on else "it takes new work again") + through))]
 
     def learn(self, cards: tuple[Card, ...], shapes: tuple[Shape, ...]) -> None:
         """What the agents of this node declare; replaces what was said before."""
@@ -98,9 +102,11 @@ class Duty:
             case Survey():
                 pass
             case Steer():
-                effects = self.drain(is_on=order.draining)
+                effects = self.drain(is_on=order.draining, asker=asker)
             case Forget():
+                is_known = self._membership.peer(order.peer) is not None
                 is_obeyed = self._membership.forget(order.peer)
+                effects = [Emit(PeerForgotten(order.peer, asker))] if is_known and is_obeyed else []
             case Describe():
                 return [], self._describe(asker, order)
             case _:

@@ -105,6 +105,17 @@ class RunAgent(Struct, frozen=True):
     publisher: str = ""
     lineage: tuple[Work, ...] = ()
     retries: int = 0  # of the task, so far
+    by: str = ""  # who made this call,
+    src: NodeId = ""  # and through which node
+
+
+class Uttered(Struct, frozen=True):
+    """The value of the reply to a `Publish`: what was said, whoever may hear it."""
+
+    agent: str
+    topic: str
+    iid: str
+    gid: str
 
 
 class StopAgent(Struct, frozen=True):

@@ -85,6 +85,13 @@ class PeerMisbehaved(Struct, frozen=True, tag_field="kind", tag="peer_misbehaved
     detail: str = ""
 
 
+class PeerForgotten(Struct, frozen=True, tag_field="kind", tag="peer_forgotten"):
+    """A node that was gone is shown no more: an operator of the node `by` asked for it."""
+
+    peer: NodeId
+    by: NodeId
+
+
 class StateChanged(Struct, frozen=True, tag_field="kind", tag="state_changed"):
     """This node is now joined, detached, islanded or draining."""
 
@@ -349,6 +356,7 @@ Event: TypeAlias = (
     | ClockRight
     | NameConflict
     | PeerMisbehaved
+    | PeerForgotten
     | StateChanged
     | FrameRefused
     | CapabilitiesChanged

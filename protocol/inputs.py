@@ -149,6 +149,7 @@ class MakeCall(Struct, frozen=True):
     iid: str = ""
     gid: str = ""
     lineage: tuple[Work, ...] = ()
+    by: str = ""  # who asks
 
 
 class Publish(Struct, frozen=True):

@@ -12,7 +12,7 @@ from msgspec import Struct, field
 
 from protocol import ids, limits
 from protocol.awards import refused
-from protocol.effects import Announce, Effect, Emit, Listen, Reply, RunAgent
+from protocol.effects import Announce, Effect, Emit, Listen, Reply, RunAgent, Uttered
 from protocol.events import EventsLost
 from protocol.inputs import AgentFailed, AgentFinished, Publish
 from protocol.primitives import Instant, Mono, NodeId
@@ -122,7 +122,7 @@ class Topics:
             limit = f"{limits.EVENTS_PER_S_MAX} events/s"
             return [refused(order.request, "overloaded", what=f"the share of {order.agent}", limit=limit)]
         said = Published(order.agent, order.value, order.hops, "domain" if order.visibility == "domain" else "mesh")
-        effects: list[Effect] = [Reply(order.request)]
+        effects: list[Effect] = [Reply(order.request, value=Uttered(order.agent, order.topic, order.iid, order.gid))]
         if order.visibility != "private":
             effects.append(Announce(said, self._subjects.topic(order.topic), order.iid, order.gid))
         event = _Event(order.topic, f"{said.agent}@{ids.short(self._me.id)}", said, order.iid, order.gid)

@@ -64,7 +64,9 @@ class Oracle:
         return self.me if node in self.met else None
 
     def forget(self, node: NodeId) -> bool:
-        """True for who does not live."""
+        """True for who does not live, and is heard of no more."""
+        if node not in self.lives:
+            self.met.pop(node, None)
         return node not in self.lives
 
     def round_trip_s(self, node: NodeId) -> float:

@@ -51,11 +51,13 @@ class Audits(Protocol):
         """Raises unaudited while nothing can be recorded."""
         ...
 
-    def refused(self, action: str, resource: str, *, who: str, code: str) -> None:
+    def refused(self, action: str, resource: str, *, who: str, code: str, iid: str, gid: str) -> None:
         """Record that somebody asked for what is not done."""
         ...
 
-    def requested(self, request: str, *, who: str, resource: str, words: Mapping[str, Detail], code: str) -> None:
+    def requested(
+        self, request: str, *, who: str, resource: str, iid: str, words: Mapping[str, Detail], code: str
+    ) -> None:
         """Record a request that changes something, and its words; `code` says why it was refused, or is empty."""
         ...
 
@@ -196,7 +198,7 @@ class Backend(Protocol):
         """Open a task (full id) again that ended without a result. Raises under_way, done_already, no_agent …"""
         ...
 
-    async def call(self, capability: str, request: CallRequest) -> CallAnswer:
+    async def call(self, capability: str, request: CallRequest, *, principal: str) -> CallAnswer:
         """Request and reply. Raises no_agent, no_free_agent, timed_out, agent_failed …"""
         ...
 

@@ -1,9 +1,11 @@
 """What an operator does to a node is on record: every request that is no mere look, allowed or refused.
 
-Invariant: submits and calls are left out: they become events, and their refusals are told with the
-capability. Neighbours: `server` wraps every handler in it; the audit keeps it.
+Invariant: submits and calls are left out: they become records of their own, and their refusals are told with the
+capability. A refusal is answered with the IID that it is recorded under.
+Neighbours: `server` wraps every handler in it; the audit keeps it.
 """
 
+import secrets
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 
@@ -11,6 +13,7 @@ import msgspec
 
 from meshd.api.backend import Audits
 from meshd.api.routes import PRINCIPAL, Route
+from protocol import ids
 from protocol.audit import Detail
 from protocol.errors import MeshError
 
@@ -28,12 +31,14 @@ def recorded(audits: Audits, route: Route, path: str, body: object) -> Iterator[
         yield
         return
     words, resource, request = _words(body), _resource(path), f"{route.method} {path}"
+    iid = ids.minted(secrets.SystemRandom())
     try:
         yield
     except MeshError as refusal:
-        audits.requested(request, who=PRINCIPAL, resource=resource, words=words, code=refusal.code)
+        refusal.fields.setdefault("iid", iid)
+        audits.requested(request, who=PRINCIPAL, resource=resource, iid=iid, words=words, code=refusal.code)
         raise
-    audits.requested(request, who=PRINCIPAL, resource=resource, words=words, code="")
+    audits.requested(request, who=PRINCIPAL, resource=resource, iid=iid, words=words, code="")
 
 
 def _resource(path: str) -> str:

@@ -188,7 +188,7 @@ async def retry(node: Backend, asked: Asked) -> Answer:
 
 
 async def call(node: Backend, asked: Asked) -> Answer:
-    return await node.call(_capability(asked.path["capability"]), asked.body)
+    return await node.call(_capability(asked.path["capability"]), asked.body, principal=PRINCIPAL)
 
 
 async def invite(node: Backend, _asked: Asked) -> Answer:

@@ -14,10 +14,9 @@ from meshd.observe.journal import Journal
 from meshd.observe.tally import Tally, published, recurs
 from protocol.audit import Act
 from protocol.audited import act_of
-from protocol.effects import Announce, Effect, Reply, RunAgent, Send, StopAgent
+from protocol.effects import Effect, Reply, RunAgent, Send, StopAgent, Uttered
 from protocol.errors import MeshError
 from protocol.events import Event
-from protocol.subjects import topic_of
 from protocol.wire.task import ENDED, Award, TaskRecord, Withdraw
 
 
@@ -100,8 +99,8 @@ class Audit:
                 self.note(_call(effect))
                 (refuse if self._is_failing else do)(effect)
             else:
-                if isinstance(effect, Announce):
-                    self._tally.count(published(effect, topic_of(effect.subject)), kind=effect.body.agent)
+                if isinstance(effect, Reply) and isinstance(effect.value, Uttered):
+                    self._tally.count(published(effect.value), kind=effect.value.agent)
                 do(effect)
         if held:
             self._held.append((self.journal.added, held, do, refuse))
@@ -124,7 +123,8 @@ def _call(order: RunAgent) -> Act:
         action="call.run",
         resource=f"agent/{order.agent}",
         decision="allow",
+        who=order.by,
         iid=order.iid,
         gid=order.gid,
-        more={"call": order.task, "capability": order.capability},
+        more={"call": order.task, "capability": order.capability, "src": order.src},
     )

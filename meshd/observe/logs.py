@@ -55,6 +55,7 @@ LINES: Mapping[type, Line] = {
     events.ClockOff: Line(WARNING, "the clock of {name} is off by {ahead_ms:+d} ms, so it gets no tasks"),
     events.ClockRight: Line(INFO, "the clock of {name} is right again"),
     events.PeerMisbehaved: Line(WARNING, "{peer} broke a rule: {code} {detail}"),
+    events.PeerForgotten: Line(INFO, "{peer} is shown no more: {by} asked for it"),
     events.NameConflict: Line(WARNING, "{claimant} calls itself {name}, as {holder} did first"),
     events.StateChanged: Line(INFO, "this node is {state}: {reason}"),
     events.FrameRefused: Line(WARNING, "a frame was refused: {code}, on {subject}"),

@@ -12,7 +12,7 @@ from msgspec import Struct, structs
 
 from protocol import limits
 from protocol.audit import Act
-from protocol.effects import Announce
+from protocol.effects import Uttered
 from protocol.events import AgentChanged, Event
 
 SPAN_S = 60.0
@@ -75,7 +75,6 @@ def recurs(event: Event) -> str:
     return event.state if isinstance(event, AgentChanged) and event.state in AGAIN else ""
 
 
-def published(effect: Announce, topic: str) -> Act:
+def published(said: Uttered) -> Act:
     """What is counted of an event that an agent published: the last of a minute stands for all."""
-    who = f"agent/{effect.body.agent}"
-    return Act("topic.publish", f"topic/{topic}", "allow", who, iid=effect.iid, gid=effect.gid)
+    return Act("topic.publish", f"topic/{said.topic}", "allow", f"agent/{said.agent}", iid=said.iid, gid=said.gid)

@@ -23,6 +23,7 @@ class Call(Struct, frozen=True, array_like=True, tag="call"):
     ancestors: Ancestors = ()
     agent: Annotated[str, Meta(max_length=64)] = ""  # only this agent, when named
     lineage: Lineage = ()  # what its ancestors were to do
+    by: Annotated[str, Meta(max_length=limits.TEXT_CHARS_MAX)] = ""  # who asks there, as its node says
 
 
 class CallReply(Struct, frozen=True, array_like=True, tag="call_reply"):

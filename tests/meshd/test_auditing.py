@@ -184,15 +184,16 @@ async def test_a_fork_wants_attention(node: Node) -> None:
 
 
 async def test_what_an_operator_asks_is_on_record_allowed_or_refused(node: Node) -> None:
-    node.auditing.requested("POST /v1/peers/b/drain", who="operator", resource="peer/b", words={}, code="")
-    node.auditing.requested("PUT /v1/log", who="operator", resource="node", words={"level": "x"}, code="still_alive")
-    node.auditing.refused("task.refuse", "capability/a@1", who="operator", code="no_agent")
+    node.auditing.requested("POST /v1/peers/b/drain", who="operator", resource="peer/b", iid="i1", words={}, code="")
+    words = {"level": "x"}
+    node.auditing.requested("PUT /v1/log", who="operator", resource="node", iid="i2", words=words, code="still_alive")
+    node.auditing.refused("task.refuse", "capability/a@1", who="operator", code="no_agent", iid="i3", gid="g3")
     await node.note()
     page = await node.auditing.page(AuditQuery(who="operator"))
-    assert [(each.action, each.decision, each.more.get("code", "")) for each in page.records] == [
-        ("node.ask", "allow", ""),
-        ("node.ask", "deny", "still_alive"),
-        ("task.refuse", "deny", "no_agent"),
+    assert [(each.action, each.decision, each.more.get("code", ""), each.iid, each.gid) for each in page.records] == [
+        ("node.ask", "allow", "", "i1", ""),
+        ("node.ask", "deny", "still_alive", "i2", ""),
+        ("task.refuse", "deny", "no_agent", "i3", "g3"),
     ]
 
 

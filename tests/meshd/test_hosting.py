@@ -308,7 +308,7 @@ async def test_a_call_inherits_goal_hops_and_ancestors_and_may_take_as_long_as_i
     assert await stage.report() == AgentFinished("t", 1, msgpack.packb("tea"))
     own = LedBy("work@1", work_digest(capability="work@1", input=order().input))
     call = MakeCall(7, "brew@1", msgpack.packb("leaves"), 50.0, hops=4, ancestors=("p", "q", "t"), gid="g1")
-    call = structs.replace(call, lineage=(*led, own))
+    call = structs.replace(call, lineage=(*led, own), by="task/t")
     assert stage.asked == [(call, 50.0 + GRACE_S)]
     await stage.close()
 

@@ -15,7 +15,7 @@ from tests.protocol.conversation import instant
 from tests.protocol.work import CARD, ECHO, LIFE, OWN, B, C, D, Mesh, bodies
 
 ORDER = MakeCall(1, ECHO, b"\x01", timeout_s=5.0, iid="an iid", gid="a gid")
-ASKED = Call(7, ECHO, b"\x01", 5_000, 0)
+ASKED = Call(7, ECHO, b"\x01", 5_000, 0, by="operator")
 
 
 def _calls(free: dict[str, int]) -> Calls:
@@ -171,6 +171,7 @@ def test_a_call_is_served_by_an_agent_and_its_result_goes_back() -> None:
     calls = _calls({})
     (run,) = _serve(calls)
     assert isinstance(run, RunAgent)
+    assert (run.by, run.src, run.iid, run.gid) == ("operator", B, "an iid", "a gid")
     assert (run.agent, run.epoch, run.deadline_s, run.iid, run.gid) == ("echo", 0, 5.0, "an iid", "a gid")
     assert "-" in run.task, "no task has such an id"
     (send,) = calls.on_finished(AgentFinished(run.task, 0, b"\x02"))

@@ -6,11 +6,11 @@ import pytest
 from msgspec import structs
 
 from protocol import effects as fx
-from protocol import inputs, limits
+from protocol import ids, inputs, limits
 from protocol.duty import view_of
 from protocol.effects import Effect
 from protocol.envelope import Sealer
-from protocol.events import FrameRefused, StateChanged
+from protocol.events import FrameRefused, PeerForgotten, StateChanged
 from protocol.node import Node
 from protocol.wire import ops
 from protocol.wire.agents import Card
@@ -84,6 +84,23 @@ def test_another_node_passes_the_word_on_and_the_report_comes_back() -> None:
     assert (report.request, report.draining, report.alive, report.obeyed) == (17, True, 3, True)
     assert report.wall_ms == world.now.wall_ms
     assert _node(world).state == "draining"
+
+
+def test_a_node_that_is_drained_through_another_says_which() -> None:
+    world = _settled(World(agents=(1, 2)))
+    (event,) = said(_sent(world, ops.Steer(17, draining=True)), StateChanged)
+    assert event.reason.endswith(f", through node {ids.short(world.hosts[1].id)}")
+
+
+def test_a_gone_node_that_is_shown_no_more_is_told_of_once_and_one_that_nobody_knew_is_not() -> None:
+    world = _settled(World(agents=(1, 2)))
+    oracle: Any = _node(world).membership
+    gone = world.hosts[2]
+    oracle.tell(gone.id, None)
+    (event,) = said(_sent(world, ops.Forget(18, gone.id)), PeerForgotten)
+    assert (event.peer, event.by) == (gone.id, world.hosts[1].id)
+    assert said(_asked(world, ops.Forget(0, gone.id)), PeerForgotten) == []
+    assert said(_asked(world, ops.Forget(0, NOBODY)), PeerForgotten) == []
 
 
 def test_who_was_never_admitted_drains_nobody() -> None:

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from msgspec import structs
 
 from protocol import limits
-from protocol.effects import Announce, Effect, Listen, Reply, RunAgent
+from protocol.effects import Announce, Effect, Listen, Reply, RunAgent, Uttered
 from protocol.envelope import FRESH_MS, Envelope, Refusal
 from protocol.events import EventsLost
 from protocol.inputs import AgentFailed, AgentFinished, Publish
@@ -71,7 +71,7 @@ def test_an_event_goes_to_who_listens_here_and_once_to_all_others() -> None:
     )
     assert run.publisher == "shop@aaaaaaaa"
     assert Announce(SAID, SUBJECTS.topic(PRICES), "an iid", "a gid") in effects
-    assert Reply(7) in effects
+    assert Reply(7, value=Uttered("shop", PRICES, "an iid", "a gid")) in effects
 
 
 def test_an_event_of_another_node_names_the_node_that_signed_it() -> None:
@@ -102,6 +102,7 @@ def test_an_agent_without_a_domain_is_of_its_nodes() -> None:
 
 def test_what_a_private_agent_says_stays_on_its_node() -> None:
     effects = _topics().publish(structs.replace(ORDER, visibility="private"), instant(0))
+    assert Reply(7, value=Uttered("shop", PRICES, "an iid", "a gid")) in effects, "what the audit counts"
     assert not [each for each in effects if isinstance(each, Announce)]
     assert _runs(effects)
 

@@ -42,10 +42,14 @@ class FakeAudits:
         if self.problem:
             raise MeshError("unaudited", problem=self.problem)
 
-    def refused(self, action: str, resource: str, *, who: str, code: str) -> None:
+    def refused(self, action: str, resource: str, *, who: str, code: str, iid: str, gid: str) -> None:
+        assert iid
         self.refusals.append((action, resource, who, code))
 
-    def requested(self, request: str, *, who: str, resource: str, words: Mapping[str, Detail], code: str) -> None:
+    def requested(
+        self, request: str, *, who: str, resource: str, iid: str, words: Mapping[str, Detail], code: str
+    ) -> None:
+        assert iid
         self.requests.append((request, who, code))
         self.about.append((resource, dict(words)))
 

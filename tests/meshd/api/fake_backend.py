@@ -276,7 +276,7 @@ class FakeBackend:
         self.put(opened)
         return opened
 
-    async def call(self, capability: str, request: schemas.CallRequest) -> schemas.CallAnswer:
+    async def call(self, capability: str, request: schemas.CallRequest, *, principal: str) -> schemas.CallAnswer:
         self._look()
         self.called.append((capability, request))
         return schemas.CallAnswer(self.answers, capability, B, "b", 1.5, agent="scorer")

@@ -26,7 +26,7 @@ from tests.protocol.bodies import RECORD
 from tests.waiting import until
 
 RUN = RunAgent("w", "t", 1, 1, "a@1", b"", 60.0, "i", "g", 0, ())
-CALL = RunAgent("w", "c-1", 0, 1, "a@1", b"", 60.0, "i", "g", 0, ())
+CALL = RunAgent("w", "c-1", 0, 1, "a@1", b"", 60.0, "i", "g", 0, (), by="operator", src="b")
 EVENT = structs.replace(CALL, topic="sales.orders", publisher="p")
 STOP = StopAgent("t", 1)
 GIVEN = structs.replace(RECORD, state=task.TaskState.AWARDED, failure=None)
@@ -156,6 +156,7 @@ async def test_a_call_is_recorded_and_does_not_wait_for_it(tmp_path: Path) -> No
     await stage.close()
     ((record, _),) = records_of(tmp_path, through=9)
     assert (record.action, record.resource, record.more["call"]) == ("call.run", "agent/w", "c-1")
+    assert (record.who, record.more["src"], record.iid, record.gid) == ("operator", "b", "i", "g")
 
 
 async def test_an_event_is_given_to_its_agent_without_a_record(tmp_path: Path) -> None:

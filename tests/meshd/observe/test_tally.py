@@ -10,11 +10,9 @@ from meshd.observe.segments import records_of
 from meshd.observe.tally import Tally
 from protocol import limits
 from protocol.audit import Act, Record
-from protocol.effects import Announce, Effect
+from protocol.effects import Effect, Reply, Uttered
 from protocol.events import AgentChanged
-from protocol.wire.topic import Published
 from tests.meshd.observe.test_journal import taken_up
-from tests.protocol.sealing import SUBJECTS
 from tests.waiting import until
 
 
@@ -55,7 +53,7 @@ async def test_events_of_agents_are_counted_by_topic_and_agent_and_go_out_at_onc
     done: list[Effect] = []
 
     def say(topic: str, agent: str, iid: str) -> None:
-        said = Announce(Published(agent, b"", 0, "mesh"), SUBJECTS.topic(topic), iid, "g")
+        said = Reply(1, value=Uttered(agent, topic, iid, "g"))
         audit.pass_on([said], do=done.append, refuse=done.append)
 
     for number in range(5):
