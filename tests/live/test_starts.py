@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.live.hosts import SCRIPTS, Host, mesh, told
+from tests.servers import free_port
 from tests.waiting import until, until_told
 
 pytestmark = pytest.mark.live
@@ -86,6 +87,26 @@ async def test_a_mesh_that_only_this_host_can_join_says_which_option_opens_it(tm
         assert "--nats-listen HOST:PORT" in said.err
     finally:
         await host.close()
+
+
+async def test_a_founder_that_is_started_again_without_its_flags_is_where_the_others_look_for_it(
+    tmp_path: Path,
+) -> None:
+    a, b = Host(tmp_path, "a"), Host(tmp_path, "b")
+    listen = f"127.0.0.2:{free_port()}"
+    try:
+        await a.start("--nats-listen", listen)
+        _, token = await a.meshctl("invite", "-o", "name")
+        await b.start("--join", token.strip())
+        await a.meshd("stop")
+        code, line = await a.meshd("start", "--detach")
+        assert (code, f"its nats-server listens on {listen}, kept from an earlier start" in line) == (0, True), line
+        await b.is_in("joined")
+        assert listen in (await a.tell("config", "show", "nats.listen", "--origin")).out
+        await a.meshd("stop")
+        assert "kept from an earlier start" in (await a.tell("config", "show", "nats.listen", "--origin")).out
+    finally:
+        await asyncio.gather(a.close(), b.close())
 
 
 async def test_a_first_join_of_a_server_that_is_away_fails_and_says_why(tmp_path: Path) -> None:
