@@ -160,7 +160,9 @@ def cancel(session: Session, id_: str) -> None:
         write_json(answer)
         return
     write(f"{answer.value['id']}\n")
-    if count := answer.value["with_it"]:
+    if missed := answer.value["missed"]:
+        note(session, f"what it led to ends soon by itself, for it was not all found at once: {missed}")
+    elif count := answer.value["with_it"]:
         note(session, "and one task that it led to" if count == 1 else f"and {count} tasks that it led to")
 
 

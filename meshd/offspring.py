@@ -7,10 +7,11 @@ what this does not come to, because its daemon ends, is ended by the watchers wh
 import asyncio
 from collections.abc import Awaitable, Callable
 
-from meshd.listing import Position, Row
+from meshd.listing import Fits, Position
 from meshd.shelf import Shelf
+from protocol import records
 from protocol.errors import MeshError
-from protocol.wire.task import ENDED, TaskRecord
+from protocol.wire.task import ENDED, TaskRecord, TaskState
 
 AT_ONCE = 64  # cancels under way
 ROUNDS_MAX = 8  # looks for more: no task is deeper than its hops
@@ -18,33 +19,36 @@ ROUNDS_MAX = 8  # looks for more: no task is deeper than its hops
 
 async def unended(shelf: Shelf, task: TaskRecord) -> list[str]:
     """The tasks it led to, itself or through others, that have not ended. Raises MeshError("store")."""
-
-    def fits(row: Row) -> bool:
-        return row.gid == task.gid and row.state not in ENDED
-
-    await shelf.refresh()
-    found: list[str] = []
-    after: Position | None = None
-    while page := await shelf.page(fits, after=after, count=AT_ONCE):
-        found += [each.id for each in page if task.id in each.ancestors]
-        after = page[-1].submitted_ms, page[-1].id
-    return found
+    return [each.id for each in await _all(shelf, task, lambda row: row.state not in ENDED)]
 
 
-async def cancel(
-    shelf: Shelf, task: TaskRecord, *, known: list[str], cancel_one: Callable[[str], Awaitable[object]]
-) -> int:
-    """Cancel all that has not ended of what it led to; how many ended with it, those `known` before included."""
-    seen = dict.fromkeys(known)
+async def cancel(shelf: Shelf, task: TaskRecord, *, cancel_one: Callable[[str], Awaitable[object]]) -> int:
+    """Cancel all that has not ended of what it led to; how many ended with it, those that did by themselves included.
+
+    Raises MeshError: what could not be listed or cancelled.
+    """
     for _ in range(ROUNDS_MAX):
         found = await unended(shelf, task)
         if not found:
             break
-        seen |= dict.fromkeys(found)
         for start in range(0, len(found), AT_ONCE):
             await asyncio.gather(*(_one(each, cancel_one) for each in found[start : start + AT_ONCE]))
-    ends = [await shelf.one(each) for each in seen]
-    return sum(each.state.value == "cancelled" for each in ends)
+    ended = {task.id}
+    cancelled = await _all(shelf, task, lambda row: row.state == TaskState.CANCELLED)
+    for each in sorted(cancelled, key=lambda record: len(record.ancestors)):
+        if any(one in ended and records.is_cancelled_with(each, one) for one in each.ancestors):
+            ended.add(each.id)
+    return len(ended) - 1
+
+
+async def _all(shelf: Shelf, task: TaskRecord, fits: Fits) -> list[TaskRecord]:
+    await shelf.refresh()
+    found: list[TaskRecord] = []
+    after: Position | None = None
+    while page := await shelf.page(lambda row: row.gid == task.gid and fits(row), after=after, count=AT_ONCE):
+        found += [each for each in page if task.id in each.ancestors]
+        after = page[-1].submitted_ms, page[-1].id
+    return found
 
 
 async def _one(task: str, cancel_one: Callable[[str], Awaitable[object]]) -> None:

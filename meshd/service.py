@@ -332,16 +332,17 @@ class Service:
 
     async def cancel(self, task: str, *, principal: str = "") -> CancelledTask:
         """End a task that has not ended, and all that it led to; what this misses ends soon by itself."""
-        before = await self._shelf.one(task)
-        known = await offspring.unended(self._shelf, before) if before.epoch else []
         record = await self._cancelled(task, principal)
-        with_it = 0
-        if record.epoch:  # else it never ran, and led to nothing
-            with suppress(MeshError):
+        with_it, missed = 0, ""
+        try:
+            if record.epoch:  # else it never ran, and led to nothing
                 with_it = await offspring.cancel(
-                    self._shelf, record, known=known, cancel_one=lambda each: self._cancelled(each, principal, task)
+                    self._shelf, record, cancel_one=lambda each: self._cancelled(each, principal, task)
                 )
-        return CancelledTask(**structs.asdict(self._views.task(record, None)), with_it=with_it)
+        except MeshError as failure:
+            missed = failure.message
+        shown = structs.asdict(self._views.task(record, None))
+        return CancelledTask(**shown, with_it=with_it, missed=missed)
 
     async def _cancelled(self, task: str, principal: str, parent: str = "") -> TaskRecord:
         record = await self._engine.ask(lambda request: Cancel(request, task, principal, parent))

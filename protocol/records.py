@@ -187,9 +187,19 @@ def cancelled(
     parent: str = "",
 ) -> TaskRecord:
     """Ended because somebody asked for it, or for the end of `parent`, which led to it."""
-    why = f" together with {parent}, which led to it" if parent else ""
-    failure = Failure("cancelled", f"the task {record.id} was cancelled{why}")
+    failure = Failure("cancelled", _cancel_note(record.id, parent))
     return _given_up(record, "cancel", failure, now, started_ms, ended)
+
+
+def is_cancelled_with(record: TaskRecord, parent: str) -> bool:
+    """True for what was cancelled because this ancestor was."""
+    message = "" if record.failure is None else record.failure.message
+    return record.state is TaskState.CANCELLED and message == _cancel_note(record.id, parent)
+
+
+def _cancel_note(task: str, parent: str) -> str:
+    why = f" together with {parent}, which led to it" if parent else ""
+    return f"the task {task} was cancelled{why}"
 
 
 def poisoned(

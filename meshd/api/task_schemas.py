@@ -10,9 +10,13 @@ from meshd.api.schemas import Seconds, Task
 
 
 class CancelledTask(Task, frozen=True):
-    """A task as its cancel left it; `with_it`: how many that it led to were cancelled with it."""
+    """A task as its cancel left it; `with_it`: how many that it led to were cancelled with it.
+
+    `missed`: why not all of those were found at once, if so; they end soon by themselves.
+    """
 
     with_it: int = 0
+    missed: str = ""
 
 
 class RetryRequest(Struct, frozen=True, forbid_unknown_fields=True):

@@ -233,6 +233,11 @@ def test_a_cancel_says_how_many_ended_with_it(meshctl: Meshctl, served: Served, 
     backend.put(a_task("three", parent_iid="parent"))
     assert meshctl("tasks", "cancel", "one").err == "and 2 tasks that it led to\n"
     assert meshctl("tasks", "cancel", "one", "-q").err == ""
+    backend.missed = "the store is away"
+    assert (
+        "ends soon by itself, for it was not all found at once: the store is away"
+        in meshctl("tasks", "cancel", "one").err
+    )
 
 
 def test_a_task_is_opened_again_and_with_wait_its_result_is_printed(

@@ -151,10 +151,35 @@ async def test_what_ends_by_itself_meanwhile_is_no_failure_of_the_cancel_and_a_s
         def away(one: str) -> Awaitable[None]:
             return refuse("store", one, problem="is away")
 
-        assert await offspring.cancel(shelf, root, known=[], cancel_one=over) == 0
+        assert await offspring.cancel(shelf, root, cancel_one=over) == 0
         assert len(set(asked)) == 6
         assert len(asked) == 6 * offspring.ROUNDS_MAX, "it looks again, and not for ever"
         with pytest.raises(MeshError, match="is away"):
-            await offspring.cancel(
-                shelf, root, known=[], cancel_one=lambda one: refuse("store", one, problem="is away")
-            )
+            await offspring.cancel(shelf, root, cancel_one=lambda one: refuse("store", one, problem="is away"))
+
+
+async def test_a_listing_that_fails_is_said_and_the_task_cancelled_all_the_same(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async def away() -> None:
+        raise MeshError("store", problem="holds too many keys")
+
+    async with little_daemons(SWEPT) as mesh:
+        task, actors = await grown(mesh)
+        a = mesh.daemons["a"]
+        monkeypatch.setattr(a.shelf, "refresh", away)
+        cancelled = await a.service.cancel(task.id)
+        assert (cancelled.state, cancelled.with_it) == ("cancelled", 0)
+        assert "too many keys" in cancelled.missed
+        monkeypatch.undo()
+        await withered(mesh, task, actors)
+
+
+async def test_what_was_cancelled_before_is_not_counted_again() -> None:
+    async with little_daemons(SWEPT) as mesh:
+        task, _ = await grown(mesh)
+        a = mesh.daemons["a"]
+        branch = schemas.TaskFilter(gid=task.gid, capability="mid-b@1")
+        (mid,) = await a.service.tasks(branch, after=None, limit=9)
+        assert (await mesh.daemons["c"].service.cancel(mid.id)).with_it == 1
+        assert (await a.service.cancel(task.id)).with_it == 4

@@ -256,13 +256,16 @@ class FakeBackend:
         self.put(task)
         return task, is_new
 
+    missed = ""  # by a cancel
+
     async def cancel(self, task: str, *, principal: str) -> task_schemas.CancelledTask:
         found = self.tasks_[task]
         if found.state == "done":
             raise MeshError("already_ended", task=task, state="done")
         ended = msgspec.structs.replace(found, state="cancelled")
         heirs = sum(each.parent_iid == found.iid for each in self.tasks_.values())
-        return task_schemas.CancelledTask(**msgspec.structs.asdict(ended), with_it=heirs)
+        shown = msgspec.structs.asdict(ended)
+        return task_schemas.CancelledTask(**shown, with_it=heirs, missed=self.missed)
 
     async def retry(self, task: str, request: task_schemas.RetryRequest, *, principal: str) -> schemas.Task:
         found = self.tasks_[task]
