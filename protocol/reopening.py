@@ -73,10 +73,11 @@ class Reopening:
             return refused(number, "done_already", task=task)
         if record.state not in ENDED:
             return refused(number, "under_way", task=task, state=record.state.value)
-        if not self._view.candidates(record.capability, now):
+        if not (self._view.candidates(record.capability, now) or self._view.draining(record.capability, now)):
             return refused(number, "no_agent", capability=record.capability)
-        if len(self._tasks) >= limits.TASKS_WATCHED_MAX:
-            return refused(number, "overloaded", what="the ledger of this node", limit=limits.TASKS_WATCHED_MAX)
+        if len(self._tasks) >= self._settings.watched_max:
+            limit = f"{self._settings.watched_max} unfinished tasks, tasks.watched_max"
+            return refused(number, "overloaded", what="the ledger of this node", limit=limit)
         return None
 
     def _open(self, request: Retry, stands: Standing, now: Instant) -> list[Effect]:

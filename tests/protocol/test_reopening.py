@@ -160,6 +160,25 @@ def test_an_end_that_was_written_anew_meanwhile_is_undone_at_its_new_revision() 
     assert replies(home.written(effects)) == [(5, "open")]
 
 
+def test_a_retry_waits_for_a_node_that_drains_as_a_submit_does() -> None:
+    home = Home({})
+    home.mesh.drained = (B,)
+    assert replies(home.ledger.submit(order("other"), home.now)) == []
+    asked(home)
+    effects = found(home, failed())
+    assert replies(effects) == []
+    assert only_write(effects).expect == 5
+
+
+def test_a_retry_is_refused_where_a_submit_is_because_too_much_is_under_way() -> None:
+    home = Home({B: 1}, settings=structs.replace(SETTINGS, watched_max=1))
+    home.ledger.submit(order("other"), home.now)
+    asked(home)
+    (refusal,) = found(home, failed())
+    assert isinstance(refusal, Reply)
+    assert (refusal.code, refusal.fields["limit"]) == ("overloaded", "1 unfinished tasks, tasks.watched_max")
+
+
 @pytest.mark.parametrize(("reason", "code"), [(BUCKET_FULL, "record_full"), ("the lane of writes", "overloaded")])
 def test_one_that_cannot_be_written_stays_ended_and_who_asked_is_told(reason: str, code: str) -> None:
     home = Home({B: 1})
