@@ -6,11 +6,15 @@ Neighbours: hosts connect and publish; `network` says what arrives when.
 """
 
 from collections.abc import Callable
-from typing import Protocol
+from typing import Annotated, Protocol
+
+from msgspec import Meta, Struct
 
 from protocol.effects import Send, Spread
 from protocol.inputs import Absent, Input, Received
-from protocol.primitives import NodeId
+from protocol.limits import INBOX_MAX
+from protocol.primitives import NS_PER_S, NodeId
+from simulations.chance import Delay
 from simulations.network import Network
 from simulations.seen import Said, Seen, Sight
 from simulations.timeline import Timeline
@@ -25,16 +29,38 @@ class Listener(Protocol):
         ...
 
 
+class BrokerModel(Struct, frozen=True, forbid_unknown_fields=True):
+    """How the broker behaves: how late "no responders" comes, how soon clients are back after an outage,
+    how many messages wait for one client, and how many a second it flushes after it stood still (0: all at once).
+    """
+
+    absent: Delay = Delay()
+    reconnect: Delay = Delay(p50_ms=200.0, p99_ms=298.0, shape="uniform")
+    pending_max: Annotated[int, Meta(ge=1, le=10_000_000)] = INBOX_MAX
+    flush_per_s: Annotated[float, Meta(ge=0, le=1e9)] = 20_000.0
+
+
 class Broker:
     """Who is connected, and under which life."""
 
-    def __init__(self, *, timeline: Timeline, network: Network, trace: Trace, see: Callable[[Seen], None]) -> None:
+    def __init__(
+        self,
+        *,
+        timeline: Timeline,
+        network: Network,
+        trace: Trace,
+        see: Callable[[Seen], None],
+        model: BrokerModel | None = None,
+    ) -> None:
+        self.model = model or BrokerModel()
         self._timeline = timeline
         self._network = network
         self._trace = trace
         self._see = see
         self._listeners: dict[str, tuple[Listener, NodeId, int]] = {}
         self._names: dict[tuple[NodeId, int], str] = {}
+        self._held: list[tuple[Callable[..., None], tuple[object, ...], int]] | None = None  # while it stands still
+        self.is_down = False  # nobody can connect
         self.sent: dict[str, int] = {}  # messages by kind of body
 
     def connect(self, name: str, listener: Listener, *, node: NodeId, life: int) -> None:
@@ -54,6 +80,28 @@ class Broker:
         known = self._listeners.get(name)
         return known is not None and known[2] == life
 
+    # --- faults
+
+    def hold(self) -> None:
+        """It stands still: everybody stays connected, and nothing arrives."""
+        self._held = [] if self._held is None else self._held
+
+    def release(self) -> None:
+        """It goes on, with all that it was given meanwhile."""
+        held, self._held = self._held or [], None
+        gap_ns = int(NS_PER_S / self.model.flush_per_s) if self.model.flush_per_s else 0
+        for number, (deed, arguments, cause) in enumerate(held):
+            self._timeline.cause = cause
+            self._timeline.after(number * gap_ns, deed, *arguments)
+
+    def _is_held(self, deed: Callable[..., None], *arguments: object) -> bool:
+        if self._held is None:
+            return False
+        self._held.append((deed, arguments, self._timeline.cause))
+        return True
+
+    # --- messages
+
     def send(self, src: str, message: Send) -> None:
         """One message to one life."""
         if src not in self._listeners:
@@ -64,7 +112,7 @@ class Broker:
             if message.reply:
                 probe = int(message.reply.rpartition(".")[2])
                 life = self._listeners[src][2]
-                self._timeline.after(self._network.delay_ns(src, "broker"), self._absent, src, life, probe)
+                self._timeline.after(self._absent_ns(src), self._absent, src, life, probe)
             return
         self._carry(src, dst, message.subject, message.frame, type(message.body).__name__)
 
@@ -82,8 +130,11 @@ class Broker:
         self.sent[kind] = self.sent.get(kind, 0) + 1
         self._see(Said(src, kind))
 
+    def _absent_ns(self, src: str) -> int:
+        return self.model.absent.draw_ns(self._network.dice(src, "broker"))
+
     def _carry(self, src: str, dst: str, subject: str, frame: bytes, kind: str) -> None:
-        arrivals = self._network.arrivals(src, dst)
+        arrivals = self._network.arrivals(src, dst, kind=kind, size=len(frame))
         if not arrivals:
             self._trace.note(self._timeline.now_ns, src, "lost", f"{kind} to {dst}", frame)
             self._see(Sight(src, "lost"))
@@ -91,15 +142,18 @@ class Broker:
             self._see(Sight(src, "doubled"))
         life = self._listeners[dst][2]
         for when_ns in arrivals:
-            self._timeline.at(when_ns, self._arrive, src, dst, life, subject, frame, kind)
+            worn = self._network.worn(src, dst, frame, kind)
+            if worn is not frame:
+                self._see(Sight(dst, "harmed"))
+            self._timeline.at(when_ns, self._arrive, src, dst, life, subject, worn, kind)
 
     def _arrive(self, src: str, dst: str, life: int, subject: str, frame: bytes, kind: str) -> None:
-        if not self.is_connected(dst, life):
+        if not self.is_connected(dst, life) or self._is_held(self._arrive, src, dst, life, subject, frame, kind):
             return
         self._trace.note(self._timeline.now_ns, dst, "message", f"{kind} from {src}", frame)
         self._listeners[dst][0].receive(Received(subject, frame), life)
 
     def _absent(self, src: str, life: int, probe: int) -> None:
-        if self.is_connected(src, life):
+        if self.is_connected(src, life) and not self._is_held(self._absent, src, life, probe):
             self._trace.note(self._timeline.now_ns, src, "absent", f"probe {probe}")
             self._listeners[src][0].receive(Absent(probe), life)

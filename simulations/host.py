@@ -37,7 +37,9 @@ from protocol.subjects import Subjects
 from simulations.agents import AgentModel, Agents
 from simulations.broker import Broker
 from simulations.chance import Chance
-from simulations.seen import Answered, Broke, Handled, Happened, Seen
+from simulations.disk import Disk
+from simulations.intake import Intake
+from simulations.seen import Answered, Broke, Handled, Happened, Seen, Sight
 from simulations.signing import Keys, Wire, verify_of
 from simulations.store import Store
 from simulations.timeline import Timeline, ns
@@ -50,8 +52,10 @@ AGENT_START_S = (0.05, 0.3)  # from the start of a daemon to its agents' being r
 DRAIN_S_MAX = 30.0  # a leaving node waits this long for what it has in hand
 GOODBYE_S = 0.2  # from the goodbye to the end: what was said is flushed
 WAKES_PER_INSTANT_MAX = 50  # more at one instant is a node that spins
+START_AGAIN_S = 0.5  # from a start that failed to the next
 
 Outcome: TypeAlias = Written | Lost | Found | Listed
+_BY_WIRE = (Send, Spread, Write, Read, List)
 
 
 class Surroundings(Struct, frozen=True):
@@ -85,7 +89,15 @@ class Host:
         self._late = around.chance.stream(name, "wake")
         self._node: Node | None = None
         self._lanes: dict[str, deque[Write]] = {}
-        self._inbox: deque[tuple[Input, int]] = deque()  # what waits while it is paused, each with its cause
+        self.intake = Intake(
+            timeline=around.timeline,
+            rng=around.chance.stream(name, "intake"),
+            most=around.broker.model.pending_max,
+            handle=self._handle,
+            overrun=lambda: around.see(Sight(name, "overrun")),
+        )
+        self._outbox: list[tuple[Effect, int]] | None = None  # while blocked: what is not sent, each with its cause
+        self.disk = Disk()
         self._armed_ns: int | None = None
         self._wakes = (0, 0)  # the instant of the last wake-up, and how many there were at it
         self._is_leaving = False
@@ -105,7 +117,12 @@ class Host:
     @property
     def is_well(self) -> bool:
         """Up, running, connected, and not about to leave."""
-        return self.is_up and not self.is_paused and self.is_linked and not self._is_leaving
+        return self.is_up and self.is_linked and not self._is_leaving and not self.is_ailing
+
+    @property
+    def is_ailing(self) -> bool:
+        """Does something keep it from hearing and speaking as it should?"""
+        return self.is_paused or self.intake.is_ailing or self._outbox is not None
 
     @property
     def well_since_ns(self) -> int:
@@ -149,10 +166,15 @@ class Host:
     # --- life and death
 
     def start(self) -> None:
-        """A new life begins."""
+        """A new life begins; a daemon that finds no broker, or cannot write which life it is, is started again."""
         around = self._around
+        if self._node is not None:
+            return
+        if around.broker.is_down or self.disk.is_full:
+            self._timeline.after(ns(START_AGAIN_S), self.start)
+            return
         now = self.now()
-        self.life = max(now.wall_ms, self.life + 1)
+        self.life = self.disk.next_life(now.wall_ms)
         around.trace.note(self._timeline.now_ns, self.name, "life", "begins")
         me = Me(self.id, self.life, self.name, "r1", "", around.keys.admission(self.name), "sim")
         subjects = Subjects(around.mesh)
@@ -206,7 +228,8 @@ class Host:
         self._agents.lose_all()
         self._node = None
         self._lanes.clear()
-        self._inbox.clear()
+        self.intake.clear()
+        self._outbox = None
         self._armed_ns = None
         self.is_linked = False
 
@@ -218,6 +241,7 @@ class Host:
         """Stopped as by SIGSTOP: messages wait in its buffers, its agents go on."""
         self._disturb()
         self.is_paused = True
+        self.intake.hold()
 
     def resume(self) -> None:
         """It goes on, finds out how late it is, and reads what waited; due timers come last."""
@@ -225,28 +249,54 @@ class Host:
             return
         self._disturb()
         self.is_paused = False
-        deadline = self._node.next_deadline()
+        self._lag()
+        self.intake.take_all()
+        self._handle(Tick())
+
+    def _lag(self) -> None:
+        deadline = None if self._node is None else self._node.next_deadline()
         late_ms = 0 if deadline is None else (self.now().mono_ns - deadline) // NS_PER_MS
         if late_ms >= LAG_MS:
             self._handle(Lagged(late_ms))
-        resumed = self._timeline.cause
-        while self._inbox:
-            input, self._timeline.cause = self._inbox.popleft()
-            self._handle(input)
-        self._timeline.cause = resumed
-        self._handle(Tick())
+
+    def starve(self, late_s: tuple[float, float] | None) -> None:
+        """It reads each message so much late, in order, and looks at its timers on time; None: as it comes again."""
+        self._disturb()
+        self.intake.late_s = late_s
+
+    def slow(self, cost_ms: float) -> None:
+        """Each input takes it so long, and due timers come after all that waits; 0: no time again."""
+        self._disturb()
+        self.intake.cost_ns = int(cost_ms * NS_PER_MS)
+
+    def block(self) -> None:
+        """It neither reads nor sends, as when its first send does not return; its timers run."""
+        self._disturb()
+        self._outbox = [] if self._outbox is None else self._outbox
+        self.intake.hold()
+
+    def unblock(self, per_s: float) -> None:
+        """What it did not send goes out, and so many of those that wait are read in a second."""
+        self._disturb()
+        held, self._outbox = self._outbox or [], None
+        for effect, self._timeline.cause in held:
+            self._perform([effect])
+        if not self.is_paused:
+            self.intake.release(per_s=per_s)
 
     def unlink(self) -> None:
         """Its connection to the broker is lost, and it knows."""
+        if not self.is_linked:
+            return
         self._disturb()
         self.is_linked = False
         self._around.broker.disconnect(self.name)
         self.receive(LinkChanged(up=False), self.life)
 
     def relink(self) -> None:
-        """Connected again."""
+        """Connected again, once there is a broker."""
         self._disturb()
-        if self._node is not None:
+        if self._node is not None and not self.is_linked and not self._around.broker.is_down:
             self._connect([])
 
     def _connect(self, first: list[Effect]) -> None:
@@ -262,13 +312,9 @@ class Host:
     # --- in
 
     def receive(self, input: Input, life: WallMs) -> None:
-        """An input for one life of it; waits while the daemon is paused."""
-        if self._node is None or life != self.life:
-            return
-        if self.is_paused:
-            self._inbox.append((input, self._timeline.cause))
-        else:
-            self._handle(input)
+        """An input for one life of it; waits while something ails the host."""
+        if self._node is not None and life == self.life:
+            self.intake.put(input)
 
     def _handle(self, input: Input) -> None:
         node = self._node
@@ -301,6 +347,10 @@ class Host:
         self._armed_ns = None
         if self.is_paused:
             return  # `resume` looks at the timers
+        if self.intake.busy_until_ns > self._timeline.now_ns:
+            self._armed_ns = self.intake.busy_until_ns
+            self._timeline.at(self._armed_ns, self._wake, self._armed_ns, life)
+            return
         deadline = self._node.next_deadline()
         if deadline is None or deadline > self.now().mono_ns:
             self._arm()
@@ -310,6 +360,8 @@ class Host:
         if self._wakes[1] > WAKES_PER_INSTANT_MAX:
             self._around.see(Broke(self.name, "Tick", "asks to be woken again and again at one instant"))
             return
+        if self.intake.cost_ns:
+            self._lag()
         self._handle(Tick())
 
     # --- out
@@ -318,6 +370,9 @@ class Host:
         around, life, cause = self._around, self.life, self._timeline.cause
         for effect in effects:
             self._timeline.cause = cause  # each effect has the input for its cause, not the effect before it
+            if self._outbox is not None and isinstance(effect, _BY_WIRE):
+                self._outbox.append((effect, cause))
+                continue
             match effect:
                 case Send():
                     around.broker.send(self.name, effect)

@@ -126,10 +126,6 @@ class Line:
         src, dst = self._ends
         return self._chance.stream(src, f"{purpose} to {dst}")
 
-    def delay_ns(self, manner: Manner) -> int:
-        """How long one message takes."""
-        return manner.delay.draw_ns(self._delay)
-
     def arrivals(self, manner: Manner, *, now_ns: int, is_open: bool, kind: str, size: int) -> list[int]:
         """When the copies of one message arrive: none when it is lost, two when it is doubled."""
         fate, delay_ns = self._fate, manner.delay.draw_ns(self._delay)

@@ -6,6 +6,8 @@ as the place `RECORD`, so that a partition has a side with the record and one wi
 Neighbours: `links` says what a link is like, `broker` and `store` ask, `faults` cut and heal.
 """
 
+from random import Random
+
 from msgspec import Struct
 
 from simulations.chance import Chance
@@ -106,10 +108,9 @@ class Network:
 
     # --- messages
 
-    def delay_ns(self, src: str, dst: str) -> int:
-        """How long one message takes, when it is not lost."""
-        line, manner = self._line(src, dst)
-        return line.delay_ns(manner)
+    def dice(self, src: str, dst: str) -> Random:
+        """Of the delays between a node and a place that is none."""
+        return self._line(src, dst)[0].stream("delay")
 
     def arrivals(self, src: str, dst: str, *, kind: str = "", size: int = 0) -> list[int]:
         """When the copies of one message arrive: none when it is lost, two when it is doubled."""

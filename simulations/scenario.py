@@ -19,9 +19,10 @@ from protocol.node import NodeSettings
 from protocol.routing import POLICIES
 from protocol.watched import TaskSettings
 from simulations.agents import AgentModel, Seconds
+from simulations.broker import BrokerModel
 from simulations.checks import CHECKS
 from simulations.ends import ENDS
-from simulations.faults import Fault, Partition, names_in
+from simulations.faults import Fault, last_s, problem_of
 from simulations.links import LinkModel
 from simulations.sights import SIGHTS
 from simulations.signing import Wire
@@ -34,11 +35,12 @@ class ScenarioError(ValueError):
 
 
 class Expectation(Struct, frozen=True, forbid_unknown_fields=True):
-    """Rules that always hold (all, unless named), promises with seconds, and what must be seen."""
+    """Rules that always hold (all, unless named), promises with seconds, what must be seen, and what must not."""
 
     always: tuple[str, ...] = tuple(CHECKS)
     eventually: dict[str, Seconds] = {}
     sometimes: tuple[str, ...] = ()
+    never: tuple[str, ...] = ()
 
 
 class Scenario(Struct, frozen=True, forbid_unknown_fields=True):
@@ -52,6 +54,7 @@ class Scenario(Struct, frozen=True, forbid_unknown_fields=True):
     join_s: Seconds = 1.0  # nodes start at drawn times within this
     wire: Wire = "mac"
     link: LinkModel = LinkModel()
+    broker: BrokerModel = BrokerModel()
     store: StoreModel = StoreModel()
     agents: AgentModel = AgentModel()
     work: WorkModel = WorkModel()
@@ -109,17 +112,12 @@ def _problem(scenario: Scenario) -> str:
         if name not in known:
             return f"agents.odd: there is no node {name!r}"
     for number, fault in enumerate(scenario.fault):
-        for name in names_in(fault):
-            if name not in known:
-                return f"fault[{number}]: there is no node {name!r}; there are n1 to n{scenario.nodes}"
+        problem = problem_of(fault, scenario.names)
+        if problem:
+            return f"fault[{number}]{problem}"
         if fault.at_s >= scenario.run_s:
             return f"fault[{number}].at_s: {fault.at_s:g} is after the end of the run"
-        if isinstance(fault, Partition):
-            listed = [name for group in fault.groups for name in group]
-            twice = sorted({name for name in listed if listed.count(name) > 1})
-            if twice:
-                return f"fault[{number}].groups: {twice[0]} stands in two groups"
-    tables = (("always", CHECKS), ("eventually", ENDS), ("sometimes", SIGHTS))
+    tables = (("always", CHECKS), ("eventually", ENDS), ("sometimes", SIGHTS), ("never", SIGHTS))
     for field, table in tables:
         for name in getattr(scenario.expect, field):
             if name not in table:
@@ -132,7 +130,7 @@ def _problem(scenario: Scenario) -> str:
 
 def _quiet_s(scenario: Scenario) -> float:
     """From when nothing is done to the mesh any more."""
-    faults = [fault.at_s + fault.for_s for fault in scenario.fault]
+    faults = [last_s(fault, scenario.names) for fault in scenario.fault]
     return max((*faults, scenario.work.last_s if scenario.work.tasks else 0.0, scenario.join_s))
 
 

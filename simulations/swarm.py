@@ -15,7 +15,7 @@ from msgspec import structs
 
 from protocol.membership import PRESETS
 from simulations.chance import Chance
-from simulations.faults import Fault
+from simulations.faults import SHAPES, Fault
 from simulations.links import LinkModel
 from simulations.scenario import Scenario, ScenarioError
 from simulations.work import WorkModel
@@ -29,6 +29,7 @@ APART_S = 1.0  # between two faults of one node
 FACTOR = (0.3, 3.0)  # of timers and caps
 SIGNED_NODES_MAX = 8  # real signatures cost forty times all the rest
 BUSY_SHARE = 0.4  # of all slots, on average: what is submitted must have ended in time
+AILMENTS = ("loss", "duplicate", "reorder", "replay", "corrupt", "truncate")  # of links, for a while
 MEMBERSHIP_TIMERS = ("probe_interval_s", "probe_timeout_s", "suspicion_s_min", "absent_s", "patience_s")
 TASK_TIMERS = ("lease_s", "ask_interval_s", "award_timeout_s_min", "backoff_s_min", "backoff_s_max")
 
@@ -85,7 +86,12 @@ def plan(names: tuple[str, ...], chance: Chance, *, begin_s: float, until_s: flo
 def drawable() -> list[type[Fault]]:
     """Every kind of fault all of whose necessary fields can be drawn."""
     kinds: list[type[Fault]] = list(get_args(Fault))
-    return [kind for kind in kinds if all(not field.required or field.name in _ALL for field in structs.fields(kind))]
+    return [
+        kind
+        for kind in kinds
+        if "for_s" in kind.__struct_fields__  # what never ends is none
+        and all(not field.required or field.name in _ALL for field in structs.fields(kind))
+    ]
 
 
 def several(
@@ -145,6 +151,12 @@ _FIELDS: Mapping[str, Draw] = {
     "share": lambda rng, _: round(_between(rng, 0.05, 1.0), 2),
     "ahead_s": lambda rng, _: round(_between(rng, 0.1, 7_200) * rng.choice((-1, 1)), 2),
     "drift": lambda rng, _: round(0.05 * (2 * rng.random() - 1), 4),
+    "shape": lambda rng, _: rng.choice(SHAPES),
+    "nodes": _some,
+    "one": _some,
+    "link": lambda rng, _: {rng.choice(AILMENTS): round(_between(rng, 0.02, 0.9), 3)},
+    "cost_ms": lambda rng, _: round(_between(rng, 0.5, 50), 2),
+    "disk": lambda rng, _: rng.choice(("kept", "old", "lost")),
 }
 _ALL = {"at_s", "for_s", *_FIELDS}
 

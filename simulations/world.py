@@ -14,8 +14,10 @@ from protocol.primitives import NS_PER_S
 from simulations.broker import Broker
 from simulations.chance import Chance
 from simulations.checks import CHECKS
+from simulations.crowds import members
 from simulations.ends import ENDS
-from simulations.faults import Faults
+from simulations.faults import Join
+from simulations.havoc import Havoc
 from simulations.host import Host, Surroundings
 from simulations.network import Network
 from simulations.scenario import Scenario
@@ -66,8 +68,10 @@ class World:
         self.timeline = Timeline()
         self._chance = Chance(seed)
         self._trace = Trace(self.timeline, write)
-        self.network = Network(timeline=self.timeline, chance=self._chance, model=scenario.link)
-        self._broker = Broker(timeline=self.timeline, network=self.network, trace=self._trace, see=self.see)
+        self.network = Network(timeline=self.timeline, chance=self._chance, model=scenario.link, names=scenario.names)
+        self._broker = Broker(
+            timeline=self.timeline, network=self.network, trace=self._trace, see=self.see, model=scenario.broker
+        )
         self.store = Store(
             timeline=self.timeline, network=self.network, chance=self._chance, model=scenario.store, see=self.see
         )
@@ -87,8 +91,14 @@ class World:
         )
         self.hosts: Mapping[str, Host] = {name: Host(name, around) for name in scenario.names}
         self.client = Client(timeline=self.timeline, chance=self._chance, model=scenario.work, hosts=self.hosts)
-        self._faults = Faults(
-            timeline=self.timeline, network=self.network, store=self.store, hosts=self.hosts, see=self.see
+        self._havoc = Havoc(
+            timeline=self.timeline,
+            chance=self._chance,
+            network=self.network,
+            broker=self._broker,
+            store=self.store,
+            hosts=self.hosts,
+            see=self.see,
         )
         checks = [(name, CHECKS[name](self)) for name in scenario.expect.always]
         self._checks: dict[type, list[tuple[str, Check]]] = {
@@ -107,7 +117,10 @@ class World:
             for name, glance in SIGHTS.items():
                 if glance(seen):
                     self._sights[name] = self._sights.get(name, 0) + 1
-        self._faults.heed(seen)
+                    if name in self._scenario.expect.never:
+                        self._break(f"never {name}", str(seen))
+                        raise _Stop
+        self._havoc.heed(seen)
         for name, check in self._checks[type(seen)]:
             problem = check.on(seen)
             if problem is not None:
@@ -152,11 +165,19 @@ class World:
     def run(self) -> Verdict:
         """From the beginning to the end, or to the first broken rule."""
         scenario = self._scenario
+        late = {
+            name
+            for fault in scenario.fault
+            if isinstance(fault, Join)
+            for name in members((fault.node,), scenario.names)
+        }
         for name, host in self.hosts.items():
+            if name in late:
+                continue
             starts_s = self._chance.stream(name, "start").random() * scenario.join_s
             self.timeline.at(ns(starts_s), host.start)
         self.client.arrange()
-        self._faults.arrange(scenario.fault)
+        self._havoc.arrange(scenario.fault)
         self.timeline.at(ns(LOOK_S), self._look)
         end_ns = ns(scenario.run_s)
         try:
@@ -179,11 +200,11 @@ class World:
 
     def _quiet_ns(self) -> int | None:
         """Since when nothing is done to the mesh any more, or None."""
-        if self._faults.open:
+        if self._havoc.open:
             return None
         scenario = self._scenario
         last_s = scenario.work.last_s if scenario.work.tasks else 0.0
-        quiet_ns = max(self._faults.last_ns, ns(last_s), ns(scenario.join_s))
+        quiet_ns = max(self._havoc.last_ns, ns(last_s), ns(scenario.join_s))
         return quiet_ns if quiet_ns <= self.timeline.now_ns else None
 
     def _look(self) -> None:
@@ -206,8 +227,8 @@ class World:
                 raise _Stop
 
     def _conclude(self) -> None:
-        if self._faults.open:
-            what = f"{self._faults.open} faults never began or never ended: nobody played their role"
+        if self._havoc.open:
+            what = f"{self._havoc.open} faults never began or never ended: nobody played their role"
             self._break("faults-happen", what)
             return
         for name in self._scenario.expect.eventually:

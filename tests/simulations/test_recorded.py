@@ -158,7 +158,7 @@ SPOILED: dict[str, tuple[Callable[[bytes], bytes], str]] = {
     "a header that says more": (lambda raw: raw.replace(b'{"trace":1', b'{"trace":1,"x":1', 1), "unknown field x"),
     "a scenario that is none": (lambda raw: raw.replace(b"nodes = 3", b"nodes = x", 1), "its scenario"),
     "a scenario of another kind": (lambda raw: raw.replace(b"nodes = 3", b"nodes = -3", 1), "nodes"),
-    "cut in a line": (lambda raw: raw[: len(raw) // 2], "line "),
+    "cut in a line": (lambda raw: raw[: raw.index(b"\n", len(raw) // 2) + 9], "line "),
     "cut after a line": (lambda raw: raw[: raw.index(b"\n", len(raw) // 2) + 1], "is cut: it has no end"),
     "cut after the header": (lambda raw: raw[: raw.index(b"\n") + 1], "is cut"),
     "a line twice": (lambda raw: raw.replace(b'{"seq":9,', b'{"seq":8,', 1), "line 8 of the trace stands where 9"),

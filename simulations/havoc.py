@@ -1,0 +1,264 @@
+"""Carries the faults of a scenario out, each at its time, and undoes exactly that.
+
+Invariant: a fault says itself what it did (`Span`). A fault on a role ("owner", "home") waits until
+somebody plays it. What is drawn for one fault is drawn from dice of its own, named by what it is,
+so that taking another out moves nothing. Neighbours: `faults` says what there is, `world` arranges.
+"""
+
+from collections.abc import Callable, Mapping
+from typing import assert_never
+
+from protocol.events import AuctionClosed
+from protocol.wire.task import TaskRecord, TaskState
+from simulations import faults as what
+from simulations.broker import Broker
+from simulations.chance import Chance
+from simulations.crowds import members
+from simulations.faults import BIDDER, MOMENTS, OWNER, ROLES, TAKER, Fault
+from simulations.host import Host
+from simulations.network import RECORD, Network
+from simulations.seen import Happened, Seen, Span, Stored
+from simulations.store import Store
+from simulations.timeline import Timeline, ns
+
+ROLE_STEP_S = 0.02  # how often the world looks whether somebody plays a role
+
+Undo = Callable[[], None]
+
+
+class Havoc:
+    """What is done to one world."""
+
+    def __init__(
+        self,
+        *,
+        timeline: Timeline,
+        chance: Chance,
+        network: Network,
+        broker: Broker,
+        store: Store,
+        hosts: Mapping[str, Host],
+        see: Callable[[Seen], None],
+    ) -> None:
+        self._timeline = timeline
+        self._chance = chance
+        self._network = network
+        self._broker = broker
+        self._store = store
+        self._hosts = hosts
+        self._names = tuple(hosts)
+        self._see = see
+        self._for_moment: dict[str, list[what.AnyOnNodes]] = {role: [] for role in MOMENTS}
+        self.open = 0  # faults that have not begun, or will end and have not
+        self.last_ns = 0  # when the last one began or ended
+
+    def arrange(self, faults: tuple[Fault, ...]) -> None:
+        """Plan them all."""
+        for fault in faults:
+            for deed in what.deeds(fault, self._names):
+                for one in self._unravelled(deed):
+                    self.open += 1
+                    self._timeline.at(ns(one.at_s), self._begin, one)
+
+    def _unravelled(self, fault: Fault) -> list[Fault]:
+        """A swizzle is one isolation for each of its nodes, in drawn orders."""
+        if not isinstance(fault, what.Partition) or fault.groups or fault.shape != "swizzle":
+            return [fault]
+        rng = self._chance.stream(f"swizzle at {fault.at_s:g}", "order")
+        leaving = list(members(fault.nodes, self._names))
+        rng.shuffle(leaving)
+        returning = [*leaving]
+        rng.shuffle(returning)
+        step_s = fault.for_s / 2 / len(leaving)
+        return [
+            what.Partition(
+                at_s=fault.at_s + number * step_s,
+                for_s=fault.for_s / 2 + (returning.index(name) + 1 - number) * step_s,
+                shape="isolate",
+                nodes=(name,),
+                noticed_s=fault.noticed_s,
+            )
+            for number, name in enumerate(leaving)
+        ]
+
+    def _begin(self, fault: Fault) -> None:
+        if isinstance(fault, what.OnNodes) and fault.node in MOMENTS:
+            self._for_moment[fault.node].append(fault)
+            return
+        name = self._player(fault.node) if isinstance(fault, what.OnNodes) and fault.node in ROLES else ""
+        if name is None:
+            self._timeline.after(ns(ROLE_STEP_S), self._begin, fault)
+        else:
+            self._carry_out(fault, name or (fault.node if isinstance(fault, what.OnNodes) else ""))
+
+    def heed(self, seen: Seen) -> None:
+        """Somebody may be playing the role of a moment that a fault waits for."""
+        role, name = self._in_the_moment(seen)
+        if name and self._for_moment[role] and self._hosts[name].is_well:
+            self._timeline.after(0, self._carry_out, self._for_moment[role].pop(0), name)
+
+    def _in_the_moment(self, seen: Seen) -> tuple[str, str]:
+        match seen:
+            case Happened(node=asker, event=AuctionClosed(best=best)) if best and best != self._hosts[asker].id:
+                return BIDDER, next(host.name for host in self._hosts.values() if host.id == best)
+            case Stored(node=taker, record=TaskRecord(state=TaskState.AWARDED, rounds=(*_, last)) as record):
+                is_taken = last.gear == "late" and last.epoch == record.epoch
+                return TAKER, taker if is_taken and record.home != self._hosts[taker].id else ""
+            case _:
+                return BIDDER, ""
+
+    def _player(self, role: str) -> str | None:
+        """The first node that runs a task of another home, or that home."""
+        names = {host.id: host.name for host in self._hosts.values()}
+        homes = {record.id: names[record.home] for record in self._store.records()}
+        for host in self._hosts.values():
+            if not host.is_well:
+                continue
+            for task in host.running():
+                home = homes.get(task)
+                if home is not None and home != host.name and self._hosts[home].is_well:
+                    return host.name if role == OWNER else home
+        return None
+
+    # --- one deed
+
+    def _carry_out(self, fault: Fault, name: str) -> None:
+        self._mark(fault, name, is_on=True)
+        undo = self._on_host(fault, self._hosts[name]) if isinstance(fault, what.OnNodes) else self._on_mesh(fault)
+        if fault.for_s > 0:
+            self._timeline.after(ns(fault.for_s), self._finish, fault, name, undo)
+        else:
+            self.open -= 1
+
+    def _finish(self, fault: Fault, name: str, undo: Undo) -> None:
+        self.open -= 1
+        self._mark(fault, name, is_on=False)
+        undo()
+
+    def _mark(self, fault: Fault, name: str, *, is_on: bool) -> None:
+        self.last_ns = self._timeline.now_ns
+        self._see(Span(str(fault.__struct_config__.tag), (name,) if name else (), is_on))
+
+    def _on_host(self, fault: what.AnyOnNodes, host: Host) -> Undo:
+        match fault:
+            case what.Join():
+                host.start()
+                return host.start
+            case what.Crash():
+                host.crash(noticed_ns=ns(fault.noticed_s))
+                return lambda: _begin_life(host, fault.disk)
+            case what.Leave():
+                host.leave()
+                return lambda: self._begin_life_when_ended(host)
+            case what.Pause():
+                host.pause()
+                return host.resume
+            case what.Starve():
+                host.starve(fault.late_s)
+                return lambda: host.starve(None)
+            case what.Block():
+                host.block()
+                return lambda: host.unblock(fault.per_s)
+            case what.Slow():
+                host.slow(fault.cost_ms)
+                return lambda: host.slow(0.0)
+            case what.Unlink():
+                host.unlink()
+                return host.relink
+            case what.Clock():
+                host.set_clock(ahead_s=fault.ahead_s, drift=fault.drift)
+                return host.set_clock
+            case what.FullDisk():
+                host.disk.is_full = True
+                return lambda: setattr(host.disk, "is_full", False)
+            case _:
+                assert_never(fault)
+
+    def _on_mesh(
+        self, fault: what.Partition | what.OneWay | what.Links | what.Stall | what.LoseAcks | what.Outage | what.Hold
+    ) -> Undo:
+        network, store = self._network, self._store
+        match fault:
+            case what.Partition():
+                return self._part(fault)
+            case what.OneWay():
+                pairs = frozenset(
+                    (src, dst) for src in members(fault.src, self._names) for dst in members(fault.dst, self._names)
+                )
+                cut = network.cut(groups={}, pairs=pairs)
+                return lambda: network.heal(cut)
+            case what.Links():
+                altered = network.alter(fault.between())
+                return lambda: network.restore(altered)
+            case what.Stall():
+                store.stall()
+                return store.resume
+            case what.LoseAcks():
+                former, store.acks_lost = store.acks_lost, fault.share
+                return lambda: setattr(store, "acks_lost", former)
+            case what.Outage():
+                return self._go_down()
+            case what.Hold():
+                self._broker.hold()
+                return self._broker.release
+            case _:
+                assert_never(fault)
+
+    def _part(self, fault: what.Partition) -> Undo:
+        network, names = self._network, self._names
+        groups: dict[str, int] = {}
+        pairs: set[tuple[str, str]] = set()
+        match fault.shape:
+            case _ if fault.groups:
+                groups = {name: number for number, group in enumerate(fault.groups) for name in members(group, names)}
+            case "halves":
+                groups = {name: int(number >= len(names) / 2) for number, name in enumerate(names)}
+            case "isolate" | "swizzle":
+                groups = {name: number for number, name in enumerate(members(fault.nodes, names), start=1)}
+            case "ring":
+                reach = len(names) // 4
+                for place, name in enumerate(names):
+                    far = [abs(other - place) for other in range(len(names))]
+                    pairs |= {(name, names[n]) for n, away in enumerate(far) if min(away, len(names) - away) > reach}
+            case "bridge":
+                sides = [name for name in names if name != members(fault.nodes, names)[0]]
+                one, other = sides[: len(sides) // 2], sides[len(sides) // 2 :]
+                pairs = {pair for a in one for b in other for pair in ((a, b), (b, a))}
+            case _:
+                assert_never(fault.shape)
+        groups[RECORD] = groups.get(fault.record, 0)
+        apart = [src for src, dst in pairs if dst == fault.record]
+        pairs |= {pair for name in apart for pair in ((name, RECORD), (RECORD, name))}
+        noticed_ns = None if fault.noticed_s is None else self._timeline.now_ns + ns(fault.noticed_s)
+        cut = network.cut(groups=groups, pairs=frozenset(pairs), noticed_ns=noticed_ns)
+        return lambda: network.heal(cut)
+
+    def _go_down(self) -> Undo:
+        """The broker and the record: everybody is cut off from it, and from each other."""
+        self._broker.is_down = True
+        cut = self._network.cut(groups={RECORD: 1})
+        for host in self._hosts.values():
+            host.unlink()
+
+        def back() -> None:
+            self._broker.is_down = False
+            self._network.heal(cut)
+            for host in self._hosts.values():
+                rng = self._chance.stream(host.name, "reconnect")
+                self._timeline.after(self._broker.model.reconnect.draw_ns(rng), host.relink)
+
+        return back
+
+    def _begin_life_when_ended(self, host: Host) -> None:
+        if host.is_up:
+            self._timeline.after(ns(ROLE_STEP_S), self._begin_life_when_ended, host)
+        else:
+            host.start()
+
+
+def _begin_life(host: Host, disk: str) -> None:
+    if disk == "old":
+        host.disk.restore()
+    elif disk == "lost":
+        host.disk.lose()
+    host.start()

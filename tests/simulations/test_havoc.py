@@ -1,0 +1,149 @@
+"""Faults as they are carried out: who is hit when, and that everything is as before afterwards."""
+
+import pytest
+
+from simulations.scenario import parsed
+from simulations.trace import Line
+from simulations.world import Verdict, World
+
+HEAD = 'about = "x"\nnodes = 6\nrun_s = 30\nexpect.always = ["no-exception"]\n'
+
+
+def _world(text: str, *, seed: int = 1) -> World:
+    return World(parsed(HEAD + text, origin="here"), seed=seed)
+
+
+def _spans(text: str, *, seed: int = 1) -> list[tuple[float, str]]:
+    lines: list[Line] = []
+    World(parsed(HEAD + text, origin="here"), seed=seed, write=lines.append).run()
+    return [(round(line.at_ns / 1e9, 3), line.what.strip()) for line in lines if line.kind == "fault"]
+
+
+def _reached(fault: str) -> dict[str, str]:
+    """Whom each node reaches in the middle of the fault, `r` for the record."""
+    world = _world(f"[[fault]]\nkind = 'partition'\n{fault}\nat_s = 5\nfor_s = 10\n")
+    seen: dict[str, str] = {}
+
+    def look() -> None:
+        for name in world.hosts:
+            others = [other for other in [*world.hosts, "record"] if other != name]
+            seen[name] = "".join(other[-1] if other != "record" else "r" for other in others if _reach(name, other))
+
+    def _reach(one: str, other: str) -> bool:
+        return world.network.reaches(one, other) and world.network.reaches(other, one)
+
+    world.timeline.at(int(10e9), look)
+    world.run()
+    assert all(world.network.reaches(one, other) for one in world.hosts for other in world.hosts), "healed"
+    return seen
+
+
+@pytest.mark.parametrize(
+    ("fault", "reached"),
+    [
+        ("groups = [['n1-n2'], ['n3'], ['n4-n6']]\nrecord = 'n5'", ["2", "1", "", "56r", "46r", "45r"]),
+        ("shape = 'halves'", ["23r", "13r", "12r", "56", "46", "45"]),
+        ("shape = 'isolate'\nnodes = ['n2', 'n5']", ["346r", "", "146r", "136r", "", "134r"]),
+        ("shape = 'ring'", ["26r", "13r", "24r", "35r", "46r", "15r"]),
+        ("shape = 'bridge'\nnodes = ['n3']\nrecord = 'n1'", ["23r", "13r", "12456r", "356", "346", "345"]),
+    ],
+)
+def test_a_partition_has_the_shape_that_was_asked_for(fault: str, reached: list[str]) -> None:
+    assert list(_reached(fault).values()) == reached
+
+
+def test_a_fault_of_a_span_comes_to_one_after_another_and_as_often_as_asked() -> None:
+    text = "[[fault]]\nkind = 'pause'\nnode = 'n2-n3'\nat_s = 2\nfor_s = 1\nstep_s = 0.25\ntimes = 2\nevery_s = 4\n"
+    begins = [(at, what) for at, what in _spans(text) if "begins" in what]
+    assert begins == [
+        (2.0, "pause begins n2"),
+        (2.25, "pause begins n3"),
+        (6.0, "pause begins n2"),
+        (6.25, "pause begins n3"),
+    ]
+    assert len(_spans(text)) == 8
+
+
+def test_a_swizzle_isolates_each_once_and_all_of_them_for_a_moment() -> None:
+    text = "[[fault]]\nkind = 'partition'\nshape = 'swizzle'\nnodes = ['n1-n5']\nat_s = 5\nfor_s = 10\n"
+    spans = _spans(text)
+    assert [what.split()[1] for _, what in spans] == ["begins"] * 5 + ["ends"] * 5
+    assert [at for at, _ in spans] == [5, 6, 7, 8, 9, 11, 12, 13, 14, 15]
+
+
+def test_who_joins_later_is_not_there_before() -> None:
+    world = _world("[[fault]]\nkind = 'join'\nnode = 'n4-n6'\nat_s = 10\nstep_s = 1\n")
+    up: list[int] = []
+    for at_s in (9, 10.5, 11.5, 12.5):
+        world.timeline.at(int(at_s * 1e9), lambda: up.append(sum(host.is_up for host in world.hosts.values())))
+    world.run()
+    assert up == [3, 4, 5, 6]
+
+
+def _run(text: str) -> Verdict:
+    return _world(text + "[expect.eventually]\none-view = 10\n").run()
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [
+        "kind = 'outage'",
+        "kind = 'hold'",
+        "kind = 'starve'\nnode = 'n2'",
+        "kind = 'block'\nnode = 'n2'",
+        "kind = 'slow'\nnode = 'n2'",
+        "kind = 'links'\none = ['n2']\nlink = { loss = 0.8 }",
+        "kind = 'links'\none = ['all']\nlink = { corrupt = 0.05, truncate = 0.05, oversize = 0.01, replay = 0.05 }",
+        "kind = 'full-disk'\nnode = 'n2'",
+    ],
+)
+def test_whatever_ails_the_mesh_for_a_while_it_has_one_view_again_afterwards(fault: str) -> None:
+    verdict = _run(f"[[fault]]\n{fault}\nat_s = 5\nfor_s = 8\n")
+    assert not verdict.violations, verdict.violations
+
+
+def test_during_an_outage_nobody_is_linked_and_nobody_starts() -> None:
+    world = _world(
+        "[[fault]]\nkind = 'outage'\nat_s = 5\nfor_s = 8\n[[fault]]\nkind = 'crash'\nnode = 'n3'\nat_s = 6\nfor_s = 1\n"
+    )
+    seen: list[tuple[int, int]] = []
+    for at_s in (4.9, 12.9, 14.0):
+        world.timeline.at(
+            int(at_s * 1e9),
+            lambda: seen.append(
+                (sum(host.is_up for host in world.hosts.values()), sum(host.is_linked for host in world.hosts.values()))
+            ),
+        )
+    world.run()
+    assert seen == [(6, 6), (5, 0), (6, 6)]
+
+
+def test_what_a_broker_held_comes_in_a_burst() -> None:
+    lines: list[Line] = []
+    text = HEAD + "[[fault]]\nkind = 'hold'\nat_s = 10\nfor_s = 4\n"
+    World(parsed(text, origin="here"), seed=1, write=lines.append).run()
+    at = [line.at_ns / 1e9 for line in lines if line.kind == "message"]
+    assert not [each for each in at if 10 < each < 14]
+    assert len([each for each in at if 14 <= each < 14.02]) > 40
+
+
+def test_a_disk_that_is_full_lets_no_new_life_begin() -> None:
+    world = _world(
+        "[[fault]]\nkind = 'full-disk'\nnode = 'n2'\nat_s = 4\nfor_s = 8\n"
+        "[[fault]]\nkind = 'crash'\nnode = 'n2'\nat_s = 6\nfor_s = 1\n"
+    )
+    up: list[bool] = []
+    for at_s in (5.0, 11.9, 13.0):
+        world.timeline.at(int(at_s * 1e9), lambda: up.append(world.hosts["n2"].is_up))
+    world.run()
+    assert up == [True, False, True]
+
+
+def test_a_fault_that_is_taken_out_moves_nothing_that_happened_before_it() -> None:
+    def until(text: str) -> list[str]:
+        lines: list[Line] = []
+        World(parsed(HEAD + "link = { loss = 0.05 }\n" + text, origin="here"), seed=3, write=lines.append).run()
+        return [str(line)[9:] for line in lines if line.at_ns < 12e9 and line.kind != "fault"]
+
+    late = "[[fault]]\nkind = 'partition'\nshape = 'swizzle'\nnodes = ['n1-n4']\nat_s = 12\nfor_s = 8\n"
+    assert until(late) == until("")
