@@ -66,9 +66,9 @@ def _said(told: Item) -> str:
     who = shown(told["node_name"])
     if told["said"] == "bid":
         terms = f"finish {told['finish_ms']:.0f} ms (queue {told['queue_delay_ms']}, takes {told['latency_ms']}"
-        terms += f" ± {told['deviation_ms']}) / success {told['success']:.2f}"
-        terms += f" + cost {told['cost_ms']:.0f} + lapses {told['lapses_ms']:.0f}"
-        return f"{who} bid {told['score']:.0f} = {terms}"
+        terms += f" ± {told['deviation_ms']}), success {told['success']:.2f}"
+        terms += f", cost {told['cost_ms']:.0f}, lapses {told['lapses_ms']:.0f}"
+        return f"{who} bid {told['score']:.0f}, from {terms}"
     if told["said"] == "pass":
         return f"{who} passed: {shown(told['reason'])}"
     return f"{who} {_SAID.get(told['said'], shown(told['said']))}"

@@ -103,10 +103,10 @@ class Auction:
         if one is None:
             return [], None
         lapses = self._lapses.count(sender, now)
-        price_ms, at_ms = self._settings.price_ms, bids.took_ms(one.began, now)
-        bid = bids.scored(sender, body, at_ms=at_ms, price_ms=price_ms, lapses=lapses, score=self._score)
-        one.answers[sender] = bid
         wanted = one.wanted
+        weights = {"usual_ms": wanted.usual_ms, "price_ms": self._settings.price_ms, "lapses": lapses}
+        bid = bids.scored(sender, body, at_ms=bids.took_ms(one.began, now), **weights, score=self._score)
+        one.answers[sender] = bid
         said = Emit(BidReceived(wanted.task, wanted.iid, wanted.epoch, sender, bid.agent, bid.score, wanted.gid))
         if len(one.answers) == len(one.asked) or bids.is_as_good_as_any(bid, one.best_ms):
             effects, closed = self._close(one, now)

@@ -88,7 +88,7 @@ def claimed_ms(candidates: list[Candidate]) -> float:
     return float(claims[len(claims) // 2]) if claims else 0.0
 
 
-def wanted(record: TaskRecord, choice: Choice, candidates: list[Candidate]) -> Wanted:
+def wanted(record: TaskRecord, choice: Choice, candidates: list[Candidate], usual_ms: float) -> Wanted:
     """What an auction for this task is to ask, and whom."""
     return Wanted(
         task=record.id,
@@ -98,6 +98,7 @@ def wanted(record: TaskRecord, choice: Choice, candidates: list[Candidate]) -> W
         why=choice.why,
         input_bytes=len(record.input),
         deadline_ms=record.deadline_ms,
+        usual_ms=usual_ms,
         candidates=tuple(candidates),
         iid=record.iid,
         gid=record.gid,

@@ -17,6 +17,7 @@ from protocol.routing import Candidate
 from protocol.wire.auction import Answered, Bid, Round
 
 SUCCESS_MIN = 0.05  # below it nobody is told from nobody
+FAILED_MS = 1_000.0  # what a run that fails costs beside its time: the pause before the next, or all when it is final
 LAPSE_MS = 1_000.0  # what one lapse weighs: a lease lost is worth a second of anybody's speed
 STEP = 1.05  # scores within five percent are equal, and chance decides: no herd follows the best
 FLOOR_MS = 1.0  # of a score: nothing measured here is finer
@@ -35,6 +36,7 @@ class Wanted(Struct, frozen=True):
     candidates: tuple[Candidate, ...]  # alive and not excluded, the best known first
     iid: str = ""
     gid: str = ""
+    usual_ms: float = 0.0  # a run with whoever, as the asker saw or was told; 0 when nothing is known
 
 
 class Closed(Struct, frozen=True):
@@ -52,24 +54,35 @@ Score: TypeAlias = Callable[[Answered], float]
 
 def expected_finish(bid: Answered) -> float:
     """When it would be done, doubted by how often it is; dearer by its price and by broken leases."""
-    return bid.finish_ms / max(bid.success, SUCCESS_MIN) + bid.cost_ms + bid.lapses_ms
+    return _at_last_ms(bid) + bid.cost_ms + bid.lapses_ms
 
 
 def fastest(bid: Answered) -> float:
     """The price does not matter."""
-    return bid.finish_ms / max(bid.success, SUCCESS_MIN) + bid.lapses_ms
+    return _at_last_ms(bid) + bid.lapses_ms
 
 
 def cheapest(bid: Answered) -> float:
     """The price first; time only tells equals apart."""
-    return bid.cost_ms / max(bid.success, SUCCESS_MIN) + bid.lapses_ms + bid.finish_ms / 1_000.0
+    return bid.cost_ms / max(bid.success, SUCCESS_MIN) + bid.lapses_ms + _at_last_ms(bid) / 1_000.0
+
+
+def _at_last_ms(bid: Answered) -> float:
+    """Until it has succeeded: a run for each that is expected, and what those cost that fail."""
+    success = max(bid.success, SUCCESS_MIN)
+    return (bid.finish_ms + (1.0 - success) * FAILED_MS) / success
 
 
 SCORES: Mapping[str, Score] = {"expected-finish": expected_finish, "fastest": fastest, "cheapest": cheapest}
 
 
-def scored(node: NodeId, bid: Bid, *, at_ms: int, price_ms: float, lapses: float, score: Score) -> Answered:
-    """The bid with every term of its score. `price_ms` is what one unit of price weighs."""
+def scored(
+    node: NodeId, bid: Bid, *, at_ms: int, usual_ms: float, price_ms: float, lapses: float, score: Score
+) -> Answered:
+    """The bid with every term of its score. `price_ms` is what one unit of price weighs; `usual_ms` is taken for
+    the run of a node that never saw one end well: who knows nothing is not quick.
+    """
+    run_ms = float(bid.latency_ms + bid.deviation_ms) or usual_ms
     terms = Answered(
         node,
         "bid",
@@ -83,7 +96,7 @@ def scored(node: NodeId, bid: Bid, *, at_ms: int, price_ms: float, lapses: float
         failures=bid.failures,
         confidence=bid.confidence,
         price=bid.price,
-        finish_ms=float(bid.queue_delay_ms + bid.latency_ms + bid.deviation_ms),
+        finish_ms=_weight(bid.queue_delay_ms + run_ms),
         success=round(sure_success(bid.successes, bid.failures), 4),
         cost_ms=_weight(bid.price * price_ms),
         lapses_ms=_weight(lapses * LAPSE_MS),

@@ -6,16 +6,16 @@ Invariant: whatever is decided is one record to write, or a wait; only the ledge
 
 from protocol import awards, gears, records, routing
 from protocol.bids import Wanted
-from protocol.effects import Effect
+from protocol.effects import Effect, Emit
 from protocol.errors import LocalError
 from protocol.handover import Handover
 from protocol.late import Late
 from protocol.performance import Performance
-from protocol.primitives import Instant
+from protocol.primitives import Instant, NodeId
 from protocol.routing import Candidate
 from protocol.view import View
-from protocol.watched import Phase, TaskSettings, Watched
-from protocol.wire.task import TaskRecord, TaskState
+from protocol.watched import BY_AGENT, Phase, TaskSettings, Watched
+from protocol.wire.task import Decline, TaskRecord, TaskState
 
 
 class Giving:
@@ -38,22 +38,25 @@ class Giving:
         found = self._view.candidates(record.capability, now) if may_award else []
         able = awards.usable(watched, found, life_of=self._view.life_of, now=now)
         able = routing.slow_last(able, took_ms={each.node: self._took_ms(each.node, record, now) for each in able})
+        doubted = watched.failed_at | self._failing(found, record, now)
+        able = routing.without(able, doubted)
         usable = self.late.others(watched, able, now)  # who has a reservation takes it when there is room
         bidder = watched.next_bid(usable, now)
         if bidder is not None:
             why = f"the next best bid, after {watched.ended[-1].ended}" if watched.ended else "the best bid"
             return self._award(watched, bidder, "bids", why, now)
         is_late = record.route == "late" and (watched.late or not self.late.takes(watched))
+        expected_ms = self._took_ms("", record, now) or awards.claimed_ms(usable)
         choice = gears.chosen(
             "auto" if is_late else record.route,
             usable,
-            expected_ms=self._took_ms("", record, now) or awards.claimed_ms(usable),
+            expected_ms=expected_ms,
             bids_from_ms=self._settings.bids_from_ms,
             may_ask=now.mono_ns >= watched.unbid_until,
         )
         if choice.gear in ("bids", "broadcast") and usable:
             watched.phase = Phase.ASKING
-            self._wanted.append(awards.wanted(record, choice, usable))
+            self._wanted.append(awards.wanted(record, choice, usable, expected_ms))
             return []
         free = [each for each in usable if each.free > 0 and (each.is_self or choice.gear != "local")]
         if free and choice.gear != "late":
@@ -61,7 +64,7 @@ class Giving:
         if not watched.is_known:
             return record
         busy = [each for each in found if each not in able and not each.is_off and watched.found_busy(each.node)]
-        return self.late.reserve(watched, able + busy, choice.why, now)
+        return self.late.reserve(watched, routing.but_for(able + busy, doubted), choice.why, now)
 
     def _award(self, watched: Watched, candidate: Candidate, gear: str, why: str, now: Instant) -> TaskRecord:
         life = self._view.life_of(candidate.node)
@@ -79,11 +82,27 @@ class Giving:
         return wanted
 
     def learn(self, record: TaskRecord, now: Instant) -> None:
-        """A task has ended: how long such a run takes, and how long with this owner."""
+        """A task has ended: how long such a run takes, and how it went with this owner."""
+        if record.state is TaskState.FAILED and record.failure is not None and record.failure.code.startswith(BY_AGENT):
+            self._doubt(record, now)
         if record.state is TaskState.DONE and record.started_ms:
             for whose in ("", record.owner):
                 took_ms = record.finished_ms - record.started_ms
                 self._seen.succeeded((whose, record.capability), took_ms=took_ms, now=now)
+
+    def declined(self, watched: Watched, body: Decline, now: Instant) -> Emit:
+        """The owner said no, or gives it back: when its agent failed, that is remembered of the node."""
+        if body.counts:
+            self._doubt(watched.record, now)
+        return self._handover.declined(watched, body, now)
+
+    def _doubt(self, record: TaskRecord, now: Instant) -> None:
+        if record.owner:
+            self._seen.failed((record.owner, record.capability), now)
+
+    def _failing(self, found: list[Candidate], record: TaskRecord, now: Instant) -> set[NodeId]:
+        seen = {each.node: self._seen.success((each.node, record.capability), now) for each in found}
+        return routing.failing(seen)
 
     def _took_ms(self, whose: str, record: TaskRecord, now: Instant) -> float:
         return self._seen.of((whose, record.capability), now).latency_ms

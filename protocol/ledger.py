@@ -268,7 +268,7 @@ class Ledger:
     def on_decline(self, sender: NodeId, body: Decline, now: Instant) -> list[Effect]:
         """The owner said no, or gives it back; when its agent failed, that counts against the task."""
         watched = self.tasks.awarded_to(sender, body.task, body.epoch)
-        return [] if watched is None else [self._handover.declined(watched, body, now), *self._advance(watched, now)]
+        return [] if watched is None else [self._giving.declined(watched, body, now), *self._advance(watched, now)]
 
     def on_taken(self, sender: NodeId, body: Taken, record: TaskRecord, now: Instant) -> list[Effect]:
         """Somebody whom a waiting task was reserved at has taken it; anybody else's word is looked up."""

@@ -54,6 +54,11 @@ class Performance:
         track = Track(old.latency_ms, old.deviation_ms, KEPT * old.successes, KEPT * old.failures + 1.0)
         self._keep(key, track, now)
 
+    def success(self, key: Key, now: Instant) -> float:
+        """The sure share of runs that end well; 1.0 when nothing was seen."""
+        track = self.of(key, now)
+        return sure_success(track.successes, track.failures)
+
     def of(self, key: Key, now: Instant) -> Track:
         """What was seen; all zero when nothing was, or not lately."""
         track, at = self._tracks.get(key, (Track(), now.mono_ns))

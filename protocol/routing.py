@@ -78,6 +78,25 @@ def slow_last(candidates: list[Candidate], *, took_ms: Mapping[NodeId, float]) -
     return [each for each in candidates if each not in slow] + slow if slow else candidates
 
 
+def failing(success: Mapping[NodeId, float]) -> set[NodeId]:
+    """Those who fail where others do not: with less than half of the best one's sure share of good runs."""
+    best = max(success.values(), default=1.0)
+    return {node for node, share in success.items() if share < best / 2}
+
+
+def without(candidates: list[Candidate], doubted: set[NodeId]) -> list[Candidate]:
+    """Those who are not doubted while one of them seems free, else everybody, the doubted last."""
+    sure = [each for each in candidates if each.node not in doubted]
+    if any(each.free > 0 for each in sure):
+        return sure
+    return sure + [each for each in candidates if each.node in doubted]
+
+
+def but_for(candidates: list[Candidate], doubted: set[NodeId]) -> list[Candidate]:
+    """Those who are not doubted, or everybody when all are."""
+    return [each for each in candidates if each.node not in doubted] or candidates
+
+
 def _has_more_room(one: Candidate, other: Candidate) -> bool:
     return (one.free, -one.latency_ms) > (other.free, -other.latency_ms)
 

@@ -19,6 +19,9 @@ from protocol.routing import Candidate
 from protocol.wire.auction import Answered, Attempt, Round, Unwritten
 from protocol.wire.task import ENDED, Status, TaskRecord, TaskState
 
+BY_AGENT = "agent_"  # how an attempt ended that an agent failed begins with this
+NOT_TRIED = "agent_unavailable"  # except this
+
 
 class TaskSettings(Struct, frozen=True, forbid_unknown_fields=True):
     """How tasks are awarded, watched and given up."""
@@ -191,6 +194,12 @@ class Watched:
         last = self.record.rounds[-1] if self.record.rounds else None
         is_its = last is not None and (last.epoch, last.owner) == (self.record.epoch, self.record.owner)
         return last is not None and is_its and last.gear in ASKING
+
+    @property
+    def failed_at(self) -> set[NodeId]:
+        """Nodes whose agents failed at it: perhaps it is them."""
+        attempts = (*self.record.attempts, *self.ended)
+        return {each.owner for each in attempts if each.ended.startswith(BY_AGENT) and each.ended != NOT_TRIED}
 
     def found_busy(self, node: NodeId) -> bool:
         """True for who would have taken it, had there been a slot."""

@@ -56,7 +56,8 @@ class Pass(Struct, frozen=True, array_like=True, tag="pass"):
 class Answered(Struct, frozen=True, array_like=True):
     """One who was asked, and what came of it; the terms of a bid and its score, the lowest of which wins.
 
-    `finish_ms` is queue delay, latency and one deviation; `success` the doubt about it that divides it;
+    `finish_ms` is queue delay, latency and one deviation, or what is usual when its node saw none end well;
+    `success` the sure share of runs that do, by which it is divided, each other one costing a second;
     `cost_ms` the price in milliseconds; `lapses_ms` what the asker holds against the node.
     """
 

@@ -15,16 +15,34 @@ from tests.protocol.work import B, C, D
 BID = Bid(1, "t" * 26, 1, "echo", 2, 0, 100, 20, 0.0, 0.0, 0.9, 0.0)
 
 
-def _scored(node: str = B, *, price_ms: float = 1_000.0, lapses: float = 0.0, **fields: float) -> Answered:
+def _scored(
+    node: str = B, *, usual_ms: float = 0.0, price_ms: float = 1_000.0, lapses: float = 0.0, **fields: float
+) -> Answered:
     bid = structs.replace(BID, **fields)
-    return bids.scored(node, bid, at_ms=3, price_ms=price_ms, lapses=lapses, score=bids.expected_finish)
+    return bids.scored(
+        node, bid, at_ms=3, usual_ms=usual_ms, price_ms=price_ms, lapses=lapses, score=bids.expected_finish
+    )
 
 
 def test_a_score_is_the_finish_by_the_doubt_plus_price_and_lapses_and_keeps_its_terms() -> None:
     bid = _scored(queue_delay_ms=30, successes=3.0, failures=1.0, price=0.5, lapses=2.0)
     assert (bid.finish_ms, bid.cost_ms, bid.lapses_ms) == (150.0, 500.0, 2_000.0)
     assert bid.success == pytest.approx(0.8 - 0.1633, abs=1e-3)
-    assert bid.score == pytest.approx(150.0 / bid.success + 500.0 + 2_000.0, abs=0.01)
+    failing_ms = (1.0 - bid.success) * bids.FAILED_MS
+    assert bid.score == pytest.approx((150.0 + failing_ms) / bid.success + 500.0 + 2_000.0, abs=0.01)
+
+
+def test_who_never_saw_a_run_end_well_is_not_quick() -> None:
+    hole = _scored(latency_ms=0, deviation_ms=0, failures=9.0, usual_ms=120.0)
+    healthy = _scored(C, latency_ms=120, deviation_ms=0, successes=9.0, usual_ms=120.0)
+    newcomer = _scored(D, latency_ms=0, deviation_ms=0, usual_ms=120.0)
+    assert hole.score > 10 * healthy.score
+    assert newcomer.score == healthy.score, "it gets its share of work"
+
+
+def test_who_was_quick_and_fails_now_is_behind_who_is_slow() -> None:
+    broken = _scored(latency_ms=5, deviation_ms=1, successes=3.0, failures=9.0)
+    assert broken.score > _scored(C, latency_ms=1_000, successes=20.0).score
 
 
 @pytest.mark.parametrize(
@@ -63,7 +81,7 @@ def test_the_evidence_of_any_bid_that_can_be_read_can_be_read_again(
     bid = structs.replace(
         BID, queue_delay_ms=span, latency_ms=span, successes=successes, failures=failures, price=price
     )
-    scored = bids.scored(B, bid, at_ms=1, price_ms=price_ms, lapses=1e9, score=bids.SCORES[score])
+    scored = bids.scored(B, bid, at_ms=1, usual_ms=0.0, price_ms=price_ms, lapses=1e9, score=bids.SCORES[score])
     told = Round(1, "bids", "", 1, answers=(scored,))
     assert msgpack.decode(msgpack.encode(told), type=Round) == told
     assert bids.ranked([scored, scored], Random(1))

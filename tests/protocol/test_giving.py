@@ -15,7 +15,7 @@ from protocol.performance import Lapses
 from protocol.timers import Timers
 from protocol.watched import Watched
 from protocol.wire.auction import Answered, Round
-from protocol.wire.task import Award, TaskRecord, TaskState
+from protocol.wire.task import Award, Failure, TaskRecord, TaskState
 from tests.protocol.conversation import instant
 from tests.protocol.work import ME, SETTINGS, B, C, D, Home, Mesh, bodies, only_write, record, replies
 
@@ -170,6 +170,40 @@ def test_an_agent_seen_to_be_slow_gets_work_when_nobody_else_is_free() -> None:
     assert home.record.owner == B
     home.written(home.submit("one more", route="gossip"))
     assert home.record.owner == ME
+
+
+@pytest.mark.parametrize("route", ["auto", "gossip"])
+def test_what_failed_here_is_tried_elsewhere_while_somebody_else_is_free(route: str) -> None:
+    home = Home({ME: 1, B: 1})
+    home.awarded(route=route)
+    first = home.record.owner
+    home.declined("agent_failed", detail="not here", counts=True)
+    home.written(home.after(SETTINGS.backoff_s_min))
+    assert {first, home.record.owner} == {ME, B}
+
+
+def test_what_failed_where_alone_it_can_be_done_is_tried_there_again() -> None:
+    home = Home({B: 1, C: 0})
+    home.awarded(route="gossip")
+    home.declined("agent_failed", detail="not now", counts=True)
+    home.written(home.after(SETTINGS.backoff_s_min))
+    assert (home.record.owner, home.record.epoch) == (B, 2)
+
+
+@pytest.mark.parametrize("route", ["auto", "gossip", "bids"])
+def test_a_node_whose_agent_fails_at_once_gets_no_work_while_another_is_free(route: str) -> None:
+    home = Home({ME: 1, B: 1, C: 1})
+    home.mesh.free = {ME: 1}
+    home.awarded("first", route="gossip")
+    home.accepted()
+    home.result(records.failed(home.record, failure=Failure("agent_failed", "broken"), now=home.now))
+    home.mesh.free = {ME: 1, B: 1, C: 1}
+    effects = home.submit("second", route=route)
+    if route == "bids":
+        assert [each.node for each in _wanted(home).candidates] == [B, C]
+    else:
+        home.written(effects)
+        assert home.record.owner in (B, C)
 
 
 def test_a_task_that_is_not_on_record_yet_is_written_open_when_nobody_has_room() -> None:

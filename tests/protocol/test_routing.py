@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from protocol.routing import POLICIES, Candidate, Policy, slow_last
+from protocol.routing import POLICIES, Candidate, Policy, but_for, failing, slow_last, without
 
 CANDIDATES = st.lists(
     st.builds(
@@ -71,6 +71,21 @@ def test_who_takes_several_times_as_long_as_is_usual_comes_last() -> None:
 def test_nobody_is_slow_without_another_that_was_seen_or_when_all_are_fast(took_ms: dict[str, float]) -> None:
     found = [candidate("a", 1), candidate("b", 1)]
     assert slow_last(found, took_ms=took_ms) == found
+
+
+def test_who_fails_where_others_do_not_is_doubted_and_nobody_is_when_all_fail() -> None:
+    assert failing({"a": 0.05, "b": 0.9, "c": 1.0}) == {"a"}
+    assert failing({"a": 0.05, "b": 0.06}) == set()
+    assert failing({}) == set()
+
+
+def test_the_doubted_are_left_out_only_while_somebody_else_is_free() -> None:
+    found = [candidate("a", 1, is_self=True), candidate("b", 1), candidate("c", 0)]
+    assert [each.node for each in without(found, {"a"})] == ["b", "c"]
+    assert [each.node for each in without(found, {"a", "b"})] == ["c", "a", "b"]
+    assert without(found, set()) == found
+    assert [each.node for each in but_for(found, {"a"})] == ["b", "c"]
+    assert but_for(found, {"a", "b", "c"}) == found
 
 
 @given(candidates=CANDIDATES, took_ms=st.dictionaries(st.text("abc", min_size=1, max_size=3), st.floats(0, 1e9)))
