@@ -61,7 +61,7 @@ class Holder:
         self._keep_s = keep_s
         self._slots = slots
         self._seen = Performance()
-        self._late = Reservations()
+        self._late = Reservations(lease_s=settings.lease_s)
         self._grants = Grants(settings=settings, slots=slots, guards=guards)
         self._is_open = True
         self._stale_until: Mono = 0  # after a stop of our own, what waited for us may be long out of date
@@ -183,6 +183,7 @@ class Holder:
 
     def on_offer(self, sender: NodeId, life: int, body: Offer, now: Instant) -> list[Effect]:
         """Somebody asks whether a task could be done here, and how well."""
+        self._late.expire(now)
         waiting = self._late.count(body.capability)
         answer = answer_to(body, slots=self._slots, seen=self._seen, is_open=self._is_open, waiting=waiting, now=now)
         return [Send(to=sender, life=life, body=answer)]
@@ -199,9 +200,9 @@ class Holder:
     def on_room(self, now: Instant) -> list[Effect]:
         """Take what waits here, as far as there are slots."""
         effects: list[Effect] = []
+        self._late.expire(now)
         while (reserved := self._late.first(lambda name: self._slots.best(name) is not None)) is not None:
-            is_old = now.since_s(reserved.since.mono_ns) >= self._settings.lease_s
-            if is_old or self._refusal(reserved.record, now) is not None:
+            if self._refusal(reserved.record, now) is not None:
                 self._late.discard(reserved.record.id)
                 continue
             self._slots.take(reserved.record.id, reserved.record.capability)

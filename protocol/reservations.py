@@ -58,14 +58,16 @@ _Rank: TypeAlias = tuple[int, int, int, str]
 class Reservations:
     """One queue a capability; a task stands in it once."""
 
-    def __init__(self) -> None:
-        self._waiting: dict[str, Reserved] = {}
+    def __init__(self, *, lease_s: float) -> None:
+        self._lease_s = lease_s
+        self._waiting: dict[str, Reserved] = {}  # the oldest word first
         self._taking: dict[str, Reserved] = {}  # whose write is under way
         self._queues: dict[str, list[_Rank]] = {}  # by capability, ascending; none is empty
 
     def add(self, reserved: Reserved) -> None:
         """The task waits here too; the newer word about it replaces the older."""
         record = reserved.record
+        self.expire(reserved.since)
         known = self._waiting.get(record.id)
         is_anothers = known is not None and known.watcher != reserved.watcher
         if known is not None and is_anothers and reserved.since.since_s(known.since.mono_ns) < SPOKEN_S:
@@ -76,6 +78,14 @@ class Reservations:
         if len(self._waiting) < limits.RESERVED_MAX:
             self._waiting[record.id] = reserved
             insort(self._queues.setdefault(record.capability, []), _rank(record))
+
+    def expire(self, now: Instant) -> None:
+        """Those of which nobody has spoken for a lease wait here no more."""
+        while self._waiting:
+            task, oldest = next(iter(self._waiting.items()))
+            if now.since_s(oldest.since.mono_ns) < self._lease_s:
+                return
+            self.discard(task)
 
     def discard(self, task: str) -> None:
         """It does not wait here any more; harmless when it did not."""

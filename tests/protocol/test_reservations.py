@@ -44,7 +44,7 @@ def _reserved(key: str, **fields: Any) -> Reserved:
 
 
 def test_the_most_urgent_is_first_then_the_oldest_then_the_nearest_deadline() -> None:
-    queue = Reservations()
+    queue = Reservations(lease_s=SETTINGS.lease_s)
     last = _reserved("last", submitted_ms=20)
     for each in (
         last,
@@ -61,7 +61,7 @@ def test_the_most_urgent_is_first_then_the_oldest_then_the_nearest_deadline() ->
 
 
 def test_a_queue_is_bounded_and_holds_a_task_once() -> None:
-    queue = Reservations()
+    queue = Reservations(lease_s=SETTINGS.lease_s)
     for number in range(limits.RESERVED_MAX + 9):
         queue.add(_reserved(str(number)))
     assert len(queue) == limits.RESERVED_MAX
@@ -69,8 +69,21 @@ def test_a_queue_is_bounded_and_holds_a_task_once() -> None:
     assert len(queue) == limits.RESERVED_MAX
 
 
+def test_reservations_out_of_date_keep_no_fresh_one_out_nor_count_in_a_bid() -> None:
+    queue, lease_s = Reservations(lease_s=SETTINGS.lease_s), SETTINGS.lease_s
+    for number in range(limits.RESERVED_MAX):
+        queue.add(_reserved(str(number), priority=9))
+    queue.add(structs.replace(_reserved("1"), since=instant(lease_s / 2)))
+    queue.add(structs.replace(_reserved("early"), since=instant(lease_s / 2)))
+    assert queue.count(ECHO) == limits.RESERVED_MAX, "there is no room yet"
+    queue.add(structs.replace(_reserved("fresh"), since=instant(lease_s)))
+    assert queue.count(ECHO) == 2, "the one that was spoken of again, and the fresh one"
+    queue.expire(instant(2 * lease_s))
+    assert len(queue) == 0
+
+
 def test_what_a_watcher_reserved_is_not_replaced_by_another_s_word_a_moment_later() -> None:
-    queue, true = Reservations(), _reserved("k")
+    queue, true = Reservations(lease_s=SETTINGS.lease_s), _reserved("k")
     queue.add(true)
     false = structs.replace(true, watcher=C, revision=99)
     queue.add(false)
@@ -81,7 +94,7 @@ def test_what_a_watcher_reserved_is_not_replaced_by_another_s_word_a_moment_late
 
 
 def test_a_capability_without_room_holds_up_no_other() -> None:
-    queue = Reservations()
+    queue = Reservations(lease_s=SETTINGS.lease_s)
     queue.add(_reserved("one", priority=9))
     queue.add(_reserved("two", capability="other@1"))
     first = queue.first(lambda capability: capability == "other@1")
@@ -97,7 +110,7 @@ def test_who_is_next_is_found_without_a_look_at_those_behind() -> None:
             looked_at.append(name)
             return super().__getattribute__(name)
 
-    queue = Reservations()
+    queue = Reservations(lease_s=SETTINGS.lease_s)
     for number in range(99):
         queue.add(Looked(record(str(number)), 1, B, LIFE, 4, "", NOW))
     looked_at.clear()
