@@ -136,16 +136,24 @@ def search(session: Session, filters: tuple[str, ...], limit: int, here: bool) -
 
 @audit.command("verify")
 @click.argument("path", type=click.Path(path_type=Path), required=False)
+@click.option("--stream", "asks_stream", is_flag=True, help="Compare it with the stream, as the daemon asked reads it.")
 @click.pass_obj
-def verify(session: Session, path: Path | None) -> int:
+def verify(session: Session, path: Path | None, asks_stream: bool) -> int:
     """Whether an audit is as it was written: a directory, a segment or an export. Needs no daemon.
+
+    With --stream a daemon is asked what the stream has, that of this directory or of --node: 0 only when it is the
+    same, record by record.
 
     Exit code: 0 verified, 10 verified but not all of it witnessed by the stream, 20 a gap, 30 forked, 40 altered.
     """
+    from meshd.observe.verify import beside_stream
     from meshd.observe.verify import verify as verified
 
+    path = path or session.dir or default_dir()
     try:
-        report = verified(path or session.dir or default_dir())
+        report = verified(path)
+        if asks_stream:
+            report = beside_stream(report, path, _told(Client(session), report.chains[-1].node))
     except MeshError as failure:
         raise of(failure) from None
     if session.wants_json():
@@ -157,7 +165,27 @@ def verify(session: Session, path: Path | None) -> int:
         if verdict.torn_bytes:
             what = f"the last line is cut short ({verdict.torn_bytes} bytes)"
             note(session, f"{what}: it is being written, or a kill left it")
+    if report.stream is not None:
+        write(f"{shown(_compared(report.stream))}\n")
     return int(report.ending)
+
+
+def _told(client: Client, node: str) -> Iterator[tuple[int, str]]:
+    """Number and hash of all that the stream has of a node, in its order."""
+    cursor, is_end = "", False
+    while not is_end:
+        page = client.get("v1", "audit", node=node, cursor=cursor, limit=PAGE).value
+        yield from ((record["seq"], record["hash"]) for record in page["records"])
+        cursor, is_end = page["cursor"], page["is_end"]
+
+
+def _compared(found: Any) -> str:
+    if found.finding is not None:
+        return f"{found.ending.name.lower()}: {found.finding.text}"
+    if not found.same:
+        return "unwitnessed: the stream has none of these records"
+    less = f"; it has not, or no longer, {count(found.missing, 'record')} more" if found.missing else ""
+    return f"the stream holds the same: {count(found.same, 'record')}, {found.first} to {found.last}{less}"
 
 
 @audit.command("restart")

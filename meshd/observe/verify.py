@@ -17,6 +17,7 @@ from meshd.observe.export import MANIFEST, Manifest, manifest_of
 from meshd.observe.packed import Packed, lines_in
 from meshd.observe.segments import FOLDER, lines_of, segments, whole_bytes
 from meshd.observe.shipping import WITNESS, read_witness
+from meshd.observe.witnessing import Compared, Mark, compared, marks
 from protocol.audit import Checker, Ending, Finding, Head, Record, Witness
 from protocol.errors import MeshError
 from protocol.primitives import NodeId, WallMs
@@ -63,16 +64,27 @@ class Verdict(Struct, frozen=True):
 
 
 class Report(Struct, frozen=True):
-    """All chains, oldest first; `ending` is the worst of them, and the exit code."""
+    """All chains, oldest first; `ending` is the worst of them, and the exit code. `stream`: if that was asked, too."""
 
     ending: Ending
     chains: tuple[Verdict, ...]
+    stream: Compared | None = None
 
 
 def verify(path: Path) -> Report:
     """Read all of it. Raises MeshError directory or bad_input when there is nothing to verify."""
     verdicts = _directory(path) if path.is_dir() else _file(path)
     return Report(Ending(max(each.ending for each in verdicts)), tuple(verdicts))
+
+
+def beside_stream(report: Report, path: Path, told: Iterable[Mark]) -> Report:
+    """The same with the stream as witness: what its last chain was given there, as somebody read it."""
+    *former, newest = report.chains
+    found = compared(marks(path, newest.chain), told, may_go_on=not path.is_dir())
+    is_alone = newest.ending is Ending.UNWITNESSED and newest.is_bounded and not newest.torn_bytes
+    newest_ending = found.ending if is_alone else max(newest.ending, found.ending)
+    endings = (*(each.ending for each in former), newest_ending)
+    return Report(Ending(max(endings)), report.chains, found)
 
 
 # --- a directory

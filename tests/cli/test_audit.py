@@ -117,3 +117,22 @@ def test_a_damaged_chain_is_set_aside_for_a_reason_and_a_sound_one_stays(
     backend.audits.damage = "once more"
     said = meshctl("audit", "restart", "--reason", "again", "-o", "json")
     assert json.loads(said.out)["seq"] == 7
+
+
+def test_the_stream_is_the_witness_when_it_is_asked(
+    meshctl: Meshctl, served: Served, backend: FakeBackend, tmp_path: Path
+) -> None:
+    lines = kept(tmp_path / "audit", 3)
+    records = tuple(
+        msgspec.structs.replace(RECORD, seq=each["seq"], hash=each["hash"]) for each in map(json.loads, lines)
+    )
+    backend.audits.records = records
+    said = meshctl("audit", "verify", str(tmp_path), "--stream")
+    assert (said.code, "the stream holds the same: 3 records, 1 to 3" in said.out) == (0, True)
+    assert backend.audits.asked[-1].node == json.loads(lines[0])["node"]
+    backend.audits.records = records[:2]
+    said = meshctl("audit", "verify", str(tmp_path), "--stream")
+    assert (said.code, "1 record more" in said.out) == (10, True)
+    backend.audits.records = (records[0], msgspec.structs.replace(records[1], hash="0" * 64))
+    said = meshctl("audit", "verify", str(tmp_path), "--stream")
+    assert (said.code, "altered: the stream was given another record 2" in said.out) == (40, True)
