@@ -10,14 +10,19 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TypeAlias
 
+from msgspec import structs
+
 from simulations.comparison import Parting, parting, replayed, shown
 from simulations.lineage import chain, collected, told
+from simulations.progress import Progress
 from simulations.recorded import End, Recorded
-from simulations.report import PROGRAM
+from simulations.report import PROGRAM, repeat
 from simulations.running import BAD_SCENARIO, NOT_DETERMINISTIC, PASSED, VIOLATED, Choice, run, worst
 from simulations.scenario import ScenarioError, parsed, stock
+from simulations.shrink import RUNS_MAX, shrunk
 from simulations.sweep import sweep
 from simulations.trace import Line
+from simulations.written import written
 
 Do: TypeAlias = Callable[[argparse.Namespace], int]
 
@@ -62,6 +67,7 @@ def _parser(program: str) -> argparse.ArgumentParser:
     many.add_argument("--jobs", type=_count, default=1, metavar="N", help="so many processes (default 1)")
     _choose(many)
     _add_traces(command)
+    _add_shrink(command)
     return parser
 
 
@@ -79,6 +85,15 @@ def _add_traces(command: Callable[[str, Do, str], argparse.ArgumentParser]) -> N
     diff = command("diff", _diff, "where two traces first part, and what led there")
     diff.add_argument("one", type=Path)
     diff.add_argument("other", type=Path)
+
+
+def _add_shrink(command: Callable[[str, Do, str], argparse.ArgumentParser]) -> None:
+    shrink = command("shrink", _shrink, "make a failing world small, as a scenario that fails when it is run")
+    shrink.add_argument("failing", help="a trace, a name of the stock, or a .toml file")
+    _choose(shrink)
+    shrink.add_argument("--seed", type=int, help="of a scenario (default 1); a trace has its own")
+    shrink.add_argument("--runs", type=_count, default=RUNS_MAX, metavar="N", help=f"at most (default {RUNS_MAX})")
+    shrink.add_argument("--out", type=Path, metavar="FILE", help="the result (default NAME-SEED-small.toml)")
 
 
 def _choose(parser: argparse.ArgumentParser) -> None:
@@ -202,3 +217,30 @@ def _diff(asked: argparse.Namespace) -> int:
         return PASSED
     print("\n".join(shown(found, one, other, names=(str(asked.one), str(asked.other)))))
     return VIOLATED
+
+
+def _shrink(asked: argparse.Namespace) -> int:
+    path = Path(asked.failing)
+    if path.suffix == ".toml" or asked.failing in stock():
+        name, seed = path.stem, 1 if asked.seed is None else asked.seed
+        scenario = _choice(asked, asked.failing).scenario(seed)
+    else:
+        if asked.set or asked.swarm or asked.seed is not None:
+            raise ScenarioError(f"{path} is a trace, which has its scenario and seed in it: no --set, --swarm, --seed")
+        trace = Recorded(path)
+        name, seed, scenario = Path(trace.header.name).stem, trace.header.seed, trace.scenario
+    out = asked.out or Path(f"{name}-{seed}-small.toml")
+    progress = Progress(asked.runs)
+    small = shrunk(scenario, seed=seed, runs_max=asked.runs, progress=progress)
+    progress.clear()
+    violation, left = small.violation, small.scenario
+    about = f"made small of {name} with seed {seed}, in which {violation.rule} is broken"
+    try:
+        out.write_text(written(structs.replace(left, about=about)), encoding="utf-8")
+    except OSError as error:
+        raise ScenarioError(f"--out: {error}") from None
+    was = f"{len(scenario.fault)} faults, {scenario.nodes} nodes, {scenario.run_s:g} s"
+    print(f"{name}: {was} became {len(left.fault)} faults, {left.nodes} nodes, {left.run_s:g} s, in {small.runs} runs")
+    print(f"  VIOLATED {violation.rule} at {violation.at_s:.6f} s: {violation.what}")
+    print(f"  run: {repeat(str(out), seed, program=asked.program)}")
+    return PASSED

@@ -1,0 +1,236 @@
+"""Makes a failing scenario small: what is left is needed, or nearly so, for the same rule to break.
+
+Invariant: a step is kept only if the same rule is broken when the smaller world is run; the result
+is a scenario like any other. Neighbours: `command` asks, `written` turns the result into a file.
+"""
+
+import re
+from collections.abc import Iterable, Iterator
+from math import ceil
+from typing import Any
+
+import msgspec
+from msgspec import Struct, structs
+
+from simulations.checks import CHECKS
+from simulations.ends import ENDS
+from simulations.faults import Fault
+from simulations.progress import Progress
+from simulations.scenario import Expectation, Scenario, ScenarioError, checked
+from simulations.world import Violation, World
+from simulations.written import on_one_line
+
+RUNS_MAX = 600  # then what there is must do
+MARGIN_S = 0.5  # of the run after the rule was broken
+FEW_NODES = (2, 3, 4, 5, 6, 8, 12, 16, 24, 32, 48)
+_NODE = re.compile(r"n[0-9]+")
+_KEPT = frozenset({"about", "nodes", "run_s", "fault", "expect", "link"})  # the rest may go back to its default
+
+
+class Shrunk(Struct, frozen=True):
+    """What came of it."""
+
+    scenario: Scenario
+    violation: Violation
+    runs: int
+
+
+def shrunk(scenario: Scenario, *, seed: int, runs_max: int = RUNS_MAX, progress: Progress | None = None) -> Shrunk:
+    """The smallest world found that breaks the first rule that breaks here. Raises ScenarioError if none does."""
+    first = World(scenario, seed=seed).run()
+    if not first.violations:
+        raise ScenarioError(f"nothing is broken in this run, with seed {seed}: there is nothing to make small")
+    search = _Search(scenario, first.violations[0], seed=seed, runs_max=runs_max, progress=progress)
+    for _ in range(2):  # what is dropped late makes room to drop more
+        before = search.best
+        for step in (_nodes, _kinds, _plan, _work, _nodes, _time, _links, _defaults):  # few nodes first: runs are short
+            step(search)
+        if search.best == before:
+            break
+    return Shrunk(search.best, search.violation, search.runs + 1)
+
+
+class _Search:
+    """The best so far, and how a smaller one is tried."""
+
+    def __init__(
+        self, scenario: Scenario, violation: Violation, *, seed: int, runs_max: int, progress: Progress | None
+    ) -> None:
+        self.rule = violation.rule
+        self.violation = violation
+        self.best = scenario
+        self.runs = 0
+        self._seed = seed
+        self._runs_max = runs_max
+        self._progress = progress
+        self._tried: set[str] = set()
+        self._keep(scenario, violation)
+        self.attempt(structs.replace(self.best, expect=_only(self.rule, scenario.expect)))
+
+    def attempt(self, candidate: Scenario) -> bool:
+        """Run it, and keep it if the same rule breaks. False without a run when it was tried, or no run is left."""
+        key = on_one_line(candidate)
+        if key in self._tried or self.runs >= self._runs_max:
+            return False
+        self._tried.add(key)
+        try:
+            candidate = checked(msgspec.json.decode(msgspec.json.encode(candidate)), origin="")
+        except ScenarioError:
+            return False
+        self.runs += 1
+        if self._progress is not None:
+            note = f"{len(self.best.fault)} faults, {self.best.nodes} nodes, {self.best.run_s:g} s"
+            self._progress.at(self.runs, note)
+        broken = World(candidate, seed=self._seed).run().violations
+        same = next((violation for violation in broken if violation.rule == self.rule), None)
+        if same is not None:
+            self._keep(candidate, same)
+        return same is not None
+
+    def _keep(self, scenario: Scenario, violation: Violation) -> None:
+        """What would come after the violation never happens: leaving it out is free."""
+        self.violation = violation
+        self.best = scenario
+        if self.rule not in CHECKS and self.rule not in ENDS:
+            return
+        at_s, work = violation.at_s, scenario.work
+        submitted = ceil((at_s - work.from_s) / work.every_s + 1) if work.every_s else work.tasks
+        self.best = structs.replace(
+            scenario,
+            run_s=min(scenario.run_s, round(at_s + MARGIN_S, 2)),
+            fault=tuple(fault for fault in scenario.fault if fault.at_s <= at_s),
+            work=structs.replace(work, tasks=max(0, min(work.tasks, submitted))),
+        )
+
+
+def _only(rule: str, expect: Expectation) -> Expectation:
+    """This rule, and nothing else is expected."""
+    eventually = {name: within_s for name, within_s in expect.eventually.items() if name == rule}
+    return Expectation(always=(rule,) if rule in CHECKS else (), eventually=eventually)
+
+
+# --- the steps, in their order
+
+
+def _kinds(search: _Search) -> None:
+    for kind in sorted({_kind(fault) for fault in search.best.fault}):
+        search.attempt(_with(search.best, [fault for fault in search.best.fault if _kind(fault) != kind]))
+
+
+def _plan(search: _Search) -> None:
+    """Delta debugging: leave out halves, then quarters, down to single faults."""
+    size = (len(search.best.fault) + 1) // 2
+    while size:
+        begin = 0
+        while begin < len(search.best.fault):
+            faults = search.best.fault
+            if not search.attempt(_with(search.best, (*faults[:begin], *faults[begin + size :]))):
+                begin += size
+        size = min(size // 2, len(search.best.fault))
+
+
+def _work(search: _Search) -> None:
+    def tasks(number: int) -> Scenario:
+        return structs.replace(search.best, work=structs.replace(search.best.work, tasks=number))
+
+    if search.best.work.tasks and not search.attempt(tasks(0)):
+        while search.best.work.tasks > 1 and search.attempt(tasks(search.best.work.tasks // 2)):
+            pass
+
+
+def _nodes(search: _Search) -> None:
+    for nodes in FEW_NODES:
+        if nodes < search.best.nodes and any(search.attempt(each) for each in _smaller(search.best, nodes)):
+            return
+
+
+def _smaller(scenario: Scenario, nodes: int) -> Iterator[Scenario]:
+    """With that many nodes: those named in faults stay, or become the first, or share the places there are."""
+    numbers = sorted({int(name[1:]) for fault in scenario.fault for name in _names(msgspec.to_builtins(fault))})
+    keep = {f"n{number}": f"n{number}" for number in numbers}
+    pack = {f"n{number}": f"n{place}" for place, number in enumerate(numbers, start=1)}
+    fold = {name: f"n{(int(place[1:]) - 1) % nodes + 1}" for name, place in pack.items()}
+    values = msgspec.json.decode(msgspec.json.encode(scenario))
+    for places in (keep, pack, fold):
+        candidate = {**values, "nodes": nodes, "fault": [_moved(fault, places) for fault in values["fault"]]}
+        candidate["agents"] = {**values["agents"], "odd": _moved(values["agents"]["odd"], places)}
+        try:
+            yield checked(candidate, origin="")
+        except ScenarioError:
+            continue
+
+
+def _names(value: Any) -> Iterator[str]:
+    if isinstance(value, str) and _NODE.fullmatch(value):
+        yield value
+    elif isinstance(value, dict | list | tuple):
+        for each in value.values() if isinstance(value, dict) else value:
+            yield from _names(each)
+
+
+def _moved(value: Any, places: dict[str, str]) -> Any:
+    """With every name of a node in its place, and nobody twice in a list or in lists side by side."""
+    if isinstance(value, str):
+        return places.get(value, value)
+    if isinstance(value, dict):
+        return {places.get(key, key): _moved(each, places) for key, each in value.items()}
+    if not isinstance(value, list):
+        return value
+    taken: list[Any] = []
+    for each in (_moved(each, places) for each in value):
+        if isinstance(each, list):
+            former = [name for group in taken for name in group]
+            each = [name for name in each if name not in former]
+        if each not in (*taken, []):
+            taken.append(each)
+    return taken
+
+
+def _time(search: _Search) -> None:
+    """Everything twice as early, and every fault half as long, for as long as that fails."""
+    while search.attempt(_sooner(search.best)):
+        pass
+    for number in range(len(search.best.fault)):
+        while search.best.fault[number].for_s > 0.5 and search.attempt(_briefer(search.best, number)):
+            pass
+
+
+def _sooner(scenario: Scenario) -> Scenario:
+    faults = [structs.replace(fault, at_s=round(fault.at_s / 2, 2)) for fault in scenario.fault]
+    return _with(
+        structs.replace(scenario, work=structs.replace(scenario.work, from_s=scenario.work.from_s / 2)), faults
+    )
+
+
+def _briefer(scenario: Scenario, number: int) -> Scenario:
+    faults = list(scenario.fault)
+    faults[number] = structs.replace(faults[number], for_s=round(faults[number].for_s / 2, 2))
+    return _with(scenario, faults)
+
+
+def _links(search: _Search) -> None:
+    link = search.best.link
+    plain = structs.replace(link, **dict.fromkeys(("loss", "duplicate", "reorder"), 0.0))
+    if not search.attempt(structs.replace(search.best, link=plain)):
+        for name in ("loss", "duplicate", "reorder"):
+            for value in (0.0, getattr(search.best.link, name) / 2):
+                search.attempt(structs.replace(search.best, link=structs.replace(search.best.link, **{name: value})))
+    link = search.best.link
+    steady = structs.replace(link, delay=structs.replace(link.delay, p99_ms=link.delay.p50_ms))
+    search.attempt(structs.replace(search.best, link=steady))
+
+
+def _defaults(search: _Search) -> None:
+    for field in structs.fields(Scenario):
+        if field.name not in _KEPT and not field.required:
+            default = field.default if field.default_factory is msgspec.NODEFAULT else field.default_factory()
+            if getattr(search.best, field.name) != default:
+                search.attempt(structs.replace(search.best, **{field.name: default}))
+
+
+def _with(scenario: Scenario, faults: Iterable[Fault]) -> Scenario:
+    return structs.replace(scenario, fault=tuple(faults))
+
+
+def _kind(fault: Fault) -> str:
+    return str(fault.__struct_config__.tag)
