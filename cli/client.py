@@ -6,6 +6,7 @@ a bound. Neighbours: `session` says whom to ask; `meshd.api` answers.
 
 import http.client
 import os
+import select
 import socket
 import sys
 from collections.abc import Iterator, Mapping
@@ -20,7 +21,7 @@ from msgspec import Struct
 from cli.exits import Refusal, of, of_problem
 from cli.session import Session
 from meshd import clock
-from meshd.running import announced
+from meshd.running import announced, standing_still
 from meshd.where import default_dir
 from protocol.errors import MeshError
 
@@ -28,6 +29,7 @@ ANSWER_S = 30.0  # a daemon that says nothing for so long is stuck
 QUIET_S = 30.0  # the stream of events says something every ten seconds
 ANSWER_BYTES_MAX = 67_108_864  # sixteen pages of the heaviest kind
 LINE_BYTES_MAX = 1_048_576
+SILENCE_S = 2.0  # between two looks whether a daemon that says nothing stands still
 LOOK_S = 0.2  # whether somebody listens
 URL_CURE = "take the url from DIR/api.json"
 
@@ -44,6 +46,7 @@ class Address(Struct, frozen=True):
 
     shown: str
     socket: str = ""
+    directory: Path | None = None
     host: str = ""
     port: int = 0
     is_secure: bool = False
@@ -178,8 +181,11 @@ class Client:
                 raise self._failed(failure, seconds) from None
             except OSError as failure:
                 raise self._unreachable(failure.strerror or str(failure)) from None
+            self._refuse_stopped()
             connection.request(method, path, body=body, headers=headers)
             stream = connection.sock
+            if self._address.socket:
+                self._await_word(stream, seconds)
             response = connection.getresponse()
             if quiet_s and stream is not None:
                 stream.settimeout(quiet_s)
@@ -195,6 +201,21 @@ class Client:
         except Refusal:
             connection.close()
             raise
+
+    def _refuse_stopped(self) -> None:
+        """A daemon of this host that a signal has stopped is not waited for."""
+        directory = self._address.directory
+        if directory is not None and (pid := standing_still(directory)):
+            raise of(MeshError("stands_still", where=directory, pid=pid))
+
+    def _await_word(self, stream: socket.socket, seconds: float) -> None:
+        """Return when the daemon begins to answer. Raises TimeoutError, and Refusal when it was stopped meanwhile."""
+        left_s = seconds
+        while not select.select([stream], [], [], min(SILENCE_S, left_s))[0]:
+            self._refuse_stopped()
+            left_s -= SILENCE_S
+            if left_s <= 0:
+                raise TimeoutError
 
     def _connection(self, seconds: float) -> http.client.HTTPConnection:
         address = self._address
@@ -247,7 +268,7 @@ def _at_dir(session: Session) -> Address:
         raise of(MeshError("unreachable", where=reason), hint="run this as the user that runs the daemon") from None
     except ValueError:
         raise of(MeshError("unreachable", where=f"{file} (which is not what a daemon writes)"), hint=cure) from None
-    return Address(shown=str(path), socket=found.socket, cure=cure)
+    return Address(shown=str(path), socket=found.socket, directory=path, cure=cure)
 
 
 def _elsewhere(session: Session) -> str:

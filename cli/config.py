@@ -109,11 +109,9 @@ def _of_a_start(files: tuple[Path, ...], directory: Path | None) -> Answer:
 
     from meshd.api.settings import shown as shown_settings
     from meshd.config import load, with_kept
-    from meshd.statedir import NATS_LISTEN, StateDir
     from meshd.where import default_dir
 
-    state = StateDir(directory or default_dir(), -1)  # read, and not held
-    loaded = with_kept(load(files=files, environ=os.environ), state.nats_listen(), file=state.path / NATS_LISTEN)
+    loaded = with_kept(load(files=files, environ=os.environ), directory or default_dir())
     encoded = msgspec.json.encode(shown_settings(loaded.origins))
     return Answer(encoded, msgspec.json.decode(encoded))
 

@@ -111,6 +111,7 @@ def start(dir_: Path | None, join: str | None, files: tuple[Path, ...], detach: 
 @click.option("--timeout", "timeout_s", type=float, default=STOP_S_MAX, show_default=True, help="Seconds to wait.")
 def stop(dir_: Path | None, timeout_s: float) -> None:
     """Leave, drain, stop the embedded server; return when all is gone."""
+    from meshd.statedir import lock_holder
     from meshd.stopping import stop_daemon
     from meshd.where import default_dir
 
@@ -121,7 +122,9 @@ def stop(dir_: Path | None, timeout_s: float) -> None:
         click.echo(stop_daemon(path, within_s=timeout_s))
     except TimeoutError:
         click.echo(f"error[timed_out]: the daemon in {path} is still there after {timeout_s:g} s", err=True)
-        click.echo("try: run it again to wait longer; a second signal ends it at once", err=True)
+        pid = lock_holder(path)
+        last = f"; if it does not, kill -9 {pid} does" if pid else ""
+        click.echo(f"try: run it again, for a second signal ends it at once{last}", err=True)
         sys.exit(TIMED_OUT)
 
 

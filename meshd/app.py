@@ -32,7 +32,7 @@ from meshd.observe import logs
 from meshd.observe.rotation import Rotation
 from meshd.reach import reachable
 from meshd.settings import LogSettings
-from meshd.statedir import NATS_LISTEN, Credential, Mesh, StateDir, read_credential
+from meshd.statedir import Credential, Mesh, StateDir, read_credential
 from meshd.supervise import Supervisor
 from meshd.upkeep import Premises
 from meshd.wiring import Reach, Shell, Wired, wire
@@ -72,7 +72,7 @@ def run(order: Order, *, said: Said) -> None:
     loaded = config.load(files=order.files, environ=os.environ, flags=order.flags)
     state = StateDir.open(order.dir)
     try:
-        loaded = config.with_kept(loaded, state.nats_listen(), file=state.path / NATS_LISTEN)
+        loaded = config.with_kept(loaded, state.path)
         daemon = _Daemon(order, loaded, state, said)
         with asyncio.Runner(loop_factory=_loop_factory()) as runner:
             runner.run(daemon.run())
@@ -344,10 +344,10 @@ class _Daemon:
             disk_mb=disk_mb(self._settings.results.bytes_max),
         )
         stack.push_async_callback(self._let_go_of_server)
-        self._former_listen = self._state.nats_listen()
+        self._former_listen = config.kept_listen(self._state.path)
         await self._server.start()
         if nats.listen:
-            self._state.keep_nats_listen(nats.listen)
+            self._state.write(config.KEPT_FILE, nats.listen.encode() + b"\n")
         return (self._server.url,), credential
 
     async def _let_go_of_server(self) -> None:

@@ -44,6 +44,7 @@ FLAGS: Mapping[str, str] = {
 }
 NATS_LISTEN = "nats.listen"
 KEPT = "kept from an earlier start"
+KEPT_FILE = "nats-listen"  # in the state directory: where other hosts were told to find the server of this node
 
 
 class Given(Struct, frozen=True):
@@ -106,18 +107,23 @@ def look(
     return (None, (exposed,)) if exposed else (Config(settings, origins), ())
 
 
-def with_kept(config: Config, nats_listen: str, *, file: Path) -> Config:
-    """The same, where no source says it with the address at which an earlier start let other hosts join.
-
-    That it is open to others was acknowledged then. Raises MeshError("config") when `file` was spoilt.
-    """
-    if not nats_listen or config.origins[NATS_LISTEN].origin != "default":
-        return config
+def kept_listen(directory: Path) -> str:
+    """Where an earlier start let other hosts join, or nothing. Raises MeshError("config") for what cannot be read."""
+    file = directory / KEPT_FILE
+    if not file.exists():
+        return ""
     row = next(row for row in rows() if row.key == NATS_LISTEN)
-    _converted(row, Given(nats_listen, f"file {file}"))
-    nats = msgspec.structs.replace(config.settings.nats, listen=nats_listen)
+    return str(_converted(row, Given(_text_of(file).strip(), f"file {file}")))
+
+
+def with_kept(config: Config, directory: Path) -> Config:
+    """The same, with `kept_listen` where no source says another; that it is open to others was acknowledged then."""
+    listen = kept_listen(directory) if config.origins[NATS_LISTEN].origin == "default" else ""
+    if not listen:
+        return config
+    nats = msgspec.structs.replace(config.settings.nats, listen=listen)
     settings = msgspec.structs.replace(config.settings, nats=nats)
-    return Config(settings, config.origins | {NATS_LISTEN: Given(nats_listen, KEPT)})
+    return Config(settings, config.origins | {NATS_LISTEN: Given(listen, KEPT)})
 
 
 _Found: TypeAlias = tuple[dict[str, Given], list[MeshError]]

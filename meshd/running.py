@@ -15,6 +15,8 @@ from pathlib import Path
 ANNOUNCED_MAX = 64  # more daemons of one user on one host are not listed
 BYTES_MAX = 4_096  # of one path
 
+LOCK = "lock"  # in the state directory, with the process id of the daemon that holds it
+
 _ENDING = ".running"
 
 
@@ -54,6 +56,21 @@ def announced(environ: Mapping[str, str] = os.environ) -> list[Path]:
             else:
                 file.unlink(missing_ok=True)
     return sorted(found)
+
+
+def standing_still(directory: Path) -> int:
+    """The process id of a directory's daemon that a signal (SIGSTOP) has stopped; 0 for any other.
+
+    The lock is read and not tried: a daemon that starts at this moment must find it free. Where there is no /proc
+    nothing is known.
+    """
+    try:
+        with (directory / LOCK).open("rb") as lock:
+            pid = int(lock.read(32))
+        state = Path(f"/proc/{pid}/stat").read_bytes().rpartition(b")")[2].split()[0]
+    except (OSError, ValueError, IndexError):
+        return 0
+    return pid if state == b"T" else 0
 
 
 def _folder(environ: Mapping[str, str]) -> Path:

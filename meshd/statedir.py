@@ -18,13 +18,13 @@ from pathlib import Path
 import msgspec
 from msgspec import Struct
 
+from meshd.running import LOCK
 from protocol.errors import MeshError
 from protocol.identity import KEY_BYTES, Identity, admitted_key, is_acceptable
 from protocol.ids import mesh_id
 from protocol.limits import LIFE_MAX
 from protocol.primitives import NodeId, WallMs
 
-LOCK = "lock"
 IDENTITY = "identity.key"
 ROOT = "root.key"
 MESH = "mesh.json"
@@ -32,7 +32,6 @@ ADMISSION = "admission"
 CREDENTIAL = "credential.json"
 LIFE = "life"
 SEEN = "seen"
-NATS_LISTEN = "nats-listen"
 
 BEFORE_LOCK = frozenset({"agents.d", "meshd.log"})  # what may be there before the first start, beside settings
 SECRETS = (IDENTITY, ROOT, CREDENTIAL)
@@ -206,14 +205,6 @@ class StateDir:
     def keep_seen(self, revision: int) -> None:
         """Remember it: a record that has less at the next start has lost something."""
         self.write(SEEN, b"%d\n" % revision)
-
-    def nats_listen(self) -> str:
-        """Where the mesh was told to find this node's server; nothing when it never was."""
-        return (self.read(NATS_LISTEN) or b"").decode("utf-8", "replace").strip()
-
-    def keep_nats_listen(self, listen: str) -> None:
-        """Remember it: who joined there finds the server there after every start."""
-        self.write(NATS_LISTEN, listen.encode() + b"\n")
 
     def socket_path(self, environ: Mapping[str, str] = os.environ) -> Path:
         """Where the API's unix socket goes: `api.sock` here, or in a short private directory when that is too long."""

@@ -13,6 +13,7 @@ from pathlib import Path
 
 from meshd import clock
 from meshd.broker.process import ServerProcess
+from meshd.running import standing_still
 from meshd.statedir import lock_holder
 from protocol.errors import MeshError
 from protocol.primitives import NS_PER_S
@@ -24,7 +25,7 @@ EXIT_S = 2.0  # from letting go of the directory to the end of the process
 def stop_daemon(path: Path, *, within_s: float) -> str:
     """Stop what runs on the state directory; one sentence about what was stopped.
 
-    Raises MeshError("unreachable") when nothing ran there, "denied" when it is another user's,
+    Raises MeshError("unreachable") when nothing ran there, "denied" when it is another user's, "stands_still",
     TimeoutError when it does not end.
     """
     pid = lock_holder(path)
@@ -32,18 +33,26 @@ def stop_daemon(path: Path, *, within_s: float) -> str:
         if _stop_unattended(path):
             return f"stopped the nats-server in {path}; its daemon was gone already"
         raise MeshError("unreachable", where=str(path))
+    _refuse_stopped(path, pid)
     try:
         os.kill(pid, signal.SIGTERM)
     except ProcessLookupError:
         pass  # it ended by itself
     except PermissionError:
         raise MeshError("denied", what=f"stopping the daemon in {path}, which is another user's,") from None
-    if not _until(lambda: lock_holder(path) != pid, within_s):
+    if not _until(lambda: lock_holder(path) != pid or standing_still(path) == pid, within_s):
         raise TimeoutError(path)
+    _refuse_stopped(path, pid)
     _until(lambda: not _exists(pid), EXIT_S)  # it has let go of everything; a dead one may stay unreaped
     if lock_holder(path) is None:  # else a new daemon is there already, and the server is its own
         _stop_unattended(path)
     return f"stopped the daemon in {path}"
+
+
+def _refuse_stopped(path: Path, pid: int) -> None:
+    """A daemon that was stopped by a signal hears no other but two."""
+    if standing_still(path) == pid:
+        raise MeshError("stands_still", where=str(path), pid=pid)
 
 
 def _until(is_so: Callable[[], bool], within_s: float) -> bool:

@@ -15,6 +15,7 @@ import meshd.app
 import meshd.stopping
 from cli.daemon import run
 from meshd.app import Order
+from meshd.statedir import StateDir
 from protocol.errors import MeshError
 from tests.cli.conftest import ENVIRON, Said
 from tests.waiting import until
@@ -164,11 +165,13 @@ def test_a_daemon_that_goes_on_is_exit_6_and_says_what_is_left(
         raise TimeoutError(path)
 
     monkeypatch.setattr(meshd.stopping, "stop_daemon", endless)
+    held = StateDir.open(tmp_path)
     said = meshd_("stop", "--dir", str(tmp_path), "--timeout", "0.5")
+    held.close()
     assert said.code == 6
     assert said.err.splitlines() == [
         f"error[timed_out]: the daemon in {tmp_path} is still there after 0.5 s",
-        "try: run it again to wait longer; a second signal ends it at once",
+        f"try: run it again, for a second signal ends it at once; if it does not, kill -9 {os.getpid()} does",
     ]
 
 

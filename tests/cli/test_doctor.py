@@ -1,14 +1,21 @@
 """`meshctl doctor`: how findings are printed, which exit code they make, and what is skipped."""
 
+import asyncio
 import json
+import signal
+import socket
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
 from cli import checks
+from meshd.running import standing_still
 from tests.cli.conftest import Meshctl
 from tests.meshd.api.fake_backend import FakeBackend, Served
 from tests.meshd.api.fake_upkeep import a_diagnosis
+from tests.waiting import until
 
 
 @pytest.fixture
@@ -51,6 +58,31 @@ def test_without_a_daemon_the_host_is_looked_at_and_the_rest_is_said_to_be_skipp
     assert lines[1] == f"  try: start one with: meshd start --dir {tmp_path / 'none'}"
     assert lines[2] == f"fine: {', '.join(check.__name__ for check in checks.HOST)}"
     assert lines[3].startswith(f"skipped: {', '.join(check.__name__ for check in checks.MESH)}, for no daemon answers")
+
+
+def test_a_daemon_that_a_signal_has_stopped_is_named_at_once_with_what_lets_it_go_on(
+    meshctl: Meshctl, tmp_path: Path
+) -> None:
+    path = str(tmp_path / "s")
+    frozen = subprocess.Popen([sys.executable, "-c", "import signal; signal.pause()"])
+    try:
+        frozen.send_signal(signal.SIGSTOP)
+        (tmp_path / "lock").write_text(f"{frozen.pid}\n")
+        asyncio.run(until(lambda: standing_still(tmp_path) == frozen.pid))
+        with socket.socket(socket.AF_UNIX) as silent:
+            silent.bind(path)
+            silent.listen()
+            (tmp_path / "api.json").write_text(json.dumps({"url": "", "token": "", "socket": path}))
+            status = meshctl("--dir", str(tmp_path), "status")
+            doctor = meshctl("--dir", str(tmp_path), "doctor")
+    finally:
+        frozen.kill()
+        frozen.wait()
+    assert (status.code, doctor.code) == (3, 9)
+    what = f"the daemon in {tmp_path} stands still: process {frozen.pid} is stopped (SIGSTOP)"
+    assert status.err.splitlines()[0] == f"error[stands_still]: {what}"
+    for line in (status.err.splitlines()[1], doctor.out.splitlines()[1].strip()):
+        assert line.startswith(f"try: kill -CONT {frozen.pid}")
 
 
 def test_the_files_of_a_daemon_elsewhere_are_not_looked_for_here(

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from meshd.config import FLAGS, KEPT, Given, load, look, with_kept
+from meshd.config import FLAGS, KEPT, KEPT_FILE, Given, load, look, with_kept
 from meshd.settings import rows
 from protocol.errors import MeshError
 from protocol.membership import PRESETS
@@ -216,21 +216,23 @@ def test_an_address_beyond_this_host_is_refused_until_insecure_is_said(key: str,
     assert load(files=[meant], flags={key: "0.0.0.0:4222"}).settings.insecure is True
 
 
-def test_where_others_found_the_server_is_used_again_unless_a_source_says_it() -> None:
-    kept = with_kept(load(), "10.0.0.1:4222", file=Path("d/nats-listen"))
+def test_where_others_found_the_server_is_used_again_unless_a_source_says_it(tmp_path: Path) -> None:
+    assert with_kept(load(), tmp_path) == load()
+    (tmp_path / KEPT_FILE).write_text("10.0.0.1:4222\n")
+    kept = with_kept(load(), tmp_path)
     assert kept.settings.nats.listen == "10.0.0.1:4222"
     assert kept.settings.insecure is False, "what was acknowledged is this one address"
     assert kept.origins["nats.listen"] == Given("10.0.0.1:4222", KEPT)
     told = load(flags={"nats.listen": "127.0.0.1:4222"})
-    assert with_kept(told, "10.0.0.1:4222", file=Path("d/nats-listen")) == told
-    assert with_kept(load(), "", file=Path("d/nats-listen")) == load()
+    assert with_kept(told, tmp_path) == told
 
 
-@pytest.mark.parametrize("spoilt", ["10.0.0.1", "10.0.0.1:4222\n10.0.0.2:4222", "\x00", "a" * 4_000])
-def test_a_kept_address_that_was_spoilt_is_refused_with_its_file(spoilt: str) -> None:
+@pytest.mark.parametrize("spoilt", [b"10.0.0.1", b"10.0.0.1:4222\n10.0.0.2:4222", b"\0", b"a" * 4_000, b"\xff"])
+def test_a_kept_address_that_was_spoilt_is_refused_with_its_file(tmp_path: Path, spoilt: bytes) -> None:
+    (tmp_path / KEPT_FILE).write_bytes(spoilt)
     with pytest.raises(MeshError) as caught:
-        with_kept(load(), spoilt, file=Path("d/nats-listen"))
-    assert (caught.value.code, caught.value.fields["origin"]) == ("config", "file d/nats-listen")
+        with_kept(load(), tmp_path)
+    assert (caught.value.code, caught.value.fields["origin"]) == ("config", f"file {tmp_path / KEPT_FILE}")
 
 
 @given(st.dictionaries(st.sampled_from([f"MESHD_{row.key.upper().replace('.', '__')}" for row in rows()]), st.text()))

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from meshd.running import announce, announced, withdraw
+from meshd.running import announce, announced, standing_still, withdraw
 
 
 @pytest.fixture
@@ -67,3 +67,12 @@ def test_a_place_that_cannot_be_written_costs_nothing(tmp_path: Path) -> None:
     announce(_daemon(tmp_path, "a"), environ)
     assert announced(environ) == []
     withdraw(tmp_path / "a", environ)
+
+
+@pytest.mark.parametrize("lock", [None, b"", b"0\n", b"4194304\n", b"nonsense", b"-1", b"\xff\xfe", b"1/../self"])
+def test_nobody_is_said_to_stand_still_for_what_a_lock_says(tmp_path: Path, lock: bytes | None) -> None:
+    if lock is not None:
+        (tmp_path / "lock").write_bytes(lock)
+    assert standing_still(tmp_path) == 0
+    (tmp_path / "lock").write_text(str(os.getpid()))
+    assert standing_still(tmp_path) == 0

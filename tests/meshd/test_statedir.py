@@ -322,9 +322,3 @@ def test_how_far_the_record_had_come_is_remembered(home: StateDir) -> None:
     assert home.seen() == 41
     home.write("seen", b"far")
     assert home.seen() == 0, "it only warns: what is broken is as good as none"
-
-
-def test_where_the_server_listens_for_others_is_remembered(home: StateDir) -> None:
-    assert home.nats_listen() == ""
-    home.keep_nats_listen("10.0.0.1:4222")
-    assert home.nats_listen() == "10.0.0.1:4222"

@@ -5,6 +5,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -14,7 +15,8 @@ import pytest
 
 from meshd import stopping
 from meshd.broker.process import ServerProcess
-from meshd.statedir import LOCK, lock_holder
+from meshd.running import LOCK, standing_still
+from meshd.statedir import lock_holder
 from meshd.stopping import stop_daemon
 from protocol.errors import MeshError
 from tests.waiting import until
@@ -71,6 +73,21 @@ def test_a_daemon_that_does_not_end_in_time_is_left_alone(tmp_path: Path) -> Non
             stop_daemon(tmp_path, within_s=0.1)
         assert process.poll() is None
         stop_daemon(tmp_path, within_s=20.0)
+
+
+@pytest.mark.parametrize("is_stopped_first", [True, False])
+def test_a_daemon_that_stands_still_is_not_waited_for_and_named(tmp_path: Path, is_stopped_first: bool) -> None:
+    with holder(tmp_path, signals=2) as process:
+        if is_stopped_first:
+            process.send_signal(signal.SIGSTOP)
+            asyncio.run(until(lambda: standing_still(tmp_path) == process.pid))
+        else:
+            threading.Timer(0.2, process.send_signal, [signal.SIGSTOP]).start()
+        with pytest.raises(MeshError) as caught:
+            stop_daemon(tmp_path, within_s=20.0)
+    assert (caught.value.code, caught.value.exit) == ("stands_still", 3)
+    assert f"process {process.pid} is stopped (SIGSTOP)" in caught.value.message
+    assert caught.value.hint.startswith(f"kill -CONT {process.pid}; or kill -9 {process.pid}")
 
 
 @pytest.mark.parametrize("lock", [None, b"", b"4194304\n", b"1\n", b"nonsense", b"-1", b"\xff\xfe"])
