@@ -54,7 +54,10 @@ def _parser(program: str) -> argparse.ArgumentParser:
         return made
 
     command("list", _list, "every scenario of the stock")
-    command("show", _show, "a scenario as it is written").add_argument("scenario")
+    show = command("show", _show, "a scenario as it is written, or as --set or a seed of --swarm makes it")
+    show.add_argument("scenario", help="a name of the stock, or a .toml file")
+    _choose(show)
+    show.add_argument("--seed", type=int, default=1, help="what --swarm draws from (default 1)")
     one = command("run", _run, "run one scenario, or every one of the stock")
     one.add_argument("scenario", nargs="?", default="", help="a name of the stock, or a .toml file; all when omitted")
     _choose(one)
@@ -135,10 +138,10 @@ def _list(asked: argparse.Namespace) -> int:
 
 
 def _show(asked: argparse.Namespace) -> int:
-    known = stock()
-    if asked.scenario not in known:
-        raise ScenarioError(f"there is no scenario {asked.scenario!r}; there are: {', '.join(known)}")
-    print(known[asked.scenario], end="")
+    choice, known = _choice(asked, asked.scenario), stock()
+    scenario = choice.scenario(asked.seed)
+    is_as_written = asked.scenario in known and not choice.options
+    print(known[asked.scenario] if is_as_written else written(scenario), end="")
     return PASSED
 
 

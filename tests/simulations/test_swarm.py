@@ -1,11 +1,13 @@
 """Swarms: what a seed draws is a scenario that can be run, complete on one line, and calm in its last third."""
 
+from pathlib import Path
+
 import pytest
 
 from protocol.membership import PRESETS
 from simulations.chance import Chance
 from simulations.command import main
-from simulations.running import BAD_SCENARIO, VIOLATED, Choice
+from simulations.running import BAD_SCENARIO, PASSED, VIOLATED, Choice
 from simulations.scenario import Scenario, ScenarioError, named, parsed
 from simulations.swarm import FACTOR, FAULTY_SHARE, KINDS, NODES, apart, drawable, drawn, several
 from simulations.written import on_one_line, written
@@ -89,3 +91,13 @@ def test_a_failing_seed_of_a_swarm_is_told_with_all_that_was_drawn(capsys: pytes
     said = capsys.readouterr().out
     assert "drawn: nodes=3 run_s=30.0 " in said
     assert "--swarm" in said.splitlines()[-2]
+
+
+def test_what_a_seed_draws_can_be_kept_as_a_file_and_run_from_it(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["show", "swarm", "--swarm", "--seed", "9", "--set", "nodes=4"]) == PASSED
+    kept = tmp_path / "kept.toml"
+    kept.write_text(capsys.readouterr().out)
+    assert named(str(kept)) == Choice("swarm", ("nodes=4",), swarm=True).scenario(9)
+    assert named(str(kept)).fault
