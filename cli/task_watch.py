@@ -1,7 +1,8 @@
 """`meshctl tasks watch`: what happens to tasks, as it happens.
 
-Invariant: nothing is left out silently: what the stream lost is said on stderr. Neighbours: the
-events are those of `protocol.events`, read as plain JSON.
+Invariant: nothing is left out silently: what the stream lost is said on stderr, and so is a daemon that went away;
+when it is back, within `AWAY_S`, the stream goes on where it was. Neighbours: the events are those of
+`protocol.events`, read as plain JSON.
 """
 
 import time
@@ -9,12 +10,15 @@ import time
 import msgspec
 
 from cli.client import Client
-from cli.exits import of
+from cli.exits import Refusal, of
 from cli.output import Item, note, painted, write
 from cli.session import Session
+from cli.waiting import Deadline
 from meshd.observe.text import shown
 from protocol.errors import MeshError
 
+AWAY_S = 60.0  # a daemon that is started again is back by then
+GONE = ("unreachable", "cut_off")
 STAMP = frozenset({"seq", "time_ms", "node", "kind", "task", "iid", "epoch"})
 NODES = frozenset({"owner", "former", "home"})
 
@@ -35,21 +39,33 @@ class Names:
 
 
 def follow(session: Session, id_: str) -> None:
-    """Print events of tasks, or of the one whose id begins with `id_`, until the daemon goes. Raises Refusal."""
+    """Print events of tasks, or of the one whose id begins with `id_`, until the daemon goes for good.
+
+    Raises Refusal.
+    """
     client = Client(session)
     task = str(client.get("v1", "tasks", id_).value["id"]) if id_ else ""
-    names, last_id, is_over = Names(client), "", False
-    while not is_over:
+    names, last_id, has_begun, away = Names(client), "", False, Deadline(None)
+    while True:
         is_over = True
-        for seen_id, kind, line in client.events(last_id):
-            last_id = seen_id or last_id
-            if kind == "lagged":
-                is_over = False  # it goes on where it was, and says what it missed
-            elif kind == "missed":
-                note(session, f"some events were missed: {_missed(line)}")
-            else:
-                _print(session, names, task, line)
-    raise of(MeshError("cut_off", where=client.where, cure="look how it is with: meshctl status"))
+        try:
+            for seen_id, kind, line in client.events(last_id):
+                last_id, has_begun, away = seen_id or last_id, True, Deadline(None)
+                if kind == "lagged":
+                    is_over = False  # it goes on where it was, and says what it missed
+                elif kind == "missed":
+                    note(session, f"some events were missed: {_missed(line)}")
+                else:
+                    _print(session, names, task, line)
+            has_begun = True
+        except Refusal as refusal:
+            if not has_begun or refusal.body["code"] not in GONE:
+                raise
+        if is_over and away.seconds is None:
+            away = Deadline(AWAY_S)
+            note(session, f"the daemon at {client.where} went away; it is waited for, {AWAY_S:g} s at most")
+        if is_over and not away.pause():
+            raise of(MeshError("cut_off", where=client.where, cure="look how it is with: meshctl status"))
 
 
 def _missed(line: bytes) -> str:

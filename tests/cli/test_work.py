@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from cli import task_watch
 from meshd.api import history, schemas
 from protocol.errors import MeshError
 from protocol.events import PeerLeft, TaskAwarded, TaskDone
@@ -300,7 +301,10 @@ def test_watching_shows_what_happens_to_tasks_and_nothing_else(served: Served, b
         assert line.split()[1:] == ["a", "awarded", "task-one", "#2", "owner=b", "why=late", "former=a"]
 
 
-def test_watching_one_task_leaves_out_the_others(meshctl: Meshctl, served: Served, backend: FakeBackend) -> None:
+def test_watching_one_task_leaves_out_the_others(
+    meshctl: Meshctl, served: Served, backend: FakeBackend, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(task_watch, "AWAY_S", 0.2)
     backend.put(a_task("one"), a_task("two"))
     answers: list[object] = []
     thread = threading.Thread(target=lambda: answers.append(meshctl("tasks", "watch", "two", "-o", "jsonl")))
@@ -320,11 +324,15 @@ def test_watching_one_task_leaves_out_the_others(meshctl: Meshctl, served: Serve
     assert {json.loads(line)["task"][:3] for line in out.splitlines()} == {"two"}
 
 
-def test_a_watcher_that_lagged_goes_on_where_it_was_and_says_what_it_missed(meshctl: Meshctl, tmp_path: Path) -> None:
+def test_a_watcher_that_lagged_or_lost_its_daemon_goes_on_where_it_was_and_says_what_it_missed(
+    meshctl: Meshctl, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(task_watch, "AWAY_S", 0.5)
     event = b'{"seq":%d,"time_ms":0,"node":"n","kind":"task_done","task":"t"}'
     answers = [
         b"id: 5.1\ndata: " + event % 1 + b"\n\nevent: lagged\ndata: {}\n\n",
         b'event: missed\ndata: {"from":2,"to":6,"why":"not kept"}\n\nid: 5.7\ndata: ' + event % 7 + b"\n\n",
+        b'event: missed\ndata: {"why":"the daemon was started again"}\n\nid: 6.1\ndata: ' + event % 1 + b"\n\n",
     ]
     path = tmp_path / "api.sock"
     (tmp_path / "api.json").write_text(json.dumps({"url": "http://127.0.0.1:1", "token": "t", "socket": str(path)}))
@@ -339,13 +347,17 @@ def test_a_watcher_that_lagged_goes_on_where_it_was_and_says_what_it_missed(mesh
                 with connection:
                     asked.append(connection.recv(65_536))
                     connection.sendall(b"HTTP/1.1 200 OK\r\nConnection: close\r\n\r\n" + answer)
+            listener.close()
 
         thread = threading.Thread(target=serve)
         thread.start()
         said = meshctl("tasks", "watch", "-o", "jsonl", "--dir", str(tmp_path))
         thread.join(WAIT_S)
-    assert [json.loads(line)["seq"] for line in said.out.splitlines()] == [1, 7]
+    assert [json.loads(line)["seq"] for line in said.out.splitlines()] == [1, 7, 1]
     assert b"Last-Event-ID" not in asked[0]
     assert b"Last-Event-ID: 5.1\r\n" in asked[1]
+    assert b"Last-Event-ID: 5.7\r\n" in asked[2]
+    assert "went away; it is waited for, 0.5 s at most" in said.err
+    assert "some events were missed: the daemon was started again" in said.err
     assert "some events were missed: 2 to 6, not kept" in said.err
     assert said.code == 3
