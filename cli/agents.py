@@ -146,8 +146,9 @@ def add(session: Session, file: Path, replace: bool) -> None:
     body = {"manifest": _manifest(file), "file": str(file), "replace": replace}
     answer = Client(session).post("v1", "agents", body=body, wait_s=READY_S)
     agent: Item = answer.value
-    can = ", ".join(agent["capabilities"])
-    _said(session, answer, agent["name"], f" is {agent['state']}: {can}; its manifest is kept in {agent['file']}")
+    what = ", ".join(agent["capabilities"]) if agent["state"] == "ready" else agent["detail"]
+    why = f": {what}" if what else ""
+    _said(session, answer, agent["name"], f" is {agent['state']}{why}; its manifest is kept in {agent['file']}")
 
 
 @agents.command("remove")

@@ -14,8 +14,8 @@ from typing import Protocol, TypeAlias
 from msgspec import Struct, structs
 
 from meshd import clock, values
-from meshd.agents.adapters import build
 from meshd.agents.child import LOG_LINES_MAX
+from meshd.agents.guarded import Guarded
 from meshd.agents.manifest import Manifest
 from meshd.agents.reaper import Reaper
 from meshd.desk import Desk
@@ -112,7 +112,7 @@ class Hosting:
             if self._agents.get(name) in place:
                 self.changed(name, state, detail)
 
-        place.append(build(manifest, on_change, self._supervisor, self._reaper))
+        place.append(Guarded(manifest, on_change, self._supervisor, self._reaper))
         return place[0]
 
     async def take(self, agents: Iterable[Agent]) -> None:

@@ -18,6 +18,12 @@ class Supervisor:
         self._on_failure = on_failure
         self._tasks: set[asyncio.Task[None]] = set()
 
+    def apart(self, on_failure: OnFailure) -> "Supervisor":
+        """One whose failures are told to `on_failure`; what it runs ends with ours."""
+        other = Supervisor(on_failure)
+        other._tasks = self._tasks
+        return other
+
     def spawn(self, name: str, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
         """Run `work` in the background under `name`; its failure goes to `on_failure`."""
         task = asyncio.create_task(work, name=name)

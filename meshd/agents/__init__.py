@@ -1,5 +1,6 @@
 """Agents: whatever does the work, behind one port (`meshd.ports.Agent`).
 
+    guarded    one agent, of whatever kind, that takes nothing else with it when its adapter breaks
     adapters   the table: a kind of agent -> what builds it
       ├─ python   one worker process a slot; `worker` is what runs in each
       ├─ stdio    one child process for all slots

@@ -109,9 +109,12 @@ async def reached(url: str, tls: ssl.SSLContext | None, within_s: float) -> Exch
     port = place.port or (80 if tls is None else 443)
     goodbye_s = None if tls is None else GOODBYE_S
     async with asyncio.timeout(within_s):
-        reader, writer = await asyncio.open_connection(
-            place.hostname, port, ssl=tls, limit=READ_BYTES, ssl_shutdown_timeout=goodbye_s
-        )
+        try:
+            reader, writer = await asyncio.open_connection(
+                place.hostname, port, ssl=tls, limit=READ_BYTES, ssl_shutdown_timeout=goodbye_s
+            )
+        except UnicodeError:  # of a name that no resolver could be asked for
+            raise OSError(f"{quoted(place.hostname or '')} is no name of a host") from None
     return Exchange(url, reader, writer)
 
 

@@ -10,9 +10,10 @@ import pytest
 from cli.agent_templates import KINDS
 from meshd.agents.manifest import Declared, load
 from meshd.api.agent_schemas import LogLine
+from meshd.api.schemas import AgentView
 from protocol.errors import MeshError
 from tests.cli.conftest import Meshctl
-from tests.meshd.api.fake_backend import FakeBackend, Served
+from tests.meshd.api.fake_backend import FakeBackend, Served, an_agent
 
 MANIFEST = 'name = "new"\nkind = "stdio"\nrun = ["cat"]\ncapabilities = ["new@1"]\n'
 
@@ -30,6 +31,21 @@ def test_an_added_agent_runs_where_its_manifest_was_written(
     assert (asked.file, asked.replace) == (str(file), False)
     assert meshctl("agents", "add", "--replace", str(file)).code == 0
     assert backend.added[1].replace
+
+
+def test_an_added_agent_that_is_not_up_yet_says_why(
+    meshctl: Meshctl, served: Served, backend: FakeBackend, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = tmp_path / "new.toml"
+    file.write_text(MANIFEST)
+    away = an_agent("new", file="/agents.d/new.toml", state="restarting", detail="the server is away")
+
+    async def add_agent(_asked: object) -> AgentView:
+        return away
+
+    monkeypatch.setattr(backend, "add_agent", add_agent)
+    said = meshctl("agents", "add", str(file))
+    assert said.out == "new is restarting: the server is away; its manifest is kept in /agents.d/new.toml\n"
 
 
 def test_a_python_module_needs_no_manifest(

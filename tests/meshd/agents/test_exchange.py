@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from meshd.agents.exchange import HEAD_BYTES_MAX, INTERIM_MAX, PIECES_MAX, TURN_PIECES
+from meshd.agents.exchange import HEAD_BYTES_MAX, INTERIM_MAX, PIECES_MAX, TURN_PIECES, reached
 from meshd.ports import Failed, Finished
 from tests.contracts.stage import Stage
 from tests.meshd.agents.test_http import OK, Serve, Service, played, reply, saying
@@ -192,3 +192,9 @@ async def test_the_request_names_path_query_and_host_as_the_url_does(tmp_path: P
     assert head[0] == b"POST /?shop=3%20a&x=%C3 HTTP/1.1"
     assert b"Host: 127.0.0.1:%d" % service.port in head
     assert b"Connection: close" in head
+
+
+@pytest.mark.parametrize("host", ["a..b", "a" * 64 + ".example"])
+async def test_a_host_that_no_resolver_could_be_asked_for_cannot_be_reached(host: str) -> None:
+    with pytest.raises(OSError, match="is no name of a host"):
+        await reached(f"http://{host}/", None, within_s=3.0)
