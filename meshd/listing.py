@@ -74,12 +74,16 @@ class Listing:
         """Take in what was written since the last time. Raises MeshError("store")."""
         async with self._refreshing:
             changes = await self._store.changes(self._mark)
-            if changes.is_whole:
-                self._rows, self._order, self._strange = {}, [], {}
+            taken: dict[str, Row | None] = {}
             for number, entry in enumerate(changes.entries, start=1):
-                self._take(entry)
+                if ids.is_task_key(entry.key):
+                    taken[ids.task_of(entry.key)] = self._row_of(entry)
                 if number % BATCH == 0:
                     await asyncio.sleep(0)
+            if changes.is_whole:  # nobody turns a page from here to the end
+                self._rows, self._order, self._strange = {}, [], {}
+            for task, row in taken.items():
+                self._take(task, row)
             self._order.sort()  # what came is mostly younger than what was there
             self._trim()
             self._mark = changes.mark
@@ -113,18 +117,20 @@ class Listing:
     def __len__(self) -> int:
         return len(self._rows)
 
-    def _take(self, entry: Entry) -> None:
-        if not ids.is_task_key(entry.key):
-            return
+    def _row_of(self, entry: Entry) -> Row | None:
         record = self._glance(entry.key, entry.frame)
-        if record is None or ids.task_key(record.id) != entry.key:
-            self.drop(ids.task_of(entry.key))
+        is_its = record is not None and ids.task_key(record.id) == entry.key
+        return row_of(record, entry.revision) if record is not None and is_its else None
+
+    def _take(self, task: str, row: Row | None) -> None:
+        if row is None:
+            self.drop(task)
             if len(self._strange) < REFUSED_KEPT:
-                self._strange[ids.task_of(entry.key)] = None
+                self._strange[task] = None
             return
-        self._strange.pop(record.id, None)
-        known, row = self._rows.get(record.id), row_of(record, entry.revision)
-        self._rows[record.id] = row
+        self._strange.pop(task, None)
+        known = self._rows.get(task)
+        self._rows[task] = row
         if known is None or known.position != row.position:
             self._order.append(row.position)
 

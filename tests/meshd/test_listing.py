@@ -162,6 +162,26 @@ async def test_a_long_look_lets_the_loop_turn(monkeypatch: pytest.MonkeyPatch) -
     counting.cancel()
 
 
+@pytest.mark.parametrize("is_anew", [True, False], ids=["all is read again", "news are taken in"])
+async def test_pages_that_are_turned_during_a_look_leave_out_nothing_that_stood_there(
+    monkeypatch: pytest.MonkeyPatch, is_anew: bool
+) -> None:
+    monkeypatch.setattr(module, "BATCH", 4)
+    stage = Stage()
+    made = stage.put_many(60)
+    await stage.listing.refresh()
+    if is_anew:
+        stage.store._bucket = stage.bucket = MemoryBucket()
+        for task in made:
+            stage.put(task)
+    stage.put_many(40, start=60)
+    looking = asyncio.ensure_future(stage.listing.refresh())
+    while not looking.done():
+        seen = await stage.all()
+        assert [task for task in seen if task in {one.id for one in made}] == _newest_first(made)
+        await asyncio.sleep(0)
+
+
 async def test_looks_at_the_same_time_share_what_they_find() -> None:
     stage = Stage()
     stage.put_many(20)
