@@ -298,6 +298,11 @@ def attention(told: Told) -> Found:
             yield Finding("warning", "attention", str(text), str(told.status["name"]), cure)
 
 
+def is_cut_off(told: Told) -> bool:
+    """True when this node reaches nobody, or may not: others are not to blame for what it does not hear of them."""
+    return told.status["state"] not in ("joined", "draining") or bool(told.diagnosis["store_problem"])
+
+
 def _answering(told: Told) -> Iterator[Mapping[str, Any]]:
     return (peer for peer in told.diagnosis["peers"] if peer["answered"])
 
@@ -317,6 +322,8 @@ MESH: tuple[Callable[[Told], Found], ...] = (
     audit,
     attention,
 )
+
+OF_OTHERS = (silence, views)
 
 
 def environment() -> Mapping[str, str]:

@@ -23,6 +23,7 @@ from protocol.errors import DEGRADED, OK
 
 TONES = {"error": RED, "warning": YELLOW}
 AGENTS = "agents.folder"
+CUT_OFF = "this node is cut off itself"
 
 
 class Report(msgspec.Struct):
@@ -72,6 +73,10 @@ def _examined(session: Session) -> Report:
         _run(report, checks.HOST, host)
     if told is None:
         report.skipped += [check.__name__ for check in checks.MESH]
+    elif checks.is_cut_off(told):
+        _run(report, [check for check in checks.MESH if check not in checks.OF_OTHERS], told)
+        report.skipped += [check.__name__ for check in checks.OF_OTHERS]
+        report.why = f"{report.why}, and {CUT_OFF}" if report.why else CUT_OFF
     else:
         _run(report, checks.MESH, told)
     return report

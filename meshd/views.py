@@ -384,7 +384,7 @@ def _free(offered: Offered) -> int:
 _REASONS = {
     "starting": "no write was acknowledged yet",
     "detached": "no server answers",
-    "islanded": "a server answers, but writes do not go through",
+    "islanded": "writes are not answered, though the connection has not broken",
 }
 
 

@@ -116,7 +116,7 @@ class Link:
             if not self._is_up:
                 continue  # the next connection begins with a write
             if purpose == "overdue":
-                effects += self._become("islanded", "the server answers, but writes do not go through")
+                effects += self._become("islanded", "writes are not answered, though the connection has not broken")
             elif not self._is_writing:
                 effects += self._write(now)
         return effects

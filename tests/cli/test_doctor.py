@@ -8,6 +8,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from cli import checks
@@ -83,6 +84,25 @@ def test_a_daemon_that_a_signal_has_stopped_is_named_at_once_with_what_lets_it_g
     assert status.err.splitlines()[0] == f"error[stands_still]: {what}"
     for line in (status.err.splitlines()[1], doctor.out.splitlines()[1].strip()):
         assert line.startswith(f"try: kill -CONT {frozen.pid}")
+
+
+@pytest.mark.parametrize(
+    ("state", "store_problem"), [("detached", ""), ("islanded", ""), ("starting", ""), ("joined", "gave no answer")]
+)
+def test_a_node_that_is_cut_off_itself_blames_no_peer(
+    meshctl: Meshctl, healthy: Path, backend: FakeBackend, state: str, store_problem: str
+) -> None:
+    silent = msgspec.structs.replace(a_diagnosis().peers[0], answered=False, skew_ms=None)
+    told = a_diagnosis(directory=str(healthy), lost=("c",), peers=(silent,))
+    backend.upkeep.diagnosis = told
+    assert "peers remove c" in meshctl("doctor").out
+    backend.upkeep.diagnosis = msgspec.structs.replace(told, store_problem=store_problem)
+    backend.status_ = msgspec.structs.replace(backend.status_, state=state)
+    said = meshctl("doctor")
+    assert said.code == 9
+    assert "peers remove" not in said.out
+    assert "error[server]" in said.out or "error[streams]" in said.out
+    assert said.out.endswith("skipped: silence, views, for this node is cut off itself\n")
 
 
 def test_the_files_of_a_daemon_elsewhere_are_not_looked_for_here(

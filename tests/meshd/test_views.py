@@ -53,7 +53,7 @@ async def test_a_status_says_why_a_node_takes_no_work() -> None:
     async with little_daemons() as mesh:
         a = await mesh.start("a")
         a.store.stall()
-        assert (await state_of(a, "islanded")).reason == "a server answers, but writes do not go through"
+        assert (await state_of(a, "islanded")).reason == "writes are not answered, though the connection has not broken"
         assert a.service.ready() == schemas.Readiness(False, "islanded", a.views.status().reason)
         a.store.resume()
         await state_of(a, "joined")
