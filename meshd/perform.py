@@ -88,7 +88,7 @@ class Performer:
         self._lanes: dict[str, deque[Write]] = {}
         self._reading = asyncio.Semaphore(READS_MAX)
         self._listing = asyncio.Semaphore(LISTINGS_MAX)
-        self._looking: set[str] = set()
+        self._looking: dict[str, bool] = {}  # keys that are being read → asked for again since that began
         self._listening: frozenset[str] = frozenset()
         self.writes_waiting = 0
         self.written = 0  # writes that came to an outcome,
@@ -210,21 +210,34 @@ class Performer:
             del self._lanes[key]
 
     def _look(self, key: str) -> None:
-        """Read a key, unless a read of it is under way: while the store stalls, askers ask again."""
-        if key not in self._looking:
-            self._looking.add(key)
+        """Read a key. While a read of it is under way askers share the next: what they ask is how it stands now."""
+        if key in self._looking:
+            self._looking[key] = True
+        else:
+            self._looking[key] = False
             self._supervisor.spawn(f"read {key}", self._read(key))
 
     async def _read(self, key: str) -> None:
+        """Until a read is done that began after it was last asked for; what an earlier one found is out of date."""
         try:
-            async with self._reading:
-                entry = await self._store.read(key)
-        except MeshError as failure:
-            self._sink(Found(key, 0, b"", failed=failure.message))
-            return
+            while True:
+                async with self._reading:
+                    self._looking[key] = False
+                    found = await self._found(key)
+                if not self._looking[key]:
+                    break
+                if found.failed:
+                    self._sink(found)  # as many as ask are told so, while the store is away
         finally:
-            self._looking.discard(key)
-        self._sink(Found(key, entry.revision, entry.frame) if entry is not None else Found(key, 0, b""))
+            del self._looking[key]
+        self._sink(found)
+
+    async def _found(self, key: str) -> Found:
+        try:
+            entry = await self._store.read(key)
+        except MeshError as failure:
+            return Found(key, 0, b"", failed=failure.message)
+        return Found(key, 0, b"") if entry is None else Found(key, entry.revision, entry.frame)
 
     async def _list(self, partitions: tuple[int, ...]) -> None:
         entries: list[Entry] = []

@@ -236,6 +236,26 @@ async def test_while_the_store_stalls_a_key_is_read_once_however_often_it_is_ask
     assert len(await stage.told(3)) == 3
 
 
+async def test_who_asks_while_a_read_is_under_way_is_told_what_one_found_that_began_after() -> None:
+    stage = Stage()
+    answered, read_now = asyncio.Event(), stage.store.read
+
+    async def late(key: str) -> Entry | None:
+        found = await read_now(key)
+        await answered.wait()
+        return found
+
+    stage.store.read = late  # type: ignore[method-assign]  # its answers are a while on their way
+    stage.bucket.put("p01.a", b"awarded", 0.0)
+    stage.do(Read("p01.a"))
+    await until(lambda: stage.store.reads)
+    revision = stage.bucket.put("p01.a", b"cancelled", 0.0)
+    stage.do(Read("p01.a"), Read("p01.a"))
+    answered.set()
+    assert await stage.told(1) == [Found("p01.a", revision, b"cancelled")]
+    assert len(stage.store.reads) == 2
+
+
 async def test_few_reads_are_under_way_at_once() -> None:
     stage = Stage()
     stage.store.stall()
