@@ -168,17 +168,21 @@ class Shipping:
 
     async def _ship(self) -> None:
         """All that is durable and was not sent. Raises MeshError when the stream gives no answer or has moved."""
-        while self.finding is None and self._journal.is_sound and self.shipped < self._journal.durable:
+        chain = self._journal.chain
+        while self.finding is None and self._goes_on(chain) and self.shipped < self._journal.durable:
             lines = await asyncio.to_thread(
                 self._cursor.take,
                 through=self._journal.durable,
                 limit=limits.AUDIT_BATCH_MAX,
                 bytes_max=limits.AUDIT_BATCH_BYTES_MAX,
             )
+            if not self._goes_on(chain):  # it was set aside meanwhile: what was read is of either
+                self._cursor = Cursor(self._journal.folder, after=self.shipped)
+                return
             if not lines:
                 raise MeshError("store", problem="is not sent what the journal does not have")
             first = self._cursor.seq - len(lines) + 1
-            if (bad := first_bad(lines, node=self._desk.signer.id, chain=self._journal.chain, first=first)) is not None:
+            if (bad := first_bad(lines, node=self._desk.signer.id, chain=chain, first=first)) is not None:
                 self._found(bad)
                 return
             frame = self._desk.seal(AuditBatch(first, b"".join((b"\n", b"\n".join(lines), b"\n")).decode()))
@@ -188,7 +192,12 @@ class Shipping:
                 raise MeshError("store", problem="stands elsewhere than it was")
             self._expect, self.shipped = place, self._cursor.seq
             self._moved.set()
-            await asyncio.to_thread(self._keep_witness, lines[-1], place)
+            if self._goes_on(chain):  # else the witness would stand beside another chain
+                await asyncio.to_thread(self._keep_witness, lines[-1], place)
+
+    def _goes_on(self, chain: int) -> bool:
+        """False when it was set aside, or is being."""
+        return self._journal.is_sound and self._journal.chain == chain
 
     def _keep_witness(self, line: bytes, place: int) -> None:
         record = read(line)

@@ -1,5 +1,7 @@
 """What is answered about the audit: pages of the stream or the journal, with bounds, and nobody else's word in them."""
 
+import asyncio
+import threading
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -12,6 +14,8 @@ from meshd.observe import custody
 from meshd.observe import shipping as shipping_module
 from meshd.observe.audit import Audit
 from meshd.observe.metrics import METRICS
+from meshd.observe.segments import Cursor, segments
+from meshd.observe.shipping import read_witness
 from meshd.ports import Kept
 from meshd.settings import AuditSettings
 from protocol import limits
@@ -278,3 +282,40 @@ async def test_what_waits_too_long_for_the_stream_is_said_and_too_much_of_it_sto
     await until(lambda: not node.auditing.gate.problem)
     assert node.auditing.attention() == ()
     await node.stage.end()
+
+
+@pytest.mark.parametrize("where", ["read", "sent"])
+async def test_a_chain_that_begins_while_the_former_is_sent_is_sent_like_any_other(
+    node: Node, monkeypatch: pytest.MonkeyPatch, where: str
+) -> None:
+    await node.note(*(Act("task.award", f"task/{number}", "allow") for number in range(6)))
+    path = segments(node.stage.journal.folder)[0]
+    path.write_bytes(path.read_bytes().replace(b"task/2", b"task/X"))
+    reached, go_on = threading.Event(), threading.Event()
+    take, append = Cursor.take, node.stage.archive.append
+
+    def taken(cursor: Cursor, **bounds: int) -> list[bytes]:
+        lines = take(cursor, **bounds)
+        reached.set()
+        go_on.wait(20.0)
+        return lines
+
+    async def appended(subject: str, frame: bytes, *, mark: str, expect: int) -> int | None:
+        reached.set()
+        await asyncio.to_thread(go_on.wait, 20.0)
+        return await append(subject, frame, mark=mark, expect=expect)
+
+    if where == "read":
+        monkeypatch.setattr(Cursor, "take", taken)
+    else:
+        monkeypatch.setattr(node.stage.archive, "append", appended)
+    node.auditing.gate.note(Act("task.award", "task/late", "allow"))
+    await until(reached.is_set)
+    head = await node.auditing.restart("a sector", who="operator")
+    go_on.set()
+    await node.note(*(Act("task.award", f"task/new{number}", "allow") for number in range(10)))
+    assert (node.auditing.head().chain, node.auditing.head().damage) == (head.chain, "")
+    assert node.auditing.attention() == ()
+    witness = read_witness(node.stage.journal.folder)
+    assert witness is not None
+    assert witness.seq > head.seq
