@@ -140,7 +140,7 @@ class Ledger:
             if (record.epoch, record.state) == (former.epoch, former.state):
                 return effects + self._take_up(watched, record, revision, write.frame, now)
         watched.learn(record, revision=revision, frame=write.frame, at_ms=now.wall_ms)
-        effects += self._reopening.stands(watched, now) + self._family.accepted(watched) + self._late.drop(watched)
+        effects += self._reopening.stands(watched, now) + self._family.accepted(watched) + self._late.drop(watched, now)
         has_moved = (former.owner, former.owner_life) != watched.owner
         if has_moved or record.state is TaskState.CANCELLED:
             effects += awards.withdrawn(former)
@@ -262,7 +262,7 @@ class Ledger:
         if watched is not None:
             self.tasks.backlog.discard(body.task)
             self._handover.held(watched, started_ms=now.wall_ms, said=said, now=now)
-            return self._late.drop(watched)
+            return self._late.drop(watched, now)
         return []
 
     def on_decline(self, sender: NodeId, body: Decline, now: Instant) -> list[Effect]:
@@ -279,10 +279,8 @@ class Ledger:
         if not is_next or sender not in watched.late:
             return self.on_ended(record.id)
         self.tasks.backlog.discard(record.id)
-        told = [*self._late.drop(watched, but=sender), *awards.withdrawn(watched.record)]
-        taken = self._take_up(watched, record, body.revision, body.record, now)
-        more = 2 * limits.RESERVED_OPEN_MAX if self._late.has_room(waiting=len(self.tasks.backlog)) else 0
-        return [*told, *taken, *self._give_out(record.capability, more, now)]
+        told = [*self._late.took(watched, sender, now), *awards.withdrawn(watched.record)]
+        return [*told, *self._take_up(watched, record, body.revision, body.record, now)]
 
     def on_result(self, body: Result, record: TaskRecord, said: int, now: Instant) -> list[Effect]:
         """The owner committed an end, or whoever cancelled the task tells us."""
@@ -301,7 +299,7 @@ class Ledger:
             self.tasks.backlog.discard(line.task)
             self._handover.held(watched, started_ms=line.started_ms, said=said, now=now)
             watched.progress = line.progress
-            return self._late.drop(watched)
+            return self._late.drop(watched, now)
         return []
 
     def on_ended(self, task: str) -> list[Effect]:
@@ -316,7 +314,7 @@ class Ledger:
         if watched.record.exclusive:  # another watcher may have moved it on: only a write is sure that it did not
             return self.on_decline(sender, Decline(task, watched.record.epoch, "unheard", retry_after_ms=1), now)
         self.tasks.backlog.discard(task)
-        return [*self._late.drop(watched), self._handover.offer(watched, now)]
+        return [*self._late.drop(watched, now), self._handover.offer(watched, now)]
 
     # --- leases
 
@@ -364,6 +362,9 @@ class Ledger:
         for purpose, task in self._timers.due(now.mono_ns, most=AT_ONCE):
             if purpose == "leave":
                 effects += self.tasks.leave((), now)
+            if purpose == "more":
+                for each in self.tasks.to_reserve(task, now):
+                    effects += self._advance(each, now)
             watched = self.tasks.get(task)
             if watched is None:
                 continue
@@ -483,7 +484,7 @@ class Ledger:
     def _settle(self, watched: Watched, now: Instant) -> list[Effect]:
         """The task has ended: answer everyone who waits for it, and let its slot be used."""
         self._giving.learn(watched.record, now)
-        answers = [*self.tasks.answer_submits(watched), *awards.settled(watched), *self._late.drop(watched)]
+        answers = [*self.tasks.answer_submits(watched), *awards.settled(watched), *self._late.drop(watched, now)]
         if watched.record.state is TaskState.CANCELLED:
             answers += self._bereft(*self._family.bereave(watched.record), now)
         return answers + self.tasks.forget(watched, now) + self.on_capacity(now)

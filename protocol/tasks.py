@@ -66,6 +66,15 @@ class Tasks:
         """Those that wait, the most urgent first."""
         return [self._tasks[task] for task in self.backlog.first(capability, count)]
 
+    def to_reserve(self, capability: str, now: Instant) -> Iterator[Watched]:
+        """Those that wait and are reserved next; each is given out before the next is asked for."""
+        count = self._late.next(capability, self.backlog.count(capability), now)
+        for watched in self.first(capability, count):
+            if self._late.room(capability, now) <= 0:
+                return
+            if self._late.is_due(watched, now):
+                yield watched
+
     def revision_of(self, task: str) -> int | None:
         """The revision under which a watched task is known to stand; -1 for none, None when it is not watched."""
         watched = self._tasks.get(task)
@@ -135,7 +144,7 @@ class Tasks:
         self._handover.unreserve(watched, now)
         self._owners.release(task)
         self.backlog.discard(task)
-        self._late.drop(watched)  # who tries to take it will find that it is gone
+        self._late.drop(watched, now)  # who tries to take it will find that it is gone
         for purpose in PURPOSES:
             self._timers.cancel((purpose, task))
         for ancestor in self._tasks.pop(task).record.ancestors:

@@ -4,11 +4,13 @@ from random import Random
 
 from protocol import limits, records
 from protocol.effects import Effect, Read, Send
-from protocol.late import RESERVE_AFTER_S, Late
+from protocol.late import RESERVE_AFTER_S, RESERVED_PER_SLOT, Late
+from protocol.primitives import Instant
 from protocol.timers import Timers
 from protocol.watched import Watched
 from protocol.wire.auction import Reserve, Taken, Unreserve
 from protocol.wire.task import TaskState
+from tests.protocol.conversation import instant
 from tests.protocol.work import LIFE, ME, SETTINGS, B, C, D, Home, Mesh, awarded, bodies, frame, only_write, record
 
 E, F = "e" * 32, "f" * 32
@@ -155,7 +157,7 @@ def test_one_that_lost_its_owner_is_not_kept_out_by_those_reserved_before_it() -
     late = Late(settings=SETTINGS, view=Mesh({}), timers=Timers(), rng=Random(7))
     home = Home(dict(BUSY))
     able = home.mesh.candidates("echo@1", home.now)
-    for number in range(limits.RESERVED_OPEN_MAX):
+    for number in range(RESERVED_PER_SLOT * sum(each.slots for each in able)):
         waits = Watched(record(str(number), route="late"), revision=1, frame=b"x")
         assert len(late.reserve(waits, able, "", home.now)) == 4
     lost = Watched(awarded("lost"), revision=2, frame=b"x")
@@ -183,21 +185,85 @@ def test_a_task_of_the_route_late_that_was_given_back_is_reserved_again_at_the_o
     assert _at(home.declined("drained")) == {C}
 
 
-def test_what_is_reserved_is_bounded_and_the_next_ones_get_their_turn() -> None:
-    late = Late(settings=SETTINGS, view=Mesh({}), timers=Timers(), rng=Random(7))
-    home = Home(dict(BUSY))
-    able = home.mesh.candidates("echo@1", home.now)
-    tasks = [
-        Watched(record(str(number), route="late"), revision=1, frame=b"x")
-        for number in range(limits.RESERVED_OPEN_MAX + 1)
-    ]
-    told = [len(late.reserve(each, able, "", home.now)) for each in tasks]
-    assert told == [4] * limits.RESERVED_OPEN_MAX + [0]
-    assert not late.has_room(waiting=len(tasks))
-    for each in tasks[: limits.RESERVED_OPEN_MAX // 2]:
-        late.drop(each)
-    assert late.has_room(waiting=len(tasks))
-    assert len(late.reserve(tasks[-1], able, "", home.now)) == 4
+class Queue:
+    """Many tasks that wait for three nodes, of which none has room."""
+
+    def __init__(self, count: int, *, slots: int = 2) -> None:
+        home = Home({B: 0, C: 0, D: 0})
+        home.mesh.slots = slots
+        self.home, self.able = home, home.mesh.candidates("echo@1", home.now)
+        self.timers: Timers[tuple[str, str]] = Timers()
+        self.late = Late(settings=SETTINGS, view=home.mesh, timers=self.timers, rng=Random(7))
+        self.tasks = [Watched(record(str(each), route="late"), revision=1, frame=b"x") for each in range(count)]
+        self.waiting = list(self.tasks)
+
+    def reserve(self, now: Instant) -> int:
+        """All that wait are offered, the most urgent first: how many messages that was."""
+        said = [self.late.reserve(each, self.able, "", now) for each in self.waiting]
+        return len(bodies([effect for effects in said for effect in effects], Reserve))
+
+    def take(self, count: int, now: Instant) -> None:
+        """B takes the first of those that wait."""
+        for watched in self.waiting[:count]:
+            self.late.took(watched, B, now)
+        del self.waiting[:count]
+
+    @property
+    def open(self) -> int:
+        """How many are reserved."""
+        return sum(bool(each.late_until) for each in self.waiting)
+
+
+def test_no_more_are_reserved_than_two_for_each_slot_however_many_wait() -> None:
+    queue = Queue(400)
+    assert queue.reserve(instant(0)) == 3 * 12
+    assert queue.late.room("echo@1", instant(0)) == 0
+
+
+def test_what_lapses_is_said_anew_within_that_bound() -> None:
+    queue = Queue(400)
+    queue.reserve(instant(0))
+    assert queue.reserve(instant(SETTINGS.lease_s)) == 3 * 12
+
+
+def test_the_next_ones_get_their_turn_once_half_of_them_are_taken() -> None:
+    queue = Queue(400)
+    queue.reserve(instant(0))
+    queue.take(5, instant(0.1))
+    assert queue.late.next("echo@1", 395, instant(0.1)) == 0
+    queue.take(1, instant(0.1))
+    assert queue.late.next("echo@1", 394, instant(0.1)) >= 12
+    assert queue.timers.next() == instant(0.1).mono_ns
+    assert queue.late.next("echo@1", 6, instant(0.1)) == 0, "all that wait are reserved"
+    assert queue.reserve(instant(0.1)) == 3 * 6
+
+
+def test_what_is_taken_fast_is_reserved_in_such_numbers_and_no_longer_than_that() -> None:
+    queue, most = Queue(2_000), []
+    for step in range(20):
+        queue.reserve(instant(step / 10))
+        most.append(queue.open)
+        queue.take(12 if step < 10 else queue.open, instant(step / 10))
+    assert (most[0], max(most)) == (12, limits.RESERVED_OPEN_MAX)
+    assert queue.late.room("echo@1", instant(2.0 + SETTINGS.lease_s)) == 12 - queue.open
+
+
+def test_a_busy_capability_keeps_no_other_from_being_reserved() -> None:
+    queue = Queue(400)
+    queue.reserve(instant(0))
+    other = Watched(record("other", route="late", capability="other@1"), revision=1, frame=b"x")
+    assert len(queue.late.reserve(other, queue.able, "", instant(0))) == 3
+
+
+def test_a_home_of_many_waiting_tasks_says_no_more_than_those_who_do_them_could_take() -> None:
+    home, told = Home({B: 0, C: 0}), 0
+    home.mesh.slots = 4
+    for number in range(300):
+        home.ledger.adopt(record(str(number), home=ME), 1, b"x", home.now)
+    for _ in range(100):
+        told += len(bodies(home.after(0.1), Reserve))
+    rounds = 1 + 10 / SETTINGS.lease_s
+    assert 0 < told <= 2 * 16 * rounds
 
 
 def test_a_large_task_waits_at_its_home_alone() -> None:
