@@ -87,6 +87,7 @@ class Pipe:
         self.has_delivered = False
         self.is_ending = False  # by us: it is not to blame for what it leaves undone
         self.problem = ""  # why we ended it, when it is to blame
+        self.held = 0  # slots taken, by what is in hand or was told to stop; events take none
         self._is_ready = is_ready
         self._is_settled = asyncio.Event()  # ready, or never
         self._child = child
@@ -101,17 +102,13 @@ class Pipe:
         self._may_go_on = may_go_on
         self._hands: dict[str, _Hand] = {}
         self._stopping: dict[str, _Hand] = {}  # told to stop, not yet answered
+        self._leases: dict[str, float] = {}  # of those of them that are exclusive
         self._former: deque[str] = deque(maxlen=ENDED_MAX)
         self._linger: asyncio.TimerHandle | None = None  # runs when something did not stop within its grace
         self._how = "was stopped"
         self._line = 0
         self._mistakes = 0
         self._requests = 0
-
-    @property
-    def held(self) -> int:
-        """Slots taken; events take none."""
-        return sum(not isinstance(each.work, Event) for each in (*self._hands.values(), *self._stopping.values()))
 
     def has(self, task: str) -> bool:
         """True while the process may work on `task`."""
@@ -141,8 +138,8 @@ class Pipe:
         if not self.held:
             self._child.last_line = ""  # what it said before explains nothing of what comes
         hand = self._hands[work.task] = _Hand(work, desk)
+        self._hold(work)
         try:
-            self._bind()
             self._child.write(line)
             await asyncio.wait([hand.outcome], timeout=limit_s)
             # Ours now, so that what comes after the limit is not the outcome.
@@ -153,10 +150,11 @@ class Pipe:
                 request.cancel()
             del self._hands[work.task]
             self._former.append(work.task)
-            if not hand.is_over.is_set():
+            if hand.is_over.is_set():
+                self._release(work)
+            else:
                 await self._stop(hand)
             self._end_if_overdue()
-            self._bind()
             self._on_change()
         return hand.outcome.result()
 
@@ -225,10 +223,20 @@ class Pipe:
         if self.is_ending:
             await hand.is_over.wait()
 
+    def _hold(self, work: Work) -> None:
+        self.held += not isinstance(work, Event)
+        if work.lease_s:
+            self._leases[work.task] = work.lease_s
+            self._bind()
+
+    def _release(self, work: Work) -> None:
+        self.held -= not isinstance(work, Event)
+        if self._leases.pop(work.task, 0.0):
+            self._bind()
+
     def _bind(self) -> None:
         """While it may be at exclusive work it does not outlive a daemon that stands still."""
-        hands = (*self._hands.values(), *self._stopping.values())
-        self._child.bind(min((hand.work.lease_s for hand in hands if hand.work.lease_s), default=0.0))
+        self._child.bind(min(self._leases.values(), default=0.0))
 
     def _end_if_overdue(self) -> None:
         if self._linger is not None and not self._hands:
@@ -319,7 +327,9 @@ class Pipe:
     def _heed_late(self, said: Said) -> None:
         """What it says of a task that it was told to stop: only its end matters."""
         if not (said.result is UNSET and said.error is UNSET and said.oversize is UNSET):
-            self._stopping.pop(said.task).is_over.set()
+            stopped = self._stopping.pop(said.task)
+            stopped.is_over.set()
+            self._release(stopped.work)
             if not self._stopping:
                 self._forgive()
             self._on_change()

@@ -4,6 +4,7 @@ import asyncio
 import json
 from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from msgspec import structs
@@ -11,7 +12,7 @@ from msgspec import structs
 from meshd import clock
 from meshd.agents import pipe
 from meshd.agents.pipe import MISTAKES_MAX
-from meshd.ports import Failed, Finished, Outcome
+from meshd.ports import Failed, Finished, Outcome, Work
 from protocol.errors import MeshError
 from protocol.limits import REQUESTS_OPEN_MAX
 from protocol.primitives import NS_PER_S
@@ -73,6 +74,24 @@ async def test_a_wrong_line_that_names_its_task_spares_the_others(stage: Stage) 
     outcome = await stage.act("raw", '{"task": "T", "error": "boom"}', task="T")
     assert isinstance(outcome, Failed)
     assert not holding.done()
+    holding.cancel()
+
+
+async def test_a_task_that_comes_costs_no_look_at_those_in_hand(stage: Stage) -> None:
+    looked_at: list[str] = []
+
+    class Looked(Work, frozen=True):
+        def __getattribute__(self, name: str) -> Any:
+            looked_at.append(name)
+            return super().__getattribute__(name)
+
+    desk = Desk()
+    held = Looked(**structs.asdict(stage.work(["hold", None])))
+    holding = asyncio.create_task(stage.agent.run(held, desk))
+    await until(lambda: desk.said)
+    looked_at.clear()
+    assert isinstance(await stage.act("echo", 1), Finished)
+    assert looked_at == []
     holding.cancel()
 
 
