@@ -6,6 +6,8 @@ Neighbour: `checks` lists these.
 
 from typing import ClassVar
 
+from msgspec import structs
+
 from protocol import ids
 from protocol.events import TaskDone, TaskStarted, TaskSubmitted
 from protocol.records import TRANSITIONS
@@ -42,6 +44,8 @@ class LawfulRecords:
         if former is None:
             is_first = record.state in (TaskState.OPEN, TaskState.AWARDED) and record.epoch in (0, 1)
             return None if is_first else f"{record.id} began as {_shown(record)}"
+        if record.retries == former.retries + 1:  # who opens a task again is its home, and it gets its time anew
+            former = structs.replace(former, home=record.home, deadline_ms=record.deadline_ms)
         if _order(record) != _order(former):
             return f"{record.id} became another task at {_shown(record)}"
         if record.state not in TRANSITIONS[former.state].values():
@@ -53,21 +57,28 @@ class LawfulRecords:
 
 
 class EndsAbsorb:
-    """A13: a record that has ended is never written again."""
+    """A13: after its end a record is written again by a retry alone, and what was undone never comes back."""
 
     wants: ClassVar[Wanted] = (Stored,)
 
     def __init__(self, setting: Setting) -> None:
         del setting
         self._ended: set[str] = set()
+        self._retries: dict[str, int] = {}
 
     def on(self, seen: Seen) -> str | None:
         """Every write that the store took."""
-        if isinstance(seen, Stored) and seen.record is not None and ids.is_task_key(seen.key):
-            if seen.key in self._ended:
-                return f"{seen.record.id} had ended and was written again as {_shown(seen.record)}"
-            if seen.record.state in ENDED:
-                self._ended.add(seen.key)
+        if not isinstance(seen, Stored) or seen.record is None or not ids.is_task_key(seen.key):
+            return None
+        record, known = seen.record, self._retries.get(seen.key, 0)
+        self._retries[seen.key] = record.retries
+        if record.retries < known:
+            return f"{record.id} was opened again, and what was before came back as {_shown(record)}"
+        if seen.key in self._ended and record.retries == known:
+            return f"{record.id} had ended and was written again as {_shown(record)}"
+        self._ended.discard(seen.key)
+        if record.state in ENDED:
+            self._ended.add(seen.key)
         return None
 
 

@@ -21,6 +21,7 @@ from protocol.events import (
     ResultRefused,
     StateChanged,
     TaskAwarded,
+    TaskRetried,
     TasksAdopted,
 )
 from protocol.wire.task import TaskRecord, TaskState
@@ -110,6 +111,7 @@ SIGHTS: Mapping[str, Glance] = {
     "islanded": _state("islanded"),
     "task-accepted": _accepted,
     "task-moved": _moved,
+    "task-retried": _event(TaskRetried),
     "award-declined": _event(AwardDeclined),
     "asked-all": _asked_all,
     "bids-heard": _bid,

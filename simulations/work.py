@@ -1,4 +1,4 @@
-"""The client: submits tasks, asks again with the same key when it got no answer.
+"""The client: submits tasks, asks again with the same key when it got no answer, opens some that failed again.
 
 Invariant: a task is one idempotency key, whatever happens to the node that took it; the client
 stops asking when a node says that the task stands. Neighbours: hosts take `Submit`; `checks` want
@@ -13,15 +13,18 @@ from msgspec import Meta, Struct
 
 from protocol.effects import Reply
 from protocol.gears import Route
-from protocol.inputs import Submit
+from protocol.inputs import Retry, Submit
 from protocol.wire.task import TaskRecord
 from simulations.agents import CAPABILITY, Seconds
 from simulations.chance import Chance
 from simulations.host import Host
+from simulations.links import Share
 from simulations.timeline import Timeline, ns
 
 PATIENCE_S = 6.0  # no answer for this long, and the client asks another node
 PAUSE_S = 0.5  # after a refusal
+LOOK_S = 2.0  # between two tries to have a task opened again
+OVER = ("done_already", "unknown_task")
 
 
 class WorkModel(Struct, frozen=True, forbid_unknown_fields=True):
@@ -33,6 +36,7 @@ class WorkModel(Struct, frozen=True, forbid_unknown_fields=True):
     at: str = "any"  # the name of a node, or any
     exclusive: bool = False
     route: Route = "auto"
+    retried: Share = 0.0  # of the tasks: should one fail, the client has it opened again, once
 
     @property
     def last_s(self) -> float:
@@ -50,6 +54,7 @@ class Client:
         self._hosts = hosts
         self._request = 0
         self._open: dict[int, int] = {}  # request → number of the task
+        self._retries: dict[int, str] = {}  # request → task that is to be opened again
         self.accepted: dict[int, str] = {}  # number of the task → its id
 
     def arrange(self) -> None:
@@ -62,15 +67,36 @@ class Client:
         """How many tasks there are to be."""
         return self._model.tasks
 
+    def _retry(self, task: str) -> None:
+        """Have it opened again: refused while it is under way, and for good when it is done."""
+        host = self._host()
+        if host is None:
+            self._timeline.after(ns(LOOK_S), self._retry, task)
+            return
+        self._request += 1
+        self._retries[self._request] = task
+        self._timeline.after(ns(PATIENCE_S), self._unanswered, self._request)
+        host.receive(Retry(self._request, task, "client"), host.life)
+
+    def _unanswered(self, request: int) -> None:
+        task = self._retries.pop(request, "")
+        if task:
+            self._retry(task)
+
+    def _host(self) -> Host | None:
+        up = [host for host in self._hosts.values() if host.is_up]
+        named = [host for host in up if host.name == self._model.at]
+        if not up:
+            return None
+        return named[0] if named else up[int(self._rng.random() * len(up))]
+
     def _submit(self, number: int) -> None:
         if number in self.accepted:
             return
-        up = [host for host in self._hosts.values() if host.is_up]
-        named = [host for host in up if host.name == self._model.at]
         self._timeline.after(ns(PATIENCE_S), self._submit, number)
-        if not up:
+        host = self._host()
+        if host is None:
             return
-        host = named[0] if named else up[int(self._rng.random() * len(up))]
         self._request += 1
         self._open[self._request] = number
         order = Submit(
@@ -86,10 +112,15 @@ class Client:
 
     def on_reply(self, reply: Reply) -> None:
         """A node answered."""
-        number = self._open.pop(reply.request, None)
+        number, retried = self._open.pop(reply.request, None), self._retries.pop(reply.request, "")
+        if retried and not isinstance(reply.value, TaskRecord) and reply.code not in OVER:
+            self._timeline.after(ns(LOOK_S), self._retry, retried)
         if number is None:
             return
         if isinstance(reply.value, TaskRecord):
+            is_first = number not in self.accepted
             self.accepted[number] = reply.value.id
+            if is_first and self._model.retried and self._rng.random() < self._model.retried:
+                self._timeline.after(ns(LOOK_S), self._retry, reply.value.id)
         else:
             self._timeline.after(ns(PAUSE_S), self._submit, number)

@@ -38,6 +38,9 @@ OPEN = TaskRecord(
 AWARDED = structs.replace(OPEN, state=TaskState.AWARDED, epoch=1, owner="n2", owner_life=5)
 AGAIN = structs.replace(AWARDED, epoch=2, owner="n3")
 DONE = structs.replace(AGAIN, state=TaskState.DONE, result=b"1")
+FAILED = structs.replace(AGAIN, state=TaskState.FAILED)
+RETRIED = structs.replace(AGAIN, state=TaskState.OPEN, owner="", retries=1, home="n2", deadline_ms=9)
+ONCE_MORE = structs.replace(RETRIED, state=TaskState.CANCELLED)
 
 
 class _Setting:
@@ -76,8 +79,8 @@ def _agents(version: int) -> Seen:
 
 GOOD: dict[str, list[Seen]] = {
     "no-exception": [Handled("n1", 5, "Tick", 0)],
-    "lawful-records": _stored(OPEN, AWARDED, AGAIN, DONE),
-    "ends-absorb": _stored(OPEN, AWARDED, DONE),
+    "lawful-records": _stored(OPEN, AWARDED, AGAIN, FAILED, RETRIED, ONCE_MORE),
+    "ends-absorb": _stored(OPEN, AWARDED, FAILED, RETRIED, ONCE_MORE),
     "one-result": [*_stored(AWARDED, AGAIN, DONE), DONE_SAID],
     "nothing-promised-in-vain": [*_stored(OPEN), SUBMITTED, Answered("n1", Reply(1, value=OPEN))],
     "one-answer": [Answered("n1", Reply(1)), Answered("n1", Reply(2)), Answered("n2", Reply(1))],
@@ -109,10 +112,16 @@ BAD: dict[str, list[list[Seen]]] = {
         _stored(AWARDED, structs.replace(AWARDED, owner="n3")),
         _stored(AWARDED, structs.replace(DONE, epoch=2)),
         _stored(AGAIN, OPEN),
+        _stored(AGAIN, structs.replace(FAILED, home="n2")),
+        _stored(FAILED, structs.replace(RETRIED, submitter="other")),
         _stored(OPEN, structs.replace(AWARDED, input=b"other")),
         [*_stored(OPEN), *_stored(AWARDED)],
     ],
-    "ends-absorb": [_stored(AWARDED, DONE, DONE)],
+    "ends-absorb": [
+        _stored(AWARDED, DONE, DONE),
+        _stored(FAILED, RETRIED, FAILED),
+        _stored(FAILED, RETRIED, ONCE_MORE, RETRIED),
+    ],
     "one-result": [
         _stored(AWARDED, AGAIN, DONE, DONE),
         [*_stored(AWARDED, AGAIN), DONE_SAID],
