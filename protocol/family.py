@@ -43,10 +43,14 @@ class Family:
         if not failed and stands.record is not None and stands.record.state is TaskState.CANCELLED:
             return self.bereave(stands.record)
         answers: list[Effect] = []
+        asked: list[Effect] = [Read(ids.presence_key(stands.stranger))] if stands.stranger else []
         for watched in self._tasks.descendants(task):
-            if failed and watched.unproven:
+            if not watched.unproven or task not in watched.unproven:
+                continue
+            if failed or (asked and watched.submits):  # of a node not known here yet: that may well be a cancel
                 self._timers.set(("kin", watched.record.id), now.after(AGAIN_S))
-            elif watched.unproven and task in watched.unproven:
+                answers, asked = answers + asked, []
+            else:
                 del watched.unproven[task]
                 answers += self.accepted(watched)
         return answers, []

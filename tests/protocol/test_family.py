@@ -8,7 +8,7 @@ from protocol.family import AGAIN_S
 from protocol.inputs import Retry
 from protocol.records import Standing
 from protocol.wire.task import Failure, TaskRecord, TaskState
-from tests.protocol.work import ECHO, ME, B, C, Home, awarded, frame, only_write, order, record, replies
+from tests.protocol.work import ECHO, ME, SETTINGS, B, C, Home, awarded, frame, only_write, order, record, replies
 
 GRAND = record("grand")
 PARENT = structs.replace(record("parent"), ancestors=(GRAND.id,))
@@ -64,6 +64,24 @@ def test_an_ancestor_that_cannot_be_read_is_read_again_and_the_child_is_not_acce
     assert replies(found(home, ids.task_key(GRAND.id), None, "is away")) == []
     assert Read(ids.task_key(GRAND.id)) in home.after(AGAIN_S)
     assert replies(found(home, ids.task_key(GRAND.id), GRAND)) == [(1, "awarded")]
+
+
+def test_an_ancestor_that_a_node_not_known_here_wrote_is_read_again_once_its_admission_was_while_somebody_waits() -> (
+    None
+):
+    home, _ = begun()
+    found(home, ids.task_key(PARENT.id), PARENT)
+    key, strange = ids.task_key(GRAND.id), Standing(None, 7, b"sealed", stranger=C)
+    effects = home.ledger.on_found(key, strange, "", home.now)
+    assert (effects, replies(effects)) == ([Read(ids.presence_key(C))], [])
+    assert Read(key) in home.after(AGAIN_S)
+    assert replies(found(home, key, cancelled(GRAND, home))) == [(1, "parent_cancelled")]
+
+    home, _ = begun()
+    found(home, ids.task_key(PARENT.id), PARENT)
+    home.after(SETTINGS.answer_s)
+    assert home.ledger.on_found(key, strange, "", home.now) == [], "a listing will bring a cancel, if it was one"
+    assert Read(key) not in home.after(AGAIN_S)
 
 
 def test_a_cancel_takes_along_what_is_watched_here_and_leaves_the_rest() -> None:
