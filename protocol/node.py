@@ -377,7 +377,7 @@ class Node:
         if isinstance(event, events.PeerDead | events.PeerLeft):
             self.catalogue.forget(event.peer)
             self.gossip.forget(event.peer)
-        if isinstance(event, events.PeerSuspect | events.PeerDead | events.PeerLeft):
+        if isinstance(event, events.PeerSuspect | events.PeerUnreachable | events.PeerDead | events.PeerLeft):
             return self._carry("ledger", self._guardian.on_gone(self._places.homes(now), now), now)
         return []
 

@@ -86,12 +86,19 @@ class Places:
         def has_room(capability: str) -> bool:
             return any(each.free > 0 for each in self.candidates(capability, now))
 
-        return Homes(alive, is_known, settled_s, has_room, self._membership.suspects())
+        return Homes(alive, is_known, settled_s, has_room, self._doubtful())
 
     def guards(self, node: NodeId, task: str) -> bool:
         """May this node be a guardian of this task, as seen from here?"""
         alive = tuple(sorted({*self._membership.alive(), self._me.id}))
-        return guards(node, task, (*alive, *self._membership.suspects()))
+        return guards(node, task, (*alive, *self._doubtful()))
+
+    def _doubtful(self) -> tuple[NodeId, ...]:
+        """Who is suspected and will be cleared or found dead in seconds: until then its place is its own.
+
+        While nobody is declared dead, that may last for ever: then who does not answer has no place.
+        """
+        return () if self._membership.is_frozen() else self._membership.suspects()
 
     def named(self, effect: Emit) -> Emit:
         """The event with the name of the node that it is about, where its machine does not know it."""

@@ -51,6 +51,10 @@ class Oracle:
         """Nobody is in doubt."""
         return ()
 
+    def is_frozen(self) -> bool:
+        """It is never in doubt about itself."""
+        return False
+
     def is_alive(self, node: NodeId) -> bool:
         """True for who lives."""
         return node in self.lives

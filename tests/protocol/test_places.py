@@ -93,3 +93,12 @@ def test_an_unknown_policy_is_a_mistake_of_whoever_composes() -> None:
 def test_only_a_node_that_is_seen_alive_is_living() -> None:
     view, _ = _places()
     assert (view.living(B), view.living(C)) == (LIFE, None)
+
+
+def test_who_is_suspected_has_a_place_as_guardian_but_for_when_nobody_is_declared_dead() -> None:
+    view, oracle = _places()
+    membership: Any = oracle
+    membership.suspects = lambda: (C,)
+    assert view.homes(instant(0)).guards == (ME, B, C)
+    membership.is_frozen = lambda: True
+    assert view.homes(instant(0)).guards == (ME, B)
