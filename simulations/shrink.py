@@ -198,7 +198,8 @@ def _time(search: _Search) -> None:
 def _sooner(scenario: Scenario) -> Scenario:
     faults = [structs.replace(fault, at_s=round(fault.at_s / 2, 2)) for fault in scenario.fault]
     return _with(
-        structs.replace(scenario, work=structs.replace(scenario.work, from_s=scenario.work.from_s / 2)), faults
+        structs.replace(scenario, work=structs.replace(scenario.work, from_s=round(scenario.work.from_s / 2, 2))),
+        faults,
     )
 
 
