@@ -85,7 +85,9 @@ class Service:
     def ready(self) -> schemas.Readiness:
         """Whether it takes and does work."""
         status = self._views.status()
-        return schemas.Readiness(ready=status.state == "joined", state=status.state, reason=status.reason)
+        no_room = self._views.no_room()
+        is_ready = status.state == "joined" and not no_room
+        return schemas.Readiness(ready=is_ready, state=status.state, reason=status.reason or no_room)
 
     def peers(self) -> list[schemas.Peer]:
         """Every node in view, this one included."""

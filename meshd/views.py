@@ -59,6 +59,7 @@ class Views:
         notes: Callable[[], tuple[str, ...]],
         attention: Callable[[], tuple[str, ...]],
         blocked: Callable[[], str] = lambda: "",
+        refusal: Callable[[], str] = lambda: "",
     ) -> None:
         self._node = node
         self._hosting = hosting
@@ -67,6 +68,7 @@ class Views:
         self._notes = notes
         self._attention = attention
         self.blocked = blocked  # why nothing can be recorded, or nothing
+        self._refusal = refusal  # why the store refused what wanted room last, until that is over
         self._copies: tuple[int, NodeId] = (0, "")  # of the record, and who leads them
         self._wounds: Counter[str] = Counter()  # of the record, since this daemon began
         self._cut_off_since: Mono | None = clock.monotonic_ns()
@@ -117,6 +119,11 @@ class Views:
         if self._cut_off_since is None:
             return 0.0
         return (clock.monotonic_ns() - self._cut_off_since) / NS_PER_S
+
+    def no_room(self) -> str:
+        """Why no new task can be recorded, or nothing: one state for readiness, figures and what wants attention."""
+        refusal = self._refusal()
+        return self.blocked() or (f"the record {refusal}" if refusal else "")
 
     def status(self) -> schemas.Status:
         """This node and how it stands."""
@@ -357,6 +364,7 @@ class Views:
         return {
             "meshd_build_info": {node.me.version: 1.0},
             "meshd_state": {node.state: 1.0},
+            "meshd_record_refusing": float(bool(self.no_room())),
             "meshd_connected": float(self._transport.is_up),
             "meshd_clocks_off": float(len(node.time.off)),
             "meshd_health": float(node.membership.health),

@@ -123,7 +123,7 @@ def wire(
     )
     engine = Engine(node=node, performer=performer, patience_s=settings.tasks.answer_s + GRACE_S)
     attention = attention_of(shell, store, auditing.attention)
-    views = _views(node, hosting, transport, mesh, shell, attention)
+    views = _views(node, hosting, transport, mesh, shell, attention, store)
     service = Service(
         engine=engine,
         hosting=hosting,
@@ -175,6 +175,7 @@ def _views(
     mesh: Mesh,
     shell: Shell,
     attention: Callable[[], tuple[str, ...]],
+    store: JetStreamStore,
 ) -> Views:
     return Views(
         node=node,
@@ -184,6 +185,7 @@ def _views(
         notes=shell.notes,
         attention=attention,
         blocked=shell.blocked,
+        refusal=lambda: store.refusal,
     )
 
 
@@ -193,7 +195,8 @@ def attention_of(
     """What somebody should see to: what the shell says, why writes wait, a record made anew, and the audit."""
 
     def attention() -> tuple[str, ...]:
-        waits = (f"the record {store.problem}",) if store.problem else ()
+        problem = store.problem or store.refusal
+        waits = (f"the record {problem}",) if problem else ()
         anew = (f"the stream {store.made_anew} was missing, and was made anew without its records",)
         return (*shell.attention(), *waits, *fullness(store), *(anew if store.made_anew else ()), *of_audit())
 

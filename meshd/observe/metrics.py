@@ -131,6 +131,7 @@ METRICS: tuple[Metric, ...] = (
     Metric("meshd_loop_lag_seconds", "gauge", "How late the engine woke up, at worst since the last look"),
     Metric("meshd_writes_waiting", "gauge", "Writes that wait for the store"),
     Metric("meshd_write_seconds", "summary", "From a write's turn to its outcome"),
+    Metric("meshd_record_refusing", "gauge", "1 while no new task can be recorded: a full disk, or a full bucket"),
     Metric("meshd_audit_failing", "gauge", "1 while the audit cannot be written, and no new work is taken"),
     Metric("meshd_audit_forked", "gauge", "1 when the stream holds another audit than this node's journal"),
     Metric("meshd_audit_damaged", "gauge", "1 while this node's audit is cut, forked or altered"),

@@ -77,6 +77,8 @@ class JetStreamStore:
         self._calls = 0
         self._is_closed = False
         self.problem = ""
+        self.refusal = ""  # why the last write was refused that wanted room, until one like it goes through
+        self._refused_bytes = 0  # of a new key that the bucket had no room for
         self.made_anew = ""  # the stream, when it was not there and this store made it
 
     async def open(self) -> None:
@@ -91,6 +93,7 @@ class JetStreamStore:
         if keep_s > 0:
             headers["Nats-TTL"] = f"{math.ceil(keep_s)}s"
         if expect == 0 and not keep_s and self._is_reserved(len(value)):
+            self._refuse(f"is full: {wire.FULL}", size=len(value))
             return Unsent(key, BUCKET_FULL)
         with self._writes.one():
             async with self._slots:
@@ -141,6 +144,11 @@ class JetStreamStore:
 
     def _note(self, answer: wire.Answer) -> None:
         self.bytes, self.bytes_max = answer.state.bytes, max(0, wire.number(answer.config, "max_bytes"))
+        if self._refused_bytes and not self._is_reserved(self._refused_bytes):
+            self._refuse("", size=0)
+
+    def _refuse(self, why: str, *, size: int) -> None:
+        self.refusal, self._refused_bytes = why, size
 
     def _is_reserved(self, size: int) -> bool:
         """Would another `size` bytes take of the room that is kept for the ends of tasks?"""
@@ -186,7 +194,12 @@ class JetStreamStore:
             except Unanswered as fault:
                 self.problem = str(fault)
             else:
-                self.problem = f"is full: {wire.FULL}" if isinstance(outcome, Unsent) else ""
+                is_full = isinstance(outcome, Unsent)
+                self.problem = f"is full: {wire.FULL}" if is_full else ""
+                if is_full and expect == 0:
+                    self._refuse(self.problem, size=len(value))
+                elif isinstance(outcome, Written) and (expect == 0 or not self._refused_bytes):
+                    self._refuse("", size=0)
                 return outcome
             await asyncio.sleep(pause_s * (0.5 + self._rng.random() / 2))
             pause_s = min(pause_s * 2, PAUSE_S_MAX)
@@ -208,7 +221,8 @@ class JetStreamStore:
         is_full = wire.FULL in answer.error.description
         waits_not = expect == 0 or ids.is_presence_key(key)  # a beat only asks whether writes are answered
         if answer.error.err_code not in wire.WRONG_SEQUENCE and not (is_full and waits_not):
-            raise Unanswered(f"refuses writes for now: {answer.error.description}")
+            self.refusal = f"refuses writes for now: {answer.error.description}"
+            raise Unanswered(self.refusal)
         standing = await self._look(line, key)
         if is_full and (standing is None or standing.is_marker):  # else an earlier try of ours may be what stands
             return Unsent(key, BUCKET_FULL)

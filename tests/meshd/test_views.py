@@ -338,4 +338,5 @@ async def test_every_gauge_has_a_source_and_moves() -> None:
     }  # see tests/meshd/test_auditing.py
     assert moved.keys() | at_the_edges | of_the_audit == {row.name for row in METRICS if row.share is None}
     still = {name for name, values in moved.items() if len(values) < 2}
-    assert still == {"meshd_build_info", "meshd_clocks_off"}
+    refusing = "meshd_record_refusing"  # see tests/meshd/test_service_outages.py
+    assert still == {"meshd_build_info", "meshd_clocks_off", refusing}

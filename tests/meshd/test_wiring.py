@@ -34,7 +34,9 @@ async def test_a_record_that_takes_no_writes_wants_attention() -> None:
     forked.clear()
     store.problem = "is full: maximum bytes exceeded"
     assert attention() == ("the server is old", "the record is full: maximum bytes exceeded")
-    store.problem, store.made_anew = "", "KV_b"
+    store.problem, store.refusal = "", "is full: maximum bytes exceeded"
+    assert attention()[1:] == ("the record is full: maximum bytes exceeded",), "until there is room, not until a beat"
+    store.refusal, store.made_anew = "", "KV_b"
     assert attention()[1] == "the stream KV_b was missing, and was made anew without its records"
 
 

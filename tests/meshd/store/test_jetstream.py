@@ -289,10 +289,14 @@ async def test_a_full_bucket_refuses_creates_makes_changes_wait_and_says_so(
     store.bytes_max = 0  # as long as nobody told how full it is, the server refuses
     assert await store.write("p00.b", b"y" * 10_000, expect=0) == Unsent("p00.b", BUCKET_FULL)
     assert "maximum bytes exceeded" in store.problem
-    waiting = asyncio.create_task(store.write("p00.a", b"y" * 10_000, expect=small.revision))
+    again = await store.write("p00.a", b"y", expect=small.revision)
+    assert isinstance(again, Written)
+    assert (store.problem, "is full" in store.refusal) == ("", True), "a small change says nothing of a new task"
+    waiting = asyncio.create_task(store.write("p00.a", b"y" * 10_000, expect=again.revision))
     await until(lambda: "refuses writes for now: maximum bytes exceeded" in store.problem)
     assert isinstance(await asyncio.wait_for(waiting, 20), Written)  # room came when the big one removed itself
-    assert store.problem == ""
+    await store.copies()  # which a daemon asks every few seconds
+    assert (store.problem, store.refusal) == ("", "")
     await store.close()
 
 
