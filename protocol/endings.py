@@ -21,6 +21,7 @@ class _Ending(Struct):
     epoch: int
     submitted_ms: int
     frame: bytes
+    is_gone: bool = False  # it removed itself: other work under its id is new, whatever its date says
     is_undone: bool = False  # the task was opened again: what is older than that is refused, and not put back
     put_backs: int = 0
     quiet_until: Mono = 0  # no putting back before
@@ -62,13 +63,18 @@ class Endings:
                 record.iid, record.retries, record.epoch, record.submitted_ms, b"", is_undone=True
             )
 
+    def gone(self, task: str) -> None:
+        """Nothing stood under its key any more when this node wrote there."""
+        if task in self._ended:
+            self._ended[task].is_gone = True
+
     def has_outlived(self, record: TaskRecord) -> bool:
         """True for what stood there before the end that is known: only a retry follows an end, so it was put back."""
         known = self._ended.get(record.id)
         if known is None:
             return False
         if record.iid != known.iid:
-            return record.submitted_ms < known.submitted_ms
+            return not known.is_gone and record.submitted_ms < known.submitted_ms
         if record.retries != known.retries:
             return record.retries < known.retries
         return not known.is_undone and (record.state not in ENDED or record.epoch < known.epoch)

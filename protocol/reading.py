@@ -54,6 +54,8 @@ class Reader:
     def on_written(self, write: Write) -> None:
         """A record that this node wrote stands."""
         if isinstance(write.record, TaskRecord):
+            if not write.expect:
+                self._endings.gone(write.record.id)
             self._seen(write.record, write.frame)
 
     def on_told(self, record: TaskRecord, frame: bytes) -> None:

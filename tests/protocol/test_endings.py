@@ -41,6 +41,20 @@ def test_the_same_key_submitted_again_later_is_another_task_and_an_earlier_one_i
     assert _kept().has_outlived(structs.replace(again, submitted_ms=DONE.submitted_ms - 1))
 
 
+def test_once_the_end_removed_itself_other_work_is_new_though_the_clock_was_set_back_and_its_own_record_is_not() -> (
+    None
+):
+    book = _kept()
+    earlier = structs.replace(AWARDED, iid="another", epoch=1, submitted_ms=DONE.submitted_ms - 3_600_000)
+    assert book.has_outlived(earlier)
+    book.gone(DONE.id)
+    book.gone("t2")
+    assert not book.has_outlived(earlier)
+    assert book.has_outlived(AWARDED)
+    book.keep(structs.replace(earlier, state=TaskState.DONE), b"anew")
+    assert book.has_outlived(earlier)
+
+
 def test_a_large_end_is_known_and_not_kept() -> None:
     book = _kept(b"x" * (limits.ENDING_BYTES_MAX + 1))
     assert (book.has_outlived(AWARDED), book.frame_of(DONE.id)) == (True, b"")

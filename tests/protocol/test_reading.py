@@ -100,6 +100,19 @@ def test_an_end_of_our_own_counts_as_seen() -> None:
     assert reader.read(KEY, _frame(OPEN), NOW, revision=5).record == DONE
 
 
+def test_work_that_this_node_wrote_where_nothing_stood_is_not_taken_for_older_than_the_end_that_removed_itself() -> (
+    None
+):
+    reader = _reader()
+    reader.on_written(Write(KEY, DONE, expect=3, frame=_frame(DONE)))
+    anew = structs.replace(OPEN, iid="another", submitted_ms=DONE.submitted_ms - 3_600_000)
+    assert reader.read(KEY, _frame(anew), NOW, revision=5).record == DONE
+    reader.take_untold()
+    reader.on_written(Write(KEY, anew, expect=0, frame=_frame(anew)))
+    assert reader.read(KEY, _frame(anew), NOW, revision=5).record == anew
+    assert reader.take_untold() == []
+
+
 def test_an_end_in_a_message_alone_is_not_proof_that_it_stood() -> None:
     reader = _reader()
     reader.read(KEY, _frame(DONE), NOW)
