@@ -48,13 +48,13 @@ def defect(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Node, "handle", broken)
 
 
-def _long() -> Scenario:
-    base, chance = parsed(BASE, origin="base"), Chance(5)
+def _long(*, nodes: int = 12, each: int = 40) -> Scenario:
+    base, chance = structs.replace(parsed(BASE, origin="base"), nodes=nodes), Chance(5)
     kinds = [
         kind for kind in drawable() if str(kind.__struct_config__.tag) in ("crash", "pause", "unlink", "clock", "stall")
     ]
     rng = chance.stream("test", "plan")
-    faults = [fault for kind in kinds for fault in several(kind, base.names, rng, count=40, begin_s=6, until_s=55)]
+    faults = [fault for kind in kinds for fault in several(kind, base.names, rng, count=each, begin_s=6, until_s=55)]
     return structs.replace(base, fault=tuple(sorted(faults, key=lambda fault: fault.at_s)))
 
 
@@ -79,7 +79,7 @@ def test_what_is_left_is_a_file_that_fails_when_it_is_run_with_the_printed_comma
     defect: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    Path("long.toml").write_text(written(_long()))
+    Path("long.toml").write_text(written(_long(nodes=4, each=8)))
     assert main(["run", "long.toml", "--once", "--trace", "long.trace"]) == VIOLATED
     said = capsys.readouterr().out
     assert "VIOLATED no-exception" in said
