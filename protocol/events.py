@@ -189,7 +189,7 @@ class TaskStarted(Struct, frozen=True, tag_field="kind", tag="task_started"):
 
 
 class TaskDone(Struct, frozen=True, tag_field="kind", tag="task_done"):
-    """The result was committed."""
+    """The result was committed. `took_ms` is the run, `waited_ms` what went before since the submit or the retry."""
 
     task: str
     iid: str
@@ -198,6 +198,7 @@ class TaskDone(Struct, frozen=True, tag_field="kind", tag="task_done"):
     took_ms: int
     gid: str = ""
     parent: str = ""
+    waited_ms: int = 0
 
 
 class TaskFailed(Struct, frozen=True, tag_field="kind", tag="task_failed"):

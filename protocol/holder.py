@@ -298,8 +298,9 @@ class Holder:
         self._grants.release(record.id)
         event: Effect
         if record.state is TaskState.DONE:
-            took_ms = record.finished_ms - record.opened_ms
-            event = Emit(TaskDone(record.id, record.iid, record.epoch, self._me, took_ms, *_kin(record)))
+            began_ms = record.started_ms or record.opened_ms
+            took_ms, waited_ms = record.finished_ms - began_ms, began_ms - record.opened_ms
+            event = Emit(TaskDone(record.id, record.iid, record.epoch, self._me, took_ms, *_kin(record), waited_ms))
         else:
             failure = record.failure or Failure("agent_failed", "")
             event = Emit(TaskFailed(record.id, record.iid, record.epoch, failure.code, failure.message, *_kin(record)))

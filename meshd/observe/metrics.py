@@ -63,7 +63,7 @@ def _ended(event: Event) -> Share:
 
 
 def _took(event: Event) -> Share:
-    return ((), max(0, event.took_ms) / 1_000) if isinstance(event, events.TaskDone) else None
+    return ((), max(0, event.waited_ms + event.took_ms) / 1_000) if isinstance(event, events.TaskDone) else None
 
 
 def _lapsed(event: Event) -> Share:

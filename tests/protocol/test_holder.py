@@ -118,6 +118,15 @@ def test_a_result_is_committed_on_the_revision_of_the_award_and_then_told() -> N
     assert (owner.holder.in_hand, owner.slots.taken) == (0, 0)
 
 
+def test_what_a_task_took_is_its_run_and_what_it_waited_is_told_beside_it() -> None:
+    owner, record = Owner(), mine()
+    owner.at(80)
+    owner.award(record)
+    owner.at(80.5)
+    (done,) = said(owner.written(owner.finishes(record)), TaskDone)
+    assert (done.took_ms, done.waited_ms) == (500, 80_000)
+
+
 def test_a_failure_that_another_try_may_mend_goes_back_and_counts() -> None:
     owner, record = Owner(), mine()
     owner.award(record)
