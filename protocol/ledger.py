@@ -2,8 +2,9 @@
 
 Invariant: nothing that depends on a write leaves before its outcome is in, and every change of a
 record is one compare-and-set. A guardian runs the same code for the tasks of a home that is gone.
-Neighbours: `awards` decides what is next, `tasks` keeps them, `handover` follows an award to its owner,
-`watch` asks owners and finds who lapsed (they share `owners`), `holder` is the owner's side.
+Neighbours: `intake` takes requests, `awards` decides what is next, `tasks` keeps them, `handover` follows
+an award to its owner, `watch` asks owners and finds who lapsed (they share `owners`), `holder` is the
+owner's side.
 """
 
 from protocol import awards, ids, limits, records
@@ -14,14 +15,13 @@ from protocol.events import TaskPutBack
 from protocol.family import Family
 from protocol.giving import Giving
 from protocol.handover import Handover
-from protocol.inputs import BUCKET_FULL, Cancel, Retry, Submit
+from protocol.inputs import Cancel, Retry, Submit
+from protocol.intake import Intake
 from protocol.late import Late
-from protocol.lookups import Lookups, not_to_cancel
 from protocol.owners import Owners
 from protocol.performance import Lapses
 from protocol.primitives import Instant, Mono, NodeId, Rng
 from protocol.records import Standing
-from protocol.reopening import Reopening
 from protocol.tasks import Tasks
 from protocol.timers import Timers
 from protocol.view import View
@@ -49,21 +49,26 @@ class Ledger:
         rng: Rng,
     ) -> None:
         self._me = me
-        self._mesh = mesh
         self._settings = settings
         self._keep_s = keep_s
         self._view = view
-        self._rng = rng
         self._timers: Timers[tuple[str, str]] = Timers()
-        self._lookups = Lookups()
         self._handover = Handover(
             settings=settings, owners=owners, lapses=lapses, view=view, timers=self._timers, rng=rng
         )
         self._late = Late(settings=settings, view=view, timers=self._timers, rng=rng)
         self.tasks = Tasks(owners=owners, handover=self._handover, late=self._late, timers=self._timers, keep_s=keep_s)
-        self._reopening = Reopening(
-            me=me, settings=settings, view=view, lookups=self._lookups, tasks=self.tasks, timers=self._timers
+        self._intake = Intake(
+            me=me,
+            mesh=mesh,
+            settings=settings,
+            keep_s=keep_s,
+            view=view,
+            tasks=self.tasks,
+            timers=self._timers,
+            rng=rng,
         )
+        self._reopening = self._intake.reopening
         self._family = Family(tasks=self.tasks, timers=self._timers)
         self._giving = Giving(settings=settings, view=view, handover=self._handover, late=self._late)
         self._may_award = False
@@ -73,40 +78,13 @@ class Ledger:
 
     def submit(self, order: Submit, now: Instant) -> list[Effect]:
         """A durable task is wanted. The reply waits for the first write, `answer_s` at most."""
-        problem = awards.problem_of(order, watched=len(self.tasks), watched_max=self._settings.watched_max)
-        if problem is not None:
-            return [problem]
-        task = ids.task_id(mesh=self._mesh, submitter=order.submitter, key=order.key)
-        known = self.tasks.get(task)
-        if known is not None:
-            return self._repeated(order, known, now)
-        if not (self._view.candidates(order.capability, now) or self._view.draining(order.capability, now)):
-            return self._lookups.submit(task, order)
-        iid, gid = order.iid or ids.minted(self._rng), order.gid or ids.minted(self._rng)
-        record = records.opened(order, task=task, iid=iid, gid=gid, home=self._me, now=now, keep_s=self._keep_s)
-        watched = self.tasks.watch(record, revision=0, frame=b"")
-        watched.submits.append(order.request)
-        self._timers.set(("answer", task), now.after(self._settings.answer_s))
-        self._timers.set(("deadline", task), now.after(order.deadline_s))
-        return self._advance(watched, now)
-
-    def _repeated(self, order: Submit, known: Watched, now: Instant) -> list[Effect]:
-        """The same key again: the same task when the work is the same, else a conflict."""
-        answer = awards.repeated(order, known.record)
-        if answer.code or known.is_known:
-            return [answer]
-        if not known.submits:  # the first was told that it is not settled
-            self._timers.set(("answer", known.record.id), now.after(self._settings.answer_s))
-        known.submits.append(order.request)
-        return []
+        answers, watched = self._intake.submit(order, now)
+        return answers if watched is None else answers + self._advance(watched, now)
 
     def cancel(self, request: Cancel, now: Instant) -> list[Effect]:
         """End a task that has not ended; any node may, not only its home."""
-        watched = self.tasks.get(request.task)
-        if watched is None:
-            return self._lookups.cancel(request)
-        watched.cancels.append(request)
-        return [] if watched.phase is Phase.WRITING else self._advance(watched, now)
+        answers, watched = self._intake.cancel(request)
+        return answers if watched is None or watched.phase is Phase.WRITING else self._advance(watched, now)
 
     def retry(self, request: Retry) -> list[Effect]:
         """Open a task again that ended without a result; this node becomes its home."""
@@ -165,16 +143,10 @@ class Ledger:
             return self._reopening.lost(watched, stands, now)
         if watched.is_known:
             return self._judge(watched, stands, now)
-        ours, record = watched.record, stands.record
-        if record is None:
-            return self.tasks.drop(watched, now, "store", problem=f"does not give back the record of {ours.id}")
-        if record.digest != ours.digest:
-            return self.tasks.drop(watched, now, "key_reused", key=ours.key, task=ours.id)
-        watched.learn(record, revision=stands.revision, frame=stands.frame, at_ms=now.wall_ms)
-        effects = self.tasks.answer_submits(watched)
-        if record.home == self._me or record.state in ENDED or watched.cancels:
-            return effects + self._take_up(watched, record, stands.revision, stands.frame, now)
-        return effects + self.tasks.forget(watched, now)  # submitted before, through a node that watches it
+        answers, is_ours = self._intake.taken(watched, stands, now)
+        if stands.record is None or not is_ours:
+            return answers
+        return answers + self._take_up(watched, stands.record, stands.revision, stands.frame, now)
 
     def on_unsent(self, key: str, reason: str, now: Instant) -> list[Effect]:
         """A write never left."""
@@ -182,9 +154,7 @@ class Ledger:
         if watched is None:
             return []
         if not watched.is_known or watched.reopening is not None:
-            if reason == BUCKET_FULL:
-                return self.tasks.drop(watched, now, "record_full")
-            return self.tasks.drop(watched, now, "overloaded", what=reason, limit="nothing was written")
+            return self._intake.unsent(watched, reason, now)
         self._handover.unreserve(watched, now)
         self.tasks.stand_by(watched, now)
         self._timers.set(("retry", watched.record.id), now.after(RETRY_WRITE_S))
@@ -192,22 +162,15 @@ class Ledger:
 
     def on_found(self, key: str, stands: Standing, failed: str, now: Instant) -> list[Effect]:
         """The answer to a `Read`: news of a task, or of one that is to be cancelled, or was submitted before."""
-        task, record = ids.task_of(key), stands.record
-        watched, (answers, requests) = self.tasks.get(task), self._lookups.found(task, record, failed=failed)
-        answers += self._reopening.found(task, stands, failed, now) + self._bereft(
-            *self._family.found(task, stands, failed, now), now
-        )
-        if watched is None:
-            answers += not_to_cancel(requests, record, task=task, failed=failed)
-            if record is None or record.state in ENDED or not requests:
-                return answers
-            watched = self.tasks.watch(record, revision=stands.revision, frame=stands.frame)
-        watched.cancels += requests
-        if watched.phase is Phase.WRITING:
+        task = ids.task_of(key)
+        answers, is_unwanted = self._intake.found(task, stands, failed, now)
+        answers += self._bereft(*self._family.found(task, stands, failed, now), now)
+        watched = self.tasks.get(task)
+        if watched is None or watched.phase is Phase.WRITING:
             return answers
         if not failed and watched.is_news(stands):
             return answers + self._judge(watched, stands, now)
-        return answers + (self._advance(watched, now) if requests else [])
+        return answers + (self._advance(watched, now) if is_unwanted else [])
 
     def adopt(self, record: TaskRecord, revision: int, frame: bytes, now: Instant) -> list[Effect]:
         """Watch a task found in a listing: our own after a restart, or one whose home is gone."""
@@ -376,9 +339,7 @@ class Ledger:
             elif purpose == "look":
                 effects.append(Read(ids.task_key(task)))
             elif purpose == "answer":
-                seconds = f"{self._settings.answer_s:g}"
-                effects += [refused(request, "unsettled", task=task, seconds=seconds) for request in watched.submits]
-                watched.submits.clear()
+                effects += self._intake.unanswered(watched)
             elif purpose == "deadline" and (watched.phase is Phase.WRITING or awards.is_early(watched.record, now)):
                 self._timers.set((purpose, task), now.after(awards.left_s(watched.record, now)))
             elif watched.phase is not Phase.WRITING:
