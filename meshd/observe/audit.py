@@ -1,8 +1,8 @@
 """The audit of one node: what happens becomes records, and what a record authorises waits until it is on disk.
 
 Invariant: the only things that wait are those of `waits`: an award, a run, the answer to a submit, and what
-takes one of these back. They go out in their order. A call is recorded, and waits for nothing. While the disk
-takes nothing none of these is kept waiting: they are refused, calls too, and the node takes no new work.
+takes one of these back. They go out in their order. A call is recorded, and waits for nothing. While the disk takes
+nothing, or too little, none of these is kept waiting: they are refused, calls too, and the node takes no new work.
 Neighbours: `perform` hands effects in; `journal` writes.
 """
 
@@ -56,7 +56,13 @@ class Audit:
     @property
     def problem(self) -> str:
         """Why nothing can be recorded, or nothing."""
-        return self.journal.problem or self._spool_problem
+        return self._stuck or self._spool_problem
+
+    @property
+    def _stuck(self) -> str:
+        """Why what waits for the disk is not kept waiting: it takes nothing, or so little that some are left out."""
+        full = f"its disk is behind by {self.journal.waiting} records, and more find no room"
+        return self.journal.problem or (full if self.journal.left_out else "")
 
     def hold(self, problem: str) -> None:
         """Take no new work for this reason, though what happens can still be recorded; none: go on."""
@@ -97,7 +103,7 @@ class Audit:
                 held.append(effect)
             elif is_call(effect):
                 self.note(_call(effect))
-                (refuse if self._is_failing else do)(effect)
+                (refuse if self.problem else do)(effect)
             else:
                 if isinstance(effect, Reply) and isinstance(effect.value, Uttered):
                     self._tally.count(published(effect.value), kind=effect.value.agent)
@@ -112,7 +118,7 @@ class Audit:
         if bool(self.problem) != self._is_failing:
             self._is_failing = not self._is_failing
             self._on_failing(self._is_failing)
-        while self._held and (self._held[0][0] <= self.journal.written or self.journal.problem):
+        while self._held and (self._held[0][0] <= self.journal.written or self._stuck):
             added, effects, do, refuse = self._held.popleft()
             for effect in effects:
                 (do if added <= self.journal.written else refuse)(effect)

@@ -57,7 +57,7 @@ class Journal:
         self._is_closed = False
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="audit")
         self._news: list[Callable[[], None]] = []
-        self.left_out = 0  # records that found no room while the disk took nothing
+        self.left_out = 0  # records that found no room since there last was some: the disk is slow, or takes nothing
         self._node = node
         self.added = 0  # acts that were taken since this began, and those of them that are on disk
         self.written = 0
@@ -107,11 +107,8 @@ class Journal:
         """Record what happened; on disk after `GATHER_S`, or a `hurry`. Called in the event loop; never waits."""
         if self.waiting >= limits.AUDIT_WAITING_MAX:
             self.left_out += 1
-            return
-        if self.left_out and self.waiting < limits.AUDIT_WAITING_MAX // 2:
-            left_out, self.left_out = self.left_out, 0
-            self._append(Act("audit.leave_out", "journal", "done", more={"records": left_out}))
-        self._append(act)
+        else:
+            self._append(act)
 
     def _append(self, act: Act) -> None:
         self.added += 1
@@ -212,6 +209,7 @@ class Journal:
                     self._waiting.popleft()
                 self.durable += count
                 self.written += count
+                self._catch_up()
                 self._tell(problem="")
                 self._write()
             case OSError() | MeshError() as failure:
@@ -219,6 +217,12 @@ class Journal:
                 self._tell(problem=_reason(failure))
             case failure:
                 raise failure
+
+    def _catch_up(self) -> None:
+        """There is room again for what happens; how much had none is recorded first."""
+        if self.left_out and self.waiting < limits.AUDIT_WAITING_MAX // 2:
+            left_out, self.left_out = self.left_out, 0
+            self._append(Act("audit.leave_out", "journal", "done", more={"records": left_out}))
 
     def _tell(self, *, problem: str) -> None:
         self.problem = problem

@@ -17,6 +17,8 @@ from meshd.perform import Performer
 from meshd.store.memory import MemoryBucket, MemoryStore
 from meshd.supervise import Supervisor
 from meshd.transport.memory import MemoryBus, MemoryTransport
+from protocol import limits
+from protocol.audit import Act
 from protocol.effects import Effect, Emit, Reply, RunAgent, Send, StopAgent
 from protocol.errors import MeshError
 from protocol.events import PeerUnreachable, TaskAwarded, TaskStarted
@@ -201,4 +203,25 @@ async def test_a_dead_disk_gives_runs_back_refuses_new_work_and_mends(
     stage.audit.check()
     stage.do(RUN)
     await until(lambda: stage.orders == [STOP, RUN])
+    await stage.close()
+
+
+async def test_what_rests_on_a_record_that_found_no_room_on_a_slow_disk_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(limits, "AUDIT_WAITING_MAX", 8)
+    stage = Stage(tmp_path)
+    await stage.open()
+    for number in range(8):
+        stage.audit.note(Act("task.award", f"task/{number}", "allow"))
+    stage.do(STARTED, RUN)
+    stage.do(CALL)
+    assert stage.orders == []
+    assert [each.task for each in stage.inputs if isinstance(each, AgentFailed)] == ["t", "c-1"]
+    with pytest.raises(MeshError, match="its disk is behind by 8 records"):
+        stage.audit.check()
+    stage.disk.may_end.set()
+    await until(lambda: stage.drains == [True, False])
+    stage.do(STARTED, RUN)
+    await until(lambda: stage.orders == [RUN])
     await stage.close()
