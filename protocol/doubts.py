@@ -15,7 +15,7 @@ from protocol.timers import Timers
 from protocol.wire.gossip import Dead
 
 
-class Waits(Struct, frozen=True):
+class Spans(Struct, frozen=True):
     """How long a suspect has: from the most, unconfirmed, to the least, confirmed by all verifiers."""
 
     min_s: float
@@ -29,10 +29,10 @@ class Waits(Struct, frozen=True):
 class Doubts:
     """The suspects of one view, and what it takes to declare them dead."""
 
-    def __init__(self, *, me: NodeId, roster: Roster, waits: Waits) -> None:
+    def __init__(self, *, me: NodeId, roster: Roster, spans: Spans) -> None:
         self._me = me
         self._roster = roster
-        self._waits = waits
+        self._spans = spans
         self._timers: Timers[NodeId] = Timers()
         self._not_before: Mono = 0  # nobody is declared dead until then
         self._answered: Mono = 0  # when our server last answered us
@@ -47,15 +47,15 @@ class Doubts:
 
     def arm(self, member: Member, suspicion: Suspicion, now: Instant) -> None:
         """Its accusers, or the time that counts, are others now."""
-        waits = self._waits
+        spans = self._spans
         if suspicion.count("absent") >= self.needed(member):
-            seconds = waits.absent_s
+            seconds = spans.absent_s
         else:
-            expected = min(waits.verifiers, len(self._roster.living) - 1)
+            expected = min(spans.verifiers, len(self._roster.living) - 1)
             confirmations = suspicion.confirmations
-            seconds = doubt.wait_s(confirmations=confirmations, expected=expected, min_s=waits.min_s, max_s=waits.max_s)
+            seconds = doubt.wait_s(confirmations=confirmations, expected=expected, min_s=spans.min_s, max_s=spans.max_s)
         if self._me not in suspicion.accusers:
-            seconds += waits.patience_s
+            seconds += spans.patience_s
         due = suspicion.since + int(seconds * NS_PER_S)
         self._timers.set(member.id, max(due, now.mono_ns, self._not_before))
 
@@ -78,7 +78,7 @@ class Doubts:
             suspicion = member.suspicion
             is_our_word_alone = len(suspicion.accusers) == 1 and self._answered < suspicion.since
             if is_held or is_our_word_alone or len(suspicion.accusers) < self.needed(member):
-                self._timers.set(node, now.after(self._waits.again_s))
+                self._timers.set(node, now.after(self._spans.again_s))
                 continue
             verdicts.append((member, suspicion, _verdict(member, suspicion)))
         return verdicts

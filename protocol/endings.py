@@ -6,11 +6,9 @@ the same work submitted anew, after the end removed itself, is another task. Pur
 
 from msgspec import Struct
 
-from protocol import limits
+from protocol import limits, records
 from protocol.primitives import Instant, Mono
 from protocol.wire.task import ENDED, TaskRecord
-
-QUIET_S_MAX = 60.0  # between two writes over what is no good: whoever put it there may go on
 
 
 class _Ending(Struct):
@@ -89,7 +87,7 @@ class Endings:
         known = self._ended[task]
         if now.mono_ns < known.quiet_until:
             return False
-        known.quiet_until = now.after(min(QUIET_S_MAX, 2.0 ** min(known.put_backs, 6)))
+        known.quiet_until = now.after(records.quiet_s(known.put_backs))
         known.put_backs += 1
         return True
 

@@ -16,6 +16,7 @@ from msgspec import Struct
 
 from protocol import limits
 from protocol.clocks import Clocks
+from protocol.errors import UNREADABLE
 from protocol.identity import KEY_BYTES, SIGNATURE_BYTES, admitted_key, is_signed
 from protocol.ids import node_id
 from protocol.primitives import Instant, NodeId, WallMs
@@ -121,7 +122,6 @@ def _signed_bytes(*, family: str, head: bytes | memoryview, body: bytes | memory
 _encoder = msgspec.msgpack.Encoder()
 _header_decoder = msgspec.msgpack.Decoder(Header)
 _body_decoders = {tag: msgspec.msgpack.Decoder(kind.body) for tag, kind in KINDS.items()}
-_UNDECODABLE = (msgspec.DecodeError, RecursionError, UnicodeDecodeError)  # msgspec raises the last two bare
 
 
 class Sealer:
@@ -318,7 +318,7 @@ class Opener:
             return None
         try:
             body = _body_decoders[peeked[1].kind].decode(memoryview(frame)[peeked[2] : -SIGNATURE_BYTES])
-        except _UNDECODABLE:
+        except UNREADABLE:
             return None
         return body if isinstance(body, TaskRecord) and body.is_sound else None
 
@@ -353,7 +353,7 @@ class Opener:
             return Refusal("too_short", "", subject)
         try:
             header = _header_decoder.decode(frame[PREAMBLE_BYTES:header_end])
-        except _UNDECODABLE:
+        except UNREADABLE:
             return Refusal("bad_header", "", subject)
         if len(header.key) != KEY_BYTES or not 0 < header.life <= limits.LIFE_MAX or header.seq <= 0:
             return Refusal("bad_header", "", subject)
@@ -405,7 +405,7 @@ class Opener:
                 return Refusal("bad_signature", src, subject)
         try:
             decoded = _body_decoders[header.kind].decode(body)
-        except _UNDECODABLE:
+        except UNREADABLE:
             return Refusal("bad_body", src, subject)
         if src not in self._admitted and src != self._me and self.admit(getattr(decoded, "admission", b"")) != src:
             return Refusal("not_admitted", src, subject)

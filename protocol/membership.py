@@ -15,7 +15,7 @@ from msgspec import Meta, Struct
 
 from protocol import limits
 from protocol import suspicion as doubt
-from protocol.doubts import Doubts, Waits
+from protocol.doubts import Doubts, Spans
 from protocol.effects import Effect, Emit, Send, Spread
 from protocol.events import NameConflict, PeerAlive, PeerDead, PeerLeft, PeerMisbehaved, PeerSuspect, PeerUnreachable
 from protocol.primitives import NS_PER_MS, NS_PER_S, Instant, Mono, NodeId, Rng
@@ -83,7 +83,7 @@ class Membership:
             interval_s=settings.probe_interval_s,
             timeout_s=settings.probe_timeout_s,
         )
-        self._doubts = Doubts(me=me.id, roster=self._roster, waits=_waits(settings))
+        self._doubts = Doubts(me=me.id, roster=self._roster, spans=_spans(settings))
         self._down_since: Mono | None = None
         self._grace_until: Mono = 0  # until then an unanswered probe accuses nobody
 
@@ -477,8 +477,8 @@ class Membership:
         self._doubts.stood_still(by_ns, now)
 
 
-def _waits(settings: MembershipSettings) -> Waits:
-    return Waits(
+def _spans(settings: MembershipSettings) -> Spans:
+    return Spans(
         min_s=settings.suspicion_s_min,
         max_s=settings.suspicion_s_min * settings.suspicion_stretch,
         absent_s=settings.absent_s,

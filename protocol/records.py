@@ -18,6 +18,7 @@ from protocol.wire.auction import Attempt
 from protocol.wire.lineage import Work
 from protocol.wire.task import ENDED, Failure, Retried, TaskRecord, TaskState
 
+PUT_BACK_S_MAX = 60.0  # between two writes over what is no good: whoever put it there may go on
 DEADLINE_MS_MIN = 1_000  # of a task that is opened again, whatever the clocks said when it was submitted
 
 
@@ -71,6 +72,11 @@ def is_older(record: TaskRecord, known: TaskRecord) -> bool:
     if record.retries != known.retries:
         return record.retries < known.retries
     return record.state not in ENDED and record.epoch < known.epoch
+
+
+def quiet_s(put_backs: int) -> float:
+    """How long what was put back under its key so often before is not put back again, should it come undone."""
+    return min(PUT_BACK_S_MAX, 2.0 ** min(put_backs, 6))
 
 
 def work_digest(*, capability: str, input: bytes) -> bytes:

@@ -9,7 +9,7 @@ from typing import Annotated, Literal
 
 from msgspec import Meta, Struct, structs
 
-from protocol import limits
+from protocol import limits, records
 from protocol.bids import Closed, with_late
 from protocol.inputs import Cancel, Retry
 from protocol.owners import Owner
@@ -64,7 +64,6 @@ class TaskSettings(Struct, frozen=True, forbid_unknown_fields=True):
 ASKING = ("bids", "broadcast")  # the gears that ask for bids
 LOOKS_MAX = 5  # at a record whose writer nobody has introduced, over half a minute
 UNBID_S = 1.0  # by then somebody may be free again
-PUT_BACK_S_MAX = 60.0  # between two writes over what is no good: whoever put it there may go on
 
 
 class Phase(Enum):
@@ -247,7 +246,7 @@ class Watched:
 
     def put_back(self, now: Instant) -> None:
         """What stands under the key is being replaced: not again at once, should it come back."""
-        self.quiet_until = now.after(min(PUT_BACK_S_MAX, 2.0 ** min(self.put_backs, 6)))
+        self.quiet_until = now.after(records.quiet_s(self.put_backs))
         self.put_backs += 1
 
     def learn(self, record: TaskRecord, *, revision: int, frame: bytes, at_ms: WallMs) -> None:

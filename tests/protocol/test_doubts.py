@@ -1,12 +1,12 @@
 """How long a suspect has, and when the verdict may be given."""
 
-from protocol.doubts import Doubts, Waits
+from protocol.doubts import Doubts, Spans
 from protocol.replica import Me
 from protocol.roster import Member, Roster
 from protocol.suspicion import Accusation, Suspicion
 from tests.protocol.conversation import instant
 
-WAITS = Waits(min_s=5.0, max_s=30.0, absent_s=2.0, patience_s=0.5, again_s=1.0, verifiers=3)
+SPANS = Spans(min_s=5.0, max_s=30.0, absent_s=2.0, patience_s=0.5, again_s=1.0, verifiers=3)
 
 
 def view(*accusers: str, evidence: str = "timeout") -> tuple[Doubts, Member, Suspicion]:
@@ -20,7 +20,7 @@ def view(*accusers: str, evidence: str = "timeout") -> tuple[Doubts, Member, Sus
     suspicion = member.suspicion = Suspicion(incarnation=0, since=instant(0.0).mono_ns)
     for accuser in accusers:
         suspicion.add(accuser, Accusation(evidence, accuser.encode()))
-    doubts = Doubts(me="a", roster=roster, waits=WAITS)
+    doubts = Doubts(me="a", roster=roster, spans=SPANS)
     doubts.arm(member, suspicion, instant(0.0))
     return doubts, member, suspicion
 
@@ -33,17 +33,17 @@ def due_s(doubts: Doubts) -> float:
 
 def test_who_does_not_accuse_itself_waits_longer_than_the_accusers() -> None:
     ours, theirs = view("a", "b")[0], view("b", "c")[0]
-    assert due_s(theirs) == due_s(ours) + WAITS.patience_s
+    assert due_s(theirs) == due_s(ours) + SPANS.patience_s
 
 
 def test_a_suspect_that_the_broker_calls_absent_has_less_time() -> None:
-    assert due_s(view("a", "b", evidence="absent")[0]) == WAITS.absent_s
+    assert due_s(view("a", "b", evidence="absent")[0]) == SPANS.absent_s
 
 
 def test_the_word_of_one_is_no_verdict_and_is_looked_at_again() -> None:
     doubts = view("b")[0]
     assert doubts.due(instant(60.0), is_held=False) == []
-    assert due_s(doubts) == 60.0 + WAITS.again_s
+    assert due_s(doubts) == 60.0 + SPANS.again_s
 
 
 def test_the_verdict_carries_the_accusations_of_others_as_proof() -> None:

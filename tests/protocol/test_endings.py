@@ -5,7 +5,7 @@ from itertools import pairwise
 import pytest
 from msgspec import structs
 
-from protocol import endings, limits
+from protocol import limits, records
 from protocol.endings import Endings
 from protocol.wire.task import TaskState
 from tests.protocol.bodies import RECORD
@@ -85,7 +85,7 @@ def test_an_end_is_put_back_at_once_and_then_less_and_less_often() -> None:
         seconds += 0.5
     pauses = [after - before for before, after in pairwise(times)]
     assert pauses[:3] == [1.0, 2.0, 4.0]
-    assert pauses[-1] == endings.QUIET_S_MAX
+    assert pauses[-1] == records.PUT_BACK_S_MAX
 
 
 OPENED = structs.replace(DONE, state=TaskState.OPEN, epoch=2, retries=DONE.retries + 1)
