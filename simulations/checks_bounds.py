@@ -6,13 +6,17 @@ Invariant: judged from what a node did, whatever it was about. Neighbour: `check
 from typing import ClassVar
 
 from protocol.events import FrameRefused, PeerMisbehaved
-from simulations.seen import Broke, Handled, Happened, Said, Seen, Span, Stored
+from simulations.seen import Broke, Handled, Happened, Said, Seen, Sight, Span, Stored
 from simulations.setting import Setting, Wanted
 from simulations.timeline import ns
 
 HONEST_REFUSALS = frozenset(
     {"not_admitted", "replayed", "old_life", "expired", "from_future", "echo"}
 )  # faults explain
+HARMED_REFUSALS = frozenset(
+    {"too_short", "too_large", "bad_magic", "bad_version", "bad_header", "bad_body", "bad_signature", "unknown_kind"}
+    | {"wrong_family", "wrong_subject", "wrong_signer"}
+)  # of what a link harmed
 SAID_PER_S_MAX = 100  # awards, answers, results and up to eight words a waiting task, of the load that scenarios bring
 SAID_PER_S_PER_NODE = 10  # a burst of digests, deltas and verifications when a view changes
 
@@ -39,16 +43,21 @@ class NoException:
 class Honest:
     """A8, A16: nobody here lies, so nobody is called a liar, and no frame is refused for what it is."""
 
-    wants: ClassVar[Wanted] = (Happened,)
+    wants: ClassVar[Wanted] = (Happened, Sight)
 
     def __init__(self, setting: Setting) -> None:
         del setting
+        self._harmed: set[str] = set()  # who was sent what a link had harmed
 
     def on(self, seen: Seen) -> str | None:
-        """Refusals and accusations."""
+        """Refusals and accusations, and what explains a refusal."""
+        if isinstance(seen, Sight) and seen.kind == "harmed":
+            self._harmed.add(seen.node)
         if not isinstance(seen, Happened):
             return None
         event = seen.event
+        if isinstance(event, FrameRefused) and event.code in HARMED_REFUSALS and seen.node in self._harmed:
+            return None
         if isinstance(event, PeerMisbehaved):
             return f"{seen.node} says that {event.peer} misbehaved: {event.code} {event.detail}"
         if isinstance(event, FrameRefused) and event.code not in HONEST_REFUSALS:

@@ -16,6 +16,7 @@ from simulations.chance import Chance
 from simulations.crowds import members
 from simulations.faults import BIDDER, MOMENTS, OWNER, ROLES, TAKER, Fault
 from simulations.host import Host
+from simulations.links import Alteration
 from simulations.network import RECORD, Network
 from simulations.seen import Happened, Seen, Span, Stored
 from simulations.store import Store
@@ -199,8 +200,9 @@ class Havoc:
             case what.Outage():
                 return self._go_down()
             case what.Hold():
+                dark = network.darken()
                 self._broker.hold()
-                return self._broker.release
+                return lambda: self._release(dark)
             case _:
                 assert_never(fault)
 
@@ -248,6 +250,10 @@ class Havoc:
                 self._timeline.after(self._broker.model.reconnect.draw_ns(rng), host.relink)
 
         return back
+
+    def _release(self, dark: Alteration) -> None:
+        self._network.restore(dark)
+        self._broker.release()
 
     def _begin_life_when_ended(self, host: Host) -> None:
         if host.is_up:

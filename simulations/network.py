@@ -11,6 +11,7 @@ from random import Random
 from msgspec import Struct
 
 from simulations.chance import Chance
+from simulations.crowds import ALL
 from simulations.links import Alteration, Between, Line, LinkModel, Manner
 from simulations.timeline import Timeline
 
@@ -62,6 +63,12 @@ class Network:
         """They are together again."""
         cut.until_ns = self._timeline.now_ns
         self._open = [each for each in self._open if each is not cut]
+
+    def darken(self) -> Alteration:
+        """From now on who is there may not be seen, although all links are as they were; until `restore`."""
+        made = self.alter(Between((ALL,), (ALL,), {}))
+        self._bad.append(made)
+        return made
 
     def alter(self, between: Between) -> Alteration:
         """From now on these links are otherwise; `restore` takes what is returned."""

@@ -12,6 +12,7 @@ from protocol.events import (
     AuctionOpened,
     AwardDeclined,
     ClockOff,
+    FrameRefused,
     LeaseLapsed,
     PeerAlive,
     PeerDead,
@@ -107,6 +108,7 @@ SIGHTS: Mapping[str, Glance] = {
     "suspicion-refuted": _refuted,
     "clock-off": _event(ClockOff),
     "refused-by-clock": lambda seen: isinstance(seen, Answered) and seen.reply.code == "clock_off",
+    "frame-refused": _event(FrameRefused),
     "detached": _state("detached"),
     "islanded": _state("islanded"),
     "task-accepted": _accepted,
@@ -127,5 +129,7 @@ SIGHTS: Mapping[str, Glance] = {
     "ack-lost": _below("ack-lost"),
     "message-lost": _below("lost"),
     "message-doubled": _below("doubled"),
+    "message-harmed": _below("harmed"),
+    "inbox-overrun": _below("overrun"),
     "fault-began": lambda seen: isinstance(seen, Span) and seen.is_on,
 }
