@@ -336,7 +336,8 @@ class Views:
     def _waits_for(self, record: TaskRecord, line: Status | None) -> waits.Waits | None:
         now, is_alive = clock.now(), self._node.membership.is_alive
         offered = [each for each in self._node.catalogue.offered(record.capability, now) if is_alive(each.node)]
-        return waits.of(record, line, offered, gone_ms=self._gone.since(record.capability), now_ms=now.wall_ms)
+        off, gone_ms = self._node.time.off, self._gone.since(record.capability)
+        return waits.of(record, line, offered, off=off, gone_ms=gone_ms, now_ms=now.wall_ms)
 
     def _retried(self, end: Retried) -> history.RetryView:
         error = f"{end.code}: {end.message}" if end.code else ""

@@ -4,12 +4,13 @@ Invariant: pure; what is not known is not said. Neighbours: `views` asks, with w
 who offers its capability.
 """
 
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 from typing import Literal
 
 from msgspec import Struct
 
 from protocol.catalogue import Offered
+from protocol.primitives import NodeId
 from protocol.wire.task import Status, TaskRecord, TaskState
 
 GONE_MAX = 1_024  # capabilities that nobody offers any more; the oldest is forgotten first
@@ -18,16 +19,25 @@ GONE_MAX = 1_024  # capabilities that nobody offers any more; the oldest is forg
 class Waits(Struct, frozen=True):
     """Why nobody has a task. `since_ms`: for how long it is so, where that is known; `until_ms`: when that is over."""
 
-    reason: Literal["backoff", "nobody", "draining", "down", "busy"]
+    reason: Literal["backoff", "nobody", "draining", "clock", "down", "busy"]
     message: str
     since_ms: int | None = None
     until_ms: int | None = None
 
 
 def of(
-    record: TaskRecord, line: Status | None, offered: Sequence[Offered], *, gone_ms: int | None, now_ms: int
+    record: TaskRecord,
+    line: Status | None,
+    offered: Sequence[Offered],
+    *,
+    off: Container[NodeId],
+    gone_ms: int | None,
+    now_ms: int,
 ) -> Waits | None:
-    """Why, or None for a task that somebody has, or is about to be given. `gone_ms`: since when nobody offers it."""
+    """Why, or None for a task that somebody has, or is about to be given.
+
+    `off`: whose clocks are off; `gone_ms`: since when nobody offers the capability.
+    """
     if record.state is TaskState.AWARDED and (line is None or not line.waits):
         return None
     if record.state not in (TaskState.OPEN, TaskState.AWARDED):
@@ -42,6 +52,11 @@ def of(
     ready = [each for each in offered if not each.is_draining]
     if not ready:
         return Waits("draining", f"only draining nodes offer {capability}")
+    if record.home in off:
+        return Waits("clock", "the clock of the task's home is off, which gives out nothing meanwhile")
+    ready = [each for each in ready if each.node not in off]
+    if not ready:
+        return Waits("clock", f"the clocks are off of all who offer {capability}, and they get nothing meanwhile")
     slots = sum(each.card.slots for each in ready)
     if not slots:
         return Waits("down", f"no agent that offers {capability} is up")

@@ -226,6 +226,8 @@ class Node:
                         out += self._on_peer_event(effect.event, now)
                     elif isinstance(effect.event, events.RecordLost):
                         out += self._on_record_lost(now)
+                    elif isinstance(effect.event, events.ClockRight):
+                        out += self._carry("ledger", self.ledger.on_capacity(now), now)
                 case fx.Read() | fx.List() | fx.Listen() | fx.RunAgent() | fx.StopAgent() | fx.Reply():
                     out.append(effect)
                 case _:

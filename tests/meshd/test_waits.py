@@ -39,35 +39,41 @@ def _line(*, waits: bool = True, rests_until_ms: int = 0) -> Status:
     ],
 )
 def test_it_says_why_nobody_has_an_open_task(offered: list[Offered], reason: str, message: str) -> None:
-    told = waits.of(OPEN, None, offered, gone_ms=5, now_ms=9)
+    told = waits.of(OPEN, None, offered, off=(), gone_ms=5, now_ms=9)
     assert told is not None
     assert (told.reason, told.message, told.until_ms) == (reason, message, None)
     assert told.since_ms == (5 if reason == "nobody" else None)
 
 
 def test_a_task_that_somebody_has_room_for_is_about_to_be_given() -> None:
-    assert waits.of(OPEN, None, [_offered(free=1), _offered(C)], gone_ms=None, now_ms=9) is None
+    assert waits.of(OPEN, None, [_offered(free=1), _offered(C)], off=(), gone_ms=None, now_ms=9) is None
 
 
 def test_an_awarded_task_waits_only_when_its_home_says_so() -> None:
-    assert waits.of(LOST, None, [], gone_ms=None, now_ms=9) is None
-    assert waits.of(LOST, _line(waits=False), [], gone_ms=None, now_ms=9) is None
-    assert waits.of(LOST, _line(), [], gone_ms=7, now_ms=9) == Waits("nobody", f"nobody offers {NAME}", since_ms=7)
+    assert waits.of(LOST, None, [], off=(), gone_ms=None, now_ms=9) is None
+    assert waits.of(LOST, _line(waits=False), [], off=(), gone_ms=None, now_ms=9) is None
+    assert waits.of(LOST, _line(), [], off=(), gone_ms=7, now_ms=9) == Waits(
+        "nobody", f"nobody offers {NAME}", since_ms=7
+    )
 
 
 def test_a_pause_after_failures_comes_before_everything_else_until_it_is_over() -> None:
     line = _line(rests_until_ms=10)
-    assert waits.of(LOST, line, [], gone_ms=7, now_ms=9) == Waits("backoff", "a pause after 2 failures", until_ms=10)
+    assert waits.of(LOST, line, [], off=(), gone_ms=7, now_ms=9) == Waits(
+        "backoff", "a pause after 2 failures", until_ms=10
+    )
     once = structs.replace(LOST, failures=1)
-    assert waits.of(once, line, [], gone_ms=7, now_ms=9) == Waits("backoff", "a pause after 1 failure", until_ms=10)
-    over = waits.of(LOST, line, [], gone_ms=7, now_ms=10)
+    assert waits.of(once, line, [], off=(), gone_ms=7, now_ms=9) == Waits(
+        "backoff", "a pause after 1 failure", until_ms=10
+    )
+    over = waits.of(LOST, line, [], off=(), gone_ms=7, now_ms=10)
     assert over is not None
     assert over.reason == "nobody"
 
 
 def test_a_task_that_has_ended_waits_for_nothing() -> None:
     done = structs.replace(LOST, state=TaskState.DONE)
-    assert waits.of(done, _line(), [], gone_ms=None, now_ms=9) is None
+    assert waits.of(done, _line(), [], off=(), gone_ms=None, now_ms=9) is None
 
 
 def test_since_when_nobody_offers_a_capability_is_remembered_until_somebody_does(
@@ -85,3 +91,16 @@ def test_since_when_nobody_offers_a_capability_is_remembered_until_somebody_does
     gone.note(frozenset({"a@1", "c@1", "d@1"}), 5)
     gone.note(frozenset(), 6)
     assert [gone.since(name) for name in ("a@1", "b@1", "c@1", "d@1")] == [None, None, 6, 6], "the oldest are forgotten"
+
+
+def test_a_clock_that_is_off_is_named_at_the_home_and_where_all_are_who_could() -> None:
+    told = waits.of(OPEN, None, [_offered(free=1)], off={B}, gone_ms=None, now_ms=9)
+    assert told is not None
+    assert (told.reason, told.message) == (
+        "clock",
+        f"the clocks are off of all who offer {NAME}, and they get nothing meanwhile",
+    )
+    assert waits.of(OPEN, None, [_offered(free=1), _offered(C, free=1)], off={B}, gone_ms=None, now_ms=9) is None
+    told = waits.of(OPEN, None, [_offered(free=1)], off={OPEN.home}, gone_ms=None, now_ms=9)
+    assert told is not None
+    assert told.message.startswith("the clock of the task's home is off")

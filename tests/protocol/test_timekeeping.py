@@ -3,7 +3,9 @@
 import pytest
 
 from protocol.clocks import spoken
+from protocol.effects import Effect
 from protocol.events import ClockOff, ClockRight, PeerDead, PeerSuspect
+from protocol.primitives import Instant
 from simulations.scenario import parsed
 from simulations.seen import Happened, Seen
 from simulations.timeline import ns
@@ -126,3 +128,17 @@ def test_a_node_alone_goes_by_its_own_clock() -> None:
 )
 def test_an_amount_is_said_in_two_units(ahead_ms: int, text: str) -> None:
     assert spoken(ahead_ms) == text
+
+
+def test_what_waits_is_given_out_when_a_clock_is_right_again() -> None:
+    mesh = Watched(3).sets("n2", ahead_s=3 * 3_600)
+    ledger, looks = mesh.hosts["n1"].node.ledger, list[int]()
+    give_out = ledger.on_capacity
+
+    def looking(now: Instant) -> list[Effect]:
+        looks.append(now.mono_ns)
+        return give_out(now)
+
+    ledger.on_capacity = looking  # type: ignore[method-assign]  # to see when it is asked
+    mesh.sets("n2")
+    assert looks
