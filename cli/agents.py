@@ -63,7 +63,7 @@ def show(session: Session, name: str) -> None:
     answer = Client(session).get("v1", "agents", name)
     found: list[Item] = answer.value["agents"]
     if session.output != "table":
-        listing(session, answer, found, COLUMNS, name=lambda agent: agent["node_name"], empty="")
+        listing(session, answer, found, COLUMNS, name=lambda agent: agent["name"], empty="")
         return
     for number, agent in enumerate(found):
         if number:

@@ -18,6 +18,7 @@ from typing import Any
 import click
 import msgspec
 
+from cli import completion
 from cli.client import Answer, Client
 from cli.exits import of
 from cli.output import Column, Item, count, listing, note, write, write_json
@@ -103,7 +104,7 @@ def tail(session: Session, is_followed: bool, records: int, here: bool) -> None:
 
 
 @audit.command("show")
-@click.argument("id_", metavar="IID-or-GID")
+@click.argument("id_", metavar="IID-or-GID", shell_complete=completion.recorded)
 @click.option("--here", is_flag=True, help="Only this node, from its own journal.")
 @click.pass_obj
 def show(session: Session, id_: str, here: bool) -> None:
@@ -158,6 +159,9 @@ def verify(session: Session, path: Path | None, asks_stream: bool) -> int:
         raise of(failure) from None
     if session.wants_json():
         write(msgspec.json.encode(report).decode() + "\n")
+        return int(report.ending)
+    if session.output == "name":
+        write("".join(f"{verdict.ending.name.lower()}\n" for verdict in report.chains))
         return int(report.ending)
     for verdict in report.chains:
         name = f"chain {verdict.chain}: " if len(report.chains) > 1 or verdict.chain > 1 else ""

@@ -19,7 +19,7 @@ from protocol.limits import CLOCK_OFF_MS
 
 T = TypeVar("T")  # what a table of checks looks at
 
-Severity: TypeAlias = Literal["error", "warning"]
+Severity: TypeAlias = Literal["error", "warning", "note"]  # a note is what was meant: nobody has to see to it
 
 PRIVATE = ("identity.key", "root.key", "credential.json", "api.json")  # nobody else may read these
 DISK_BYTES_MIN, DISK_BYTES_LOW = 100 << 20, 1 << 30
@@ -253,11 +253,11 @@ def agents(told: Told) -> Found:
 
 
 def exposure(told: Told) -> Found:
-    """Whether others reach what is not encrypted."""
+    """Whether others reach what is not encrypted; without `insecure`, which says that it is meant, none would."""
     for address in told.diagnosis["exposed"]:
         what = "other hosts reach this address, and nothing on it is encrypted"
         cure = "listen on 127.0.0.1, or let a firewall or a VPN keep strangers out"
-        yield Finding("warning", "exposure", what, str(address), cure)
+        yield Finding("note", "exposure", what, str(address), cure)
 
 
 def duty(told: Told) -> Found:

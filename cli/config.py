@@ -61,8 +61,8 @@ def check(session: Session, files: tuple[Path, ...]) -> int:
 
 
 @config.command("set")
-@click.argument("key")
-@click.argument("value")
+@click.argument("key", shell_complete=lambda ctx, param, incomplete: _fitting((CHANGEABLE,), incomplete))
+@click.argument("value", shell_complete=lambda ctx, param, incomplete: _fitting(LEVELS, incomplete))
 @click.pass_obj
 def set_(session: Session, key: str, value: str) -> None:
     """Change a setting of the running daemon: log.level. Until it ends; a file keeps it."""
@@ -78,6 +78,10 @@ def set_(session: Session, key: str, value: str) -> None:
         write(f"{CHANGEABLE}\n")
     else:
         write(f"{CHANGEABLE} is {shown(answer.value['level'])} until the daemon ends\n")
+
+
+def _fitting(words: tuple[str, ...], incomplete: str) -> list[str]:
+    return [word for word in words if word.startswith(incomplete)]
 
 
 def _show(session: Session, *, prefix: str, has_origins: bool, files: tuple[Path, ...]) -> None:

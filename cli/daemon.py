@@ -111,6 +111,7 @@ def start(dir_: Path | None, join: str | None, files: tuple[Path, ...], detach: 
 @click.option("--timeout", "timeout_s", type=float, default=STOP_S_MAX, show_default=True, help="Seconds to wait.")
 def stop(dir_: Path | None, timeout_s: float) -> None:
     """Leave, drain, stop the embedded server; return when all is gone."""
+    from meshd.running import announced
     from meshd.statedir import lock_holder
     from meshd.stopping import stop_daemon
     from meshd.where import default_dir
@@ -120,6 +121,12 @@ def stop(dir_: Path | None, timeout_s: float) -> None:
     path = dir_ or default_dir()
     try:
         click.echo(stop_daemon(path, within_s=timeout_s))
+    except MeshError as failure:
+        others = [str(each) for each in announced() if lock_holder(each)]
+        if failure.code != "unreachable" or dir_ is not None or os.environ.get("MESHD_DIR") or not others:
+            raise
+        _say(failure, hint=f"choose a daemon with --dir or MESHD_DIR; on this host run: {', '.join(others)}")
+        sys.exit(failure.exit)
     except TimeoutError:
         click.echo(f"error[timed_out]: the daemon in {path} is still there after {timeout_s:g} s", err=True)
         pid = lock_holder(path)

@@ -1,6 +1,6 @@
 """`meshctl doctor`: what is wrong with this host and this mesh, where, and what to do about it.
 
-Invariant: exit code 0 says that nothing was found by any check that could run, 9 that something was;
+Invariant: exit code 0 says that no check that could run found anything but notes, 9 that one did;
 what could not be looked at is named. Neighbours: `checks` is the table of questions.
 """
 
@@ -15,13 +15,13 @@ from cli import checks
 from cli.checks import Finding, Found, Host, Told
 from cli.client import Client
 from cli.exits import Refusal
-from cli.output import RED, YELLOW, Item, is_colored, write
+from cli.output import GREEN, RED, YELLOW, Item, is_colored, write
 from cli.session import Session, verb
 from meshd.observe.text import shown
 from meshd.where import default_dir
 from protocol.errors import DEGRADED, OK
 
-TONES = {"error": RED, "warning": YELLOW}
+TONES = {"error": RED, "warning": YELLOW, "note": GREEN}
 AGENTS = "agents.folder"
 CUT_OFF = "this node is cut off itself"
 
@@ -46,7 +46,7 @@ def doctor(session: Session) -> int:
         write("".join(f"{finding.check}\n" for finding in report.findings))
     else:
         _print(session, report)
-    return DEGRADED if report.findings else OK
+    return DEGRADED if any(finding.severity != "note" for finding in report.findings) else OK
 
 
 def _examined(session: Session) -> Report:

@@ -134,7 +134,7 @@ def why_(session: Session, id_: str) -> None:
 
 
 @tasks.command("tree")
-@click.argument("gid")
+@click.argument("gid", shell_complete=completion.goals)
 @click.pass_obj
 def tree_(session: Session, gid: str) -> None:
     """The tasks of a goal, each under the one that submitted it."""

@@ -55,7 +55,9 @@ def top(session: Session, is_once: bool, every_s: float) -> None:
     client = Client(session)
     if session.wants_json():
         write(json.dumps(_asked(client)) + "\n")
-    elif is_once or session.output == "name" or not sys.stdout.isatty():
+    elif session.output == "name":
+        write("".join(f"{shown(str(peer['name']))}\n" for peer in client.get("v1", "peers").value["peers"]))
+    elif is_once or not sys.stdout.isatty():
         _print(session, look(client))
     else:
         _screen_of()(lambda: look(client), every_s).run()

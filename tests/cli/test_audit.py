@@ -88,6 +88,7 @@ def test_an_export_is_verified_elsewhere_and_never_overwrites(meshctl: Meshctl, 
     assert (said.code, said.out) == (0, "")
     assert path.stat().st_mode & 0o777 == 0o600
     assert meshctl("audit", "verify", str(path)).code == 0
+    assert meshctl("audit", "verify", str(path), "-o", "name").out == "verified\n"
     assert meshctl("audit", "export", "--dir", str(tmp_path), "--to", str(path)).code == 1
     unsigned = meshctl("audit", "export", "--dir", str(tmp_path), "--since", "2d")
     assert (unsigned.code, "of that time" in unsigned.err) == (2, True)

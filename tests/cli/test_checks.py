@@ -141,7 +141,7 @@ def test_a_setting_of_the_environment_that_would_stop_a_start_is_found(tmp_path:
             "warning",
             "it works, but the tool 'y' is left out: name: missing",
         ),
-        (checks.exposure, _told(exposed=("0.0.0.0:4222",)), "warning", "nothing on it is encrypted"),
+        (checks.exposure, _told(exposed=("0.0.0.0:4222",)), "note", "nothing on it is encrypted"),
         (checks.duty, _told(peers=(_peer(draining=True),)), "warning", "undrain b"),
         (checks.duty, _told(peers=(_peer(draining=True, held_by=("audit",)),)), "warning", "make room on its disk"),
         (checks.duty, _told(a_status(state="draining", held_by=("operator",))), "warning", "undrain a"),

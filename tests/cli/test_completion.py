@@ -50,6 +50,17 @@ def test_bash_completes_nouns_verbs_and_what_the_daemon_knows(
     assert _bash(tmp_path, "meshctl agents show ", served.folder) == (["scorer"], "")
 
 
+def test_goals_what_the_audit_knows_and_what_can_be_set_are_completed(
+    tmp_path: Path, served: Served, backend: FakeBackend
+) -> None:
+    backend.put(a_task("abcd1", gid="goal-1"), a_task("abzz2", gid="goal-1"))
+    assert _bash(tmp_path, "meshctl tasks tree go", served.folder) == (["goal-1"], "")
+    assert _bash(tmp_path, "meshctl audit show goal", served.folder) == (["goal-1"], "")
+    assert _bash(tmp_path, "meshctl audit show abc", served.folder) == (["abcd1".ljust(26, "x")], "")
+    assert _bash(tmp_path, "meshctl config set l", served.folder) == (["log.level"], "")
+    assert _bash(tmp_path, "meshctl config set log.level d", served.folder) == (["debug"], "")
+
+
 def test_only_what_can_be_opened_again_is_offered_for_a_retry(
     tmp_path: Path, served: Served, backend: FakeBackend
 ) -> None:
@@ -63,7 +74,7 @@ def test_a_daemon_that_is_away_offers_nothing_and_says_nothing(tmp_path: Path) -
 
 
 def test_a_daemon_that_never_answers_is_not_waited_for(tmp_path: Path) -> None:
-    assert WITHIN_S <= 0.3
+    assert WITHIN_S <= 1.0
     directory = tmp_path / "d"
     directory.mkdir()
     path = str(directory / "s")

@@ -15,6 +15,7 @@ import meshd.app
 import meshd.stopping
 from cli.daemon import run
 from meshd.app import Order
+from meshd.running import announce
 from meshd.statedir import StateDir
 from protocol.errors import MeshError
 from tests.cli.conftest import ENVIRON, Said
@@ -155,6 +156,25 @@ def test_stopping_where_nobody_runs_is_exit_3_and_names_the_directory(
     assert said.code == 3
     assert said.err.startswith(f"error[unreachable]: no daemon answers at {tmp_path / 'none'}\n")
     assert not (tmp_path / "none").exists()
+
+
+def test_stopping_without_a_directory_says_which_daemons_run(
+    meshd_: Callable[..., Said], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "run").mkdir()
+    for name, value in (("XDG_RUNTIME_DIR", "run"), ("XDG_STATE_HOME", "state"), ("HOME", "home")):
+        monkeypatch.setenv(name, str(tmp_path / value))
+    monkeypatch.delenv("MESHD_DIR", raising=False)
+    other, gone = StateDir.open(tmp_path / "other"), tmp_path / "gone"
+    gone.mkdir()
+    for path in (other.path, gone):
+        (path / "api.json").touch()
+        announce(path)
+    said = meshd_("stop")
+    other.close()
+    assert said.code == 3
+    assert said.err.splitlines()[1] == f"try: choose a daemon with --dir or MESHD_DIR; on this host run: {other.path}"
+    assert "meshd start" in meshd_("stop").err, "nobody runs any more"
 
 
 def test_a_daemon_that_goes_on_is_exit_6_and_says_what_is_left(

@@ -49,6 +49,15 @@ def test_a_finding_names_place_and_cure_and_the_exit_code_is_9(meshctl: Meshctl,
     assert meshctl("doctor", "-o", "name").out == "files\n"
 
 
+def test_an_address_that_was_opened_on_purpose_is_a_note_and_nothing_to_mend(
+    meshctl: Meshctl, healthy: Path, backend: FakeBackend
+) -> None:
+    backend.upkeep.diagnosis = a_diagnosis(directory=str(healthy), exposed=("0.0.0.0:4222",))
+    said = meshctl("doctor")
+    assert said.code == 0
+    assert said.out.startswith("note[exposure]: 0.0.0.0:4222: other hosts reach this address")
+
+
 def test_without_a_daemon_the_host_is_looked_at_and_the_rest_is_said_to_be_skipped(
     meshctl: Meshctl, tmp_path: Path
 ) -> None:

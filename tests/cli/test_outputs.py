@@ -26,7 +26,7 @@ COMMANDS: dict[str, list[str]] = {
     "config set log.level debug": ["log.level"],
     "agents": ["scorer", "scorer"],
     "agents --at b": ["scorer"],
-    "agents show scorer": ["a", "b"],
+    "agents show scorer": ["scorer", "scorer"],
     "agents start scorer": ["scorer"],
     "agents stop scorer": ["scorer"],
     "capabilities": ["scoring@2"],

@@ -46,6 +46,10 @@ def test_one_frame_fits_80_columns_whatever_it_shows(meshctl: Meshctl, served: S
     assert any(line.startswith("a-name-of-") and line.endswith("…") for line in lines)
 
 
+def test_the_names_of_a_frame_are_those_of_its_nodes(meshctl: Meshctl, served: Served) -> None:
+    assert meshctl("top", "-o", "name").out == "a\nb\n"
+
+
 def test_a_table_is_not_cut_below_its_headings() -> None:
     panel = top.Panel("t", ("NAME", "CAPABILITIES"), (("abcdefgh", "x" * 40),))
     assert top.fitted(panel, 30) == [("abcdefgh", "x" * 19 + "…")]
