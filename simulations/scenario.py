@@ -4,6 +4,7 @@ Invariant: a scenario that can be read can be run; what is wrong with one is sai
 Neighbours: `scenarios/*.toml` are the stock; `world` runs one with a seed.
 """
 
+import runpy
 import tomllib
 from collections.abc import Mapping
 from importlib import resources
@@ -21,6 +22,7 @@ from protocol.watched import TaskSettings
 from simulations.agents import AgentModel, Seconds
 from simulations.broker import BrokerModel
 from simulations.checks import CHECKS
+from simulations.crowds import ALL, span
 from simulations.ends import ENDS
 from simulations.faults import Fault, last_s, problem_of
 from simulations.links import LinkModel
@@ -111,6 +113,10 @@ def _problem(scenario: Scenario) -> str:
     for name in scenario.agents.odd:
         if name not in known:
             return f"agents.odd: there is no node {name!r}"
+    for number, between in enumerate(scenario.link.between):
+        for text in between.names():
+            if text != ALL and not (span(text) and known.issuperset(span(text))):
+                return f"link.between[{number}]: there is no node {text!r}"
     for number, fault in enumerate(scenario.fault):
         problem = problem_of(fault, scenario.names)
         if problem:
@@ -147,9 +153,27 @@ def named(name: str) -> Scenario:
     if name in known:
         return parsed(known[name], origin=f"{name}.toml")
     path = Path(name)
+    if name.endswith(".py"):
+        return programmed(path)
     if not name.endswith(".toml"):
-        raise ScenarioError(f"there is no scenario {name!r}; there are: {', '.join(known)}; or name a .toml file")
+        raise ScenarioError(
+            f"there is no scenario {name!r}; there are: {', '.join(known)}; or name a .toml file, or a .py file"
+        )
     try:
         return parsed(path.read_text(encoding="utf-8"), origin=name)
     except (OSError, UnicodeDecodeError) as error:
         raise ScenarioError(f"{name} cannot be read: {error}") from None
+
+
+def programmed(path: Path) -> Scenario:
+    """What the function `scenario` of a Python file returns. Raises ScenarioError, and whatever that file raises."""
+    try:
+        made = runpy.run_path(str(path)).get("scenario")
+    except (OSError, SyntaxError) as error:
+        raise ScenarioError(f"{path} cannot be read: {error}") from None
+    if not callable(made):
+        raise ScenarioError(f"{path}: there is no function scenario() in it")
+    scenario = made()
+    if not isinstance(scenario, Scenario):
+        raise ScenarioError(f"{path}: scenario() returned {type(scenario).__name__}, not a Scenario")
+    return checked(msgspec.to_builtins(scenario), origin=str(path))

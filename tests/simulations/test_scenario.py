@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from simulations.scenario import ScenarioError, named, parsed, stock
+from simulations.written import written
 
 HEAD = 'about = "x"\nnodes = 3\nrun_s = 30\n'
 
@@ -14,6 +15,31 @@ WRONG = {
     "negative time": ('[[fault]]\nkind = "stall"\nat_s = -1\nfor_s = 1\n', "fault[0].at_s"),
     "missing field": ('[[fault]]\nkind = "stall"\nat_s = 1\n', "for_s"),
     "unknown node": ('[[fault]]\nkind = "crash"\nnode = "n9"\nat_s = 1\n', "there is no node 'n9'"),
+    "unknown node of a span": (
+        '[[fault]]\nkind = "pause"\nnode = "n2-n5"\nat_s = 1\nfor_s = 1\n',
+        "there is no node 'n4'",
+    ),
+    "span backwards": (
+        '[[fault]]\nkind = "pause"\nnode = "n3-n1"\nat_s = 1\nfor_s = 1\n',
+        "fault[0]: there is no node 'n3-n1'",
+    ),
+    "overlapping spans": (
+        '[[fault]]\nkind = "partition"\ngroups = [["n1-n2"], ["n2-n3"]]\nat_s = 1\n',
+        "fault[0].groups: n2 stands in two groups",
+    ),
+    "unknown shape": ('[[fault]]\nkind = "partition"\nshape = "star"\nat_s = 1\n', "fault[0].shape"),
+    "endless swizzle": ('[[fault]]\nkind = "partition"\nshape = "swizzle"\nat_s = 1\n', "for_s: a swizzle ends"),
+    "faults that overlap themselves": (
+        '[[fault]]\nkind = "outage"\nat_s = 1\nfor_s = 5\ntimes = 3\nevery_s = 4\n',
+        "fault[0].every_s: it begins again",
+    ),
+    "negative delay": ("[link]\ndelay = { p50_ms = -1 }\n", "link.delay.p50_ms"),
+    "impossible link": ('[[fault]]\nkind = "links"\none = ["n1"]\nlink = { loss = 3 }\nat_s = 1\n', "loss"),
+    "link of nobody": (
+        '[[link.between]]\none = ["n7"]\nother = ["n1"]\nlink = { loss = 1 }\n',
+        "link.between[0]: there is no node 'n7'",
+    ),
+    "unknown danger": ('[expect]\nnever = ["ufo"]\n', "expect.never: there is no 'ufo'"),
     "fault after the end": ('[[fault]]\nkind = "crash"\nnode = "n1"\nat_s = 31\n', "after the end of the run"),
     "overlapping groups": (
         '[[fault]]\nkind = "partition"\ngroups = [["n1"], ["n1", "n2"]]\nrecord = "n1"\nat_s = 1\n',
@@ -56,3 +82,40 @@ def test_a_name_that_is_neither_of_the_stock_nor_a_file_is_answered_with_what_th
 def test_a_file_that_cannot_be_read_is_said_to_be_so(tmp_path: Path) -> None:
     with pytest.raises(ScenarioError, match="cannot be read"):
         named(str(tmp_path / "missing.toml"))
+
+
+PROGRAM = """
+from simulations.faults import Pause
+from simulations.scenario import Expectation, Scenario
+
+
+def scenario() -> Scenario:
+    pauses = tuple(Pause(node=f"n{number}", at_s=3.0 * number, for_s=1.0) for number in range(1, {last}))
+    return Scenario(about="one after another stands still", nodes=3, run_s=30, fault=pauses)
+"""
+
+
+def test_a_python_file_makes_the_same_scenario_as_the_text_of_it(tmp_path: Path) -> None:
+    path = tmp_path / "pauses.py"
+    path.write_text(PROGRAM.replace("{last}", "4"))
+    made = named(str(path))
+    assert [fault.at_s for fault in made.fault] == [3, 6, 9]
+    assert parsed(written(made), origin="text") == made
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        (PROGRAM.replace("{last}", "5"), "fault[3]: there is no node 'n4'"),
+        ("scenario = 3\n", "there is no function scenario()"),
+        ("def scenario():\n    return 3\n", "returned int, not a Scenario"),
+        ("def scenario(:\n", "cannot be read"),
+    ],
+)
+def test_what_is_wrong_with_a_python_scenario_is_said_with_its_file(text: str, told: str, tmp_path: Path) -> None:
+    path = tmp_path / "mine.py"
+    path.write_text(text)
+    with pytest.raises(ScenarioError) as caught:
+        named(str(path))
+    assert str(caught.value).startswith(str(path))
+    assert told in str(caught.value)
