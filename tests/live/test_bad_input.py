@@ -250,14 +250,14 @@ def _keys_of_twins(mesh_id: str) -> Iterator[str]:
 async def test_a_rude_agent_fails_its_task_with_the_reason_and_harms_nobody(tmp_path: Path) -> None:
     host = Host(tmp_path, "a")
     host.agent(name="polite", capability="polite@1")
-    host.agent(name="rude", capability="rude@1", slots=1, program=RUDE, task_s=1.0)
+    host.agent(name="rude", capability="rude@1", slots=1, program=RUDE, task_s=3.0)
     try:
         await host.start()
         expected = {
             "no json": "Hello, how are you?",
             "flood": "bytes",
             "another's": "which is no task in its hands",
-            "hang": "1 s",
+            "hang": "3 s",
             "mouthful": "262144",
         }
         for manners, reason in expected.items():

@@ -1,7 +1,9 @@
 """Frames that no honest node sends, on the wire of a real mesh: each is counted by its rule, none has effect."""
 
 import os
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import pytest
@@ -132,11 +134,15 @@ async def test_a_record_overwritten_with_garbage_costs_that_task_at_most(tmp_pat
         assert waited["error"]["code"] == "bad_record"
         for host in m.hosts.values():
             assert (await host.ended(done["id"]))["state"] == "done", "whoever saw its end puts it back"
-            listed = (await host.ask("GET", "/v1/tasks"))["tasks"]
-            assert {task["id"] for task in listed} - {running["id"]} == {task["id"] for task in (done, *others)}
+            await until_told(partial(_lists, host, done, *others, but=running), what="the whole list")
         await until_told(lambda: _watches_nothing(m.b), what="b letting go of the task")
         assert (await s.refused())["too_short"] > 0
         await _is_well(m)
+
+
+async def _lists(host: Host, *tasks: dict[str, Any], but: dict[str, Any]) -> bool:
+    listed = (await host.ask("GET", "/v1/tasks"))["tasks"]
+    return {task["id"] for task in listed} - {but["id"]} == {task["id"] for task in tasks}
 
 
 async def _watches_nothing(host: Host) -> bool:
