@@ -235,6 +235,10 @@ class Opener:
         self._topic_prefix = subjects.topic("")
         self._inbox_prefix = f"{self._node_prefix}{me}."
 
+    def begin(self, life: int) -> None:
+        """From now on only what was sent to this life is taken, not what its former ones heard."""
+        self._inbox_prefix = f"{self._node_prefix}{self._me}.{life}."
+
     def admit(self, proof: bytes) -> NodeId | None:
         """Take in a node by its admission; its id, or None when the proof proves nothing."""
         key = admitted_key(root_key=self._root_key, proof=proof)

@@ -64,6 +64,7 @@ class Node:
     def __init__(self, *, me: Me, mesh: str, settings: NodeSettings, sealer: Sealer, opener: Opener, rng: Rng) -> None:
         self.me = me
         self._opener = opener
+        opener.begin(me.life)
         subjects, clocks = Subjects(mesh), opener.clocks
         self._post: Post[Origin] = Post(
             me=me.id, region=me.region, subjects=subjects, sealer=sealer, clocks=clocks, rng=rng

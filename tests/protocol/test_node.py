@@ -210,6 +210,18 @@ def test_an_end_that_only_a_message_tells_of_is_not_written_over_the_record() ->
     assert _node(world).ledger.watches(TASK)
 
 
+def test_what_was_sent_to_a_former_life_has_no_effect_in_the_next() -> None:
+    world = _world(0, 1)
+    receiver = world.hosts[0]
+    former = structs.replace(receiver, life=receiver.life - 1)
+    world.hosts[0] = former
+    late = _sealed(world, task.Ask(1, ()))
+    world.hosts[0] = receiver
+    effects = _node(world).handle(late, world.now)
+    assert [event.code for event in said(effects, FrameRefused)] == ["wrong_subject"]
+    assert not [each for each in effects if isinstance(each, fx.Send)]
+
+
 def test_it_wakes_no_earlier_than_something_is_due() -> None:
     world = _world()
     _settled(world)
