@@ -41,6 +41,21 @@ async def cancel(shelf: Shelf, task: TaskRecord, *, cancel_one: Callable[[str], 
     return len(ended) - 1
 
 
+async def refuse_bereft(shelf: Shelf, name: str) -> None:
+    """Nothing is opened again that would end at once with a cancelled ancestor, after a run perhaps.
+
+    Raises MeshError: parent_cancelled, or that the task cannot be read.
+    """
+    task = await shelf.one(name)
+    for ancestor in task.ancestors:
+        try:
+            is_cancelled = (await shelf.one(ancestor)).state is TaskState.CANCELLED
+        except MeshError:  # what removed itself is no cancel, and what cannot be read is looked at again later
+            is_cancelled = False
+        if is_cancelled:
+            raise MeshError("parent_cancelled", task=task.id, parent=ancestor)
+
+
 async def _all(shelf: Shelf, task: TaskRecord, fits: Fits) -> list[TaskRecord]:
     await shelf.refresh()
     found: list[TaskRecord] = []

@@ -356,6 +356,7 @@ class Service:
         """Open a task again that ended without a result."""
         self.audits.check()
         await self._outage_over(SUBMIT_GRACE_S)
+        await offspring.refuse_bereft(self._shelf, task)
         deadline_s = request.deadline_s or 0.0
         record = await self._engine.ask(lambda number: Retry(number, task, principal, deadline_s))
         if not isinstance(record, TaskRecord):

@@ -8,6 +8,7 @@ from msgspec import structs
 
 from meshd import offspring
 from meshd.api import schemas
+from meshd.api.task_schemas import RetryRequest
 from meshd.ports import Desk, Finished, Outcome, Work
 from protocol.errors import MeshError
 from protocol.inputs import Cancel
@@ -183,3 +184,17 @@ async def test_what_was_cancelled_before_is_not_counted_again() -> None:
         (mid,) = await a.service.tasks(branch, after=None, limit=9)
         assert (await mesh.daemons["c"].service.cancel(mid.id)).with_it == 1
         assert (await a.service.cancel(task.id)).with_it == 4
+
+
+async def test_a_retry_below_a_cancelled_task_is_refused_before_anything_runs() -> None:
+    async with little_daemons(SWEPT) as mesh:
+        task, actors = await grown(mesh)
+        await mesh.daemons["d"].service.cancel(task.id)
+        await withered(mesh, task, actors)
+        b = mesh.daemons["b"]
+        page = await b.shelf.page(lambda row: row.gid == task.gid and row.id != task.id, after=None, count=9)
+        for each in page:
+            with pytest.raises(MeshError) as refused:
+                await b.service.retry(each.id, RetryRequest(), principal="operator")
+            assert refused.value.code == "parent_cancelled"
+            assert (await b.shelf.one(each.id)).epoch == each.epoch
