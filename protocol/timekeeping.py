@@ -95,7 +95,7 @@ class Timekeeping:
 
     def _judge(self) -> None:
         middle_ms = self._clocks.middle_ms(self._membership.living())
-        self._clocks.ours_ms = -middle_ms if abs(middle_ms) > limits.CLOCK_OFF_MS else 0
+        self._clocks.ours_ms = -middle_ms if self._is_off(self._me.id, middle_ms) else 0
 
     def _name(self, node: NodeId) -> str:
         peer = self._membership.peer(node)

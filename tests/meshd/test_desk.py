@@ -2,20 +2,28 @@
 
 import asyncio
 import itertools
+from collections.abc import Callable
 
 import pytest
 from msgspec import structs
 
+from meshd import desk as desks
 from meshd.api import schemas
 from meshd.ports import Desk, Event, Failed, Finished, Outcome, Work
-from protocol import limits
+from protocol import limits, records
+from protocol.effects import RunAgent
 from protocol.errors import MeshError
 from protocol.events import EventsLost
+from protocol.inputs import Input, Retry, Submit
+from protocol.wire.task import Failure, TaskRecord
 from tests.meshd.little_daemons import Actor, LittleDaemon, little_daemons
+from tests.protocol.conversation import instant
+from tests.protocol.work import B, record
 from tests.waiting import until, until_told
 
 NEWS = "sales.news"
 COUNT = itertools.count()
+NOW = instant(9)
 
 
 class Ear(Actor):
@@ -199,3 +207,39 @@ async def test_a_call_to_a_named_agent_goes_to_no_other() -> None:
         for name, answer in (("second", "second"), ("first", None), ("third", "unknown_agent")):
             task = await a.submit(name, key=name)
             assert (await a.ended(task.id)).result == answer
+
+
+class Office:
+    """Answers every request with this child, and keeps what was asked."""
+
+    def __init__(self, child: TaskRecord) -> None:
+        self.child = child
+        self.inputs: list[Input] = []
+
+    def told(self, input: Input) -> None:
+        raise AssertionError(input)
+
+    async def asked(self, make: Callable[[int], Input], *, timeout_s: float | None = None) -> object:
+        self.inputs.append(make(1))
+        return self.child
+
+    async def ended(self, task: str) -> TaskRecord:
+        raise AssertionError(task)
+
+
+@pytest.mark.parametrize(
+    ("retries", "before", "is_opened"),
+    [(0, "", False), (1, "", True), (1, "task/parent/1", False), (2, "task/parent/1", True)],
+    ids=["never opened again itself", "once", "once, by its earlier run", "twice"],
+)
+async def test_a_failed_child_is_opened_again_once_each_time_that_its_parent_was(
+    retries: int, before: str, is_opened: bool
+) -> None:
+    child = records.failed(record(), failure=Failure("agent_failed", "no"), now=NOW)
+    if before:
+        again = records.retried(child, by=before, home=B, deadline_s=9.0, now=NOW)
+        child = records.failed(again, failure=Failure("agent_failed", "no"), now=NOW)
+    office = Office(child)
+    order = RunAgent("w", "parent", 1, 1, "a@1", b"", 60.0, "i", "g", 0, (), retries=retries)
+    await desks.Desk(order, office).submit("b@1", 1, key="", is_awaited=False)
+    assert [type(each) for each in office.inputs] == [Submit, Retry][: 1 + is_opened]

@@ -10,9 +10,12 @@ from meshd import offspring
 from meshd.api import schemas
 from meshd.api.task_schemas import RetryRequest
 from meshd.ports import Desk, Finished, Outcome, Work
+from meshd.shelf import Shelf
 from protocol.errors import MeshError
 from protocol.inputs import Cancel
+from protocol.wire.task import TaskRecord
 from tests.meshd.little_daemons import QUICK, Actor, Held, LittleDaemon, LittleDaemons, little_daemons
+from tests.protocol.work import record
 from tests.waiting import until, until_told
 
 BRANCHES = ("b", "c", "d")
@@ -198,3 +201,21 @@ async def test_a_retry_below_a_cancelled_task_is_refused_before_anything_runs() 
                 await b.service.retry(each.id, RetryRequest(), principal="operator")
             assert refused.value.code == "parent_cancelled"
             assert (await b.shelf.one(each.id)).epoch == each.epoch
+
+
+async def test_what_was_submitted_while_the_rest_was_being_cancelled_is_found_by_another_look(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    looks, cancelled = [["one"], ["two"], []], []
+
+    async def unended(shelf: Shelf, task: TaskRecord) -> list[str]:
+        return looks.pop(0)
+
+    async def cancel_one(task: str) -> None:
+        cancelled.append(task)
+
+    monkeypatch.setattr(offspring, "unended", unended)
+    async with little_daemons() as mesh:
+        a = await mesh.start("a")
+        assert await offspring.cancel(a.shelf, record(), cancel_one=cancel_one) == 0
+    assert (cancelled, looks) == (["one", "two"], [])

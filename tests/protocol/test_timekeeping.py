@@ -1,11 +1,16 @@
 """Whose clock is off, in worlds of real nodes whose hosts' clocks are set."""
 
+from typing import cast
+
 import pytest
 
-from protocol.clocks import spoken
+from protocol.clocks import Clocks, spoken
 from protocol.effects import Effect
 from protocol.events import ClockOff, ClockRight, PeerDead, PeerSuspect
+from protocol.membership import Membership
 from protocol.primitives import Instant
+from protocol.replica import Me
+from protocol.timekeeping import ASKED_MAX, Timekeeping
 from simulations.scenario import parsed
 from simulations.seen import Happened, Seen
 from simulations.timeline import ns
@@ -109,6 +114,35 @@ def test_of_three_that_all_differ_the_one_in_the_middle_is_right() -> None:
     assert {name: off(mesh, name) for name in mesh.hosts} == {name: {"n2": 1, "n3": -2} for name in mesh.hosts}
     mesh.sets("n1", ahead_s=2 * 3_600)
     assert is_right(mesh) == {"n1": False, "n2": True, "n3": False}
+
+
+def test_a_clock_that_is_off_has_to_come_closer_than_it_had_to_go_before_it_is_called_right() -> None:
+    mesh = Watched(3).sets("n2", ahead_s=5.5)
+    assert {event.name for _, event in mesh.said if isinstance(event, ClockOff)} == {"n2"}
+    mesh.sets("n2", ahead_s=4.5).passes(20.0)
+    assert not [event for _, event in mesh.said if isinstance(event, ClockRight)], "it is at the bound, and may go on"
+    mesh.sets("n2", ahead_s=3.5).passes(20.0)
+    assert {event.name for _, event in mesh.said if isinstance(event, ClockRight)} == {"n2"}
+
+
+def test_a_node_whose_clock_was_set_asks_some_of_the_others_at_once_and_not_all() -> None:
+    clocks, asked = Clocks(), []
+
+    class View:
+        def living(self) -> tuple[str, ...]:
+            return tuple(f"n{number}" for number in range(ASKED_MAX + 9))
+
+        def ask(self, node: str, now: Instant) -> list[Effect]:
+            asked.append(node)
+            return []
+
+    time = Timekeeping(
+        me=Me(id="a", life=1, name="a", region="r", domain=""), clocks=clocks, membership=cast("Membership", View())
+    )
+    time.by_the_mesh(Instant(0, 0))
+    assert asked == []
+    time.by_the_mesh(Instant(0, HOUR_MS))
+    assert len(asked) == ASKED_MAX
 
 
 def test_a_node_alone_goes_by_its_own_clock() -> None:
