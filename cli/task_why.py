@@ -41,10 +41,12 @@ def story(session: Session, answer: Answer) -> None:
         details(session, answer, (), name=task["id"])
         return
     write(f"{_at(task['submitted_ms'])}  {shown(task.get('submitter') or 'somebody')} submitted {task['capability']}")
-    write(f" at {_name(task, 'home')}, route {task.get('route', 'auto')}\n")
+    retried = task.get("retried") or ()
+    first_home = "" if retried else f" at {_name(task, 'home')}"  # who opens a task again is its home from then on
+    write(f"{first_home}, route {task.get('route', 'auto')}\n")
     happened = [(each["at_ms"], _move(each)) for each in task["attempts"]]  # each is why the next search began
     happened += [(each["at_ms"], _search(each)) for each in told["rounds"]]
-    happened += [(each["at_ms"], _reopened(each)) for each in task.get("retried") or ()]
+    happened += [(each["at_ms"], _reopened(each)) for each in retried]
     happened += [(each["at_ms"], _refused(each)) for each in task.get("refused") or ()]
     for at_ms, text in sorted(happened, key=lambda each: each[0]):
         write(f"{_at(at_ms)}  {text}\n")

@@ -43,7 +43,7 @@ pytestmark = pytest.mark.usefixtures("served")
 def test_a_story_names_gear_bids_terms_passes_moves_and_the_next_try(meshctl: Meshctl) -> None:
     said = meshctl("tasks", "why", "one").out
     for part in (
-        "ann\\x1b[2J submitted scoring@2 at a, route auto",
+        "ann\\x1b[2J submitted scoring@2, route auto",
         "bids, because prices differ: given to b, epoch 1; 3 asked, 7 ms",
         "b bid 0, from finish 25 ms (queue 3, takes 20 ± 2), success 0.00, cost 0, lapses 0",
         "a passed: busy",
