@@ -28,6 +28,7 @@ from protocol.effects import RunAgent, StopAgent
 from protocol.errors import MeshError
 from protocol.events import AgentChanged
 from protocol.inputs import Advertise, AgentFailed, AgentFinished, Input
+from protocol.performance import BLAMELESS
 from protocol.primitives import NS_PER_MS
 from protocol.wire.agents import Card
 from protocol.wire.ops import Shape
@@ -280,7 +281,7 @@ class Hosting:
         match report:
             case AgentFinished() if not job.is_event:
                 self.tally.done(agent, took_ms=took_ms)
-            case AgentFailed() if not job.is_event and report.code != "agent_unavailable":
+            case AgentFailed() if not job.is_event and report.code not in BLAMELESS:
                 self.tally.failed(agent, f"{report.code}: {report.message}")
             case _:
                 pass
@@ -306,7 +307,7 @@ class Hosting:
             if order.topic:
                 work = Event(**structs.asdict(work), topic=order.topic, publisher=order.publisher)
         except MeshError as failure:
-            return self._failure(order, "agent_failed", failure.message, retry=False)
+            return self._failure(order, "bad_input", failure.message, retry=False)
         outcome = await agent.run(work, Desk(order, self, visibility=agent.card.visibility))
         match outcome:
             case Finished():

@@ -1,4 +1,4 @@
-"""The one import promised to agent authors: `Agent`, `Context`, `TaskError`, `MeshRefusal`.
+"""The one import promised to agent authors: `Agent`, `Context`, `TaskError`, `InputError`, `MeshRefusal`.
 
     agent = Agent("sales-recommendation")
 
@@ -43,6 +43,13 @@ class TaskError(Exception):
         super().__init__(message)
         self.message = message
         self.retry = retry
+
+
+class InputError(TaskError):
+    """Raise it when the task cannot be done for what was given: it fails for good, and does not count against you."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(message)
 
 
 class MeshRefusal(RuntimeError):
@@ -206,13 +213,13 @@ class _Handling:
         if input is None:
             input = {}
         if not isinstance(input, dict):
-            raise TaskError(f"{self.capability} takes an object with {_listed(names)}, not {_kind(input)}")
+            raise InputError(f"{self.capability} takes an object with {_listed(names)}, not {_kind(input)}")
         for name in input:
             if name not in self._types:
-                raise TaskError(f"{self.capability} takes {_listed(names)}, and was given {name!r:.80}")
+                raise InputError(f"{self.capability} takes {_listed(names)}, and was given {name!r:.80}")
         missing = [name for name in names if name not in input and not self._has_default(name)]
         if missing:
-            raise TaskError(f"{self.capability} needs {_listed(missing)}")
+            raise InputError(f"{self.capability} needs {_listed(missing)}")
         return {name: self._converted(name, value) for name, value in input.items()}
 
     def _has_default(self, name: str) -> bool:
@@ -224,7 +231,7 @@ class _Handling:
         try:
             return msgspec.convert(value, self._types[name], str_keys=True)
         except msgspec.ValidationError as failure:
-            raise TaskError(f"{self.capability}: {name}: {_said(failure)}") from None
+            raise InputError(f"{self.capability}: {name}: {_said(failure)}") from None
 
     def _fit(self, result: object) -> object:
         plain = _plain(result)
@@ -397,7 +404,8 @@ class _LocalMesh:
             async with asyncio.timeout(timeout_s):
                 return await self.run(agent, capability, input)
         except TaskError as failure:
-            raise MeshRefusal("agent_failed", failure.message) from failure
+            code = "bad_input" if isinstance(failure, InputError) else "agent_failed"
+            raise MeshRefusal(code, failure.message) from failure
         except TimeoutError:
             raise MeshRefusal("timed_out", f"{capability} did not answer within {timeout_s} s") from None
 

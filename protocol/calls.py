@@ -153,6 +153,8 @@ class Calls:
         if body.code == STOPPING:
             node, capability = ids.short(sender), asked.order.capability
             return self._end(body.request, refused(request, STOPPING, node=node, capability=capability))
+        if body.code == "bad_input":
+            return self._end(body.request, refused(request, "bad_input", what=body.message))
         if body.code:
             by = {"agent": asked.agent, "node": ids.short(sender)}
             return self._end(body.request, refused(request, "agent_failed", message=body.message, **by))

@@ -14,7 +14,7 @@ from protocol.effects import Effect, Emit, Read, Send, StopAgent, Write
 from protocol.events import PeerMisbehaved, ResultRefused, TaskAwarded, TaskDone, TaskFailed, TaskPutBack, TaskStarted
 from protocol.grants import CHECK_S, Grant, Grants, order_of
 from protocol.inputs import AgentFailed, AgentFinished, AgentProgress
-from protocol.performance import Performance
+from protocol.performance import BLAMELESS, Performance
 from protocol.primitives import NS_PER_MS, Instant, Mono, NodeId
 from protocol.records import Standing
 from protocol.reservations import Reservations, Reserved, as_told
@@ -261,7 +261,7 @@ class Holder:
         grant = self._grants.current(report.task, report.epoch)
         if grant is None:
             return []
-        if report.code != "agent_unavailable":
+        if report.code not in BLAMELESS:
             self._seen.failed((self._slots.agent_of(report.task), grant.record.capability), now)
         if report.retry:
             counts = report.code != "agent_unavailable"

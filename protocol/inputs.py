@@ -215,7 +215,7 @@ class AgentFailed(Struct, frozen=True):
     """An agent could not: a code of the error table, a sentence, and whether another try may help.
 
     Codes: agent_failed (it said so), agent_crashed, agent_timeout, agent_output (too large or no
-    value), agent_unavailable (it was not there to take the task).
+    value), agent_unavailable (it was not there to take the task), bad_input (the submitter's fault).
     """
 
     task: str

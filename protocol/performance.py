@@ -18,6 +18,8 @@ KEPT = 0.98  # of the count of ends with each new one: some fifty runs are remem
 HALF_LIFE_S = 600.0  # of a lapse
 FORGOTTEN_S = 600.0  # without a run: who was slow, and got nothing since, may have been mended
 
+BLAMELESS = frozenset({"agent_unavailable", "bad_input"})  # how a run fails by no doing of its agent
+
 Key: TypeAlias = tuple[str, str]  # agent or node, or "" for whoever, and capability
 
 

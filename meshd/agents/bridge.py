@@ -31,7 +31,7 @@ from meshd.agents.sieve import Sieve
 from meshd.agents.tools import TOOLS_LISTED_MAX, TOOLS_MAX, BridgePlan, Offer, Tool, complaint_of, offered, value_of
 from meshd.agents.worker import Worker, pipe_of_our_own
 from meshd.quoting import quoted
-from meshd.sdk import Context, TaskError
+from meshd.sdk import Context, InputError, TaskError
 from protocol.limits import TEXT_CHARS_MAX
 
 LINE_BYTES_MAX = 4 << 20  # one message of a server; a list of a thousand tools with their schemas is one
@@ -91,9 +91,9 @@ class Bridge:
             raise TaskError(f"the server has no tool for {capability} any more", retry=True)
         arguments = {} if input is None else input
         if not isinstance(arguments, dict):
-            raise TaskError(f"{capability} takes an object with the tool's arguments, not {quoted(input)}")
+            raise InputError(f"{capability} takes an object with the tool's arguments, not {quoted(input)}")
         if wrong := offer.checks.misfit_in(capability, arguments):
-            raise TaskError(wrong)
+            raise InputError(wrong)
 
         async def tell(progress: float, total: float | None, message: str | None) -> None:
             ctx.progress({"progress": progress, "total": total, "message": message})

@@ -134,7 +134,7 @@ class Pipe:
         try:
             line = _encode(given(work)) + b"\n"
         except (TypeError, ValueError, RecursionError) as failure:
-            return Failed("agent_failed", f"the input cannot be written as JSON: {failure}", retry=False)
+            return Failed("bad_input", f"the input cannot be written as JSON: {failure}", retry=False)
         if not self.held:
             self._child.last_line = ""  # what it said before explains nothing of what comes
         hand = self._hands[work.task] = _Hand(work, desk)
@@ -308,7 +308,8 @@ class Pipe:
             hand.is_over.set()
             self.has_delivered = True
             message = said.error.message[:TEXT_CHARS_MAX] or "the agent gave no reason"
-            hand.settle(Failed("agent_failed", message, retry=said.error.retry))
+            code = "bad_input" if said.error.bad_input else "agent_failed"
+            hand.settle(Failed(code, message, retry=said.error.retry and not said.error.bad_input))
         elif said.part is not UNSET:
             self._take_part(said.part, hand)
         elif said.oversize is not UNSET:

@@ -17,10 +17,11 @@ EXCERPT_BYTES = 80  # how much of a wrong line an error repeats
 
 
 class Error(Struct):
-    """Why an agent could not."""
+    """Why an agent could not; `bad_input`: for what it was given, and not by a fault of its own."""
 
     message: str
     retry: bool = False
+    bad_input: bool = False
 
 
 class Wanted(Struct):

@@ -48,7 +48,7 @@ class Checks:
     def refusal(self, work: Work) -> Failed | None:
         """Why the agent is not given this, or nothing. It is not tried again: the input will not change."""
         wrong = self.misfit_in(work.capability, work.input)
-        return Failed("agent_failed", wrong, retry=False) if wrong else None
+        return Failed("bad_input", wrong, retry=False) if wrong else None
 
     def judged(self, work: Work, outcome: Outcome) -> Outcome:
         """The outcome as it stands, or the agent's failure to give what was declared."""

@@ -17,7 +17,7 @@ from typing import Any, BinaryIO, Protocol
 import msgspec
 
 from meshd import values
-from meshd.sdk import Agent, Context, MeshRefusal, TaskError
+from meshd.sdk import Agent, Context, InputError, MeshRefusal, TaskError
 from meshd.supervise import Supervisor
 from protocol.errors import MeshError
 from protocol.limits import CAPABILITIES_PER_CARD_MAX, TOPICS_PER_AGENT_MAX
@@ -110,6 +110,11 @@ def schema_of(agent: Agent, capability: str) -> dict[str, Any]:
     return {"takes": takes | ({"$defs": definitions} if definitions else {}), "gives": hints.gives}
 
 
+def _error(failure: TaskError) -> dict[str, object]:
+    is_input = {"bad_input": True} if isinstance(failure, InputError) else {}
+    return {"message": failure.message, "retry": failure.retry, **is_input}
+
+
 class _OversizeError(Exception):
     """A result or part larger than the manifest allows."""
 
@@ -177,7 +182,7 @@ class Worker:
             result = await self._agent.handle(what, value, ctx, self._part_of(task))
             self._measure(result)
         except TaskError as failure:
-            self._say(task=task, error={"message": failure.message, "retry": failure.retry})
+            self._say(task=task, error=_error(failure))
         except _OversizeError as failure:
             self._say(task=task, oversize=failure.size_bytes)
         except asyncio.CancelledError:
@@ -213,7 +218,7 @@ class Worker:
         while isinstance(failure, BaseExceptionGroup) and len(failure.exceptions) == 1:
             [failure] = failure.exceptions
         if isinstance(failure, TaskError):
-            self._say(task=task, error={"message": failure.message, "retry": failure.retry})
+            self._say(task=task, error=_error(failure))
             return
         [*_, last] = traceback.format_exception_only(failure)
         self._say(task=task, error={"message": last.strip(), "retry": False})

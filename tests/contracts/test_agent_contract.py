@@ -183,7 +183,7 @@ async def test_a_value_that_does_not_fit_its_schema_gets_neither_in_nor_out(kind
         assert stage.agent.schemas["act@1"].takes == takes
     assert isinstance(into, Failed)
     assert isinstance(out, Failed)
-    assert (into.code, into.retry, out.code, out.retry) == ("agent_failed", False, "agent_output", False)
+    assert (into.code, into.retry, out.code, out.retry) == ("bad_input", False, "agent_output", False)
     assert into.message.startswith("the input does not fit what act@1 takes: ")
     assert out.message.startswith("the result does not fit what act@1 gives: ")
 

@@ -109,9 +109,9 @@ async def test_what_became_of_runs_is_counted_for_those_who_look() -> None:
         return Finished(1) if work.input == {"n": 1} else Failed(str(work.input), "no", retry=False)
 
     stage = await Stage().take(Actor(do=do))
-    for number, input in enumerate(({"n": 1}, "agent_failed", "agent_unavailable")):
+    for number, input in enumerate(({"n": 1}, "agent_failed", "agent_unavailable", "bad_input")):
         stage.hosting.run(order(f"t{number}", input=msgpack.packb(input)))
-    await until(lambda: len([each for each in stage.inputs if isinstance(each, AgentFinished | AgentFailed)]) == 3)
+    await until(lambda: len([each for each in stage.inputs if isinstance(each, AgentFinished | AgentFailed)]) == 4)
     stage.hosting.changed("actor", "restarting", "ended with exit code 3")
     ran = stage.hosting.tally.of("actor")
     assert (ran.done, ran.failed, ran.restarts, ran.last_error) == (1, 1, 1, "ended with exit code 3")
@@ -196,7 +196,7 @@ async def test_an_input_that_is_no_plain_value_reaches_no_agent() -> None:
     stage.hosting.run(order(input=b"\xc1"))
     report = await stage.report()
     assert isinstance(report, AgentFailed)
-    assert (report.code, report.retry) == ("agent_failed", False)
+    assert (report.code, report.retry) == ("bad_input", False)
     assert actor.runs == []
 
 

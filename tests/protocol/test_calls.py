@@ -86,6 +86,13 @@ def test_a_node_that_is_not_there_is_followed_by_the_next() -> None:
     assert calls.on_absent(probe, instant(0)) == []
 
 
+def test_a_call_whose_input_does_not_fit_is_refused_as_bad_input() -> None:
+    calls = _calls({B: 1, C: 1})
+    to, body, _ = _asked(calls.make(ORDER, instant(0)))
+    effects = calls.on_reply(to, CallReply(body.request, code="bad_input", message="x: no"), instant(0))
+    assert effects == [Reply(1, code="bad_input", fields={"what": "x: no"})]
+
+
 def test_a_call_that_may_have_run_is_never_tried_elsewhere() -> None:
     calls = _calls({B: 1, C: 1})
     to, body, _ = _asked(calls.make(ORDER, instant(0)))

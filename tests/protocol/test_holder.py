@@ -141,6 +141,16 @@ def test_an_agent_that_was_not_there_is_not_held_against_the_task() -> None:
     assert [body.counts for body in bodies(owner.fails(record, "agent_unavailable"), Decline)] == [False]
 
 
+@pytest.mark.parametrize(("code", "failures"), [("agent_failed", 1.0), ("bad_input", 0.0)])
+def test_an_input_that_does_not_fit_ends_the_task_and_is_not_held_against_the_agent(code: str, failures: float) -> None:
+    owner, record = Owner(), mine()
+    owner.award(record)
+    key = (owner.slots.agent_of(record.id), record.capability)
+    (failed,) = said(owner.written(owner.fails(record, code, retry=False)), TaskFailed)
+    assert failed.code == code
+    assert owner.holder._seen.of(key, owner.now).failures == failures
+
+
 def test_a_failure_for_good_is_the_end_of_the_task() -> None:
     owner, record = Owner(), mine()
     owner.award(record)

@@ -64,7 +64,7 @@ async def test_progress_is_told_as_its_number_and_message(stage: Stage) -> None:
 async def test_what_does_not_fit_the_tools_schema_never_reaches_it(stage: Stage, input: object) -> None:
     outcome = await stage.agent.run(stage.work(input), Desk())
     assert isinstance(outcome, Failed)
-    assert (outcome.code, outcome.retry) == ("agent_failed", False)
+    assert (outcome.code, outcome.retry) == ("bad_input", False)
     assert outcome.message.startswith(
         "act@1 takes an object with the tool's arguments, not "
         if input is not None and not isinstance(input, dict)

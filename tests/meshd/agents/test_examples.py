@@ -89,7 +89,7 @@ async def test_the_sentiment_is_asked_of_its_service(agents: dict[str, Agent], t
         await until(lambda: agent.state == "ready")
         assert await done(agent, "sentiment@1", "a good day") == Finished({"mood": "glad"})
         assert await done(agent, "sentiment@1", 3) == Failed(
-            "agent_failed", 'the input does not fit what sentiment@1 takes: 3 is not of type "string"', retry=False
+            "bad_input", 'the input does not fit what sentiment@1 takes: 3 is not of type "string"', retry=False
         )
     finally:
         service.kill()

@@ -345,7 +345,7 @@ async def test_what_does_not_fit_the_schema_never_reaches_the_service(tmp_path: 
     async with played(tmp_path, saying(OK), schemas=schemas) as (stage, service):
         wrong = "the input does not fit what act@1 takes: [0]: 4 is greater than the maximum of 3"
         work = stage.work([4])
-        assert await stage.agent.run(work, Desk()) == Failed("agent_failed", wrong, retry=False)
+        assert await stage.agent.run(work, Desk()) == Failed("bad_input", wrong, retry=False)
         assert service.requests == []
         assert await stage.agent.run(stage.work([1]), Desk()) == Failed(
             "agent_output", 'the result does not fit what act@1 gives: 1 is not of type "string"', retry=False

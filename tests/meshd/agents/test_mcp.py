@@ -78,7 +78,7 @@ async def checked(stage: Stage) -> None:
     assert await run("forecast@1", {"city": "Pune"}, desk := Desk()) == {"city": "Pune", "sky": "clear"}
     assert desk.said == [{"progress": 1, "total": 2, "message": "looked up"}]
     wrong = "the input does not fit what add@1 takes: a: 'two' is not of type \"integer\""
-    assert await run("add@1", {"a": "two", "b": 3}) == Failed("agent_failed", wrong, retry=False)
+    assert await run("add@1", {"a": "two", "b": 3}) == Failed("bad_input", wrong, retry=False)
     failed = await run("forecast@1", {"city": "nowhere"})
     assert failed == Failed("agent_failed", "Error executing tool forecast", retry=False)
 

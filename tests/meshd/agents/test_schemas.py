@@ -62,7 +62,7 @@ def test_an_input_that_does_not_fit_is_not_tried_again_and_a_result_is_the_agent
     work = Work(task="t", capability="scoring@2", input=3, epoch=1, attempt=1, deadline_s=1.0, iid="i", gid="g")
     refusal = both.refusal(work)
     assert refusal is not None
-    assert (refusal.code, refusal.retry) == ("agent_failed", False)
+    assert (refusal.code, refusal.retry) == ("bad_input", False)
     judged = both.judged(work, Finished("text"))
     assert isinstance(judged, Failed)
     assert (judged.code, judged.retry) == ("agent_output", False)

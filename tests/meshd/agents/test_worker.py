@@ -51,7 +51,7 @@ async def test_a_result_that_is_no_json_is_refused_by_name(stage: Stage) -> None
 
 async def test_an_input_of_the_wrong_type_names_the_argument(stage: Stage) -> None:
     outcome = await stage.agent.run(stage.work({"x": 1}), Desk())
-    assert outcome == Failed("agent_failed", "act@1: order: Expected array, got object", retry=False)
+    assert outcome == Failed("bad_input", "act@1: order: Expected array, got object", retry=False)
 
 
 async def test_a_busy_loop_past_its_limit_costs_only_its_own_slot(tmp_path: Path) -> None:
