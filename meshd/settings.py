@@ -239,4 +239,10 @@ def _rule(seen: Type) -> str:
 
 
 def _range(least: float | None, most: float | None) -> str:
-    return f" from {least:,.15g} to {most:,.15g}".replace(",", "_") if least is not None and most is not None else ""
+    if least is None or most is None:
+        return ""
+    return f" from {_number(least)} to {_number(most)}"
+
+
+def _number(bound: float) -> str:
+    return (f"{bound:,d}" if isinstance(bound, int) else f"{bound:,.15g}").replace(",", "_")

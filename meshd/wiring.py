@@ -34,7 +34,7 @@ from meshd.statedir import Mesh
 from meshd.store.archive import JetStreamArchive
 from meshd.store.jetstream import RESERVED, JetStreamStore
 from meshd.supervise import Supervisor
-from meshd.transport.nats import NatsTransport
+from meshd.transport.nats import FAULTS, NatsTransport
 from meshd.upkeep import Premises, Upkeep
 from meshd.views import Views, named
 from protocol.envelope import KEPT_MS, Opener, Sealer
@@ -215,7 +215,7 @@ def fullness(store: JetStreamStore) -> tuple[str, ...]:
 
 def edges(transport: NatsTransport, stream: Stream) -> dict[str, float | dict[str, float]]:
     """What came to nothing at the edges of the daemon, by metric."""
-    faults = {fault: float(count) for fault, count in transport.counts.items()}
+    faults = {fault: float(transport.counts[fault]) for fault in FAULTS}
     return {"meshd_transport_faults_total": faults, "meshd_events_malformed_total": float(stream.malformed)}
 
 

@@ -55,7 +55,7 @@ class NewAgent(Struct, frozen=True, forbid_unknown_fields=True):
     `replace`: it may take the place of an agent of its name.
     """
 
-    manifest: Annotated[str, Meta(max_length=65_536)]
+    manifest: Annotated[str, Meta(min_length=1, max_length=65_536)]
     file: Annotated[str, Meta(max_length=4_096)] = ""
     replace: bool = False
 

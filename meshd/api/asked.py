@@ -78,7 +78,9 @@ async def _bytes(request: web.Request) -> bytes:
 def _decoded(content: bytes, schema: type[T]) -> T:
     content = content if content.strip() else b"{}"
     try:
-        return msgspec.json.decode(content, type=schema)
+        found = msgspec.json.decode(content, type=schema)
+        json.loads(content, object_pairs_hook=_without_twins, parse_int=str)
+        return found
     except (msgspec.DecodeError, UnicodeDecodeError) as failure:
         problem = _no_json(content)  # first: the fields of half an object are nobody's mistake
         if problem:
@@ -87,6 +89,14 @@ def _decoded(content: bytes, schema: type[T]) -> T:
     except RecursionError:
         what = f"the body is nested deeper than {limits.DEPTH_MAX} levels"
         raise MeshError("bad_input", what=what, rule="depth") from None
+
+
+def _without_twins(pairs: list[tuple[str, Any]]) -> None:
+    """RFC 8259, 4: of a name that stands twice readers take either, so what one checked another may not do."""
+    names = [name for name, _ in pairs]
+    if len(set(names)) < len(names):
+        twin = next(name for name in names if names.count(name) > 1)
+        raise MeshError("bad_input", what=f"the body names {_shown(twin)} more than once in one object", rule="schema")
 
 
 def _no_json(content: bytes) -> str:

@@ -227,6 +227,7 @@ class Route(Struct, frozen=True):
     errors: tuple[str, ...] = ()  # codes that belong to this path; those of the guards go without saying
 
 
+STOP = "finish or hand on what is in hand, leave the mesh, end the daemon and its nats-server; answered before that"
 _ONE_TASK = ("unknown_task", "short_id", "ambiguous")
 _ONE_PEER = ("unknown_peer", "short_id", "ambiguous", "timed_out")
 
@@ -450,7 +451,7 @@ ROUTES: tuple[Route, ...] = (
         body=schemas.Nothing,
         status=201,
     ),
-    Route("POST", "/v1/stop", "leave and end", stop, schemas.Stopping, body=schemas.Nothing, status=202),
+    Route("POST", "/v1/stop", STOP, stop, schemas.Stopping, body=schemas.Nothing, status=202),
     Route("GET", "/healthz", "the process answers", healthz, schemas.Health),
     Route("GET", "/readyz", "the node takes work", readyz, schemas.Readiness, errors=("not_ready",)),
 )

@@ -13,6 +13,7 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Summa
 from prometheus_client.registry import Collector
 
 from protocol import events
+from protocol.envelope import REFUSALS
 from protocol.events import Event
 
 # What an event adds to a metric: its labels' values and an amount, or nothing.
@@ -99,15 +100,31 @@ _ENDED: Mapping[type, str] = {
 }
 _ENDS = tuple(_ENDED.values())
 _KINDS = tuple(str(kind.__struct_config__.tag) for kind in get_args(Event))
+_RULES = tuple(REFUSALS)
+_EVIDENCE = ("silent", "absent", "node_restarted")
 _TASK_S = (0.005, 0.02, 0.1, 0.5, 2.0, 10.0, 60.0, 600.0)
 _DEATH_S = (0.5, 1.0, 2.0, 5.0, 10.0, 30.0, 60.0)
 
 METRICS: tuple[Metric, ...] = (
     Metric("meshd_events_total", "counter", "Domain events of this node", ("kind",), _kind, known=_KINDS),
-    Metric("meshd_frames_refused_total", "counter", "Frames without effect, by broken rule", ("code",), _refused),
+    Metric(
+        "meshd_frames_refused_total",
+        "counter",
+        "Frames without effect, by broken rule",
+        ("code",),
+        _refused,
+        known=_RULES,
+    ),
     Metric("meshd_awards_total", "counter", "Awards that this node wrote", ("why",), _awarded),
     Metric("meshd_awards_declined_total", "counter", "Awards that an owner declined", ("reason",), _declined),
-    Metric("meshd_leases_lapsed_total", "counter", "Leases that lapsed at this watcher", ("evidence",), _lapsed),
+    Metric(
+        "meshd_leases_lapsed_total",
+        "counter",
+        "Leases that lapsed at this watcher",
+        ("evidence",),
+        _lapsed,
+        known=_EVIDENCE,
+    ),
     Metric("meshd_tasks_submitted_total", "counter", "Submits that this node wrote", (), _submitted),
     Metric("meshd_tasks_ended_total", "counter", "Tasks that ended, as heard", ("state",), _ended, known=_ENDS),
     Metric("meshd_tasks_failed_total", "counter", "Tasks that failed, by reason", ("code",), _failed),

@@ -39,6 +39,9 @@ _Arrived: TypeAlias = Callable[[Msg], Awaitable[None]]
 _Frame: TypeAlias = tuple[str, bytes, str]  # subject, frame, reply
 
 
+FAULTS = ("dropped", "overrun", "refused")  # what `NatsTransport.counts` tells of
+
+
 class NatsTransport:
     """One node's link to its server; `problem` is the last thing that went wrong with it.
 

@@ -26,6 +26,12 @@ def test_events_are_counted_by_kind() -> None:
     assert _lines(metrics)['meshd_events_total{kind="peer_left"}'] == 3
 
 
+def test_a_label_that_is_known_is_there_from_the_start_at_0() -> None:
+    lines = _lines(Metrics())
+    for name in ('frames_refused_total{code="replayed"}', 'leases_lapsed_total{evidence="node_restarted"}'):
+        assert lines[f"meshd_{name}"] == 0
+
+
 def test_refused_frames_are_counted_by_the_rule_they_broke() -> None:
     metrics = Metrics()
     metrics.on_event(events.FrameRefused("replay", "s", "x"))
