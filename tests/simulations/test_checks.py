@@ -26,7 +26,7 @@ from simulations.host import Host
 from simulations.links import LinkModel
 from simulations.network import Network
 from simulations.scenario import parsed
-from simulations.seen import Answered, Broke, Handled, Happened, Said, Seen, Stored
+from simulations.seen import Answered, Broke, Handled, Happened, Said, Seen, Sight, Stored
 from simulations.timeline import Timeline, ns
 from simulations.world import World
 
@@ -100,7 +100,11 @@ GOOD: dict[str, list[Seen]] = {
     "known-agents": [_agents(1), _agents(2), _alive(6, 0), _agents(1)],
     "bounded": [Handled("n1", 5, "Tick", 0, effects=(Emit(SUBMITTED.event),) * 9)],
     "quiet": [Said("n1", "Ping")] * 50,
-    "honest": [Happened("n1", 5, FrameRefused("replayed", "n2", "s"))],
+    "honest": [
+        Happened("n1", 5, FrameRefused("replayed", "n2", "s")),
+        Sight("n1", "harmed"),
+        Happened("n1", 5, FrameRefused("bad_body", "n2", "s")),
+    ],
     "calm": [Said("n1", "Ping")] * 50,
 }
 BAD: dict[str, list[list[Seen]]] = {
@@ -143,6 +147,7 @@ BAD: dict[str, list[list[Seen]]] = {
     "bounded": [[Handled("n1", 5, "Tick", 0, effects=(Emit(SUBMITTED.event),) * 500)]],
     "quiet": [],
     "honest": [
+        [Sight("n2", "harmed"), Happened("n1", 5, FrameRefused("bad_body", "n2", "s"))],
         [Happened("n1", 5, FrameRefused("bad_signature", "n2", "s"))],
         [Happened("n1", 5, PeerMisbehaved("n2", "bad_cards"))],
     ],
