@@ -140,6 +140,9 @@ class Gossip:
             return False, self._tell(heard, former)  # it is buried here: let it outbid that
         if former is None and self._is_full():
             return False, []
+        is_same_life = former is not None and former.version.life == version.life
+        if former and is_same_life and version.number - former.version.number > 2 * limits.INCARNATION_JUMP_MAX:
+            return False, [Emit(PeerMisbehaved(heard.src, "incarnation_jump", str(body.incarnation)))]
         self._store(heard)
         if heard.is_relayed:
             return True, []

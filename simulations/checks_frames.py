@@ -6,22 +6,24 @@ asked. Neighbour: `checks` lists this.
 
 import copy
 from collections import deque
-from collections.abc import Iterable
 from typing import ClassVar
 
 from protocol.effects import Effect, Emit
+from protocol.envelope import FRESH_MS
 from protocol.events import FrameRefused
 from protocol.inputs import Received, Tick
 from protocol.node import Node
-from protocol.primitives import Instant
+from protocol.primitives import NS_PER_MS, Instant
 from simulations.host import Host
-from simulations.seen import Handled, Seen
+from simulations.seen import Handled, Seen, Span
 from simulations.setting import Setting, Wanted
 from simulations.timeline import ns
 
 FRAMES_KEPT = 24  # the last that each node heard
 FIRST_S = 6.0
 PAUSE_S = 15.0  # between two rehearsals, in small worlds
+SOON_S = 0.5  # after a fault has ended
+OWED_MAX = 3
 PAUSE_PER_NODE_S = 1.0  # a node that knows more takes longer to copy
 AHEAD_NS = ns(1.0)
 
@@ -29,34 +31,47 @@ AHEAD_NS = ns(1.0)
 class Rehearsed:
     """A15, A16, A17: a frame takes effect once, unchanged, where it was sent; like inputs have like effects."""
 
-    wants: ClassVar[Wanted] = (Handled,)
+    wants: ClassVar[Wanted] = (Handled, Span)
 
     def __init__(self, setting: Setting) -> None:
         self._setting = setting
-        self._heard: dict[str, deque[Received]] = {}
+        self._heard: dict[str, deque[tuple[int, Received]]] = {}
         self._due_ns = ns(FIRST_S)
         self._rounds = 0
+        self._owed = 0  # rehearsals soon after this one: somebody began a new life
+        self._last = ""
 
     def on(self, seen: Seen) -> str | None:
         """Remember what is heard; now and then hear it once more, on a copy."""
+        now_ns = self._setting.timeline.now_ns
+        if isinstance(seen, Span) and not seen.is_on and now_ns >= ns(FIRST_S):
+            self._due_ns, self._owed = min(self._due_ns, now_ns + ns(SOON_S)), len(self._setting.hosts) - 1
         if not isinstance(seen, Handled) or not isinstance(seen.input, Received):
             return None
-        heard = self._heard.setdefault(seen.node, deque(maxlen=FRAMES_KEPT))
-        heard.append(seen.input)
-        if self._setting.timeline.now_ns < self._due_ns:
+        self._heard.setdefault(seen.node, deque(maxlen=FRAMES_KEPT)).append((now_ns, seen.input))
+        if now_ns < self._due_ns or seen.node == self._last:
             return None
-        pause_s = max(PAUSE_S, PAUSE_PER_NODE_S * len(self._setting.hosts))
-        self._due_ns, self._rounds = self._setting.timeline.now_ns + ns(pause_s), self._rounds + 1
+        heard = self._lately(seen.node)
+        pause_s = SOON_S if self._owed else max(PAUSE_S, PAUSE_PER_NODE_S * len(self._setting.hosts))
+        self._due_ns, self._rounds, self._last = now_ns + ns(pause_s), self._rounds + 1, seen.node
+        self._owed = min(max(0, self._owed - 1), OWED_MAX)
         host = self._setting.hosts[seen.node]
-        others = (frame for name, frames in self._heard.items() if name != seen.node for frame in frames)
+        others = (each for name in self._heard if name != seen.node for each in self._lately(name))
         return (
             self._twice(host)
-            or self._refused(host, "that it has heard before", (each for each in heard if not _is_fact(each)))
-            or self._refused(host, "with one bit turned", (self._bent(each) for each in heard))
-            or self._refused(host, "that was cut short", (Received(each.subject, each.frame[:-9]) for each in heard))
-            or self._refused(host, "for another node", (each for each in others if not _is_fact(each)))
-            or self._unchanged(host, "a fact that it has heard before", (each for each in heard if _is_fact(each)))
+            or self._refused(
+                host, "that it has heard before", [each for each in heard if not _is_fact(each)], again=True
+            )
+            or self._refused(host, "with one bit turned", [self._bent(each) for each in heard])
+            or self._refused(host, "that was cut short", [Received(each.subject, each.frame[:-9]) for each in heard])
+            or self._refused(host, "for another node", [each for each in others if not _is_fact(each)])
+            or self._unchanged(host, [each for each in heard if _is_fact(each)])
         )
+
+    def _lately(self, name: str) -> list[Received]:
+        """What is too old to take effect anyway proves nothing."""
+        since_ns = self._setting.timeline.now_ns - FRESH_MS * NS_PER_MS
+        return [received for at_ns, received in self._heard[name] if at_ns >= since_ns]
 
     def _bent(self, heard: Received) -> Received:
         """One bit is another, elsewhere in each frame and each time."""
@@ -65,8 +80,11 @@ class Rehearsed:
         frame[at] ^= 1 << self._rounds % 8
         return Received(heard.subject, bytes(frame))
 
-    def _refused(self, host: Host, what: str, frames: Iterable[Received]) -> str | None:
+    def _refused(self, host: Host, what: str, frames: list[Received], *, again: bool = False) -> str | None:
+        """With `again`: what was refused then, and would not be now, takes effect first."""
         node, now = copy.deepcopy(host.node), host.now()
+        for each in frames if again else ():
+            node.handle(each, now)
         before = state_of(node)
         for each in frames:
             done = [effect for effect in node.handle(each, now) if not _is_refusal(effect)]
@@ -74,13 +92,15 @@ class Rehearsed:
                 return f"{host.name} was given a frame {what}, on {each.subject}, and did this: {done[0]}"
         return None if state_of(node) == before else f"{host.name} was given a frame {what}, and it changed something"
 
-    def _unchanged(self, host: Host, what: str, frames: Iterable[Received]) -> str | None:
+    def _unchanged(self, host: Host, facts: list[Received]) -> str | None:
+        """A fact of which nothing was known any more is news once."""
         node, now = copy.deepcopy(host.node), host.now()
-        before = state_of(node)
-        for each in frames:
+        for each in facts:
+            node.handle(each, now)
+            before = state_of(node)
             node.handle(each, now)
             if state_of(node) != before:
-                return f"{host.name} was given {what}, on {each.subject}, and it changed something"
+                return f"{host.name} was told the same twice, on {each.subject}, and it changed something"
         return None
 
     def _twice(self, host: Host) -> str | None:

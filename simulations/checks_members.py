@@ -7,7 +7,8 @@ Neighbour: `checks` lists these.
 from typing import ClassVar
 
 from protocol.effects import Spread
-from protocol.events import CapabilitiesChanged, PeerAlive, PeerDead, PeerLeft, PeerSuspect
+from protocol.events import CapabilitiesChanged, LeaseLapsed, PeerAlive, PeerDead, PeerLeft, PeerSuspect
+from protocol.inputs import LinkChanged
 from protocol.limits import INCARNATION_MAX
 from protocol.primitives import NodeId
 from protocol.wire.gossip import Confirm, Dead, Left, Suspect
@@ -48,6 +49,64 @@ class NoFalseDeath:
                     f"{seen.node} believes that {dead.name} is dead ({death.evidence}, accused by {accusers}), "
                     f"which was well and within reach of {name} for {CLEAR_S:g} s"
                 )
+        return None
+
+
+class NoHastyDeath:
+    """A5, G7: who stopped a moment ago, after it was well for long, is not found dead before its time is up."""
+
+    wants: ClassVar[Wanted] = (Happened, Span)
+
+    def __init__(self, setting: Setting) -> None:
+        self._setting = setting
+        self._spans: dict[str, tuple[int, int, bool]] = {}  # the last two faults of a node: when, and is the last on
+
+    def on(self, seen: Seen) -> str | None:
+        """Faults, and every death."""
+        now_ns = self._setting.timeline.now_ns
+        if isinstance(seen, Span):
+            for name in seen.nodes or tuple(self._setting.hosts):
+                self._spans[name] = now_ns, self._spans.get(name, (0, 0, False))[0], seen.is_on
+        elif isinstance(seen, Happened) and isinstance(seen.event, PeerDead):
+            death, settings = seen.event, self._setting.settings.membership
+            last_ns, before_ns, is_on = self._spans.get(death.name, (0, 0, False))
+            if not is_on or last_ns - before_ns < ns(CLEAR_S):
+                return None
+            least_s = settings.absent_s if death.evidence == "absent" else settings.suspicion_s_min
+            if now_ns - last_ns < ns(least_s):
+                return f"{seen.node} believes that {death.name} is dead ({death.evidence}) within {least_s:g} s"
+        return None
+
+
+class CutOffJudgesNobody:
+    """A5: whose own link is down, or was until a moment ago, accuses nobody and takes nobody's lease."""
+
+    wants: ClassVar[Wanted] = (Handled, Happened)
+
+    def __init__(self, setting: Setting) -> None:
+        self._setting = setting
+        self._down: dict[str, bool] = {}
+        self._up_ns: dict[str, int] = {}
+
+    def on(self, seen: Seen) -> str | None:
+        """Links as their nodes are told of them, and accusations."""
+        now_ns = self._setting.timeline.now_ns
+        if isinstance(seen, Handled) and isinstance(seen.input, LinkChanged):
+            if seen.input.up and self._down.get(seen.node, False):
+                self._up_ns[seen.node] = now_ns
+            self._down[seen.node] = not seen.input.up
+        elif isinstance(seen, Happened) and isinstance(seen.event, LeaseLapsed):
+            lease_ns = ns(self._setting.settings.tasks.lease_s)
+            is_back = now_ns - self._up_ns.get(seen.node, -lease_ns) >= lease_ns
+            if seen.event.evidence != "node_restarted" and not is_back:
+                return f"{seen.node} calls a lease lapsed ({seen.event.evidence}) when its own link is hardly back"
+        elif isinstance(seen, Happened) and isinstance(seen.event, PeerSuspect | PeerDead):
+            if self._down.get(seen.node, False):
+                return f"{seen.node} judges {seen.event.name} while its own link is down"
+            is_its_own = isinstance(seen.event, PeerSuspect) and seen.event.accuser == self._setting.hosts[seen.node].id
+            grace_ns = ns(self._setting.settings.membership.grace_s)
+            if is_its_own and now_ns - self._up_ns.get(seen.node, -grace_ns) < grace_ns:
+                return f"{seen.node} accuses {seen.event.name} when its own link is hardly back"
         return None
 
 

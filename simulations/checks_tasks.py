@@ -9,10 +9,12 @@ from typing import ClassVar
 from msgspec import structs
 
 from protocol import ids
+from protocol.effects import RunAgent, StopAgent
 from protocol.events import TaskDone, TaskStarted, TaskSubmitted
+from protocol.inputs import AgentFailed, AgentFinished
 from protocol.records import TRANSITIONS
 from protocol.wire.task import ENDED, TaskRecord, TaskState
-from simulations.seen import Answered, Happened, Seen, Stored
+from simulations.seen import Answered, Handled, Happened, Seen, Span, Stored
 from simulations.setting import Setting, Wanted
 from simulations.timeline import ns
 
@@ -155,6 +157,38 @@ class OneAnswer:
         if one in self._answered:
             return f"{seen.node} answered request {seen.reply.request} twice"
         self._answered.add(one)
+        return None
+
+
+class OneAtATime:
+    """A11: a task that must not run twice at once does not, while the daemons of both owners go on."""
+
+    wants: ClassVar[Wanted] = (Handled, Span)
+
+    def __init__(self, setting: Setting) -> None:
+        self._setting = setting
+        self._runs: dict[str, dict[str, int]] = {}  # exclusive task → who runs it, and for which award
+
+    def on(self, seen: Seen) -> str | None:
+        """Runs as they begin and end; a crash ends all of a host's."""
+        if isinstance(seen, Span) and seen.is_on and seen.fault == "crash":
+            for runs in self._runs.values():
+                for name in seen.nodes:
+                    runs.pop(name, None)
+        if not isinstance(seen, Handled):
+            return None
+        if isinstance(seen.input, AgentFinished | AgentFailed):
+            self._runs.get(seen.input.task, {}).pop(seen.node, None)
+        for effect in seen.effects:
+            if isinstance(effect, StopAgent):
+                self._runs.get(effect.task, {}).pop(seen.node, None)
+            elif isinstance(effect, RunAgent) and effect.lease_s:
+                runs = self._runs.setdefault(effect.task, {})
+                runs[seen.node] = effect.epoch
+                others = [self._setting.hosts[name] for name in runs if name != seen.node]
+                for other in others:
+                    if other.is_up and not other.is_paused:
+                        return f"{seen.node} begins {effect.task}, which {other.name} is at still"
         return None
 
 

@@ -96,15 +96,36 @@ def all_joined(world: Whole) -> str | None:
 
 
 def hands_empty(world: Whole) -> str | None:
-    """When every task has ended, nobody holds, runs or watches one."""
+    """When every task has ended, nobody holds, runs or watches one, and every slot is free."""
     for host in world.hosts.values():
         if not host.is_up:
             continue
         if host.node.holder.in_hand or host.running():
             return f"{host.name} still holds {host.node.holder.in_hand} tasks and runs {len(host.running())}"
+        for offered in host.node.catalogue.offered(CAPABILITY, host.now()):
+            if offered.node == host.id and offered.free < offered.card.slots:
+                return f"{host.name} has {offered.free} of {offered.card.slots} slots free, and runs nothing"
         for record in world.store.records():
             if host.node.ledger.watches(record.id):
                 return f"{host.name} still watches {record.key} ({record.id}), which is {record.state.value}"
+    return None
+
+
+def one_digest(world: Whole) -> str | None:
+    """Every node that is up has the same newest fact of each kind about everybody."""
+    digests = {host.name: host.node.gossip.hashes() for host in world.hosts.values() if host.is_up}
+    first = next(iter(digests), "")
+    other = next((name for name, hashes in digests.items() if hashes != digests[first]), "")
+    return f"{first} and {other} know different facts" if other else None
+
+
+def all_well(world: Whole) -> str | None:
+    """Nobody takes itself for slow, or another for gone, any more."""
+    for host in world.hosts.values():
+        if host.is_up and host.node.membership.health:
+            return f"{host.name} takes itself for slow ({host.node.membership.health})"
+        if host.is_up and host.node.membership.suspects():
+            return f"{host.name} suspects {len(host.node.membership.suspects())} others"
     return None
 
 
@@ -134,6 +155,8 @@ ENDS: Mapping[str, End] = {
     "one-view": one_view,
     "agents-known": agents_known,
     "all-joined": all_joined,
+    "one-digest": one_digest,
+    "all-well": all_well,
     "clocks-right": clocks_right,
     "tasks-end": tasks_end,
     "tasks-done": tasks_done,

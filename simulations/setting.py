@@ -7,6 +7,7 @@ Neighbours: `checks` lists them all, `world` tells them.
 from collections.abc import Mapping
 from typing import ClassVar, Protocol, TypeAlias
 
+from protocol.node import NodeSettings
 from simulations.host import Host
 from simulations.network import Network
 from simulations.seen import Seen
@@ -16,8 +17,9 @@ Wanted: TypeAlias = tuple[type, ...]
 
 
 class Setting(Protocol):
-    """What checks may look at besides what they are told: who is well, who reaches whom."""
+    """What checks may look at besides what they are told: who is well, who reaches whom, what nodes were told."""
 
+    settings: NodeSettings
     timeline: Timeline
     network: Network
     hosts: Mapping[str, Host]

@@ -66,6 +66,7 @@ class World:
     def __init__(self, scenario: Scenario, *, seed: int, write: Callable[[Line], object] | None = None) -> None:
         self._scenario = scenario
         self.timeline = Timeline()
+        self.settings = scenario.settings()
         self._chance = Chance(seed)
         self._trace = Trace(self.timeline, write)
         self.network = Network(timeline=self.timeline, chance=self._chance, model=scenario.link, names=scenario.names)
@@ -85,7 +86,7 @@ class World:
             keys=keys,
             wire=scenario.wire,
             mesh=mesh_id(keys.root_key),
-            settings=scenario.settings(),
+            settings=self.settings,
             agents=scenario.agents,
             see=self.see,
         )

@@ -19,6 +19,7 @@ from protocol.events import (
     TaskSubmitted,
 )
 from protocol.ids import task_key
+from protocol.node import NodeSettings
 from protocol.wire.task import TaskRecord, TaskState
 from simulations.chance import Chance
 from simulations.checks import CHECKS
@@ -48,6 +49,7 @@ class _Setting:
         self.timeline = Timeline()
         self.network = Network(timeline=self.timeline, chance=Chance(1), model=LinkModel())
         self.hosts: Mapping[str, Host] = {}
+        self.settings = NodeSettings()
 
 
 def _stored(*records: TaskRecord) -> list[Seen]:
@@ -65,7 +67,7 @@ GONE = Happened("n1", 5, PeerDead("n2", "n2", 6, ("n1", "n3"), "timeout", 5.0))
 LEFT = Happened("n1", 5, PeerLeft("n2", "n2", 6))
 ELSEWHERE = {  # these look at a world
     "no-false-death", "right-clocks", "proven-death", "own-word", "dead-are-found", "refuted-soon", "goodbyes-heard",
-    "rehearsed",
+    "rehearsed", "no-hasty-death", "cut-off-judges-nobody", "one-at-a-time",
 }  # fmt: skip
 
 

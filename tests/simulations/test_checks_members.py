@@ -1,7 +1,10 @@
 """Rules of views, each in a little world where it is kept, and where it is broken."""
 
+import pytest
+
 from protocol.effects import Spread
 from protocol.events import PeerAlive, PeerDead, PeerLeft, PeerSuspect
+from protocol.inputs import LinkChanged
 from protocol.wire.gossip import Left, Suspect
 from simulations.checks import CHECKS
 from simulations.host import Host
@@ -105,3 +108,25 @@ def test_a_goodbye_is_heard_by_everybody_within_a_second() -> None:
     lossy.on(Sight("n2", "lost"))
     world.timeline.now_ns = ns(23)
     assert lossy.on(_tick(n1)) is None
+
+
+@pytest.mark.parametrize(("after_s", "is_broken"), [(4.0, True), (5.5, False)])
+def test_who_stopped_a_moment_ago_is_not_dead_yet(after_s: float, is_broken: bool) -> None:
+    world, (n1, n2, n3) = _world()
+    check = CHECKS["no-hasty-death"](world)
+    check.on(Span("pause", ("n3",), is_on=True))
+    world.timeline.now_ns += ns(after_s)
+    assert (check.on(_death(n1, n3, n1, n2)) is not None) is is_broken
+
+
+def test_whose_link_is_down_or_hardly_back_accuses_nobody() -> None:
+    world, (n1, n2, _) = _world()
+    check = CHECKS["cut-off-judges-nobody"](world)
+    suspect = Happened(n1.name, n1.life, PeerSuspect(n2.id, n2.name, n2.life, n1.id, "absent"))
+    assert check.on(suspect) is None
+    check.on(Handled("n1", n1.life, "LinkChanged", 0, LinkChanged(up=False)))
+    assert check.on(suspect)
+    check.on(Handled("n1", n1.life, "LinkChanged", 0, LinkChanged(up=True)))
+    assert check.on(suspect)
+    world.timeline.now_ns += ns(2.5)
+    assert check.on(suspect) is None

@@ -2,8 +2,11 @@
 
 import pytest
 
+from protocol.effects import RunAgent, StopAgent
 from protocol.grants import Grants
-from simulations.scenario import named
+from simulations.checks import CHECKS
+from simulations.scenario import named, parsed
+from simulations.seen import Handled
 from simulations.world import World
 
 
@@ -11,3 +14,15 @@ def test_an_owner_that_forgets_what_it_began_is_found_to_begin_it_twice(monkeypa
     monkeypatch.setattr(Grants, "had", lambda self, task, epoch: False)
     verdict = World(named("store-stall"), seed=1).run()
     assert [each.rule for each in verdict.violations] == ["one-start"]
+
+
+def test_what_must_not_run_twice_at_once_is_stopped_before_it_is_begun_elsewhere() -> None:
+    world = World(parsed('about = "x"\nnodes = 2\nrun_s = 60\n', origin="x"), seed=1)
+    for host in world.hosts.values():
+        host.start()
+    order = RunAgent("worker", "t", 1, 1, "work@1", b"", 9.0, "i", "g", 0, (), lease_s=3.0)
+    begun = [Handled(name, 1, "Received", 0, effects=(order,)) for name in world.hosts]
+    stopped = Handled("n1", 1, "Tick", 0, effects=(StopAgent("t", 1),))
+    check = CHECKS["one-at-a-time"](world)
+    assert [check.on(seen) for seen in (begun[0], stopped, begun[1])] == [None, None, None]
+    assert check.on(begun[0])
