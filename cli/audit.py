@@ -206,7 +206,7 @@ def restart(session: Session, reason: str) -> None:
         return
     head = answer.value
     write(f"chain {head['chain']} of this node's audit goes on with record {head['seq']}; ")
-    write(f"chain {head['chain'] - 1} lies in {shown(head['folder'])}-{head['chain'] - 1}\n")
+    write(f"the one before lies in {shown(head['aside'])}\n")
 
 
 def _sentences(verdict: Any) -> Iterator[str]:

@@ -8,11 +8,12 @@ import asyncio
 from collections.abc import Callable, Iterator, Mapping
 from itertools import islice
 
-from msgspec import Struct
+from msgspec import Struct, structs
 
 from meshd import clock
 from meshd.api import audit_schemas
 from meshd.api.audit_schemas import AuditHead, AuditPage, AuditQuery
+from meshd.observe import chains
 from meshd.observe.audit import Audit
 from meshd.observe.custody import Custody
 from meshd.observe.segments import records_of
@@ -147,15 +148,15 @@ class Auditing:
 
     async def restart(self, reason: str, *, who: str) -> AuditHead:
         """Set a damaged chain aside and begin the next. Raises MeshError audit_sound, unaudited, directory."""
-        done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        done: asyncio.Future[int] = asyncio.get_running_loop().create_future()
         self._supervisor.spawn("audit restart", self._restart(reason, who, done))
-        await asyncio.shield(done)  # whoever asked may go away: it is done or not, never by half
-        return self.head()
+        former = await asyncio.shield(done)  # whoever asked may go away: it is done or not, never by half
+        folder = self._audit.journal.folder
+        return structs.replace(self.head(), aside=str(chains.kept(folder, former)))
 
-    async def _restart(self, reason: str, who: str, done: asyncio.Future[None]) -> None:
+    async def _restart(self, reason: str, who: str, done: asyncio.Future[int]) -> None:
         try:
-            await self._custody.restart(who=who, reason=reason)
-            done.set_result(None)
+            done.set_result(await self._custody.restart(who=who, reason=reason))
         except MeshError as failure:
             done.set_exception(failure)
 

@@ -47,6 +47,11 @@ def aside(folder: Path) -> list[tuple[int, Path]]:
     return sorted((number, folder.parent / entry.name) for number, entry in found)
 
 
+def kept(folder: Path, number: int) -> Path:
+    """Where the chain of that number lies, once it is set aside."""
+    return folder.with_name(f"{folder.name}-{number}")
+
+
 def take_up(folder: Path, node: NodeId) -> Tail:
     """Make the folder, or cut off what a kill left of a line at its end, and say how it ends.
 
@@ -81,10 +86,10 @@ def begin(folder: Path, *, former: int, name: str, line: bytes) -> int:
 
     Raises MeshError("directory"); the former chain then stands where it stood.
     """
-    fresh, kept = _fresh(folder), folder.with_name(f"{folder.name}-{former}")
-    if kept.exists() or len(aside(folder)) >= limits.AUDIT_CHAINS_MAX:
-        problem = "is there already" if kept.exists() else f"would be one more than {limits.AUDIT_CHAINS_MAX}"
-        raise MeshError("directory", path=kept, problem=problem, cure="export it, and move it to another place")
+    fresh, place = _fresh(folder), kept(folder, former)
+    if place.exists() or len(aside(folder)) >= limits.AUDIT_CHAINS_MAX:
+        problem = "is there already" if place.exists() else f"would be one more than {limits.AUDIT_CHAINS_MAX}"
+        raise MeshError("directory", path=place, problem=problem, cure="export it, and move it to another place")
     fd = -1
     try:
         if fresh.exists():
@@ -94,18 +99,18 @@ def begin(folder: Path, *, former: int, name: str, line: bytes) -> int:
         os.pwrite(fd, line, 0)
         os.fdatasync(fd)
         sync_folder(fresh)
-        os.rename(folder, kept)
+        os.rename(folder, place)
         try:
             os.rename(fresh, folder)
         except OSError:
-            os.rename(kept, folder)
+            os.rename(place, folder)
             raise
         sync_folder(folder.parent)
     except OSError as failure:
         if fd >= 0:
             os.close(fd)
         raise refused(fresh, failure) from None
-    _protect(kept)
+    _protect(place)
     return fd
 
 

@@ -96,8 +96,11 @@ class Custody:
             self._audit.hold(self._spool_problem())
             await asyncio.sleep(LOOK_S)
 
-    async def restart(self, *, who: str, reason: str) -> None:
-        """Set the chain aside and begin the next. Raises MeshError audit_sound, unaudited or directory."""
+    async def restart(self, *, who: str, reason: str) -> int:
+        """Set the chain aside and begin the next: the number of the former.
+
+        Raises MeshError audit_sound, unaudited or directory.
+        """
         async with self._restarting:
             if self.finding is None:
                 self._found = await self._inspection.look(pause_s=0.0)
@@ -115,6 +118,7 @@ class Custody:
             await self._journal.restart(Act(RESTARTED, "journal", "allow", who, more=more), chain=chain, seq=seq)
             self._found = self._told = None
             self._tell(AuditRestarted(self._journal.chain, former, who, reason))
+            return former
 
     def _say(self) -> None:
         """Tell what was found, once."""

@@ -113,7 +113,7 @@ def test_a_damaged_chain_is_set_aside_for_a_reason_and_a_sound_one_stays(
     backend.audits.damage = "record 3 is not as it was written"
     said = meshctl("audit", "restart", "--reason", "a lost sector")
     assert said.code == 0
-    assert "goes on with record 7" in said.out
+    assert said.out == "chain 4 of this node's audit goes on with record 7; the one before lies in /var/audit-1\n"
     assert backend.audits.restarts == [("a lost sector", "operator")]
     backend.audits.damage = "once more"
     said = meshctl("audit", "restart", "--reason", "again", "-o", "json")

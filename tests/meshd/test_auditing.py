@@ -225,6 +225,8 @@ async def test_damage_is_found_told_once_to_all_and_set_aside_by_who_asks_for_it
     node.auditing.gate.check()  # its end is sound, so work goes on
     head = await node.auditing.restart("a disk lost a sector", who="operator")
     assert (head.chain, head.damage, node.auditing.attention()) == (2, "", ())
+    assert head.aside == f"{node.stage.journal.folder}-1"
+    assert Path(head.aside).is_dir()
     assert isinstance(node.events[-1], AuditRestarted)
     page = await node.auditing.page(AuditQuery(here=True, what="audit.restart"))
     assert (page.records[0].who, page.records[0].more["reason"]) == ("operator", "a disk lost a sector")

@@ -2,6 +2,8 @@
 
 from collections.abc import Mapping
 
+from msgspec import structs
+
 from meshd.api.audit_schemas import AuditHead, AuditPage, AuditQuery, AuditRecord
 from protocol.audit import Detail
 from protocol.errors import MeshError
@@ -61,7 +63,7 @@ class FakeAudits:
             raise MeshError("audit_sound", seq=7)
         self.damage = ""
         self.restarts.append((reason, who))
-        return self.head()
+        return structs.replace(self.head(), chain=4, aside="/var/audit-1")
 
     async def page(self, query: AuditQuery) -> AuditPage:
         self.asked.append(query)
