@@ -88,7 +88,22 @@ def test_every_package_says_what_it_is_its_rule_and_how_to_add_to_it(package: st
     assert "\n## To add" in text
 
 
+INNER = sorted(each.parent for top in ("meshd", "protocol") for each in (ROOT / top).glob("*/__init__.py"))
+
+
+@pytest.mark.parametrize("folder", INNER, ids=lambda folder: folder.name)
+def test_every_package_within_one_says_its_rule_and_how_to_add_to_it_and_names_only_what_there_is(folder: Path) -> None:
+    text = (folder / "README.md").read_text()
+    assert text.startswith(f"# {folder.name.capitalize()}\n")
+    assert "**The rule**: " in text
+    assert "\n## To add" in text
+    _, _, table = text.partition("| module | what |\n|---|---|\n")
+    cells = [line.split(" | ")[0] for line in table.partition("\n\n")[0].splitlines()]
+    missing = [name for cell in cells for name in re.findall(r"`([\w*/]+)`", cell) if not list(folder.glob(f"{name}*"))]
+    assert missing == []
+
+
 def test_every_link_to_a_file_in_a_readme_leads_somewhere() -> None:
-    for path in (ROOT / "README.md", *ROOT.glob("*/README.md")):
+    for path in (ROOT / "README.md", *ROOT.glob("*/README.md"), *ROOT.glob("*/*/README.md")):
         for target in re.findall(r"\]\(([^)#]+)\)", path.read_text()):
             assert (path.parent / target).exists() or "://" in target, f"{path.name}: {target}"
