@@ -33,6 +33,7 @@ class Tally:
     def __init__(self, record: Callable[[Act], None]) -> None:
         self._record = record
         self._counts: dict[tuple[str, str], _Count] = {}
+        self._kinds: dict[str, dict[str, None]] = {}  # of each resource, in order: nearly every event asks for one
 
     def add(self, act: Act, *, kind: str) -> None:
         """Record it, or count it when the same kind was recorded of this resource within the span."""
@@ -53,8 +54,11 @@ class Tally:
 
     def close(self, resource: str = "") -> None:
         """Record what was counted of this resource, or of all, now."""
-        for key in [key for key in self._counts if resource in ("", key[0])]:
-            self._end(key)
+        if not resource:
+            for key in tuple(self._counts):
+                self._end(key)
+        for kind in tuple(self._kinds.get(resource, ())):
+            self._end((resource, kind))
 
     def _open(self, act: Act, kind: str, *, times: int) -> None:
         if len(self._counts) >= limits.AUDIT_TALLIES_MAX:
@@ -62,9 +66,14 @@ class Tally:
         key = (act.resource, kind)
         timer = asyncio.get_running_loop().call_later(SPAN_S, self._end, key)
         self._counts[key] = _Count(act, times, timer)
+        self._kinds.setdefault(act.resource, {})[kind] = None
 
     def _end(self, key: tuple[str, str]) -> None:
         count = self._counts.pop(key)
+        resource, kind = key
+        del self._kinds[resource][kind]
+        if not self._kinds[resource]:
+            del self._kinds[resource]
         count.timer.cancel()
         if count.times:
             self._record(structs.replace(count.last, more={**count.last.more, "times": count.times}))

@@ -1,6 +1,8 @@
 """What comes again and again: the first at once, the others as one record that counts them, and none forgotten."""
 
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -81,6 +83,30 @@ async def test_no_more_kinds_are_kept_than_there_is_room_for_and_none_is_lost(mo
     assert [act.resource for act in told] == [f"topic/t{number}" for number in range(5)]
     own.close()
     assert len(told) == 5
+
+
+class Unsearched(dict[tuple[str, str], Any]):
+    """One that is asked, and not gone through."""
+
+    def __iter__(self) -> Iterator[tuple[str, str]]:
+        raise AssertionError("all of it is gone through")
+
+
+async def test_an_event_closes_what_is_counted_of_its_own_resource_and_looks_at_no_other() -> None:
+    told: list[Act] = []
+    own = Tally(told.append)
+    for number in range(3):
+        for agent in ("a", "b"):
+            own.count(Act("topic.publish", f"topic/t{number}", "allow", agent), kind=agent)
+    counts = own._counts
+    own._counts = Unsearched(counts)
+    own.close("task/t1")
+    own.close("topic/t1")
+    assert [(act.resource, act.who) for act in told] == [("topic/t1", "a"), ("topic/t1", "b")]
+    own._counts = dict(own._counts.items())
+    own.close()
+    assert len(told) == 6
+    assert own._kinds == {}
 
 
 async def test_the_same_once_more_after_a_span_is_recorded_at_once_again(monkeypatch: pytest.MonkeyPatch) -> None:
