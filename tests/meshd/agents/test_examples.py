@@ -1,7 +1,6 @@
 """The example manifests in configs/agents.d load, and their agents do what they say."""
 
 import importlib.util
-import socket
 import subprocess
 import sys
 from collections.abc import AsyncIterator
@@ -17,6 +16,7 @@ from meshd.sdk import Agent as SdkAgent
 from meshd.sdk import MeshRefusal
 from meshd.supervise import Supervisor
 from tests.contracts.stage import Desk
+from tests.servers import free_port
 from tests.waiting import until
 
 FOLDER = Path(__file__).parents[3] / "configs" / "agents.d"
@@ -74,9 +74,7 @@ async def test_the_units_are_converted_by_their_server(agents: dict[str, Agent])
 
 
 async def test_the_sentiment_is_asked_of_its_service(agents: dict[str, Agent], tmp_path: Path) -> None:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+    port = free_port()
     for name in ("sentiment.toml", "sentiment_service.py"):
         (tmp_path / name).write_text((FOLDER / name).read_text().replace("8091", str(port)))
     [manifest], _ = load_all(tmp_path)

@@ -15,6 +15,7 @@ from meshd.agents.adapters import ADAPTERS
 from meshd.ports import Failed, Finished
 from protocol.errors import MeshError
 from tests.contracts.stage import Desk, Stage
+from tests.servers import free_port
 from tests.waiting import until
 
 SERVER = '''
@@ -50,12 +51,6 @@ else:
 def program(tmp_path: Path) -> Path:
     (tmp_path / "server.py").write_text(SERVER)
     return tmp_path / "server.py"
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 @pytest.fixture
