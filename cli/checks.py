@@ -32,7 +32,7 @@ DUTY = {  # why a node takes no new work, and what ends it
     "operator": ("it was asked to take no new work", "meshctl peers undrain {name}"),
     "audit": (
         "its audit cannot be written, so it takes no new work",
-        "make room on its disk; it goes on by itself then",
+        "see there whether its disk has room or a new chain must begin: meshctl doctor",
     ),
     "leaving": ("it is stopping", "nothing, or start it again there: meshd start"),
 }

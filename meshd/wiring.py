@@ -24,7 +24,7 @@ from meshd.observe.listening import Listening
 from meshd.observe.metrics import Figure, Metrics
 from meshd.observe.outlet import Outlet
 from meshd.observe.segments import FOLDER
-from meshd.observe.shipping import Desk, Shipping
+from meshd.observe.shipping import Sending, Shipping
 from meshd.observe.stream import Stream
 from meshd.perform import Observer, Performer
 from meshd.service import Service
@@ -315,7 +315,7 @@ def _auditing(node: Node, ground: _Ground, put: Callable[[Input], None], tell: C
         password=reach.password,
         keep_s=settings.audit.keep_s,
     )
-    desk = Desk(
+    sending = Sending(
         subject=subject,
         stream=subjects.audit_stream,
         signer=identity,
@@ -331,7 +331,7 @@ def _auditing(node: Node, ground: _Ground, put: Callable[[Input], None], tell: C
     return Auditing(
         me=me,
         audit=Audit(journal, on_failing=lambda is_failing: put(Drain(on=is_failing, cause="audit"))),
-        shipping=Shipping(journal, archive, desk),
+        shipping=Shipping(journal, archive, sending),
         archive=archive,
         reading=reading,
         settings=settings.audit,

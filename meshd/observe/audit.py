@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from typing import TypeGuard
 
 from meshd.observe.journal import Journal
-from meshd.observe.tally import Tally, published, recurs
+from meshd.observe.tally import Counts, published, recurs
 from protocol.audit import Act
 from protocol.audited import act_of
 from protocol.effects import Effect, Reply, RunAgent, Send, StopAgent, Uttered
@@ -50,7 +50,7 @@ class Audit:
         self._held: deque[tuple[int, Sequence[Effect], Callable[[Effect], None], Callable[[Effect], None]]] = deque()
         self._is_failing = False
         self._spool_problem = ""
-        self._tally = Tally(journal.add)
+        self._tally = Counts(journal.add)
         journal.watch(self.look)
 
     @property

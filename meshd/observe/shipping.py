@@ -32,7 +32,7 @@ GATHER_S = 0.2  # one signature and one synced write of the server for all that 
 AGAIN_S = 1.0  # between two tries while the stream is out of reach
 
 
-class Desk(Struct, frozen=True):
+class Sending(Struct, frozen=True):
     """What it takes to send: the subject of this node, who signs, and how frames are sealed and opened."""
 
     subject: str
@@ -45,10 +45,10 @@ class Desk(Struct, frozen=True):
 class Shipping:
     """Sends what is durable. `problem` says why that is stuck, `shipped` how far it is."""
 
-    def __init__(self, journal: Journal, archive: Archive, desk: Desk) -> None:
+    def __init__(self, journal: Journal, archive: Archive, sending: Sending) -> None:
         self._journal = journal
         self._archive = archive
-        self._desk = desk
+        self._sending = sending
         self._news = asyncio.Event()
         self._moved = asyncio.Event()  # more was sent, or sending is stuck
         self._hurry = asyncio.Event()  # this life ends: nothing is gathered any more
@@ -60,7 +60,7 @@ class Shipping:
         self._stuck_ns = 0  # since then
         journal.watch(self._news.set)
         known = read_witness(journal.folder)
-        if known is not None and known.is_genuine and known.node == desk.signer.id:
+        if known is not None and known.is_genuine and known.node == sending.signer.id:
             self.shipped = max(self.shipped, min(known.seq, journal.head.seq))
 
     @property
@@ -121,13 +121,13 @@ class Shipping:
 
     async def _settled(self) -> bool:
         """Find out where the stream is, and go on from there; False when it is not where it could be."""
-        last = await self._archive.last(self._desk.subject)
+        last = await self._archive.last(self._sending.subject)
         if last is None:
             span = await self._archive.span()
             self._expect, self.shipped = 0, self.shipped if span.last else 0  # a fresh stream gets all that is kept
         else:
             self._expect = last.seq
-            self._compare(self._desk.open(last.frame))
+            self._compare(self._sending.open(last.frame))
         self._cursor = Cursor(self._journal.folder, after=self.shipped)
         return self.finding is None
 
@@ -182,12 +182,12 @@ class Shipping:
             if not lines:
                 raise MeshError("store", problem="is not sent what the journal does not have")
             first = self._cursor.seq - len(lines) + 1
-            if (bad := first_bad(lines, node=self._desk.signer.id, chain=chain, first=first)) is not None:
+            if (bad := first_bad(lines, node=self._sending.signer.id, chain=chain, first=first)) is not None:
                 self._found(bad)
                 return
-            frame = self._desk.seal(AuditBatch(first, b"".join((b"\n", b"\n".join(lines), b"\n")).decode()))
-            mark = f"{self._desk.signer.id}-{first}"
-            place = await self._archive.append(self._desk.subject, frame, mark=mark, expect=self._expect)
+            frame = self._sending.seal(AuditBatch(first, b"".join((b"\n", b"\n".join(lines), b"\n")).decode()))
+            mark = f"{self._sending.signer.id}-{first}"
+            place = await self._archive.append(self._sending.subject, frame, mark=mark, expect=self._expect)
             if place is None:  # an earlier try of ours stands there, or somebody else's
                 raise MeshError("store", problem="stands elsewhere than it was")
             self._expect, self.shipped = place, self._cursor.seq
@@ -207,12 +207,12 @@ class Shipping:
             node=record.node,
             seq=record.seq,
             hash=record.hash,
-            stream=self._desk.stream,
+            stream=self._sending.stream,
             stream_seq=place,
             time_ms=clock.wall_ms(),
-            key=self._desk.signer.public_key.hex(),
+            key=self._sending.signer.public_key.hex(),
         )
-        signed = msgspec.structs.replace(bare, signature=self._desk.signer.sign(bare.signed_bytes).hex())
+        signed = msgspec.structs.replace(bare, signature=self._sending.signer.sign(bare.signed_bytes).hex())
         write_witness(self._journal.folder, signed)
 
 

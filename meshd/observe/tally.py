@@ -27,7 +27,7 @@ class _Count(Struct):
     timer: asyncio.TimerHandle
 
 
-class Tally:
+class Counts:
     """Counts within a span; `record` takes what is to be recorded now."""
 
     def __init__(self, record: Callable[[Act], None]) -> None:

@@ -143,9 +143,19 @@ def test_a_setting_of_the_environment_that_would_stop_a_start_is_found(tmp_path:
         ),
         (checks.exposure, _told(exposed=("0.0.0.0:4222",)), "note", "nothing on it is encrypted"),
         (checks.duty, _told(peers=(_peer(draining=True),)), "warning", "undrain b"),
-        (checks.duty, _told(peers=(_peer(draining=True, held_by=("audit",)),)), "warning", "make room on its disk"),
+        (
+            checks.duty,
+            _told(peers=(_peer(draining=True, held_by=("audit",)),)),
+            "warning",
+            "a new chain must begin",
+        ),
         (checks.duty, _told(a_status(state="draining", held_by=("operator",))), "warning", "undrain a"),
-        (checks.duty, _told(a_status(state="islanded", held_by=("audit",))), "warning", "make room on its disk"),
+        (
+            checks.duty,
+            _told(a_status(state="islanded", held_by=("audit",))),
+            "warning",
+            "a new chain must begin",
+        ),
         (checks.attention, _told(a_status(attention=("two nodes are called a",))), "warning", "two nodes are called a"),
     ],
 )

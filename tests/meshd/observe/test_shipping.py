@@ -9,7 +9,7 @@ import pytest
 
 from meshd.observe import shipping as shipping_module
 from meshd.observe.journal import Journal
-from meshd.observe.shipping import WITNESS, Desk, Shipping, read_witness, write_witness
+from meshd.observe.shipping import WITNESS, Sending, Shipping, read_witness, write_witness
 from meshd.ports import Kept, Span
 from meshd.supervise import Supervisor
 from protocol import limits
@@ -82,14 +82,14 @@ class Stage:
         self.journal = Journal(folder, node=ALICE.id, life=1)
         self.archive = archive
         sealer = Sealer(signer=ALICE, life=LIFE)
-        desk = Desk(
+        sending = Sending(
             subject=SUBJECT,
             stream=SUBJECTS.audit_stream,
             signer=ALICE,
             seal=lambda body: sealer.seal(body, subject=SUBJECT, now=NOW, ttl_ms=0),
             open=lambda frame: opener().open_audit(SUBJECT, frame),
         )
-        self.shipping = Shipping(self.journal, archive, desk)
+        self.shipping = Shipping(self.journal, archive, sending)
 
     def start(self) -> None:
         self.supervisor.spawn("shipping", self.shipping.run())

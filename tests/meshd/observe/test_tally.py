@@ -9,7 +9,7 @@ import pytest
 from meshd.observe import tally
 from meshd.observe.audit import Audit
 from meshd.observe.segments import records_of
-from meshd.observe.tally import Tally
+from meshd.observe.tally import Counts
 from protocol import limits
 from protocol.audit import Act, Record
 from protocol.effects import Effect, Reply, Uttered
@@ -75,7 +75,7 @@ async def test_events_of_agents_are_counted_by_topic_and_agent_and_go_out_at_onc
 async def test_no_more_kinds_are_kept_than_there_is_room_for_and_none_is_lost(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(limits, "AUDIT_TALLIES_MAX", 2)
     told: list[Act] = []
-    own = Tally(told.append)
+    own = Counts(told.append)
     for number in range(5):
         own.count(Act("topic.publish", f"topic/t{number}", "allow"), kind="a")
     assert len(told) == 3
@@ -94,7 +94,7 @@ class Unsearched(dict[tuple[str, str], Any]):
 
 async def test_an_event_closes_what_is_counted_of_its_own_resource_and_looks_at_no_other() -> None:
     told: list[Act] = []
-    own = Tally(told.append)
+    own = Counts(told.append)
     for number in range(3):
         for agent in ("a", "b"):
             own.count(Act("topic.publish", f"topic/t{number}", "allow", agent), kind=agent)
@@ -112,7 +112,7 @@ async def test_an_event_closes_what_is_counted_of_its_own_resource_and_looks_at_
 async def test_the_same_once_more_after_a_span_is_recorded_at_once_again(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(tally, "SPAN_S", 0.01)
     told: list[Act] = []
-    own = Tally(told.append)
+    own = Counts(told.append)
     own.add(Act("agent.change", "agent/a", "done"), kind="ready")
     await until(lambda: not own._counts)
     own.add(Act("agent.change", "agent/a", "done"), kind="ready")
