@@ -43,7 +43,7 @@ def _awaited(session: Session, wait_s: float) -> Answer:
                 return answer
             last = of(MeshError("not_ready", state=f"still {state} after {wait_s:g} s"))
         except Refusal as refusal:
-            if refusal.body["code"] not in ("unreachable", "cut_off", "timed_out"):
+            if refusal.body["code"] not in ("unreachable", "stands_still", "cut_off", "timed_out"):
                 raise
             last = refusal
         if not deadline.pause():

@@ -6,6 +6,7 @@ Neighbours: `conftest` hands it out as fixtures.
 
 import asyncio
 import contextlib
+import os
 import secrets
 import signal
 import socket
@@ -75,6 +76,7 @@ class NatsServer:
     def freeze(self) -> None:
         """It keeps its connections and says nothing."""
         self._signal(signal.SIGSTOP)
+        os.waitid(os.P_PID, self.pid, os.WSTOPPED | os.WNOWAIT)  # until none of its threads runs any more
 
     def thaw(self) -> None:
         self._signal(signal.SIGCONT)

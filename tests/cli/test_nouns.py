@@ -5,6 +5,7 @@ import re
 import msgspec
 import pytest
 
+from cli import client
 from meshd.api import schemas
 from meshd.api.agent_schemas import RunsView
 from tests.cli.conftest import Meshctl
@@ -39,6 +40,15 @@ def test_a_node_that_is_not_joined_is_exit_9_and_says_why(
 def test_status_can_wait_until_the_node_is_ready(meshctl: Meshctl, served: Served, backend: FakeBackend) -> None:
     statuses = [a_status(state="starting"), a_status(state="starting"), a_status(attention=("a word",))]
     backend.status = lambda: statuses.pop(0) if len(statuses) > 1 else statuses[0]  # type: ignore[method-assign]  # it changes while it is asked
+    assert meshctl("status", "--wait", "10").code == 0
+
+
+def test_status_that_waits_outlasts_a_signal_that_stopped_the_daemon(
+    meshctl: Meshctl, served: Served, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stopped = [41, 41, 0]
+    monkeypatch.setattr(client, "standing_still", lambda _: stopped.pop(0) if len(stopped) > 1 else stopped[0])
+    assert meshctl("status").code == 3
     assert meshctl("status", "--wait", "10").code == 0
 
 
