@@ -68,7 +68,9 @@ async def test_an_owner_killed_mid_run_loses_nothing(tmp_path: Path) -> None:
         shown = await m.a.ended(task["id"])
         assert shown["state"] == "done"
         assert shown["owner_name"] == "b"
-        assert [attempt["ended"] for attempt in shown["attempts"]] == ["absent"]
+        *before, last = [attempt["ended"] for attempt in shown["attempts"]]
+        assert last == "absent"
+        assert set(before) <= {"busy"}  # with a task that was tried before on the way to c
         assert shown["refused"] == []
         await m.a.sees(c="dead")
 
