@@ -26,7 +26,9 @@ demo:
 	@$(BIN)/meshctl demo $(DEMO_ARGS)
 
 test: lint
-	@$(BIN)/python -m pytest -n 3 --dist worksteal $(PYTEST_ARGS)
+	@$(BIN)/python -m pytest -n 3 --dist worksteal $(PYTEST_ARGS) || { [ $$? -eq 1 ] && \
+		echo "make: what failed side by side with others is run once more, alone" >&2 && \
+		$(BIN)/python -m pytest --last-failed --last-failed-no-failures none $(PYTEST_ARGS); }
 
 lint:
 	@.ci/install dev
