@@ -74,8 +74,7 @@ def slow_last(candidates: list[Candidate], *, took_ms: Mapping[NodeId, float]) -
     if len(seen) < 2:
         return candidates
     slow_ms = max(SLOW_TIMES * seen[(len(seen) - 1) // 2], SLOW_MS_MIN)
-    slow = [each for each in candidates if took_ms.get(each.node, 0) >= slow_ms]
-    return [each for each in candidates if each not in slow] + slow if slow else candidates
+    return _last(candidates, {node for node, each_ms in took_ms.items() if each_ms >= slow_ms})
 
 
 def failing(success: Mapping[NodeId, float]) -> set[NodeId]:
@@ -87,14 +86,17 @@ def failing(success: Mapping[NodeId, float]) -> set[NodeId]:
 def without(candidates: list[Candidate], doubted: set[NodeId]) -> list[Candidate]:
     """Those who are not doubted while one of them seems free, else everybody, the doubted last."""
     sure = [each for each in candidates if each.node not in doubted]
-    if any(each.free > 0 for each in sure):
-        return sure
-    return sure + [each for each in candidates if each.node in doubted]
+    return sure if any(each.free > 0 for each in sure) else _last(candidates, doubted)
 
 
 def but_for(candidates: list[Candidate], doubted: set[NodeId]) -> list[Candidate]:
     """Those who are not doubted, or everybody when all are."""
     return [each for each in candidates if each.node not in doubted] or candidates
+
+
+def _last(candidates: list[Candidate], behind: set[NodeId]) -> list[Candidate]:
+    """In their order, but for those nodes."""
+    return sorted(candidates, key=lambda each: each.node in behind)  # stable
 
 
 def _has_more_room(one: Candidate, other: Candidate) -> bool:

@@ -186,13 +186,18 @@ async def test_a_stream_that_was_made_anew_gets_all_that_is_kept(tmp_path: Path)
     assert whole(stage.archive.lines()) == 10
 
 
+async def _sent(folder: Path, archive: MemoryArchive, count: int) -> None:
+    """A node whose records are in the stream, and which is gone."""
+    stage = Stage(folder, archive)
+    stage.start()
+    await stage.add(count)
+    await stage.shipped(count)
+    await stage.end()
+
+
 async def test_an_older_copy_of_the_directory_is_told_as_a_fork_and_sends_nothing(tmp_path: Path) -> None:
     archive = MemoryArchive()
-    first = Stage(tmp_path / "a", archive)
-    first.start()
-    await first.add(9)
-    await first.shipped(9)
-    await first.end()
+    await _sent(tmp_path / "a", archive, 9)
     for name, count in (("shorter", 3), ("other", 12)):
         stage = Stage(tmp_path / name, archive)
         stage.start()
@@ -237,11 +242,7 @@ async def test_a_witness_of_another_node_is_not_believed(tmp_path: Path) -> None
 
 async def test_after_a_fork_the_next_chain_is_sent_behind_what_the_stream_has(tmp_path: Path) -> None:
     archive = MemoryArchive()
-    first = Stage(tmp_path / "a", archive)
-    first.start()
-    await first.add(9)
-    await first.shipped(9)
-    await first.end()
+    await _sent(tmp_path / "a", archive, 9)
     stage = Stage(tmp_path / "b", archive)
     await stage.add(4)
     stage.start()
