@@ -29,6 +29,7 @@ from simulations.links import LinkModel
 from simulations.sights import SIGHTS
 from simulations.signing import Wire
 from simulations.store import StoreModel
+from simulations.wording import known_there
 from simulations.work import WorkModel
 
 
@@ -90,7 +91,8 @@ def checked(values: object, *, origin: str) -> Scenario:
     try:
         scenario = msgspec.convert(values, Scenario)
     except (msgspec.ValidationError, OverflowError) as error:
-        raise ScenarioError(f"{origin}: {str(error).replace('`', '')}") from None
+        said = str(error).replace("`", "")
+        raise ScenarioError(f"{origin}: {said}{known_there(Scenario, said)}") from None
     problem = _problem(scenario)
     if problem:
         raise ScenarioError(f"{origin}: {problem}")
@@ -105,7 +107,8 @@ def _problem(scenario: Scenario) -> str:
     try:
         scenario.settings()
     except msgspec.ValidationError as error:
-        return f"membership: {str(error).replace('`', '')}"
+        said = str(error).replace("`", "")
+        return f"membership: {said}{known_there(MembershipSettings, said)}"
     if scenario.work.at != "any" and scenario.work.at not in known:
         return f"work.at: there is no node {scenario.work.at!r}"
     if scenario.routing not in POLICIES:
