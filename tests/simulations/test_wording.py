@@ -25,7 +25,8 @@ START = 'about = "x"\nnodes = 3\nrun_s = 5\n'
 def test_a_word_that_is_not_known_is_answered_with_those_that_are(text: str, said: str) -> None:
     with pytest.raises(ScenarioError) as caught:
         parsed(START + text + "\n", origin="mine.toml")
-    assert str(caught.value).startswith("mine.toml: ") and said in str(caught.value)
+    assert str(caught.value).startswith("mine.toml: ")
+    assert said in str(caught.value)
 
 
 def test_a_number_out_of_bounds_is_told_by_its_bounds_alone() -> None:
