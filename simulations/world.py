@@ -4,7 +4,7 @@ Invariant: a function of scenario and seed. It composes and lets time pass; it k
 the protocol. Neighbours: everything else in this package; `report` shows a `Verdict`.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import assert_never, get_args
 
 from msgspec import Struct
@@ -22,7 +22,7 @@ from simulations.host import Host, Surroundings
 from simulations.network import Network
 from simulations.scenario import Scenario
 from simulations.seen import Answered, Broke, Handled, Happened, Said, Seen, Sight, Span, Stored
-from simulations.setting import Check
+from simulations.setting import Check, Setting
 from simulations.sights import SIGHTS
 from simulations.signing import Keys
 from simulations.store import Store
@@ -63,7 +63,14 @@ class _Stop(Exception):
 class World:
     """One run."""
 
-    def __init__(self, scenario: Scenario, *, seed: int, write: Callable[[Line], object] | None = None) -> None:
+    def __init__(
+        self,
+        scenario: Scenario,
+        *,
+        seed: int,
+        write: Callable[[Line], object] | None = None,
+        watch: Sequence[Callable[[Setting], Check]] = (),  # who only looks, and breaks nothing
+    ) -> None:
         self._scenario = scenario
         self.timeline = Timeline()
         self.settings = scenario.settings()
@@ -102,6 +109,7 @@ class World:
             see=self.see,
         )
         checks = [(name, CHECKS[name](self)) for name in scenario.expect.always]
+        checks += [(make.__name__, make(self)) for make in watch]
         self._checks: dict[type, list[tuple[str, Check]]] = {
             kind: [(name, check) for name, check in checks if kind in check.wants] for kind in get_args(Seen)
         }
