@@ -24,6 +24,7 @@ class Spans(Struct, frozen=True):
     patience_s: float  # more for who does not accuse itself: accusers speak first, so that not everybody does
     again_s: float  # until a verdict that may not be given yet is looked at again
     verifiers: int
+    accusers: int = 2  # as many must agree, where there are so many
 
 
 class Doubts:
@@ -66,7 +67,7 @@ class Doubts:
     def needed(self, member: Member) -> int:
         """How many must accuse it before it is dead."""
         unsuspected = len(self._roster.living) - self._roster.suspected
-        return doubt.accusers_needed(1 + unsuspected - self._roster.is_alive(member.id))
+        return doubt.accusers_needed(1 + unsuspected - self._roster.is_alive(member.id), most=self._spans.accusers)
 
     def due(self, now: Instant, *, is_held: bool) -> list[tuple[Member, Suspicion, Dead]]:
         """Suspects whose time is up, and the verdict; those who may not be judged yet come again."""

@@ -45,6 +45,8 @@ class MembershipSettings(Struct, frozen=True, forbid_unknown_fields=True):
     lag_ms: Annotated[int, Meta(ge=10, le=60_000, description="a loop as late as this is an ill one")] = 100
     settle_alone_s: Annotated[float, Meta(ge=0.5, le=600, description="hearing nobody for this long is a view")] = 5.0
     tombstone_s: Annotated[float, Meta(ge=60, le=31_536_000, description="how long the gone are remembered")] = 86_400.0
+    accusers: Annotated[int, Meta(ge=1, le=2, description="so many must accuse; 1: one bad key kills")] = 2
+    buddy: Annotated[bool, Meta(description="a probe tells a suspect that it is one")] = True
 
 
 PRESETS: dict[str, MembershipSettings] = {
@@ -82,6 +84,7 @@ class Membership:
             rng=rng,
             interval_s=settings.probe_interval_s,
             timeout_s=settings.probe_timeout_s,
+            tells=settings.buddy,
         )
         self._doubts = Doubts(me=me.id, roster=self._roster, spans=_spans(settings))
         self._down_since: Mono | None = None
@@ -485,4 +488,5 @@ def _spans(settings: MembershipSettings) -> Spans:
         patience_s=settings.patience_s,
         again_s=settings.probe_interval_s,
         verifiers=settings.verifiers,
+        accusers=settings.accusers,
     )

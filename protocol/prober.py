@@ -30,12 +30,15 @@ _TURN: _Timer = ("turn", 0)
 class Prober:
     """This node's questions. Those in answer to somebody's word are asked out of turn."""
 
-    def __init__(self, *, roster: Roster, health: "Health", rng: Rng, interval_s: float, timeout_s: float) -> None:
+    def __init__(
+        self, *, roster: Roster, health: "Health", rng: Rng, interval_s: float, timeout_s: float, tells: bool = True
+    ) -> None:
         self._roster = roster
         self._health = health
         self._rng = rng
         self._interval_s = interval_s
         self._timeout_s = timeout_s
+        self._tells = tells  # a suspect that it is one
         self._walk = ProbeWalk()
         self._timers: Timers[_Timer] = Timers()
         self.probes = Probes()
@@ -52,7 +55,7 @@ class Prober:
 
     def _asked(self, number: int, member: Member, now: Instant) -> Send:
         self._timers.set(("answer", number), now.after(self._timeout_s * self._health.factor / ASKS))
-        suspected = -1 if member.suspicion is None else member.suspicion.incarnation
+        suspected = -1 if member.suspicion is None or not self._tells else member.suspicion.incarnation
         return Send(to=member.id, life=member.life, body=Ping(number, suspected), probe=number)
 
     def on_ack(self, member: Member, number: int, now: Instant) -> bool:

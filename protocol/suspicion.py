@@ -14,8 +14,6 @@ from protocol.primitives import Mono, NodeId
 from protocol.replica import Heard
 from protocol.wire.gossip import Alive, Confirm, Dead, Suspect
 
-ACCUSERS_MAX = 2  # so that one bad key kills nobody
-
 
 class Accusation(Struct, frozen=True):
     """One node's word against another; `frame` is its sealed fact, empty when it is our own."""
@@ -68,9 +66,9 @@ def wait_s(*, confirmations: int, expected: int, min_s: float, max_s: float) -> 
     return max(min_s, max_s - (max_s - min_s) * share)
 
 
-def accusers_needed(unsuspected: int) -> int:
+def accusers_needed(unsuspected: int, *, most: int) -> int:
     """How many distinct nodes must accuse before one is dead; `unsuspected` counts ourselves."""
-    return max(1, min(ACCUSERS_MAX, unsuspected))
+    return max(1, min(most, unsuspected))
 
 
 def verifiers(pool: Sequence[NodeId], *, suspect: NodeId, life: int, incarnation: int) -> list[NodeId]:

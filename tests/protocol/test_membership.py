@@ -4,6 +4,7 @@ import pytest
 
 from protocol.effects import Emit, Send, Spread
 from protocol.events import PeerAlive, PeerDead, PeerSuspect, PeerUnreachable
+from protocol.membership import MembershipSettings
 from protocol.wire.gossip import Confirm, Dead, Suspect
 from protocol.wire.swim import Ack, Ping
 from tests.protocol.conversation import ANY, heard, instant
@@ -198,6 +199,16 @@ def test_one_accuser_kills_nobody_in_a_view_of_four() -> None:
     fails_to_answer(talk, "b", evidence="absent")
     lives(talk, 60.0, silent="b").expects_no(Dead)
     assert state(talk, "b") == "suspect"
+
+
+def test_one_accuser_is_enough_where_the_settings_say_so() -> None:
+    talk = node(preset=MembershipSettings(accusers=1, suspicion_stretch=1.0))
+    for other in ("b", "c", "d"):
+        talk.hears(other, alive(other))
+    fails_to_answer(talk, "b", evidence="timeout")
+    talk.do("on_answered")
+    lives(talk, talk.seconds + 6.0, silent="b")
+    assert state(talk, "b") == "dead"
 
 
 def test_of_two_nodes_the_survivor_declares_alone() -> None:

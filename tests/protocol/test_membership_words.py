@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from protocol import limits
 from protocol.effects import Emit, Send, Spread
 from protocol.events import NameConflict, PeerAlive, PeerDead, PeerLeft, PeerMisbehaved
-from protocol.membership import Membership
+from protocol.membership import Membership, MembershipSettings
 from protocol.replica import Heard
 from protocol.wire.gossip import Alive, Confirm, Dead, Left, Suspect
 from protocol.wire.swim import Ack, Ping
@@ -53,6 +53,14 @@ def test_a_suspect_that_asks_after_us_is_told_that_it_is_one() -> None:
     for number in range(6, 50):
         talk.gets("b", Ping(number))
     talk.expects_only(Send(to="b", life=1, body=Ack(49, 0)))
+
+
+def test_without_the_buddy_message_a_suspect_is_asked_and_told_nothing() -> None:
+    talk = node(preset=MembershipSettings(buddy=False))
+    for other in ("b", "c", "d"):
+        talk.hears(other, alive(other))
+    talk.hears("c", Suspect("b", 1, 0, "timeout"))
+    talk.gets("b", Ping(5)).expects(Send(to="b", life=1, body=Ack(5, 0)), Send("b", 1, Ping(ANY, -1), probe=ANY))
 
 
 def test_an_accusation_of_an_earlier_life_is_answered_with_the_present_one() -> None:
