@@ -106,7 +106,7 @@ class Broker:
         """One message to one life."""
         if src not in self._listeners:
             return
-        self._count(src, message.body)
+        self._count(src, message.body, len(message.frame))
         dst = self._names.get((message.to, message.life))
         if dst is None or self._network.is_known_cut(src, dst):
             if message.reply:
@@ -120,15 +120,15 @@ class Broker:
         """One fact to everybody else."""
         if src not in self._listeners:
             return
-        self._count(src, fact.body)
+        self._count(src, fact.body, len(fact.frame))
         for dst in self._listeners:
             if dst != src:
                 self._carry(src, dst, fact.subject, fact.frame, type(fact.body).__name__)
 
-    def _count(self, src: str, body: object) -> None:
+    def _count(self, src: str, body: object, size: int) -> None:
         kind = type(body).__name__
         self.sent[kind] = self.sent.get(kind, 0) + 1
-        self._see(Said(src, kind))
+        self._see(Said(src, kind, size))
 
     def _absent_ns(self, src: str) -> int:
         return self.model.absent.draw_ns(self._network.dice(src, "broker"))

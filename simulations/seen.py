@@ -59,10 +59,11 @@ class Broke(Struct, frozen=True):
 
 
 class Said(Struct, frozen=True):
-    """A node handed a message to the broker."""
+    """A node handed a message to the broker, of so many bytes."""
 
     node: str
     kind: str
+    size: int = 0
 
 
 class Span(Struct, frozen=True):
