@@ -18,7 +18,7 @@ from meshd.addresses import host_of, is_loopback
 from meshd.quoting import quoted, quoted_key
 from meshd.settings import Row, Settings, rows
 from protocol.errors import MeshError
-from protocol.membership import PRESETS
+from protocol.presets import PRESETS
 
 VERSION = 1  # of the form of these files; a newer one says things that are not known here
 FILE_BYTES_MAX = 1_000_000  # a hundred times the reference; reading stops there

@@ -24,7 +24,7 @@ from msgspec.inspect import (
 from meshd.addresses import HOST, PORT
 from protocol.gossip import GossipSettings
 from protocol.link import LinkSettings
-from protocol.membership import MembershipSettings
+from protocol.presets import MembershipSettings
 from protocol.watched import TaskSettings
 
 # A Meta's title is how a person writes the value, where the type alone does not say it.

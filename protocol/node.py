@@ -24,11 +24,12 @@ from protocol.inputs import Input
 from protocol.inquiries import Inquiries
 from protocol.ledger import Ledger
 from protocol.link import Link, LinkSettings
-from protocol.membership import Membership, MembershipSettings
+from protocol.membership import Membership
 from protocol.owners import Owners
 from protocol.performance import Lapses
 from protocol.places import Places
 from protocol.post import Post
+from protocol.presets import MembershipSettings
 from protocol.primitives import Instant, Mono, NodeId, Rng
 from protocol.reading import Reader
 from protocol.refusals import Refusals

@@ -15,8 +15,8 @@ import msgspec
 from msgspec import Meta, Struct, structs
 
 from protocol.link import LinkSettings
-from protocol.membership import PRESETS, MembershipSettings
 from protocol.node import NodeSettings
+from protocol.presets import PRESETS, MembershipSettings
 from protocol.routing import POLICIES
 from protocol.watched import TaskSettings
 from simulations.agents import AgentModel, Seconds

@@ -13,7 +13,7 @@ from typing import TypeAlias, TypeVar, get_args
 import msgspec
 from msgspec import structs
 
-from protocol.membership import PRESETS
+from protocol.presets import PRESETS
 from simulations.chance import Chance
 from simulations.faults import SHAPES, Fault
 from simulations.links import LinkModel

@@ -29,6 +29,7 @@ FOREIGN_NAMES: dict[str, frozenset[str]] = {
 UNTESTED: dict[str, str] = {
     "protocol.primitives": "three types and one line of arithmetic, used by every test",
     "protocol.limits": "numbers",
+    "protocol.presets": "numbers; tests/meshd/test_config.py takes each",
     "protocol.errors": "a table; every refusal that a test looks at reads it",
     "protocol.view": "promises; tests/protocol/test_places.py checks who makes them",
     "meshd.clock": "the only reader of clocks: nothing is left to check but the platform",

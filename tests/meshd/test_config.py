@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from meshd.config import FLAGS, KEPT, KEPT_FILE, Given, load, look, with_kept
 from meshd.settings import rows
 from protocol.errors import MeshError
-from protocol.membership import PRESETS
+from protocol.presets import PRESETS
 
 
 def _written(folder: Path, text: str, name: str = "meshd.toml") -> Path:

@@ -14,7 +14,8 @@ from msgspec import structs
 from protocol.effects import Effect, Emit, Send, Spread
 from protocol.events import Event, PeerDead
 from protocol.gossip import Gossip
-from protocol.membership import PRESETS, Membership
+from protocol.membership import Membership
+from protocol.presets import PRESETS
 from protocol.primitives import NS_PER_MS, NS_PER_S, Instant
 from protocol.replica import Heard, Me, sealed_inside
 from protocol.wire.gossip import Alive, AnyFact, Dead, Delta, Digest, Left

@@ -4,7 +4,7 @@ import pytest
 
 from protocol.effects import Emit, Send, Spread
 from protocol.events import PeerAlive, PeerDead, PeerSuspect, PeerUnreachable
-from protocol.membership import MembershipSettings
+from protocol.presets import MembershipSettings
 from protocol.wire.gossip import Confirm, Dead, Suspect
 from protocol.wire.swim import Ack, Ping
 from tests.protocol.conversation import ANY, heard, instant

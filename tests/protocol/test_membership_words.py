@@ -8,7 +8,8 @@ from hypothesis import strategies as st
 from protocol import limits
 from protocol.effects import Emit, Send, Spread
 from protocol.events import NameConflict, PeerAlive, PeerDead, PeerLeft, PeerMisbehaved
-from protocol.membership import Membership, MembershipSettings
+from protocol.membership import Membership
+from protocol.presets import MembershipSettings
 from protocol.replica import Heard
 from protocol.wire.gossip import Alive, Confirm, Dead, Left, Suspect
 from protocol.wire.swim import Ack, Ping

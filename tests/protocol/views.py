@@ -3,7 +3,8 @@
 from random import Random
 
 from protocol.effects import Effect, Send
-from protocol.membership import PRESETS, Membership, MembershipSettings
+from protocol.membership import Membership
+from protocol.presets import PRESETS, MembershipSettings
 from protocol.primitives import NS_PER_S
 from protocol.replica import Me
 from protocol.wire.gossip import Alive, Confirm, Dead

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from protocol.membership import PRESETS
+from protocol.presets import PRESETS
 from simulations.chance import Chance
 from simulations.command import main
 from simulations.running import BAD_SCENARIO, PASSED, VIOLATED, Choice
