@@ -18,11 +18,13 @@ HARMED_REFUSALS = frozenset(
     | {"wrong_family", "wrong_subject", "wrong_signer"}
 )  # of what a link harmed
 SAID_PER_S_MAX = 100  # awards, answers, results and up to eight words a waiting task, of the load that scenarios bring
+SAID_PER_WRITE = 4  # of a task's record: three are asked, or it is reserved at four
 SAID_PER_S_PER_NODE = 10  # a burst of digests, deltas and verifications when a view changes
 
 QUIET_S = 20.0  # so long after the last fault and the last write nothing of them is left to say
 IDLE_S = 5.0
-IDLE_PER_S = 8.0  # of one node: two probes and two answers, its beacon, a comparison and its beat
+IDLE_PER_S = 4.0  # of one node: its beacon, a comparison, its beat and their answers
+IDLE_PER_PROBE = 2.0  # it is asked and it asks: each is a question or an answer of its own
 EFFECTS_MAX = 128  # every partition is listed in one turn, and as many tasks are looked at
 EFFECTS_PER_NODE = 8
 
@@ -66,24 +68,38 @@ class Honest:
 
 
 class Calm:
-    """A18: no node floods the mesh: its messages within one second stay below a bound."""
+    """A18: no node floods the mesh: its messages within one second stay below a bound.
 
-    wants: ClassVar[Wanted] = (Said,)
+    A write that stands may be told to several, so many writes at once, as after a store that stood still, raise
+    the bound. What a blocked host could not send for long goes out at once, so that second of it does not count.
+    """
+
+    wants: ClassVar[Wanted] = (Said, Stored, Span)
 
     def __init__(self, setting: Setting) -> None:
         self._setting = setting
         self._said: dict[str, tuple[int, int]] = {}  # node → the second, and its messages in it
+        self._owed: dict[str, tuple[int, int]] = {}  # node → the second, and what its writes in it may be worth
+        self._freed: dict[str, int] = {}  # node → the second in which it was blocked no more
 
     def on(self, seen: Seen) -> str | None:
-        """Every message that is handed to the broker."""
-        if not isinstance(seen, Said):
-            return None
+        """Every message that is handed to the broker, and what may be the reason of many."""
         second = int(self._setting.timeline.now_s)
-        former, count = self._said.get(seen.node, (second, 0))
-        count = count + 1 if former == second else 1
+        if isinstance(seen, Span):
+            self._freed |= dict.fromkeys(seen.nodes, second) if seen.fault == "block" else {}
+        elif isinstance(seen, Stored):
+            self._owed[seen.node] = second, self._now(self._owed, seen.node, second) + SAID_PER_WRITE
+        if not isinstance(seen, Said) or second - self._freed.get(seen.node, -2) <= 1:
+            return None
+        count = self._now(self._said, seen.node, second) + 1
         self._said[seen.node] = (second, count)
         most = SAID_PER_S_MAX + SAID_PER_S_PER_NODE * len(self._setting.hosts)
+        most += self._now(self._owed, seen.node, second)
         return f"{seen.node} said {count} things within a second, the last a {seen.kind}" if count > most else None
+
+    def _now(self, counts: dict[str, tuple[int, int]], node: str, second: int) -> int:
+        at, count = counts.get(node, (second, 0))
+        return count if at == second else 0
 
 
 class Quiet:
@@ -106,7 +122,8 @@ class Quiet:
             if now_ns - self._since_ns > ns(IDLE_S):
                 self._since_ns, self._said = now_ns, 0
             self._said += 1
-            most = int(IDLE_PER_S * IDLE_S * len(self._setting.hosts))
+            probes_per_s = 1 / self._setting.settings.membership.probe_interval_s
+            most = int((IDLE_PER_S + IDLE_PER_PROBE * probes_per_s) * IDLE_S * len(self._setting.hosts))
             if self._said > most:
                 return f"{self._said} messages within {IDLE_S:g} s of an idle mesh, the last a {seen.kind}"
         return None

@@ -240,11 +240,12 @@ class _Excuses:
         self._lost_ns: dict[str, int] = {}
 
     def note(self, sight: Sight) -> None:
-        """A message of this node did not arrive."""
-        self._lost_ns[sight.node] = self._setting.timeline.now_ns
+        """A message of this node did not arrive, or what arrived there was of no use."""
+        if sight.kind in _LOSSES:
+            self._lost_ns[sight.node] = self._setting.timeline.now_ns
 
     def has_lost(self, name: str, since_ns: int) -> bool:
-        """Did a message of it get lost since then?"""
+        """Did a message of it, or to it, get lost since then?"""
         return self._lost_ns.get(name, -1) >= since_ns
 
     def are_clear(self, one: Host, other: Host, since_ns: int) -> bool:
@@ -353,13 +354,16 @@ class GoodbyesHeard:
     def _judged(self, observer: Host, since_ns: int, name: str, life: int) -> str | None:
         gone = self._setting.hosts[name]
         is_cut = self._setting.network.clear_since_ns(observer.name, name) > since_ns
-        if observer is gone or is_cut or observer.well_since_ns > since_ns or self._excuses.has_lost(name, since_ns):
+        if observer is gone or is_cut or observer.well_since_ns > since_ns:
+            return None
+        if any(self._excuses.has_lost(each, since_ns) for each in (name, observer.name)):
             return None
         if observer.node.membership.life_of(gone.id) == life:
             return f"{observer.name} takes {name} for alive, {HEARD_S:g} s after its goodbye"
         return None
 
 
+_LOSSES = ("lost", "harmed", "overrun")
 _RANKS: dict[type, int] = {PeerAlive: 0, PeerSuspect: 1, PeerDead: 2, PeerLeft: 3}
 
 

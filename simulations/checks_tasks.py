@@ -187,7 +187,7 @@ class OneAtATime:
                 runs[seen.node] = effect.epoch
                 others = [self._setting.hosts[name] for name in runs if name != seen.node]
                 for other in others:
-                    if other.is_up and not other.is_paused:
+                    if other.is_up and not other.is_paused and effect.task in other.running():
                         return f"{seen.node} begins {effect.task}, which {other.name} is at still"
         return None
 

@@ -127,7 +127,7 @@ class Host:
     @property
     def well_since_ns(self) -> int:
         """Since when it is well; now, when it is not."""
-        return self._disturbed_ns if self.is_well else self._timeline.now_ns
+        return max(self._disturbed_ns, self.intake.caught_up_ns) if self.is_well else self._timeline.now_ns
 
     @property
     def node(self) -> Node:

@@ -34,13 +34,14 @@ class Intake:
         self._generation = 0
         self._last_ns = 0  # when the last of them is handled
         self._is_held = False
+        self.caught_up_ns = 0  # when the last of those that waited was handled
         self.late_s: tuple[float, float] | None = None  # starved: each is read so much later
         self.cost_ns = 0  # slow: each takes so long
 
     @property
     def is_ailing(self) -> bool:
-        """Does anything keep it from handling what comes as it comes?"""
-        return self._is_held or self.late_s is not None or self.cost_ns > 0
+        """Does anything keep it from handling what comes as it comes? What still waits does so, too."""
+        return self._is_held or self.late_s is not None or self.cost_ns > 0 or bool(self._waiting)
 
     @property
     def busy_until_ns(self) -> int:
@@ -49,7 +50,7 @@ class Intake:
 
     def put(self, input: Input) -> None:
         """Handle it, now or in its turn."""
-        if not self._waiting and not self.is_ailing:
+        if not self.is_ailing:
             self._handle(input)
             return
         if len(self._waiting) >= self._most and isinstance(input, Received | Absent):
@@ -107,4 +108,6 @@ class Intake:
 
     def _next(self) -> None:
         input, self._timeline.cause = self._waiting.popleft()
+        if not self._waiting:
+            self.caught_up_ns = self._timeline.now_ns
         self._handle(input)

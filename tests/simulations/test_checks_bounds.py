@@ -1,16 +1,24 @@
 """Rules of any node, as they depend on time and on the size of the mesh."""
 
 from simulations.checks import CHECKS
-from simulations.checks_bounds import IDLE_PER_S, IDLE_S, QUIET_S
+from simulations.checks_bounds import (
+    IDLE_PER_PROBE,
+    IDLE_PER_S,
+    IDLE_S,
+    QUIET_S,
+    SAID_PER_S_MAX,
+    SAID_PER_S_PER_NODE,
+    SAID_PER_WRITE,
+)
 from simulations.scenario import parsed
-from simulations.seen import Said, Span
+from simulations.seen import Said, Seen, Span, Stored
 from simulations.timeline import ns
 from simulations.world import World
 
 
 def test_an_idle_mesh_says_little_once_nothing_is_left_to_say() -> None:
     world = World(parsed('about = "x"\nnodes = 3\nrun_s = 600\n', origin="x"), seed=1)
-    most = int(IDLE_PER_S * IDLE_S * 3)
+    most = int((IDLE_PER_S + IDLE_PER_PROBE / world.settings.membership.probe_interval_s) * IDLE_S * 3)
     for at_s, count, is_broken in ((QUIET_S + 1, most, False), (QUIET_S + 1, most + 1, True), (1.0, most + 1, False)):
         check = CHECKS["quiet"](world)
         check.on(Span("crash", ("n1",), is_on=True))
@@ -18,3 +26,24 @@ def test_an_idle_mesh_says_little_once_nothing_is_left_to_say() -> None:
         said = [check.on(Said("n1", "Digest")) for _ in range(count)]
         assert any(each is not None for each in said) is is_broken
         world.timeline.now_ns = 0
+
+
+def test_a_node_that_floods_is_found_unless_its_writes_or_a_stay_of_all_its_messages_explain_it() -> None:
+    world = World(parsed('about = "x"\nnodes = 3\nrun_s = 600\n', origin="x"), seed=1)
+    most = SAID_PER_S_MAX + 3 * SAID_PER_S_PER_NODE
+    written = Stored("n1", "p00.x", 1, None)
+    cases: list[tuple[list[Seen], int, bool]] = [
+        ([], most, False),
+        ([], most + 1, True),
+        ([written, written], most + 2 * SAID_PER_WRITE, False),
+        ([written, written], most + 2 * SAID_PER_WRITE + 1, True),
+        ([Stored("n2", "p00.x", 1, None)], most + 1, True),
+        ([Span("block", ("n1",), is_on=False)], 10 * most, False),
+        ([Span("pause", ("n1",), is_on=False)], most + 1, True),
+    ]
+    for before, count, is_broken in cases:
+        check = CHECKS["calm"](world)
+        for seen in before:
+            check.on(seen)
+        said = [check.on(Said("n1", "Ping")) for _ in range(count)]
+        assert any(each is not None for each in said) is is_broken

@@ -84,6 +84,8 @@ def test_who_is_well_and_within_reach_does_not_stay_suspect() -> None:
         ([suspect], True),
         ([suspect, back], False),
         ([suspect, Sight("n2", "lost")], False),
+        ([suspect, Sight("n1", "harmed")], False),
+        ([suspect, Sight("n2", "doubled")], True),
     ]
     for sequence, is_broken in cases:
         world.timeline.now_ns = ns(20)
@@ -103,11 +105,13 @@ def test_a_goodbye_is_heard_by_everybody_within_a_second() -> None:
     assert check.on(_tick(n1)) is None
     world.timeline.now_ns = ns(21.5)
     assert check.on(_tick(n1))  # it goes on seeing it, for nobody told it anything
-    lossy = CHECKS["goodbyes-heard"](world)
-    lossy.on(goodbye)
-    lossy.on(Sight("n2", "lost"))
-    world.timeline.now_ns = ns(23)
-    assert lossy.on(_tick(n1)) is None
+    for sight in (Sight("n2", "lost"), Sight("n1", "harmed"), Sight("n1", "overrun")):
+        world.timeline.now_ns = ns(21.5)
+        lossy = CHECKS["goodbyes-heard"](world)
+        lossy.on(goodbye)
+        lossy.on(sight)
+        world.timeline.now_ns = ns(23)
+        assert lossy.on(_tick(n1)) is None
 
 
 @pytest.mark.parametrize(("after_s", "is_broken"), [(4.0, True), (5.5, False)])

@@ -16,13 +16,20 @@ def test_an_owner_that_forgets_what_it_began_is_found_to_begin_it_twice(monkeypa
     assert [each.rule for each in verdict.violations] == ["one-start"]
 
 
-def test_what_must_not_run_twice_at_once_is_stopped_before_it_is_begun_elsewhere() -> None:
+def test_what_must_not_run_twice_at_once_is_stopped_before_it_is_begun_elsewhere(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     world = World(parsed('about = "x"\nnodes = 2\nrun_s = 60\n', origin="x"), seed=1)
     for host in world.hosts.values():
         host.start()
     order = RunAgent("worker", "t", 1, 1, "work@1", b"", 9.0, "i", "g", 0, (), lease_s=3.0)
     begun = [Handled(name, 1, "Received", 0, effects=(order,)) for name in world.hosts]
     stopped = Handled("n1", 1, "Tick", 0, effects=(StopAgent("t", 1),))
+    for host in world.hosts.values():
+        monkeypatch.setattr(host, "running", lambda: ["t"])
     check = CHECKS["one-at-a-time"](world)
     assert [check.on(seen) for seen in (begun[0], stopped, begun[1])] == [None, None, None]
     assert check.on(begun[0])
+    monkeypatch.setattr(world.hosts["n2"], "running", list)  # its agent has ended, but it has not heard of it
+    assert CHECKS["one-at-a-time"](world).on(begun[1]) is None
+    assert check.on(begun[0]) is None
