@@ -1,6 +1,6 @@
 # Needs Python 3.11 or later and a package index; everything else goes into .venv.
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint bench sim clean
+.PHONY: help demo test lint bench bench-mesh sim clean
 BIN := .venv/bin
 PYTEST_ARGS ?=
 DEMO_ARGS ?=
@@ -18,6 +18,7 @@ help:
 	@echo "make test    lint, types, floors and every test                              (PYTEST_ARGS=...)"
 	@echo "make lint    the same without the tests"
 	@echo "make bench   figures beside their aims, as ratios taken in one run        (BENCH_ARGS=...)"
+	@echo "make bench-mesh   forty real daemons: detection, spread, idle cost beside the goals  (BENCH_ARGS=...)"
 	@echo "make sim     the mesh in a virtual world                                     (SIM_ARGS=...)"
 	@echo "make clean   remove what the others made"
 
@@ -40,6 +41,10 @@ lint:
 bench:
 	@.ci/install dev
 	@$(BIN)/python tests/bench/figures.py $(BENCH_ARGS)
+
+bench-mesh:
+	@.ci/install dev
+	@$(BIN)/python tests/bench/mesh.py $(BENCH_ARGS)
 
 sim:
 	@.ci/install run
