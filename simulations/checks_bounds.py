@@ -6,6 +6,7 @@ Invariant: judged from what a node did, whatever it was about. Neighbour: `check
 from typing import ClassVar
 
 from protocol.events import FrameRefused, PeerMisbehaved
+from protocol.limits import PASSED_OVER_MAX
 from simulations.seen import Broke, Handled, Happened, Said, Seen, Sight, Span, Stored
 from simulations.setting import Setting, Wanted
 from simulations.timeline import ns
@@ -25,8 +26,11 @@ QUIET_S = 20.0  # so long after the last fault and the last write nothing of the
 IDLE_S = 5.0
 IDLE_PER_S = 4.0  # of one node: its beacon, a comparison, its beat and their answers
 IDLE_PER_PROBE = 2.0  # it is asked and it asks: each is a question or an answer of its own
-EFFECTS_MAX = 128  # every partition is listed in one turn, and as many tasks are looked at
-EFFECTS_PER_NODE = 8
+EFFECTS_PER_TASK = 5  # three are asked, and that is told; or it is reserved at four
+EFFECTS_MAX = (
+    PASSED_OVER_MAX * EFFECTS_PER_TASK
+)  # of the tasks that are looked at in one turn, beyond the room there is
+EFFECTS_PER_NODE = 8 + 6 * EFFECTS_PER_TASK  # and of as many tasks as it may have slots in a swarm
 
 
 class NoException:

@@ -1,7 +1,10 @@
 """Rules of any node, as they depend on time and on the size of the mesh."""
 
+from protocol.effects import List
 from simulations.checks import CHECKS
 from simulations.checks_bounds import (
+    EFFECTS_MAX,
+    EFFECTS_PER_NODE,
     IDLE_PER_PROBE,
     IDLE_PER_S,
     IDLE_S,
@@ -11,7 +14,7 @@ from simulations.checks_bounds import (
     SAID_PER_WRITE,
 )
 from simulations.scenario import parsed
-from simulations.seen import Said, Seen, Span, Stored
+from simulations.seen import Handled, Said, Seen, Span, Stored
 from simulations.timeline import ns
 from simulations.world import World
 
@@ -47,3 +50,10 @@ def test_a_node_that_floods_is_found_unless_its_writes_or_a_stay_of_all_its_mess
             check.on(seen)
         said = [check.on(Said("n1", "Ping")) for _ in range(count)]
         assert any(each is not None for each in said) is is_broken
+
+
+def test_what_is_done_about_one_input_is_bounded() -> None:
+    world = World(parsed('about = "x"\nnodes = 3\nrun_s = 600\n', origin="x"), seed=1)
+    check, most = CHECKS["bounded"](world), EFFECTS_MAX + 3 * EFFECTS_PER_NODE
+    wanted = [Handled("n1", 1, "Written", 0, effects=[List((0,))] * count) for count in (most, most + 1)]
+    assert [check.on(seen) is not None for seen in wanted] == [False, True]
