@@ -6,7 +6,6 @@ cause for it; an operator's lasts for this life. Neighbours: `holder` and `calls
 """
 
 from collections.abc import Mapping
-from hashlib import blake2b
 from typing import assert_never
 
 from protocol import ids, limits
@@ -22,7 +21,6 @@ from protocol.replica import Me
 from protocol.wire.agents import Card
 from protocol.wire.ops import AnyOrder, AnyReport, Describe, Description, Forget, Report, Shape, Steer, Survey
 
-VIEW_BYTES = 16
 HELD_BY: Mapping[Cause, str] = {
     "operator": "it was asked to take no new work",
     "audit": "its audit cannot be written",
@@ -111,21 +109,14 @@ class Duty:
                 return [], self._describe(asker, order)
             case _:
                 assert_never(order)
-        lives = {node: self._membership.life_of(node) or 0 for node in self._membership.alive()}
         report = Report(
             request=order.request,
             wall_ms=now.wall_ms,
-            view=view_of(lives),
-            alive=len(lives),
+            view=self._membership.agreement.view,
+            alive=len(self._membership.alive()),
             draining=self.is_draining,
             version=self._me.version,
             obeyed=is_obeyed,
             held_by=self._causes,
         )
         return effects, report
-
-
-def view_of(lives: Mapping[NodeId, int]) -> bytes:
-    """A hash by which two nodes tell that they see the same lives."""
-    told = " ".join(f"{node}.{lives[node]}" for node in sorted(lives))
-    return blake2b(told.encode(), digest_size=VIEW_BYTES).digest()

@@ -13,6 +13,7 @@ from typing import Literal, assert_never
 
 from protocol import limits
 from protocol import suspicion as doubt
+from protocol.agreement import Agreement
 from protocol.doubts import Doubts, Spans
 from protocol.effects import Effect, Emit, Send, Spread
 from protocol.events import NameConflict, PeerAlive, PeerDead, PeerLeft, PeerMisbehaved, PeerSuspect, PeerUnreachable
@@ -122,6 +123,7 @@ class Membership:
             return []
         stood_ns, self._down_since = now.mono_ns - self._down_since, None
         self._prober.clear()
+        self._roster.agreement.doubt()
         self._give_grace(now)
         self._stood_still(stood_ns, now)
         self._own.settled = None if self._own.settled is None else now.mono_ns
@@ -211,6 +213,11 @@ class Membership:
         member = self._roster.get(node)
         return ROUND_TRIP_S if member is None else member.round_trip_s
 
+    @property
+    def agreement(self) -> Agreement:
+        """Our view as a number, and how far others see the same."""
+        return self._roster.agreement
+
     def is_frozen(self) -> bool:
         """True while nobody is declared dead here: our link is down, or most of the view does not answer."""
         return self._down_since is not None or self._is_held
@@ -247,17 +254,24 @@ class Membership:
         effects: list[Effect] = []
         if ping.suspect_incarnation >= self._own.incarnation:
             effects += self._on_accused(src, self._me.life, ping.suspect_incarnation, now)
-        effects.insert(0, Send(to=src, life=life, body=Ack(ping.probe, self._own.incarnation)))
+        effects.insert(0, Send(to=src, life=life, body=self._ack(ping.probe)))
         member = self._roster.get(src)
         if member is not None and member.life == life and member.suspicion is not None:
             effects += self._prober.ask(member, now)  # it lives: let it know that it has to say so
         return effects
 
+    def _ack(self, probe: int) -> Ack:
+        agreement = self._roster.agreement
+        return Ack(probe, self._own.incarnation, agreement.view, agreement.count)
+
     def _on_ack(self, src: NodeId, life: int, ack: Ack, now: Instant) -> list[Effect]:
         member = self._roster.get(src)
         if member is None or member.life != life:
             return []
-        effects = self._look_at_view(now) if self._prober.on_ack(member, ack.probe, now) else []
+        effects: list[Effect] = []
+        if self._prober.on_ack(member, ack.probe, now):
+            self._roster.agreement.hear(src, ack.view, ack.sees, now)
+            effects = self._look_at_view(now)
         suspicion = member.suspicion
         if suspicion is not None and 0 < ack.incarnation - suspicion.incarnation <= limits.INCARNATION_JUMP_MAX:
             effects += self._revive(member, ack.incarnation, now)

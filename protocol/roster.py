@@ -6,6 +6,7 @@ state another is in.
 """
 
 from protocol import limits
+from protocol.agreement import Agreement
 from protocol.effects import Effect, Emit, Spread
 from protocol.events import PeerMisbehaved
 from protocol.ids import distinct
@@ -160,6 +161,7 @@ class Roster:
         self._buried: dict[NodeId, Mono] = {}  # oldest first
         self._names: dict[str, tuple[NodeId, ...]] = {me.name: (me.id,)}  # who lives under it, the first one first
         self._suspects: dict[NodeId, None] = {}
+        self.agreement = Agreement(me=me.id, life=me.life)
         self.living: tuple[NodeId, ...] = ()
 
     def get(self, node: NodeId) -> Member | None:
@@ -205,6 +207,7 @@ class Roster:
         if not member.is_living:
             self.living = tuple(sorted((*self.living, member.id)))
         member.state, member.since_ms = state, now.wall_ms
+        self.agreement.note(member.id, member.life, state, now)
         self._suspects.pop(member.id, None)
         if state == "suspect":
             self._suspects[member.id] = None
@@ -214,6 +217,7 @@ class Roster:
     def bury(self, member: Member, state: PeerState, now: Instant) -> None:
         """It is dead, or has left: remembered for a while, so that old news of it are known as old."""
         self._members[member.id] = member
+        self.agreement.drop(member.id, now)
         if member.is_living:
             self.living = tuple(node for node in self.living if node != member.id)
             self._suspects.pop(member.id, None)

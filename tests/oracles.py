@@ -7,6 +7,7 @@ from typing import Any
 
 from protocol import effects as fx
 from protocol import events
+from protocol.agreement import Agreement
 from protocol.primitives import Instant, NodeId
 from protocol.replica import Heard, Me
 
@@ -33,6 +34,14 @@ class Oracle:
     def alive(self) -> list[NodeId]:
         """Everybody who lives, oneself included."""
         return sorted(self.lives)
+
+    @property
+    def agreement(self) -> Agreement:
+        """Of what it was told."""
+        made = Agreement(me=self.me.id, life=self.me.life)
+        for node in self.living():
+            made.note(node, self.lives[node], "alive", Instant(0, 0))
+        return made
 
     def living(self) -> tuple[NodeId, ...]:
         """The others who live."""

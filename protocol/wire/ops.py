@@ -37,7 +37,7 @@ class Forget(Struct, frozen=True, array_like=True, tag="forget"):
 
 
 class Report(Struct, frozen=True, array_like=True, tag="report"):
-    """How I stand. `view` is a hash of the lives that I see alive, `wall_ms` my clock."""
+    """How I stand. `view` is the hash of my view that acks carry too, `wall_ms` my clock."""
 
     request: Count
     wall_ms: Moment

@@ -4,7 +4,11 @@ Invariant: a probe goes to one life by subject, so an answer proves that very li
 Neighbour: `membership` sends and answers these.
 """
 
-from msgspec import Struct
+from typing import Annotated
+
+from msgspec import Meta, Struct
+
+from protocol.wire.bounds import Count
 
 
 class Ping(Struct, frozen=True, array_like=True, tag="ping"):
@@ -15,7 +19,9 @@ class Ping(Struct, frozen=True, array_like=True, tag="ping"):
 
 
 class Ack(Struct, frozen=True, array_like=True, tag="ack"):
-    """I am, at this incarnation."""
+    """I am, at this incarnation. `view` is a hash of the nodes that I see, `sees` how many they are."""
 
     probe: int
     incarnation: int
+    view: Annotated[bytes, Meta(max_length=8)] = b""
+    sees: Count = 0

@@ -89,7 +89,7 @@ RECORD = task.TaskRecord(
 
 EXAMPLES: tuple[AnyBody, ...] = (
     swim.Ping(probe=17, suspect_incarnation=2),
-    swim.Ack(probe=17, incarnation=3),
+    swim.Ack(probe=17, incarnation=3, view=bytes(range(8)), sees=40),
     gossip.Alive(4, "node-a", "eu", "sales", b"\x93admission", fresh=True, version="0.1.0"),
     gossip.Suspect(NODE_B, MS, 5, "timeout"),
     gossip.Confirm(NODE_B, MS, 5, "absent"),

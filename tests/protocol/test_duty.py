@@ -7,7 +7,6 @@ from msgspec import structs
 
 from protocol import effects as fx
 from protocol import ids, inputs, limits
-from protocol.duty import view_of
 from protocol.effects import Effect
 from protocol.envelope import Sealer
 from protocol.events import FrameRefused, PeerForgotten, StateChanged
@@ -196,9 +195,3 @@ def test_an_order_to_a_node_that_is_not_there_is_answered_at_once() -> None:
 def test_a_report_that_nobody_asked_for_changes_nothing() -> None:
     world = _settled(World(agents=(1, 2)))
     assert [each for each in _sent(world, ops.Report(3, 1, b"", 1)) if not isinstance(each, fx.Emit)] == []
-
-
-def test_two_views_are_one_when_they_hold_the_same_lives_in_any_order() -> None:
-    assert view_of({"a": 7, "b": 8}) == view_of({"b": 8, "a": 7})
-    assert view_of({"a": 7, "b": 8}) != view_of({"a": 7})
-    assert view_of({"a": 7, "b": 8}) != view_of({"a": 7, "b": 9})

@@ -52,7 +52,7 @@ def test_everybody_is_probed_in_turn_and_an_answer_is_timed() -> None:
 
 
 def test_a_probe_is_answered_with_the_incarnation_even_to_a_stranger() -> None:
-    node().gets("z", Ping(9), life=3).expects_only(Send(to="z", life=3, body=Ack(9, 0)))
+    node().gets("z", Ping(9), life=3).expects_only(Send(to="z", life=3, body=Ack(9, 0, ANY, 1)))
 
 
 def test_an_unanswered_probe_makes_a_suspect_with_one_broadcast() -> None:

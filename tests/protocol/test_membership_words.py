@@ -43,17 +43,19 @@ def test_an_old_accusation_is_answered_again_but_raises_nothing() -> None:
 
 def test_a_probe_that_carries_a_suspicion_is_answered_and_refuted() -> None:
     talk = among("b", "c")
-    talk.gets("b", Ping(5, 0)).expects_only(Send(to="b", life=1, body=Ack(5, 1)), Spread(alive("a", 1)))
-    talk.gets("b", Ping(6, 0)).expects_only(Send(to="b", life=1, body=Ack(6, 1)))
+    talk.gets("b", Ping(5, 0)).expects_only(Send(to="b", life=1, body=Ack(5, 1, ANY, ANY)), Spread(alive("a", 1)))
+    talk.gets("b", Ping(6, 0)).expects_only(Send(to="b", life=1, body=Ack(6, 1, ANY, ANY)))
 
 
 def test_a_suspect_that_asks_after_us_is_told_that_it_is_one() -> None:
     talk = among("b", "c", "d")
     talk.hears("c", Suspect("b", 1, 0, "timeout"))
-    talk.gets("b", Ping(5)).expects(Send(to="b", life=1, body=Ack(5, 0)), Send("b", 1, Ping(ANY, 0), probe=ANY))
+    talk.gets("b", Ping(5)).expects(
+        Send(to="b", life=1, body=Ack(5, 0, ANY, ANY)), Send("b", 1, Ping(ANY, 0), probe=ANY)
+    )
     for number in range(6, 50):
         talk.gets("b", Ping(number))
-    talk.expects_only(Send(to="b", life=1, body=Ack(49, 0)))
+    talk.expects_only(Send(to="b", life=1, body=Ack(49, 0, ANY, ANY)))
 
 
 def test_without_the_buddy_message_a_suspect_is_asked_and_told_nothing() -> None:
@@ -61,7 +63,9 @@ def test_without_the_buddy_message_a_suspect_is_asked_and_told_nothing() -> None
     for other in ("b", "c", "d"):
         talk.hears(other, alive(other))
     talk.hears("c", Suspect("b", 1, 0, "timeout"))
-    talk.gets("b", Ping(5)).expects(Send(to="b", life=1, body=Ack(5, 0)), Send("b", 1, Ping(ANY, -1), probe=ANY))
+    talk.gets("b", Ping(5)).expects(
+        Send(to="b", life=1, body=Ack(5, 0, ANY, ANY)), Send("b", 1, Ping(ANY, -1), probe=ANY)
+    )
 
 
 def test_an_accusation_of_an_earlier_life_is_answered_with_the_present_one() -> None:
