@@ -27,9 +27,7 @@ IDLE_S = 5.0
 IDLE_PER_S = 4.0  # of one node: its beacon, a comparison, its beat and their answers
 IDLE_PER_PROBE = 2.0  # it is asked and it asks: each is a question or an answer of its own
 EFFECTS_PER_TASK = 5  # three are asked, and that is told; or it is reserved at four
-EFFECTS_MAX = (
-    PASSED_OVER_MAX * EFFECTS_PER_TASK
-)  # of those looked at in one turn beyond the room there is
+EFFECTS_MAX = PASSED_OVER_MAX * EFFECTS_PER_TASK  # of those looked at in one turn beyond the room there is
 EFFECTS_PER_NODE = 8 + 6 * EFFECTS_PER_TASK  # and of as many tasks as it may have slots in a swarm
 
 
