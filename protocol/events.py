@@ -11,12 +11,15 @@ from protocol.primitives import NodeId
 
 
 class PeerAlive(Struct, frozen=True, tag_field="kind", tag="peer_alive"):
-    """A node was seen for the first time, or came back."""
+    """A node was seen for the first time (`was` is empty), or is alive again after `after_s` seconds of being that."""
 
     peer: NodeId
     name: str
     life: int
     incarnation: int
+    was: str = ""  # suspect | dead | left, or alive in the life before
+    after_s: float = 0.0
+    restarted: bool = False  # this is another life than the one that was known
 
 
 class PeerSuspect(Struct, frozen=True, tag_field="kind", tag="peer_suspect"):
@@ -27,6 +30,9 @@ class PeerSuspect(Struct, frozen=True, tag_field="kind", tag="peer_suspect"):
     life: int
     accuser: NodeId
     evidence: str
+    incarnation: int = 0
+    unheard_s: float | None = None  # since this node itself last heard from it
+    health: int = 0  # of this node then: 0 is well
 
 
 class PeerDead(Struct, frozen=True, tag_field="kind", tag="peer_dead"):
@@ -38,6 +44,8 @@ class PeerDead(Struct, frozen=True, tag_field="kind", tag="peer_dead"):
     accusers: tuple[NodeId, ...]
     evidence: str
     after_s: float
+    unheard_s: float | None = None  # since this node itself last heard from it
+    health: int = 0  # of this node then: 0 is well
 
 
 class PeerLeft(Struct, frozen=True, tag_field="kind", tag="peer_left"):

@@ -256,7 +256,10 @@ class Membership:
             effects += self._on_accused(src, self._me.life, ping.suspect_incarnation, now)
         effects.insert(0, Send(to=src, life=life, body=self._ack(ping.probe)))
         member = self._roster.get(src)
-        if member is not None and member.life == life and member.suspicion is not None:
+        if member is None or member.life != life:
+            return effects
+        member.heard = now.mono_ns
+        if member.suspicion is not None:
             effects += self._prober.ask(member, now)  # it lives: let it know that it has to say so
         return effects
 
@@ -269,6 +272,7 @@ class Membership:
         if member is None or member.life != life:
             return []
         effects: list[Effect] = []
+        member.heard = now.mono_ns
         if self._prober.on_ack(member, ack.probe, now):
             self._roster.agreement.hear(src, ack.view, ack.sees, now)
             effects = self._look_at_view(now)
@@ -330,7 +334,8 @@ class Membership:
             if member.state == "alive":
                 self._roster.raise_up(member, "suspect", now)
                 name = self._roster.shown_name(member)
-                effects.append(Emit(PeerSuspect(member.id, name, member.life, accuser, accusation.evidence)))
+                whose, what = (member.id, name, member.life), (accuser, accusation.evidence, incarnation)
+                effects.append(Emit(PeerSuspect(*whose, *what, member.unheard_s(now), self._health.score)))
         if incarnation < suspicion.incarnation or not suspicion.add(accuser, accusation):
             return effects
         if accuser != self._me.id and self._me.id in suspicion.accusers:
@@ -343,6 +348,8 @@ class Membership:
     def _on_alive(self, heard: Heard, body: Alive, now: Instant) -> list[Effect]:
         version = standing(life=heard.life, incarnation=body.incarnation, state="alive")
         member = self._roster.get(heard.src)
+        if member is not None and not heard.is_relayed:
+            member.heard = now.mono_ns
         if member is not None and version <= member.standing:
             if version < member.standing:
                 return []
@@ -353,6 +360,7 @@ class Membership:
             if len(self._roster.living) >= limits.PEERS_MAX:
                 return [Emit(PeerMisbehaved(heard.src, "view_full", str(limits.PEERS_MAX)))]
             member = Member(heard.src)
+            member.heard = None if heard.is_relayed else now.mono_ns
         elif member.life == heard.life and body.incarnation - member.incarnation > limits.INCARNATION_JUMP_MAX:
             return [Emit(PeerMisbehaved(heard.src, "incarnation_jump", str(body.incarnation)))]
         self._own.meet(now)
@@ -368,12 +376,13 @@ class Membership:
 
     def _revive(self, member: Member, incarnation: int, now: Instant) -> list[Effect]:
         """It lives, at this incarnation: only its own word leads here."""
+        past = member.past(now)
         member.incarnation, member.suspicion = incarnation, None
         self._doubts.clear(member.id)
         self._roster.raise_up(member, "alive", now)
         self._prober.wake(now)
         name = self._roster.shown_name(member)
-        return [Emit(PeerAlive(member.id, name, member.life, incarnation)), *self._look_at_view(now)]
+        return [Emit(PeerAlive(member.id, name, member.life, incarnation, *past)), *self._look_at_view(now)]
 
     def _on_left(self, heard: Heard, body: Left, now: Instant) -> list[Effect]:
         member = self._roster.get(heard.src)
@@ -422,7 +431,8 @@ class Membership:
         event: PeerLeft | PeerDead = PeerLeft(member.id, name, life)
         if isinstance(last, Dead):
             after_s = 0.0 if suspicion is None else round(now.since_s(suspicion.since), 3)
-            event = PeerDead(member.id, name, life, accusers, last.evidence, after_s)
+            unheard_s, health = member.unheard_s(now), self._health.score
+            event = PeerDead(member.id, name, life, accusers, last.evidence, after_s, unheard_s, health)
             self._roster.bury(member, "dead", now)
             member.evidence, member.accusers = last.evidence, accusers
         else:

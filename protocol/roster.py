@@ -105,10 +105,12 @@ class Member:
         "domain",
         "evidence",
         "frame",
+        "heard",
         "id",
         "incarnation",
         "is_known",
         "life",
+        "lived",
         "name",
         "region",
         "round_trip_s",
@@ -122,9 +124,11 @@ class Member:
         self.id = node
         self.name = self.region = self.domain = self.version = ""
         self.life = self.incarnation = self.since_ms = 0
+        self.lived = 0  # the life in which it was last seen alive
         self.state: PeerState = "dead"
         self.is_known = False
         self.frame = b""  # its newest alive fact, sealed
+        self.heard: Mono | None = None  # when it last said anything to us, or to all
         self.round_trip_s = ROUND_TRIP_S
         self.suspicion: Suspicion | None = None
         self.evidence = ""  # what it died of,
@@ -134,6 +138,18 @@ class Member:
     def is_living(self) -> bool:
         """Alive or suspect."""
         return self.state in ("alive", "suspect")
+
+    def unheard_s(self, now: Instant) -> float | None:
+        """Seconds since it last said anything; None when it never did."""
+        return None if self.heard is None else round(now.since_s(self.heard), 3)
+
+    def past(self, now: Instant) -> tuple[str, float, bool]:
+        """What it was until now, for how many seconds, and whether in another life; nothing when it is new."""
+        if not self.is_known:
+            return "", 0.0, False
+        suspected_s = None if self.suspicion is None else now.since_s(self.suspicion.since)
+        lasted_s = (now.wall_ms - self.since_ms) / 1_000 if suspected_s is None else suspected_s
+        return self.state, round(max(0.0, lasted_s), 3), self.lived != self.life
 
     @property
     def standing(self) -> Version:
@@ -211,7 +227,7 @@ class Roster:
         self._suspects.pop(member.id, None)
         if state == "suspect":
             self._suspects[member.id] = None
-        member.is_known = True
+        member.is_known, member.lived = True, member.life
         member.evidence, member.accusers = "", ()
 
     def bury(self, member: Member, state: PeerState, now: Instant) -> None:

@@ -58,7 +58,7 @@ def test_a_probe_is_answered_with_the_incarnation_even_to_a_stranger() -> None:
 def test_an_unanswered_probe_makes_a_suspect_with_one_broadcast() -> None:
     talk = among("b", "c", "d", "e")
     fails_to_answer(talk, "b", evidence="timeout")
-    talk.expects(Spread(Suspect("b", 1, 0, "timeout")), Emit(PeerSuspect("b", "b", 1, "a", "timeout")))
+    talk.expects(Spread(Suspect("b", 1, 0, "timeout")), Emit(PeerSuspect("b", "b", 1, "a", "timeout", ANY, ANY, ANY)))
     assert state(talk, "b") == "suspect"
     assert talk.machine.life_of("b") == 1
     assert not talk.machine.is_alive("b")
@@ -84,7 +84,7 @@ def test_a_late_answer_at_the_suspected_incarnation_clears_nobody() -> None:
     fails_to_answer(talk, "b", evidence="timeout")
     talk.gets("b", Ack(1, 0)).expects_nothing()
     assert state(talk, "b") == "suspect"
-    talk.gets("b", Ack(1, 1)).expects_only(Emit(PeerAlive("b", "b", 1, 1)))
+    talk.gets("b", Ack(1, 1)).expects_only(Emit(PeerAlive("b", "b", 1, 1, "suspect", ANY)))
 
 
 def test_an_answer_of_another_life_clears_nobody() -> None:
@@ -103,7 +103,7 @@ def test_an_absence_of_a_probe_we_do_not_wait_for_means_nothing() -> None:
 def test_a_chosen_verifier_probes_at_once_and_confirms_what_it_sees() -> None:
     talk = among("b", "c", "d")  # three could look after b; the accuser c may not, so a and d do
     talk.hears("c", Suspect("b", 1, 0, "timeout"))
-    talk.expects(Emit(PeerSuspect("b", "b", 1, "c", "timeout")))
+    talk.expects(Emit(PeerSuspect("b", "b", 1, "c", "timeout", ANY, ANY, ANY)))
     ping = probed(talk)
     assert ping == Send(to="b", life=1, body=Ping(number_of(ping), 0), probe=ANY)
     talk.do("on_absent", ping.probe).expects(Spread(Confirm("b", 1, 0, "absent")))
@@ -191,7 +191,7 @@ def test_two_voices_do_not_kill_a_life_that_nobody_can_show_to_have_begun() -> N
 
 def test_two_voices_and_its_last_word_kill_a_life_that_we_had_not_heard_of() -> None:
     talk = dead(among("b", "c", "d"), "b", ["c", "d"], life=5)
-    talk.expects(Emit(PeerDead("b", "b", 5, ("c", "d"), "timeout", ANY)))
+    talk.expects(Emit(PeerDead("b", "b", 5, ("c", "d"), "timeout", ANY, ANY, ANY)))
 
 
 def test_one_accuser_kills_nobody_in_a_view_of_four() -> None:
@@ -257,10 +257,10 @@ def test_when_most_of_the_view_is_suspect_nobody_dies_and_it_is_said_once() -> N
 
 def test_a_death_by_two_voices_is_believed_at_once_and_one_by_a_single_voice_is_a_suspicion() -> None:
     talk = among("b", "c", "d")
-    dead(talk, "b", ["c"]).expects(Emit(PeerSuspect("b", "b", 1, "c", "timeout")))
+    dead(talk, "b", ["c"]).expects(Emit(PeerSuspect("b", "b", 1, "c", "timeout", ANY, ANY, ANY)))
     assert state(talk, "b") == "suspect"
     assert not talk.machine.has_buried(Dead("b", 1, 0, "timeout", ()))
-    dead(talk, "b", ["d"]).expects(Emit(PeerDead("b", "b", 1, ("c", "d"), "timeout", ANY)))
+    dead(talk, "b", ["d"]).expects(Emit(PeerDead("b", "b", 1, ("c", "d"), "timeout", ANY, ANY, ANY)))
     assert talk.machine.has_buried(Dead("b", 1, 0, "timeout", ()))
 
 
@@ -299,7 +299,7 @@ def test_a_later_death_raises_the_floor_against_old_news() -> None:
     dead(talk, "b", ["c"], incarnation=10, last=10)
     talk.hears("b", alive("b", 2)).expects_nothing()
     talk.hears("b", alive("b", 10)).expects_nothing()
-    talk.hears("b", alive("b", 11)).expects(Emit(PeerAlive("b", "b", 1, 11)))
+    talk.hears("b", alive("b", 11)).expects(Emit(PeerAlive("b", "b", 1, 11, "dead", ANY)))
 
 
 # --- our own link and loop

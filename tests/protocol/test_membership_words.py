@@ -7,14 +7,14 @@ from hypothesis import strategies as st
 
 from protocol import limits
 from protocol.effects import Emit, Send, Spread
-from protocol.events import NameConflict, PeerAlive, PeerDead, PeerLeft, PeerMisbehaved
+from protocol.events import NameConflict, PeerAlive, PeerDead, PeerLeft, PeerMisbehaved, PeerSuspect
 from protocol.membership import Membership
 from protocol.presets import MembershipSettings
 from protocol.replica import Heard
 from protocol.wire.gossip import Alive, Confirm, Dead, Left, Suspect
 from protocol.wire.swim import Ack, Ping
 from tests.protocol.conversation import ANY, WALL_MS, heard, instant
-from tests.protocol.views import LIFE, alive, among, dead, node, probed, state
+from tests.protocol.views import LIFE, alive, among, dead, fails_to_answer, lives, node, probed, state
 
 # --- refutation
 
@@ -83,7 +83,7 @@ def test_an_accusation_of_a_life_that_never_began_is_named_as_such() -> None:
 def test_a_refuted_suspect_is_alive_again_and_its_accusers_are_forgotten() -> None:
     talk = among("b", "c", "d")
     talk.hears("c", Suspect("b", 1, 0, "timeout")).hears("d", Confirm("b", 1, 0, "timeout"))
-    talk.hears("b", alive("b", 1)).expects(Emit(PeerAlive("b", "b", 1, 1)))
+    talk.hears("b", alive("b", 1)).expects(Emit(PeerAlive("b", "b", 1, 1, "suspect", ANY)))
     assert talk.machine.peer("b").accusers == ()
     talk.hears("c", Confirm("b", 1, 0, "timeout")).expects_nothing()
     talk.until(0.4).expects_no(Dead)
@@ -137,7 +137,7 @@ def test_what_can_be_claimed_of_us_can_be_outbid() -> None:
 def test_a_new_life_wins_at_once_whatever_the_incarnations() -> None:
     talk = among("b", "c", "d")
     talk.hears("b", alive("b", 100))
-    talk.hears("b", alive("b", 0), life=2).expects(Emit(PeerAlive("b", "b", 2, 0)))
+    talk.hears("b", alive("b", 0), life=2).expects(Emit(PeerAlive("b", "b", 2, 0, ANY, ANY, True)))
     assert talk.machine.life_of("b") == 2
     talk.hears("b", alive("b", 200)).expects_nothing()
     talk.hears("c", Suspect("b", 1, 200, "timeout")).expects_nothing()
@@ -146,7 +146,7 @@ def test_a_new_life_wins_at_once_whatever_the_incarnations() -> None:
 def test_a_new_life_wins_over_a_tombstone() -> None:
     talk = dead(among("b", "c"), "b", ["c", "a"], incarnation=100, last=100)
     assert state(talk, "b") == "dead"
-    talk.hears("b", alive("b", 0), life=2).expects(Emit(PeerAlive("b", "b", 2, 0)))
+    talk.hears("b", alive("b", 0), life=2).expects(Emit(PeerAlive("b", "b", 2, 0, ANY, ANY, True)))
 
 
 def test_a_probe_of_the_former_life_says_nothing_about_the_new_one() -> None:
@@ -162,7 +162,7 @@ def test_a_life_a_year_ahead_is_the_fault_of_a_clock_and_taken_for_what_it_is() 
     year = WALL_MS + 365 * 86_400_000
     talk.hears("b", alive("b"), life=year).expects(Emit(PeerAlive("b", "b", year, 0)))
     talk.hears("b", alive("b"), life=WALL_MS).expects_nothing()
-    talk.hears("b", alive("b"), life=year + 1).expects(Emit(PeerAlive("b", "b", year + 1, 0)))
+    talk.hears("b", alive("b"), life=year + 1).expects(Emit(PeerAlive("b", "b", year + 1, 0, "alive", ANY, True)))
 
 
 def test_our_own_former_life_is_never_listed_nor_probed() -> None:
@@ -182,7 +182,7 @@ def test_a_goodbye_is_final_at_once_for_that_life() -> None:
     talk.hears("b", alive("b", 7)).expects_nothing()
     talk.hears("c", Suspect("b", 1, 0, "timeout")).expects_nothing()
     dead(talk, "b", ["c", "d"]).expects_nothing()
-    talk.hears("b", alive("b"), life=2).expects(Emit(PeerAlive("b", "b", 2, 0)))
+    talk.hears("b", alive("b"), life=2).expects(Emit(PeerAlive("b", "b", 2, 0, ANY, ANY, True)))
 
 
 def test_who_left_is_not_probed_any_more() -> None:
@@ -327,3 +327,34 @@ def test_the_order_in_which_a_nodes_own_words_arrive_does_not_matter(order: list
         talk.hears("b", body, life=life)
     peer = talk.machine.peer("b")
     assert (peer.life, peer.incarnation, peer.state) == (2, 2, "alive")
+
+
+# --- what is told of it
+
+
+def test_a_suspicion_says_who_accuses_of_what_how_long_it_was_silent_and_how_well_we_were() -> None:
+    talk = fails_to_answer(lives(among("b", "c", "d", "e"), 2.5), "b", evidence="timeout")
+    (said,) = talk.said(PeerSuspect)
+    assert (said.accuser, said.evidence, said.incarnation) == ("a", "timeout", 0)
+    assert said.unheard_s is not None
+    assert 0.5 <= said.unheard_s <= 5.0
+    assert said.health == 1  # an unanswered probe may be our own fault
+
+
+def test_who_comes_back_is_told_with_what_it_was_for_how_long_and_whether_it_started_again() -> None:
+    talk = among("b", "c", "d").hears("c", Suspect("b", 1, 0, "timeout")).at(2.0)
+    talk.hears("b", alive("b", 1)).expects(Emit(PeerAlive("b", "b", 1, 1, "suspect", 2.0)))
+    dead(talk, "b", ["c", "d"], incarnation=1, last=1)
+    talk.at(5.0).hears("b", alive("b", 2)).expects(Emit(PeerAlive("b", "b", 1, 2, "dead", 3.0)))
+    talk.at(6.0).hears("b", alive("b"), life=2).expects(Emit(PeerAlive("b", "b", 2, 0, "alive", 1.0, True)))
+    talk.at(7.0).hears("b", Left(0), life=2)
+    talk.at(9.0).hears("b", alive("b"), life=3).expects(Emit(PeerAlive("b", "b", 3, 0, "left", 2.0, True)))
+
+
+def test_a_death_says_how_long_we_had_not_heard_of_it_and_nothing_when_we_never_did() -> None:
+    talk = among("b", "c", "d").at(3.0)
+    dead(talk, "b", ["c", "d"])
+    assert talk.said(PeerDead)[0].unheard_s == 3.0
+    talk = node().hears("c", alive("c")).hears("d", alive("d")).hears("b", alive("b"), is_relayed=True)
+    dead(talk, "b", ["c", "d"])
+    assert talk.said(PeerDead)[0].unheard_s is None
