@@ -29,7 +29,7 @@ End: TypeAlias = Callable[[Whole], str | None]  # what is lacking still, or None
 
 
 def one_view(world: Whole) -> str | None:
-    """Every node that is up sees exactly those who are up as alive."""
+    """E2: every node that is up sees exactly those who are up as alive."""
     up = sorted(host.id for host in world.hosts.values() if host.is_up)
     names = {host.id: host.name for host in world.hosts.values()}
     for host in world.hosts.values():
@@ -61,7 +61,7 @@ def clocks_right(world: Whole) -> str | None:
 
 
 def tasks_end(world: Whole) -> str | None:
-    """Every task that the client wanted was accepted, and every accepted task has ended."""
+    """E4: every task that the client wanted was accepted, and every accepted task has ended."""
     records = {record.id: record for record in world.store.records()}
     for number, task in sorted(world.client.accepted.items()):
         if task not in records:
