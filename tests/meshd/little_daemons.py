@@ -41,7 +41,7 @@ from protocol.watched import TaskSettings
 from protocol.wire.agents import Card
 from protocol.wire.task import TaskRecord
 from tests.meshd.api.fake_audits import FakeAudits
-from tests.waiting import until, until_told
+from tests.waiting import DEADLINE_S, until, until_told
 
 ROOT = Identity(b"\x07" * 32)
 CAPABILITY = "work@1"
@@ -121,7 +121,7 @@ class LittleDaemon:
         proof = admission(issuer=ROOT, root_key=ROOT.public_key, node_key=identity.public_key, warrant=granted)
         me = self.me = Me(id=identity.id, life=life, name=called, region="r", domain="d", admission=proof)
         self.transport = MemoryTransport(mesh.bus)
-        self.store = MemoryStore(mesh.bucket, name=identity.id)
+        self.store = mesh.make_store(mesh.bucket, name=identity.id)
         self.node = Node(
             me=me,
             mesh=mesh.subjects.mesh,
@@ -214,9 +214,11 @@ class LittleDaemon:
         await self.hosting.take(self.actors)
         await self.until(lambda: self.node.state == "joined", what=f"{self.name} being joined")
 
-    async def until(self, condition: Callable[[], object], what: str = "the condition") -> None:
+    async def until(
+        self, condition: Callable[[], object], what: str = "the condition", within_s: float = DEADLINE_S
+    ) -> None:
         """Return as soon as it is true; a failure of the daemon is told at once."""
-        await until(lambda: condition() or self.failures, what=what)
+        await until(lambda: condition() or self.failures, within_s, what)
         assert self.failures == []
 
     async def kill(self) -> None:
@@ -266,6 +268,7 @@ class LittleDaemons:
         self.drain_s = 5.0
         self.bus = MemoryBus()
         self.bucket = MemoryBucket()
+        self.make_store = MemoryStore
         self.subjects = Subjects(mesh_id(ROOT.public_key))
         self.tasks = tasks
         self.keep_s = keep_s
@@ -279,10 +282,11 @@ class LittleDaemons:
         self.daemons[name] = daemon
         await daemon.start()
         for other in self.daemons.values():
-            await other.until(lambda other=other: self._sees_all(other), what=f"{other.name} seeing {name}")  # type: ignore[misc]  # a default that binds the loop's variable
+            await other.until(lambda other=other: self.sees_all(other), what=f"{other.name} seeing {name}")  # type: ignore[misc]  # a default that binds the loop's variable
         return daemon
 
-    def _sees_all(self, daemon: LittleDaemon) -> bool:
+    def sees_all(self, daemon: LittleDaemon) -> bool:
+        """Every other is alive in its view, in its present life and with the agents that are up."""
         lives = {peer.id: peer.life for peer in daemon.node.membership.snapshot() if peer.state == "alive"}
         agents = {(each.node, each.card.name) for each in daemon.node.catalogue.capabilities(clock.now())}
         living = list(self.daemons.values())
