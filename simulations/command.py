@@ -13,6 +13,7 @@ from typing import TypeAlias
 from msgspec import structs
 
 from simulations.comparison import Parting, parting, replayed, shown
+from simulations.grids import command as grids
 from simulations.lineage import chain, collected, told
 from simulations.progress import Progress
 from simulations.recorded import End, Recorded
@@ -71,6 +72,7 @@ def _parser(program: str) -> argparse.ArgumentParser:
     _choose(many)
     _add_traces(command)
     _add_shrink(command)
+    grids.add(command)
     return parser
 
 

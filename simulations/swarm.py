@@ -168,7 +168,7 @@ def _link(rng: Random, base: LinkModel) -> LinkModel:
     return structs.replace(base, delay=delay, loss=shares[0], duplicate=shares[1], reorder=shares[2])
 
 
-def _membership(rng: Random, base: Scenario) -> dict[str, float | bool]:
+def _membership(rng: Random, base: Scenario) -> dict[str, float | int | bool]:
     """One factor for all timers of it: what is right is their proportion."""
     scaled = _scaled(structs.replace(PRESETS[base.preset], **base.membership), MEMBERSHIP_TIMERS, rng)
     return {name: getattr(scaled, name) for name in MEMBERSHIP_TIMERS}

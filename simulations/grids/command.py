@@ -1,0 +1,101 @@
+"""The commands `grid` and `figures`: measure the cells of a study, print its table, keep it when asked.
+
+Invariant: what is printed is a function of the samples, in the order of the table. Neighbours:
+`simulations.command` adds these to its own; `samples` measures.
+"""
+
+import argparse
+from collections.abc import Callable, Mapping, Sequence
+from fnmatch import fnmatchcase
+from pathlib import Path
+from typing import TypeAlias
+
+from simulations.grids import kinship
+from simulations.grids.measures import Sample
+from simulations.grids.samples import Cell, measured
+from simulations.grids.study import Study
+from simulations.grids.tables import Table, kept, markdown
+from simulations.progress import Progress
+from simulations.running import PASSED
+from simulations.scenario import ScenarioError
+from simulations.written import written
+
+Adding: TypeAlias = Callable[[str, Callable[[argparse.Namespace], int], str], argparse.ArgumentParser]
+
+STUDIES: Mapping[str, Study] = {study.name: study for study in (kinship.STUDY,)}
+QUICK_SEEDS = 5
+SEEDS_MAX = 1_000
+JOBS_MAX = 64
+
+
+def add(command: Adding) -> None:
+    """The commands of this package."""
+    grid = command("grid", _grid, "run a published table again, and print it beside what was published")
+    grid.add_argument("study", choices=sorted(STUDIES), help=", ".join(f"{each}" for each in STUDIES))
+    _choose(grid)
+
+
+def _choose(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--cells", default="*", metavar="PATTERN", help="only these, as '50-*-on'; several parted by commas"
+    )
+    parser.add_argument(
+        "--seeds", type=_to(SEEDS_MAX), default=QUICK_SEEDS, metavar="N", help=f"a cell (default {QUICK_SEEDS})"
+    )
+    parser.add_argument("--jobs", type=_to(JOBS_MAX), default=1, metavar="N", help="so many processes (default 1)")
+    parser.add_argument("--keep", type=Path, metavar="FILE", help="samples go there, and are not measured twice")
+    parser.add_argument("--list", action="store_true", help="the cells, and nothing is run")
+    parser.add_argument("--show", metavar="CELL", help="the scenario of one cell, to be run")
+    parser.add_argument("--write", action="store_true", help="put the table into simulations/README.md")
+
+
+def _to(most: int) -> Callable[[str], int]:
+    def number(text: str) -> int:
+        if not text.isascii() or not text.isdecimal() or len(text) > len(str(most)) or not 1 <= int(text) <= most:
+            raise argparse.ArgumentTypeError(f"{text!r} is no number from 1 to {most}")
+        return int(text)
+
+    return number
+
+
+def _grid(asked: argparse.Namespace) -> int:
+    return run(STUDIES[asked.study], asked, command=f"grid {asked.study}")
+
+
+def run(study: Study, asked: argparse.Namespace, *, command: str) -> int:
+    """Measure what was asked for, and print it."""
+    if asked.show is not None:
+        print(written(chosen(study, asked.show)[0].scenario), end="")
+        return PASSED
+    cells = chosen(study, asked.cells)
+    if asked.list:
+        for cell in cells:
+            print(f"{cell.name:<24} {cell.scenario.about}")
+        return PASSED
+    table = filled(study, cells, asked, command=command)
+    print(markdown(table))
+    if asked.write:
+        kept(table)
+    return PASSED
+
+
+def chosen(study: Study, pattern: str) -> list[Cell]:
+    """The cells whose names match. Raises ScenarioError when none does."""
+    wanted = pattern.split(",")
+    cells = [cell for cell in study.cells() if any(fnmatchcase(cell.name, each.strip()) for each in wanted)]
+    if not cells:
+        some = ", ".join(cell.name for cell in study.cells()[:6])
+        raise ScenarioError(f"{study.name} has no cell {pattern!r}; there are {some} … (--list shows all)")
+    return cells
+
+
+def filled(study: Study, cells: Sequence[Cell], asked: argparse.Namespace, *, command: str) -> Table:
+    """The study's table, of these cells."""
+    progress = Progress(len(cells) * asked.seeds)
+    samples: dict[str, list[Sample]] = {}
+    for name, sample in measured(cells, seeds=asked.seeds, jobs=asked.jobs, keep=asked.keep, progress=progress):
+        samples.setdefault(name, []).append(sample)
+    progress.clear()
+    part = "" if asked.cells == "*" else f" --cells '{asked.cells}'"
+    said = f"`python -m simulations {command} --seeds {asked.seeds}{part}`: {study.about}."
+    return Table(study.name, said, study.columns, tuple(study.rows(samples)), study.notes)

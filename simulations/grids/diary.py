@@ -1,0 +1,112 @@
+"""What a measured run is about: who was accused or declared dead, and who learnt what when.
+
+Invariant: watches and judges nothing. An incident is one incarnation of one life, however many
+speak of it. Neighbours: `measures` lets a world run with it and reads it.
+"""
+
+from collections.abc import Collection
+from typing import ClassVar, TypeAlias
+
+from msgspec import Struct
+
+from protocol.effects import Spread
+from protocol.events import NameConflict, PeerAlive, PeerDead, PeerLeft
+from protocol.primitives import NS_PER_S, NodeId
+from protocol.wire.gossip import Dead, Suspect
+from simulations.host import Host
+from simulations.seen import Handled, Happened, Seen, Span
+from simulations.setting import Setting, Wanted
+
+Incident: TypeAlias = tuple[NodeId, int, int]  # whom, in which life, at which incarnation
+
+
+class Word(Struct, frozen=True):
+    """From then on one node takes another for alive, dead or left."""
+
+    at_s: float
+    observer: str
+    subject: str
+    state: str
+
+
+class Accused(Struct, frozen=True):
+    """When somebody first said so, and was it running?"""
+
+    at_s: float
+    is_false: bool
+
+
+class Diary:
+    """Of one run."""
+
+    wants: ClassVar[Wanted] = (Handled, Happened, Span)
+
+    def __init__(self, setting: Setting) -> None:
+        self._setting = setting
+        self._hosts: dict[NodeId, Host] = {host.id: host for host in setting.hosts.values()}
+        self.suspected: dict[Incident, Accused] = {}
+        self.killed: dict[Incident, Accused] = {}
+        self.conflicts = 0  # of names, as often as somebody saw one
+        self.words: list[Word] = []
+        self.spans: list[tuple[float, str, tuple[str, ...], bool]] = []  # when, fault, nodes, does it begin
+
+    def on(self, seen: Seen) -> None:
+        """Accusations and deaths as they are spread, standings as they are believed, faults."""
+        match seen:
+            case Handled():
+                for effect in seen.effects:
+                    if isinstance(effect, Spread) and isinstance(effect.body, Suspect | Dead):
+                        self._accused(effect.body)
+            case Happened(event=PeerAlive() | PeerDead() | PeerLeft() as event):
+                state = _STATES[type(event)]
+                self.words.append(Word(self._now_s, seen.node, self._hosts[event.peer].name, state))
+            case Happened(event=NameConflict()):
+                self.conflicts += 1
+            case Span():
+                self.spans.append((self._now_s, seen.fault, seen.nodes, seen.is_on))
+            case _:
+                pass
+
+    @property
+    def _now_s(self) -> float:
+        return self._setting.timeline.now_ns / NS_PER_S
+
+    def _accused(self, said: Suspect | Dead) -> None:
+        host = self._hosts[said.peer]
+        into = self.suspected if isinstance(said, Suspect) else self.killed
+        is_false = host.is_up and host.life == said.life
+        into.setdefault((said.peer, said.life, said.incarnation), Accused(self._now_s, is_false))
+
+    # --- readers
+
+    def first(self, subject: str, state: str, *, since_s: float) -> dict[str, float]:
+        """Observer → seconds after `since_s` at which it first took `subject` for that."""
+        found: dict[str, float] = {}
+        for word in self.words:
+            if word.subject == subject and word.state == state and word.at_s >= since_s:
+                found.setdefault(word.observer, word.at_s - since_s)
+        return found
+
+    def count(self, state: str, *, but: Collection[str] = (), observers: Collection[str] | None = None) -> int:
+        """How often somebody, or one of `observers`, took anybody but these for that."""
+        return sum(
+            word.state == state and word.subject not in but and (observers is None or word.observer in observers)
+            for word in self.words
+        )
+
+    def began_s(self, fault: str) -> list[tuple[str, float]]:
+        """Node and second of each beginning of that kind of fault."""
+        return [(nodes[0], at_s) for at_s, kind, nodes, is_on in self.spans if kind == fault and is_on and nodes]
+
+    def suspected_s(self, subject: str, *, since_s: float) -> float | None:
+        """Seconds after `since_s` at which anybody first suspected it; None: nobody did."""
+        node = next(host.id for host in self._hosts.values() if host.name == subject)
+        times = [said.at_s - since_s for (peer, _, _), said in self.suspected.items() if peer == node]
+        return min((at_s for at_s in times if at_s >= 0), default=None)
+
+
+_STATES: dict[type[PeerAlive] | type[PeerDead] | type[PeerLeft], str] = {
+    PeerAlive: "alive",
+    PeerDead: "dead",
+    PeerLeft: "left",
+}

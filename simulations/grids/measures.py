@@ -1,0 +1,175 @@
+"""What is measured in one run: numbers under a name, each as often as it occurred.
+
+Invariant: a function of scenario and seed; rules that the run is held to are the scenario's, and a
+broken one is a number too (`broken`). Neighbours: `diary` saw it; the studies say of which cell.
+"""
+
+from collections.abc import Collection
+from typing import TypeAlias
+
+from simulations.crowds import members
+from simulations.faults import Links, OnNodes, Partition
+from simulations.grids.diary import Diary
+from simulations.scenario import Scenario
+from simulations.setting import Check, Setting
+from simulations.swarm import drawn
+from simulations.world import Verdict, World
+
+Sample: TypeAlias = dict[str, list[float]]  # what was measured → every time it was
+
+NEVER_S = 1e9  # of what did not happen
+FACTS = ("Alive", "Suspect", "Confirm", "Dead", "Left", "Capabilities", "Load")  # one sent is n - 1 heard
+
+
+def detection(scenario: Scenario, seed: int) -> Sample:
+    """Crashes and hangs: how long until each healthy observer knows; and who was taken for gone while it ran."""
+    verdict, diary = _lived(scenario, seed)
+    ailing = _named(scenario, "starve", "block")
+    sample: Sample = {
+        "suspicions": [sum(said.is_false for said in diary.suspected.values())],
+        "deaths": [sum(said.is_false for said in diary.killed.values())],
+        "missed": [0.0],
+        "broken": [len(verdict.violations)],
+        "messages": [sum(verdict.sent.values()) / scenario.nodes / verdict.ended_s],
+    }
+    for subject, at_s in diary.began_s("crash"):
+        gone = {name for name, since_s in diary.began_s("crash") if since_s <= at_s}
+        heard = diary.first(subject, "dead", since_s=at_s)
+        times = [time_s for observer, time_s in heard.items() if observer not in ailing and observer not in gone]
+        _add(sample, "detect_s", *times)
+        _add(sample, "missed", len(set(scenario.names) - ailing - gone - set(heard)))
+        if times:
+            _add(sample, "first_s", min(times))
+            _add(sample, "last_s", max(times))
+            _add(sample, "spread_s", max(times) - min(times))
+        suspected_s = diary.suspected_s(subject, since_s=at_s)
+        if suspected_s is not None:
+            _add(sample, "suspected_s", suspected_s)
+    return sample
+
+
+def blocked(scenario: Scenario, seed: int) -> Sample:
+    """Members that stand in their sends: first news of their deaths, and deaths of members that were well."""
+    verdict, diary = _lived(scenario, seed)
+    ailing = _named(scenario, "block")
+    healthy = set(scenario.names) - ailing
+    sample: Sample = {
+        "false_anywhere": [diary.count("dead", but=ailing)],
+        "false_at_healthy": [diary.count("dead", but=ailing, observers=healthy)],
+        "messages": [sum(verdict.sent.values())],
+    }
+    for subject, at_s in diary.began_s("block"):
+        heard = diary.first(subject, "dead", since_s=at_s)
+        times = [time_s for observer, time_s in heard.items() if observer in healthy]
+        if times:
+            _add(sample, "first_s", min(times))
+            _add(sample, "last_s", max(times))
+    return sample
+
+
+def load(scenario: Scenario, seed: int) -> Sample:
+    """What a quiet mesh says and hears, for each node and second."""
+    verdict, _ = _lived(scenario, seed)
+    node_s = scenario.nodes * verdict.ended_s
+    facts = sum(verdict.sent.get(kind, 0) for kind in FACTS)
+    sent = sum(verdict.sent.values())
+    probes = verdict.sent.get("Ping", 0) + verdict.sent.get("Ack", 0)
+    return {
+        "probes": [probes / node_s],
+        "sent": [sent / node_s],
+        "heard": [(sent - facts + facts * (scenario.nodes - 1)) / node_s],
+    }
+
+
+def joining(scenario: Scenario, seed: int) -> Sample:
+    """Who starts late: until all see it and it sees all, and the time between the first and the last who see it."""
+    _, diary = _lived(scenario, seed)
+    sample: Sample = {}
+    for subject, at_s in diary.began_s("join"):
+        seen_by = diary.first(subject, "alive", since_s=at_s).values()
+        sees = {
+            word.subject: word.at_s - at_s
+            for word in reversed(diary.words)
+            if word.observer == subject and word.state == "alive"
+        }
+        is_whole = len(seen_by) == len(sees) == scenario.nodes - 1
+        _add(sample, "joined_s", max(*seen_by, *sees.values()) if is_whole else NEVER_S)
+        _add(sample, "spread_s", max(seen_by) - min(seen_by))
+    return sample
+
+
+def healing(scenario: Scenario, seed: int) -> Sample:
+    """What the mesh makes of faults that end: deaths, of whom, and when all see one view again."""
+    verdict, diary = _lived(scenario, seed)
+    disturbed = _named(scenario, "pause", "crash", "block")
+    one_view_s = verdict.kept.get("one-view", NEVER_S)
+    return {
+        "dead": [diary.count("dead")],
+        "others_dead": [diary.count("dead", but=disturbed)],
+        "conflicts": [diary.conflicts],
+        "one_view_s": [NEVER_S if verdict.violations else one_view_s],
+    }
+
+
+def flapping(scenario: Scenario, seed: int) -> Sample:
+    """Nodes that are cut off or lose most messages: how often they are removed, and who else is."""
+    _, diary = _lived(scenario, seed)
+    faulty = _afflicted(scenario)
+    names = set(scenario.names) - faulty
+    observer = min(names)
+    removed = [word for word in diary.words if word.state == "dead" and word.observer == observer]
+    shown = [word for word in diary.words if word.state == "alive" and word.observer == observer]
+    began_s = min(fault.at_s for fault in scenario.fault)
+    minutes = (scenario.run_s - began_s) / 60
+    return {
+        "removed_a_minute": [sum(word.subject in faulty for word in removed) / minutes / len(faulty)],
+        "back_a_minute": [
+            sum(word.subject in faulty and word.at_s > began_s for word in shown) / minutes / len(faulty)
+        ],
+        "healthy_dead": [diary.count("dead", but=faulty, observers=names)],
+    }
+
+
+def swarming(scenario: Scenario, seed: int) -> Sample:
+    """One world as a swarm draws it: is a rule broken, and is the second run another?"""
+    world = drawn(scenario, seed=seed, settled=("nodes", "run_s", "agents", "wire"))
+    first = World(world, seed=seed).run()
+    return {"broken": [len(first.violations)], "differs": [World(world, seed=seed).run().digest != first.digest]}
+
+
+# --- one run
+
+
+def _lived(scenario: Scenario, seed: int) -> tuple[Verdict, Diary]:
+    diaries: list[Diary] = []
+
+    def diary(setting: Setting) -> Check:
+        diaries.append(Diary(setting))
+        return diaries[0]
+
+    verdict = World(scenario, seed=seed, watch=[diary]).run()
+    return verdict, diaries[0]
+
+
+def _named(scenario: Scenario, *kinds: str) -> set[str]:
+    """All nodes with such a fault."""
+    return {
+        name
+        for fault in scenario.fault
+        if isinstance(fault, OnNodes) and str(fault.__struct_config__.tag) in kinds
+        for name in members((fault.node,), scenario.names)
+    }
+
+
+def _afflicted(scenario: Scenario) -> set[str]:
+    """Nodes that partitions isolate, and those at one end of worse links."""
+    crowds: list[Collection[str]] = [
+        fault.nodes if isinstance(fault, Partition) else fault.one
+        for fault in scenario.fault
+        if isinstance(fault, Partition | Links)
+    ]
+    return {name for crowd in crowds for name in members(tuple(crowd), scenario.names)}
+
+
+def _add(sample: Sample, name: str, *values: float) -> None:
+    sample.setdefault(name, []).extend(values)
