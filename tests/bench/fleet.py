@@ -95,6 +95,14 @@ class Daemon:
         if self._process is not None and self._process.poll() is None:
             self._process.send_signal(number)
 
+    def freeze(self) -> None:
+        """Stop it where it stands."""
+        self.signal(signal.SIGSTOP)
+
+    def thaw(self) -> None:
+        """Let it go on."""
+        self.signal(signal.SIGCONT)
+
     def end(self) -> None:
         """It is gone when this returns."""
         if self._process is not None and self._process.poll() is None:

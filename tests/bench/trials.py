@@ -50,7 +50,7 @@ def failed(name: str, why: str) -> None:
 async def all_up(fleet: Fleet) -> None:
     """Who is down is started, who is stopped goes on; one view again."""
     for node in fleet.nodes:
-        node.signal(signal.SIGCONT)
+        node.thaw()
         if not node.is_up:
             fleet.spawn(node)
             await until(node.is_ready, READY_S, f"{node.name} being ready")
@@ -286,11 +286,11 @@ def _victims(fleet: Fleet, count: int) -> list[Daemon]:
 
 @contextlib.contextmanager
 def _stopped(node: Daemon) -> Iterator[None]:
-    node.signal(signal.SIGSTOP)
+    node.freeze()
     try:
         yield
     finally:
-        node.signal(signal.SIGCONT)
+        node.thaw()
 
 
 @contextlib.contextmanager
