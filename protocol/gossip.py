@@ -58,6 +58,8 @@ class Gossip:
         self._asked: NodeId | None = None  # whom the next digest goes to, when a sign of a gap named somebody
         self._answered: dict[NodeId, Mono] = {}  # when we last sent somebody all it lacks
         self._is_down = False
+        self.compared = {"asked": 0, "same": 0, "other": 0}  # coarse digests sent, and how those of others fitted ours
+        self.repaired = 0  # facts that came by a delta and were news
 
     # --- own facts
 
@@ -197,6 +199,7 @@ class Gossip:
             return
         about, slot, version = place
         former = self._replica.get(about, slot)
+        self.repaired += heard.is_relayed and (former is None or former.version < version)
         self._replica.put(about, slot, Entry(version, heard))
         if slot != "standing":
             return
@@ -289,6 +292,7 @@ class Gossip:
             if not self._may_answer(src, now):
                 return []
             differing = self._replica.differing(body.buckets)
+            self.compared["other" if differing else "same"] += 1
             return [self._fine(src, life, body.round, differing)] if differing else []
         if body.more:
             self._asked = src
@@ -302,6 +306,7 @@ class Gossip:
 
     def _coarse(self, to: NodeId, life: int) -> Send:
         self._round += 1
+        self.compared["asked"] += 1
         return Send(to=to, life=life, body=Digest(self._round, buckets=self._replica.hashes()))
 
     def _fine(self, to: NodeId, life: int, round: int, differing: list[int]) -> Send:
@@ -394,6 +399,16 @@ class Gossip:
         """Every fact kept here, as sealed, in an order in which each can be opened."""
         entries = in_opening_order(entry for _, _, entry in self._replica.entries())
         return tuple(entry.heard.frame for entry in entries)
+
+    @property
+    def gone(self) -> int:
+        """How many are remembered that are dead or left."""
+        return len(self._tombstones)
+
+    @property
+    def repeating(self) -> int:
+        """Own broadcasts that wait for their repetition."""
+        return len(self._repeats)
 
     def hashes(self) -> tuple[int, ...]:
         """The coarse digest: equal on two nodes that know the same."""

@@ -244,6 +244,11 @@ class Membership:
         """0 is well; waits are multiplied by one more than this."""
         return self._health.score
 
+    @property
+    def prober(self) -> Prober:
+        """Who asks, for readers of what came of it."""
+        return self._prober
+
     def forget(self, node: NodeId) -> bool:
         """Show a gone node no more, if it is one; False when it lives here."""
         return self._roster.hide(node)
@@ -282,7 +287,7 @@ class Membership:
         return effects
 
     def _on_unanswered(self, number: int, evidence: str, now: Instant) -> list[Effect]:
-        probe = self._prober.give_up(number)
+        probe = self._prober.give_up(number, evidence)
         if probe is None:
             return []
         member = self._roster.get(probe.to)

@@ -42,6 +42,8 @@ class Prober:
         self._walk = ProbeWalk()
         self._timers: Timers[_Timer] = Timers()
         self.probes = Probes()
+        self.sent = {"turn": 0, "word": 0, "again": 0}  # everybody's turn, somebody's word, a question asked once more
+        self.ended = {"answered": 0, "timeout": 0, "absent": 0}
 
     def wake(self, now: Instant) -> None:
         """There is somebody to ask: the first turn is at a drawn time, so that not all ask at once."""
@@ -50,8 +52,14 @@ class Prober:
 
     def ask(self, member: Member, now: Instant) -> list[Effect]:
         """Is it there? Nothing when too many such questions wait."""
+        return self._ask(member, "word", now)
+
+    def _ask(self, member: Member, why: str, now: Instant) -> list[Effect]:
         number = self.probes.send(member.id, member.life, now)
-        return [] if number is None else [self._asked(number, member, now)]
+        if number is None:
+            return []
+        self.sent[why] += 1
+        return [self._asked(number, member, now)]
 
     def _asked(self, number: int, member: Member, now: Instant) -> Send:
         self._timers.set(("answer", number), now.after(self._timeout_s * self._health.factor / ASKS))
@@ -64,6 +72,7 @@ class Prober:
         if probe is None:
             return False
         self._timers.cancel(("answer", number))
+        self.ended["answered"] += 1
         self._health.better()
         if probe.asked == 1:  # else nobody knows which of them it answers (Karn and Partridge 1987)
             member.measure(now.since_s(probe.sent))
@@ -73,10 +82,12 @@ class Prober:
         """When that life of it was first asked this; None when nobody waits for the answer."""
         return self.probes.asked_at(number, node, life)
 
-    def give_up(self, number: int) -> "Probe | None":
+    def give_up(self, number: int, evidence: str) -> "Probe | None":
         """Wait for this answer no more; None when nobody did."""
         self._timers.cancel(("answer", number))
-        return self.probes.unanswered(number)
+        probe = self.probes.unanswered(number)
+        self.ended[evidence] += probe is not None
+        return probe
 
     def on_tick(self, now: Instant) -> tuple[list[Effect], list[int]]:
         """What is asked now, and the numbers of questions whose time is up: give them up."""
@@ -90,6 +101,7 @@ class Prober:
             if member is None:
                 silent.append(number)
             else:
+                self.sent["again"] += 1
                 effects.append(self._asked(number, member, now))
         return effects, silent
 
@@ -99,7 +111,12 @@ class Prober:
         self._timers.set(_TURN, now.after(self._interval_s * self._health.factor))
         node = self._walk.next(self._roster.living, self._roster.is_living, self._rng)
         member = self._roster.get(node or "")
-        return [] if member is None else self.ask(member, now)
+        return [] if member is None else self._ask(member, "turn", now)
+
+    @property
+    def waiting(self) -> int:
+        """How many questions wait for their answer."""
+        return len(self.probes)
 
     def next_deadline(self) -> Mono | None:
         """When to call `on_tick`."""
@@ -197,6 +214,9 @@ class Probes:
         """More than half of the nodes last probed, ourselves counted, did not answer: it may be us."""
         failed = sum(not is_answered for is_answered in self._sample.values())
         return 2 * failed > len(self._sample) + 1
+
+    def __len__(self) -> int:
+        return len(self._open)
 
     def _note(self, node: NodeId, *, is_answered: bool) -> None:
         self._sample.pop(node, None)

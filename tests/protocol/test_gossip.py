@@ -308,6 +308,16 @@ def test_now_and_then_one_other_is_compared_with() -> None:
 def test_equal_digests_end_the_exchange() -> None:
     talk = among("b")
     talk.do("on_digest", "b", 1, Digest(1, buckets=talk.machine.hashes())).expects_nothing()
+    talk.at(1.0).do("on_digest", "b", 1, Digest(2, buckets=(0,) * BUCKETS)).expects_no(Delta)
+    assert talk.machine.compared == {"asked": 0, "same": 1, "other": 1}
+
+
+def test_what_a_delta_brought_that_was_news_is_counted_as_repaired() -> None:
+    talk = among("b")
+    for is_relayed in (True, True, False):
+        talk.hears("c", alive("c"), is_relayed=is_relayed)
+    talk.hears("d", alive("d"))
+    assert talk.machine.repaired == 1
 
 
 def exchange(one: Script, other: Script) -> list[Digest | Delta]:

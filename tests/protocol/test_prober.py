@@ -12,7 +12,7 @@ from protocol.prober import Health, Probe, Probes, ProbeWalk
 from protocol.wire.gossip import Suspect
 from protocol.wire.swim import Ack
 from tests.protocol.conversation import Script, instant
-from tests.protocol.views import alive, among, number_of, pings, probed, state
+from tests.protocol.views import alive, among, fails_to_answer, lives, number_of, pings, probed, state
 
 ANYONE = ["a", "b", "c", "d", "e", "f"]
 
@@ -128,3 +128,16 @@ def test_most_last_probes_failing_means_that_it_may_be_us_but_not_with_one_neigh
         doubts.append(probes.is_doubtful)
     probes.answered(probes.send("b", 1, instant(0.0)) or 0, "b", 1)
     assert [*doubts, probes.is_doubtful] == [False, True, False]
+
+
+def test_what_was_asked_and_what_came_of_it_is_counted_by_kind() -> None:
+    talk = lives(among("b", "c", "d", "e"), 3.2)
+    prober = talk.machine.prober
+    assert (prober.sent["turn"], prober.ended["answered"]) == (prober.ended["answered"], prober.sent["turn"])
+    assert (prober.sent["word"], prober.sent["again"], prober.ended["timeout"], prober.waiting) == (0, 0, 0, 0)
+    fails_to_answer(talk, "b", evidence="timeout")
+    assert (prober.sent["again"], prober.ended["timeout"]) == (3, 1)
+    fails_to_answer(talk, "c", evidence="absent")
+    assert prober.ended["absent"] == 1
+    talk.hears("e", Suspect("d", 1, 0, "timeout"))
+    assert (prober.sent["word"], prober.waiting) == (1, 1)
