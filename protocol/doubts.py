@@ -51,6 +51,8 @@ class Doubts:
         spans = self._spans
         if suspicion.count("absent") >= self.needed(member):
             seconds = spans.absent_s
+        elif suspicion.is_judged:
+            seconds = spans.min_s
         else:
             expected = min(spans.verifiers, len(self._roster.living) - 1)
             confirmations = suspicion.confirmations

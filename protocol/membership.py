@@ -417,13 +417,24 @@ class Membership:
         suspicion = member.suspicion
         if suspicion is not None and (member.life, suspicion.incarnation) == (body.life, body.incarnation):
             proven = {**suspicion.accusers, **proven}
-        if len(proven) >= self._doubts.needed(member):
+        is_proven = len(proven) >= self._doubts.needed(member)
+        is_doubted = suspicion is not None and not suspicion.is_judged
+        if is_proven and (is_doubted or member.life < body.life):
             return self._end(member, body.life, body, tuple(sorted(proven)), now)
         effects = [] if last is None or member.life == body.life else self._on_alive(*last, now)
         if (member.life, member.is_living) == (body.life, True):
             for accuser, accusation in proven.items():
                 effects += self._count(member, body.incarnation, accuser, accusation, now)
+            effects += self._judge(member, now) if is_proven else []
         return effects
+
+    def _judge(self, member: Member, now: Instant) -> list[Effect]:
+        """Others buried it when it was no suspect here: as after a partition it has its time to outbid that."""
+        if member.suspicion is None or member.suspicion.is_judged:
+            return []
+        member.suspicion.is_judged = True
+        self._doubts.arm(member, member.suspicion, now)
+        return self._prober.ask(member, now)
 
     def _end(
         self, member: Member, life: int, last: Left | Dead, accusers: tuple[NodeId, ...], now: Instant

@@ -25,12 +25,13 @@ class Accusation(Struct, frozen=True):
 class Suspicion:
     """Who accuses one incarnation of one life of a node, and since when."""
 
-    __slots__ = ("accusers", "incarnation", "since")
+    __slots__ = ("accusers", "incarnation", "is_judged", "since")
 
     def __init__(self, *, incarnation: int, since: Mono) -> None:
         self.incarnation = incarnation
         self.since = since
         self.accusers: dict[NodeId, Accusation] = {}
+        self.is_judged = False  # others waited for it already, and declared it dead
 
     def add(self, accuser: NodeId, accusation: Accusation) -> bool:
         """Count an accuser; False when it was counted before."""

@@ -121,6 +121,17 @@ def test_the_smaller_side_of_a_partition_declares_nobody_dead() -> None:
     assert {whom for _, whom, _ in mesh.deaths()} == set(small)
 
 
+def test_a_small_side_that_is_back_does_not_believe_that_the_neighbours_it_reaches_are_dead() -> None:
+    mesh = settled(*names(5))
+    mesh.cut("n03", "n04")
+    mesh.run(25.0)
+    assert mesh.view("n00")["n04"] == "dead"
+    mesh.heal()
+    mesh.run(20.0)
+    assert {who for who, _, _ in mesh.deaths()} == {"n00", "n01", "n02"}
+    assert mesh.agrees()
+
+
 def test_two_meshes_that_never_met_become_one() -> None:
     mesh = LittleMesh().start("a", "b", "c")
     mesh.cut("a", "b", "c")

@@ -264,6 +264,23 @@ def test_a_death_by_two_voices_is_believed_at_once_and_one_by_a_single_voice_is_
     assert talk.machine.has_buried(Dead("b", 1, 0, "timeout", ()))
 
 
+def test_a_death_without_a_suspicion_that_we_heard_of_is_one_first_and_who_lives_outbids_it() -> None:
+    talk = among("b", "c", "d")  # as after a partition: the others could not reach b, and we can
+    dead(talk, "b", ["c", "d"]).expects(
+        Emit(PeerSuspect("b", "b", 1, ANY, "timeout")), Send(to="b", life=1, body=Ping(ANY, 0), probe=ANY)
+    )
+    assert state(talk, "b") == "suspect"
+    assert not talk.machine.has_buried(Dead("b", 1, 0, "timeout", ()))
+    talk.gets("b", Ack(number_of(probed(talk)), 1)).expects(Emit(PeerAlive("b", "b", 1, 1)))
+    assert lives(talk, 40.0).said(PeerDead) == []
+
+
+def test_a_death_without_a_suspicion_that_we_heard_of_is_believed_after_the_least_time() -> None:
+    talk = dead(among("b", "c", "d", "e", "f"), "b", ["c", "d"])
+    assert lives(talk, 4.9, silent="b").said(PeerDead) == []
+    assert [each.peer for each in lives(talk, 5.6, silent="b").said(PeerDead)] == ["b"]
+
+
 def test_a_forged_proof_kills_nobody() -> None:
     talk = among("b", "c", "d")
     body = Dead("b", 1, 0, "timeout", ())
@@ -295,7 +312,9 @@ def test_a_proven_death_of_a_stranger_is_remembered_but_not_shown() -> None:
 
 
 def test_a_later_death_raises_the_floor_against_old_news() -> None:
-    talk = dead(among("b", "c"), "b", ["c", "a"], incarnation=1)
+    talk = among("b", "c").hears("c", Suspect("b", 1, 1, "timeout"))
+    dead(talk, "b", ["c", "a"], incarnation=1)
+    assert state(talk, "b") == "dead"
     dead(talk, "b", ["c"], incarnation=10, last=10)
     talk.hears("b", alive("b", 2)).expects_nothing()
     talk.hears("b", alive("b", 10)).expects_nothing()

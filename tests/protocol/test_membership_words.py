@@ -144,7 +144,8 @@ def test_a_new_life_wins_at_once_whatever_the_incarnations() -> None:
 
 
 def test_a_new_life_wins_over_a_tombstone() -> None:
-    talk = dead(among("b", "c"), "b", ["c", "a"], incarnation=100, last=100)
+    talk = among("b", "c").hears("c", Suspect("b", 1, 100, "timeout"))
+    dead(talk, "b", ["c", "a"], incarnation=100, last=100)
     assert state(talk, "b") == "dead"
     talk.hears("b", alive("b", 0), life=2).expects(Emit(PeerAlive("b", "b", 2, 0, ANY, ANY, True)))
 
