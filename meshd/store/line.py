@@ -146,8 +146,8 @@ class Line:
         return message
 
     async def close(self) -> None:
-        """Disconnect. Idempotent; never waits long for a server that takes nothing."""
-        with contextlib.suppress(TimeoutError):
+        """Disconnect. Idempotent; never waits long for a server that takes nothing, nor minds one that has reset us."""
+        with contextlib.suppress(TimeoutError, OSError):
             async with asyncio.timeout(CONNECT_S_MAX):
                 await self._client.close()
 
