@@ -1,5 +1,7 @@
 """`meshctl peers`: the nodes of the mesh, as this one sees them."""
 
+from collections.abc import Sequence
+
 import click
 
 from cli import completion
@@ -64,8 +66,20 @@ def show(session: Session, name: str) -> None:
         ("running", f"{load['running']} of {load['slots']} slots, {load['waiting']} waiting"),
         ("draining", "yes" if load["draining"] else ""),
         ("agents", peer["agents"]),
+        ("accused by", peer.get("accusers")),
     ]
     details(session, answer, fields, name=peer["name"])
+    if session.output == "table":
+        _story(peer.get("story", []))
+
+
+def _story(lines: Sequence[Item]) -> None:
+    """What befell it, the last thing last."""
+    if lines:
+        ages = [f"{age(line['time_ms'])} ago" for line in lines]
+        width = max(map(len, ages))
+        told = (f"  {ago:>{width}}  {shown(str(line['text']))}\n" for ago, line in zip(ages, lines, strict=True))
+        write("\n" + "".join(told))
 
 
 @peers.command("ping")

@@ -33,15 +33,16 @@ def status(session: Session, wait_s: float | None) -> int:
 
 
 def _awaited(session: Session, wait_s: float) -> Answer:
-    """The status once the node is ready. Raises Refusal unreachable, or not_ready when it answers but is not."""
+    """The status once the node is joined, with the whole mesh in view. Raises Refusal unreachable, or not_ready."""
     deadline = Deadline(wait_s)
     while True:
         try:
             answer = Client(session).get("v1", "status")
-            state = answer.value["state"]
-            if state == "joined":
+            state, complete = answer.value["state"], answer.value["agreement"]["complete"]
+            if state == "joined" and (complete is None or complete >= 1):
                 return answer
-            last = of(MeshError("not_ready", state=f"still {state} after {wait_s:g} s"))
+            seen = f" with {complete:.0%} of the mesh in view" if state == "joined" else ""
+            last = of(MeshError("not_ready", state=f"still {state}{seen} after {wait_s:g} s"))
         except Refusal as refusal:
             if refusal.body["code"] not in ("unreachable", "stands_still", "cut_off", "timed_out"):
                 raise
@@ -57,8 +58,23 @@ def sentence(value: Item, session: Session) -> str:
     waiting = f", {value['tasks_waiting']} waiting" if value["tasks_waiting"] else ""
     return (
         f"{painted(value['state'], session)} as {value['name']} in mesh {value['mesh']}{reason}: "
-        f"{peers} alive; here {tasks} running{waiting}; {_record(value['record'])}"
+        f"{peers} alive{_agreement(value['agreement'])}; here {tasks} running{waiting}; {_record(value['record'])}"
     )
+
+
+def _agreement(told: Any) -> str:
+    """Whether the others see the same, as far as they have said."""
+    complete, share, others = told["complete"], told["share"], len(told["differing"])
+    if complete is not None and complete < 1:
+        return f", {complete:.0%} of the mesh in view so far"
+    if share is None:
+        return ""
+    if not others:
+        unheard = f" ({count(told['unheard'], 'peer')} not heard from yet)" if told["unheard"] else ""
+        return f", all of one view{unheard}"
+    agreeing, heard = told["agreeing"], round(told["agreeing"] / share) if share else others
+    slowest = f"{shown(str(told['slowest']))} has differed for {told['slowest_s']:.0f} s"
+    return f", {agreeing} of {count(heard, 'other')} of this view ({slowest})"
 
 
 def _record(record: Any) -> str:

@@ -11,10 +11,11 @@ from contextlib import suppress
 
 from msgspec import structs
 
-from meshd import clock, values, waits
+from meshd import clock, outlook, values, waits
 from meshd.api import agent_schemas, history, schemas
 from meshd.engine import Engine
 from meshd.hosting import Hosting
+from meshd.observe.fates import Fates
 from meshd.observe.metrics import Figure
 from meshd.perform import Performer
 from meshd.ports import Store, Transport
@@ -73,6 +74,8 @@ class Views:
         self._wounds: Counter[str] = Counter()  # of the record, since this daemon began
         self._cut_off_since: Mono | None = clock.monotonic_ns()
         self._gone = waits.Gone()
+        self._fates = Fates(me=node.me.id)
+        self._state_since: Mono = clock.monotonic_ns()
 
     async def keep_copies_known(self, store: Store) -> None:
         """Look up how many copies of the record there are, again and again."""
@@ -105,7 +108,9 @@ class Views:
             now, is_alive = clock.now(), self._node.membership.is_alive
             offered = (each.capability for each in self._node.catalogue.capabilities(now) if is_alive(each.node))
             self._gone.note(frozenset(offered), now.wall_ms)
+        self._fates.note(event, clock.wall_ms())
         if isinstance(event, StateChanged):
+            self._state_since = clock.monotonic_ns()
             is_joined = self._node.state in ("joined", "draining")
             self._cut_off_since = None if is_joined else self._cut_off_since or clock.monotonic_ns()
 
@@ -153,7 +158,9 @@ class Views:
                 *(problem.message for problem in self._hosting.problems),
                 *_shared_names(peers),
                 *self._clocks_off(),
+                *outlook.disagreement(node, self.name_of),
             ),
+            agreement=outlook.agreement(node, self.name_of),
             notes=self._notes(),
         )
 
@@ -164,8 +171,9 @@ class Views:
         return [self._peer(peer, free.get(peer.id, 0)) for peer in peers]
 
     def peer(self, peer: Peer) -> schemas.Peer:
-        """One node."""
-        return self._peer(peer, self._free().get(peer.id, 0))
+        """One node, and what befell it."""
+        shown = self._peer(peer, self._free().get(peer.id, 0))
+        return structs.replace(shown, story=outlook.story(self._fates, peer.id, self.name_of))
 
     def _free(self) -> dict[NodeId, int]:
         """Free slots of every node; an agent with several capabilities counts once."""
@@ -201,6 +209,8 @@ class Views:
             version=peer.version,
             here=peer.is_self,
             clock_ahead_ms=self._node.time.off.get(peer.id, 0),
+            evidence=peer.evidence,
+            accusers=tuple(sorted(map(self.name_of, peer.accusers))),
         )
 
     def _clocks_off(self) -> list[str]:
@@ -365,6 +375,8 @@ class Views:
         return {
             "meshd_build_info": {node.me.version: 1.0},
             "meshd_state": {node.state: 1.0},
+            "meshd_state_seconds": (clock.monotonic_ns() - self._state_since) / NS_PER_S,
+            **outlook.figures(node),
             "meshd_record_refusing": float(bool(self.no_room())),
             "meshd_connected": float(self._transport.is_up),
             "meshd_clocks_off": float(len(node.time.off)),

@@ -11,6 +11,7 @@ from msgspec import Meta, Struct
 
 from meshd.api.agent_schemas import HearingView, RunsView
 from meshd.api.history import AttemptView, RefusedResult, RetryView
+from meshd.api.view_schemas import Agreement, StoryLine
 from meshd.waits import Waits
 from protocol import limits
 from protocol.events import Event
@@ -56,6 +57,7 @@ class Status(Struct, frozen=True):
     attention: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
     held_by: tuple[str, ...] = ()
+    agreement: Agreement = Agreement()
 
 
 class PeerLoad(Struct, frozen=True):
@@ -72,6 +74,7 @@ class Peer(Struct, frozen=True):
     """One node as this one sees it. `here` is true for the node that answers; `since` is when the state began.
 
     `clock_ahead_ms` is how far its clock is ahead of most others, or of ours; 0 unless it is off by seconds.
+    `accusers` say that it is gone, on `evidence`. `story`, what befell it last, is told where one is asked for.
     """
 
     name: str
@@ -87,6 +90,9 @@ class Peer(Struct, frozen=True):
     version: str = ""
     here: bool = False
     clock_ahead_ms: int = 0
+    evidence: str = ""
+    accusers: tuple[str, ...] = ()
+    story: tuple[StoryLine, ...] = ()
 
 
 class Peers(Struct, frozen=True):

@@ -17,6 +17,7 @@ from typing import TextIO, TypeAlias
 import msgspec
 from msgspec import Struct
 
+from meshd.observe.fates import fate
 from meshd.observe.rotation import Rotation
 from meshd.observe.text import missed, shown
 from protocol import events
@@ -47,9 +48,9 @@ class Line(Struct, frozen=True):
 
 
 LINES: Mapping[type, Line] = {
-    events.PeerAlive: Line(INFO, "{name} is alive"),
-    events.PeerSuspect: Line(WARNING, "{name} is suspect: {evidence}, says {accuser}"),
-    events.PeerDead: Line(WARNING, "{name} is dead, {after_s:.1f} s after the first suspicion: {evidence}"),
+    events.PeerAlive: Line(INFO, "{name} {fate}"),
+    events.PeerSuspect: Line(WARNING, "{name} {fate}"),
+    events.PeerDead: Line(WARNING, "{name} {fate}"),
     events.PeerLeft: Line(INFO, "{name} left"),
     events.PeerUnreachable: Line(WARNING, "most of the mesh does not answer, so nobody is declared dead: {peers}"),
     events.ClockOff: Line(WARNING, "the clock of {name} is off by {ahead_ms:+d} ms, so it gets no tasks"),
@@ -123,7 +124,8 @@ def log_event(logger: logging.Logger, event: Event, *, name_of: NameOf = short) 
 
 def told(event: Event, *, name_of: NameOf = short) -> str:
     """The event as one sentence."""
-    fields = {field: _told_field(field, getattr(event, field), name_of) for field in event.__struct_fields__}
+    fields: dict[str, object] = {"fate": fate(event, lambda node: shown(name_of(node)))}
+    fields |= {field: _told_field(field, getattr(event, field), name_of) for field in event.__struct_fields__}
     if isinstance(event, events.LeaseLapsed):
         fields["missed"] = missed(event.evidence, event.silent_s)
     if isinstance(event, events.TaskCancelled):

@@ -92,6 +92,30 @@ def _dead(event: Event) -> Share:
     return ((), event.after_s) if isinstance(event, events.PeerDead) else None
 
 
+def _suspected(event: Event) -> Share:
+    return ((event.evidence,), 1) if isinstance(event, events.PeerSuspect) else None
+
+
+def _settled(event: Event) -> Share:
+    """How a suspicion ended here: refuted by the suspect, confirmed by its death, or overtaken by a new life."""
+    match event:
+        case events.PeerAlive(was="suspect"):
+            return ("restarted" if event.restarted else "refuted",), 1
+        case events.PeerDead() if event.after_s:
+            return ("confirmed",), 1
+        case _:
+            return None
+
+
+def _death(event: Event) -> Share:
+    return ((event.evidence,), 1) if isinstance(event, events.PeerDead) else None
+
+
+def _undone(event: Event) -> Share:
+    is_undone = isinstance(event, events.PeerAlive) and event.was == "dead" and not event.restarted
+    return ((), 1) if is_undone else None
+
+
 _ENDED: Mapping[type, str] = {
     events.TaskDone: "done",
     events.TaskFailed: "failed",
@@ -102,6 +126,8 @@ _ENDS = tuple(_ENDED.values())
 _KINDS = tuple(str(kind.__struct_config__.tag) for kind in get_args(Event))
 _RULES = tuple(REFUSALS)
 _EVIDENCE = ("silent", "absent", "node_restarted")
+_DOUBTS = ("timeout", "absent")
+_SETTLED = ("refuted", "confirmed", "restarted")
 _TASK_S = (0.005, 0.02, 0.1, 0.5, 2.0, 10.0, 60.0, 600.0)
 _DEATH_S = (0.5, 1.0, 2.0, 5.0, 10.0, 30.0, 60.0)
 
@@ -130,6 +156,12 @@ METRICS: tuple[Metric, ...] = (
     Metric("meshd_tasks_failed_total", "counter", "Tasks that failed, by reason", ("code",), _failed),
     Metric("meshd_task_seconds", "histogram", "From a submit to the result in the record", (), _took, _TASK_S),
     Metric("meshd_death_seconds", "histogram", "From the first suspicion to the verdict", (), _dead, _DEATH_S),
+    Metric(
+        "meshd_suspicions_total", "counter", "Peers that became suspect here", ("evidence",), _suspected, known=_DOUBTS
+    ),
+    Metric("meshd_suspicions_settled_total", "counter", "How suspicions ended", ("how",), _settled, known=_SETTLED),
+    Metric("meshd_deaths_total", "counter", "Peers declared dead", ("evidence",), _death, known=_DOUBTS),
+    Metric("meshd_deaths_undone_total", "counter", "Peers declared dead that had never been gone", (), _undone),
     Metric("meshd_agent_crashes_total", "counter", "Times an agent went down or was given up", ("agent",), _crashed),
     Metric("meshd_agent_events_lost_total", "counter", "Events an agent did not take", ("agent", "why"), _lost),
     Metric("meshd_state", "gauge", "1 for the state that this node is in", ("state",)),
@@ -138,6 +170,19 @@ METRICS: tuple[Metric, ...] = (
     Metric("meshd_connected", "gauge", "1 while there is a connection to the server"),
     Metric("meshd_clocks_off", "gauge", "Nodes whose clock is off by seconds, as this node measured, itself included"),
     Metric("meshd_health", "gauge", "0 for a node that is well; its patience grows with it"),
+    Metric("meshd_state_seconds", "gauge", "For how long this node has been in its state"),
+    Metric("meshd_views", "gauge", "Peers that see what this node sees, or other, or did not say", ("view",)),
+    Metric("meshd_view_share", "gauge", "Share of the peers that said so which see what this node sees"),
+    Metric("meshd_view_complete", "gauge", "Share of the nodes seen by most that this node sees, 1 once all were"),
+    Metric("meshd_view_differs_seconds", "gauge", "For how long the slowest peer has seen something else"),
+    Metric("meshd_suspects", "gauge", "Peers that are suspect here"),
+    Metric("meshd_probes_sent_total", "counter", "Probes by cause: its turn, another's word, once more", ("why",)),
+    Metric("meshd_probes_ended_total", "counter", "Probes that were answered, or why not", ("how",)),
+    Metric("meshd_probes_waiting", "gauge", "Probes that wait for an answer"),
+    Metric("meshd_syncs_total", "counter", "Digests sent, and how those of others fitted this node's", ("digest",)),
+    Metric("meshd_facts_repaired_total", "counter", "Facts missed at first that another node supplied"),
+    Metric("meshd_tombstones", "gauge", "Nodes remembered as dead or left"),
+    Metric("meshd_repeats_waiting", "gauge", "Own broadcasts that wait for their repetition"),
     Metric("meshd_agents", "gauge", "Agents of this node", ("state",)),
     Metric("meshd_slots_free", "gauge", "Slots of this node's agents that are free"),
     Metric("meshd_tasks_running", "gauge", "Tasks that agents of this node work on"),

@@ -1,12 +1,13 @@
 """Draining, undraining and forgetting, as an operator asks for them over the wire; what strangers ask does nothing."""
 
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 from msgspec import structs
 
 from protocol import effects as fx
 from protocol import ids, inputs, limits
+from protocol.duty import HELD_BY
 from protocol.effects import Effect
 from protocol.envelope import Sealer
 from protocol.events import FrameRefused, PeerForgotten, StateChanged
@@ -195,3 +196,13 @@ def test_an_order_to_a_node_that_is_not_there_is_answered_at_once() -> None:
 def test_a_report_that_nobody_asked_for_changes_nothing() -> None:
     world = _settled(World(agents=(1, 2)))
     assert [each for each in _sent(world, ops.Report(3, 1, b"", 1)) if not isinstance(each, fx.Emit)] == []
+
+
+def test_every_cause_for_taking_no_new_work_has_its_words() -> None:
+    assert set(HELD_BY) == set(get_args(inputs.Cause))
+
+
+def test_nodes_that_see_the_same_report_the_same_view() -> None:
+    world = _settled(World(agents=(1, 2)))
+    own, other = (_report(_asked(world, ops.Survey(0))), _report(_sent(world, ops.Survey(0))))
+    assert own.view == other.view == world.hosts[0].node.membership.agreement.view  # type: ignore[union-attr]  # it is up

@@ -38,7 +38,7 @@ def _said(logger: logging.Logger, stream: io.StringIO) -> str:
 def _example(kind: type[Event]) -> Event:
     samples = {"str": "word", "int": 3, "float": 1.5}
     given: dict[str, typing.Any] = {
-        field: samples.get(str(getattr(hint, "__name__", "")), ("one", "two"))
+        field: 1.5 if hint == float | None else samples.get(str(getattr(hint, "__name__", "")), ("one", "two"))
         for field, hint in typing.get_type_hints(kind).items()
     }
     return kind(**given)

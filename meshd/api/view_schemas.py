@@ -1,0 +1,98 @@
+"""JSON values about views: how far all nodes see the same, who sees what, and what befell one node.
+
+Invariant: as in `schemas`: fields are added, never renamed or removed. Neighbours: `schemas` holds these,
+the daemon fills them.
+"""
+
+from typing import Annotated, Literal, TypeAlias
+
+from msgspec import Meta, Struct
+
+SightName: TypeAlias = Literal["alive", "suspect", "dead", "left", "unknown"]
+
+
+class Agreement(Struct, frozen=True):
+    """Do others see what this node sees? As each of them said when it last answered a probe.
+
+    `share` is `agreeing` of those who said anything, `unheard` how many have not yet. `slowest` has differed longest,
+    for `slowest_s`. `complete` is the share of the nodes seen by most others that this one sees; it stays 1 once all
+    were. Both shares are null while nobody has said anything.
+    """
+
+    view: str = ""
+    share: float | None = None
+    agreeing: int = 0
+    differing: tuple[str, ...] = ()
+    unheard: int = 0
+    slowest: str = ""
+    slowest_s: float = 0.0
+    complete: float | None = None
+
+
+class StoryLine(Struct, frozen=True):
+    """One thing that befell a node, as this node heard of it: `text` follows the node's name.
+
+    `after_s` is how long it was suspected or gone, `unheard_s` how long this node had heard nothing of it, `health`
+    how well this node was (0 is well); each where the event knows it.
+    """
+
+    time_ms: int
+    kind: str
+    text: str
+    life: int = 0
+    accusers: tuple[str, ...] = ()
+    evidence: str = ""
+    after_s: float | None = None
+    unheard_s: float | None = None
+    health: int | None = None
+
+
+class ViewsQuery(Struct, frozen=True, forbid_unknown_fields=True):
+    """Which nodes: those that are seen differently, or all; how many at most, and where the page before ended."""
+
+    all: bool = False
+    limit: Annotated[int, Meta(ge=1, le=1_000)] = 1_000
+    cursor: Annotated[str, Meta(max_length=1_024)] = ""
+
+
+class OneView(Struct, frozen=True):
+    """One view of the mesh, and who has it. `alive` counts the nodes in it; `ours` is true for the view of this node.
+
+    `told` is false when it was not looked at: there are more views than are asked for.
+    """
+
+    view: str
+    held_by: tuple[str, ...]
+    alive: int
+    ours: bool
+    told: bool = True
+
+
+class Sighting(Struct, frozen=True):
+    """How one view has a node; `life` and `incarnation` are 0 where it is unknown."""
+
+    state: SightName
+    life: int = 0
+    incarnation: int = 0
+
+
+class Subject(Struct, frozen=True):
+    """One node, and how it stands in each of the views, in their order; null in a view that was not looked at."""
+
+    name: str
+    id: str
+    seen: tuple[Sighting | None, ...]
+
+
+class Views(Struct, frozen=True):
+    """Who sees what: the views of all nodes that answered, this one's first, and the nodes that they differ in.
+
+    `silent` did not answer, `unasked` is how many were not asked. `next` is the cursor of the page after this one,
+    which is a new look.
+    """
+
+    views: tuple[OneView, ...]
+    subjects: tuple[Subject, ...]
+    silent: tuple[str, ...] = ()
+    unasked: int = 0
+    next: str | None = None

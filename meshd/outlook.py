@@ -1,0 +1,123 @@
+"""Do others see what this node sees, and what befell each of them: readings for the API and for figures.
+
+Invariant: reads and never changes; what others see is what they said last, and nothing is told of it while this node
+is cut off. Neighbours: `views` and `upkeep` ask for these; `protocol.agreement` knows.
+"""
+
+from collections.abc import Callable
+
+from msgspec import structs
+
+from meshd import clock
+from meshd.api.view_schemas import Agreement, StoryLine
+from meshd.observe.fates import Befell, Fates, fate
+from meshd.observe.metrics import Figure
+from protocol import events
+from protocol.agreement import Standing
+from protocol.node import Node
+from protocol.primitives import NodeId
+
+NameOf = Callable[[NodeId], str]
+
+LONG_S = 60.0  # digests mend a view within seconds: who is heard to differ for so long needs a look
+SHOWN_MAX = 16  # names in one answer; --all-views tells all
+
+
+def standing_of(node: Node) -> Standing:
+    """How far others agree with this node; nothing while it is cut off."""
+    return Standing() if node.state == "detached" else node.membership.agreement.standing(clock.now())
+
+
+def agreement(node: Node, name_of: NameOf) -> Agreement:
+    """Do others see the same?"""
+    standing = standing_of(node)
+    return Agreement(
+        view=node.membership.agreement.view.hex(),
+        share=None if standing.share is None else round(standing.share, 4),
+        agreeing=standing.agreeing,
+        differing=tuple(name_of(each) for each in standing.differing[:SHOWN_MAX]),
+        unheard=standing.unheard,
+        slowest=name_of(standing.slowest) if standing.slowest else "",
+        slowest_s=round(standing.differs_s, 1),
+        complete=None if standing.complete is None else round(standing.complete, 4),
+    )
+
+
+def disagreement(node: Node, name_of: NameOf) -> tuple[str, ...]:
+    """A sentence when somebody has been heard to see other nodes for longer than news takes."""
+    standing = standing_of(node)
+    if standing.proven_s < LONG_S:
+        return ()
+    others = len(standing.differing) - 1
+    who = name_of(standing.slowest) + (f" and {others} more" if others else "")
+    see = "see" if others else "sees"
+    return (
+        f"{who} {see} other nodes than this one, for {standing.differs_s:.0f} s now:"
+        " see who sees what with: meshctl peers --all-views",
+    )
+
+
+def figures(node: Node) -> dict[str, Figure]:
+    """How the mesh keeps its view, by metric."""
+    standing, membership, gossip = standing_of(node), node.membership, node.gossip
+    found: dict[str, Figure] = {
+        "meshd_views": {
+            "same": float(standing.agreeing),
+            "other": float(len(standing.differing)),
+            "unheard": float(standing.unheard),
+        },
+        "meshd_view_differs_seconds": standing.differs_s,
+        "meshd_probes_sent_total": dict(membership.prober.sent),
+        "meshd_probes_ended_total": dict(membership.prober.ended),
+        "meshd_probes_waiting": float(membership.prober.waiting),
+        "meshd_suspects": float(len(membership.suspects())),
+        "meshd_tombstones": float(gossip.gone),
+        "meshd_syncs_total": dict(gossip.compared),
+        "meshd_facts_repaired_total": float(gossip.repaired),
+        "meshd_repeats_waiting": float(gossip.repeating),
+    }
+    if standing.share is not None:
+        found["meshd_view_share"] = standing.share
+    if standing.complete is not None:
+        found["meshd_view_complete"] = standing.complete
+    return found
+
+
+def story(fates: Fates, node: NodeId, name_of: NameOf) -> tuple[StoryLine, ...]:
+    """What befell a node, the first first, with the names that people know now."""
+    return tuple(_line(each, name_of) for each in fates.of(node))
+
+
+def _line(befell: Befell, name_of: NameOf) -> StoryLine:
+    event = befell.event
+    line = StoryLine(time_ms=befell.at_ms, kind=str(event.__struct_config__.tag), text=fate(event, name_of))
+    return _with_evidence(line, event, name_of)
+
+
+def _with_evidence(line: StoryLine, event: events.Event, name_of: NameOf) -> StoryLine:
+    match event:
+        case events.PeerAlive():
+            return structs.replace(line, life=event.life, after_s=event.after_s if event.was else None)
+        case events.PeerSuspect():
+            return structs.replace(
+                line,
+                life=event.life,
+                accusers=(name_of(event.accuser),),
+                evidence=event.evidence,
+                unheard_s=event.unheard_s,
+                health=event.health,
+            )
+        case events.PeerDead():
+            return structs.replace(
+                line,
+                life=event.life,
+                accusers=tuple(sorted(map(name_of, event.accusers))),
+                evidence=event.evidence,
+                after_s=event.after_s,
+                unheard_s=event.unheard_s,
+                health=event.health,
+            )
+        case events.PeerLeft():
+            return structs.replace(line, life=event.life)
+        case _:
+            return line

@@ -1,0 +1,77 @@
+"""Do others see the same, and what befell each of them: as status, figures and the story of a peer tell it."""
+
+from meshd import clock
+from meshd.api.view_schemas import Agreement
+from meshd.outlook import disagreement
+from protocol import events
+from protocol.primitives import NS_PER_S, Instant
+from tests.meshd.little_daemons import LittleDaemon, little_daemons
+
+OTHER = b"another."
+
+
+def _hears(daemon: LittleDaemon, other: LittleDaemon, view: bytes, at_s: float) -> None:
+    """Another node said that it sees this, so many seconds from now; those before now are past."""
+    now = clock.now()
+    moment = Instant(now.mono_ns + int(at_s * NS_PER_S), now.wall_ms)
+    daemon.node.membership.agreement.hear(other.me.id, view, 3, moment)
+
+
+async def test_a_mesh_of_one_view_says_so_and_a_node_alone_says_nothing() -> None:
+    async with little_daemons() as mesh:
+        a = await mesh.start("a")
+        assert a.views.status().agreement == Agreement(view=a.node.membership.agreement.view.hex())
+        b = await mesh.start("b")
+        await a.until(lambda: a.views.status().agreement.share == 1.0, what="b saying what it sees")
+        told = a.views.status().agreement
+        assert (told.agreeing, told.differing, told.unheard, told.complete) == (1, (), 0, 1.0)
+        assert told.view == b.node.membership.agreement.view.hex()
+        figures = a.views.gauges(a.engine, a.performer)
+        assert figures["meshd_views"] == {"same": 1.0, "other": 0.0, "unheard": 0.0}
+        assert (figures["meshd_view_share"], figures["meshd_view_complete"]) == (1.0, 1.0)
+        assert a.node.membership.prober.ended["answered"] >= 1
+        assert figures["meshd_probes_ended_total"] == a.node.membership.prober.ended
+        mesh.bus.stop()
+        await a.until(lambda: a.node.state == "detached")
+        assert a.views.status().agreement.share is None
+        assert "meshd_view_share" not in a.views.gauges(a.engine, a.performer)
+
+
+async def test_who_differs_for_long_is_named_and_somebody_should_see_to_it() -> None:
+    async with little_daemons() as mesh:
+        a = await mesh.start("a")
+        b = await mesh.start("b")
+        mesh.bus.detach(b.transport)  # it says no more than we put into its mouth
+        _hears(a, b, OTHER, -70)
+        told = a.views.status().agreement
+        assert (told.share, told.differing, told.slowest) == (0.0, ("b",), "b")
+        assert 70 <= told.slowest_s < 80
+        assert disagreement(a.node, a.views.name_of) == ()  # it was heard once: it may have agreed since
+        _hears(a, b, OTHER, -5)
+        (sentence,) = disagreement(a.node, a.views.name_of)
+        assert sentence.startswith("b sees other nodes than this one, for 7")
+        assert sentence in a.views.status().attention
+        _hears(a, b, a.node.membership.agreement.view, 0)
+        assert disagreement(a.node, a.views.name_of) == ()
+
+
+async def test_the_story_of_a_peer_is_told_where_one_is_asked_for() -> None:
+    async with little_daemons() as mesh:
+        a = await mesh.start("a")
+        await mesh.start("b")
+        c = await mesh.start("c")
+        await mesh.kill("c")
+        await a.until(lambda: a.said(events.PeerDead), what="the death of c")
+        shown = a.service.peer("c")
+        assert [line.kind for line in shown.story] == ["peer_alive", "peer_suspect", "peer_dead"]
+        alive, suspect, dead = shown.story
+        assert alive.text == "is alive: seen for the first time"
+        assert suspect.text.startswith("is suspect: the server told ")
+        assert (suspect.evidence, suspect.life) == ("absent", c.me.life)
+        assert dead.accusers == ("a", "b") == shown.accusers
+        assert dead.text.startswith("is dead: the server told a and b that nobody listens there, after 2.")
+        assert dead.after_s is not None
+        assert dead.unheard_s is not None
+        assert dead.unheard_s >= dead.after_s
+        assert all(peer.story == () for peer in a.views.peers())
+        assert [line.kind for line in a.service.peer("a").story] == ["state_changed"]
