@@ -19,18 +19,22 @@ from simulations.timeline import Timeline, ns
 
 CAPABILITY = "work@1"
 
+ENDLESS_S = 86_400.0
 REFUSES_AFTER_S = 0.01  # of the award: the process is there, and says no
 
 Seconds = Annotated[float, Meta(ge=0, le=86_400)]
 
 
 class Oddity(Struct, frozen=True, forbid_unknown_fields=True):
-    """An agent unlike the others: how many times slower, what else it claims, how often it hands work back untried."""
+    """An agent unlike the others: how many times slower, what else it claims, how often it hands work back untried,
+    how many slots it has (0: that node has no agent).
+    """
 
     slower: Annotated[float, Meta(ge=0.01, le=1_000)] = 1.0
     claims_ms: Annotated[int, Meta(ge=0, le=86_400_000)] | None = None
     cost: Annotated[float, Meta(ge=0, le=1e6)] | None = None
     refuses: Share = 0.0
+    slots: Annotated[int, Meta(ge=0, le=64)] | None = None
 
 
 class AgentModel(Struct, frozen=True, forbid_unknown_fields=True):
@@ -71,16 +75,20 @@ class Agents:
         self._runs: dict[tuple[str, int], int] = {}  # (task, epoch) → which run this is
         self._number = 0
 
-    def card(self) -> Card:
-        """What is announced."""
+    def cards(self, beside: tuple[str, ...] = ()) -> tuple[Card, ...]:
+        """What is announced: one agent that can do the usual and what is named `beside` it, or none."""
         model, odd = self._model, self._odd
-        return Card(
+        slots = model.slots if odd.slots is None else odd.slots
+        if not slots:
+            return ()
+        card = Card(
             name="worker",
-            capabilities=(CAPABILITY,),
-            slots=model.slots,
+            capabilities=(CAPABILITY, *beside),
+            slots=slots,
             latency_ms=model.claims_ms if odd.claims_ms is None else odd.claims_ms,
             cost_per_call=model.cost if odd.cost is None else odd.cost,
         )
+        return (card,)
 
     def run(self, order: RunAgent) -> None:
         """Begin; the end comes after a drawn time."""
@@ -88,6 +96,8 @@ class Agents:
         self._runs[(order.task, order.epoch)] = self._number
         least_s, most_s = self._model.runs_s
         took_s = self._odd.slower * (least_s + self._rng.random() * (most_s - least_s))
+        if order.capability != CAPABILITY:  # it was under way when the world began, and outlasts it
+            took_s = ENDLESS_S
         failure = AgentFailed(order.task, order.epoch, "agent_failed", "drawn to fail", retry=True)
         is_failure = self._rng.random() < self._model.fails
         if self._odd.refuses and self._rng.random() < self._odd.refuses:

@@ -39,6 +39,7 @@ from simulations.broker import Broker
 from simulations.chance import Chance
 from simulations.disk import Disk
 from simulations.intake import Intake
+from simulations.placed import OTHERS_S, Placed, placed_at
 from simulations.seen import Answered, Broke, Handled, Happened, Seen, Sight
 from simulations.signing import Keys, Wire, verify_of
 from simulations.store import Store
@@ -72,6 +73,7 @@ class Surroundings(Struct, frozen=True):
     settings: NodeSettings
     agents: AgentModel
     see: Callable[[Seen], None]
+    placed: tuple[Placed, ...] = ()
 
 
 class Host:
@@ -195,7 +197,14 @@ class Host:
             self.receive(Found(entry.key, entry.revision, entry.frame), self.life)
         least_s, most_s = AGENT_START_S
         delay_s = least_s + around.chance.stream(self.name, "agent start").random() * (most_s - least_s)
-        self._timeline.after(ns(delay_s), self.receive, Advertise((self._agents.card(),)), self.life)
+        self._timeline.after(ns(delay_s), self._advertise, self.life)
+        if around.placed and self._timeline.now_s < OTHERS_S:
+            self._timeline.at(ns(OTHERS_S), self._advertise, self.life)
+
+    def _advertise(self, life: WallMs) -> None:
+        """What its agents can do by now."""
+        beside = placed_at(self._around.placed, self.name, self._timeline.now_s)
+        self.receive(Advertise(self._agents.cards(beside)), life)
 
     def crash(self, *, noticed_ns: int) -> None:
         """Gone without a word, its agents too; the broker notices that much later."""

@@ -111,6 +111,10 @@ def _problem(scenario: Scenario) -> str:
         return f"membership: {said}{known_there(MembershipSettings, said)}"
     if scenario.work.at != "any" and scenario.work.at not in known:
         return f"work.at: there is no node {scenario.work.at!r}"
+    for number, task in enumerate(scenario.work.placed):
+        for name in (task.home, task.owner, *task.others):
+            if name not in known:
+                return f"work.placed[{number}]: there is no node {name!r}"
     if scenario.routing not in POLICIES:
         return f"routing: there is no {scenario.routing!r}; there are {', '.join(POLICIES)}"
     for name in scenario.agents.odd:

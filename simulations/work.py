@@ -19,6 +19,7 @@ from simulations.agents import CAPABILITY, Seconds
 from simulations.chance import Chance
 from simulations.host import Host
 from simulations.links import Share
+from simulations.placed import PLACED_MAX, PLACED_S, Placed, placed_capability
 from simulations.timeline import Timeline, ns
 
 PATIENCE_S = 6.0  # no answer for this long, and the client asks another node
@@ -37,6 +38,7 @@ class WorkModel(Struct, frozen=True, forbid_unknown_fields=True):
     exclusive: bool = False
     route: Route = "auto"
     retried: Share = 0.0  # of the tasks: should one fail, the client has it opened again, once
+    placed: Annotated[tuple[Placed, ...], Meta(max_length=PLACED_MAX)] = ()
 
     @property
     def last_s(self) -> float:
@@ -61,15 +63,17 @@ class Client:
         """Plan every first submit."""
         for number in range(self._model.tasks):
             self._timeline.at(ns(self._model.from_s + number * self._model.every_s), self._submit, number)
+        for number in range(len(self._model.placed)):
+            self._timeline.at(ns(PLACED_S), self._submit, self._model.tasks + number)
 
     @property
     def wanted(self) -> int:
         """How many tasks there are to be."""
-        return self._model.tasks
+        return self._model.tasks + len(self._model.placed)
 
     def _retry(self, task: str) -> None:
         """Have it opened again: refused while it is under way, and for good when it is done."""
-        host = self._host()
+        host = self._host(self._model.at)
         if host is None:
             self._timeline.after(ns(LOOK_S), self._retry, task)
             return
@@ -83,9 +87,13 @@ class Client:
         if task:
             self._retry(task)
 
-    def _host(self) -> Host | None:
+    def _placed(self, number: int) -> Placed | None:
+        """What is said of a task that is placed; None for any other."""
+        return self._model.placed[number - self._model.tasks] if number >= self._model.tasks else None
+
+    def _host(self, at: str) -> Host | None:
         up = [host for host in self._hosts.values() if host.is_up]
-        named = [host for host in up if host.name == self._model.at]
+        named = [host for host in up if host.name == at]
         if not up:
             return None
         return named[0] if named else up[int(self._rng.random() * len(up))]
@@ -94,18 +102,19 @@ class Client:
         if number in self.accepted:
             return
         self._timeline.after(ns(PATIENCE_S), self._submit, number)
-        host = self._host()
+        placed = self._placed(number)
+        host = self._host(placed.home if placed else self._model.at)
         if host is None:
             return
         self._request += 1
         self._open[self._request] = number
         order = Submit(
             request=self._request,
-            capability=CAPABILITY,
+            capability=placed_capability(number - self._model.tasks) if placed else CAPABILITY,
             input=msgspec.msgpack.encode(number),
             submitter="client",
             key=f"task-{number}",
-            exclusive=self._model.exclusive,
+            exclusive=placed.exclusive if placed else self._model.exclusive,
             route=self._model.route,
         )
         host.receive(order, host.life)

@@ -96,6 +96,7 @@ class World:
             settings=self.settings,
             agents=scenario.agents,
             see=self.see,
+            placed=scenario.work.placed,
         )
         self.hosts: Mapping[str, Host] = {name: Host(name, around) for name in scenario.names}
         self.client = Client(timeline=self.timeline, chance=self._chance, model=scenario.work, hosts=self.hosts)
