@@ -264,8 +264,7 @@ class Membership:
         if member is None or member.life != life:
             return effects
         member.heard = now.mono_ns
-        if member.suspicion is not None:
-            effects += self._prober.ask(member, now)  # it lives: let it know that it has to say so
+        effects += self._prober.tell(member, now)  # it lives: let it know that it has to say so
         return effects
 
     def _ack(self, probe: int) -> Ack:
@@ -293,7 +292,7 @@ class Membership:
         member = self._roster.get(probe.to)
         if member is None or not member.is_living or member.life != probe.life or now.mono_ns < self._grace_until:
             return []
-        if evidence == "timeout":
+        if evidence == "timeout" and member.suspicion is None:
             self._health.worse()  # until others confirm it, the fault may be ours
         self._prober.probes.failed(probe)
         return self._accuse(member, evidence, now)
@@ -360,7 +359,7 @@ class Membership:
                 return []
             member.frame = heard.frame
             is_suspect = member.suspicion is not None and not heard.is_relayed
-            return self._prober.ask(member, now) if is_suspect else []  # it lives: let it know that it has to say so
+            return self._prober.tell(member, now) if is_suspect else []  # it lives: let it know that it has to say so
         if member is None:
             if len(self._roster.living) >= limits.PEERS_MAX:
                 return [Emit(PeerMisbehaved(heard.src, "view_full", str(limits.PEERS_MAX)))]
@@ -384,6 +383,7 @@ class Membership:
         past = member.past(now)
         member.incarnation, member.suspicion = incarnation, None
         self._doubts.clear(member.id)
+        self._prober.heard(member)
         self._roster.raise_up(member, "alive", now)
         self._prober.wake(now)
         name = self._roster.shown_name(member)

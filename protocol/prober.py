@@ -54,6 +54,18 @@ class Prober:
         """Is it there? Nothing when too many such questions wait."""
         return self._ask(member, "word", now)
 
+    def tell(self, member: Member, now: Instant) -> list[Effect]:
+        """A suspect that seems to live is asked, which tells it, unless a question to it waits already."""
+        is_told = member.suspicion is None or self.probes.is_asked(member.id)
+        return [] if is_told else self.ask(member, now)
+
+    def heard(self, member: Member) -> None:
+        """It spoke up: that answers what it was asked before, and silence to that says nothing new."""
+        for number in self.probes.open_to(member.id):
+            self._timers.cancel(("answer", number))
+            self.probes.unanswered(number)
+            self.ended["answered"] += 1
+
     def _ask(self, member: Member, why: str, now: Instant) -> list[Effect]:
         number = self.probes.send(member.id, member.life, now)
         if number is None:
@@ -192,6 +204,14 @@ class Probes:
             if not self._asked[probe.to]:
                 del self._asked[probe.to]
         return probe
+
+    def is_asked(self, node: NodeId) -> bool:
+        """Does a question to it wait?"""
+        return node in self._asked
+
+    def open_to(self, node: NodeId) -> list[int]:
+        """Numbers of questions to it that wait."""
+        return [number for number, probe in self._open.items() if probe.to == node] if node in self._asked else []
 
     def failed(self, probe: Probe) -> None:
         """Nobody answered, and it was not our fault as far as we know."""

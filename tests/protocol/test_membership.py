@@ -377,6 +377,12 @@ def test_when_others_see_what_we_see_we_are_not_ill() -> None:
     assert talk.hears(other, Confirm(silent, 1, 0, "timeout")).machine.health == 0
 
 
+def test_who_looks_after_a_suspicion_and_gets_no_answer_either_is_not_ill() -> None:
+    talk = among("b", "c", "d").hears("c", Suspect("b", 1, 0, "timeout"))
+    assert lives(talk, 0.501, silent="b").said(Confirm)
+    assert talk.machine.health == 0
+
+
 def test_a_link_that_was_never_down_changes_nothing_when_it_is_up() -> None:
     among("b").do("on_link", True).expects_nothing()
 

@@ -49,7 +49,7 @@ def test_a_probe_that_carries_a_suspicion_is_answered_and_refuted() -> None:
 
 def test_a_suspect_that_asks_after_us_is_told_that_it_is_one() -> None:
     talk = among("b", "c", "d")
-    talk.hears("c", Suspect("b", 1, 0, "timeout"))
+    talk.hears("c", Suspect("b", 1, 0, "timeout")).gets("b", Ack(1, 0))
     talk.gets("b", Ping(5)).expects(
         Send(to="b", life=1, body=Ack(5, 0, ANY, ANY)), Send("b", 1, Ping(ANY, 0), probe=ANY)
     )
@@ -62,10 +62,23 @@ def test_without_the_buddy_message_a_suspect_is_asked_and_told_nothing() -> None
     talk = node(preset=MembershipSettings(buddy=False))
     for other in ("b", "c", "d"):
         talk.hears(other, alive(other))
-    talk.hears("c", Suspect("b", 1, 0, "timeout"))
+    talk.hears("c", Suspect("b", 1, 0, "timeout")).gets("b", Ack(1, 0))
     talk.gets("b", Ping(5)).expects(
         Send(to="b", life=1, body=Ack(5, 0, ANY, ANY)), Send("b", 1, Ping(ANY, -1), probe=ANY)
     )
+
+
+def test_a_suspect_that_asks_after_us_is_not_asked_twice_at_once() -> None:
+    talk = among("b", "c", "d")
+    talk.hears("c", Suspect("b", 1, 0, "timeout"))
+    talk.gets("b", Ping(5)).gets("b", Ping(6)).expects_only(Send(to="b", life=1, body=Ack(6, 0, ANY, ANY)))
+
+
+def test_who_refutes_has_answered_whatever_it_was_asked_before() -> None:
+    talk = among("b", "c", "d").hears("c", Suspect("b", 1, 0, "timeout"))
+    talk.until(0.15).hears("b", alive("b", 1))
+    lives(talk, 0.64, silent="b").expects_no(PeerSuspect)
+    assert state(talk, "b") == "alive"
 
 
 def test_an_accusation_of_an_earlier_life_is_answered_with_the_present_one() -> None:
@@ -90,7 +103,7 @@ def test_a_refuted_suspect_is_alive_again_and_its_accusers_are_forgotten() -> No
 
 
 def test_a_suspect_that_is_heard_of_is_asked_and_the_same_word_refutes_nothing() -> None:
-    talk = among("b", "c", "d").hears("c", Suspect("b", 1, 0, "timeout"))
+    talk = among("b", "c", "d").hears("c", Suspect("b", 1, 0, "timeout")).gets("b", Ack(1, 0))
     talk.hears("b", alive("b"), is_relayed=True).expects_nothing()
     talk.hears("b", alive("b")).expects_only(Send(to="b", life=1, body=Ping(ANY, 0), probe=ANY))
     assert state(talk, "b") == "suspect"
