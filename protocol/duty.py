@@ -19,7 +19,21 @@ from protocol.membership import Membership
 from protocol.primitives import Instant, NodeId
 from protocol.replica import Me
 from protocol.wire.agents import Card
-from protocol.wire.ops import AnyOrder, AnyReport, Describe, Description, Forget, Report, Shape, Steer, Survey
+from protocol.wire.bounds import NAME_CHARS_MAX
+from protocol.wire.ops import (
+    AnyOrder,
+    AnyReport,
+    Describe,
+    Description,
+    Forget,
+    Look,
+    Report,
+    Shape,
+    Sight,
+    Sights,
+    Steer,
+    Survey,
+)
 
 HELD_BY: Mapping[Cause, str] = {
     "operator": "it was asked to take no new work",
@@ -92,6 +106,15 @@ class Duty:
                 told.append(shape if room >= 0 else Shape(shape.agent, shape.capability))
         return Description(order.request, tuple(told[: limits.CARDS_PER_NODE_MAX]))
 
+    def _sights(self, order: Look) -> Sights:
+        """Everybody in view, as far as one frame holds them."""
+        peers = sorted(self._membership.snapshot(), key=lambda peer: peer.state not in ("alive", "suspect"))
+        shown = tuple(
+            Sight(peer.id, peer.name[:NAME_CHARS_MAX], peer.state, peer.life, peer.incarnation)
+            for peer in peers[: limits.SIGHTS_MAX]
+        )
+        return Sights(order.request, self._membership.agreement.view, shown, more=len(peers) > len(shown))
+
     def obey(self, asker: NodeId, order: AnyOrder, now: Instant) -> tuple[list[Effect], AnyReport]:
         """Do what an operator asks, and say how this node stands then, or what was asked for."""
         effects: list[Effect] = []
@@ -107,6 +130,8 @@ class Duty:
                 effects = [Emit(PeerForgotten(order.peer, asker))] if is_known and is_obeyed else []
             case Describe():
                 return [], self._describe(asker, order)
+            case Look():
+                return [], self._sights(order)
             case _:
                 assert_never(order)
         report = Report(

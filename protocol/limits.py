@@ -58,6 +58,7 @@ CARD_PROBLEM_CHARS_MAX = 120  # why an agent is not up: one clause, beside its c
 SCHEMA_BYTES_MAX = 65_536  # of what one capability takes or gives, as JSON; a manifest or a tool has no more
 SCHEMA_DEPTH_MAX = 64  # nesting of a schema that another node tells; what it describes is 16 deep
 DESCRIPTION_BYTES_MAX = 700_000  # of all schemas in one answer: it is one frame
+SIGHTS_MAX = 8_192  # nodes in one answer to who sees whom: 100 bytes each, within a frame; the gone are left out first
 CARDS_PER_NODE_MAX = 128  # agents one node may announce
 CAPABILITIES_PER_CARD_MAX = 64  # capabilities one agent may announce
 SLOTS_MAX = 10_000  # how many things at once one agent may claim to do

@@ -329,10 +329,10 @@ class Node:
                 return self._carry("homes", [fx.Send(to=src, life=life, body=account)], now)
             case task.Account():
                 return self._carry("homes", self._homes.on_account(src, body), now)
-            case ops.Survey() | ops.Steer() | ops.Forget() | ops.Describe():
+            case ops.Survey() | ops.Steer() | ops.Forget() | ops.Describe() | ops.Look():
                 effects, report = self.duty.obey(src, body, now)
                 return effects + self._carry("homes", [fx.Send(to=src, life=life, body=report)], now)
-            case ops.Report() | ops.Description():
+            case ops.Report() | ops.Description() | ops.Sights():
                 return self._carry("homes", self._homes.on_report(src, body), now)
             case call.Call():
                 served = self._calls.on_call(src, life, body, iid=message.iid, gid=message.gid)
@@ -467,7 +467,7 @@ class Node:
         if order.node == self.me.id:
             effects, report = self.duty.obey(self.me.id, order.body, now)
             return [*effects, fx.Reply(order.request, value=report)]
-        return self._carry("homes", self._homes.operate(order, self._places.living(order.node), now), now)
+        return self._carry("homes", self._homes.operate(order, self._places.life_of(order.node), now), now)
 
     def _on_run_ended(self, report: inputs.AgentFinished | inputs.AgentFailed, now: Instant) -> list[Effect]:
         is_call = report.task.startswith(PREFIX)

@@ -9,7 +9,7 @@ from protocol import effects as fx
 from protocol import events
 from protocol.agreement import Agreement
 from protocol.primitives import Instant, NodeId
-from protocol.replica import Heard, Me
+from protocol.replica import Heard, Me, Peer
 
 
 class Oracle:
@@ -42,6 +42,10 @@ class Oracle:
         for node in self.living():
             made.note(node, self.lives[node], "alive", Instant(0, 0))
         return made
+
+    def snapshot(self) -> tuple[Peer, ...]:
+        """Who lives."""
+        return tuple(Peer(node, node[:8], life, "alive", 0, "r", "", 0) for node, life in sorted(self.lives.items()))
 
     def living(self) -> tuple[NodeId, ...]:
         """The others who live."""

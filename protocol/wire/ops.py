@@ -10,7 +10,7 @@ from msgspec import Meta, Struct
 
 from protocol import limits
 from protocol.ids import AGENT_NAME
-from protocol.wire.bounds import Ability, Count, Moment, Text, Token, Word
+from protocol.wire.bounds import NAME_CHARS_MAX, Ability, Count, Moment, Text, Token, Word
 
 _AgentName: TypeAlias = Annotated[str, Meta(pattern=rf"^{AGENT_NAME.pattern}\Z")]
 _Json: TypeAlias = Annotated[bytes, Meta(max_length=limits.SCHEMA_BYTES_MAX)]
@@ -72,5 +72,30 @@ class Description(Struct, frozen=True, array_like=True, tag="description"):
     shapes: Annotated[tuple[Shape, ...], Meta(max_length=limits.CARDS_PER_NODE_MAX)]
 
 
-AnyOrder: TypeAlias = Survey | Steer | Forget | Describe
-AnyReport: TypeAlias = Report | Description
+class Look(Struct, frozen=True, array_like=True, tag="look"):
+    """Whom do you see, and how?"""
+
+    request: Count
+
+
+class Sight(Struct, frozen=True, array_like=True):
+    """How I see one node. `state` is alive, suspect, dead or left."""
+
+    peer: Token
+    name: Annotated[str, Meta(max_length=NAME_CHARS_MAX)]
+    state: Word
+    life: Count
+    incarnation: Count
+
+
+class Sights(Struct, frozen=True, array_like=True, tag="sights"):
+    """Whom I see, the living first. `view` is their hash as in `ack`; `more`: some of the gone are left out."""
+
+    request: Count
+    view: Annotated[bytes, Meta(max_length=8)]
+    sights: Annotated[tuple[Sight, ...], Meta(max_length=limits.SIGHTS_MAX)]
+    more: bool = False
+
+
+AnyOrder: TypeAlias = Survey | Steer | Forget | Describe | Look
+AnyReport: TypeAlias = Report | Description | Sights

@@ -138,6 +138,8 @@ EXAMPLES: tuple[AnyBody, ...] = (
     ops.Forget(15, NODE_B),
     ops.Describe(16, "scoring@2"),
     ops.Description(16, (ops.Shape("sales", "scoring@2", b'{"type":"string"}', b"true"),)),
+    ops.Look(17),
+    ops.Sights(17, bytes(range(8)), (ops.Sight(NODE_B, "node-b", "suspect", MS, 3),), more=True),
     ops.Report(
         15, MS, bytes(range(16)), 3, draining=True, version="0.1.0", obeyed=False, held_by=("operator", "audit")
     ),

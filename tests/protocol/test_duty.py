@@ -12,6 +12,7 @@ from protocol.effects import Effect
 from protocol.envelope import Sealer
 from protocol.events import FrameRefused, PeerForgotten, StateChanged
 from protocol.node import Node
+from protocol.replica import Peer
 from protocol.wire import ops
 from protocol.wire.agents import Card
 from tests.explore import KEYS, SUBJECTS, World
@@ -121,6 +122,13 @@ def test_who_was_never_admitted_drains_nobody() -> None:
         ops.Report(1, -5, b"", 1),
         ops.Report(1, 1, b"v" * 33, 1),
         ops.Report(1, 1, b"", 1, version="v" * 600),
+        ops.Look(-1),
+        ops.Sights(1, b"v" * 9, ()),
+        ops.Sights(1, b"", (ops.Sight("no id at all", "", "alive", 1, 0),)),
+        ops.Sights(1, b"", (ops.Sight("x", "n" * 65, "alive", 1, 0),)),
+        ops.Sights(1, b"", (ops.Sight("x", "", "ALIVE\x1b[31m", 1, 0),)),
+        ops.Sights(1, b"", (ops.Sight("x", "", "alive", -1, 0),)),
+        ops.Sights(1, b"", (ops.Sight("x", "", "", 1, 0),) * (limits.SIGHTS_MAX + 1)),
     ],
 )
 def test_an_order_or_report_beyond_its_bounds_has_no_effect(body: Any) -> None:
@@ -206,3 +214,31 @@ def test_nodes_that_see_the_same_report_the_same_view() -> None:
     world = _settled(World(agents=(1, 2)))
     own, other = (_report(_asked(world, ops.Survey(0))), _report(_sent(world, ops.Survey(0))))
     assert own.view == other.view == world.hosts[0].node.membership.agreement.view  # type: ignore[union-attr]  # it is up
+
+
+def test_who_is_asked_whom_it_sees_tells_each_with_its_life_and_a_look_changes_nothing() -> None:
+    world = _settled(World(agents=(1, 2)))
+    (sent,) = (each for each in _sent(world, ops.Look(9)) if isinstance(each, fx.Send))
+    assert isinstance(sent.body, ops.Sights)
+    assert (sent.to, sent.body.request, sent.body.more) == (world.hosts[1].id, 9, False)
+    seen = {each.peer: (each.state, each.life) for each in sent.body.sights}
+    assert seen == {host.id: ("alive", host.life) for host in world.hosts}
+
+
+def test_sights_leave_out_the_gone_first_and_fit_into_one_frame() -> None:
+    world = _settled(World(agents=(1, 2)))
+    states = ["dead"] * limits.SIGHTS_MAX + ["suspect", "alive"]
+    peers = [
+        Peer(f"{number:032}", "n" * 41, 1 << 52, state, 1 << 30, "r", "", 0) for number, state in enumerate(states)
+    ]
+    _node(world).membership.snapshot = lambda: tuple(peers)  # type: ignore[assignment,method-assign]  # a large mesh
+    (sent,) = (each for each in _sent(world, ops.Look(9)) if isinstance(each, fx.Send))
+    assert isinstance(sent.body, ops.Sights)
+    assert [each.state for each in sent.body.sights[:3]] == ["suspect", "alive", "dead"]
+    assert (len(sent.body.sights), sent.body.more) == (limits.SIGHTS_MAX, True)
+    assert len(sent.frame) < limits.FRAME_BYTES_MAX
+
+
+def test_sights_that_nobody_asked_for_change_nothing() -> None:
+    world = _settled(World(agents=(1, 2)))
+    assert [each for each in _sent(world, ops.Sights(3, b"", ())) if not isinstance(each, fx.Emit)] == []
