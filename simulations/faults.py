@@ -22,7 +22,7 @@ ROLES = (OWNER, HOME, *MOMENTS)
 
 Shape: TypeAlias = Literal["halves", "isolate", "ring", "bridge", "swizzle"]
 SHAPES: tuple[Shape, ...] = get_args(Shape)
-Lasting = Annotated[float, Meta(ge=0, le=86_400, description="0: for ever")]
+Lasting = Annotated[float, Meta(ge=0, le=172_800, description="0: for ever")]
 
 
 class Timed(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):

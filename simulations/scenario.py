@@ -51,7 +51,7 @@ class Scenario(Struct, frozen=True, forbid_unknown_fields=True):
 
     about: str
     nodes: Annotated[int, Meta(ge=1, le=1_000)]
-    run_s: Annotated[float, Meta(gt=0, le=86_400)]
+    run_s: Annotated[float, Meta(gt=0, le=172_800)]  # two days: past the tombstones
     preset: str = "lan"
     membership: dict[str, float | int | bool] = {}  # settings that are not as in the preset
     join_s: Seconds = 1.0  # nodes start at drawn times within this

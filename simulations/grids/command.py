@@ -10,7 +10,9 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import TypeAlias
 
-from simulations.grids import kinship
+from msgspec import structs
+
+from simulations.grids import goals, kinship, lifeguard, swim
 from simulations.grids.measures import Sample
 from simulations.grids.samples import Cell, measured
 from simulations.grids.study import Study
@@ -22,7 +24,7 @@ from simulations.written import written
 
 Adding: TypeAlias = Callable[[str, Callable[[argparse.Namespace], int], str], argparse.ArgumentParser]
 
-STUDIES: Mapping[str, Study] = {study.name: study for study in (kinship.STUDY,)}
+STUDIES: Mapping[str, Study] = {study.name: study for study in (kinship.STUDY, swim.STUDY, lifeguard.STUDY)}
 QUICK_SEEDS = 5
 SEEDS_MAX = 1_000
 JOBS_MAX = 64
@@ -33,6 +35,9 @@ def add(command: Adding) -> None:
     grid = command("grid", _grid, "run a published table again, and print it beside what was published")
     grid.add_argument("study", choices=sorted(STUDIES), help=", ".join(f"{each}" for each in STUDIES))
     _choose(grid)
+    figures = command("figures", _figures, "the goals of membership that a simulator can tell, each beside its aim")
+    figures.add_argument("goals", nargs="*", metavar="GOAL", help="only these, as G2; all when omitted")
+    _choose(figures)
 
 
 def _choose(parser: argparse.ArgumentParser) -> None:
@@ -60,6 +65,18 @@ def _to(most: int) -> Callable[[str], int]:
 
 def _grid(asked: argparse.Namespace) -> int:
     return run(STUDIES[asked.study], asked, command=f"grid {asked.study}")
+
+
+def _figures(asked: argparse.Namespace) -> int:
+    known = sorted({figure.goal for figure in goals.figures()}, key=lambda goal: int(goal[1:]))
+    for goal in asked.goals:
+        if goal not in known:
+            raise ScenarioError(f"there is no figure {goal!r}; there are {', '.join(known)}")
+    if asked.goals:
+        wanted = goals.goals_of(asked.goals)
+        study = structs.replace(goals.STUDY, cells=lambda: tuple(each for each in goals.cells() if each.name in wanted))
+        return run(study, asked, command=" ".join(["figures", *asked.goals]))
+    return run(goals.STUDY, asked, command="figures")
 
 
 def run(study: Study, asked: argparse.Namespace, *, command: str) -> int:

@@ -14,10 +14,11 @@ from simulations.grids.samples import Cell, Samples, quantile
 from simulations.scenario import Scenario, checked
 
 Row: TypeAlias = tuple[str, ...]
+Settings: TypeAlias = Mapping[str, float | int | bool]
 
 NOTHING = "–"  # in a place that nothing was measured for
 # Lifeguard's parts and meshd's second accuser switched off: what is left is SWIM with one broadcast for a rumour.
-SWIM_ALONE: Mapping[str, float | int | bool] = {
+SWIM_ALONE: Settings = {
     "health_max": 0,
     "suspicion_stretch": 1.0,
     "accusers": 1,
