@@ -124,11 +124,85 @@ _header_decoder = msgspec.msgpack.Decoder(Header)
 _body_decoders = {tag: msgspec.msgpack.Decoder(kind.body) for tag, kind in KINDS.items()}
 
 
+class Peeked(Struct, frozen=True):
+    """A frame's header, unverified: who claims to say what, of which family, and where the body begins."""
+
+    src: NodeId
+    header: Header
+    body_at: int
+    family: str
+
+
+class Frames:
+    """What frames say, whoever reads them: nothing here is of one node, so that many in one process may share it."""
+
+    def __init__(self, verify: Verify = _ed25519) -> None:
+        self._verify = verify
+
+    def make(self, header: Header, body: AnyBody, signer: Signer) -> bytes:
+        """The frame of a header and a body. Raises ValueError when one of them is larger than may be."""
+        encoded_header = _encoder.encode(header)
+        if len(encoded_header) > limits.HEADER_BYTES_MAX:
+            raise ValueError(f"the header of a frame of kind {header.kind} has {len(encoded_header)} bytes")
+        head = b"".join((MAGIC, bytes((VERSION, 0)), len(encoded_header).to_bytes(2, "big"), encoded_header))
+        encoded = _encoder.encode(body)
+        frame_bytes = len(head) + len(encoded) + SIGNATURE_BYTES
+        kind = KINDS[header.kind]
+        if frame_bytes > kind.frame_bytes_max:
+            raise ValueError(f"a frame of kind {header.kind} has {frame_bytes} bytes")
+        signature = signer.sign(_signed_bytes(family=kind.family, head=head, body=encoded))
+        return b"".join((head, encoded, signature))
+
+    def peek(self, frame: bytes) -> Peeked | Refusal:
+        """What the header claims; a refusal has no subject yet."""
+        if len(frame) < PREAMBLE_BYTES + SIGNATURE_BYTES:
+            return Refusal("too_short", "", "")
+        if len(frame) > limits.FRAME_BYTES_MAX:
+            return Refusal("too_large", "", "")
+        if frame[:2] != MAGIC:
+            return Refusal("bad_magic", "", "")
+        if frame[2] != VERSION or frame[3] != 0:
+            return Refusal("bad_version", "", "")
+        body_at = PREAMBLE_BYTES + int.from_bytes(frame[4:6], "big")
+        if body_at > PREAMBLE_BYTES + limits.HEADER_BYTES_MAX:
+            return Refusal("bad_header", "", "")
+        if body_at > len(frame) - SIGNATURE_BYTES:
+            return Refusal("too_short", "", "")
+        try:
+            header = _header_decoder.decode(frame[PREAMBLE_BYTES:body_at])
+        except UNREADABLE:
+            return Refusal("bad_header", "", "")
+        if len(header.key) != KEY_BYTES or not 0 < header.life <= limits.LIFE_MAX or header.seq <= 0:
+            return Refusal("bad_header", "", "")
+        src = node_id(header.key)
+        kind = KINDS.get(header.kind)
+        if kind is None:
+            return Refusal("unknown_kind", src, "")
+        if len(frame) > kind.frame_bytes_max:
+            return Refusal("too_large", src, "")
+        return Peeked(src, header, body_at, kind.family)
+
+    def open(self, peeked: Peeked, frame: bytes, *, is_proven: bool = False) -> Envelope | Refusal:
+        """Signature, then body; a refusal has no subject yet."""
+        header, view = peeked.header, memoryview(frame)
+        body = view[peeked.body_at : -SIGNATURE_BYTES]
+        if not is_proven:
+            message = _signed_bytes(family=peeked.family, head=view[: peeked.body_at], body=body)
+            if not self._verify(header.key, message, frame[-SIGNATURE_BYTES:]):
+                return Refusal("bad_signature", peeked.src, "")
+        try:
+            decoded = _body_decoders[header.kind].decode(body)
+        except UNREADABLE:
+            return Refusal("bad_body", peeked.src, "")
+        return Envelope(peeked.src, header, cast(AnyBody, decoded), frame)
+
+
 class Sealer:
     """Signs what one life of a node says."""
 
-    def __init__(self, *, signer: Signer, life: int) -> None:
+    def __init__(self, *, signer: Signer, life: int, frames: Frames | None = None) -> None:
         self._signer = signer
+        self._frames = frames or Frames()
         self._life = life
         self._seq = 0
         self._kept: dict[bytes, None] = {}
@@ -150,30 +224,11 @@ class Sealer:
         """
         self._seq += 1
         kind = str(body.__struct_config__.tag)
-        header = _encoder.encode(
-            Header(
-                self._signer.public_key,
-                subject,
-                kind,
-                self._life,
-                self._seq,
-                now.wall_ms,
-                ttl_ms,
-                iid,
-                gid,
-                cause,
-            )
+        header = Header(
+            self._signer.public_key, subject, kind, self._life, self._seq, now.wall_ms, ttl_ms, iid, gid, cause
         )
-        if len(header) > limits.HEADER_BYTES_MAX:
-            raise ValueError(f"the header of a frame of kind {kind} has {len(header)} bytes")
-        head = b"".join((MAGIC, bytes((VERSION, 0)), len(header).to_bytes(2, "big"), header))
-        encoded = _encoder.encode(body)
-        frame_bytes = len(head) + len(encoded) + SIGNATURE_BYTES
-        if frame_bytes > KINDS[kind].frame_bytes_max:
-            raise ValueError(f"a frame of kind {kind} has {frame_bytes} bytes")
-        family = KINDS[kind].family
-        frame = b"".join((head, encoded, self._signer.sign(_signed_bytes(family=family, head=head, body=encoded))))
-        if family in ("fact", "record") and frame_bytes <= limits.SEALED_BYTES_MAX:  # these come back to us
+        frame = self._frames.make(header, body, self._signer)
+        if KINDS[kind].family in ("fact", "record") and len(frame) <= limits.SEALED_BYTES_MAX:  # these come back to us
             self._kept[frame] = None
             if len(self._kept) > limits.SEALED_KEPT:
                 self._kept.pop(next(iter(self._kept)))
@@ -221,18 +276,19 @@ class Opener:
         root_key: bytes,
         verify: Verify = _ed25519,
         own: Sealer | None = None,
+        frames: Frames | None = None,
     ) -> None:
         self.clocks = Clocks()
         self._me = me
         self._own = own
         self._subjects = subjects
         self._root_key = root_key
-        self._verify = verify
+        self._frames = frames or Frames(verify)
         self._admitted: dict[NodeId, bool] = {}
         self._windows: dict[str, _Window] = {}
         self._fact_prefix = f"mesh.{subjects.mesh}.fact."
         self._node_prefix = f"mesh.{subjects.mesh}.node."
-        self._topic_prefix = subjects.topic("")
+        self._prefixes = {"fact": self._fact_prefix, "topic": subjects.topic("")}
         self._inbox_prefix = f"{self._node_prefix}{me}."
 
     def begin(self, life: int) -> None:
@@ -255,12 +311,11 @@ class Opener:
         peeked = self._peek(frame, subject)
         if isinstance(peeked, Refusal):
             return peeked
-        src, header, header_end = peeked
-        family = KINDS[header.kind].family
-        prefix = {"fact": self._fact_prefix, "topic": self._topic_prefix}.get(family, self._node_prefix)
+        src, header, family = peeked.src, peeked.header, peeked.family
+        prefix = self._prefixes.get(family, self._node_prefix)
         if family in ("record", "audit") or not subject.startswith(prefix):
             return Refusal("wrong_family", src, subject)
-        if prefix == self._node_prefix and not subject.startswith(self._inbox_prefix):
+        if prefix is self._node_prefix and not subject.startswith(self._inbox_prefix):
             return Refusal("wrong_subject", src, subject)  # for another node, whoever delivered it here
         if family != "topic" and source(subject) != src:  # a topic is everybody's: who signed is the source
             return Refusal("wrong_signer", src, subject)
@@ -271,10 +326,10 @@ class Opener:
         misdated = "" if header.kind in UNDATED else self._misdated(src, header, now)
         if misdated and not self.clocks.may_ask(src, now):
             return Refusal(misdated, src, subject)
-        stale = self._staleness(src, header, family)
+        stale = "" if family == "fact" else self._staleness(src, header, family)
         if stale:
             return Refusal(misdated or stale, src, subject)
-        opened = self._finish(src, header, header_end, frame, subject)
+        opened = self._finish(peeked, frame, subject)
         if misdated:
             return Refusal(misdated, src, subject, opened) if isinstance(opened, Envelope) else opened
         if isinstance(opened, Envelope) and family != "fact":
@@ -283,11 +338,11 @@ class Opener:
 
     def open_relayed(self, frame: bytes, *, is_own: bool = False) -> Envelope | Refusal:
         """A fact that somebody passed on: bound to the subject it was sealed for, however old it is."""
-        peeked = self._peek(frame, "")
+        peeked = self._frames.peek(frame)
         if isinstance(peeked, Refusal):
             return peeked
-        src, header, header_end = peeked
-        if KINDS[header.kind].family != "fact" or not header.subject.startswith(self._fact_prefix):
+        src, header = peeked.src, peeked.header
+        if peeked.family != "fact" or not header.subject.startswith(self._fact_prefix):
             return Refusal("wrong_family", src, header.subject)
         if source(header.subject) != src:
             return Refusal("wrong_signer", src, header.subject)
@@ -295,7 +350,7 @@ class Opener:
             return Refusal("echo", src, header.subject)
         if src not in self._admitted and header.kind not in SELF_ADMITTING and not is_own:
             return Refusal("not_admitted", src, header.subject)
-        return self._finish(src, header, header_end, frame, header.subject)
+        return self._finish(peeked, frame, header.subject)
 
     def open_record(self, key: str, frame: bytes) -> Envelope | Refusal:
         """A value of the bucket: bound to its key, without end, written by anyone who was admitted."""
@@ -305,12 +360,12 @@ class Opener:
         peeked = self._peek(frame, subject)
         if isinstance(peeked, Refusal):
             return peeked
-        src, header, header_end = peeked
-        if KINDS[header.kind].family != "record":
+        src, header = peeked.src, peeked.header
+        if peeked.family != "record":
             return Refusal("wrong_family", src, subject)
         if src != self._me and src not in self._admitted and header.kind != "presence":
             return Refusal("not_admitted", src, subject)
-        opened = self._finish(src, header, header_end, frame, subject)
+        opened = self._finish(peeked, frame, subject)
         if isinstance(opened, Envelope) and isinstance(opened.body, TaskRecord) and not opened.body.is_sound:
             return Refusal("bad_body", src, subject)
         return opened
@@ -318,12 +373,10 @@ class Opener:
     def glance(self, key: str, frame: bytes) -> TaskRecord | None:
         """What a value of the bucket claims, unproven: enough to search by, never to be shown or acted on."""
         peeked = self._peek(frame, self._subjects.record(key))
-        if isinstance(peeked, Refusal) or KINDS[peeked[1].kind].family != "record":
+        if isinstance(peeked, Refusal) or peeked.family != "record":
             return None
-        try:
-            body = _body_decoders[peeked[1].kind].decode(memoryview(frame)[peeked[2] : -SIGNATURE_BYTES])
-        except UNREADABLE:
-            return None
+        opened = self._frames.open(peeked, frame, is_proven=True)
+        body = opened.body if isinstance(opened, Envelope) else None
         return body if isinstance(body, TaskRecord) and body.is_sound else None
 
     def open_audit(self, subject: str, frame: bytes) -> Envelope | Refusal:
@@ -331,50 +384,24 @@ class Opener:
         peeked = self._peek(frame, subject)
         if isinstance(peeked, Refusal):
             return peeked
-        src, header, header_end = peeked
-        if KINDS[header.kind].family != "audit":
+        src = peeked.src
+        if peeked.family != "audit":
             return Refusal("wrong_family", src, subject)
         if source(subject) != src:
             return Refusal("wrong_signer", src, subject)
         if src != self._me and src not in self._admitted:
             return Refusal("not_admitted", src, subject)
-        return self._finish(src, header, header_end, frame, subject)
+        return self._finish(peeked, frame, subject)
 
-    def _peek(self, frame: bytes, subject: str) -> tuple[NodeId, Header, int] | Refusal:
-        """The header, unverified: who claims to say what, and where the body begins."""
-        if len(frame) < PREAMBLE_BYTES + SIGNATURE_BYTES:
-            return Refusal("too_short", "", subject)
-        if len(frame) > limits.FRAME_BYTES_MAX:
-            return Refusal("too_large", "", subject)
-        if frame[:2] != MAGIC:
-            return Refusal("bad_magic", "", subject)
-        if frame[2] != VERSION or frame[3] != 0:
-            return Refusal("bad_version", "", subject)
-        header_end = PREAMBLE_BYTES + int.from_bytes(frame[4:6], "big")
-        if header_end > PREAMBLE_BYTES + limits.HEADER_BYTES_MAX:
-            return Refusal("bad_header", "", subject)
-        if header_end > len(frame) - SIGNATURE_BYTES:
-            return Refusal("too_short", "", subject)
-        try:
-            header = _header_decoder.decode(frame[PREAMBLE_BYTES:header_end])
-        except UNREADABLE:
-            return Refusal("bad_header", "", subject)
-        if len(header.key) != KEY_BYTES or not 0 < header.life <= limits.LIFE_MAX or header.seq <= 0:
-            return Refusal("bad_header", "", subject)
-        src = node_id(header.key)
-        kind = KINDS.get(header.kind)
-        if kind is None:
-            return Refusal("unknown_kind", src, subject)
-        if len(frame) > kind.frame_bytes_max:
-            return Refusal("too_large", src, subject)
-        if subject and header.subject != subject:
-            return Refusal("wrong_subject", src, subject)
-        return src, header, header_end
+    def _peek(self, frame: bytes, subject: str) -> Peeked | Refusal:
+        """The header of a frame that arrived on `subject`."""
+        peeked = self._frames.peek(frame)
+        if isinstance(peeked, Refusal):
+            return Refusal(peeked.code, peeked.src, subject)
+        return peeked if peeked.header.subject == subject else Refusal("wrong_subject", peeked.src, subject)
 
     def _staleness(self, src: NodeId, header: Header, family: str) -> str:
         """Why a message is of the past, or nothing. Facts carry versions of their own instead."""
-        if family == "fact":
-            return ""
         window = self._windows.get(_window_of(src, family))
         if window is None or header.life > window.life:
             return ""
@@ -399,21 +426,15 @@ class Opener:
             return "expired"
         return "from_future" if age_ms < -limits.CLOCK_SKEW_MS_MAX else ""
 
-    def _finish(self, src: NodeId, header: Header, header_end: int, frame: bytes, subject: str) -> Envelope | Refusal:
-        """Signature, then body; an alive fact or a presence also brings its sender's admission."""
-        view = memoryview(frame)
-        body = view[header_end:-SIGNATURE_BYTES]
-        if self._own is None or not self._own.has_made(frame):
-            message = _signed_bytes(family=KINDS[header.kind].family, head=view[:header_end], body=body)
-            if not self._verify(header.key, message, frame[-SIGNATURE_BYTES:]):
-                return Refusal("bad_signature", src, subject)
-        try:
-            decoded = _body_decoders[header.kind].decode(body)
-        except UNREADABLE:
-            return Refusal("bad_body", src, subject)
-        if src not in self._admitted and src != self._me and self.admit(getattr(decoded, "admission", b"")) != src:
+    def _finish(self, peeked: Peeked, frame: bytes, subject: str) -> Envelope | Refusal:
+        """The whole of it; an alive fact or a presence also brings its sender's admission."""
+        is_proven = self._own is not None and self._own.has_made(frame)
+        opened, src = self._frames.open(peeked, frame, is_proven=is_proven), peeked.src
+        if isinstance(opened, Refusal):
+            return Refusal(opened.code, src, subject)
+        if src not in self._admitted and src != self._me and self.admit(getattr(opened.body, "admission", b"")) != src:
             return Refusal("not_admitted", src, subject)
-        return Envelope(src, header, cast(AnyBody, decoded), frame)
+        return opened
 
 
 def _window_of(src: NodeId, family: str) -> str:

@@ -18,7 +18,7 @@ from protocol.effects import Effect, Emit, Send, Spread
 from protocol.events import PeerMisbehaved
 from protocol.primitives import Instant, Mono, NodeId, Rng, chosen
 from protocol.replica import BUCKETS, Entry, Heard, Me, Replica, fault, in_opening_order, placed
-from protocol.timers import Timers
+from protocol.timers import Timers, soonest
 from protocol.wire.gossip import Alive, AnyFact, Confirm, Dead, Delta, Digest, Left, Row, Suspect
 
 
@@ -116,6 +116,22 @@ class Gossip:
             case _:
                 return self._on_ability(heard, now)
 
+    def renew(self, heard: Heard, now: Instant) -> bool:
+        """True for what stands already, said again in the same words by the same life: nothing follows from it."""
+        former = self._replica.get(heard.src, "standing")
+        if former is None or former.version.life != heard.life or former.heard.body != heard.body:
+            return False
+        self._refresh(former, heard, now)
+        return True
+
+    def _refresh(self, former: Entry, heard: Heard, now: Instant) -> bool:
+        """Keep the newer of two frames with one word: an alive fact must not grow old."""
+        is_ahead = former.heard.sent_ms > now.wall_ms and not heard.is_relayed  # its clock was, and is right again
+        if heard.sent_ms <= former.heard.sent_ms and not is_ahead:
+            return False
+        self._replica.put(heard.src, "standing", Entry(former.version, heard))
+        return True
+
     def keep(self, heard: Heard, now: Instant) -> None:
         """A `Dead` of another node that membership believed: from now on it is relayed."""
         if isinstance(heard.body, Dead) and self._is_news(heard) and not self._is_outdated(heard, now):
@@ -133,9 +149,7 @@ class Gossip:
             return False, []
         version = place[2]
         if former is not None and version <= former.version:
-            is_ahead = former.heard.sent_ms > now.wall_ms and not heard.is_relayed  # its clock was, and is right again
-            if version == former.version and (heard.sent_ms > former.heard.sent_ms or is_ahead):
-                self._store(heard)  # the same word, said again: an alive fact must not grow old
+            if version == former.version and self._refresh(former, heard, now):
                 return not heard.is_relayed, []
             if heard.is_relayed or not isinstance(former.heard.body, Dead):
                 return False, []
@@ -363,8 +377,7 @@ class Gossip:
 
     def next_deadline(self) -> Mono | None:
         """When to call `on_tick`; never while the link is down."""
-        deadlines = [at for at in (self._timers.next(), self._repeats.next()) if at is not None]
-        return None if self._is_down else min(deadlines, default=None)
+        return None if self._is_down else soonest((self._timers.next(), self._repeats.next()))
 
     def _beacon_s(self) -> float:
         return max(self._settings.beacon_s_min, self._settings.beacon_s_per_node * (len(self._living) + 1))

@@ -23,7 +23,7 @@ from protocol.prober import Health, Prober
 from protocol.replica import Heard, Me, Peer, standing
 from protocol.roster import ROUND_TRIP_S, Member, Own, Roster
 from protocol.suspicion import Accusation, Suspicion
-from protocol.timers import Timers
+from protocol.timers import Timers, soonest
 from protocol.wire.gossip import Alive, Confirm, Dead, Left, Suspect
 from protocol.wire.kinds import AnySwim
 from protocol.wire.swim import Ack, Ping
@@ -103,6 +103,14 @@ class Membership:
             case _:
                 return []
 
+    def renew(self, heard: Heard, incarnation: int) -> bool:
+        """An alive fact, said again: True when we know as much, and have no doubt, so that nothing follows from it."""
+        member = self._roster.get(heard.src)
+        if member is None or member.state != "alive" or member.life != heard.life or member.incarnation != incarnation:
+            return False
+        member.frame = heard.frame
+        return True
+
     def on_absent(self, probe: int, now: Instant) -> list[Effect]:
         """The broker says that nobody listens where probe number `probe` went."""
         self.on_answered(now)
@@ -163,9 +171,8 @@ class Membership:
         """When to call `on_tick`; never while the link is down, and not after `leave`."""
         if self._own.has_left or self._down_since is not None:
             return None
-        machines = self._prober, self._own, self._doubts
-        deadlines = self._timers.next(), *(each.next_deadline() for each in machines)
-        return min((at for at in deadlines if at is not None), default=None)
+        asked, doubted = self._prober.next_deadline(), self._doubts.next_deadline()
+        return soonest((self._timers.next(), asked, self._own.next_deadline(), doubted))
 
     # --- who is there
 

@@ -34,9 +34,11 @@ from protocol.primitives import Instant, Mono, NodeId, Rng
 from protocol.reading import Reader
 from protocol.refusals import Refusals
 from protocol.replica import Heard, Me, heard_of, sealed_inside
+from protocol.requests import Requests
 from protocol.slots import Slots
 from protocol.subjects import Subjects
 from protocol.timekeeping import Timekeeping
+from protocol.timers import soonest
 from protocol.topics import EVENT, Topics
 from protocol.watch import Watch
 from protocol.watched import TaskSettings
@@ -98,6 +100,9 @@ class Node:
         self._homes = Inquiries()
         self.topics = Topics(me=me, subjects=subjects)
         self.duty = Duty(me=me, link=self.link, membership=self.membership, holder=self.holder, calls=self._calls)
+        self._requests = Requests(
+            me=me, duty=self.duty, time=self.time, ledger=self.ledger, places=places, homes=self._homes
+        )
         self._refusals = Refusals()
         self._reader = Reader(opener=opener, refusals=self._refusals, keep_s=keep_s)
         self._watching = Watching(
@@ -114,7 +119,10 @@ class Node:
             "calls": self._calls.on_absent,
             "homes": self._homes.on_absent,
         }
-        self._was_usable = False
+        knowing = self.membership, self.gossip, self.catalogue, self.link
+        self._machines = *knowing, self._watching, self.holder, self._guardian, self._calls, self._homes
+        self._due: tuple[Mono | None] | None = None  # the first deadline of all; None: to be asked for
+        self._was_usable = self._is_unmoved = False  # unmoved by the last input: it changed nothing that others go by
         self._was_free: tuple[tuple[str, int], ...] = ()
 
     # --- for readers
@@ -141,19 +149,23 @@ class Node:
     def handle(self, input: Input, now: Instant) -> list[Effect]:
         """Take one input; what has to leave the node because of it, in order. `now` is what the host's clocks say."""
         now, asked = self.time.by_the_mesh(now)
+        self._is_unmoved = False
         out = self._carry("membership", asked, now) + self._route(input, now)
+        if self._is_unmoved and not asked:
+            return out
+        self._due = None
         return out + self._after(now)
 
     def start(self, now: Instant) -> list[Effect]:
         """Say hello; the first thing that a life does."""
+        self._due = None
         return self._carry("membership", self.membership.start(now), now)
 
     def next_deadline(self) -> Mono | None:
         """When the next `Tick` is due, monotonic nanoseconds."""
-        heard = self.membership, self.gossip, self.catalogue, self.link
-        worked = self._watching, self.holder, self._guardian, self._calls, self._homes
-        deadlines = [deadline for machine in (*heard, *worked) if (deadline := machine.next_deadline()) is not None]
-        return min(deadlines, default=None)
+        if self._due is None:
+            self._due = (soonest(machine.next_deadline() for machine in self._machines),)
+        return self._due[0]
 
     def _route(self, input: Input, now: Instant) -> list[Effect]:
         match input:
@@ -174,7 +186,7 @@ class Node:
             case inputs.Listed():
                 return self._carry_all(self._watching.on_listed(input, self._places.homes(now), now), now)
             case inputs.Submit() | inputs.Retry():
-                return self._on_order(input, now)
+                return self._carry("ledger", self._requests.order(input, now), now)
             case inputs.Cancel():
                 return self._carry("ledger", self.ledger.cancel(input, now), now)
             case inputs.Await():
@@ -184,9 +196,9 @@ class Node:
             case inputs.Publish():
                 return self._carry("topics", self.topics.publish(input, now), now)
             case inputs.Inquiry():
-                return self._on_inquiry(input, now)
+                return self._carry("homes", self._requests.inquire(input, now), now)
             case inputs.Operate():
-                return self._on_operate(input, now)
+                return self._carry("homes", self._requests.operate(input, now), now)
             case inputs.Advertise():
                 self._slots.advertise(input.cards)
                 self.duty.learn(input.cards, input.shapes)
@@ -249,13 +261,16 @@ class Node:
 
     def _after(self, now: Instant) -> list[Effect]:
         """What follows from any input: whether we can award, and how busy we are."""
-        out = self._carry("reader", self._reader.take_untold() + self.time.after(), now)
+        told = self._reader.take_untold() + self.time.after()
+        out = self._carry("reader", told, now) if told else []
         if (is_usable := self.link.is_usable and self.time.is_right) != self._was_usable:
             self._was_usable = is_usable
             self._watch.on_link(is_usable=is_usable, now=now)
             out += self._carry("ledger", self.ledger.on_link(is_usable=is_usable, now=now), now)
             out += self._carry("ledger", self._guardian.on_link(is_usable=is_usable, now=now), now)
-        if self._slots.free() != self._was_free:  # what waits here goes before what may come
+        if (
+            self._slots.free() is not self._was_free and self._slots.free() != self._was_free
+        ):  # what waits here goes before what may come
             out += self._carry("holder", self.holder.on_room(now), now)
         free = self._slots.free()
         taken, waiting, draining = self._slots.taken, self.ledger.waiting, self.duty.is_draining
@@ -273,11 +288,13 @@ class Node:
         if isinstance(opened, Refusal):
             return self._refuse(opened, now)
         if isinstance(opened.body, gossip.AnyFact):
-            return self._on_fact(heard_of(opened), now)
+            heard = heard_of(opened)
+            self._is_unmoved = self._is_said_again(heard, now)
+            return [] if self._is_unmoved else self._on_fact(heard, now)
         if isinstance(opened.body, topic.Published):
             name, header = received.subject, opened.header
-            heard = self.topics.on_published(opened.src, name, opened.body, iid=header.iid, gid=header.gid)
-            return self._carry("topics", heard, now)
+            told = self.topics.on_published(opened.src, name, opened.body, iid=header.iid, gid=header.gid)
+            return self._carry("topics", told, now)
         if isinstance(opened.body, TaskRecord | task.Presence | audit.AuditBatch):
             return []  # these travel by the store; the opener refuses them on node subjects
         me, body, header = self.me, opened.body, opened.header
@@ -285,6 +302,12 @@ class Node:
             self.gossip.on_gap(now, opened.src)  # of what it said with that date we have refused some
         message = fx.Send(to=me.id, life=me.life, body=body, iid=header.iid, gid=header.gid, cause=opened.name)
         return self._on_body(opened.src, header.life, message, header.seq, now)
+
+    def _is_said_again(self, heard: Heard, now: Instant) -> bool:
+        """A sign of life of whom we know and do not doubt, as most of what is heard is: kept, and nothing follows."""
+        body = heard.body
+        is_known = isinstance(body, gossip.Alive) and self.membership.renew(heard, body.incarnation)
+        return is_known and self.gossip.renew(heard, now)
 
     def _refuse(self, refusal: Refusal, now: Instant) -> list[Effect]:
         if refusal.code == "not_admitted":
@@ -448,26 +471,6 @@ class Node:
         return out + self._carry("ledger", seen, now)
 
     # --- requests and agents
-
-    def _on_order(self, order: inputs.Submit | inputs.Retry, now: Instant) -> list[Effect]:
-        if self.duty.is_draining and not order.is_for_task:  # what tasks in hand submit belongs to finishing them
-            return [fx.Reply(order.request, code="draining", fields={"node": self.me.name})]
-        if not self.time.is_right and not order.is_for_task:
-            return [fx.Reply(order.request, code="clock_off", fields=self.time.problem())]
-        told = self.ledger.submit(order, now) if isinstance(order, inputs.Submit) else self.ledger.retry(order)
-        return self._carry("ledger", told, now)
-
-    def _on_inquiry(self, order: inputs.Inquiry, now: Instant) -> list[Effect]:
-        status = self.ledger.status(order.tasks)
-        if order.home == self.me.id or status:
-            return [fx.Reply(order.request, value=status)]
-        return self._carry("homes", self._homes.make(order, self._places.living(order.home), now), now)
-
-    def _on_operate(self, order: inputs.Operate, now: Instant) -> list[Effect]:
-        if order.node == self.me.id:
-            effects, report = self.duty.obey(self.me.id, order.body, now)
-            return [*effects, fx.Reply(order.request, value=report)]
-        return self._carry("homes", self._homes.operate(order, self._places.life_of(order.node), now), now)
 
     def _on_run_ended(self, report: inputs.AgentFinished | inputs.AgentFailed, now: Instant) -> list[Effect]:
         is_call = report.task.startswith(PREFIX)

@@ -16,10 +16,12 @@ class Slots:
         self._cards: dict[str, Card] = {}
         self._held: dict[Hashable, str] = {}
         self._taken: dict[str, int] = {}
+        self._free: tuple[tuple[str, int], ...] | None = None  # None: to be counted
 
     def advertise(self, cards: tuple[Card, ...]) -> None:
         """The agents that are ready now; slots in use stay in use."""
         self._cards = {card.name: card for card in cards}
+        self._free = None
 
     def has(self, capability: str, agent: str = "") -> bool:
         """True when an agent here can do this, free or not."""
@@ -34,6 +36,7 @@ class Slots:
         name = best[0].name
         self._held[key] = name
         self._taken[name] = self._taken.get(name, 0) + 1
+        self._free = None
         return name
 
     def best(self, capability: str, agent: str = "") -> tuple[Card, int] | None:
@@ -59,10 +62,14 @@ class Slots:
         agent = self._held.pop(key, None)
         if agent is not None:
             self._taken[agent] -= 1
+            self._free = None
 
     def free(self) -> tuple[tuple[str, int], ...]:
         """Free slots by agent, in the order of the cards."""
-        return tuple((name, max(0, card.slots - self._taken.get(name, 0))) for name, card in self._cards.items())
+        if self._free is None:  # asked after every input
+            cards = self._cards.items()
+            self._free = tuple((name, max(0, card.slots - self._taken.get(name, 0))) for name, card in cards)
+        return self._free
 
     @property
     def taken(self) -> int:

@@ -5,7 +5,7 @@ inputs give the same effects. The head of the heap is armed: `next`, asked after
 one look. Neighbours: each machine keeps one of its own.
 """
 
-from collections.abc import Hashable
+from collections.abc import Hashable, Iterable
 from heapq import heapify, heappop, heappush
 from typing import Generic, TypeVar
 
@@ -15,6 +15,15 @@ Key = TypeVar("Key", bound=Hashable)
 
 ALL = 1 << 62
 _STALE_RATIO_MAX = 4  # rebuild the heap when cancelled entries outnumber live ones this many times
+
+
+def soonest(deadlines: Iterable[Mono | None]) -> Mono | None:
+    """The earliest of some deadlines, each of which may be none; asked after every input."""
+    first: Mono | None = None
+    for at in deadlines:
+        if at is not None and (first is None or at < first):
+            first = at
+    return first
 
 
 class Timers(Generic[Key]):

@@ -16,7 +16,7 @@ from protocol.inputs import Entry, Listed
 from protocol.ledger import Ledger
 from protocol.primitives import Instant, Mono, NodeId
 from protocol.reading import Reader
-from protocol.timers import Timers
+from protocol.timers import Timers, soonest
 from protocol.watch import Lapse, Watch
 from protocol.wire.auction import Bid, Pass, Taken
 from protocol.wire.task import Answer, Result
@@ -142,9 +142,8 @@ class Watching:
 
     def next_deadline(self) -> Mono | None:
         """The first of all."""
-        machines = self._ledger, self._watch, self._auction
-        deadlines = (*(machine.next_deadline() for machine in machines), self._timers.next())
-        return min((each for each in deadlines if each is not None), default=None)
+        asked, offered = self._watch.next_deadline(), self._auction.next_deadline()
+        return soonest((self._ledger.next_deadline(), asked, offered, self._timers.next()))
 
     def _heard(self, effects: list[Effect], closed: Closed | None, now: Instant) -> Said:
         said: Said = [("auction", effects)]

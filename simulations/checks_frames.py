@@ -15,7 +15,7 @@ from protocol.inputs import Received, Tick
 from protocol.node import Node
 from protocol.primitives import NS_PER_MS, Instant
 from simulations.host import Host
-from simulations.seen import Handled, Seen, Span
+from simulations.seen import Handled, Seen, Span, Unmoved
 from simulations.setting import Setting, Wanted
 from simulations.timeline import ns
 
@@ -31,7 +31,7 @@ AHEAD_NS = ns(1.0)
 class Rehearsed:
     """A15, A16, A17: a frame takes effect once, unchanged, where it was sent; like inputs have like effects."""
 
-    wants: ClassVar[Wanted] = (Handled, Span)
+    wants: ClassVar[Wanted] = (Handled, Unmoved, Span)
 
     def __init__(self, setting: Setting) -> None:
         self._setting = setting
@@ -46,17 +46,23 @@ class Rehearsed:
         now_ns = self._setting.timeline.now_ns
         if isinstance(seen, Span) and not seen.is_on and now_ns >= ns(FIRST_S):
             self._due_ns, self._owed = min(self._due_ns, now_ns + ns(SOON_S)), len(self._setting.hosts) - 1
-        if not isinstance(seen, Handled) or not isinstance(seen.input, Received):
+        if not isinstance(seen, Handled | Unmoved) or not isinstance(seen.input, Received):
             return None
-        self._heard.setdefault(seen.node, deque(maxlen=FRAMES_KEPT)).append((now_ns, seen.input))
+        kept = self._heard.get(seen.node)
+        if kept is None:
+            kept = self._heard[seen.node] = deque(maxlen=FRAMES_KEPT)
+        kept.append((now_ns, seen.input))
         if now_ns < self._due_ns or seen.node == self._last:
             return None
-        heard = self._lately(seen.node)
+        return self._rehearse(seen.node, now_ns)
+
+    def _rehearse(self, name: str, now_ns: int) -> str | None:
+        heard = self._lately(name)
         pause_s = SOON_S if self._owed else max(PAUSE_S, PAUSE_PER_NODE_S * len(self._setting.hosts))
-        self._due_ns, self._rounds, self._last = now_ns + ns(pause_s), self._rounds + 1, seen.node
+        self._due_ns, self._rounds, self._last = now_ns + ns(pause_s), self._rounds + 1, name
         self._owed = min(max(0, self._owed - 1), OWED_MAX)
-        host = self._setting.hosts[seen.node]
-        others = (each for name in self._heard if name != seen.node for each in self._lately(name))
+        host = self._setting.hosts[name]
+        others = (each for other in self._heard if other != name for each in self._lately(other))
         return (
             self._twice(host)
             or self._refused(

@@ -14,7 +14,7 @@ from typing import TypeAlias, assert_never
 from msgspec import Struct
 
 from protocol.effects import Announce, Effect, Emit, List, Listen, Read, Reply, RunAgent, Send, Spread, StopAgent, Write
-from protocol.envelope import Opener, Sealer
+from protocol.envelope import Frames, Opener, Sealer
 from protocol.inputs import (
     Advertise,
     AgentFailed,
@@ -27,6 +27,7 @@ from protocol.inputs import (
     LinkChanged,
     Listed,
     Lost,
+    Received,
     Tick,
     Written,
 )
@@ -40,8 +41,8 @@ from simulations.chance import Chance
 from simulations.disk import Disk
 from simulations.intake import Intake
 from simulations.placed import OTHERS_S, Placed, placed_at
-from simulations.seen import Answered, Broke, Handled, Happened, Seen, Sight
-from simulations.signing import Keys, Wire, verify_of
+from simulations.seen import Answered, Broke, Handled, Happened, Seen, Sight, Unmoved
+from simulations.signing import Keys
 from simulations.store import Store
 from simulations.timeline import Timeline, ns
 from simulations.trace import Trace
@@ -68,7 +69,7 @@ class Surroundings(Struct, frozen=True):
     store: Store
     trace: Trace
     keys: Keys
-    wire: Wire
+    frames: Frames
     mesh: str
     settings: NodeSettings
     agents: AgentModel
@@ -103,6 +104,7 @@ class Host:
         self._armed_ns: int | None = None
         self._wakes = (0, 0)  # the instant of the last wake-up, and how many there were at it
         self._is_leaving = False
+        self._numbers = (0, 0)  # life and incarnation, as they were seen last
         self.life: WallMs = 0
         self.is_paused = False
         self.is_linked = False
@@ -146,7 +148,8 @@ class Host:
     def now(self) -> Instant:
         """Its two clocks."""
         now_ns = self._timeline.now_ns
-        return Instant(now_ns + self._mono_offset, EPOCH_MS + now_ns // NS_PER_MS + round(self.clock_ahead_s * 1_000))
+        ahead_ms = 0 if self._clock is None else round(self.clock_ahead_s * 1_000)
+        return Instant(now_ns + self._mono_offset, EPOCH_MS + now_ns // NS_PER_MS + ahead_ms)
 
     @property
     def clock_ahead_s(self) -> float:
@@ -180,13 +183,12 @@ class Host:
         around.trace.note(self._timeline.now_ns, self.name, "life", "begins")
         me = Me(self.id, self.life, self.name, "r1", "", around.keys.admission(self.name), "sim")
         subjects = Subjects(around.mesh)
-        verify = verify_of(around.wire)
         self._node = Node(
             me=me,
             mesh=around.mesh,
             settings=around.settings,
-            sealer=Sealer(signer=self._signer, life=self.life),
-            opener=Opener(me=self.id, subjects=subjects, root_key=around.keys.root_key, verify=verify),
+            sealer=Sealer(signer=self._signer, life=self.life, frames=around.frames),
+            opener=Opener(me=self.id, subjects=subjects, root_key=around.keys.root_key, frames=around.frames),
             rng=around.chance.stream(self.name, f"node {self.life - EPOCH_MS}"),
         )
         self._disturbed_ns = self._timeline.now_ns
@@ -336,8 +338,13 @@ class Host:
         except Exception as error:  # noqa: BLE001 the core must never raise: whatever it raises is the finding
             self._around.see(Broke(self.name, kind, _where(error)))
             return
-        self._around.see(Handled(self.name, self.life, kind, node.membership.incarnation, input, effects))
-        self._perform(effects)
+        numbers = self.life, node.membership.incarnation
+        if not effects and isinstance(input, Received) and numbers == self._numbers:
+            self._around.see(Unmoved(self.name, input))
+        else:
+            self._numbers = numbers
+            self._around.see(Handled(self.name, self.life, kind, numbers[1], input, effects))
+            self._perform(effects)
         self._arm()
 
     def _arm(self) -> None:

@@ -11,7 +11,7 @@ from msgspec import Struct
 
 from protocol.effects import Effect, Reply
 from protocol.events import Event
-from protocol.inputs import Input
+from protocol.inputs import Input, Received
 from protocol.wire.task import TaskRecord
 
 
@@ -50,6 +50,13 @@ class Handled(Struct, frozen=True):
     effects: Sequence[Effect] = ()
 
 
+class Unmoved(Struct, frozen=True, gc=False):
+    """A node took a message that led to nothing: it wants nothing done, and is at the incarnation it was at."""
+
+    node: str
+    input: Received
+
+
 class Broke(Struct, frozen=True):
     """The core raised an exception, which it must never do."""
 
@@ -81,4 +88,4 @@ class Sight(Struct, frozen=True):
     kind: str
 
 
-Seen: TypeAlias = Happened | Stored | Answered | Handled | Broke | Said | Span | Sight
+Seen: TypeAlias = Happened | Stored | Answered | Handled | Unmoved | Broke | Said | Span | Sight

@@ -32,21 +32,21 @@ class Timeline:
     def at(self, when_ns: int, deed: Deed, *arguments: object) -> None:
         """Do it then; at once, but after what is due already, when that is past."""
         self._sequence += 1
-        heappush(self._heap, (max(when_ns, self.now_ns), self._sequence, deed, arguments, self.cause))
+        at_ns = when_ns if when_ns > self.now_ns else self.now_ns
+        heappush(self._heap, (at_ns, self._sequence, deed, arguments, self.cause))
 
     def after(self, delay_ns: int, deed: Deed, *arguments: object) -> None:
         """Do it that much later."""
         self.at(self.now_ns + delay_ns, deed, *arguments)
 
-    def step(self, until_ns: int) -> bool:
-        """Let the next thing happen; False when there is none up to `until_ns`."""
-        if not self._heap or self._heap[0][0] > until_ns:
-            self.now_ns = until_ns
-            return False
-        self.now_ns, _, deed, arguments, self.cause = heappop(self._heap)
-        self.steps += 1
-        deed(*arguments)
-        return True
+    def run(self, until_ns: int) -> None:
+        """Let everything happen that is due up to `until_ns`."""
+        heap = self._heap
+        while heap and heap[0][0] <= until_ns:
+            self.now_ns, _, deed, arguments, self.cause = heappop(heap)
+            self.steps += 1
+            deed(*arguments)
+        self.now_ns = until_ns
 
 
 def ns(seconds: float) -> int:

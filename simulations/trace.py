@@ -10,6 +10,7 @@ from array import array
 from collections import deque
 from collections.abc import Callable
 from hashlib import blake2b
+from typing import TypeAlias
 
 from msgspec import Struct
 
@@ -17,6 +18,7 @@ from protocol.primitives import NS_PER_S
 from simulations.timeline import Timeline
 
 LINES_KEPT = 4_000  # a report shows some of these, and most say little
+HASHED_AT_ONCE = 512  # lines; one by one costs twice as much
 ANCESTORS = 10  # as many causes of a failure are shown
 # Lines of these kinds lead to others: what a node does is caused by its input, that by what brought it.
 LEADING = frozenset({"input", "message", "absent", "fault", "stored", "run", "life"})
@@ -24,6 +26,9 @@ LEADING = frozenset({"input", "message", "absent", "fault", "stored", "run", "li
 TICK = "Tick"  # what an input says that is only a timer
 ID_CHARS = 26  # of a task
 CHANGING = frozenset({"event", "stored", "fault", "life"})
+
+
+_Noted: TypeAlias = tuple[int, int, str, str, int, str, bytes]  # a `Line`, before anybody wants to see it
 
 
 class Line(Struct, frozen=True):
@@ -77,26 +82,44 @@ class Trace:
         self._hash = blake2b(digest_size=16)
         self._write = write
         self._ancestry = Ancestry()
-        self.lines: deque[Line] = deque(maxlen=LINES_KEPT)
+        self._lines: deque[_Noted] = deque(maxlen=LINES_KEPT)
+        self._unhashed: list[_Noted] = []
 
     def note(self, at_ns: int, node: str, kind: str, what: str, content: bytes = b"") -> None:
         """One thing that happened at `node`; `content` is counted and not shown."""
-        cause = self._timeline.cause
+        timeline = self._timeline
+        cause = timeline.cause
         seq = self._ancestry.add(cause, is_tick=what == TICK)
-        self._hash.update(f"{at_ns}\0{node}\0{kind}\0{cause}\0{what}\0{len(content)}\n".encode() + content)
-        line = Line(seq, at_ns, node, kind, cause, what, content)
-        self.lines.append(line)
+        noted = (seq, at_ns, node, kind, cause, what, content)
+        self._lines.append(noted)
+        self._unhashed.append(noted)
+        if len(self._unhashed) >= HASHED_AT_ONCE:
+            self._digest()
         if self._write is not None:
-            self._write(line)
+            self._write(Line(*noted))
         if kind in LEADING:
-            self._timeline.cause = seq
+            timeline.cause = seq
+
+    def _digest(self) -> None:
+        self._hash.update(
+            b"".join(
+                f"{at_ns}\0{node}\0{kind}\0{cause}\0{what}\0{len(content)}\n".encode() + content
+                for _, at_ns, node, kind, cause, what, content in self._unhashed
+            )
+        )
+        self._unhashed.clear()
+
+    @property
+    def lines(self) -> tuple[Line, ...]:
+        """The last things that happened."""
+        return tuple(Line(*noted) for noted in self._lines)
 
     def last_about(self, what: str) -> int:
         """The last line that changed anything about the first node or id that this sentence names; 0: none."""
         for word in re.findall(r"\w+", what):
-            for line in reversed(self.lines):
-                if line.kind in CHANGING and (line.node == word or (len(word) == ID_CHARS and word in line.what)):
-                    return line.seq
+            for seq, _, node, kind, _, told, _ in reversed(self._lines):
+                if kind in CHANGING and (node == word or (len(word) == ID_CHARS and word in told)):
+                    return seq
         return 0
 
     def ancestry(self, seq: int) -> tuple[int, ...]:
@@ -106,4 +129,5 @@ class Trace:
     @property
     def digest(self) -> str:
         """Of everything so far, 32 hexadecimal digits."""
+        self._digest()
         return self._hash.hexdigest()

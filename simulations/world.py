@@ -17,19 +17,21 @@ from simulations.checks import CHECKS
 from simulations.crowds import members
 from simulations.ends import ENDS
 from simulations.faults import Join
+from simulations.frames import SharedFrames
 from simulations.havoc import Havoc
 from simulations.host import Host, Surroundings
 from simulations.network import Network
 from simulations.scenario import Scenario
-from simulations.seen import Answered, Broke, Handled, Happened, Said, Seen, Sight, Span, Stored
+from simulations.seen import Answered, Broke, Handled, Happened, Said, Seen, Sight, Span, Stored, Unmoved
 from simulations.setting import Check, Setting
 from simulations.sights import SIGHTS
-from simulations.signing import Keys
+from simulations.signing import Keys, verify_of
 from simulations.store import Store
 from simulations.timeline import Timeline, ns
 from simulations.trace import Line, Trace
 from simulations.work import Client
 
+_PASSING = (Handled, Unmoved, Said)  # too many of them to be lines of the trace
 LOOK_S = 0.25  # how often the promises are looked at
 
 
@@ -91,7 +93,7 @@ class World:
             store=self.store,
             trace=self._trace,
             keys=keys,
-            wire=scenario.wire,
+            frames=SharedFrames(verify_of(scenario.wire)),
             mesh=mesh_id(keys.root_key),
             settings=self.settings,
             agents=scenario.agents,
@@ -111,8 +113,8 @@ class World:
         )
         checks = [(name, CHECKS[name](self)) for name in scenario.expect.always]
         checks += [(make.__name__, make(self)) for make in watch]
-        self._checks: dict[type, list[tuple[str, Check]]] = {
-            kind: [(name, check) for name, check in checks if kind in check.wants] for kind in get_args(Seen)
+        self._rules: dict[type, list[tuple[str, Callable[[Seen], str | None]]]] = {
+            kind: [(name, check.on) for name, check in checks if kind in check.wants] for kind in get_args(Seen)
         }
         self._violations: list[Violation] = []
         self._kept: dict[str, float] = {}
@@ -122,24 +124,28 @@ class World:
 
     def see(self, seen: Seen) -> None:
         """Something happened: into the trace, to the checks, to the client."""
-        if not isinstance(seen, Handled | Said):  # an input was noted when it came, a message will be when it arrives
-            self._note(seen)
-            for name, glance in SIGHTS.items():
-                if glance(seen):
-                    self._sights[name] = self._sights.get(name, 0) + 1
-                    if name in self._scenario.expect.never:
-                        self._break(f"never {name}", str(seen))
-                        raise _Stop
-        self._havoc.heed(seen)
-        for name, check in self._checks[type(seen)]:
-            problem = check.on(seen)
+        kind = type(seen)
+        if kind not in _PASSING:
+            self._show(seen)
+        for name, on in self._rules[kind]:
+            problem = on(seen)
             if problem is not None:
                 self._break(name, problem)
                 raise _Stop
         if isinstance(seen, Answered):
             self.client.on_reply(seen.reply)
 
-    def _note(self, seen: Happened | Stored | Answered | Broke | Span | Sight) -> None:
+    def _show(self, seen: Seen) -> None:
+        self._note(seen)
+        for name, glance in SIGHTS.items():
+            if glance(seen):
+                self._sights[name] = self._sights.get(name, 0) + 1
+                if name in self._scenario.expect.never:
+                    self._break(f"never {name}", str(seen))
+                    raise _Stop
+        self._havoc.heed(seen)
+
+    def _note(self, seen: Seen) -> None:
         now_ns, note = self.timeline.now_ns, self._trace.note
         match seen:
             case Happened():
@@ -161,6 +167,8 @@ class World:
                 )
             case Sight():
                 note(now_ns, seen.node, "sight", seen.kind)
+            case Handled() | Unmoved() | Said():
+                pass  # an input was noted when it came, a message will be when it arrives
             case _:
                 assert_never(seen)
 
@@ -191,8 +199,7 @@ class World:
         self.timeline.at(ns(LOOK_S), self._look)
         end_ns = ns(scenario.run_s)
         try:
-            while self.timeline.step(end_ns):
-                pass
+            self.timeline.run(end_ns)
             self._conclude()
         except _Stop:
             pass
@@ -205,7 +212,7 @@ class World:
             kept=self._kept,
             sights=self._sights,
             sent=dict(sorted(self._broker.sent.items())),
-            lines=tuple(self._trace.lines),
+            lines=self._trace.lines,
         )
 
     def _quiet_ns(self) -> int | None:

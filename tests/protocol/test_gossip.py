@@ -471,3 +471,29 @@ def test_whatever_is_said_the_digest_stays_true_to_the_facts(said: list[Any]) ->
         for about, slot, entry in replica.entries():
             again.put(about, slot, entry)
         assert again.hashes() == talk.machine.hashes()
+
+
+# --- the same word, said again
+
+
+@pytest.mark.parametrize(
+    ("body", "life", "is_known"),
+    [
+        (alive("b"), 1, True),
+        (alive("b", 1), 1, False),
+        (alive("b"), 2, False),
+        (Alive(0, "other", "r", "", b""), 1, False),
+        (Left(0, b""), 1, False),
+    ],
+)
+def test_only_the_same_words_of_the_same_life_are_no_news(body: Any, life: int, is_known: bool) -> None:
+    talk = node().hears("b", alive("b"))
+    assert talk.machine.renew(heard("b", body, life=life, at=3.0), talk.now) is is_known
+
+
+def test_what_is_said_again_is_kept_in_place_of_the_older_frame_and_never_the_other_way_round() -> None:
+    talk = node().hears("b", alive("b")).at(10.0)
+    newer, older = (heard("b", alive("b"), at=sent_s, seq=seq) for sent_s, seq in ((9.0, 3), (4.0, 2)))
+    for said in (newer, older):
+        assert talk.machine.renew(said, talk.now)
+        assert newer.frame in talk.machine.frames()

@@ -34,8 +34,7 @@ def _world() -> World:
     world = World(parsed('about = "three that know each other"\nnodes = 3\nrun_s = 60\n', origin="here"), seed=1)
     for host in world.hosts.values():
         host.start()
-    while world.timeline.step(ns(6)):
-        pass
+    world.timeline.run(ns(6))
     return world
 
 

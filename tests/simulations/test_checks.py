@@ -184,8 +184,7 @@ def test_a_death_of_somebody_well_and_within_reach_is_false(since_s: float, is_c
     world = World(parsed('about = "x"\nnodes = 3\nrun_s = 60\n', origin="x"), seed=1)
     for host in world.hosts.values():
         host.start()
-    world.timeline.step(ns(since_s))
-    world.timeline.now_ns = ns(since_s)
+    world.timeline.run(ns(since_s))
     n1, n2, n3 = world.hosts.values()
     if is_cut:
         world.network.cut(groups={"n1": 0, "n2": 0, "n3": 1})
@@ -203,8 +202,7 @@ def test_an_award_to_or_by_a_clock_that_has_been_off_for_a_while_is_a_violation(
 ) -> None:
     world = World(parsed('about = "clocks"\nnodes = 2\nrun_s = 60', origin="here"), seed=1)
     world.hosts["n1"].set_clock(ahead_s=ahead_s)
-    while world.timeline.step(ns(since_s)):
-        pass
+    world.timeline.run(ns(since_s))
     owner = world.hosts["n1" if by == "n2" else "n2"].id
     seen = Stored(by, task_key("t"), 1, structs.replace(AWARDED, owner=owner))
     assert (CHECKS["right-clocks"](world).on(seen) is not None) is is_violation
