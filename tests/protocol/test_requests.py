@@ -2,45 +2,53 @@
 
 import pytest
 
-from protocol import effects as fx
-from protocol import inputs
-from protocol.node import Node
+from protocol.duty import Duty
+from protocol.effects import Effect, Reply, Send
+from protocol.inputs import Inquiry, Operate, Submit
+from protocol.inquiries import Inquiries
+from protocol.requests import Requests
 from protocol.wire.ops import Steer, Survey
 from tests.explore import CAPABILITY, TASK, World
 
 
-def _node(world: World) -> Node:
-    node = world.hosts[0].node
-    assert node is not None
-    return node
+class _Desk:
+    """The first of three nodes, and whoever asks it."""
+
+    def __init__(self) -> None:
+        world = World(agents=(1, 2))
+        node = world.hosts[0].node
+        assert node is not None
+        self.now, self.me, self.other = world.now, node.me.id, world.hosts[1].id
+        self.duty: Duty = node.duty
+        self.requests = Requests(
+            me=node.me, duty=node.duty, time=node.time, ledger=node.ledger, places=node._places, homes=Inquiries()
+        )
 
 
-def _codes(world: World, *asked: inputs.Input) -> list[str]:
-    node = _node(world)
-    effects = [effect for each in asked for effect in node.handle(each, world.now)]
-    return [each.code for each in effects if isinstance(each, fx.Reply)]
+def _codes(effects: list[Effect]) -> list[str]:
+    return [each.code for each in effects if isinstance(each, Reply)]
 
 
 @pytest.mark.parametrize(("is_for_task", "codes"), [(False, ["draining"]), (True, [])])
 def test_a_draining_node_takes_only_what_its_tasks_in_hand_submit(is_for_task: bool, codes: list[str]) -> None:
-    ancestors = ("t" * 26,) if is_for_task else ()
-    order = inputs.Submit(7, CAPABILITY, b"\xc0", "x", key="k", ancestors=ancestors)
-    assert order.is_for_task is is_for_task
-    assert _codes(World(agents=(1, 2)), inputs.Drain(on=True), order) == codes
+    desk = _Desk()
+    desk.duty.drain(is_on=True)
+    order = Submit(7, CAPABILITY, b"\xc0", "x", key="k", ancestors=("t" * 26,) if is_for_task else ())
+    assert _codes(desk.requests.order(order, desk.now)) == codes
 
 
 def test_how_its_own_tasks_run_a_node_says_at_once_and_asks_the_home_of_others() -> None:
-    world = World(agents=(1, 2))
-    other = world.hosts[1].id
-    assert _codes(world, inputs.Inquiry(5, world.hosts[0].id, (TASK,))) == [""]
-    (send,) = _node(world).handle(inputs.Inquiry(6, other, ("t" * 26,)), world.now)
-    assert isinstance(send, fx.Send)
-    assert send.to == other
+    desk = _Desk()
+    assert _codes(desk.requests.inquire(Inquiry(5, desk.me, (TASK,)), desk.now)) == [""]
+    (send,) = desk.requests.inquire(Inquiry(6, desk.other, ("t" * 26,)), desk.now)
+    assert isinstance(send, Send)
+    assert send.to == desk.other
 
 
 def test_an_operator_is_obeyed_here_or_asks_another_node() -> None:
-    world = World(agents=(1, 2))
-    assert _codes(world, inputs.Operate(5, world.hosts[0].id, Steer(0, draining=True))) == [""]
-    (send,) = _node(world).handle(inputs.Operate(6, world.hosts[1].id, Survey(0)), world.now)
-    assert isinstance(send, fx.Send)
-    assert send.to == world.hosts[1].id
+    desk = _Desk()
+    assert _codes(desk.requests.operate(Operate(5, desk.me, Steer(0, draining=True)), desk.now)) == [""]
+    assert desk.duty.is_draining
+    (send,) = desk.requests.operate(Operate(6, desk.other, Survey(0)), desk.now)
+    assert isinstance(send, Send)
+    assert send.to == desk.other
