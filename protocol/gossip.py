@@ -116,13 +116,12 @@ class Gossip:
             case _:
                 return self._on_ability(heard, now)
 
-    def renew(self, heard: Heard, now: Instant) -> bool:
-        """True for what stands already, said again in the same words by the same life: nothing follows from it."""
+    def renewed(self, heard: Heard, now: Instant) -> bool | None:
+        """Of an alive fact in the words that stand, by the same life: was it said later? None for any other fact."""
         former = self._replica.get(heard.src, "standing")
         if former is None or former.version.life != heard.life or former.heard.body != heard.body:
-            return False
-        self._refresh(former, heard, now)
-        return True
+            return None
+        return self._refresh(former, heard, now)
 
     def _refresh(self, former: Entry, heard: Heard, now: Instant) -> bool:
         """Keep the newer of two frames with one word: an alive fact must not grow old."""

@@ -103,14 +103,6 @@ class Membership:
             case _:
                 return []
 
-    def renew(self, heard: Heard, incarnation: int) -> bool:
-        """An alive fact, said again: True when we know as much, and have no doubt, so that nothing follows from it."""
-        member = self._roster.get(heard.src)
-        if member is None or member.state != "alive" or member.life != heard.life or member.incarnation != incarnation:
-            return False
-        member.frame = heard.frame
-        return True
-
     def on_absent(self, probe: int, now: Instant) -> list[Effect]:
         """The broker says that nobody listens where probe number `probe` went."""
         self.on_answered(now)

@@ -289,8 +289,7 @@ class Node:
             return self._refuse(opened, now)
         if isinstance(opened.body, gossip.AnyFact):
             heard = heard_of(opened)
-            self._is_unmoved = self._is_said_again(heard, now)
-            return [] if self._is_unmoved else self._on_fact(heard, now)
+            return self._on_fact(heard, now) if (out := self._said_again(heard, now)) is None else out
         if isinstance(opened.body, topic.Published):
             name, header = received.subject, opened.header
             told = self.topics.on_published(opened.src, name, opened.body, iid=header.iid, gid=header.gid)
@@ -303,11 +302,14 @@ class Node:
         message = fx.Send(to=me.id, life=me.life, body=body, iid=header.iid, gid=header.gid, cause=opened.name)
         return self._on_body(opened.src, header.life, message, header.seq, now)
 
-    def _is_said_again(self, heard: Heard, now: Instant) -> bool:
-        """A sign of life of whom we know and do not doubt, as most of what is heard is: kept, and nothing follows."""
-        body = heard.body
-        is_known = isinstance(body, gossip.Alive) and self.membership.renew(heard, body.incarnation)
-        return is_known and self.gossip.renew(heard, now)
+    def _said_again(self, heard: Heard, now: Instant) -> list[Effect] | None:
+        """A sign of life in the words that stand, as most of what is heard is: seldom does anything follow from it."""
+        is_newer = self.gossip.renewed(heard, now) if isinstance(heard.body, gossip.Alive) else None
+        if is_newer is None:
+            return None
+        out = self._carry("membership", self.membership.on_fact(heard, now), now) if is_newer else []
+        self._is_unmoved = not out
+        return out
 
     def _refuse(self, refusal: Refusal, now: Instant) -> list[Effect]:
         if refusal.code == "not_admitted":

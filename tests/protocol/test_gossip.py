@@ -477,23 +477,22 @@ def test_whatever_is_said_the_digest_stays_true_to_the_facts(said: list[Any]) ->
 
 
 @pytest.mark.parametrize(
-    ("body", "life", "is_known"),
+    ("body", "life", "is_newer"),
     [
         (alive("b"), 1, True),
-        (alive("b", 1), 1, False),
-        (alive("b"), 2, False),
-        (Alive(0, "other", "r", "", b""), 1, False),
-        (Left(0, b""), 1, False),
+        (alive("b", 1), 1, None),
+        (alive("b"), 2, None),
+        (Alive(0, "other", "r", "", b""), 1, None),
+        (Left(0, b""), 1, None),
     ],
 )
-def test_only_the_same_words_of_the_same_life_are_no_news(body: Any, life: int, is_known: bool) -> None:
+def test_only_the_same_words_of_the_same_life_are_no_news(body: Any, life: int, is_newer: bool | None) -> None:
     talk = node().hears("b", alive("b"))
-    assert talk.machine.renew(heard("b", body, life=life, at=3.0), talk.now) is is_known
+    assert talk.machine.renewed(heard("b", body, life=life, at=3.0), talk.now) is is_newer
 
 
 def test_what_is_said_again_is_kept_in_place_of_the_older_frame_and_never_the_other_way_round() -> None:
     talk = node().hears("b", alive("b")).at(10.0)
     newer, older = (heard("b", alive("b"), at=sent_s, seq=seq) for sent_s, seq in ((9.0, 3), (4.0, 2)))
-    for said in (newer, older):
-        assert talk.machine.renew(said, talk.now)
-        assert newer.frame in talk.machine.frames()
+    assert [talk.machine.renewed(said, talk.now) for said in (newer, older, newer)] == [True, False, False]
+    assert newer.frame in talk.machine.frames()

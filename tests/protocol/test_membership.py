@@ -39,16 +39,6 @@ def test_alone_there_is_nobody_to_probe_and_little_to_wake_for() -> None:
     talk.until(59.0).expects_nothing()
 
 
-def test_what_is_said_again_of_who_is_suspect_or_was_something_else_is_more_than_a_repetition() -> None:
-    talk = among("b", "c", "d", "e")
-    assert talk.machine.renew(heard("b", alive("b")), 0)
-    assert not talk.machine.renew(heard("b", alive("b", 1)), 1)
-    assert not talk.machine.renew(heard("b", alive("b"), life=2), 0)
-    assert not talk.machine.renew(heard("z", alive("z")), 0)
-    fails_to_answer(talk, "b", evidence="absent")
-    assert not talk.machine.renew(heard("b", alive("b")), 0), "it has to hear that it is suspect"
-
-
 # --- probing
 
 
