@@ -97,8 +97,7 @@ class Node:
         asking = Auction(settings=tasks, view=places, lapses=lapses, rng=rng)
         self._guardian = Guardian(me=me.id, settings=tasks)
         self._calls = Calls(view=places, slots=self._slots, rng=rng)
-        self._homes = Inquiries()
-        self.topics = Topics(me=me, subjects=subjects)
+        self._homes, self.topics = Inquiries(), Topics(me=me, subjects=subjects)
         self.duty = Duty(me=me, link=self.link, membership=self.membership, holder=self.holder, calls=self._calls)
         self._requests = Requests(
             me=me, duty=self.duty, time=self.time, ledger=self.ledger, places=places, homes=self._homes
