@@ -417,7 +417,7 @@ class Membership:
         if suspicion is not None and (member.life, suspicion.incarnation) == (body.life, body.incarnation):
             proven = {**suspicion.accusers, **proven}
         is_proven = len(proven) >= self._doubts.needed(member)
-        is_doubted = suspicion is not None and not suspicion.is_judged
+        is_doubted = suspicion is not None and not suspicion.is_judged and not self._is_held
         if is_proven and (is_doubted or member.life < body.life):
             return self._end(member, body.life, body, tuple(sorted(proven)), now)
         effects = [] if last is None or member.life == body.life else self._on_alive(*last, now)
@@ -428,7 +428,7 @@ class Membership:
         return effects
 
     def _judge(self, member: Member, now: Instant) -> list[Effect]:
-        """Others buried it when it was no suspect here: as after a partition it has its time to outbid that."""
+        """Others buried it, and it was no suspect here or the fault may be ours: it has its time to outbid that."""
         if member.suspicion is None or member.suspicion.is_judged:
             return []
         member.suspicion.is_judged = True

@@ -7,6 +7,7 @@ from typing import ClassVar
 
 from protocol.events import FrameRefused, PeerMisbehaved
 from protocol.limits import PASSED_OVER_MAX
+from protocol.prober import ASKS
 from simulations.seen import Broke, Handled, Happened, Said, Seen, Sight, Span, Stored
 from simulations.setting import Setting, Wanted
 from simulations.timeline import ns
@@ -19,6 +20,7 @@ HARMED_REFUSALS = frozenset(
     | {"wrong_family", "wrong_subject", "wrong_signer"}
 )  # of what a link harmed
 SAID_PER_S_MAX = 100  # awards, answers, results and up to eight words a waiting task, of the load that scenarios bring
+LATE_S = 2.0  # of a host that was not well a second of the clock before this one
 SAID_PER_WRITE = 4  # of a task's record: three are asked, or it is reserved at four
 SAID_PER_S_PER_NODE = 10  # a burst of digests, deltas and verifications when a view changes
 
@@ -73,31 +75,31 @@ class Calm:
     """A18: no node floods the mesh: its messages within one second stay below a bound.
 
     A write that stands may be told to several, so many writes at once, as after a store that stood still, raise
-    the bound. What a blocked host could not send for long goes out at once, so that second of it does not count.
+    the bound. A host that reads or sends late says at once what is due since long: until a second later it is excused.
     """
 
-    wants: ClassVar[Wanted] = (Said, Stored, Span)
+    wants: ClassVar[Wanted] = (Said, Stored)
 
     def __init__(self, setting: Setting) -> None:
         self._setting = setting
         self._said: dict[str, tuple[int, int]] = {}  # node → the second, and its messages in it
         self._owed: dict[str, tuple[int, int]] = {}  # node → the second, and what its writes in it may be worth
-        self._freed: dict[str, int] = {}  # node → the second in which it was blocked no more
 
     def on(self, seen: Seen) -> str | None:
         """Every message that is handed to the broker, and what may be the reason of many."""
         second = int(self._setting.timeline.now_s)
-        if isinstance(seen, Span):
-            self._freed |= dict.fromkeys(seen.nodes, second) if seen.fault == "block" else {}
-        elif isinstance(seen, Stored):
+        if isinstance(seen, Stored):
             self._owed[seen.node] = second, self._now(self._owed, seen.node, second) + SAID_PER_WRITE
-        if not isinstance(seen, Said) or second - self._freed.get(seen.node, -2) <= 1:
+        if not isinstance(seen, Said):
             return None
         count = self._now(self._said, seen.node, second) + 1
         self._said[seen.node] = (second, count)
         most = SAID_PER_S_MAX + SAID_PER_S_PER_NODE * len(self._setting.hosts)
-        most += self._now(self._owed, seen.node, second)
-        return f"{seen.node} said {count} things within a second, the last a {seen.kind}" if count > most else None
+        if count <= most + self._now(self._owed, seen.node, second):
+            return None
+        host = self._setting.hosts[seen.node]
+        is_late = host.well_since_ns > self._setting.timeline.now_ns - ns(LATE_S)
+        return None if is_late else f"{seen.node} said {count} things within a second, the last a {seen.kind}"
 
     def _now(self, counts: dict[str, tuple[int, int]], node: str, second: int) -> int:
         at, count = counts.get(node, (second, 0))
@@ -124,8 +126,11 @@ class Quiet:
             if now_ns - self._since_ns > ns(IDLE_S):
                 self._since_ns, self._said = now_ns, 0
             self._said += 1
-            probes_per_s = 1 / self._setting.settings.membership.probe_interval_s
-            most = int((IDLE_PER_S + IDLE_PER_PROBE * probes_per_s) * IDLE_S * len(self._setting.hosts))
+            settings = self._setting.settings.membership
+            again_s = settings.probe_timeout_s / ASKS  # who is too far away to answer by then is asked again
+            asks = min(ASKS, 1 + int(self._setting.network.round_trip_s / again_s))
+            per_s = IDLE_PER_S + IDLE_PER_PROBE * asks / settings.probe_interval_s
+            most = int(per_s * IDLE_S * len(self._setting.hosts))
             if self._said > most:
                 return f"{self._said} messages within {IDLE_S:g} s of an idle mesh, the last a {seen.kind}"
         return None

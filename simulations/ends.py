@@ -8,12 +8,14 @@ submitted; it is kept when the predicate holds by then, and to the end. Neighbou
 from collections.abc import Callable, Mapping
 from typing import Protocol, TypeAlias
 
+from protocol.primitives import NodeId
 from protocol.wire.task import ENDED, TaskState
 from simulations.agents import CAPABILITY
 from simulations.host import Host
 from simulations.store import Store
 from simulations.work import Client
 
+REFUTED_MS = 2_000  # a suspicion that stands longer is none that is being refuted
 LEARNT_MS = 30_000  # by then a slow agent is known as that
 
 
@@ -29,14 +31,22 @@ End: TypeAlias = Callable[[Whole], str | None]  # what is lacking still, or None
 
 
 def one_view(world: Whole) -> str | None:
-    """E2: every node that is up sees exactly those who are up as alive."""
+    """E2: every node that is up sees exactly those who are up as alive; a doubt of a moment ago does not count (E3)."""
     up = sorted(host.id for host in world.hosts.values() if host.is_up)
     names = {host.id: host.name for host in world.hosts.values()}
     for host in world.hosts.values():
-        if host.is_up and host.node.membership.alive() != up:
-            seen = ", ".join(sorted(names[node] for node in host.node.membership.alive()))
-            return f"{host.name} sees as alive: {seen or 'nobody'}"
+        if not host.is_up or host.node.membership.alive() == up:
+            continue
+        seen = sorted([*host.node.membership.alive(), *_just_doubted(host)])
+        if seen != up:
+            return f"{host.name} sees as alive: {', '.join(sorted(names[node] for node in seen)) or 'nobody'}"
     return None
+
+
+def _just_doubted(host: Host) -> list[NodeId]:
+    """Whom it suspects, and not for longer than it takes to refute that."""
+    members, since_ms = host.node.membership, host.now().wall_ms - REFUTED_MS
+    return [node for node in members.suspects() if (peer := members.peer(node)) and peer.since_ms > since_ms]
 
 
 def agents_known(world: Whole) -> str | None:

@@ -113,6 +113,11 @@ class Network:
                 since_ns = max(since_ns, now_ns if alteration.until_ns is None else alteration.until_ns)
         return since_ns
 
+    @property
+    def round_trip_s(self) -> float:
+        """How long a question and its answer take at most, as a rule, while no link is worse than usual."""
+        return 2 * self._model.delay.p99_ms / 1_000
+
     # --- messages
 
     def dice(self, src: str, dst: str) -> Random:

@@ -281,6 +281,18 @@ def test_a_death_without_a_suspicion_that_we_heard_of_is_believed_after_the_leas
     assert [each.peer for each in lives(talk, 5.6, silent="b").said(PeerDead)] == ["b"]
 
 
+def test_who_suspects_most_of_its_view_believes_no_death_at_once_either() -> None:
+    talk = among("b", "c", "d", "e")  # as after a long stop: it reads what was true a while ago
+    for peer in "bcd":
+        talk.hears("e", Suspect(peer, 1, 0, "timeout"))
+    assert talk.machine.is_frozen()
+    dead(talk, "b", ["c", "d"])
+    assert state(talk, "b") == "suspect"
+    for peer in "cdb":
+        talk.hears(peer, alive(peer, 1))
+    assert [state(talk, each) for each in "bcde"] == ["alive"] * 4
+
+
 def test_a_forged_proof_kills_nobody() -> None:
     talk = among("b", "c", "d")
     body = Dead("b", 1, 0, "timeout", ())

@@ -133,3 +133,6 @@ def test_whose_link_is_down_or_hardly_back_accuses_nobody() -> None:
     assert check.on(suspect)
     world.timeline.now_ns += ns(2.5)
     assert check.on(suspect) is None
+    check.on(Handled("n1", n1.life, "LinkChanged", 0, LinkChanged(up=False)))
+    check.on(Handled("n1", n1.life + 1, "LinkChanged", 0, LinkChanged(up=True)))
+    assert check.on(Happened(n1.name, n1.life + 1, suspect.event)) is None, "a new life was not cut off"
