@@ -358,7 +358,7 @@ def test_a_suspicion_says_who_accuses_of_what_how_long_it_was_silent_and_how_wel
 def test_who_comes_back_is_told_with_what_it_was_for_how_long_and_whether_it_started_again() -> None:
     talk = among("b", "c", "d").hears("c", Suspect("b", 1, 0, "timeout")).at(2.0)
     talk.hears("b", alive("b", 1)).expects(Emit(PeerAlive("b", "b", 1, 1, "suspect", 2.0)))
-    dead(talk, "b", ["c", "d"], incarnation=1, last=1)
+    dead(talk.hears("c", Suspect("b", 1, 1, "timeout")), "b", ["c", "d"], incarnation=1, last=1)
     talk.at(5.0).hears("b", alive("b", 2)).expects(Emit(PeerAlive("b", "b", 1, 2, "dead", 3.0)))
     talk.at(6.0).hears("b", alive("b"), life=2).expects(Emit(PeerAlive("b", "b", 2, 0, "alive", 1.0, True)))
     talk.at(7.0).hears("b", Left(0), life=2)
@@ -366,9 +366,10 @@ def test_who_comes_back_is_told_with_what_it_was_for_how_long_and_whether_it_sta
 
 
 def test_a_death_says_how_long_we_had_not_heard_of_it_and_nothing_when_we_never_did() -> None:
+    doubt = Suspect("b", 1, 0, "timeout")
     talk = among("b", "c", "d").at(3.0)
-    dead(talk, "b", ["c", "d"])
+    dead(talk.hears("c", doubt), "b", ["c", "d"])
     assert talk.said(PeerDead)[0].unheard_s == 3.0
     talk = node().hears("c", alive("c")).hears("d", alive("d")).hears("b", alive("b"), is_relayed=True)
-    dead(talk, "b", ["c", "d"])
+    dead(talk.hears("c", doubt), "b", ["c", "d"])
     assert talk.said(PeerDead)[0].unheard_s is None
