@@ -212,7 +212,7 @@ def views(told: Told) -> Found:
     for peer in _answering(told):
         if peer["agrees"] is False:
             what = f"it sees {peer['alive']} nodes alive, this one {told.diagnosis['alive']}, or other lives of them"
-            cure = "views agree again within a minute; if not, see what each sees with: meshctl peers"
+            cure = "views agree again within a minute; if not, see who sees what with: meshctl peers --all-views"
             yield Finding("warning", "views", what, str(peer["name"]), cure)
 
 

@@ -10,6 +10,7 @@ from cli.client import Answer, Client
 from cli.output import Column, Item, age, details, note, write, write_json
 from cli.paging import listed
 from cli.session import Session, noun
+from cli.views import show_views
 from meshd.observe.text import shown
 from protocol.clocks import spoken
 
@@ -37,10 +38,18 @@ COLUMNS: tuple[Column, ...] = (
 
 
 @noun("peers")
+@click.option(
+    "--all-views", "is_all_views", is_flag=True, help="Ask every node what it sees, and show who is seen otherwise."
+)
+@click.option("--all", "is_all", is_flag=True, help="With --all-views: show those too whom all see the same.")
 @click.pass_context
-def peers(ctx: click.Context) -> None:
+def peers(ctx: click.Context, is_all_views: bool, is_all: bool) -> None:
     """The nodes of the mesh, as this one (*) sees them."""
-    if ctx.invoked_subcommand is None:
+    if (is_all_views and ctx.invoked_subcommand is not None) or (is_all and not is_all_views):
+        raise click.UsageError("--all-views stands alone, and --all goes with it")
+    if is_all_views:
+        show_views(ctx.obj, is_all=is_all)
+    elif ctx.invoked_subcommand is None:
         session: Session = ctx.obj
         listed(session, Client(session), "peers", COLUMNS, name=lambda peer: peer["name"], empty="no node is in view")
 

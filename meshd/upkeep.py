@@ -7,10 +7,11 @@ silent, and never waited for. Neighbours: `service` hands it to the API; the nod
 import asyncio
 from pathlib import Path
 
-from msgspec import Struct
+from msgspec import Struct, structs
 
-from meshd import clock
+from meshd import clock, sights
 from meshd.api import schemas, settings
+from meshd.api.view_schemas import Views as AllViews
 from meshd.config import Given
 from meshd.engine import Engine
 from meshd.hosting import Hosting
@@ -23,9 +24,11 @@ from protocol.errors import MeshError
 from protocol.inputs import Operate
 from protocol.primitives import NS_PER_MS, NodeId
 from protocol.replica import Peer
-from protocol.wire.ops import AnyOrder, Forget, Report, Steer, Survey
+from protocol.wire.ops import AnyOrder, Forget, Look, Report, Sights, Steer, Survey
 
 SURVEYED_MAX = 256  # nodes asked at once: a frame each
+VIEWS_MAX = 1_024  # nodes asked for their view, a batch after the other
+LOOKED_MAX = 16  # views told in full, each up to a frame; more than a few is a mesh that has not settled
 AGAIN_S = 0.3  # views that differ are compared once more: news may have been on its way
 LEVEL = "log.level"
 
@@ -91,6 +94,56 @@ class Upkeep:
             removed_on=tuple(peer.name for peer in living if peer.id in obeyed),
             silent=tuple(peer.name for peer in living if peer.id not in obeyed),
         )
+
+    async def views(self, *, is_all: bool) -> AllViews:
+        """Ask every node whom it sees: a hash of all, and of each other view than ours one of those who have it."""
+        found = await self._views_now(is_all)
+        if len(found.views) > 1:
+            await asyncio.sleep(AGAIN_S)
+            found = await self._views_now(is_all)
+        return found
+
+    async def _views_now(self, is_all: bool) -> AllViews:
+        others = [peer for peer in self._living(*sights.LIVING) if not peer.is_self]
+        asked = others[:VIEWS_MAX]
+        reports: list[Report | None] = []
+        for first in range(0, len(asked), SURVEYED_MAX):
+            batch = asked[first : first + SURVEYED_MAX]
+            reports += await asyncio.gather(*(self._reached(peer, Survey(0)) for peer in batch))
+        me, own = self._node.me, self._node.membership.agreement.view
+        mine = Sights(0, own, sights.of_peers(self._node.membership.snapshot()))
+        held: dict[bytes, list[Peer]] = {}
+        alive: dict[bytes, int] = {own: len(self._living())}
+        for peer, report in zip(asked, reports, strict=True):
+            if report is not None:
+                held.setdefault(report.view, []).append(peer)
+                alive.setdefault(report.view, report.alive)
+        with_us = (self._views.name_of(me.id), *(peer.name for peer in held.pop(own, ())))
+        ranked = sorted(held.items(), key=lambda each: (-len(each[1]), each[0]))
+        looks = await asyncio.gather(*(self._looked(peers) for _, peers in ranked[:LOOKED_MAX]))
+        told = [*looks, *([None] * (len(ranked) - len(looks)))]
+        groups = [
+            sights.Group(view, tuple(peer.name for peer in peers), alive[view], seen)
+            for (view, peers), seen in zip(ranked, told, strict=True)
+        ]
+        found = sights.compared(sights.Group(own, with_us, alive[own], mine), groups, is_all=is_all)
+        silent = tuple(peer.name for peer, report in zip(asked, reports, strict=True) if report is None)
+        return structs.replace(found, silent=silent, unasked=len(others) - len(asked))
+
+    async def _looked(self, peers: list[Peer]) -> Sights | None:
+        """What one of these sees, who all say that they see the same."""
+        for peer in peers[:2]:
+            seen = await self._seen_by(peer.id)
+            if seen is not None:
+                return seen
+        return None
+
+    async def _seen_by(self, node: NodeId) -> Sights | None:
+        try:
+            answer = await self._engine.ask(lambda request: Operate(request, node, Look(0)))
+        except MeshError:
+            return None
+        return answer if isinstance(answer, Sights) else None
 
     async def diagnose(self) -> schemas.Diagnosis:
         """Look at the server, the streams, the peers and ourselves."""
@@ -171,8 +224,8 @@ class Upkeep:
             raise MeshError("internal", what="an operator was answered without a report")
         return report
 
-    def _living(self) -> list[Peer]:
-        return [peer for peer in self._node.membership.snapshot() if peer.state == "alive"]
+    def _living(self, *states: str) -> list[Peer]:
+        return [peer for peer in self._node.membership.snapshot() if peer.state in (states or ("alive",))]
 
     def _named(self, name: str) -> Peer:
         return named(self._node.membership.snapshot(), name)

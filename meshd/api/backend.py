@@ -34,6 +34,7 @@ from meshd.api.schemas import (
     TaskFilter,
 )
 from meshd.api.task_schemas import CancelledTask, Goal, RetryRequest, Why
+from meshd.api.view_schemas import Views
 from protocol.audit import Detail
 
 
@@ -91,6 +92,10 @@ class Upkeep(Protocol):
 
     async def remove(self, name: str) -> Removed:
         """Show a gone node no more, here and on every living node. Raises unknown_peer, still_alive."""
+        ...
+
+    async def views(self, *, is_all: bool) -> Views:
+        """Ask every node whom it sees; the nodes that are seen differently, or all of them."""
         ...
 
     async def diagnose(self) -> Diagnosis:

@@ -10,7 +10,7 @@ from typing import TypeAlias
 
 from msgspec import Struct, structs
 
-from meshd.api import agent_schemas, audit_schemas, paging, schemas, task_schemas
+from meshd.api import agent_schemas, audit_schemas, paging, schemas, task_schemas, view_schemas
 from meshd.api.asked import Asked
 from meshd.api.backend import Backend
 from meshd.api.schemas import ENDED_STATES, CapabilityView, Task
@@ -46,6 +46,13 @@ async def peers(node: Backend, asked: Asked) -> Answer:
 
 async def peer(node: Backend, asked: Asked) -> Answer:
     return node.peer(asked.path["name"])
+
+
+async def views(node: Backend, asked: Asked) -> Answer:
+    query: paging.ViewsQuery = asked.query
+    found = await node.upkeep.views(is_all=query.all)
+    subjects, following = paging.of_names(found.subjects, lambda each: (each.name, each.id), query)
+    return structs.replace(found, subjects=subjects, next=following)
 
 
 async def ping(node: Backend, asked: Asked) -> Answer:
@@ -235,6 +242,14 @@ ROUTES: tuple[Route, ...] = (
     Route("GET", "/v1/status", "how this node stands", status, schemas.Status),
     Route("GET", "/v1/peers", "the nodes in view", peers, schemas.Peers, query=paging.PageQuery),
     Route("GET", "/v1/peers/{name}", "one node", peer, schemas.Peer, errors=("unknown_peer", "short_id", "ambiguous")),
+    Route(
+        "GET",
+        "/v1/views",
+        "who sees what: every node is asked, and compared with this one",
+        views,
+        view_schemas.Views,
+        query=paging.ViewsQuery,
+    ),
     Route(
         "POST",
         "/v1/peers/{name}/ping",

@@ -4,9 +4,9 @@ Invariant: as in `schemas`: fields are added, never renamed or removed. Neighbou
 the daemon fills them.
 """
 
-from typing import Annotated, Literal, TypeAlias
+from typing import Literal, TypeAlias
 
-from msgspec import Meta, Struct
+from msgspec import Struct
 
 SightName: TypeAlias = Literal["alive", "suspect", "dead", "left", "unknown"]
 
@@ -47,14 +47,6 @@ class StoryLine(Struct, frozen=True):
     health: int | None = None
 
 
-class ViewsQuery(Struct, frozen=True, forbid_unknown_fields=True):
-    """Which nodes: those that are seen differently, or all; how many at most, and where the page before ended."""
-
-    all: bool = False
-    limit: Annotated[int, Meta(ge=1, le=1_000)] = 1_000
-    cursor: Annotated[str, Meta(max_length=1_024)] = ""
-
-
 class OneView(Struct, frozen=True):
     """One view of the mesh, and who has it. `alive` counts the nodes in it; `ours` is true for the view of this node.
 
@@ -77,15 +69,15 @@ class Sighting(Struct, frozen=True):
 
 
 class Subject(Struct, frozen=True):
-    """One node, and how it stands in each of the views, in their order; null in a view that was not looked at."""
+    """One node, and how it stands in each of the views that were told, which come first, in their order."""
 
     name: str
     id: str
-    seen: tuple[Sighting | None, ...]
+    seen: tuple[Sighting, ...]
 
 
 class Views(Struct, frozen=True):
-    """Who sees what: the views of all nodes that answered, this one's first, and the nodes that they differ in.
+    """Who sees what: the views of all nodes that answered, this one's first, and the nodes that they have otherwise.
 
     `silent` did not answer, `unasked` is how many were not asked. `next` is the cursor of the page after this one,
     which is a new look.

@@ -149,3 +149,50 @@ def test_a_peers_clock_is_compared_with_ours_half_way_between_question_and_answe
     assert off.skew_ms == 10_800_000, "it was measured, and the peer itself goes by the mesh's time"
     silent = upkeep._surveyed(peer, None, own, 500.0, 0)
     assert (silent.answered, silent.skew_ms, silent.agrees) == (False, None, None)
+
+
+async def test_a_mesh_of_one_view_has_one_and_nobody_is_seen_otherwise() -> None:
+    async with little_daemons() as mesh:
+        a, _, _ = [await mesh.start(name) for name in "abc"]
+        found = await a.service.upkeep.views(is_all=False)
+        assert [(each.held_by, each.alive, each.ours) for each in found.views] == [(("a", "b", "c"), 3, True)]
+        assert (found.subjects, found.silent, found.unasked) == ((), (), 0)
+        whole = await a.service.upkeep.views(is_all=True)
+        assert [each.name for each in whole.subjects] == ["a", "b", "c"]
+
+
+async def test_who_sees_otherwise_is_shown_with_whom_and_who_is_cut_off_is_silent() -> None:
+    async with little_daemons() as mesh:
+        a, b, c = [await mesh.start(name) for name in "abc"]
+        d = await mesh.start("d")
+        mesh.bus.detach(d.transport)
+        member = b.node.membership._roster.get(c.me.id)
+        assert member is not None
+        b.node.membership._roster.raise_up(member, "suspect", clock.now())
+        found = await a.service.upkeep.views(is_all=False)
+        assert [(each.held_by, each.ours) for each in found.views] == [(("a", "c"), True), (("b",), False)]
+        (seen,) = (each for each in found.subjects if each.name == "c")
+        assert [each.state for each in seen.seen] == ["alive", "suspect"]
+        assert found.silent == ("d",)
+        cut_off = await d.service.upkeep.views(is_all=False)
+        assert [each.held_by for each in cut_off.views] == [("d",)]
+        assert cut_off.silent == ("a", "b", "c")
+
+
+async def test_no_more_nodes_are_asked_and_no_more_views_told_than_there_is_a_bound(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async with little_daemons() as mesh:
+        a, b, c = [await mesh.start(name) for name in "abc"]
+        for daemon in (b, c):
+            daemon.node.membership.agreement.view = daemon.name.encode() * 8
+        monkeypatch.setattr(upkeep, "LOOKED_MAX", 1)
+        found = await a.service.upkeep.views(is_all=True)
+        assert [(each.held_by, each.told) for each in found.views] == [
+            (("a",), True),
+            (("b",), True),
+            (("c",), False),
+        ]
+        assert {len(each.seen) for each in found.subjects} == {2}
+        monkeypatch.setattr(upkeep, "VIEWS_MAX", 1)
+        assert (await a.service.upkeep.views(is_all=False)).unasked == 1

@@ -12,7 +12,7 @@ from protocol.effects import Effect
 from protocol.envelope import Sealer
 from protocol.events import FrameRefused, PeerForgotten, StateChanged
 from protocol.node import Node
-from protocol.replica import Peer
+from protocol.replica import Peer, PeerState
 from protocol.wire import ops
 from protocol.wire.agents import Card
 from tests.explore import KEYS, SUBJECTS, World
@@ -227,11 +227,11 @@ def test_who_is_asked_whom_it_sees_tells_each_with_its_life_and_a_look_changes_n
 
 def test_sights_leave_out_the_gone_first_and_fit_into_one_frame() -> None:
     world = _settled(World(agents=(1, 2)))
-    states = ["dead"] * limits.SIGHTS_MAX + ["suspect", "alive"]
+    states: list[PeerState] = ["dead"] * limits.SIGHTS_MAX + ["suspect", "alive"]
     peers = [
         Peer(f"{number:032}", "n" * 41, 1 << 52, state, 1 << 30, "r", "", 0) for number, state in enumerate(states)
     ]
-    _node(world).membership.snapshot = lambda: tuple(peers)  # type: ignore[assignment,method-assign]  # a large mesh
+    _node(world).membership.snapshot = lambda: tuple(peers)  # type: ignore[method-assign]  # a large mesh
     (sent,) = (each for each in _sent(world, ops.Look(9)) if isinstance(each, fx.Send))
     assert isinstance(sent.body, ops.Sights)
     assert [each.state for each in sent.body.sights[:3]] == ["suspect", "alive", "dead"]

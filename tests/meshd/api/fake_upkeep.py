@@ -5,6 +5,7 @@ from typing import Any
 import msgspec
 
 from meshd.api import schemas
+from meshd.api.view_schemas import OneView, Sighting, Subject, Views
 from protocol.errors import MeshError
 
 
@@ -52,6 +53,17 @@ class FakeUpkeep:
         self.steered: list[tuple[str, bool]] = []
         self.held_by: tuple[str, ...] = ()
         self.gone = ("c",)
+        self.views_ = Views(
+            (OneView("01", ("a", "b"), 3, ours=True), OneView("02", ("c",), 2, ours=False)),
+            (
+                Subject("d", "d" * 32, (Sighting("alive", 7), Sighting("dead", 7))),
+                Subject("e", "e" * 32, (Sighting("alive", 7), Sighting("alive", 7))),
+            ),
+            silent=("f",),
+        )
+
+    async def views(self, *, is_all: bool) -> Views:
+        return self.views_ if is_all else msgspec.structs.replace(self.views_, subjects=self.views_.subjects[:1])
 
     def settings(self) -> schemas.Settings:
         return schemas.Settings(self.settings_)

@@ -1,0 +1,67 @@
+"""Views side by side: who has which, and whom they have otherwise."""
+
+from meshd.api.view_schemas import OneView, Sighting
+from meshd.sights import UNKNOWN, Group, compared, of_peers
+from protocol.replica import Peer
+from protocol.wire.ops import Sight, Sights
+
+OURS, THEIRS = b"ours....", b"theirs.."
+
+
+def group(view: bytes, holder: str, *told: Sight) -> Group:
+    return Group(view, (holder,), len(told), Sights(0, view, told))
+
+
+def sight(name: str, state: str = "alive", life: int = 1, incarnation: int = 0) -> Sight:
+    return Sight(name * 32, name, state, life, incarnation)
+
+
+def test_when_all_see_the_same_nobody_is_seen_otherwise() -> None:
+    found = compared(group(OURS, "a", sight("a"), sight("b")), (), is_all=False)
+    assert found.views == (OneView(OURS.hex(), ("a",), 2, ours=True),)
+    assert found.subjects == ()
+    assert [each.name for each in compared(group(OURS, "a", sight("b"), sight("a")), (), is_all=True).subjects] == [
+        "a",
+        "b",
+    ]
+
+
+def test_who_is_seen_otherwise_is_shown_as_each_view_has_it() -> None:
+    ours = group(OURS, "a", sight("a"), sight("b"), sight("c"), sight("d"), sight("e"))
+    theirs = group(THEIRS, "b", sight("a"), sight("b", incarnation=7), sight("c", "dead"), sight("d", life=2))
+    found = compared(ours, (theirs,), is_all=False)
+    assert [(each.name, each.seen) for each in found.subjects] == [
+        ("c", (Sighting("alive", 1, 0), Sighting("dead", 1, 0))),
+        ("d", (Sighting("alive", 1, 0), Sighting("alive", 2, 0))),
+        ("e", (Sighting("alive", 1, 0), UNKNOWN)),
+    ]
+
+
+def test_the_gone_are_no_part_of_a_view_so_who_never_heard_of_one_sees_the_same() -> None:
+    found = compared(group(OURS, "a", sight("a"), sight("c", "dead")), (group(THEIRS, "b", sight("a")),), is_all=False)
+    assert found.subjects == ()
+
+
+def test_views_that_were_not_told_stand_last_and_have_no_column() -> None:
+    mute = Group(b"mute....", ("d", "e"), 3)
+    found = compared(group(OURS, "a", sight("a")), (mute, group(THEIRS, "b", sight("c"))), is_all=False)
+    assert [(each.held_by, each.told) for each in found.views] == [(("a",), True), (("b",), True), (("d", "e"), False)]
+    assert {len(each.seen) for each in found.subjects} == {2}
+
+
+def test_a_state_that_nobody_knows_and_a_missing_name_are_shown_for_what_they_are() -> None:
+    lied = Sight("c" * 32, "", "immortal", 1, 0)
+    found = compared(group(OURS, "a", sight("a")), (group(THEIRS, "b", lied, sight("z")),), is_all=True)
+    (shown,) = (each for each in found.subjects if each.id == "c" * 32)
+    assert (shown.name, shown.seen) == ("c" * 8, (UNKNOWN, Sighting("unknown", 1, 0)))
+
+
+def test_our_name_for_a_node_counts_before_a_strangers() -> None:
+    renamed = Sight("b" * 32, "evil", "dead", 1, 0)
+    found = compared(group(OURS, "a", sight("b")), (group(THEIRS, "c", renamed),), is_all=False)
+    assert [each.name for each in found.subjects] == ["b"]
+
+
+def test_what_this_node_sees_is_told_as_others_tell_theirs() -> None:
+    peer = Peer("b" * 32, "b", 7, "suspect", 3, "r", "d", 0)
+    assert of_peers((peer,)) == (Sight("b" * 32, "b", "suspect", 7, 3),)
