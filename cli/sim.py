@@ -1,22 +1,116 @@
-"""`meshctl sim`: the mesh in a virtual world, without a daemon.
+"""`meshctl sim`: the mesh in a virtual world, without a daemon; and the live mesh in it, as a daemon tells it.
 
-Invariant: the same words and exit codes as `python -m simulations`, which this hands over to.
+Invariant: the same words and exit codes as `python -m simulations`, which this hands over to; only
+`from-live` is its own, since that alone asks a daemon.
 """
 
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
 import click
+import msgspec
+
+from cli.client import Client
+from cli.exits import of
+from cli.output import note, write
+from cli.paging import PAGE_MAX
+from cli.session import Session, verb
+from meshd.observe.text import shown
+from protocol.errors import FAILED, OK, MeshError
+
+FROM_LIVE = "from-live"
+RUN_S = "120s"
+UNDER_WAY = ("awarded", "running")  # states of tasks
+PAGES_MAX = 20  # of nodes, agents or tasks: more than a scenario takes
 
 
 @click.command("sim", add_help_option=False, context_settings={"ignore_unknown_options": True})
 @click.argument("words", nargs=-1, type=click.UNPROCESSED)
-def sim(words: tuple[str, ...]) -> int:
+@click.pass_context
+def sim(ctx: click.Context, words: tuple[str, ...]) -> int:
     """Run scenarios: list, show NAME, run [NAME], sweep NAME, replay TRACE,
-    explain TRACE EVENT, diff A B, shrink TRACE.
+    explain TRACE EVENT, diff A B, shrink TRACE; from-live plays faults on the mesh of this host.
 
     Exit codes: 0 passed, 1 a rule was broken, 2 bad scenario, 50 not deterministic, 51 something never seen.
     """
+    if words and words[0] == FROM_LIVE:
+        with from_live.make_context(FROM_LIVE, list(words[1:]), parent=ctx) as own:
+            code: int = from_live.invoke(own)
+            return code
     from simulations.command import main
 
     try:
         return main(words, program="meshctl sim")
     except SystemExit as ended:  # how its parser says that it only printed help
         return ended.code if isinstance(ended.code, int) else 0
+
+
+@verb(FROM_LIVE)
+@click.option("--cut", multiple=True, metavar="GROUPS@T[+D]", help="region:a,region:b@10s, or n1,n2:n3@10s+15s.")
+@click.option("--kill", multiple=True, metavar="NODES@T[+D]", help="kill -9; started again D later.")
+@click.option("--pause", multiple=True, metavar="NODES@T+D", help="Stopped, as by SIGSTOP, for D.")
+@click.option("--broker-down", multiple=True, metavar="T+D", help="The broker is gone for D.")
+@click.option("--run", "run", default=RUN_S, show_default=True, metavar="S", help="How long to look on.")
+@click.option("--seed", type=click.IntRange(0), default=1, show_default=True, help="What all chance comes from.")
+@click.option(
+    "--save", type=click.Path(path_type=Path), metavar="FILE.toml", help="Keep the scenario: sim run takes it."
+)
+@click.pass_obj
+def from_live(session: Session, /, run: str, seed: int, save: Path | None, **wished: Sequence[str]) -> int:
+    """What would happen to this mesh: who would notice what when, which tasks would move, how long until one view.
+
+    Takes the nodes, regions, agents, tasks and settings that the daemon sees, and plays faults on them in virtual
+    time. The live mesh is only asked. Every option can be given several times; NODES may be region:NAME.
+    """
+    from simulations import forecast, live, wishes
+    from simulations.scenario import ScenarioError
+
+    asked = [wishes.Wish(_kind(option), text) for option, texts in wished.items() for text in texts]
+    try:
+        run_s = wishes.seconds(run, "--run")
+        plan = forecast.planned(live.heard(_asked(Client(session))), asked, run_s=run_s)
+        if save is not None:
+            save.write_text(plan.text(), encoding="utf-8")
+    except ScenarioError as error:
+        raise of(
+            MeshError("bad_input", what=str(error)), hint="meshctl sim from-live --help, or meshctl peers"
+        ) from None
+    except OSError as error:
+        raise of(MeshError("bad_input", what=f"--save: {error}")) from None
+    answer = forecast.foretold(plan, seed=seed)
+    if session.wants_json():
+        write(msgspec.json.encode(answer).decode() + "\n")
+    else:
+        write("".join(f"{shown(line)}\n" for line in forecast.told(answer)))
+    if save is not None:
+        note(session, f"kept: meshctl sim run {save}")
+    return FAILED if answer.broken else OK
+
+
+def _kind(option: str) -> Any:
+    return option.replace("_", "-")
+
+
+def _asked(client: Client) -> dict[str, Any]:
+    """What a daemon knows of its mesh."""
+    return {
+        "status": client.get("v1", "status").value,
+        "settings": client.get("v1", "config").value["settings"],
+        "peers": _all(client, "peers"),
+        "agents": _all(client, "agents"),
+        "tasks": [task for state in UNDER_WAY for task in _all(client, "tasks", state=state)],
+    }
+
+
+def _all(client: Client, noun: str, *, state: str = "") -> list[Any]:
+    """Every item of a listing, page by page."""
+    found: list[Any] = []
+    cursor = ""
+    for _ in range(PAGES_MAX):
+        answer = client.get("v1", noun, cursor=cursor, limit=PAGE_MAX, state=state).value
+        found += answer[noun]
+        cursor = answer.get("next") or ""
+        if not cursor:
+            break
+    return found

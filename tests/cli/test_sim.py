@@ -1,0 +1,83 @@
+"""`meshctl sim from-live`: what is asked of the daemon, what is printed, what is refused."""
+
+import json
+from pathlib import Path
+
+from msgspec import structs
+
+from tests.cli.conftest import Meshctl
+from tests.meshd.api.fake_backend import FakeBackend, Served, a_task
+
+ASKED = ("sim", "from-live", "--kill", "b@3s", "--run", "20s")
+
+
+def test_the_live_mesh_is_played_and_told_in_its_own_names(
+    meshctl: Meshctl, served: Served, backend: FakeBackend
+) -> None:
+    backend.put(a_task("t1"))
+    said = meshctl(*ASKED)
+    assert (said.code, said.err) == (0, "")
+    first, second, *_ = said.out.splitlines()
+    assert first == "2 nodes of mesh xyz as a sees it, 1 task under way, 20 s, seed 1"
+    assert second == "at 3 s: b killed"
+    assert "  dead         by a\n" in said.out
+    assert f"  {'t1'.ljust(26, 'x')}  scoring@2  from b to a\n" in said.out
+    assert "one view at " in said.out
+
+
+def test_a_program_reads_the_same_as_json(meshctl: Meshctl, served: Served) -> None:
+    said = meshctl(*ASKED, "-o", "json")
+    told = json.loads(said.out)
+    assert (told["nodes"], told["seen_by"], told["faults"]) == (2, "a", ["at 3 s: b killed"])
+    assert [notice["what"] for notice in told["notices"]] == ["suspect", "dead"]
+
+
+def test_what_is_kept_can_be_run(meshctl: Meshctl, served: Served, tmp_path: Path) -> None:
+    kept = tmp_path / "kept.toml"
+    said = meshctl(*ASKED, "--save", str(kept))
+    assert said.err == f"kept: meshctl sim run {kept}\n"
+    ran = meshctl("sim", "run", str(kept), "--once")
+    assert ran.code == 0
+    assert "passed. seed 1, 2 nodes, 40 s" in ran.out
+
+
+def test_what_cannot_be_played_is_one_error(meshctl: Meshctl, served: Served, tmp_path: Path) -> None:
+    for words, what in (
+        (("--kill", "z@3s"), "--kill z@3s: there is no node 'z'; there are a, b"),
+        (("--cut", "region:mars@3s"), "--cut region:mars@3s: there is no region 'mars'; there are local"),
+        (("--cut", "a:a,b@3s"), "--cut a:a,b@3s: 'a' stands in two groups"),
+        (("--pause", "b@-3s+1s"), "--pause b@-3s+1s: '-3s' is no time from 0 to 3600 s, for example 10s"),
+        (("--kill", "b@3s", "--run", "9e9s"), "--run: '9e9s' is no time from 0 to 3600 s, for example 10s"),
+        ((), "nothing is to happen: name --cut, --kill, --pause or --broker-down"),
+    ):
+        said = meshctl("sim", "from-live", *words)
+        assert (said.code, said.out) == (2, "")
+        assert said.err.splitlines()[0] == f"error[bad_input]: {what}"
+    lost = meshctl(*ASKED, "--save", str(tmp_path))
+    assert lost.code == 2
+    assert lost.err.startswith("error[bad_input]: --save: ")
+
+
+def test_a_name_of_control_characters_does_not_reach_the_terminal(
+    meshctl: Meshctl, served: Served, backend: FakeBackend
+) -> None:
+    hostile = "b\x1b[2J\n\u202e"
+    backend.peers_[1] = structs.replace(backend.peers_[1], name=hostile)
+    said = meshctl("sim", "from-live", "--kill", "bbbbbbbb@3s", "--run", "20s")
+    assert said.code == 0
+    assert not {"\x1b", "\u202e"} & set(said.out)
+    refused = meshctl("sim", "from-live", "--kill", "z@3s")
+    assert not {"\x1b", "\u202e"} & set(refused.err)
+    assert len(refused.err.splitlines()) == 2
+
+
+def test_without_a_daemon_it_says_so(meshctl: Meshctl, tmp_path: Path) -> None:
+    said = meshctl("--dir", str(tmp_path), *ASKED)
+    assert said.code == 3
+    assert said.err.startswith("error[unreachable]")
+
+
+def test_its_help_tells_the_options(meshctl: Meshctl) -> None:
+    said = meshctl("sim", "from-live", "--help")
+    assert said.code == 0
+    assert "--broker-down T+D" in said.out
