@@ -87,6 +87,11 @@ class Diary:
                 found.setdefault(word.observer, word.at_s - since_s)
         return found
 
+    def first_by(self, observer: str, subject: str, state: str, *, since_s: float) -> list[float]:
+        """Seconds after `since_s` at which this observer first took it for that; nothing when it never did."""
+        at_s = self.first(subject, state, since_s=since_s).get(observer)
+        return [] if at_s is None else [at_s]
+
     def count(self, state: str, *, but: Collection[str] = (), observers: Collection[str] | None = None) -> int:
         """How often somebody, or one of `observers`, took anybody but these for that."""
         return sum(

@@ -86,15 +86,13 @@ def joining(scenario: Scenario, seed: int) -> Sample:
     _, diary = _lived(scenario, seed)
     sample: Sample = {}
     for subject, at_s in diary.began_s("join"):
-        seen_by = diary.first(subject, "alive", since_s=at_s).values()
-        sees = {
-            word.subject: word.at_s - at_s
-            for word in reversed(diary.words)
-            if word.observer == subject and word.state == "alive"
-        }
-        is_whole = len(seen_by) == len(sees) == scenario.nodes - 1
-        _add(sample, "joined_s", max(*seen_by, *sees.values()) if is_whole else NEVER_S)
-        _add(sample, "spread_s", max(seen_by) - min(seen_by))
+        later = {name for name, since_s in diary.began_s("join") if since_s > at_s}
+        others = set(scenario.names) - later - {subject}
+        seen_by = [time_s for name, time_s in diary.first(subject, "alive", since_s=at_s).items() if name in others]
+        sees = [time_s for name in others for time_s in diary.first_by(subject, name, "alive", since_s=at_s)]
+        is_whole = len(seen_by) == len(sees) == len(others)
+        _add(sample, "joined_s", max(*seen_by, *sees) if is_whole else NEVER_S)
+        _add(sample, "spread_s", max(seen_by) - min(seen_by) if is_whole else NEVER_S)
     return sample
 
 
