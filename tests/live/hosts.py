@@ -41,6 +41,7 @@ class Host:
         self.dir = directory / name
         self.name = name
         self.dir.mkdir(parents=True)
+        self.server_dir = self.dir / "nats"  # as this process sees it
         self._session: aiohttp.ClientSession | None = None
 
     def agent(
@@ -94,7 +95,7 @@ class Host:
     @property
     def server_pid(self) -> int:
         """The embedded server's process id."""
-        return int((self.dir / "nats" / "pid").read_text())
+        return int((self.server_dir / "pid").read_text())
 
     def kill(self) -> None:
         """`kill -9` the daemon."""
@@ -214,7 +215,7 @@ class Host:
         """End everything that runs on this directory, at once."""
         if self._session is not None:
             await self._session.close()
-        for path in (self.dir / "lock", self.dir / "nats" / "pid"):
+        for path in (self.dir / "lock", self.server_dir / "pid"):
             with contextlib.suppress(OSError, ValueError):
                 pid = int(path.read_text())
                 command = Path(f"/proc/{pid}/cmdline").read_bytes()
