@@ -1,9 +1,10 @@
 # Needs Python 3.11 or later and a package index; everything else goes into .venv.
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint bench bench-mesh sim clean
+.PHONY: help demo test chaos lint bench bench-mesh sim clean
 BIN := .venv/bin
 PYTEST_ARGS ?=
 DEMO_ARGS ?=
+CHAOS_ARGS ?=
 SIM_ARGS ?=
 BENCH_ARGS ?=
 export PYTHON
@@ -16,6 +17,7 @@ endef
 help:
 	@echo "make demo    three daemons share real work, one is killed, nothing is lost   (DEMO_ARGS=...)"
 	@echo "make test    lint, types, floors and every test                              (PYTEST_ARGS=...)"
+	@echo "make chaos   every fault under every load on real daemons, as a table: half an hour   (CHAOS_ARGS=...)"
 	@echo "make lint    the same without the tests"
 	@echo "make bench   figures beside their aims, as ratios taken in one run        (BENCH_ARGS=...)"
 	@echo "make bench-mesh   forty real daemons: detection, spread, idle cost beside the goals  (BENCH_ARGS=...)"
@@ -30,6 +32,10 @@ test: lint
 	@$(BIN)/python -m pytest -n 3 --dist worksteal $(PYTEST_ARGS) || { [ $$? -eq 1 ] && \
 		echo "make: what failed side by side with others is run once more, alone" >&2 && \
 		$(BIN)/python -m pytest --last-failed --last-failed-no-failures none $(PYTEST_ARGS); }
+
+chaos:
+	@.ci/install dev
+	@$(BIN)/python -m pytest -m chaos tests/live $(CHAOS_ARGS)
 
 lint:
 	@.ci/install dev
