@@ -14,7 +14,7 @@ from protocol.events import NameConflict, PeerAlive, PeerDead, PeerLeft
 from protocol.primitives import NS_PER_S, NodeId
 from protocol.wire.gossip import Dead, Suspect
 from simulations.host import Host
-from simulations.seen import Handled, Happened, Seen, Span
+from simulations.seen import Handled, Happened, Said, Seen, Span
 from simulations.setting import Setting, Wanted
 
 Incident: TypeAlias = tuple[NodeId, int, int]  # whom, in which life, at which incarnation
@@ -108,6 +108,22 @@ class Diary:
         node = next(host.id for host in self._hosts.values() if host.name == subject)
         times = [said.at_s - since_s for (peer, _, _), said in self.suspected.items() if peer == node]
         return min((at_s for at_s in times if at_s >= 0), default=None)
+
+
+class Traffic:
+    """How many messages of each kind were handed to the broker, from a time on."""
+
+    wants: ClassVar[Wanted] = (Said,)
+
+    def __init__(self, setting: Setting, *, since_s: float) -> None:
+        self._timeline = setting.timeline
+        self._since_ns = int(since_s * NS_PER_S)
+        self.sent: dict[str, int] = {}
+
+    def on(self, seen: Seen) -> None:
+        """Each message."""
+        if isinstance(seen, Said) and self._timeline.now_ns >= self._since_ns:
+            self.sent[seen.kind] = self.sent.get(seen.kind, 0) + 1
 
 
 _STATES: dict[type[PeerAlive] | type[PeerDead] | type[PeerLeft], str] = {

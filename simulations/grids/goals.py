@@ -198,7 +198,13 @@ def _whole() -> list[Figure]:
     idle = _cell("G13-idle-40", load, nodes=40, run_s=60.0, fault=[])
     swarm = Cell("G16-swarm-50", world("goal G16", nodes=50, run_s=70.0, expect=drawing), swarming)
     return [
-        Figure("G13", "idle, 40 nodes", (idle,), (Limit("heard", 1.0, 5.0, "heard a node and second"),), "1.15"),
+        Figure(
+            "G13",
+            "idle, 40 nodes",
+            (idle,),
+            (Limit("both", 1.0, 10.0, "messages in and out a node and second"),),
+            "2.3 (kinship)",
+        ),
         Figure(
             "G14",
             "40 nodes restarted within 60 s",

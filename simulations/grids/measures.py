@@ -9,7 +9,7 @@ from typing import TypeAlias
 
 from simulations.crowds import members
 from simulations.faults import Links, OnNodes, Partition
-from simulations.grids.diary import Diary
+from simulations.grids.diary import Diary, Traffic
 from simulations.scenario import Scenario
 from simulations.setting import Check, Setting
 from simulations.swarm import drawn
@@ -18,6 +18,7 @@ from simulations.world import Verdict, World
 Sample: TypeAlias = dict[str, list[float]]  # what was measured → every time it was
 
 NEVER_S = 1e9  # of what did not happen
+SETTLED_S = 10.0  # by then all know all, and what each said at its start is repeated
 FACTS = ("Alive", "Suspect", "Confirm", "Dead", "Left", "Capabilities", "Load")  # one sent is n - 1 heard
 
 
@@ -68,16 +69,22 @@ def blocked(scenario: Scenario, seed: int) -> Sample:
 
 
 def load(scenario: Scenario, seed: int) -> Sample:
-    """What a quiet mesh says and hears, for each node and second."""
-    verdict, _ = _lived(scenario, seed)
-    node_s = scenario.nodes * verdict.ended_s
-    facts = sum(verdict.sent.get(kind, 0) for kind in FACTS)
-    sent = sum(verdict.sent.values())
-    probes = verdict.sent.get("Ping", 0) + verdict.sent.get("Ack", 0)
+    """What a quiet mesh says and hears once it has settled, for each node and second."""
+    counted: list[Traffic] = []
+
+    def traffic(setting: Setting) -> Check:
+        counted.append(Traffic(setting, since_s=SETTLED_S))
+        return counted[0]
+
+    World(scenario, seed=seed, watch=[traffic]).run()
+    sent, node_s = counted[0].sent, scenario.nodes * (scenario.run_s - SETTLED_S)
+    whole, facts = sum(sent.values()), sum(sent.get(kind, 0) for kind in FACTS)
+    heard = whole - facts + facts * (scenario.nodes - 1)
     return {
-        "probes": [probes / node_s],
-        "sent": [sent / node_s],
-        "heard": [(sent - facts + facts * (scenario.nodes - 1)) / node_s],
+        "probes": [(sent.get("Ping", 0) + sent.get("Ack", 0)) / node_s],
+        "sent": [whole / node_s],
+        "heard": [heard / node_s],
+        "both": [(whole + heard) / node_s],
     }
 
 

@@ -14,7 +14,7 @@ from simulations.grids.study import Row, Study, mean, seconds, world
 from simulations.scenario import Scenario
 
 NODES = (16, 64, 256, 1_000)
-QUIET_S = 20.0
+QUIET_S = 30.0
 CRASHES = 3
 APART_S = 12.0
 # Nodes → messages a member and period, periods to the first probe of a dead member, seconds from first to last.
@@ -98,7 +98,6 @@ STUDY = Study(
     notes=(
         "Plain SWIM is another simulator's, with gossip every 200 ms; the last of its sizes is 1,024. Its rumours take "
         "log n rounds; here one broadcast reaches all, and costs a delivery each. A period is 0.5 s here, 1 s there. "
-        "What is sent and heard has the start in it: every node says that it is there, and its agents, and is asked "
-        "for what it knows."
+        "Sent and heard is all that a settled mesh says, beacons, digests and loads too."
     ),
 )
