@@ -113,6 +113,5 @@ def filled(study: Study, cells: Sequence[Cell], asked: argparse.Namespace, *, co
     for name, sample in measured(cells, seeds=asked.seeds, jobs=asked.jobs, keep=asked.keep, progress=progress):
         samples.setdefault(name, []).append(sample)
     progress.clear()
-    part = "" if asked.cells == "*" else f" --cells '{asked.cells}'"
-    said = f"`python -m simulations {command} --seeds {asked.seeds}{part}`: {study.about}."
+    said = f"`python -m simulations {command}`: {study.about}."
     return Table(study.name, said, study.columns, tuple(study.rows(samples)), study.notes)
