@@ -312,6 +312,7 @@ STUDY = Study(
         "Links have a median of 0.5 ms and a 99th percentile of 5 ms and lose nothing, unless a row says otherwise. "
         "Times of detection are those of every observer that was well, nearest rank; one view is looked for four "
         "times a second. G5's worlds are those of kinship's grid, its aim for suspicions was set for a probe a second "
-        "and there are two; G6 asks for 20 times G5's false deaths without Lifeguard. G1, G4, G7 to G9 and G13 to G15 are measured with real daemons as well: `make bench-mesh`."
+        "and there are two; G6 asks for 20 times G5's false deaths without Lifeguard. "
+        "G1, G4, G7 to G9 and G13 to G15 are measured with real daemons as well: `make bench-mesh`."
     ),
 )
