@@ -56,7 +56,7 @@ class Intake:
         known = self._tasks.get(task)
         if known is not None:
             return self._repeated(order, known, now), None
-        if not (self._view.candidates(order.capability, now) or self._view.draining(order.capability, now)):
+        if not (self._view.candidates(order.capability, now) or self._view.can_wait(order.capability, now)):
             return self._lookups.submit(task, order), None
         iid, gid = order.iid or ids.minted(self._rng), order.gid or ids.minted(self._rng)
         record = records.opened(order, task=task, iid=iid, gid=gid, home=self._me, now=now, keep_s=self._keep_s)

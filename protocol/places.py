@@ -47,6 +47,13 @@ class Places:
         peers = [self._membership.peer(row.node) for row in rows if self._membership.is_alive(row.node)]
         return tuple(sorted({peer.name for peer in peers if peer is not None}))
 
+    def can_wait(self, capability: str, now: Instant) -> bool:
+        """Somebody may do it soon, if nobody can now: a node that takes no new work, or one that is suspected."""
+        rows = [
+            row for row in self._catalogue.offered(capability, now) if self._membership.life_of(row.node) is not None
+        ]
+        return any(row.is_draining or not self._membership.is_alive(row.node) for row in rows)
+
     def reserve(self, node: NodeId, agent: str, task: str) -> None:
         """Count a slot that an award under way will use."""
         self._catalogue.reserve(node, agent, task)

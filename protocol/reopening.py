@@ -73,7 +73,7 @@ class Reopening:
             return refused(number, "done_already", task=task)
         if record.state not in ENDED:
             return refused(number, "under_way", task=task, state=record.state.value)
-        if not (self._view.candidates(record.capability, now) or self._view.draining(record.capability, now)):
+        if not (self._view.candidates(record.capability, now) or self._view.can_wait(record.capability, now)):
             return refused(number, "no_agent", capability=record.capability)
         if len(self._tasks) >= self._settings.watched_max:
             limit = f"{self._settings.watched_max} unfinished tasks, tasks.watched_max"

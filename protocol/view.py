@@ -20,6 +20,10 @@ class View(Protocol):
         """Names of live nodes that have the capability and take no new work."""
         ...
 
+    def can_wait(self, capability: str, now: Instant) -> bool:
+        """Somebody may do it soon, if nobody can now: a node that takes no new work, or one that is suspected."""
+        ...
+
     def reserve(self, node: NodeId, agent: str, task: str) -> None:
         """An award to this agent is under way: count its slot at once."""
         ...

@@ -18,6 +18,7 @@ class Oracle:
     def __init__(self, *, me: Me, **_: Any) -> None:
         self.me = me
         self.lives: dict[NodeId, int] = {me.id: me.life}
+        self.doubted: set[NodeId] = set()
         self.met: dict[NodeId, None] = {me.id: None}
         self.news: list[fx.Effect] = []
 
@@ -69,8 +70,8 @@ class Oracle:
         return False
 
     def is_alive(self, node: NodeId) -> bool:
-        """True for who lives."""
-        return node in self.lives
+        """True for who lives, and is not in doubt."""
+        return node in self.lives and node not in self.doubted
 
     def life_of(self, node: NodeId) -> int | None:
         """The life that we were told of."""

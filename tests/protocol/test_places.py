@@ -78,6 +78,25 @@ def test_a_living_node_that_takes_no_new_work_is_named_and_no_candidate() -> Non
     assert view.draining(ECHO, instant(0)) == ()
 
 
+def test_work_can_wait_for_a_node_that_is_suspected_or_takes_nothing_new_and_for_no_other() -> None:
+    catalogue, oracle = Catalogue(me=WHO), Oracle(me=WHO)
+    membership: Any = oracle
+    view = Places(
+        me=WHO, membership=membership, catalogue=catalogue, time=_time(membership), policy="local-first", rng=Random(7)
+    )
+    for node in (B, C):
+        catalogue.on_fact(heard(node, Capabilities(1, (CARD,)), life=LIFE), instant(0))
+    oracle.tell(B, LIFE)
+    assert not view.can_wait(ECHO, instant(0)), "those who are alive can do it now, and c is gone"
+    oracle.lives[C] = LIFE
+    oracle.doubted.add(C)
+    assert view.can_wait(ECHO, instant(0))
+    assert not view.can_wait("other@1", instant(0))
+    oracle.doubted.clear()
+    catalogue.on_fact(heard(C, Load(1, (("echo", 2),), 0, 0, draining=True), life=LIFE), instant(0))
+    assert view.can_wait(ECHO, instant(0))
+
+
 def test_lives_and_distances_are_those_of_the_membership_but_for_ourselves() -> None:
     view, _ = _places()
     assert (view.life_of(ME), view.life_of(B), view.life_of(C)) == (LIFE, LIFE, None)

@@ -87,6 +87,10 @@ class Mesh:
             for node, free in found.items()
         ]
 
+    def can_wait(self, capability: str, now: Instant) -> bool:
+        """Those that drain will do it soon."""
+        return bool(self.draining(capability, now))
+
     def draining(self, capability: str, now: Instant) -> tuple[str, ...]:
         """As it was told."""
         del now
