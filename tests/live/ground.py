@@ -87,7 +87,8 @@ async def _close(made: Ground) -> None:
 @asynccontextmanager
 async def _disk_of_its_own(host: Host) -> AsyncIterator[tuple[str, ...]]:
     """A small disk under the host's server, in a mount namespace that lasts as long as its holder."""
-    host.server_dir.mkdir()
+    host.dir.chmod(0o700)  # a directory that holds something has to be its own
+    host.server_dir.mkdir(mode=0o700)
     mount = f'mount -t tmpfs -o size={SERVER_DISK},mode=700 none "$1" && exec cat'
     pipe = asyncio.subprocess.PIPE
     command = ("unshare", "--mount", "sh", "-c", mount, "sh", str(host.server_dir))
