@@ -51,6 +51,7 @@ REFUSALS: dict[str, str] = {
     "bad_body": "the body is not what its kind says",
     "echo": "the frame is this node's own",
     "outdated": "the task has ended since, and its end is too large to be put back from memory",
+    "not_known": "it is about a life that is not known here, or not any more",
     "unasked": "it says that nobody listens, to a message that waits for no such word",
 }
 

@@ -19,7 +19,19 @@ from protocol.events import PeerMisbehaved
 from protocol.primitives import Instant, Mono, NodeId, Rng, chosen
 from protocol.replica import BUCKETS, Entry, Heard, Me, Replica, fault, in_opening_order, placed
 from protocol.timers import Timers, soonest
-from protocol.wire.gossip import Alive, AnyFact, Confirm, Dead, Delta, Digest, Left, Row, Suspect
+from protocol.wire.gossip import (
+    Alive,
+    AnyFact,
+    Capabilities,
+    Confirm,
+    Dead,
+    Delta,
+    Digest,
+    Left,
+    Load,
+    Row,
+    Suspect,
+)
 
 
 class GossipSettings(Struct, frozen=True, forbid_unknown_fields=True):
@@ -131,6 +143,15 @@ class Gossip:
         self._replica.put(heard.src, "standing", Entry(former.version, heard))
         return True
 
+    def is_about_nobody(self, heard: Heard) -> bool:
+        """Is it about a life that is not known here, or not any more?"""
+        body = heard.body
+        if isinstance(body, Suspect | Confirm | Dead) and body.peer != self._me.id:
+            standing = self._replica.get(body.peer, "standing")
+            return standing is None or standing.version.life < body.life
+        is_ability = isinstance(body, Capabilities | Load) and heard.src != self._me.id
+        return is_ability and self._living.get(heard.src) != heard.life
+
     def keep(self, heard: Heard, now: Instant) -> None:
         """A `Dead` of another node that membership believed: from now on it is relayed."""
         if isinstance(heard.body, Dead) and self._is_news(heard) and not self._is_outdated(heard, now):
@@ -153,8 +174,8 @@ class Gossip:
             if heard.is_relayed or not isinstance(former.heard.body, Dead):
                 return False, []
             return False, self._tell(heard, former)  # it is buried here: let it outbid that
-        if former is None and self._is_full():
-            return False, []
+        if former is None and len(self._living) >= limits.PEERS_MAX:
+            return False, [Emit(PeerMisbehaved(heard.src, "view_full", str(limits.PEERS_MAX)))]
         is_same_life = former is not None and former.version.life == version.life
         if former and is_same_life and version.number - former.version.number > 2 * limits.INCARNATION_JUMP_MAX:
             return False, [Emit(PeerMisbehaved(heard.src, "incarnation_jump", str(body.incarnation)))]
@@ -202,9 +223,6 @@ class Gossip:
         A fact is no older than the life that says it, whatever its clock was set back to.
         """
         return max(heard.sent_ms, heard.life) + self._tombstone_s * 1_000 < now.wall_ms
-
-    def _is_full(self) -> bool:
-        return len(self._living) >= limits.PEERS_MAX
 
     def _store(self, heard: Heard) -> None:
         place = placed(heard.src, heard.life, heard.body)

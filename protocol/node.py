@@ -267,11 +267,10 @@ class Node:
             self._watch.on_link(is_usable=is_usable, now=now)
             out += self._carry("ledger", self.ledger.on_link(is_usable=is_usable, now=now), now)
             out += self._carry("ledger", self._guardian.on_link(is_usable=is_usable, now=now), now)
-        if (
-            self._slots.free() is not self._was_free and self._slots.free() != self._was_free
-        ):  # what waits here goes before what may come
-            out += self._carry("holder", self.holder.on_room(now), now)
         free = self._slots.free()
+        if free is not self._was_free and free != self._was_free:  # what waits here goes before what may come
+            out += self._carry("holder", self.holder.on_room(now), now)
+            free = self._slots.free()
         taken, waiting, draining = self._slots.taken, self.ledger.waiting, self.duty.is_draining
         load = self.catalogue.set_load(free, running=taken, waiting=waiting, is_draining=draining, now=now)
         out += self._carry("catalogue", load, now)
@@ -289,13 +288,12 @@ class Node:
         if isinstance(opened.body, gossip.AnyFact):
             heard = heard_of(opened)
             return self._on_fact(heard, now) if (out := self._said_again(heard, now)) is None else out
-        if isinstance(opened.body, topic.Published):
-            name, header = received.subject, opened.header
-            told = self.topics.on_published(opened.src, name, opened.body, iid=header.iid, gid=header.gid)
-            return self._carry("topics", told, now)
-        if isinstance(opened.body, TaskRecord | task.Presence | audit.AuditBatch):
-            return []  # these travel by the store; the opener refuses them on node subjects
         me, body, header = self.me, opened.body, opened.header
+        if isinstance(body, topic.Published):
+            told = self.topics.on_published(opened.src, received.subject, body, iid=header.iid, gid=header.gid)
+            return self._carry("topics", told, now)
+        if isinstance(body, TaskRecord | task.Presence | audit.AuditBatch):
+            return []  # these travel by the store; the opener refuses them on node subjects
         if isinstance(body, swim.Ack) and self.time.on_ack(opened, body, now):
             self.gossip.on_gap(now, opened.src)  # of what it said with that date we have refused some
         message = fx.Send(to=me.id, life=me.life, body=body, iid=header.iid, gid=header.gid, cause=opened.name)
@@ -311,8 +309,8 @@ class Node:
         return out
 
     def _refuse(self, refusal: Refusal, now: Instant) -> list[Effect]:
-        if refusal.code == "not_admitted":
-            self.gossip.on_gap(now)  # somebody whose introduction we missed, perhaps
+        if refusal.code in ("not_admitted", "not_known"):
+            self.gossip.on_gap(now, refusal.src)  # somebody whose introduction we missed, perhaps
         out, opened = self._refusals.told(refusal, now), refusal.opened
         if opened is not None and isinstance(opened.body, gossip.Alive):  # as if another passed it on, some time later
             out += self._on_fact(heard_of(opened, is_relayed=True), now)
@@ -359,8 +357,7 @@ class Node:
             case ops.Report() | ops.Description() | ops.Sights():
                 return self._carry("homes", self._homes.on_report(src, body), now)
             case call.Call():
-                served = self._calls.on_call(src, life, body, iid=message.iid, gid=message.gid)
-                return self._carry("calls", served, now)
+                return self._carry("calls", self._calls.on_call(src, life, body, iid=message.iid, gid=message.gid), now)
             case call.CallReply():
                 return self._carry("calls", self._calls.on_reply(src, body, now), now)
             case _:
@@ -370,8 +367,7 @@ class Node:
 
     def _on_delta(self, body: gossip.Delta, now: Instant) -> list[Effect]:
         out: list[Effect] = []
-        for frame in body.facts:
-            opened = self._opener.open_relayed(frame)
+        for opened in map(self._opener.open_relayed, body.facts):  # each may need what the one before introduced
             if isinstance(opened, Refusal):
                 out += self._refuse(opened, now)
             else:
@@ -379,6 +375,11 @@ class Node:
         return out
 
     def _on_fact(self, heard: Heard, now: Instant) -> list[Effect]:
+        out = self._learn(heard, now)
+        is_lost = not out and self.gossip.is_about_nobody(heard)
+        return self._refuse(Refusal("not_known", heard.src, heard.subject), now) if is_lost else out
+
+    def _learn(self, heard: Heard, now: Instant) -> list[Effect]:
         is_new, repairs = self.gossip.on_fact(heard, now)
         out = self._carry("gossip", repairs, now)
         if not is_new:
@@ -468,8 +469,7 @@ class Node:
             return []
         stands = self._reader.read(found.key, found.frame, now, revision=found.revision)
         out = self._carry("holder", self.holder.on_found(stands.record, found.key, now), now)
-        seen = self.ledger.on_found(found.key, stands, found.failed, now)
-        return out + self._carry("ledger", seen, now)
+        return out + self._carry("ledger", self.ledger.on_found(found.key, stands, found.failed, now), now)
 
     # --- requests and agents
 

@@ -13,7 +13,7 @@ from simulations.setting import Setting, Wanted
 from simulations.timeline import ns
 
 HONEST_REFUSALS = frozenset(
-    {"not_admitted", "replayed", "old_life", "expired", "from_future", "echo"}
+    {"not_admitted", "not_known", "replayed", "old_life", "expired", "from_future", "echo"}
 )  # faults explain
 HARMED_REFUSALS = frozenset(
     {"too_short", "too_large", "bad_magic", "bad_version", "bad_header", "bad_body", "bad_signature", "unknown_kind"}

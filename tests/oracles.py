@@ -130,6 +130,10 @@ class Quiet:
         """News."""
         return True, []
 
+    def is_about_nobody(self, heard: Heard) -> bool:
+        """Everybody is known."""
+        return False
+
     def keep_own(self, heard: Heard, now: Instant) -> list[fx.Effect]:
         """Nobody will ask for it."""
         return []
@@ -142,7 +146,7 @@ class Quiet:
         """What we were told since."""
         return []
 
-    def on_gap(self, now: Instant) -> None:
+    def on_gap(self, now: Instant, node: NodeId | None = None) -> None:
         """Nothing to repair."""
 
     def forget(self, node: NodeId) -> None:

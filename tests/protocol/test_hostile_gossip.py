@@ -198,10 +198,16 @@ def test_a_life_beyond_all_is_no_header() -> None:
 
 
 @pytest.mark.parametrize("kind", ["suspect", "confirm", "dead"])
-def test_a_life_of_another_a_year_ahead_that_nobody_can_show_is_no_news(kind: str) -> None:
+def test_a_life_of_another_a_year_ahead_that_nobody_can_show_is_counted_and_no_news(kind: str) -> None:
     attack = Attack()
     body = msgspec.structs.replace(attack.bodies()[kind], life=attack.n3.life + YEAR_MS)
-    assert attack.hears(attack.sealed(body)) == []
+    assert attack.hears(attack.sealed(body)) == ["not_known"]
+
+
+def test_a_death_of_another_that_brings_junk_for_its_last_word_is_counted_and_no_news() -> None:
+    attack = Attack()
+    body = Dead(attack.n3.id, attack.n3.life + YEAR_MS, 0, "timeout", (b"junk",), alive=b"junk")
+    assert attack.hears(attack.sealed(body)) == ["not_known"]
 
 
 def test_twenty_thousand_invented_nodes_do_not_fit_into_one_digest() -> None:
@@ -221,11 +227,25 @@ def test_invented_nodes_in_pages_of_a_sync_are_counted_and_not_believed() -> Non
 def test_word_of_somebody_long_forgotten_brings_nobody_back(kind: str) -> None:
     attack = Attack()
     body = msgspec.structs.replace(attack.bodies()[kind], peer=KEYS.signer("forgotten").id)
-    assert attack.hears(attack.sealed(body)) == []
+    assert attack.hears(attack.sealed(body)) == ["not_known"]
+    assert attack.hears(attack.sealed(Delta(1, (attack.sealed(body).frame,)))) == ["not_known"]
 
 
 @pytest.mark.parametrize("kind", ["capabilities", "load"])
 def test_what_somebody_long_forgotten_can_do_is_not_kept(kind: str) -> None:
     attack = Attack()
     assert attack.node._opener.admit(KEYS.admission("forgotten"))
-    assert attack.hears(attack.sealed(attack.bodies()[kind], by="forgotten")) == []
+    assert attack.hears(attack.sealed(attack.bodies()[kind], by="forgotten")) == ["not_known"]
+
+
+def test_a_view_that_is_full_takes_nobody_in_and_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    attack = Attack()
+    monkeypatch.setattr(limits, "PEERS_MAX", 2)
+    body = Alive(0, "another", "r1", "", KEYS.admission("another"))
+    assert attack.hears(attack.sealed(body, by="another")) == ["view_full"]
+
+
+def test_what_a_flood_says_of_nobody_is_counted_in_few_words() -> None:
+    attack = Attack()
+    body = msgspec.structs.replace(attack.bodies()["suspect"], peer=KEYS.signer("forgotten").id)
+    assert 20 <= len(attack.hears(*(attack.sealed(body) for _ in range(1_000)))) <= 30
