@@ -353,6 +353,7 @@ class Membership:
         member = self._roster.get(heard.src)
         if member is not None and not heard.is_relayed:
             member.heard = now.mono_ns
+            self._prober.heard(member)
         if member is not None and version <= member.standing:
             if version < member.standing:
                 return []

@@ -61,7 +61,7 @@ class Prober:
 
     def heard(self, member: Member) -> None:
         """It spoke up: that answers what it was asked before, and silence to that says nothing new."""
-        for number in self.probes.open_to(member.id):
+        for number in self.probes.open_to(member.id) if member.suspicion is None else ():
             self._timers.cancel(("answer", number))
             self.probes.unanswered(number)
             self.ended["answered"] += 1

@@ -81,6 +81,18 @@ def test_who_refutes_has_answered_whatever_it_was_asked_before() -> None:
     assert state(talk, "b") == "alive"
 
 
+def test_who_says_that_it_lives_has_answered_and_a_suspect_that_says_nothing_new_has_not() -> None:
+    talk = among("b").until(0.5)
+    asked_s = talk.seconds
+    assert probed(talk).to == "b"
+    talk.at(0.6).hears("b", alive("b"))
+    talk.until(asked_s + 0.51).expects_no(PeerSuspect)
+    assert state(talk, "b") == "alive"
+    talk = among("b", "c", "d").hears("c", Suspect("b", 1, 0, "timeout"))
+    talk.at(0.2).hears("b", alive("b"))
+    assert lives(talk, 0.6, silent="b").said(Confirm)
+
+
 def test_an_accusation_of_an_earlier_life_is_answered_with_the_present_one() -> None:
     talk = among("b")
     talk.at(2.0).hears("b", Suspect("a", LIFE - 10, 3, "timeout")).expects_nothing()
