@@ -1,0 +1,167 @@
+"""Studies by command: cells are measured once, printed beside what was published, and kept between marks."""
+
+from pathlib import Path
+
+import pytest
+
+from protocol.presets import MembershipSettings
+from simulations.command import main
+from simulations.grids import goals, kinship, lifeguard, samples, swim, tables
+from simulations.grids.command import STUDIES
+from simulations.grids.measures import Sample, detection
+from simulations.grids.samples import Cell, measured, quantile
+from simulations.grids.study import SWIM_ALONE, Study
+from simulations.running import BAD_SCENARIO, PASSED
+from simulations.scenario import Scenario, ScenarioError, checked, parsed
+from simulations.written import written
+
+EVERY = (*STUDIES.values(), goals.STUDY)
+
+
+@pytest.mark.parametrize("study", EVERY, ids=lambda study: study.name)
+def test_the_kept_table_of_a_study_has_the_columns_that_its_command_prints(study: Study) -> None:
+    columns, *rows = tables.read(study.name, tables.README.read_text())
+    assert columns == list(study.columns)
+    assert {len(row) for row in rows} <= {len(columns)}
+
+
+@pytest.mark.parametrize("study", EVERY, ids=lambda study: study.name)
+def test_every_cell_is_a_scenario_that_can_be_written_and_read_again(study: Study) -> None:
+    cells = study.cells()
+    assert len({cell.name for cell in cells}) == len(cells)
+    for cell in cells:
+        assert parsed(written(cell.scenario), origin=cell.name) == cell.scenario
+
+
+def test_the_grid_has_all_cells_that_were_published_and_as_many_as_there_were() -> None:
+    assert len(kinship.grid()) == 24
+    assert set(kinship.PUBLISHED) <= set(kinship.grid())
+
+
+def test_without_lifeguard_means_settings_that_a_user_could_have() -> None:
+    off = kinship.scenario(50, 1, 0.01, "off").settings().membership
+    assert off == MembershipSettings(health_max=0, suspicion_stretch=1.0, accusers=1, buddy=False)
+    assert kinship.scenario(50, 1, 0.01, "on").settings().membership == MembershipSettings()
+
+
+def test_a_figure_is_measured_once_and_printed_beside_its_goal(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    words = ["figures", "G2", "--cells", "*-10", "--seeds", "1", "--keep", str(tmp_path / "kept.jsonl")]
+    assert main(words) == PASSED
+    first = capsys.readouterr().out
+    rows = [line for line in first.splitlines() if line.startswith("| G2 | silent hang, 10 nodes | 1 | p50 ")]
+    assert len(rows) == 1
+    assert "p50 ≤ 6.30 s" in rows[0]
+    monkeypatch.setattr(samples, "_all", _nothing_left)
+    assert main(words) == PASSED
+    assert capsys.readouterr().out == first
+
+
+def _nothing_left(waiting: list[tuple[Cell, int]], jobs: int) -> list[tuple[Cell, int, Sample]]:
+    assert waiting == []
+    assert jobs == 1
+    return []
+
+
+def test_a_small_world_of_the_grid_counts_incidents_and_finds_the_dead() -> None:
+    cell = kinship.cell(6, 1, 0.01, "on")
+    [(name, sample)] = list(measured([Cell("tiny", _shorter(cell.scenario), detection)], seeds=1))
+    assert name == "tiny"
+    assert sample["deaths"] == [0]
+    assert sample["suspicions"][0] > 0
+    assert len(sample["detect_s"]) == 4  # the starved one and the dead one are no healthy observers
+    assert sum(sample["missed"]) == 0
+    assert max(sample["detect_s"]) < 12
+
+
+def _shorter(scenario: Scenario) -> Scenario:
+    text = written(scenario).replace("at_s = 65.0", "at_s = 10.0").replace("run_s = 125.0", "run_s = 30.0")
+    return parsed(text, origin="shorter")
+
+
+def test_a_table_goes_between_its_marks_and_nowhere_else(tmp_path: Path) -> None:
+    begin, end = tables.marks("swim")
+    path = tmp_path / "README.md"
+    path.write_text(f"before\n{begin}\nold\n{end}\nafter\n")
+    table = tables.Table("swim", "said.", ("a", "b"), (("1", "2 | 3"),), "notes")
+    tables.kept(table, path)
+    assert path.read_text() == f"before\n{begin}\n{tables.markdown(table)}\n{end}\nafter\n"
+    assert tables.read("swim", path.read_text()) == [["a", "b"], ["1", "2 / 3"]]
+    path.write_text("no marks")
+    with pytest.raises(ScenarioError, match="has no place for swim"):
+        tables.kept(table, path)
+
+
+def test_what_was_not_measured_leaves_its_place_empty_and_meets_nothing() -> None:
+    assert [study.rows({}) for study in EVERY] == [[]] * len(EVERY)
+    [row] = kinship.rows({kinship.name_of(50, 1, 0.01, "on"): [{"deaths": [0], "suspicions": [30]}]})
+    assert row[:5] == ("50", "1", "1 %", "1 / 0", "0 / –")
+    assert goals.judged(goals.HANG[0], [{}]) == ("never", False)
+
+
+def test_a_time_that_somebody_never_had_is_no_goal_met() -> None:
+    assert goals.judged(goals.HANG[0], [{"detect_s": [5.9], "missed": [0]}]) == ("p50 5.90 s", True)
+    assert goals.judged(goals.HANG[0], [{"detect_s": [5.9], "missed": [1]}]) == ("p50 5.90 s, some never", False)
+
+
+def test_a_ratio_is_of_worlds_that_both_have_lived_through() -> None:
+    swim_name, all_name = lifeguard._again_name((4, 2.048, 0.064), "SWIM"), "again-4-2.048-0.064-all"
+    ours: Sample = {"false_anywhere": [5], "false_at_healthy": [0], "messages": [110]}
+    plain: Sample = {"false_anywhere": [50], "false_at_healthy": [3], "messages": [100]}
+    rows = lifeguard.rows({swim_name: [plain], all_name: [ours, ours]})
+    [row] = [row for row in rows if row[1] == "all"]
+    assert row[2] == "1"
+    assert row[7] == "0.10"
+    assert row[9] == "1.10"
+
+
+def test_a_quantile_is_that_of_the_nearest_rank() -> None:
+    assert quantile([3.0, 1.0, 2.0], 0.5) == 2.0
+    assert quantile(range(1, 101), 0.99) == 99
+    with pytest.raises(ValueError, match="no quantile"):
+        quantile([], 0.5)
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["grid", "kinship", "--cells", "51-*"], "no cell '51-*'"),
+        (["grid", "swim", "--show", "nothing"], "no cell 'nothing'"),
+        (["figures", "G99"], "no figure 'G99'"),
+        (["grid", "swim", "--cells", "16-quiet", "--seeds", "1", "--keep", "."], "--keep: "),
+    ],
+)
+def test_what_cannot_be_measured_is_one_sentence(
+    words: list[str], said: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(words) == BAD_SCENARIO
+    assert said in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("number", ["0", "-1", "1e3", "\uff11", "9" * 5_000, "100000", ""])
+def test_a_number_of_seeds_that_is_none_is_a_misuse(number: str) -> None:
+    with pytest.raises(SystemExit):
+        main(["grid", "swim", "--seeds", number])
+
+
+@pytest.mark.parametrize("line", [b"{", b"[]", b'{"key": 1}', b'{"key": "a", "sample": {"x": ["y"]}}', b"\xff"])
+def test_a_file_of_samples_that_is_none_is_said_and_left_alone(
+    line: bytes, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "kept.jsonl"
+    path.write_bytes(line)
+    assert main(["grid", "swim", "--cells", "16-quiet", "--keep", str(path)]) == BAD_SCENARIO
+    assert "--keep: " in capsys.readouterr().err
+    assert path.read_bytes() == line
+
+
+def test_a_cell_can_be_shown_as_a_scenario(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["grid", "swim", "--show", "64-crash"]) == PASSED
+    assert parsed(capsys.readouterr().out, origin="shown") == swim.crashes(64)
+
+
+def test_settings_of_membership_in_a_scenario_keep_their_types() -> None:
+    scenario = checked({"about": "x", "nodes": 2, "run_s": 5, "membership": dict(SWIM_ALONE)}, origin="x")
+    assert scenario.settings().membership.buddy is False
+    assert scenario.settings().membership.health_max == 0
