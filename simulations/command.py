@@ -5,6 +5,7 @@ Neighbours: `__main__` and `meshctl sim` are the doors, `running` says what the 
 """
 
 import argparse
+import shlex
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -18,7 +19,22 @@ from simulations.lineage import chain, collected, told
 from simulations.progress import Progress
 from simulations.recorded import End, Recorded
 from simulations.report import PROGRAM, repeat
-from simulations.running import BAD_SCENARIO, NOT_DETERMINISTIC, PASSED, VIOLATED, Choice, run, worst
+from simulations.reports import files
+from simulations.reports.building import Occasion, run_report
+from simulations.reports.observer import Observer
+from simulations.reports.shapes import Commands
+from simulations.running import (
+    BAD_SCENARIO,
+    NOT_DETERMINISTIC,
+    PASSED,
+    VIOLATED,
+    Choice,
+    print_paths,
+    reported,
+    run,
+    wanted_of,
+    worst,
+)
 from simulations.scenario import ScenarioError, parsed, stock
 from simulations.shrink import RUNS_MAX, shrunk
 from simulations.sweep import sweep
@@ -39,6 +55,7 @@ def main(arguments: Sequence[str], *, program: str = PROGRAM) -> int:
     asked.program = program
     do: Do = asked.do
     try:
+        files.check(getattr(asked, "report", []))
         return do(asked)
     except ScenarioError as error:
         print(f"error[bad_scenario]: {error}", file=sys.stderr)
@@ -65,11 +82,13 @@ def _parser(program: str) -> argparse.ArgumentParser:
     one.add_argument("--seed", type=int, default=1, help="what all chance comes from (default 1)")
     one.add_argument("--once", action="store_true", help="do not run it a second time to compare")
     one.add_argument("--trace", type=Path, metavar="FILE", help="write every step to FILE")
+    _report(one)
     many = command("sweep", _sweep, "run one scenario with many seeds")
     many.add_argument("scenario", help="a name of the stock, or a .toml file")
     many.add_argument("--seeds", metavar="A:B", default="1:100", help="every seed from A to B (default 1:100)")
     many.add_argument("--jobs", type=_count, default=1, metavar="N", help="so many processes (default 1)")
     _choose(many)
+    _report(many)
     _add_traces(command)
     _add_shrink(command)
     grids.add(command)
@@ -81,6 +100,7 @@ def _add_traces(command: Callable[[str, Do, str], argparse.ArgumentParser]) -> N
     replay.add_argument("trace", type=Path)
     replay.add_argument("--until", type=_seconds, metavar="S", help="no further than this")
     replay.add_argument("--node", metavar="N", help="print what happens at this node")
+    _report(replay)
     explain = command("explain", _explain, "what led to a line of a trace, backwards")
     explain.add_argument("trace", type=Path)
     explain.add_argument("event", type=int, nargs="?", help="its number; what broke the run when omitted")
@@ -99,6 +119,7 @@ def _add_shrink(command: Callable[[str, Do, str], argparse.ArgumentParser]) -> N
     shrink.add_argument("--seed", type=int, help="of a scenario (default 1); a trace has its own")
     shrink.add_argument("--runs", type=_count, default=RUNS_MAX, metavar="N", help=f"at most (default {RUNS_MAX})")
     shrink.add_argument("--out", type=Path, metavar="FILE", help="the result (default NAME-SEED-small.toml)")
+    _report(shrink)
 
 
 def _choose(parser: argparse.ArgumentParser) -> None:
@@ -106,6 +127,17 @@ def _choose(parser: argparse.ArgumentParser) -> None:
         "--set", action="append", default=[], metavar="KEY=VALUE", help="change one key, as link.loss=0.05"
     )
     parser.add_argument("--swarm", action="store_true", help="let the seed draw what --set does not settle")
+
+
+def _report(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--report",
+        action="append",
+        default=[],
+        type=Path,
+        metavar="FILE",
+        help="write a report: .html to look at, .md for a ticket, .json for programs; may be given several times",
+    )
 
 
 def _choice(asked: argparse.Namespace, name: str) -> Choice:
@@ -149,16 +181,31 @@ def _show(asked: argparse.Namespace) -> int:
 
 def _run(asked: argparse.Namespace) -> int:
     names = [asked.scenario] if asked.scenario else list(stock())
+    if asked.report and not asked.scenario:
+        raise ScenarioError("--report: a report is of one scenario; name it")
     return worst(
         [
-            run(_choice(asked, name), asked.seed, trace=asked.trace, is_checked=not asked.once, program=asked.program)
+            run(
+                _choice(asked, name),
+                asked.seed,
+                trace=asked.trace,
+                is_checked=not asked.once,
+                program=asked.program,
+                reports=asked.report,
+            )
             for name in names
         ]
     )
 
 
 def _sweep(asked: argparse.Namespace) -> int:
-    return sweep(_choice(asked, asked.scenario), _seeds(asked.seeds), jobs=asked.jobs, program=asked.program)
+    return sweep(
+        _choice(asked, asked.scenario),
+        _seeds(asked.seeds),
+        jobs=asked.jobs,
+        program=asked.program,
+        reports=asked.report,
+    )
 
 
 def _seeds(text: str) -> range:
@@ -183,12 +230,20 @@ def _replay(asked: argparse.Namespace) -> int:
         if line.node == asked.node:
             print(line)
 
-    found = replayed(trace, until_s=asked.until, heed=heed)
+    observer = Observer(trace.scenario) if asked.report else None
+    watch = () if observer is None else (observer.begin,)
+    found = replayed(trace, until_s=asked.until, heed=heed, watch=watch)
     if isinstance(found, Parting):
         print(f"{asked.trace}: NOT DETERMINISTIC: the run is not what the trace says")
         print("\n".join(f"  {line}" for line in shown(found, trace, None, names=("trace", "run"))))
         return NOT_DETERMINISTIC
     print(f"{asked.trace}: the same to {found.ended_s:g} s, seed {found.seed}, digest {found.digest}")
+    if observer is not None:
+        commands = Commands(replay=f"{asked.program} replay {shlex.quote(str(asked.trace))}")
+        said = Occasion(trace.header.name, commands, is_repeatable=True)
+        led = collected(trace, wanted_of(found))
+        files.save(run_report(said, trace.scenario, found, observer, ancestors=led), asked.report)
+        print_paths(asked.report)
     if asked.until is not None:
         return PASSED
     for violation in found.violations:
@@ -248,4 +303,10 @@ def _shrink(asked: argparse.Namespace) -> int:
     print(f"{name}: {was} became {len(left.fault)} faults, {left.nodes} nodes, {left.run_s:g} s, in {small.runs} runs")
     print(f"  VIOLATED {violation.rule} at {violation.at_s:.6f} s: {violation.what}")
     print(f"  run: {repeat(str(out), seed, program=asked.program)}")
+    if asked.report:
+        said = Occasion(
+            str(out), Commands(run=repeat(str(out), seed, program=asked.program)), shrunk_from=f"{name}: {was}"
+        )
+        reported(said, left, seed, asked.report)
+        print_paths(asked.report)
     return PASSED

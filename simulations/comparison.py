@@ -4,13 +4,14 @@ Invariant: everything is compared, the content of messages by check sum. Neighbo
 opens, `lineage` says what led to a difference; `command` prints.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from itertools import zip_longest
 
 from msgspec import Struct, structs
 
 from simulations.lineage import chain, told
 from simulations.recorded import End, Record, Recorded, record_of
+from simulations.setting import Check, Setting
 from simulations.timeline import ns
 from simulations.trace import ANCESTORS, Line
 from simulations.world import Verdict, World
@@ -30,9 +31,16 @@ class _Parted(Exception):
 
 
 def replayed(
-    trace: Recorded, *, until_s: float | None = None, heed: Callable[[Line], object] | None = None
+    trace: Recorded,
+    *,
+    until_s: float | None = None,
+    heed: Callable[[Line], object] | None = None,
+    watch: Sequence[Callable[[Setting], Check]] = (),
 ) -> Verdict | Parting:
-    """The world of a trace once more, held against it line by line; `heed` gets every line up to a difference."""
+    """The world of a trace once more, held against it line by line; `heed` gets every line up to a difference.
+
+    `watch` is told what the rules are told.
+    """
     scenario = trace.scenario
     if until_s is not None:
         scenario = structs.replace(scenario, run_s=min(until_s, scenario.run_s))
@@ -46,7 +54,7 @@ def replayed(
             heed(line)
 
     try:
-        verdict = World(scenario, seed=trace.header.seed, write=compare).run()
+        verdict = World(scenario, seed=trace.header.seed, write=compare, watch=watch).run()
     except _Parted as parted:
         return parted.parting
     rest = next(kept, None)

@@ -5,6 +5,7 @@ that should happen sometimes never did; the worst of several runs counts. Neighb
 asks, `world` runs, `report` words.
 """
 
+import shlex
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
@@ -13,6 +14,10 @@ from msgspec import Struct
 from simulations import report
 from simulations.lineage import again
 from simulations.recorded import End, Recorder, header_of
+from simulations.reports import files
+from simulations.reports.building import Occasion, run_report
+from simulations.reports.observer import Observer
+from simulations.reports.shapes import Commands
 from simulations.scenario import Scenario, ScenarioError, named
 from simulations.swarm import drawn
 from simulations.trace import Line
@@ -32,8 +37,12 @@ class Choice(Struct, frozen=True):
 
     def scenario(self, seed: int) -> Scenario:
         """What is run with this seed. Raises ScenarioError."""
-        chosen = changed(named(self.name), self.changes)
+        chosen = self.base()
         return drawn(chosen, seed=seed, settled=keys_of(self.changes)) if self.swarm else chosen
+
+    def base(self) -> Scenario:
+        """What every seed has in common. Raises ScenarioError."""
+        return changed(named(self.name), self.changes)
 
     @property
     def options(self) -> tuple[str, ...]:
@@ -47,12 +56,16 @@ def worst(codes: Iterable[int]) -> int:
     return max(codes, key=_BY_WEIGHT.index, default=PASSED)
 
 
-def run(choice: Choice, seed: int, *, trace: Path | None, is_checked: bool, program: str) -> int:
-    """One run, printed; checked: a second one must give the same digest."""
+def run(
+    choice: Choice, seed: int, *, trace: Path | None, is_checked: bool, program: str, reports: Sequence[Path] = ()
+) -> int:
+    """One run, printed, and written to `reports`; checked: a second one must give the same digest."""
     scenario = choice.scenario(seed)
-    if choice.swarm:
-        print(f"{choice.name}: drawn: {on_one_line(scenario)}")
-    verdict = _traced(choice, scenario, seed, trace)
+    drawn = on_one_line(scenario) if choice.swarm else ""
+    if drawn:
+        print(f"{choice.name}: drawn: {drawn}")
+    observer = Observer(scenario) if reports else None
+    verdict = _traced(choice, scenario, seed, trace, observer)
     codes = [PASSED]
     ancestors: Sequence[Line] = ()
     if is_checked or verdict.violations:
@@ -60,10 +73,16 @@ def run(choice: Choice, seed: int, *, trace: Path | None, is_checked: bool, prog
         if second.digest != verdict.digest:
             print(f"{choice.name}: NOT DETERMINISTIC: seed {seed} gave {verdict.digest}, then {second.digest}")
             codes.append(NOT_DETERMINISTIC)
+    if observer is not None:
+        is_repeatable = NOT_DETERMINISTIC not in codes if is_checked or verdict.violations else None
+        said = Occasion(choice.name, commands_of(choice, verdict, program=program), is_repeatable, drawn=drawn)
+        files.save(run_report(said, scenario, verdict, observer, ancestors=ancestors), reports)
     if verdict.violations:
         print(report.failed(choice.name, verdict, ancestors=ancestors, options=choice.options, program=program))
+        print_paths(reports)
         return worst([*codes, VIOLATED])
     print(report.passed(choice.name, scenario, verdict))
+    print_paths(reports)
     never = report.unseen(choice.name, scenario, [verdict])
     for line in never:
         print(line)
@@ -75,13 +94,42 @@ def wanted_of(verdict: Verdict) -> frozenset[int]:
     return frozenset(seq for violation in verdict.violations for seq in violation.ancestry)
 
 
-def _traced(choice: Choice, scenario: Scenario, seed: int, trace: Path | None) -> Verdict:
+def print_paths(reports: Sequence[Path]) -> None:
+    """Where the reports are."""
+    for path in reports:
+        print(f"  report: {path}")
+
+
+def commands_of(choice: Choice, verdict: Verdict, *, program: str) -> Commands:
+    """How to see a run again; what made it fail, when it did, can be made small."""
+    again = report.repeat(choice.name, verdict.seed, options=choice.options, program=program)
+    trace = shlex.quote(f"{Path(choice.name).stem}-{verdict.seed}.trace")
+    small = report.repeat(choice.name, verdict.seed, options=choice.options, program=program, verb="shrink")
+    return Commands(
+        run=again,
+        replay=f"{again} --trace {trace}; {program} replay {trace}",
+        shrink=small if verdict.violations else "",
+    )
+
+
+def reported(occasion: Occasion, scenario: Scenario, seed: int, reports: Sequence[Path]) -> None:
+    """A world that is known already, once more, for a report."""
+    observer = Observer(scenario)
+    verdict = World(scenario, seed=seed, watch=(observer.begin,)).run()
+    _, ancestors = again(scenario, seed=seed, wanted=wanted_of(verdict))
+    files.save(run_report(occasion, scenario, verdict, observer, ancestors=ancestors), reports)
+
+
+def _traced(
+    choice: Choice, scenario: Scenario, seed: int, trace: Path | None, observer: Observer | None = None
+) -> Verdict:
+    watch = () if observer is None else (observer.begin,)
     if trace is None:
-        return World(scenario, seed=seed).run()
+        return World(scenario, seed=seed, watch=watch).run()
     try:
         with trace.open("wb") as file:
             recorder = Recorder(file, header_of(choice.name, scenario, seed=seed, options=choice.options))
-            verdict = World(scenario, seed=seed, write=recorder.note).run()
+            verdict = World(scenario, seed=seed, write=recorder.note, watch=watch).run()
             recorder.end(End(verdict.digest, verdict.violations))
             return verdict
     except OSError as error:

@@ -4,20 +4,26 @@ Invariant: what is printed, the digest over all included, is the same whatever t
 processes. Neighbours: `running` says which world a seed means, `command` asks.
 """
 
+import shlex
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from hashlib import blake2b
 from multiprocessing import get_context
+from pathlib import Path
 
-from msgspec import Struct
+from msgspec import Struct, structs
 
 from simulations import report
 from simulations.progress import Progress
-from simulations.running import NEVER_SEEN, PASSED, VIOLATED, Choice
-from simulations.scenario import ScenarioError
-from simulations.world import World
+from simulations.reports import files
+from simulations.reports.gathering import Gathering, Measured, measured
+from simulations.reports.observer import Observer
+from simulations.reports.shapes import Seed
+from simulations.running import NEVER_SEEN, PASSED, VIOLATED, Choice, print_paths
+from simulations.scenario import Scenario, ScenarioError
+from simulations.world import Verdict, World
 from simulations.written import on_one_line
 
 AHEAD = 4  # seeds that wait for each process; the rest of a long range is not arranged yet
@@ -31,28 +37,43 @@ class Result(Struct, frozen=True):
     broken: tuple[tuple[str, float, str], ...]  # rule, seconds, in what way
     sights: dict[str, int]
     drawn: str  # the scenario on one line, when the seed drew it
+    found: Measured | None = None  # for a report
 
 
 def result(choice: Choice, seed: int) -> Result:
     """One seed."""
     scenario = choice.scenario(seed)
-    verdict = World(scenario, seed=seed).run()
+    return _result(choice, scenario, World(scenario, seed=seed).run())
+
+
+def watched(choice: Choice, seed: int) -> Result:
+    """One seed, measured for a report."""
+    scenario = choice.scenario(seed)
+    observer = Observer(scenario)
+    verdict = World(scenario, seed=seed, watch=(observer.begin,)).run()
+    return structs.replace(_result(choice, scenario, verdict), found=measured(scenario, verdict, observer))
+
+
+def _result(choice: Choice, scenario: Scenario, verdict: Verdict) -> Result:
     broken = tuple((each.rule, each.at_s, each.what) for each in verdict.violations)
     drawn = on_one_line(scenario) if choice.swarm else ""
-    return Result(seed, verdict.digest, broken, verdict.sights, drawn)
+    return Result(verdict.seed, verdict.digest, broken, verdict.sights, drawn)
 
 
-def sweep(choice: Choice, seeds: range, *, jobs: int, program: str) -> int:
+def sweep(choice: Choice, seeds: range, *, jobs: int, program: str, reports: Sequence[Path] = ()) -> int:
     """Every seed; failures with the command that runs them alone; the exit code."""
     expected = choice.scenario(seeds[0]).expect.sometimes
     whole = blake2b(digest_size=16)
     sights: dict[str, int] = {}
     failures = 0
+    gathering = Gathering(choice.base()) if reports else None
     progress = Progress(len(seeds))
-    for done, each in enumerate(_results(choice, seeds, jobs), start=1):
+    for done, each in enumerate(_results(watched if reports else result, choice, seeds, jobs), start=1):
         whole.update(f"{each.seed} {each.digest}\n".encode())
         for sight, count in each.sights.items():
             sights[sight] = sights.get(sight, 0) + count
+        if gathering is not None and each.found is not None:
+            gathering.add(_row(choice, each, each.found, program), each.found, sights=each.sights)
         if each.broken:
             failures += 1
             progress.clear()
@@ -60,6 +81,16 @@ def sweep(choice: Choice, seeds: range, *, jobs: int, program: str) -> int:
         progress.at(done, f"{failures} failed" if failures else "")
     progress.clear()
     print(f"{choice.name}: {len(seeds) - failures} of {len(seeds)} seeds passed, digest {whole.hexdigest()}")
+    if gathering is not None:
+        span = f"{seeds[0]}:{seeds[-1]}"
+        again = shlex.join([*program.split(), "sweep", choice.name, "--seeds", span, *choice.options])
+        files.save(
+            gathering.report(
+                name=choice.name, seeds=span, digest=whole.hexdigest(), command=again, is_drawn=choice.swarm
+            ),
+            reports,
+        )
+        print_paths(reports)
     if failures:
         return VIOLATED
     never = [sight for sight in expected if not sights.get(sight)]
@@ -79,16 +110,35 @@ def _failed(choice: Choice, failed: Result, program: str) -> str:
     return "\n".join(lines)
 
 
-def _results(choice: Choice, seeds: range, jobs: int) -> Iterator[Result]:
+def _row(choice: Choice, each: Result, found: Measured, program: str) -> Seed:
+    rule, at_s, what = each.broken[0] if each.broken else ("", None, "")
+    return Seed(
+        name=choice.name,
+        seed=each.seed,
+        passed=not each.broken,
+        rule=rule,
+        at_s=None if at_s is None else round(at_s, 6),
+        what=what,
+        digest=each.digest,
+        nodes=found.nodes,
+        messages_node_s=found.messages_node_s,
+        bytes_node_s=found.bytes_node_s,
+        whole_s=found.whole_s,
+        command=report.repeat(choice.name, each.seed, options=choice.options, program=program),
+        drawn=each.drawn if each.broken else "",
+    )
+
+
+def _results(one: Callable[[Choice, int], Result], choice: Choice, seeds: range, jobs: int) -> Iterator[Result]:
     """In the order of the seeds."""
     if jobs == 1:
-        yield from (result(choice, seed) for seed in seeds)
+        yield from (one(choice, seed) for seed in seeds)
         return
     waiting: deque[Future[Result]] = deque()
     with ProcessPoolExecutor(min(jobs, len(seeds)), mp_context=get_context("spawn")) as pool:
         try:
             for seed in seeds:
-                waiting.append(pool.submit(result, choice, seed))
+                waiting.append(pool.submit(one, choice, seed))
                 if len(waiting) >= jobs * AHEAD:
                     yield waiting.popleft().result()
             while waiting:

@@ -1,0 +1,212 @@
+"""A report of one run, put together from its verdict and from who watched it.
+
+Invariant: computes, decides nothing and draws nothing; the same run gives an equal report.
+Neighbours: `observer` has watched, `shapes` says what stands where.
+"""
+
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any
+
+import msgspec
+from msgspec import Struct
+
+from protocol.primitives import NS_PER_S
+from simulations.checks import CHECKS
+from simulations.ends import ENDS
+from simulations.report import is_telling
+from simulations.reports.observer import Observer
+from simulations.reports.shapes import (
+    Broken,
+    Commands,
+    Rule,
+    RunReport,
+    Setting,
+    SpaceTime,
+    Step,
+)
+from simulations.scenario import Scenario
+from simulations.trace import Line
+from simulations.world import Verdict
+from simulations.written import written
+
+STEPS_MAX = 200  # of a diagram
+LANES_MAX = 24
+HELD, BROKEN, CUT_SHORT, SEEN, NOT_SEEN = "held", "broken", "cut short", "seen", "not seen"
+_LETTERED = re.compile(r"((?:[A-Z]\d+(?:, )?)+): (.+)", re.DOTALL)
+_SENDER = re.compile(r"\bfrom (\S+)$")
+
+
+class Occasion(Struct, frozen=True):
+    """What a report is about, besides what happened."""
+
+    name: str
+    commands: Commands
+    is_repeatable: bool | None = None
+    shrunk_from: str = ""
+    drawn: str = ""
+
+
+def run_report(
+    occasion: Occasion, scenario: Scenario, verdict: Verdict, observer: Observer, *, ancestors: Sequence[Line] = ()
+) -> RunReport:
+    """One run. `ancestors` are the lines that led to what is broken."""
+    ended_s = observer.end()
+    return RunReport(
+        name=occasion.name,
+        about=scenario.about,
+        seed=verdict.seed,
+        passed=not verdict.violations and occasion.is_repeatable is not False,
+        is_repeatable=occasion.is_repeatable,
+        digest=verdict.digest,
+        nodes=scenario.nodes,
+        run_s=scenario.run_s,
+        ended_s=round(ended_s, 6),
+        steps=verdict.steps,
+        messages=sum(verdict.sent.values()),
+        commands=occasion.commands,
+        rules=rules(scenario, verdict),
+        broken=_broken(verdict, ancestors),
+        faults=tuple(observer.spans),
+        faults_left_out=observer.spans_left_out,
+        standings=observer.views.standings(scenario.names, ended_s),
+        agreement=observer.views.agreed(observer.column_s),
+        detection=observer.times.shown_detection(),
+        spread=observer.times.shown_spread(),
+        judged=observer.times.judged,
+        traffic=observer.messages.shown(),
+        work=observer.tasks.shown(),
+        space_time=_space_time(verdict, ancestors),
+        shrunk_from=occasion.shrunk_from,
+        drawn=occasion.drawn,
+        scenario=written(scenario),
+        settings=settings(scenario),
+    )
+
+
+# --- verdicts
+
+
+def rules(scenario: Scenario, verdict: Verdict) -> tuple[Rule, ...]:
+    """Every rule, promise and sight of a scenario, and what came of it."""
+    expect = scenario.expect
+    first = {violation.rule: violation.at_s for violation in reversed(verdict.violations)}
+    rows = [_always(name, first.pop(name, None)) for name in expect.always]
+    for name, within_s in expect.eventually.items():
+        letter, about = said_of(ENDS[name])
+        broken_s, kept_s = first.pop(name, None), verdict.kept.get(name)
+        outcome = BROKEN if broken_s is not None else CUT_SHORT if kept_s is None else HELD
+        at_s = kept_s if broken_s is None else broken_s
+        rows.append(Rule(name, "eventually", letter, about, outcome, _rounded(at_s), within_s))
+    for name in expect.sometimes:
+        count = verdict.sights.get(name, 0)
+        rows.append(Rule(name, "sometimes", "", "", SEEN if count else NOT_SEEN, count=count))
+    for name in expect.never:
+        broken_s = first.pop(f"never {name}", None)
+        rows.append(Rule(name, "never", "", "", HELD if broken_s is None else BROKEN, _rounded(broken_s)))
+    return (*rows, *(Rule(name, "always", "", "", BROKEN, _rounded(at_s)) for name, at_s in first.items()))
+
+
+def _always(name: str, broken_s: float | None) -> Rule:
+    letter, about = said_of(CHECKS[name])
+    return Rule(name, "always", letter, about, HELD if broken_s is None else BROKEN, _rounded(broken_s))
+
+
+def said_of(declared: Callable[..., object]) -> tuple[str, str]:
+    """The letters of an invariant and its sentence, as the rule itself says."""
+    text = (declared.__doc__ or "").strip().split("\n\n")[0]
+    found = _LETTERED.fullmatch(text)
+    letter, about = (found[1], found[2]) if found else ("", text)
+    return letter, " ".join(about.split())
+
+
+def _rounded(at_s: float | None) -> float | None:
+    return None if at_s is None else round(at_s, 6)
+
+
+# --- what led to a break
+
+
+def _broken(verdict: Verdict, ancestors: Sequence[Line]) -> tuple[Broken, ...]:
+    return tuple(
+        Broken(
+            violation.rule,
+            round(violation.at_s, 6),
+            violation.what,
+            tuple(_step(line) for line in ancestors if line.seq in violation.ancestry),
+        )
+        for violation in verdict.violations
+    )
+
+
+def _step(line: Line) -> Step:
+    return Step(line.seq, round(line.at_ns / NS_PER_S, 9), line.node, line.kind, line.what, line.cause)
+
+
+def _space_time(verdict: Verdict, ancestors: Sequence[Line]) -> SpaceTime | None:
+    """The last lines before the first break that tell something, and its ancestors that are not older."""
+    if not verdict.violations:
+        return None
+    violation = verdict.violations[0]
+    until_ns = int(violation.at_s * NS_PER_S) + 1
+    ancestry = frozenset(violation.ancestry)
+    seen = {line.seq: line for line in (*ancestors, *verdict.lines) if line.at_ns <= until_ns}
+    lines = [seen[seq] for seq in sorted(seen)]
+    telling = [line for line in lines if line.seq in ancestry or is_telling(line)][-STEPS_MAX:]
+    lanes = _lanes(telling, ancestry)
+    kept = [line for line in telling if line.node in lanes or line.kind == "fault" or line.seq in ancestry]
+    between = [line for line in lines if kept and kept[0].seq <= line.seq <= kept[-1].seq]
+    return SpaceTime(
+        lanes,
+        tuple(_step(line) for line in kept),
+        tuple(seq for seq in violation.ancestry if any(line.seq == seq for line in kept)),
+        len(between) - len(kept),
+    )
+
+
+def _lanes(lines: Sequence[Line], ancestry: frozenset[int]) -> tuple[str, ...]:
+    """The nodes that have a part, those first that led to the break and those that did most; in their order."""
+    weight: dict[str, int] = {}
+    for line in lines:
+        sender = sender_of(line.what) if line.kind == "message" else ""
+        for node in (line.node, sender):
+            if node and node not in ("world", "client"):
+                weight[node] = weight.get(node, 0) + (1 if line.seq not in ancestry else STEPS_MAX)
+    chosen = sorted(weight, key=lambda node: (-weight[node], _number(node)))[:LANES_MAX]
+    return tuple(sorted(chosen, key=_number))
+
+
+def sender_of(what: str) -> str:
+    """Who sent the message that a line of the trace speaks of."""
+    found = _SENDER.search(what)
+    return found[1] if found else ""
+
+
+def _number(node: str) -> tuple[int, str]:
+    digits = node.lstrip("n")
+    return (int(digits) if digits.isdecimal() else 0, node)
+
+
+# --- settings in full
+
+
+def settings(scenario: Scenario) -> tuple[Setting, ...]:
+    """Every key of the scenario and every setting of a node, and whether it stands at its default."""
+    plain = Scenario(about="", nodes=scenario.nodes, run_s=scenario.run_s)
+    return (*_compared(scenario, plain, ""), *_compared(scenario.settings(), plain.settings(), "node."))
+
+
+def _compared(value: Struct, usual: Struct, prefix: str) -> Iterator[Setting]:
+    defaults = dict(_flat(msgspec.to_builtins(usual), prefix))
+    for key, each in _flat(msgspec.to_builtins(value), prefix):
+        if key != "about":
+            text = msgspec.json.encode(each).decode()
+            yield Setting(key, text, key in defaults and defaults[key] == each)
+
+
+def _flat(values: Mapping[str, Any], prefix: str) -> Iterator[tuple[str, object]]:
+    for key, value in values.items():
+        if isinstance(value, dict) and value:
+            yield from _flat(value, f"{prefix}{key}.")
+        else:
+            yield f"{prefix}{key}", value

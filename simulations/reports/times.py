@@ -1,0 +1,108 @@
+"""From a fault to the first who noticed, to the first who was sure, to everybody; and from the first to the others.
+
+Invariant: told of events alone; what is remembered of facts is bounded. A time of detection runs
+from the beginning of a fault that names a node. Neighbours: `observer` tells it, `tally` counts.
+"""
+
+from typing import TypeAlias
+
+from protocol.events import Event, PeerAlive, PeerDead, PeerLeft, PeerSuspect
+from protocol.primitives import NS_PER_S, NodeId
+from simulations.reports.shapes import Distribution, Judged
+from simulations.reports.tally import Tally
+from simulations.setting import Setting
+
+Fact: TypeAlias = tuple[type, NodeId, int, int]
+
+FACTS_MAX = 4_096  # that still spread
+SILENCING = frozenset({"crash", "pause", "block", "unlink"})  # who is struck by these answers nobody
+DETECTION = {
+    "suspected": "from the fault to the first who suspected its node",
+    "found dead": "from the fault to the first who took its node for dead",
+    "known dead": "from the fault to each of the others that took its node for dead",
+}
+SPREAD = {
+    "life": "from the first who knew of a new life, or a refutation, to each other",
+    "death": "from the first who took a node for dead to each other",
+    "goodbye": "from the first who heard a goodbye to each other",
+}
+_NAMES: dict[type, str] = {PeerAlive: "life", PeerDead: "death", PeerLeft: "goodbye"}
+
+
+class Times:
+    """Of one run."""
+
+    def __init__(self, setting: Setting) -> None:
+        self._setting = setting
+        self._struck: dict[str, int] = {}  # by name: since when
+        self._noticed: set[tuple[str, str]] = set()  # name, what it was noticed as
+        self._first: dict[Fact, int] = {}
+        self.detection = {name: Tally() for name in DETECTION}
+        self.spread = {name: Tally() for name in SPREAD}
+        self._judged = [0, 0, 0, 0]
+
+    def strike(self, fault: str, names: tuple[str, ...], *, is_on: bool) -> None:
+        """A fault began or ended."""
+        for name in names if fault in SILENCING else ():
+            self._noticed -= {(name, what) for what in DETECTION}
+            if is_on:
+                self._struck[name] = self._setting.timeline.now_ns
+            else:
+                self._struck.pop(name, None)
+
+    def on(self, event: Event, *, began_ns: int) -> None:
+        """What a node came to believe, in a life that began then."""
+        match event:
+            case PeerSuspect(name=name):
+                self._notice(name, "suspected", "")
+                self._judge(0, name)
+            case PeerDead(name=name):
+                self._notice(name, "found dead", "known dead")
+                self._judge(2, name)
+                self._tell((PeerDead, event.peer, event.life, 0), began_ns)
+            case PeerLeft():
+                self._tell((PeerLeft, event.peer, event.life, 0), began_ns)
+            case PeerAlive():
+                self._tell((PeerAlive, event.peer, event.life, event.incarnation), began_ns)
+            case _:
+                pass
+
+    def _judge(self, column: int, name: str) -> None:
+        host = self._setting.hosts.get(name)
+        self._judged[column] += 1
+        self._judged[column + 1] += host is not None and host.is_well
+
+    def _notice(self, name: str, first: str, others: str) -> None:
+        since_ns = self._struck.get(name)
+        if since_ns is None:
+            return
+        took_s = (self._setting.timeline.now_ns - since_ns) / NS_PER_S
+        if (name, first) not in self._noticed:
+            self._noticed.add((name, first))
+            self.detection[first].add(took_s)
+        elif others:
+            self.detection[others].add(took_s)
+
+    def _tell(self, fact: Fact, began_ns: int) -> None:
+        now_ns = self._setting.timeline.now_ns
+        kind, peer, life, _ = fact
+        if kind is PeerAlive and fact not in self._first:
+            self._first.pop((PeerDead, peer, life, 0), None)  # refuted: another death is another fact
+        first_ns = self._first.setdefault(fact, now_ns)
+        if first_ns < now_ns and began_ns <= first_ns:
+            self.spread[_NAMES[kind]].add((now_ns - first_ns) / NS_PER_S)
+        if len(self._first) > FACTS_MAX:
+            del self._first[next(iter(self._first))]
+
+    def shown_detection(self) -> tuple[Distribution, ...]:
+        """The curves."""
+        return tuple(self.detection[name].shown(name, about) for name, about in DETECTION.items())
+
+    def shown_spread(self) -> tuple[Distribution, ...]:
+        """The curves."""
+        return tuple(self.spread[name].shown(name, about) for name, about in SPREAD.items())
+
+    @property
+    def judged(self) -> Judged:
+        """Suspicions and deaths."""
+        return Judged(*self._judged)

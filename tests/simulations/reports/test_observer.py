@@ -1,0 +1,63 @@
+"""The observer: watching changes nothing, faults and their detection are timed, what was sent adds up."""
+
+from msgspec import structs
+
+from simulations.reports.observer import SPANS_MAX, Observer
+from simulations.reports.shapes import RunReport
+from simulations.scenario import named
+from simulations.seen import Span
+from simulations.world import World
+from tests.simulations.reports.conftest import small
+
+
+def test_watching_a_world_changes_nothing_in_it() -> None:
+    observer = Observer(small())
+    watched = World(small(), seed=5, watch=(observer.begin,)).run()
+    assert watched.digest == World(small(), seed=5).run().digest
+
+
+def test_a_crash_is_timed_from_its_fault_to_who_noticed(passing: RunReport) -> None:
+    suspected, found, known = passing.detection
+    assert (suspected.count, found.count, known.count) == (1, 1, 2)
+    assert suspected.p50_s is not None
+    assert found.p50_s is not None
+    assert 0 < suspected.p50_s < found.p50_s < 12
+
+
+def test_faults_stand_with_their_beginning_and_end(passing: RunReport) -> None:
+    assert [(fault.kind, fault.nodes, fault.from_s, fault.until_s) for fault in passing.faults] == [
+        ("crash", ("n2",), 6.0, 18.0),
+        ("partition", (), 20.0, 22.0),
+    ]
+
+
+def test_every_message_is_counted_once_by_its_kind(passing: RunReport) -> None:
+    assert sum(kind.messages for kind in passing.traffic.kinds) == passing.messages
+    assert all(kind.bytes > kind.messages for kind in passing.traffic.kinds)
+    assert len(passing.traffic.messages_node_s) == len(passing.agreement.share)
+
+
+def test_work_is_followed_from_its_submit_to_its_result(passing: RunReport) -> None:
+    assert passing.work is not None
+    stages = {stage.name: stage.tasks for stage in passing.work.stages}
+    assert stages["submitted"] == stages["awarded"] == stages["done"] == 6
+    assert passing.work.times[1].count == 6
+
+
+def test_more_faults_than_can_be_drawn_are_counted() -> None:
+    observer = Observer(small())
+    observer.begin(World(small(), seed=1))
+    for _ in range(SPANS_MAX + 5):
+        observer.on(Span("stall", (), is_on=True))
+        observer.on(Span("stall", (), is_on=False))
+    assert len(observer.spans) == SPANS_MAX
+    assert observer.spans_left_out == 5
+
+
+def test_a_large_mesh_is_drawn_with_the_nodes_that_faults_name() -> None:
+    flapping = named("home-crash")
+    fault = structs.replace(small().fault[0], node="n900")
+    large = structs.replace(flapping, nodes=1_000, fault=(fault,))
+    shown = Observer(large).views.standings(large.names, 0.0).nodes
+    assert len(shown) == 200
+    assert "n900" in shown

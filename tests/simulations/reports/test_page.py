@@ -1,0 +1,94 @@
+"""Pages: everything is in them, every picture is XML, nothing is fetched, and no text becomes markup."""
+
+import re
+from xml.etree import ElementTree
+
+import pytest
+
+from simulations.reports.files import page
+from simulations.reports.shapes import Report, RunReport
+from simulations.reports.style import SCRIPT
+from simulations.scenario import parsed
+from tests.simulations.reports.conftest import HOSTILE, SMALL, reported, small
+
+SECTIONS = (
+    "Verdicts",
+    "Over time",
+    "Faults",
+    "Agreement",
+    "Messages sent, per node and second",
+    "Bytes sent, per node and second",
+    "Who takes whom for what",
+    "How soon it was known",
+    "Detection",
+    "Spread",
+    "Messages by kind",
+    "Work",
+    "What was run",
+)
+
+
+def _pictures(text: str) -> list[ElementTree.Element]:
+    return [ElementTree.fromstring(each) for each in re.findall(r"<svg.*?</svg>", text, re.DOTALL)]
+
+
+def test_every_section_stands_in_the_page_of_a_run(passing: RunReport) -> None:
+    heads = re.findall(r"<h[23]>(.*?)</h[23]>", page(passing))
+    assert [name for name in SECTIONS if name not in heads] == []
+    assert "What was broken" not in heads
+
+
+def test_the_page_of_a_failure_says_what_broke_and_draws_what_led_to_it(failing: RunReport) -> None:
+    text = page(failing)
+    assert "What was broken" in text
+    assert failing.broken[0].rule in text
+    drawn = next(each for each in _pictures(text) if each.get("aria-label") == "The last steps before the break")
+    assert sum("cause" in (each.get("class") or "").split() for each in drawn.iter("text")) == len(
+        failing.space_time.ancestry if failing.space_time else ()
+    )
+
+
+@pytest.mark.parametrize("name", ["passing", "failing", "sweeping"])
+def test_every_picture_is_well_formed(name: str, request: pytest.FixtureRequest) -> None:
+    report: Report = request.getfixturevalue(name)
+    assert len(_pictures(page(report))) > 3
+
+
+@pytest.mark.parametrize("name", ["passing", "failing", "sweeping"])
+def test_nothing_is_fetched(name: str, request: pytest.FixtureRequest) -> None:
+    text = page(request.getfixturevalue(name))
+    assert "http" not in text.replace("http-equiv", "")
+    assert not re.findall(r"\ssrc=|@import|url\((?!#)", text)
+    assert all(target.startswith("#frame-") for target in re.findall(r'href="([^"]*)"', text))
+
+
+def test_hostile_names_and_sentences_stay_text() -> None:
+    text = page(
+        reported(parsed(SMALL.replace("four nodes", HOSTILE.replace("\u202e", "\\u202E")), origin=""), name=HOSTILE)
+    )
+    assert "onload=alert" in text
+    assert "<svg onload" not in text
+    assert "\u202e" not in text
+    assert text.count("<script>") == text.count("</script>") == 1
+    assert f"<script>{SCRIPT}</script>" in text
+
+
+def test_the_policy_of_the_page_allows_its_own_script_alone(passing: RunReport) -> None:
+    policy = re.findall(r'Content-Security-Policy" content="(.*?)"', page(passing))
+    assert len(policy) == 1
+    assert "default-src 'none'" in policy[0]
+    assert "script-src 'sha256-" in policy[0]
+
+
+def test_the_same_seed_gives_the_same_page(passing: RunReport) -> None:
+    assert page(reported(small())) == page(passing)
+    assert page(reported(small(), seed=4)) != page(passing)
+
+
+def test_every_id_is_there_once_and_everything_that_is_used_is_there(passing: RunReport) -> None:
+    text = page(passing)
+    ids = re.findall(r'\sid="([^"]*)"', text)
+    assert len(ids) == len(set(ids))
+    assert set(re.findall(r'href="#([^"]*)"|url\(#([^)]*)\)', text))
+    used = {one or other for one, other in re.findall(r'href="#([^"]*)"|url\(#([^)]*)\)', text)}
+    assert used <= set(ids)

@@ -1,0 +1,43 @@
+"""Tickets: the tables are there, and hostile text is neither markup nor a broken table."""
+
+from simulations.reports.shapes import RunReport, SweepReport
+from simulations.reports.ticket import fenced, plain, ticket
+from tests.simulations.reports.conftest import HOSTILE
+
+
+def test_a_ticket_of_a_run_has_its_tables(passing: RunReport) -> None:
+    text = ticket(passing)
+    assert [line for line in text.splitlines() if line.startswith("## ")] == [
+        "## Verdicts",
+        "## Faults",
+        "## How soon it was known",
+        "## Work",
+        "## Messages",
+        "## Run it again",
+        "## Scenario",
+    ]
+    assert text.startswith("# small: passed\n")
+
+
+def test_a_ticket_of_a_failure_says_what_broke_and_what_led_to_it(failing: RunReport) -> None:
+    text = ticket(failing)
+    assert f"at {failing.broken[0].at_s:.6f} s" in text
+    assert failing.broken[0].ancestors[-1].what in text
+
+
+def test_a_ticket_of_many_runs_lists_those_that_failed_first(sweeping: SweepReport) -> None:
+    lines = ticket(sweeping).splitlines()
+    seeds = lines[lines.index("## Seeds") + 4 :]
+    assert f"{sweeping.passed} of 6 runs passed" in lines[0]
+    assert ["passed" in line for line in seeds[:6]] == [False] * (6 - sweeping.passed) + [True] * sweeping.passed
+
+
+def test_hostile_text_stays_on_its_line_and_means_nothing() -> None:
+    said = plain(HOSTILE + "\n| x")
+    assert "\n" not in said
+    assert "\u202e" not in said
+    assert all(said[place - 1] == "\\" for place, each in enumerate(said) if each in "<|`*")
+
+
+def test_a_fence_is_longer_than_any_in_the_text() -> None:
+    assert fenced("a ```` b").startswith("`````\n")
