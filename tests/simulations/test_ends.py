@@ -30,8 +30,7 @@ def test_a_doubt_of_a_moment_ago_is_no_other_view_and_one_that_stands_is() -> No
     world = World(parsed('about = "x"\nnodes = 3\nrun_s = 600\n', origin="x"), seed=1)
     for host in world.hosts.values():
         host.start()
-    while world.timeline.step(ns(10)):
-        pass
+    world.timeline.run(ns(10))
     n1, n2, n3 = world.hosts.values()
     assert one_view(world) is None
     doubt = Heard(n2.id, n2.life, 1, n1.now().wall_ms, Suspect(n3.id, n3.life, 0, "timeout"), b"", "")
