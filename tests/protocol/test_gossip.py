@@ -306,9 +306,9 @@ def test_now_and_then_one_other_is_compared_with() -> None:
 
 
 def test_equal_digests_end_the_exchange() -> None:
-    talk = among("b")
+    talk = among("b").at(1.0)
     talk.do("on_digest", "b", 1, Digest(1, buckets=talk.machine.hashes())).expects_nothing()
-    talk.at(1.0).do("on_digest", "b", 1, Digest(2, buckets=(0,) * BUCKETS)).expects_no(Delta)
+    talk.at(2.0).do("on_digest", "b", 1, Digest(2, buckets=(0,) * BUCKETS)).expects_no(Delta)
     assert talk.machine.compared == {"asked": 0, "same": 1, "other": 1}
 
 
