@@ -1,0 +1,38 @@
+"""What a quiet mesh says: the formula beside what a world counts. Larger worlds: `python -m simulations traffic`."""
+
+import pytest
+
+from protocol.gossip import GossipSettings
+from protocol.presets import PRESETS
+from simulations.command import main
+from simulations.traffic import SETTLED_S, Rate, counted, expected, is_near, whole
+
+
+def test_the_formula_follows_the_settings_and_the_number_of_nodes() -> None:
+    lan, gossip = PRESETS["lan"], GossipSettings()
+    forty, thousand = (expected(nodes, lan, gossip) for nodes in (40, 1_000))
+    assert (forty["Ping"].sent, forty["Ack"].heard) == (thousand["Ping"].sent, thousand["Ack"].heard) == (2.0, 2.0)
+    assert forty["Alive"].heard == pytest.approx(39 / 5)
+    assert thousand["Alive"].heard == pytest.approx(999 / 50)
+    assert forty["Digest"].bytes < thousand["Digest"].bytes
+    assert expected(40, PRESETS["local"], gossip)["Ping"].sent == 5.0
+    assert whole(expected(1, lan, gossip))[1] == 0.0
+
+
+def test_a_quiet_world_says_what_the_formula_says_and_nothing_else() -> None:
+    formula, found = expected(8, PRESETS["lan"], GossipSettings()), counted(8, run_s=SETTLED_S + 40)
+    assert found.keys() == formula.keys()
+    assert is_near(whole(formula), whole(found)), (whole(formula), whole(found))
+    for kind, rate in found.items():
+        assert rate.bytes == pytest.approx(formula[kind].bytes, rel=0.05), kind
+
+
+def test_a_formula_that_is_wrong_is_told_from_what_was_counted() -> None:
+    one, other = {"Ping": Rate(2.0, 2.0, 250.0)}, {"Ping": Rate(2.0, 2.3, 250.0)}
+    assert not is_near(whole(one), whole(other))
+
+
+def test_the_command_prints_both_side_by_side(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["traffic", "4", "--seconds", "45"]) == 0
+    rows = [line.split(" | ") for line in capsys.readouterr().out.splitlines()[2:]]
+    assert [row[1] for row in rows] == ["formula", "counted"]
