@@ -13,6 +13,7 @@ from typing import TypeAlias
 
 from msgspec import structs
 
+from simulations import traffic
 from simulations.comparison import Parting, parting, replayed, shown
 from simulations.grids import command as grids
 from simulations.lineage import chain, collected, told
@@ -92,6 +93,7 @@ def _parser(program: str) -> argparse.ArgumentParser:
     _add_traces(command)
     _add_shrink(command)
     grids.add(command)
+    traffic.add(command)
     return parser
 
 
