@@ -8,6 +8,7 @@ Invariant: a fact is kept and relayed as the frame its source sealed. A node has
 life. A dead fact is kept once `membership` believes it. Neighbours: `replica` merges, `broadcasts` repeats.
 """
 
+from collections.abc import Mapping
 from typing import Annotated, Literal, TypeAlias, assert_never
 
 from msgspec import Meta, Struct, structs
@@ -17,7 +18,7 @@ from protocol.broadcasts import Repeats, pages
 from protocol.effects import Effect, Emit, Send, Spread
 from protocol.events import PeerMisbehaved
 from protocol.primitives import Instant, Mono, NodeId, Rng, chosen
-from protocol.replica import BUCKETS, Entry, Heard, Me, Replica, fault, in_opening_order, placed
+from protocol.replica import BUCKETS, Entry, Heard, Me, Replica, Slot, fault, in_opening_order, placed
 from protocol.timers import Timers, soonest
 from protocol.wire.gossip import (
     Alive,
@@ -44,6 +45,7 @@ class GossipSettings(Struct, frozen=True, forbid_unknown_fields=True):
     gap_s: Annotated[float, Meta(ge=0.01, le=60, description="compare within this after a sign of a gap")] = 1.0
 
 
+_SAID_AGAIN: Mapping[type, Slot] = {Alive: "standing", Capabilities: "capabilities", Load: "load"}
 RESPONDERS = 3  # so many answer what everybody hears; any of them is enough
 SWEEP_S = 60.0
 ANSWER_INTERVAL_S = 0.25  # one node is given its whole lack at most this often
@@ -129,11 +131,12 @@ class Gossip:
                 return self._on_ability(heard, now)
 
     def renewed(self, heard: Heard, now: Instant) -> bool | None:
-        """Of an alive fact in the words that stand, by the same life: was it said later? None for any other fact."""
-        former = self._replica.get(heard.src, "standing")
+        """Of what is heard again in the words that stand: was it said later, of a standing? None for any other fact."""
+        slot = _SAID_AGAIN.get(type(heard.body))
+        former = None if slot is None else self._replica.get(heard.src, slot)
         if former is None or former.version.life != heard.life or former.heard.body != heard.body:
             return None
-        return self._refresh(former, heard, now)
+        return self._refresh(former, heard, now) if slot == "standing" else False
 
     def _refresh(self, former: Entry, heard: Heard, now: Instant) -> bool:
         """Keep the newer of two frames with one word: an alive fact must not grow old."""

@@ -300,8 +300,8 @@ class Node:
         return self._on_body(opened.src, header.life, message, header.seq, now)
 
     def _said_again(self, heard: Heard, now: Instant) -> list[Effect] | None:
-        """A sign of life in the words that stand, as most of what is heard is: seldom does anything follow from it."""
-        is_newer = self.gossip.renewed(heard, now) if isinstance(heard.body, gossip.Alive) else None
+        """What most of what is heard is: seldom does anything follow from it."""
+        is_newer = self.gossip.renewed(heard, now)
         if is_newer is None:
             return None
         out = self._carry("membership", self.membership.on_fact(heard, now), now) if is_newer else []

@@ -26,6 +26,7 @@ SOON_S = 0.5  # after a fault has ended
 OWED_MAX = 3
 PAUSE_PER_NODE_S = 1.0  # a node that knows more takes longer to copy
 AHEAD_NS = ns(1.0)
+LISTENS_NS = ns(5.0)  # so long before a rehearsal frames are kept for it
 
 
 class Rehearsed:
@@ -47,6 +48,8 @@ class Rehearsed:
         if isinstance(seen, Span) and not seen.is_on and now_ns >= ns(FIRST_S):
             self._due_ns, self._owed = min(self._due_ns, now_ns + ns(SOON_S)), len(self._setting.hosts) - 1
         if not isinstance(seen, Handled | Unmoved) or not isinstance(seen.input, Received):
+            return None
+        if now_ns < self._due_ns - LISTENS_NS:
             return None
         kept = self._heard.get(seen.node)
         if kept is None:

@@ -484,10 +484,13 @@ def test_whatever_is_said_the_digest_stays_true_to_the_facts(said: list[Any]) ->
         (alive("b"), 2, None),
         (Alive(0, "other", "r", "", b""), 1, None),
         (Left(0, b""), 1, None),
+        (Capabilities(1, (CARD,)), 1, False),
+        (Capabilities(1, ()), 1, None),
+        (Load(1, (), 0, 0), 1, None),
     ],
 )
 def test_only_the_same_words_of_the_same_life_are_no_news(body: Any, life: int, is_newer: bool | None) -> None:
-    talk = node().hears("b", alive("b"))
+    talk = node().hears("b", alive("b")).hears("b", Capabilities(1, (CARD,)))
     assert talk.machine.renewed(heard("b", body, life=life, at=3.0), talk.now) is is_newer
 
 
