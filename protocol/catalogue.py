@@ -5,7 +5,6 @@ taken from the award on, until a load shows it taken, or the award is off. Soft 
 only makes work fast, never safe. Neighbours: `gossip` brings the facts, `routing` orders candidates.
 """
 
-from collections import deque
 from typing import Literal, TypeAlias
 
 import msgspec
@@ -62,13 +61,13 @@ class _Pool:
         self.free = card.slots
         self.said = 0  # number of the frame that said so
         self.reserved: dict[str, int] = {}  # own awards that no load shows yet: task, number of its accept or 0
-        self.released: deque[tuple[int, Mono]] = deque()  # own work that ended, though no load shows it yet
+        self.released: tuple[tuple[int, Mono], ...] = ()  # own work that ended, though no load shows it yet
 
     def hear(self, free: int, said: int) -> None:
         """A load says so, in the frame of this number."""
         self.free, self.said = max(0, min(free, self.card.slots)), said
         self.reserved = {task: accepted for task, accepted in self.reserved.items() if not 0 < accepted < said}
-        self.released = deque(each for each in self.released if each[0] > said)
+        self.released = tuple(each for each in self.released if each[0] > said)
 
     def accept(self, task: str, said: int) -> None:
         """The award has its slot."""
@@ -81,18 +80,18 @@ class _Pool:
         """Own work ended, or never took its slot."""
         is_shown = self.reserved.pop(task, None) is None
         if is_shown and said > self.said:
-            self.released.append((said, now))
+            self.released = (*self.released, (said, now))
 
     def refuse(self, task: str) -> None:
         """There was no room: what was heard is old."""
         self.reserved.pop(task, None)
-        self.released.clear()
+        self.released = ()
         self.free = min(self.free, len(self.reserved))
 
     def left(self, now: Mono) -> int:
         """How many are free, as far as we know."""
-        while self.released and self.released[0][1] <= now - int(RELEASED_S * NS_PER_S):
-            self.released.popleft()
+        if self.released:
+            self.released = tuple(each for each in self.released if each[1] > now - int(RELEASED_S * NS_PER_S))
         return max(0, min(self.card.slots, self.free - len(self.reserved) + len(self.released)))
 
 

@@ -370,8 +370,8 @@ class Node:
         for opened in map(self._opener.open_relayed, body.facts):  # each may need what the one before introduced
             if isinstance(opened, Refusal):
                 out += self._refuse(opened, now)
-            else:
-                out += self._on_fact(heard_of(opened, is_relayed=True), now)
+            elif self.gossip.renewed(heard := heard_of(opened, is_relayed=True), now) is None:
+                out += self._on_fact(heard, now)
         return out
 
     def _on_fact(self, heard: Heard, now: Instant) -> list[Effect]:

@@ -109,12 +109,15 @@ class Alteration:
 
 
 class Line:
-    """One link, one way: its dice, and what waits on it."""
+    """One link, one way: its dice, and what waits on it. In a crowd all links of one node share dice."""
 
-    def __init__(self, chance: Chance, src: str, dst: str) -> None:
+    __slots__ = ("_chance", "_delay", "_fate", "_free_ns", "_is_bad", "_last_ns", "_src", "_to", "manner")
+
+    def __init__(self, chance: Chance, src: str, dst: str, *, is_crowd: bool = False) -> None:
         self.manner: Manner | None = None  # None: to be looked up
         self._chance = chance
-        self._ends = src, dst
+        self._src = src
+        self._to = "all" if is_crowd else dst
         self._fate = self.stream("link")
         self._delay = self.stream("delay")
         self._last_ns = 0
@@ -123,8 +126,7 @@ class Line:
 
     def stream(self, purpose: str) -> Random:
         """Its dice for one purpose."""
-        src, dst = self._ends
-        return self._chance.stream(src, f"{purpose} to {dst}")
+        return self._chance.stream(self._src, f"{purpose} to {self._to}")
 
     def arrivals(self, manner: Manner, *, now_ns: int, is_open: bool, kind: str, size: int) -> list[int]:
         """When the copies of one message arrive: none when it is lost, two when it is doubled."""

@@ -16,6 +16,7 @@ from simulations.links import Alteration, Between, Line, LinkModel, Manner
 from simulations.timeline import Timeline
 
 RECORD = "record"
+CROWD = 150  # more nodes have so many pairs that dice for each, five kilobytes, have no room
 
 
 class Cut(Struct):
@@ -42,6 +43,7 @@ class Network:
         self._chance = chance
         self._model = model
         self._names = names
+        self._is_crowd = len(names) > CROWD
         self._alterations = [Alteration(between, names) for between in model.between]  # the last one counts
         self._bad = [each for each in self._alterations if each.is_bad]  # so bad that who is there may not be seen
         self._lines: dict[tuple[str, str], Line] = {}
@@ -138,7 +140,7 @@ class Network:
     def _line(self, src: str, dst: str) -> tuple[Line, Manner]:
         line = self._lines.get((src, dst))
         if line is None:
-            line = self._lines[(src, dst)] = Line(self._chance, src, dst)
+            line = self._lines[(src, dst)] = Line(self._chance, src, dst, is_crowd=self._is_crowd)
         manner = line.manner
         if manner is None:
             manner = self._model

@@ -4,7 +4,9 @@ Invariant: a function of scenario and seed. It composes and lets time pass; it k
 the protocol. Neighbours: everything else in this package; `report` shows a `Verdict`.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+import gc
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import assert_never, get_args
 
 from msgspec import Struct
@@ -17,7 +19,7 @@ from simulations.checks import CHECKS
 from simulations.crowds import members
 from simulations.ends import ENDS
 from simulations.faults import Join
-from simulations.frames import SharedFrames
+from simulations.frames import frames_of
 from simulations.havoc import Havoc
 from simulations.host import Host, Surroundings
 from simulations.network import Network
@@ -25,13 +27,14 @@ from simulations.scenario import Scenario
 from simulations.seen import Answered, Broke, Handled, Happened, Said, Seen, Sight, Span, Stored, Unmoved
 from simulations.setting import Check, Setting
 from simulations.sights import SIGHTS
-from simulations.signing import Keys, verify_of
+from simulations.signing import Keys
 from simulations.store import Store
 from simulations.timeline import Timeline, ns
 from simulations.trace import Line, Trace
 from simulations.work import Client
 
 _PASSING = (Handled, Unmoved, Said)  # too many of them to be lines of the trace
+ALLOCATIONS_PER_SEARCH = 100_000  # of the interpreter's search for garbage; 700 unless told
 LOOK_S = 0.25  # how often the promises are looked at
 
 
@@ -60,6 +63,17 @@ class Verdict(Struct, frozen=True):
 
 class _Stop(Exception):
     """A rule was broken: there is no use in going on."""
+
+
+@contextmanager
+def _seldom_collected() -> Iterator[None]:
+    """Little of what a run makes is garbage in cycles, and looking for it takes a tenth of the time."""
+    before = gc.get_threshold()
+    gc.set_threshold(ALLOCATIONS_PER_SEARCH, *before[1:])
+    try:
+        yield
+    finally:
+        gc.set_threshold(*before)
 
 
 class World:
@@ -93,7 +107,7 @@ class World:
             store=self.store,
             trace=self._trace,
             keys=keys,
-            frames=SharedFrames(verify_of(scenario.wire)),
+            frames=frames_of(scenario.wire),
             mesh=mesh_id(keys.root_key),
             settings=self.settings,
             agents=scenario.agents,
@@ -199,7 +213,8 @@ class World:
         self.timeline.at(ns(LOOK_S), self._look)
         end_ns = ns(scenario.run_s)
         try:
-            self.timeline.run(end_ns)
+            with _seldom_collected():
+                self.timeline.run(end_ns)
             self._conclude()
         except _Stop:
             pass

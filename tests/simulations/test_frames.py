@@ -5,7 +5,7 @@ import copy
 from protocol.envelope import Envelope, Opener, Refusal, Sealer
 from protocol.wire.gossip import Alive
 from protocol.wire.swim import Ping
-from simulations.frames import SharedFrames
+from simulations.frames import BareFrames, SharedFrames
 from tests.protocol.sealing import ALICE, BOB, FROM_ALICE, LIFE, MALLORY, NOW, ROOT, SUBJECTS, TO_BOB, proof_of
 
 
@@ -64,3 +64,18 @@ def test_a_message_to_one_node_is_not_kept_and_still_takes_effect_once() -> None
 def test_a_copy_of_a_node_shares_what_was_read() -> None:
     frames = SharedFrames(lambda *_: True)
     assert copy.deepcopy(frames) is frames
+
+
+def test_without_a_wire_a_frame_says_what_it_said_and_other_bytes_say_nothing() -> None:
+    frames = BareFrames()
+    opener = Opener(me=BOB.id, subjects=SUBJECTS, root_key=ROOT.public_key, frames=frames)
+    body = Alive(0, "alice", "eu", "", proof_of(ALICE))
+    fact = Sealer(signer=ALICE, life=LIFE, frames=frames).seal(body, subject=FROM_ALICE, now=NOW)
+    opened = opener.open(FROM_ALICE, fact, NOW)
+    assert isinstance(opened, Envelope)
+    assert opened.body is body
+    assert opener.open_relayed(fact) is opened
+    for harmed in (bytes(fact), fact[:-1], fact + b"x"):
+        refused = opener.open(FROM_ALICE, harmed, NOW)
+        assert isinstance(refused, Refusal)
+        assert refused.code == "bad_magic"

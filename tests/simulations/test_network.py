@@ -2,7 +2,7 @@
 
 from simulations.chance import Chance, Delay
 from simulations.links import LinkModel
-from simulations.network import RECORD, Network
+from simulations.network import CROWD, RECORD, Network
 from simulations.timeline import Timeline
 
 
@@ -69,3 +69,17 @@ def test_a_delay_has_the_median_it_was_given() -> None:
     times = sorted(Delay(p50_ms=2, p99_ms=30).draw_ns(rng) for _ in range(4_001))
     assert 1.8e6 < times[2_000] < 2.2e6
     assert 24e6 < times[3_960] < 38e6
+
+
+def test_in_a_crowd_the_links_of_one_node_share_dice_and_those_of_others_have_their_own() -> None:
+    def arrivals(nodes: int, before: tuple[tuple[str, str], ...]) -> list[int]:
+        names = tuple(f"n{number}" for number in range(nodes))
+        network = Network(timeline=Timeline(), chance=Chance(1), model=LinkModel(), names=names)
+        for src, dst in before:
+            network.arrivals(src, dst)
+        return network.arrivals("n1", "n2")
+
+    alone = arrivals(CROWD + 1, ())
+    assert arrivals(CROWD + 1, (("n3", "n2"),)) == alone
+    assert arrivals(CROWD + 1, (("n1", "n3"),)) != alone
+    assert arrivals(CROWD, (("n1", "n3"),)) == arrivals(CROWD, ())

@@ -51,6 +51,22 @@ def test_real_signatures_lead_through_the_same_steps_as_the_stand_in() -> None:
     assert real.digest != cheap.digest  # the frames themselves differ
 
 
+def test_without_a_wire_everything_takes_the_same_steps() -> None:
+    bare = World(structs.replace(_small(), wire="none"), seed=7).run()
+    sealed = World(_small(), seed=7).run()
+    assert bare.violations == ()
+    assert (bare.steps, bare.sent, bare.kept) == (sealed.steps, sealed.sent, sealed.kept)
+
+
+def test_half_of_two_hundred_nodes_find_each_other_while_the_others_still_start() -> None:
+    text = 'about = "a crowd"\nnodes = 200\nrun_s = 0.4\nwire = "none"\nexpect = { always = ["no-exception"] }'
+    world = World(parsed(text, origin="here"), seed=1)
+    assert world.run().violations == ()
+    views = [len(host.node.membership.alive()) for host in world.hosts.values() if host.is_up]
+    assert len(views) > 60
+    assert max(views) == len(views)
+
+
 def _is_small(name: str) -> bool:
     scenario = named(name)
     return scenario.nodes * scenario.run_s <= NODE_S_MAX
