@@ -130,6 +130,10 @@ class Quiet:
         """News."""
         return True, []
 
+    def renewed(self, heard: Heard, now: Instant) -> bool | None:
+        """Nothing was heard before."""
+        return None
+
     def is_about_nobody(self, heard: Heard) -> bool:
         """Everybody is known."""
         return False
