@@ -139,7 +139,7 @@ def _told(one: Took) -> str:
     return f"; {one.problem}" if one.problem else ""
 
 
-LITE = {"always": []}
+LITE: dict[str, list[str]] = {"always": []}
 ROWS: Sequence[Row] = (
     Row("S1", "50 nodes, 1 % loss, 120 s", "0.8 s", seconds(world(50, 120, loss=0.01))),
     Row("S1-none", "the same, nothing encoded", "0.4 s", seconds(world(50, 120, loss=0.01, wire="none"))),
