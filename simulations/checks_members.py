@@ -73,9 +73,15 @@ class NoHastyDeath:
             if not is_on or last_ns - before_ns < ns(CLEAR_S):
                 return None
             least_s = settings.absent_s if death.evidence == "absent" else settings.suspicion_s_min
-            if now_ns - last_ns < ns(least_s):
+            if now_ns - last_ns < ns(least_s) and self._was_in_reach(death, last_ns - ns(CLEAR_S)):
                 return f"{seen.node} believes that {death.name} is dead ({death.evidence}) within {least_s:g} s"
         return None
+
+    def _was_in_reach(self, death: PeerDead, at_ns: int) -> bool:
+        """Of all who accuse it: one that was cut off from it before it stopped has begun to count earlier."""
+        accusers = [name_of(self._setting, each) for each in death.accusers]
+        network, dead = self._setting.network, name_of(self._setting, death.peer)
+        return all(name == dead or network.clear_since_ns(name, dead) <= at_ns for name in accusers)
 
 
 class CutOffJudgesNobody:

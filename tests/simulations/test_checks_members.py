@@ -120,6 +120,8 @@ def test_who_stopped_a_moment_ago_is_not_dead_yet(after_s: float, is_broken: boo
     check.on(Span("pause", ("n3",), is_on=True))
     world.timeline.now_ns += ns(after_s)
     assert (check.on(_death(n1, n3, n1, n2)) is not None) is is_broken
+    world.network.cut(groups={"n2": 1})
+    assert check.on(_death(n1, n3, n1, n2)) is None, "n2 did not reach it anyway"
 
 
 def test_whose_link_is_down_or_hardly_back_accuses_nobody() -> None:
