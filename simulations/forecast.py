@@ -78,7 +78,7 @@ class Forecast(Struct, frozen=True):
     changes: tuple[Change, ...]
     tasks: int
     moves: tuple[Move, ...]
-    waiting: tuple[str, ...]  # tasks that nobody has in the end: their owners are gone, and nobody else is free
+    waiting: tuple[str, ...]  # tasks whose owner is lost to their home in the end, and nobody else is free
     one_view_s: float | None
     lacking: str
     ended_s: float
@@ -207,8 +207,7 @@ def foretold(plan: Plan, *, seed: int) -> Forecast:
     verdict = world.run()
     [story] = stories
     story.done()
-    done_at = {record.capability: record.owner for record in world.store.records() if record.state is TaskState.AWARDED}
-    up = {host.id for host in world.hosts.values() if host.is_up}
+    owners = {record.capability: record.owner for record in world.store.records() if record.state is TaskState.AWARDED}
     names = {node.stand_in: node.name for node in plan.mesh.nodes}
     tasks = {f"placed-{number}@1": task for number, task in enumerate(plan.mesh.tasks)}
     lacking = ENDS["one-view"](world)
@@ -228,13 +227,23 @@ def foretold(plan: Plan, *, seed: int) -> Forecast:
             Move(tasks[done].id, tasks[done].capability, names[former], names[owner], _since(at_s))
             for at_s, done, former, owner in story.moves
         ),
-        waiting=tuple(task.id for done, task in tasks.items() if done_at.get(done) not in up),
+        waiting=tuple(
+            task.id for done, task in tasks.items() if owners.get(done) not in _living(world, task.placed.home)
+        ),
         one_view_s=max(_since(story.last_view_s), plan.granted[0].at_s) if lacking is None else None,
         lacking="" if lacking is None else _in_live_names(lacking, names),
         ended_s=max(each.ends_s or each.at_s for each in plan.granted),
         broken=tuple(f"{each.rule}: {_in_live_names(each.what, names)}" for each in verdict.violations),
         left_out=_left_out(plan.mesh),
     )
+
+
+def _living(world: World, home: str) -> set[str]:
+    """Who lives, as a task's home sees it; when that is gone, whoever is up."""
+    host = world.hosts[home]
+    if host.is_up:
+        return set(host.node.membership.alive())
+    return {each.id for each in world.hosts.values() if each.is_up}
 
 
 def _notices(told: Mapping[tuple[str, str], Mapping[str, float]], names: Mapping[str, str]) -> tuple[Notice, ...]:

@@ -7,6 +7,7 @@ Run: `make bench-mesh`, or `python tests/bench/mesh.py --nodes 8 --only kills,id
 
 import argparse
 import asyncio
+import contextlib
 import os
 import signal
 import sys
@@ -44,7 +45,11 @@ async def bench(asked: argparse.Namespace) -> None:
         print(trials.HEAD, flush=True)
         with tempfile.TemporaryDirectory(prefix="meshd-bench-") as directory:
             async with Fleet(Path(directory), nodes=asked.nodes, preset=preset) as fleet:
-                await trials.bring_up(fleet)
+                try:
+                    await trials.bring_up(fleet)
+                except TimeoutError as late:
+                    trials.failed("bring-up", f"{late}; {fleet.lacking()}")
+                    continue
                 for name in names:
                     await _tried(name, fleet)
 
@@ -56,7 +61,8 @@ async def _tried(name: str, fleet: Fleet) -> None:
         await TRIALS[name](fleet)
     except TimeoutError as late:
         trials.failed(name, str(late))
-        await trials.all_up(fleet)
+        with contextlib.suppress(TimeoutError):  # then the next one says so, too
+            await trials.all_up(fleet)
     print(f"{'':<4} {name} took {time.monotonic() - began:.0f} s", file=sys.stderr, flush=True)
 
 

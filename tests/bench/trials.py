@@ -64,7 +64,7 @@ async def bring_up(fleet: Fleet) -> None:
     for node in fleet.nodes[1:]:
         fleet.spawn(node)
         await asyncio.sleep(APART_S)
-    known_s = await fleet.one_view(READY_S + VIEW_S)
+    known_s = await fleet.one_view(READY_S)
     for node in fleet.nodes:
         await until(node.is_ready, READY_S, f"{node.name} being ready")
     last_s = max([await _announced_s(fleet, node) for node in fleet.nodes[1:]])
