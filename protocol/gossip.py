@@ -41,7 +41,7 @@ class GossipSettings(Struct, frozen=True, forbid_unknown_fields=True):
     repeat_s: Annotated[float, Meta(ge=0.05, le=60, description="each broadcast is sent once more after this")] = 1.0
     digest_interval_s: Annotated[float, Meta(ge=0.5, le=600, description="compare with one other this often")] = 10.0
     beacon_s_min: Annotated[float, Meta(ge=0.5, le=600, description="say that we are here this often")] = 5.0
-    beacon_s_per_node: Annotated[float, Meta(ge=0, le=60, description="and no oftener than this times nodes")] = 0.05
+    beacon_s_per_node: Annotated[float, Meta(ge=0, le=60, description="and no oftener than this times nodes")] = 0.6
     gap_s: Annotated[float, Meta(ge=0.01, le=60, description="compare within this after a sign of a gap")] = 1.0
 
 

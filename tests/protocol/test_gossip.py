@@ -67,7 +67,7 @@ def test_the_beacon_says_again_that_we_are_here_and_is_not_repeated_itself() -> 
 
 
 def test_in_a_large_mesh_the_beacon_is_slower() -> None:
-    talk = among(*(f"n{index:03}" for index in range(299)))  # 300 nodes: every 15 s
+    talk = among(*(f"n{index:03}" for index in range(24)))  # 25 nodes: every 15 s
     talk.until(5.1)
     beacons = 0
     for second in range(6, 66):

@@ -12,8 +12,8 @@ def test_the_formula_follows_the_settings_and_the_number_of_nodes() -> None:
     lan, gossip = PRESETS["lan"], GossipSettings()
     forty, thousand = (expected(nodes, lan, gossip) for nodes in (40, 1_000))
     assert (forty["Ping"].sent, forty["Ack"].heard) == (thousand["Ping"].sent, thousand["Ack"].heard) == (2.0, 2.0)
-    assert forty["Alive"].heard == pytest.approx(39 / 5)
-    assert thousand["Alive"].heard == pytest.approx(999 / 50)
+    assert forty["Alive"].heard == pytest.approx(39 / 24)
+    assert thousand["Alive"].heard == pytest.approx(999 / 600)
     assert forty["Digest"].bytes < thousand["Digest"].bytes
     assert expected(40, PRESETS["local"], gossip)["Ping"].sent == 5.0
     assert whole(expected(1, lan, gossip))[1] == 0.0
