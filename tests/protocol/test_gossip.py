@@ -473,9 +473,6 @@ def test_whatever_is_said_the_digest_stays_true_to_the_facts(said: list[Any]) ->
         assert again.hashes() == talk.machine.hashes()
 
 
-# --- the same word, said again
-
-
 @pytest.mark.parametrize(
     ("body", "life", "is_newer"),
     [
