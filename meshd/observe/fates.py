@@ -69,7 +69,7 @@ def fate(event: Event, name_of: NameOf) -> str:
             return f"is suspect: {_doubt(event.evidence, (name_of(event.accuser),))}{_aside(event)}"
         case events.PeerDead():
             accusers = sorted(map(name_of, event.accusers))
-            suspected = f", after {_span(event.after_s)} of suspicion" if event.after_s else ""
+            suspected = f", and it was suspect for {_span(event.after_s)}" if event.after_s else ""
             return f"is dead: {_doubt(event.evidence, accusers)}{suspected}{_aside(event)}"
         case events.PeerLeft():
             return "left: it said goodbye"
@@ -94,7 +94,7 @@ def _came(event: events.PeerAlive) -> str:
         }.get(event.was, "it started again, and had said no goodbye")
     return {
         "": "seen for the first time",
-        "suspect": f"it says so itself, after {span} of suspicion (incarnation {event.incarnation})",
+        "suspect": f"it says so itself, after {span} as a suspect (incarnation {event.incarnation})",
         "dead": f"it was never gone: the same run is back, {span} after it was declared dead",
     }.get(event.was, f"it is back, {span} after it left")
 

@@ -69,7 +69,9 @@ async def test_the_story_of_a_peer_is_told_where_one_is_asked_for() -> None:
         assert suspect.text.startswith("is suspect: the server told ")
         assert (suspect.evidence, suspect.life) == ("absent", c.me.life)
         assert dead.accusers == ("a", "b") == shown.accusers
-        assert dead.text.startswith("is dead: the server told a and b that nobody listens there, after 2.")
+        assert dead.text.startswith(
+            "is dead: the server told a and b that nobody listens there, and it was suspect for 2."
+        )
         assert dead.after_s is not None
         assert dead.unheard_s is not None
         assert dead.unheard_s >= dead.after_s

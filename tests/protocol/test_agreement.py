@@ -5,6 +5,7 @@ from itertools import permutations
 import pytest
 
 from protocol.agreement import Agreement
+from protocol.wire.gossip import Left
 from protocol.wire.swim import Ack, Ping
 from tests.protocol.conversation import instant
 from tests.protocol.views import alive, among, lives, node, number_of, probed
@@ -163,4 +164,6 @@ def test_a_new_life_a_suspicion_and_a_goodbye_are_other_views() -> None:
     seen.append(talk.machine.agreement.view)
     assert talk.machine.suspects() == ("b",)
     assert len(set(seen)) == 3
-    assert node("a").machine.agreement.count == 1
+    talk.hears("c", Left(0))
+    talk.hears("b", Left(0), life=2)
+    assert (talk.machine.agreement.count, talk.machine.agreement.view) == (1, node("a").machine.agreement.view)

@@ -10,7 +10,7 @@ NAMES = {"p": "b", "q": "c", "r": "d"}
 
 CASES: dict[str, Event] = {
     "is alive: seen for the first time": events.PeerAlive("p", "b", 1, 0),
-    "is alive: it says so itself, after 1.2 s of suspicion (incarnation 4)": events.PeerAlive(
+    "is alive: it says so itself, after 1.2 s as a suspect (incarnation 4)": events.PeerAlive(
         "p", "b", 1, 4, "suspect", 1.21
     ),
     "is alive: it was never gone: the same run is back, 12 s after it was declared dead": events.PeerAlive(
@@ -24,7 +24,7 @@ CASES: dict[str, Event] = {
     ),
     "is suspect: the server told c that nobody listens there; never heard here; "
     "this node was not well itself (health 3)": events.PeerSuspect("p", "b", 1, "q", "absent", 0, None, 3),
-    "is dead: c and d got no answer from it, after 5.0 s of suspicion; last heard here 6.1 s before": events.PeerDead(
+    "is dead: c and d got no answer from it, and it was suspect for 5.0 s; last heard here 6.1 s before": events.PeerDead(
         "p", "b", 1, ("q", "r"), "timeout", 5.0, 6.1
     ),
     "is dead: c and d got no answer from it; never heard here": events.PeerDead(
