@@ -57,35 +57,44 @@ def sim(ctx: click.Context, words: tuple[str, ...]) -> int:
 @click.option(
     "--save", type=click.Path(path_type=Path), metavar="FILE.toml", help="Keep the scenario: sim run takes it."
 )
+@click.option(
+    "--report", multiple=True, type=click.Path(path_type=Path), metavar="FILE", help="Also .html, .md or .json."
+)
 @click.pass_obj
-def from_live(session: Session, /, run: str, seed: int, save: Path | None, **wished: Sequence[str]) -> int:
+def from_live(
+    session: Session, /, run: str, seed: int, save: Path | None, report: Sequence[Path], **wished: Sequence[str]
+) -> int:
     """What would happen to this mesh: who would notice what when, which tasks would move, how long until one view.
 
     Takes the nodes, regions, agents, tasks and settings that the daemon sees, and plays faults on them in virtual
     time. The live mesh is only asked. Every option can be given several times; NODES may be region:NAME.
     """
     from simulations import forecast, live, wishes
+    from simulations.reports import files
     from simulations.scenario import ScenarioError
 
     asked = [wishes.Wish(_kind(option), text) for option, texts in wished.items() for text in texts]
     try:
+        files.check(report)
         run_s = wishes.seconds(run, "--run")
         plan = forecast.planned(live.heard(_asked(Client(session))), asked, run_s=run_s)
         if save is not None:
             save.write_text(plan.text(), encoding="utf-8")
+        answer = forecast.foretold(plan, seed=seed, reports=report)
     except ScenarioError as error:
         raise of(
             MeshError("bad_input", what=str(error)), hint="meshctl sim from-live --help, or meshctl peers"
         ) from None
     except OSError as error:
         raise of(MeshError("bad_input", what=f"--save: {error}")) from None
-    answer = forecast.foretold(plan, seed=seed)
     if session.wants_json():
         write(msgspec.json.encode(answer).decode() + "\n")
     else:
         write("".join(f"{shown(line)}\n" for line in forecast.told(answer)))
     if save is not None:
         note(session, f"kept: meshctl sim run {save}")
+    for path in report:
+        note(session, f"report: {path}")
     return FAILED if answer.broken else OK
 
 

@@ -8,6 +8,7 @@ import json
 import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import ClassVar
 
 import msgspec
@@ -19,6 +20,10 @@ from simulations.agents import AgentModel, Oddity
 from simulations.ends import ENDS
 from simulations.live import LiveMesh
 from simulations.progress import Progress
+from simulations.reports import files
+from simulations.reports.building import Occasion, run_report
+from simulations.reports.observer import Observer
+from simulations.reports.shapes import Commands
 from simulations.scenario import Expectation, Scenario, ScenarioError, checked
 from simulations.seen import Handled, Happened, Seen, Stored
 from simulations.setting import Setting
@@ -112,7 +117,7 @@ def planned(mesh: LiveMesh, wishes: Sequence[Wish], *, run_s: float) -> Plan:
     usual = slots[0][0] if slots else 1
     odd = {node.stand_in: Oddity(slots=node.slots) for node in mesh.nodes if node.slots != usual}
     scenario = Scenario(
-        about=f"the mesh {mesh.mesh}, as {mesh.seen_by} saw it",
+        about=f"the mesh {mesh.mesh}, as {mesh.seen_by} saw it: {_who_is_who(mesh)}",
         nodes=len(mesh.nodes),
         run_s=FROM_S + run_s,
         preset=mesh.preset,
@@ -125,6 +130,12 @@ def planned(mesh: LiveMesh, wishes: Sequence[Wish], *, run_s: float) -> Plan:
         expect=Expectation(always=RULES),
     )
     return Plan(mesh, checked(msgspec.to_builtins(scenario), origin="from-live"), all_granted, run_s)
+
+
+def _who_is_who(mesh: LiveMesh) -> str:
+    """`n1 is berlin-1, n2 is …`; a name that is not fit to be shown stands in quotes, escaped."""
+    names = ((node.stand_in, node.name) for node in mesh.nodes)
+    return ", ".join(f"{stand_in} is {name if name.isprintable() else json.dumps(name)}" for stand_in, name in names)
 
 
 class _Story:
@@ -195,18 +206,21 @@ class _Story:
         self.told.setdefault((subject, what), {}).setdefault(observer, now_s)
 
 
-def foretold(plan: Plan, *, seed: int) -> Forecast:
-    """Run it, and tell in live names."""
+def foretold(plan: Plan, *, seed: int, reports: Sequence[Path] = ()) -> Forecast:
+    """Run it, and tell in live names; with a report in each of these files. Raises ScenarioError when one cannot."""
     stories: list[_Story] = []
 
     def watch(setting: Setting) -> _Story:
         stories.append(_Story(setting, plan))
         return stories[-1]
 
-    world = World(plan.scenario, seed=seed, watch=[watch])
+    observer = Observer(plan.scenario)
+    world = World(plan.scenario, seed=seed, watch=[watch, observer.begin] if reports else [watch])
     verdict = world.run()
     [story] = stories
     story.done()
+    if reports:
+        files.save(run_report(Occasion("from-live", Commands()), plan.scenario, verdict, observer), reports)
     owners = {record.capability: record.owner for record in world.store.records() if record.state is TaskState.AWARDED}
     names = {node.stand_in: node.name for node in plan.mesh.nodes}
     tasks = {f"placed-{number}@1": task for number, task in enumerate(plan.mesh.tasks)}

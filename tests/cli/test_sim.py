@@ -41,6 +41,16 @@ def test_what_is_kept_can_be_run(meshctl: Meshctl, served: Served, tmp_path: Pat
     assert "passed. seed 1, 2 nodes, 40 s" in ran.out
 
 
+def test_a_report_is_written_and_says_who_is_who(meshctl: Meshctl, served: Served, tmp_path: Path) -> None:
+    page = tmp_path / "report.html"
+    said = meshctl(*ASKED, "--report", str(page))
+    assert (said.code, said.err) == (0, f"report: {page}\n")
+    assert "n1 is a, n2 is b" in page.read_text()
+    refused = meshctl(*ASKED, "--report", str(tmp_path / "report.pdf"))
+    assert refused.code == 2
+    assert "a report ends in .html, .md, .json" in refused.err
+
+
 def test_what_cannot_be_played_is_one_error(meshctl: Meshctl, served: Served, tmp_path: Path) -> None:
     for words, what in (
         (("--kill", "z@3s"), "--kill z@3s: there is no node 'z'; there are a, b"),
