@@ -70,12 +70,10 @@ def from_live(
     time. The live mesh is only asked. Every option can be given several times; NODES may be region:NAME.
     """
     from simulations import forecast, live, wishes
-    from simulations.reports import files
     from simulations.scenario import ScenarioError
 
     asked = [wishes.Wish(_kind(option), text) for option, texts in wished.items() for text in texts]
     try:
-        files.check(report)
         run_s = wishes.seconds(run, "--run")
         plan = forecast.planned(live.heard(_asked(Client(session))), asked, run_s=run_s)
         if save is not None:

@@ -208,6 +208,7 @@ class _Story:
 
 def foretold(plan: Plan, *, seed: int, reports: Sequence[Path] = ()) -> Forecast:
     """Run it, and tell in live names; with a report in each of these files. Raises ScenarioError when one cannot."""
+    files.check(reports)
     stories: list[_Story] = []
 
     def watch(setting: Setting) -> _Story:
