@@ -86,7 +86,7 @@ def tasks_end(world: Whole) -> str | None:
 
 
 def tasks_done(world: Whole) -> str | None:
-    """So, and every one ended with a result."""
+    """Every task that was accepted has ended, and with a result."""
     lacking = tasks_end(world)
     if lacking is not None:
         return lacking

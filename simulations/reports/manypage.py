@@ -4,8 +4,19 @@ Invariant: as `page`, whose parts it uses. Neighbours: `gathering` made the repo
 """
 
 from simulations.reports import pictures
-from simulations.reports.building import BROKEN, NOT_SEEN
-from simulations.reports.page import PROMISED, commands, detection, document, scenario, sign, table, tiles
+from simulations.reports.page import (
+    commands,
+    detection,
+    document,
+    is_bad,
+    ranked,
+    scenario,
+    sentence_of,
+    sign,
+    table,
+    tiles,
+    titled,
+)
 from simulations.reports.shapes import Commands, Figure, Rule, Seed, SweepReport
 from simulations.reports.svg import tag, words
 
@@ -14,12 +25,14 @@ SQUARES_MAX = 2_000
 
 def sweep_page(report: SweepReport) -> str:
     """The page."""
+    rows = [_rule(rule, report.runs) for rule in ranked(report.rules)]
     parts = [
         *_head(report),
         *_seeds(report),
         tag("h2", "Verdicts"),
         table(
-            ["Rule", "Letter", "Verdict", "*Runs", "What it says"], [_rule(rule, report.runs) for rule in report.rules]
+            ["Rule", "Letter", "Verdict", "*Runs", "What it says"],
+            rows,
         ),
         *_figures(report),
         *detection(report.detection, report.spread),
@@ -35,12 +48,13 @@ def _head(report: SweepReport) -> list[str]:
     else:
         badge = tag("p", f"✓ all {report.runs:,} runs passed", class_="verdict")
     judged = report.judged
+    well = f"{judged.deaths_of_well:,} of nodes that ran and were linked"
     shown = [
         ("Runs passed", f"{report.passed:,} / {report.runs:,}", f"seeds {report.seeds}"),
         (
-            "Deaths, of them of nodes that were well",
-            f"{judged.deaths:,} / {judged.deaths_of_well:,}",
-            "at all observers",
+            "Deaths, at all observers",
+            f"{judged.deaths:,}",
+            well,
         ),
     ]
     dead = report.detection[-1] if report.detection[-1].count else report.detection[1]
@@ -134,15 +148,15 @@ def _rule(rule: Rule, runs: int) -> str:
         tag("td", words(rule.letter)),
         sign(rule.verdict),
         tag("td", f"{rule.seeds or 0:,} of {runs:,}" if rule.seeds or rule.count is not None else "", class_="n"),
-        tag("td", words(rule.about or PROMISED[rule.sort]), class_="w"),
+        tag("td", words(sentence_of(rule)), class_="w"),
     ]
-    return tag("tr", *cells, class_="bad" if rule.verdict in (BROKEN, NOT_SEEN) else None)
+    return tag("tr", *cells, class_="bad" if is_bad(rule) else None)
 
 
 def _figures(report: SweepReport) -> list[str]:
     if not report.figures:
         return []
-    parts = [tag("div", tag("h3", words(f"{each.name}, {each.unit}")), _figure(each)) for each in report.figures]
+    parts = [tag("div", tag("h3", words(titled(each.name))), _figure(each)) for each in report.figures]
     return [
         tag("h2", "Over all runs"),
         tag("p", "How many runs had which figure.", class_="note"),

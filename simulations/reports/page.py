@@ -101,7 +101,7 @@ def _head(report: RunReport) -> list[str]:
 def _figures(report: RunReport) -> list[tuple[str, str, str]]:
     whole_s = report.agreement.whole_at_s
     struck_s = max((each.until_s or each.from_s for each in report.faults), default=0.0)
-    one_view = ("never", "to the end")
+    one_view = ("not reached", "when the run ended" if report.passed else "when the run was stopped")
     if whole_s is not None:
         one_view = (
             f"{max(0.0, whole_s - struck_s):.2f} s",
@@ -111,7 +111,11 @@ def _figures(report: RunReport) -> list[tuple[str, str, str]]:
     judged, traffic = report.judged, report.traffic
     found = [
         ("One view", *one_view),
-        ("Deaths, of them of nodes that were well", f"{judged.deaths} / {judged.deaths_of_well}", "at all observers"),
+        (
+            "Deaths, at all observers",
+            f"{judged.deaths:,}",
+            f"{judged.deaths_of_well:,} of nodes that ran and were linked",
+        ),
         ("Messages", f"{traffic.messages_node_s_mean:,.2f}", "per node and second"),
         ("Bytes", f"{traffic.bytes_node_s_mean:,.0f}", "per node and second"),
     ]
@@ -177,8 +181,14 @@ def commands(given: Commands) -> list[str]:
 
 
 def _verdicts(rules: Sequence[Rule]) -> list[str]:
-    rows = [tag("tr", *_verdict(rule), class_="bad" if rule.verdict in (BROKEN, NOT_SEEN) else None) for rule in rules]
-    return [tag("h2", "Verdicts"), table(["Rule", "Letter", "Verdict", "*At", "What it says"], rows)]
+    rows = [tag("tr", *_verdict(rule), class_="bad" if is_bad(rule) else None) for rule in ranked(rules)]
+    said = "What was broken first, then promises and what is to be seen, then what holds at every step."
+    promised = "Of a promise that was kept: how long after the last fault, and how long it had."
+    return [
+        tag("h2", "Verdicts"),
+        tag("p", f"{said} {promised}", class_="note"),
+        table(["Rule", "Letter", "Verdict", "*At", "What it says"], rows),
+    ]
 
 
 def _verdict(rule: Rule) -> list[str]:
@@ -187,9 +197,7 @@ def _verdict(rule: Rule) -> list[str]:
         at = f"×{rule.count:,}"
     if rule.within_s is not None and rule.verdict == HELD:
         at = f"{rule.at_s or 0.0:.2f} s of {rule.within_s:g} s"
-    about = rule.about or PROMISED[rule.sort]
-    if rule.sort == "eventually" and rule.within_s is not None:
-        about = f"within {rule.within_s:g} s after the last fault: {about}"
+    about = sentence_of(rule)
     return [
         tag("td", tag("span", words(rule.name), class_="nowrap")),
         tag("td", words(rule.letter)),
@@ -197,6 +205,26 @@ def _verdict(rule: Rule) -> list[str]:
         tag("td", words(at), class_="n"),
         tag("td", words(about), class_="w"),
     ]
+
+
+def ranked(rules: Sequence[Rule]) -> list[Rule]:
+    """What is looked for first comes first."""
+    return sorted(rules, key=lambda rule: (not is_bad(rule), rule.sort == "always"))
+
+
+def is_bad(rule: Rule) -> bool:
+    """Is this what is wrong with the run?"""
+    return rule.verdict in (BROKEN, NOT_SEEN)
+
+
+def sentence_of(rule: Rule) -> str:
+    """What a rule says, as a sentence."""
+    return titled(rule.about or PROMISED[rule.sort])
+
+
+def titled(text: str) -> str:
+    """The same with a capital letter."""
+    return text[:1].upper() + text[1:]
 
 
 def sign(verdict: str) -> str:
@@ -277,12 +305,12 @@ def _standings(report: RunReport) -> list[str]:
         if len(standings.nodes) == standings.nodes_total
         else f" {len(standings.nodes)} of {standings.nodes_total} nodes are drawn."
     )
-    last = len(standings.frames) - 1
+    last, first = len(standings.frames) - 1, pictures.most_told(standings)
     slider = tag(
         "div",
-        tag("p", "At ", tag("output", f"{standings.frames[last].at_s:g} s"), ":"),
-        f'<input type="range" min="0" max="{last}" value="{last}" aria-label="time">',
-        pictures.large_map(standings, last),
+        tag("p", "At ", tag("output", f"{standings.frames[first].at_s:g} s"), ":"),
+        f'<input type="range" min="0" max="{last}" value="{first}" aria-label="time">',
+        pictures.large_map(standings, first),
         class_="scrub",
         hidden="hidden",
     )

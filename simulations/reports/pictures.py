@@ -16,6 +16,7 @@ RIBBON_ROWS_MAX = 16  # more faults of nodes are drawn in one row a kind
 CURVE_LEAST_S = 0.0001  # a logarithmic scale has no zero
 LOG_RATIO = 40.0  # from the median to the longest: more is drawn on a logarithmic scale
 MULTIPLES = 8
+MAP_SIDE_MAX, MAP_CELL = 520.0, 34.0
 STATES = (("-", "unknown"), ("s", "suspect"), ("u", "unreachable"), ("d", "dead"), ("l", "left"))
 LINES = ("first", "second", "third")
 
@@ -121,7 +122,7 @@ def rate(report: RunReport, mean: Sequence[float], busiest: Sequence[float], *, 
     """What one node sent in a second: the mean, and the busiest."""
     scale, bottom = time_scale(report), 130.0
     top = max((*busiest, *mean, 0.001))
-    high = svg.ceiling(top / 4) * 4
+    high = svg.rounded_up(top)
     heights = svg.Scale(0.0, high, bottom, 12.0)
     is_kilo = high >= 2_000
     starts = [number * report.traffic.column_s for number in range(len(mean) + 1)]
@@ -183,7 +184,7 @@ def histogram(figure: Figure) -> str:
     width, left, bottom = 460.0, 52.0, 130.0
     most = max((count for _, _, count in figure.bins), default=1)
     values = svg.Scale(figure.bins[0][0], figure.bins[-1][1], left, width - 34)
-    heights = svg.Scale(0.0, svg.ceiling(most / 4) * 4, bottom, 12.0)
+    heights = svg.Scale(0.0, svg.rounded_up(most), bottom, 12.0)
     drawn = [
         svg.x_axis(values, top=12, bottom=bottom, unit=figure.unit),
         svg.y_axis(heights, left=left, right=width - 34, unit=""),
@@ -264,6 +265,16 @@ def chosen(standings: Standings) -> list[int]:
     return sorted({0, len(frames) - 1, *inner})
 
 
+def most_told(standings: Standings) -> int:
+    """The frame in which most are suspect, unreachable or dead: there is most to look at; the last of such."""
+
+    def weight(number: int) -> tuple[int, int]:
+        text = "".join(standings.frames[number].rows)
+        return sum(text.count(letter) for letter in "sud"), number
+
+    return max(range(len(standings.frames)), key=weight)
+
+
 def small_map(standings: Standings, number: int) -> str:
     """One frame, small."""
     size = float(len(standings.nodes))
@@ -274,7 +285,8 @@ def small_map(standings: Standings, number: int) -> str:
 
 def large_map(standings: Standings, number: int) -> str:
     """One frame with the names of observers at the left and of subjects above."""
-    size, side, edge = len(standings.nodes), 520.0, 64.0
+    size, edge = len(standings.nodes), 84.0
+    side = min(MAP_SIDE_MAX, max(8 * MAP_CELL, size * MAP_CELL))
     unit = side / size
     every = max(1, round(14 / unit + 0.49))
     drawn = [
@@ -289,7 +301,8 @@ def large_map(standings: Standings, number: int) -> str:
         drawn.append(svg.tag("text", svg.words(standings.nodes[place]), transform=turned, class_="tick"))
     drawn.append(svg.label((edge - 6, 12), "observer ↓", "tick", anchor="end"))
     drawn.append(svg.label((edge, 12), "subject →", "tick"))
-    return svg.picture(edge + side + 8, edge + side + 8, *drawn, label="Standings", class_="large")
+    whole = edge + MAP_SIDE_MAX + 8  # as wide as the largest, so that letters are as large
+    return svg.picture(whole, edge + side + 8, *drawn, label="Standings", class_="large")
 
 
 def state_sample(name: str) -> str:

@@ -4,13 +4,17 @@ Invariant: time runs downwards, one step a row, so that nothing overlaps; what l
 drawn in the accent. Neighbours: `building` chose the steps, `svg` draws.
 """
 
+import re
+
 from simulations.reports import svg
 from simulations.reports.building import sender_of
 from simulations.reports.shapes import SpaceTime, Step
 
 ROW, LANE, TOP = 17.0, 26.0, 40.0
-TIME_WIDTH, WORDS_WIDTH, WORDS_CHARS = 92.0, 620.0, 96
+TIME_WIDTH, WORDS_WIDTH, WORDS_CHARS = 92.0, 640.0, 92
+ID_CHARS = 6  # of an id of a task or a node; who points at a line sees all of it
 MARKS = {"event": "event", "stored": "stored", "run": "run", "stop": "run", "life": "life", "reply": "reply"}
+_ID = re.compile(r"\b[a-z2-7]{26,32}\b")
 
 
 def spacetime(report: SpaceTime) -> str:
@@ -47,7 +51,8 @@ def _row(step: Step, y: float, place: dict[str, float], width: float, *, is_caus
     class_ = "cause" if is_cause else "step"
     start = TIME_WIDTH + LANE * len(place) + 16
     text = f"{step.node} {step.kind}: {step.what}"
-    shown = text if len(text) <= WORDS_CHARS else f"{text[: WORDS_CHARS - 1]}…"
+    brief = _ID.sub(lambda found: f"{found[0][:ID_CHARS]}…", text)
+    shown = brief if len(brief) <= WORDS_CHARS else f"{brief[: WORDS_CHARS - 1]}…"
     ground = svg.bar(0, y - ROW / 2, width, ROW, "led") if is_cause else ""
     words = svg.tag("text", svg.tag("title", svg.words(text)), svg.words(shown), x=start, y=y + 4, class_=class_)
     fault = ""

@@ -14,14 +14,14 @@ STYLE = """
 *{box-sizing:border-box}
 body{margin:0;background:var(--paper);color:var(--ink);font:15px/1.5 system-ui,-apple-system,"Segoe UI",sans-serif}
 main{max-width:70rem;margin:0 auto;padding:2.5rem 1.5rem 4rem}
-h1{font-size:1.75rem;line-height:1.25;margin:0 0 .25rem;overflow-wrap:anywhere}
+h1{font-size:1.75rem;line-height:1.25;margin:0 0 .5rem;overflow-wrap:anywhere}
 h2{font-size:1.2rem;margin:3rem 0 .5rem}
 h3{font-size:.95rem;margin:1.5rem 0 .25rem}
 p{margin:.25rem 0 .75rem;max-width:46rem;overflow-wrap:anywhere}
 .about,.note{color:var(--muted)}
 .note{font-size:.87rem}
-.verdict{display:inline-block;font-weight:650;padding:.15rem .7rem;border-radius:1rem;margin:0 0 .75rem;
-background:var(--accent-wash);color:var(--accent)}
+.verdict{line-height:1.35;display:inline-block;font-weight:650;padding:.15rem .7rem;border-radius:1rem;
+margin:0 0 .75rem;background:var(--accent-wash);color:var(--accent)}
 .verdict.bad{background:var(--bad-wash);color:var(--bad)}
 .tiles{display:grid;grid-template-columns:repeat(auto-fit,minmax(9.5rem,1fr));gap:.75rem;margin:1.5rem 0 0;padding:0}
 .tile{background:var(--wash);border-radius:.5rem;padding:.7rem .9rem}
@@ -45,6 +45,8 @@ pre{background:var(--wash);border-radius:.5rem;padding:.8rem 1rem;overflow-x:aut
 pre.wrap{white-space:pre-wrap;overflow-wrap:anywhere}
 .finding{border-left:3px solid var(--bad);padding:.1rem 0 .1rem 1rem;margin:1rem 0}
 .finding p{margin:.1rem 0}
+.wide>table{min-width:40rem}
+.two .wide>table{min-width:0}
 .wide{overflow-x:auto;margin:0 0 .25rem}
 .wide>svg{min-width:44rem}
 svg{display:block;width:100%;height:auto}

@@ -94,6 +94,12 @@ def ceiling(value: float) -> float:
     return next(unit * factor for factor in (1, 2, 5, 10) if value <= unit * factor * (1 + 1e-9))
 
 
+def rounded_up(value: float, *, count: int = 4) -> float:
+    """The end of an axis that holds this value: a multiple of the step between its lines."""
+    step = ceiling(value / count)
+    return step * -(-value // step)
+
+
 def x_axis(scale: Scale, *, top: float, bottom: float, unit: str) -> str:
     """Lines upwards and their values below; the last one has the unit."""
     values = ticks(scale)

@@ -7,7 +7,7 @@ become markup. Neighbour: `page` shows the same, and more.
 import re
 from collections.abc import Iterable, Sequence
 
-from simulations.reports.page import PROMISED, SIGNS, seconds
+from simulations.reports.page import SIGNS, ranked, seconds, sentence_of
 from simulations.reports.shapes import Distribution, Report, Rule, RunReport, Stage, SweepReport
 from simulations.reports.svg import visible
 
@@ -114,15 +114,13 @@ def _sweep(report: SweepReport) -> list[str]:
     ]
 
 
-def _rules(rules: Iterable[Rule]) -> str:
+def _rules(rules: Sequence[Rule]) -> str:
     rows = []
-    for rule in rules:
+    for rule in ranked(rules):
         at = "" if rule.at_s is None else f"{rule.at_s:.3f} s"
         if rule.seeds is not None:
             at = f"in {rule.seeds:,} runs"
-        rows.append(
-            (rule.name, rule.letter, f"{SIGNS[rule.verdict]} {rule.verdict}", at, rule.about or PROMISED[rule.sort])
-        )
+        rows.append((rule.name, rule.letter, f"{SIGNS[rule.verdict]} {rule.verdict}", at, sentence_of(rule)))
     return _table(("rule", "letter", "verdict", "when", "what it says"), rows)
 
 
