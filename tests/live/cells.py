@@ -20,7 +20,9 @@ LOADS = ("idle", "auctions", "running")
 SUBMIT_EVERY_S = 0.25
 RUN_S = 8.0  # spans most faults
 MEND_S_MAX = 60.0
-WORDS = {"peer_suspect": "suspected", "peer_dead": "called dead"}
+WORDS = {"peer_suspect": "suspected", "peer_dead": "called dead", "clock_off": "off by its clock"}
+SAYS_S = 3.0
+SAID_WORDS = 6  # of a sentence: what it is about
 PATIENCE_S = 10.0  # for the answer to one request, while much is broken
 
 
@@ -106,6 +108,7 @@ async def play(directory: Path, fault: Fault, load: str) -> Row:
         try:
             async with fault.inflict(made):
                 await asyncio.sleep(fault.lasts_s)
+                row.seen += await _said(made)
             mended_s = loop.time()
             await _look(made, row, work, fault)
             row.mended_s = loop.time() - mended_s
@@ -117,6 +120,20 @@ async def play(directory: Path, fault: Fault, load: str) -> Row:
         row.took_s = loop.time() - began_s
         _account(made, row, fault)
     return row
+
+
+async def _said(made: Ground) -> list[str]:
+    """What each host says of itself while the fault is there."""
+    said = []
+    for name, host in made.hosts.items():
+        try:
+            async with asyncio.timeout(SAYS_S):
+                status = await host.ask("GET", "/v1/status")
+        except (OSError, TimeoutError, ValueError, aiohttp.ClientError):
+            said.append(f"{name} does not answer")
+        else:
+            said += [f"{name}: {' '.join(sentence.split()[:SAID_WORDS])}" for sentence in status["attention"]]
+    return said
 
 
 async def _look(made: Ground, row: Row, work: _Work, fault: Fault) -> None:

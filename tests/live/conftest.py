@@ -3,7 +3,7 @@
 import pytest
 
 TITLES = ("fault", "load", "seen", "work", "mended s", "took s", "verdict")
-WIDEST = 64
+WIDEST = 110
 
 
 def _lines(rows: list[tuple[str, ...]]) -> list[str]:

@@ -23,7 +23,6 @@ from tests.proxy import Way
 
 IPTABLES = shutil.which("iptables") or shutil.which("iptables", path=SCRIPTS) or ""  # see .ci/iptables
 CLOCK_S = 600
-FEW_FILES = 16
 CPU_PERIOD_US = 100_000
 BYTES_PER_S = 256_000 / 8
 
@@ -114,10 +113,13 @@ async def _lossy(ground: Ground) -> AsyncIterator[None]:
 
 
 @asynccontextmanager
-async def _few_files(ground: Ground) -> AsyncIterator[None]:
+async def _no_more_files(ground: Ground) -> AsyncIterator[None]:
+    """It keeps what it has open, and can open nothing."""
     pid = ground["c"].pid
+    opened = {int(path.name) for path in Path(f"/proc/{pid}/fd").iterdir()}
+    free = next(number for number in range(len(opened) + 1) if number not in opened)
     before = resource.prlimit(pid, resource.RLIMIT_NOFILE)
-    resource.prlimit(pid, resource.RLIMIT_NOFILE, (FEW_FILES, before[1]))
+    resource.prlimit(pid, resource.RLIMIT_NOFILE, (free, before[1]))
     yield
     resource.prlimit(pid, resource.RLIMIT_NOFILE, before)
 
@@ -180,6 +182,7 @@ async def _starved(ground: Ground) -> AsyncIterator[None]:
     (group / "cgroup.procs").write_text(str(pid))
     try:
         yield
+        assert "nr_periods 0" not in (group / "cpu.stat").read_text().splitlines(), "c never ran within its bound"
     finally:
         (CPU_GROUPS / former.lstrip("/") / "cgroup.procs").write_text(str(pid))
         group.rmdir()
@@ -227,7 +230,7 @@ FAULTS: dict[str, Fault] = {
         _of_links("delay 200 ms", _far, *ALL),
         _of_links("256 kbit/s", _slow, *ALL),
         Fault("loss 10 %", _lossy, ground="cables", missing=_no_iptables),
-        Fault("16 files", _few_files, missing=needs_root, is_noisy=True),
+        Fault("no more files", _no_more_files, missing=needs_root, is_noisy=True),
         _of_shim("disk full", _disk_full),
         _of_shim("fsync EIO", _fsync_fails),
         _of_shim("clock +10 min", partial(_clock, CLOCK_S), is_noisy=False),
