@@ -246,7 +246,7 @@ class _Daemon:
                 self._do_without(failure)
                 self._supervisor.spawn("record", self._keep_opening_record(wired))
         me, subjects = wired.engine.node.me, wired.subjects
-        for subject in (subjects.inbox(dst=me.id, life=me.life), subjects.facts()):
+        for subject in (subjects.inbox(dst=me.id, life=me.life), subjects.facts(), subjects.carries(me.region)):
             await wired.transport.subscribe(subject)
         await wired.transport.watch_absences(subjects.absences(src=me.id))
         stack.callback(wired.engine.close)

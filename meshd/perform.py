@@ -14,7 +14,22 @@ from meshd import clock
 from meshd.ports import Sink, Store, Transport
 from meshd.supervise import Supervisor
 from protocol import limits
-from protocol.effects import Announce, Effect, Emit, List, Listen, Read, Reply, RunAgent, Send, Spread, StopAgent, Write
+from protocol.effects import (
+    Announce,
+    Carry,
+    Effect,
+    Emit,
+    List,
+    Listen,
+    Read,
+    Reply,
+    RunAgent,
+    Send,
+    Spread,
+    StopAgent,
+    Tune,
+    Write,
+)
 from protocol.errors import MeshError
 from protocol.events import Event
 from protocol.inputs import AgentFailed, Entry, Found, Listed, Unsent
@@ -90,6 +105,7 @@ class Performer:
         self._listing = asyncio.Semaphore(LISTINGS_MAX)
         self._looking: dict[str, bool] = {}  # keys that are being read → asked for again since that began
         self._listening: frozenset[str] = frozenset()
+        self._tuning = asyncio.Lock()  # one change of what is heard after the other
         self.writes_waiting = 0
         self.written = 0  # writes that came to an outcome,
         self.writing_s = 0.0  # and how long they took
@@ -127,6 +143,10 @@ class Performer:
                 self._publish(effect.subject, effect.frame, effect.reply)
             case Spread() | Announce():
                 self._publish(effect.subject, effect.frame, "")
+            case Carry():
+                self._publish(effect.subject, effect.frame, "")
+            case Tune():
+                self._supervisor.spawn(f"tune {effect.on}", self._tune(effect))
             case Listen():
                 self._listen(frozenset(effect.subjects))
             case Write():
@@ -173,6 +193,12 @@ class Performer:
             change = self._transport.subscribe if subject in subjects else self._transport.unsubscribe
             self._supervisor.spawn(f"listen {subject}", change(subject))
         self._listening = subjects
+
+    async def _tune(self, effect: Tune) -> None:
+        """Hear one before the other is given up: something may come twice, nothing is missed."""
+        async with self._tuning:
+            await self._transport.subscribe(effect.on)
+            await self._transport.unsubscribe(effect.off)
 
     def _answer(self, reply: Reply) -> None:
         future = self._replies.pop(reply.request, None)

@@ -8,6 +8,7 @@ from msgspec import Struct
 
 from protocol import limits
 from protocol import suspicion as doubt
+from protocol.presets import MembershipSettings
 from protocol.primitives import NS_PER_S, Instant, Mono, NodeId
 from protocol.roster import Member, Roster
 from protocol.suspicion import Suspicion
@@ -25,6 +26,19 @@ class Spans(Struct, frozen=True):
     again_s: float  # until a verdict that may not be given yet is looked at again
     verifiers: int
     accusers: int = 2  # as many must agree, where there are so many
+
+
+def spans_of(settings: MembershipSettings) -> Spans:
+    """What the settings of membership say of them."""
+    return Spans(
+        min_s=settings.suspicion_s_min,
+        max_s=settings.suspicion_s_min * settings.suspicion_stretch,
+        absent_s=settings.absent_s,
+        patience_s=settings.patience_s,
+        again_s=settings.probe_interval_s,
+        verifiers=settings.verifiers,
+        accusers=settings.accusers,
+    )
 
 
 class Doubts:
@@ -55,6 +69,8 @@ class Doubts:
             seconds = spans.min_s
         else:
             expected = min(spans.verifiers, len(self._roster.living) - 1)
+            if self._roster.regions.is_far(member.id):
+                expected = min(expected, limits.BRIDGES - 1)  # when its region is cut off, the other bridges alone
             confirmations = suspicion.confirmations
             seconds = doubt.wait_s(confirmations=confirmations, expected=expected, min_s=spans.min_s, max_s=spans.max_s)
         if self._me not in suspicion.accusers:

@@ -10,6 +10,7 @@ from msgspec import Struct
 
 from protocol.events import Event
 from protocol.primitives import NodeId
+from protocol.wire.gossip import Carried
 from protocol.wire.kinds import Body, Fact, Record
 from protocol.wire.lineage import Work
 from protocol.wire.topic import Published
@@ -52,6 +53,21 @@ class Listen(Struct, frozen=True):
     """Hear the events that come on these subjects, and on no others; replaces what was said before."""
 
     subjects: tuple[str, ...]
+
+
+class Carry(Struct, frozen=True):
+    """Facts of other regions, by a bridge to all of its own."""
+
+    body: Carried
+    subject: str = ""
+    frame: bytes = b""
+
+
+class Tune(Struct, frozen=True):
+    """Hear the facts that come on the subject `on`, and then no more those that come on `off` alone."""
+
+    on: str
+    off: str
 
 
 class Write(Struct, frozen=True):
@@ -140,4 +156,6 @@ class Emit(Struct, frozen=True):
     event: Event
 
 
-Effect: TypeAlias = Send | Spread | Announce | Listen | Write | Read | List | RunAgent | StopAgent | Reply | Emit
+Effect: TypeAlias = (
+    Send | Spread | Announce | Listen | Carry | Tune | Write | Read | List | RunAgent | StopAgent | Reply | Emit
+)

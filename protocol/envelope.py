@@ -289,12 +289,16 @@ class Opener:
         self._windows: dict[str, _Window] = {}
         self._fact_prefix = f"mesh.{subjects.mesh}.fact."
         self._node_prefix = f"mesh.{subjects.mesh}.node."
-        self._prefixes = {"fact": self._fact_prefix, "topic": subjects.topic("")}
-        self._inbox_prefix = f"{self._node_prefix}{me}."
+        self._carry_prefix = f"mesh.{subjects.mesh}.carry."
+        self._prefixes = {"fact": self._fact_prefix, "carry": self._carry_prefix, "topic": subjects.topic("")}
+        self._own_prefixes = {self._node_prefix: f"{self._node_prefix}{me}."}
 
-    def begin(self, life: int) -> None:
-        """From now on only what was sent to this life is taken, not what its former ones heard."""
-        self._inbox_prefix = f"{self._node_prefix}{self._me}.{life}."
+    def begin(self, life: int, region: str) -> None:
+        """From now on only what was sent to this life, or carried into its region, is taken."""
+        self._own_prefixes = {
+            self._node_prefix: f"{self._node_prefix}{self._me}.{life}.",
+            self._carry_prefix: f"{self._carry_prefix}{region}.",
+        }
 
     def admit(self, proof: bytes) -> NodeId | None:
         """Take in a node by its admission; its id, or None when the proof proves nothing."""
@@ -316,7 +320,7 @@ class Opener:
         prefix = self._prefixes.get(family, self._node_prefix)
         if family in ("record", "audit") or not subject.startswith(prefix):
             return Refusal("wrong_family", src, subject)
-        if prefix is self._node_prefix and not subject.startswith(self._inbox_prefix):
+        if not subject.startswith(self._own_prefixes.get(prefix, prefix)):
             return Refusal("wrong_subject", src, subject)  # for another node, whoever delivered it here
         if family != "topic" and source(subject) != src:  # a topic is everybody's: who signed is the source
             return Refusal("wrong_signer", src, subject)

@@ -8,7 +8,7 @@ Invariant: a fact is kept and relayed as the frame its source sealed. A node has
 life. A dead fact is kept once `membership` believes it. Neighbours: `replica` merges, `broadcasts` repeats.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Annotated, Literal, TypeAlias, assert_never
 
 from msgspec import Meta, Struct, structs
@@ -18,7 +18,9 @@ from protocol.broadcasts import Repeats, pages
 from protocol.effects import Effect, Emit, Send, Spread
 from protocol.events import PeerMisbehaved
 from protocol.primitives import Instant, Mono, NodeId, Rng, chosen
+from protocol.regions import Regions
 from protocol.replica import BUCKETS, Entry, Heard, Me, Replica, Slot, fault, in_opening_order, placed
+from protocol.subjects import region_of
 from protocol.timers import Timers, soonest
 from protocol.wire.gossip import (
     Alive,
@@ -46,6 +48,7 @@ class GossipSettings(Struct, frozen=True, forbid_unknown_fields=True):
 
 
 _SAID_AGAIN: Mapping[type, Slot] = {Alive: "standing", Capabilities: "capabilities", Load: "load"}
+FAR_ROUNDS = 3  # each of the bridges of a region compares with another region once in so many times
 RESPONDERS = 3  # so many answer what everybody hears; any of them is enough
 SWEEP_S = 60.0
 ANSWER_INTERVAL_S = 0.25  # one node is given its whole lack at most this often
@@ -57,9 +60,16 @@ class Gossip:
     """The facts this node knows, and its part in everybody's knowing them."""
 
     def __init__(
-        self, *, me: Me, rng: Rng, settings: GossipSettings | None = None, tombstone_s: float = 86_400.0
+        self,
+        *,
+        me: Me,
+        rng: Rng,
+        settings: GossipSettings | None = None,
+        tombstone_s: float = 86_400.0,
+        regions: Regions | None = None,
     ) -> None:
         self._me = me
+        self._regions = regions or Regions(me)
         self._rng = rng
         self._settings = settings or GossipSettings()
         self._tombstone_s = tombstone_s  # the gone are remembered so long
@@ -157,7 +167,7 @@ class Gossip:
 
     def keep(self, heard: Heard, now: Instant) -> None:
         """A `Dead` of another node that membership believed: from now on it is relayed."""
-        if isinstance(heard.body, Dead) and self._is_news(heard) and not self._is_outdated(heard, now):
+        if isinstance(heard.body, Dead) and self.is_news(heard) and not self._is_outdated(heard, now):
             self._store(heard)
 
     def forget(self, node: NodeId) -> None:
@@ -195,7 +205,7 @@ class Gossip:
         if isinstance(heard.body, Dead) and heard.body.peer == self._me.id:
             self._timers.set("restate", now.after(self._settings.repeat_s))  # they forgot what we can do
             return True, []
-        if not self._is_news(heard) or self._is_outdated(heard, now):
+        if not self.is_news(heard) or self._is_outdated(heard, now):
             return False, []
         if isinstance(heard.body, Left):
             self._store(heard)
@@ -207,12 +217,13 @@ class Gossip:
             if standing is None or standing.version.life < heard.life:
                 self.on_gap(now, heard.src)  # we missed its alive
             return False, []
-        if not self._is_news(heard):
+        if not self.is_news(heard):
             return False, []
         self._store(heard)
         return True, []
 
-    def _is_news(self, heard: Heard) -> bool:
+    def is_news(self, heard: Heard) -> bool:
+        """Is it newer than what stands here? What is not kept is not."""
         place = placed(heard.src, heard.life, heard.body)
         if place is None:
             return False
@@ -258,9 +269,16 @@ class Gossip:
 
     # --- answering what everybody hears: only the first few do
 
-    def _responds(self, to: NodeId, why: str) -> bool:
-        pool = (node for node in self._living if node != to)
-        return ids.is_ranked(self._me.id, pool, salt=f"{why} {to}", within=RESPONDERS)
+    def _responds(self, heard: Heard, why: str) -> bool:
+        regions, region = self._regions, region_of(heard.subject)
+        if region == regions.own:
+            audience: Iterable[NodeId] = self._living if regions.is_one else regions.near
+        elif not regions.is_bridge or (why == "welcome" and set(regions.bridges(region)) - {heard.src}):
+            return False  # its own region welcomes it
+        else:  # who is the first of its region is welcomed once; later each region has an answer of its own
+            audience = regions.bridges_but(region) if why == "welcome" else regions.bridges(regions.own)
+        pool = (node for node in audience if node != heard.src)
+        return ids.is_ranked(self._me.id, pool, salt=f"{why} {heard.src}", within=RESPONDERS)
 
     def _own_alive(self) -> Alive | None:
         own = self._replica.get(self._me.id, "standing")
@@ -269,7 +287,7 @@ class Gossip:
     def _welcome(self, heard: Heard, now: Instant) -> list[Effect]:
         """Somebody just started: show ourselves, so that it can open what follows, and send all we know."""
         own = self._own_alive()
-        if own is None or not self._responds(heard.src, "welcome") or not self._may_answer(heard.src, now):
+        if own is None or not self._responds(heard, "welcome") or not self._may_answer(heard.src, now):
             return []
         known = [entry for _, _, entry in self._replica.entries()]
         return [Spread(own), *self._deltas(heard.src, heard.life, self._round, known)]
@@ -277,12 +295,12 @@ class Gossip:
     def _meet(self, heard: Heard, now: Instant) -> list[Effect]:
         """Somebody is there that we did not know, and it is not new: a partition has healed. Compare with it."""
         own = self._own_alive()
-        if own is None or not self._responds(heard.src, "meet") or not self._may_answer(heard.src, now):
+        if own is None or not self._responds(heard, "meet") or not self._may_answer(heard.src, now):
             return []
         return [Spread(own), self._coarse(heard.src, heard.life)]
 
     def _tell(self, heard: Heard, standing: Entry) -> list[Effect]:
-        if not self._responds(heard.src, "tell"):
+        if not self._responds(heard, "tell"):
             return []
         return self._deltas(heard.src, heard.life, self._round, [standing])
 
@@ -406,10 +424,20 @@ class Gossip:
         self._timers.set("digest", now.after(self._settings.digest_interval_s * (0.5 + self._rng.random())))
         node, self._asked = self._asked, None
         if node not in self._living:
-            if not self._living:
+            partners = self._partners()
+            if not partners:
                 return []
-            node = list(self._living)[chosen(self._rng, len(self._living))]
+            node = partners[chosen(self._rng, len(partners))]
         return [self._coarse(node, self._living[node])]
+
+    def _partners(self) -> list[NodeId]:
+        """Whom to compare with: our region; for a bridge every few times, or when it is alone there, other bridges."""
+        regions = self._regions
+        if regions.is_one:
+            return list(self._living)
+        is_far = regions.is_bridge and (self._round % FAR_ROUNDS == 0 or not regions.near)
+        pool = regions.bridges_but(regions.own) if is_far else regions.near
+        return [node for node in pool if node in self._living]
 
     def _restate(self) -> list[Effect]:
         """What we can do, said anew: who buried us, rightly or not, has forgotten it."""

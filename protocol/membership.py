@@ -14,12 +14,13 @@ from typing import Literal, assert_never
 from protocol import limits
 from protocol import suspicion as doubt
 from protocol.agreement import Agreement
-from protocol.doubts import Doubts, Spans
+from protocol.doubts import Doubts, spans_of
 from protocol.effects import Effect, Emit, Send, Spread
 from protocol.events import NameConflict, PeerAlive, PeerDead, PeerLeft, PeerMisbehaved, PeerSuspect, PeerUnreachable
 from protocol.presets import MembershipSettings
 from protocol.primitives import NS_PER_MS, NS_PER_S, Instant, Mono, NodeId, Rng
 from protocol.prober import Health, Prober
+from protocol.regions import Regions
 from protocol.replica import Heard, Me, Peer, standing
 from protocol.roster import ROUND_TRIP_S, Member, Own, Roster
 from protocol.suspicion import Accusation, Suspicion
@@ -39,11 +40,11 @@ class Membership:
     comes back by `on_absent(p)`.
     """
 
-    def __init__(self, *, me: Me, settings: MembershipSettings, rng: Rng) -> None:
+    def __init__(self, *, me: Me, settings: MembershipSettings, rng: Rng, regions: Regions | None = None) -> None:
         self._me = me
         self._settings = settings
         self._own = Own(me, repeat_s=settings.refute_interval_s)
-        self._roster = Roster(me)
+        self._roster = Roster(me, regions)
         self._is_started = self._is_held = False
         self._timers: Timers[Literal["sweep"]] = Timers()
         self._health = Health(settings.health_max)
@@ -55,7 +56,7 @@ class Membership:
             timeout_s=settings.probe_timeout_s,
             tells=settings.buddy,
         )
-        self._doubts = Doubts(me=me.id, roster=self._roster, spans=_spans(settings))
+        self._doubts = Doubts(me=me.id, roster=self._roster, spans=spans_of(settings))
         self._down_since: Mono | None = None
         self._grace_until: Mono = 0  # until then an unanswered probe accuses nobody
 
@@ -320,7 +321,7 @@ class Membership:
             return [Emit(PeerMisbehaved(heard.src, "incarnation_jump", str(body.incarnation)))]
         is_first = member.suspicion is None or member.suspicion.incarnation < body.incarnation
         effects = self._count(member, body.incarnation, heard.src, Accusation(body.evidence, heard.frame), now)
-        pool = [self._me.id, *(each for each in self._roster.alive() if each != heard.src)] if is_first else []
+        pool = self._roster.regions.jury(member.id, heard.src, self._roster.alive()) if is_first else []
         chosen = doubt.verifiers(pool, suspect=member.id, life=member.life, incarnation=body.incarnation)
         if self._me.id in chosen[: self._settings.verifiers]:
             effects += self._prober.ask(member, now)
@@ -486,15 +487,3 @@ class Membership:
         self._timers.postpone(by_ns)
         self._prober.postpone(by_ns)
         self._doubts.stood_still(by_ns, now)
-
-
-def _spans(settings: MembershipSettings) -> Spans:
-    return Spans(
-        min_s=settings.suspicion_s_min,
-        max_s=settings.suspicion_s_min * settings.suspicion_stretch,
-        absent_s=settings.absent_s,
-        patience_s=settings.patience_s,
-        again_s=settings.probe_interval_s,
-        verifiers=settings.verifiers,
-        accusers=settings.accusers,
-    )

@@ -4,7 +4,7 @@ Invariant: `handle` is a function of the node's state, the input, the time and t
 nothing else. Neighbours: the machines know nothing of each other; only this file knows them all.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Literal, TypeAlias, assert_never
 
 from msgspec import Struct
@@ -12,6 +12,7 @@ from msgspec import Struct
 from protocol import effects as fx
 from protocol import events, ids, inputs
 from protocol.auction import Auction
+from protocol.bridging import Bridging
 from protocol.calls import PREFIX, Calls
 from protocol.catalogue import Catalogue
 from protocol.duty import Duty
@@ -19,6 +20,7 @@ from protocol.effects import Effect
 from protocol.envelope import Envelope, Opener, Refusal, Sealer
 from protocol.gossip import Gossip, GossipSettings
 from protocol.guardian import Guardian
+from protocol.hearing import Hearing
 from protocol.holder import Holder
 from protocol.inputs import Input
 from protocol.inquiries import Inquiries
@@ -33,7 +35,8 @@ from protocol.presets import MembershipSettings
 from protocol.primitives import Instant, Mono, NodeId, Rng
 from protocol.reading import Reader
 from protocol.refusals import Refusals
-from protocol.replica import Heard, Me, heard_of, sealed_inside
+from protocol.regions import Regions
+from protocol.replica import Me, heard_of
 from protocol.requests import Requests
 from protocol.slots import Slots
 from protocol.subjects import Subjects
@@ -42,11 +45,11 @@ from protocol.timers import soonest
 from protocol.topics import EVENT, Topics
 from protocol.watch import Watch
 from protocol.watched import TaskSettings
-from protocol.watching import Said, Watching
+from protocol.watching import Watching
 from protocol.wire import auction, audit, call, gossip, ops, swim, task, topic
 from protocol.wire.task import TaskRecord
 
-_Knowing: TypeAlias = Literal["membership", "gossip", "catalogue", "link", "homes", "topics", "reader"]
+_Knowing: TypeAlias = Literal["membership", "gossip", "catalogue", "link", "homes", "topics", "reader", "bridging"]
 Origin: TypeAlias = _Knowing | Literal["ledger", "watch", "auction", "holder", "calls"]
 
 
@@ -65,25 +68,26 @@ class Node:
     """One life of one node."""
 
     def __init__(self, *, me: Me, mesh: str, settings: NodeSettings, sealer: Sealer, opener: Opener, rng: Rng) -> None:
-        self.me = me
-        self._opener = opener
-        opener.begin(me.life)
+        self.me, self._opener = me, opener
+        opener.begin(me.life, me.region)
         subjects, clocks = Subjects(mesh), opener.clocks
         self._post: Post[Origin] = Post(
             me=me.id, region=me.region, subjects=subjects, sealer=sealer, clocks=clocks, rng=rng
         )
-        self._slots = Slots()
         owners, lapses, tasks, keep_s = Owners(), Lapses(), settings.tasks, settings.keep_s
-        self.membership = Membership(me=me, settings=settings.membership, rng=rng)
-        self.gossip = Gossip(me=me, rng=rng, settings=settings.gossip, tombstone_s=settings.membership.tombstone_s)
-        self.catalogue = Catalogue(me=me)
-        self.link = Link(me=me, settings=settings.link)
+        self.regions, tombstone_s = Regions(me), settings.membership.tombstone_s
+        self.membership = Membership(me=me, settings=settings.membership, rng=rng, regions=self.regions)
+        self.gossip = Gossip(me=me, rng=rng, settings=settings.gossip, tombstone_s=tombstone_s, regions=self.regions)
+        self._bridging = Bridging(regions=self.regions, subjects=subjects, tombstone_s=tombstone_s)
+        self.catalogue, self._refusals = Catalogue(me=me), Refusals()
+        self.link, self._slots = Link(me=me, settings=settings.link), Slots()
         self.time = Timekeeping(me=me, clocks=clocks, membership=self.membership)
         self._places = places = Places(
             me=me,
             membership=self.membership,
             catalogue=self.catalogue,
             time=self.time,
+            regions=self.regions,
             policy=settings.routing,
             rng=rng,
         )
@@ -102,8 +106,8 @@ class Node:
         self._requests = Requests(
             me=me, duty=self.duty, time=self.time, ledger=self.ledger, places=places, homes=self._homes
         )
-        self._refusals = Refusals()
         self._reader = Reader(opener=opener, refusals=self._refusals, keep_s=keep_s)
+        self._hearing = self._made_hearing()
         self._watching = Watching(
             me=me.id,
             ledger=self.ledger,
@@ -118,11 +122,23 @@ class Node:
             "calls": self._calls.on_absent,
             "homes": self._homes.on_absent,
         }
-        knowing = self.membership, self.gossip, self.catalogue, self.link
+        knowing = self.membership, self.gossip, self._bridging, self.catalogue, self.link
         self._machines = *knowing, self._watching, self.holder, self._guardian, self._calls, self._homes
         self._due: tuple[Mono | None] | None = None  # the first deadline of all; None: to be asked for
         self._was_usable = self._is_unmoved = False  # unmoved by the last input: it changed nothing that others go by
         self._was_free: tuple[tuple[str, int], ...] = ()
+
+    def _made_hearing(self) -> Hearing:
+        return Hearing(
+            opener=self._opener,
+            refusals=self._refusals,
+            regions=self.regions,
+            gossip=self.gossip,
+            membership=self.membership,
+            catalogue=self.catalogue,
+            ledger=self.ledger,
+            bridging=self._bridging,
+        )
 
     # --- for readers
 
@@ -231,6 +247,8 @@ class Node:
                     out += self._spread(effect, now)
                 case fx.Announce():
                     out.append(self._post.announce(effect, now))
+                case fx.Carry():
+                    out.append(self._post.carry(effect, now))
                 case fx.Write():
                     out.append(self._post.write(origin, effect, now))
                 case fx.Emit():
@@ -241,13 +259,13 @@ class Node:
                         out += self._on_record_lost(now)
                     elif isinstance(effect.event, events.ClockRight):
                         out += self._carry("ledger", self.ledger.on_capacity(now), now)
-                case fx.Read() | fx.List() | fx.Listen() | fx.RunAgent() | fx.StopAgent() | fx.Reply():
+                case fx.Tune() | fx.Read() | fx.List() | fx.Listen() | fx.RunAgent() | fx.StopAgent() | fx.Reply():
                     out.append(effect)
                 case _:
                     assert_never(effect)
         return out
 
-    def _carry_all(self, said: Said, now: Instant) -> list[Effect]:
+    def _carry_all(self, said: Iterable[tuple[Origin, list[Effect]]], now: Instant) -> list[Effect]:
         return [each for origin, effects in said for each in self._carry(origin, effects, now)]
 
     def _spread(self, fact: fx.Spread, now: Instant) -> list[Effect]:
@@ -259,9 +277,9 @@ class Node:
         return [sealed]
 
     def _after(self, now: Instant) -> list[Effect]:
-        """What follows from any input: whether we can award, and how busy we are."""
+        """What follows from any input: what we hear, whether we can award, and how busy we are."""
         told = self._reader.take_untold() + self.time.after()
-        out = self._carry("reader", told, now) if told else []
+        out = self._hearing.tune(now) + (self._carry("reader", told, now) if told else [])
         if (is_usable := self.link.is_usable and self.time.is_right) != self._was_usable:
             self._was_usable = is_usable
             self._watch.on_link(is_usable=is_usable, now=now)
@@ -284,10 +302,16 @@ class Node:
     def _on_frame(self, received: inputs.Received, now: Instant) -> list[Effect]:
         opened = self._opener.open(received.subject, received.frame, now)
         if isinstance(opened, Refusal):
-            return self._refuse(opened, now)
+            return self._carry_all(self._hearing.refuse(opened, now), now)
         if isinstance(opened.body, gossip.AnyFact):
             heard = heard_of(opened)
-            return self._on_fact(heard, now) if (out := self._said_again(heard, now)) is None else out
+            if (again := self._hearing.again(heard, now)) is None:
+                return self._carry_all(self._hearing.on_fact(heard, now), now)
+            out = self._carry("membership", again, now)
+            self._is_unmoved = not out
+            return out
+        if isinstance(opened.body, gossip.Carried):
+            return self._carry_all(self._hearing.on_carried(opened.src, opened.body, now), now)
         me, body, header = self.me, opened.body, opened.header
         if isinstance(body, topic.Published):
             told = self.topics.on_published(opened.src, received.subject, body, iid=header.iid, gid=header.gid)
@@ -299,23 +323,6 @@ class Node:
         message = fx.Send(to=me.id, life=me.life, body=body, iid=header.iid, gid=header.gid, cause=opened.name)
         return self._on_body(opened.src, header.life, message, header.seq, now)
 
-    def _said_again(self, heard: Heard, now: Instant) -> list[Effect] | None:
-        """What most of what is heard is: seldom does anything follow from it."""
-        is_newer = self.gossip.renewed(heard, now)
-        if is_newer is None:
-            return None
-        out = self._carry("membership", self.membership.on_fact(heard, now), now) if is_newer else []
-        self._is_unmoved = not out
-        return out
-
-    def _refuse(self, refusal: Refusal, now: Instant) -> list[Effect]:
-        if refusal.code in ("not_admitted", "not_known"):
-            self.gossip.on_gap(now, refusal.src)  # somebody whose introduction we missed, perhaps
-        out, opened = self._refusals.told(refusal, now), refusal.opened
-        if opened is not None and isinstance(opened.body, gossip.Alive):  # as if another passed it on, some time later
-            out += self._on_fact(heard_of(opened, is_relayed=True), now)
-        return out if opened is None else out + self._carry("membership", self.membership.ask(opened.src, now), now)
-
     def _on_body(self, src: NodeId, life: int, message: fx.Send, said: int, now: Instant) -> list[Effect]:
         """One message to this node; `said` is the number of its frame, 0 when it is from ourselves."""
         body = message.body
@@ -325,7 +332,7 @@ class Node:
             case gossip.Digest():
                 return self._carry("gossip", self.gossip.on_digest(src, life, body, now), now)
             case gossip.Delta():
-                return self._on_delta(body, now)
+                return self._carry_all(self._hearing.on_delta(src, body, now), now)
             case task.Ask():
                 return self._carry("holder", self.holder.on_ask(src, life, body, now), now)
             case task.Award() | auction.Reserve():
@@ -363,40 +370,7 @@ class Node:
             case _:
                 assert_never(body)
 
-    # --- facts
-
-    def _on_delta(self, body: gossip.Delta, now: Instant) -> list[Effect]:
-        out: list[Effect] = []
-        for opened in map(self._opener.open_relayed, body.facts):  # each may need what the one before introduced
-            if isinstance(opened, Refusal):
-                out += self._refuse(opened, now)
-            elif self.gossip.renewed(heard := heard_of(opened, is_relayed=True), now) is None:
-                out += self._on_fact(heard, now)
-        return out
-
-    def _on_fact(self, heard: Heard, now: Instant) -> list[Effect]:
-        out = self._learn(heard, now)
-        is_lost = not out and self.gossip.is_about_nobody(heard)
-        return self._refuse(Refusal("not_known", heard.src, heard.subject), now) if is_lost else out
-
-    def _learn(self, heard: Heard, now: Instant) -> list[Effect]:
-        is_new, repairs = self.gossip.on_fact(heard, now)
-        out = self._carry("gossip", repairs, now)
-        if not is_new:
-            return out
-        match body := heard.body:
-            case gossip.Capabilities() | gossip.Load():
-                out += self._carry("catalogue", self.catalogue.on_fact(heard, now), now)
-                return out + self._carry("ledger", self.ledger.on_capacity(now), now)
-            case gossip.Dead():
-                opened = [self._opener.open_relayed(frame) for frame in sealed_inside(body)]
-                proof = tuple(heard_of(each, is_relayed=True) for each in opened if isinstance(each, Envelope))
-                out += self._carry("membership", self.membership.on_fact(heard, now, proof), now)
-                if self.membership.has_buried(body):
-                    self.gossip.keep(heard, now)
-                return out
-            case _:
-                return out + self._carry("membership", self.membership.on_fact(heard, now), now)
+    # --- peers
 
     def _on_peer_event(self, event: events.Event, now: Instant) -> list[Effect]:
         """Somebody came or went: whose tasks are whose to watch, and who can do what."""
@@ -415,6 +389,7 @@ class Node:
     def _on_link(self, *, is_up: bool, now: Instant) -> list[Effect]:
         out = self._carry("link", self.link.on_link(is_up=is_up, now=now), now)
         out += self._carry("membership", self.membership.on_link(is_up, now), now)
+        self._bridging.on_link(is_up)
         return out + self._carry("gossip", self.gossip.on_link(is_up, now), now)
 
     def _on_lag(self, late_ms: int, now: Instant) -> list[Effect]:
@@ -432,7 +407,7 @@ class Node:
     def _on_absent(self, probe: int, now: Instant) -> list[Effect]:
         expected = self._post.absent(probe)
         if expected is None:
-            return self._refuse(Refusal("unasked", "", ""), now)
+            return self._carry_all(self._hearing.refuse(Refusal("unasked", "", ""), now), now)
         origin, number = expected
         if origin in ("watch", "auction"):
             return self._carry_all(self._watching.on_absent(origin, number, now), now)
@@ -492,6 +467,7 @@ class Node:
         out = self._refusals.flushed(now) + self._carry("link", self.link.on_tick(now), now)
         out += self._carry("membership", self.membership.on_tick(now), now)
         out += self._carry("gossip", self.gossip.on_tick(now), now)
+        out += self._carry("bridging", self._bridging.on_tick(now), now)
         out += self._carry("catalogue", self.catalogue.on_tick(now), now)
         out += self._carry_all(self._watching.on_tick(now), now)
         out += self._carry("holder", self.holder.on_tick(now), now)

@@ -13,8 +13,9 @@ from protocol.events import CapabilitiesChanged
 from protocol.guardian import Homes, guards
 from protocol.membership import Membership
 from protocol.primitives import Instant, NodeId, Rng
+from protocol.regions import Regions
 from protocol.replica import Me
-from protocol.routing import POLICIES, Candidate
+from protocol.routing import POLICIES, Candidate, near_first
 from protocol.timekeeping import Timekeeping
 
 
@@ -22,9 +23,18 @@ class Places:
     """`protocol.view.View` over one node's membership and catalogue."""
 
     def __init__(
-        self, *, me: Me, membership: Membership, catalogue: Catalogue, time: Timekeeping, policy: str, rng: Rng
+        self,
+        *,
+        me: Me,
+        membership: Membership,
+        catalogue: Catalogue,
+        time: Timekeeping,
+        policy: str,
+        rng: Rng,
+        regions: Regions | None = None,
     ) -> None:
         self._time = time
+        self._regions = regions or Regions(me)
         self._me = me
         self._membership = membership
         self._catalogue = catalogue
@@ -36,7 +46,10 @@ class Places:
         found = [each for each in self._catalogue.match(capability, now) if self._membership.is_alive(each.node)]
         if self._time.off:
             found = [structs.replace(each, free=0, is_off=True) if self._is_off(each.node) else each for each in found]
-        return self._policy(found, self._rng)
+        if self._regions.is_one:
+            return self._policy(found, self._rng)
+        far = {each.node for each in found if self._regions.is_far(each.node)}
+        return near_first(self._policy(found, self._rng), far=far)
 
     def _is_off(self, node: NodeId) -> bool:
         return node != self._me.id and node in self._time.off

@@ -12,7 +12,7 @@ from typing import Generic, TypeVar
 from msgspec import structs
 
 from protocol.clocks import Clocks
-from protocol.effects import Announce, Emit, Send, Spread, Write
+from protocol.effects import Announce, Carry, Emit, Send, Spread, Write
 from protocol.envelope import KEPT_MS, Sealer
 from protocol.errors import LocalError
 from protocol.events import FrameRefused
@@ -67,6 +67,12 @@ class Post(Generic[Origin]):
         subject = self._subjects.fact(region=self._region, src=self._me)
         frame = self._sealer.seal(fact.body, subject=subject, now=self._clocks.host(now))
         return structs.replace(fact, subject=subject, frame=frame)
+
+    def carry(self, load: Carry, now: Instant) -> Carry:
+        """The facts of others with subject and frame."""
+        subject = self._subjects.carry(region=self._region, src=self._me)
+        frame = self._sealer.seal(load.body, subject=subject, now=self._clocks.host(now))
+        return structs.replace(load, subject=subject, frame=frame)
 
     def announce(self, event: Announce, now: Instant) -> Announce:
         """The event with its frame."""

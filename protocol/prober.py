@@ -39,7 +39,8 @@ class Prober:
         self._interval_s = interval_s
         self._timeout_s = timeout_s
         self._tells = tells  # a suspect that it is one
-        self._walk = ProbeWalk()
+        self._walk, self._far_walk = ProbeWalk(), ProbeWalk()
+        self._is_far = False  # was the last one asked of another region
         self._timers: Timers[_Timer] = Timers()
         self.probes = Probes()
         self.sent = {"turn": 0, "word": 0, "again": 0}  # everybody's turn, somebody's word, a question asked once more
@@ -121,7 +122,7 @@ class Prober:
         if not self._roster.living:
             return []
         self._timers.set(_TURN, now.after(self._interval_s * self._health.factor))
-        node = self._walk.next(self._roster.living, self._roster.is_living, self._rng)
+        node = self._whom()
         member = self._roster.get(node or "")
         return [] if member is None else self._ask(member, "turn", now)
 
@@ -129,6 +130,17 @@ class Prober:
     def waiting(self) -> int:
         """How many questions wait for their answer."""
         return len(self.probes)
+
+    def _whom(self) -> NodeId | None:
+        """Somebody of our region; for a bridge every other time somebody of another."""
+        regions = self._roster.regions
+        self._is_far = regions.is_bridge and not regions.is_one and not self._is_far
+        if self._is_far or not regions.near:
+            far = self._far_walk.next(regions.far, regions.is_far, self._rng)
+            if far is not None:
+                return far
+        near = self._roster.living if regions.is_one else regions.near
+        return self._walk.next(near, regions.is_near, self._rng)
 
     def next_deadline(self) -> Mono | None:
         """When to call `on_tick`."""

@@ -11,6 +11,7 @@ from protocol.effects import Effect, Emit, Spread
 from protocol.events import PeerMisbehaved
 from protocol.ids import distinct
 from protocol.primitives import NS_PER_S, Instant, Mono, NodeId
+from protocol.regions import Regions
 from protocol.replica import Heard, Me, Peer, PeerState, Version, standing
 from protocol.suspicion import Suspicion
 from protocol.wire.gossip import Alive
@@ -171,8 +172,9 @@ class Member:
 class Roster:
     """All other nodes that are or were there. `living` holds the ids of the alive and the suspect, sorted."""
 
-    def __init__(self, me: Me) -> None:
+    def __init__(self, me: Me, regions: Regions | None = None) -> None:
         self._me = me
+        self.regions = regions or Regions(me)
         self._members: dict[NodeId, Member] = {}
         self._buried: dict[NodeId, Mono] = {}  # oldest first
         self._names: dict[str, tuple[NodeId, ...]] = {me.name: (me.id,)}  # who lives under it, the first one first
@@ -225,14 +227,17 @@ class Roster:
         member.state, member.since_ms = state, now.wall_ms
         self.agreement.note(member.id, member.life, state, now)
         self._suspects.pop(member.id, None)
+        self.regions.trust(member.id)
         if state == "suspect":
             self._suspects[member.id] = None
+            self.regions.doubt(member.id)
         member.is_known, member.lived = True, member.life
         member.evidence, member.accusers = "", ()
 
     def bury(self, member: Member, state: PeerState, now: Instant) -> None:
         """It is dead, or has left: remembered for a while, so that old news of it are known as old."""
         self._members[member.id] = member
+        self.regions.part(member.id)
         self.agreement.drop(member.id, now)
         if member.is_living:
             self.living = tuple(node for node in self.living if node != member.id)
@@ -272,6 +277,7 @@ class Roster:
         if is_new:
             self.give_up_name(member)
         member.take(heard, body)
+        self.regions.settle(member.id, body.region)
         bearer = self.claim_name(member)
         return bearer if is_new else None
 

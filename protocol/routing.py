@@ -94,6 +94,11 @@ def but_for(candidates: list[Candidate], doubted: set[NodeId]) -> list[Candidate
     return [each for each in candidates if each.node not in doubted] or candidates
 
 
+def near_first(candidates: list[Candidate], *, far: set[NodeId]) -> list[Candidate]:
+    """In their order, but for those with a free slot in our region: they come before all others that have one."""
+    return sorted(candidates, key=lambda each: (each.free <= 0, each.node in far))  # stable
+
+
 def _last(candidates: list[Candidate], behind: set[NodeId]) -> list[Candidate]:
     """In their order, but for those nodes."""
     return sorted(candidates, key=lambda each: each.node in behind)  # stable

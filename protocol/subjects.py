@@ -22,6 +22,18 @@ class Subjects(Struct, frozen=True):
         """Subscription: all gossip of the mesh."""
         return f"mesh.{self.mesh}.fact.*.*"
 
+    def facts_of(self, region: str) -> str:
+        """Subscription: the gossip of one region."""
+        return f"mesh.{self.mesh}.fact.{region}.*"
+
+    def carry(self, *, region: str, src: NodeId) -> str:
+        """What a bridge of a region carries into it, of facts of other regions."""
+        return f"mesh.{self.mesh}.carry.{region}.{src}"
+
+    def carries(self, region: str) -> str:
+        """Subscription: what is carried into one region."""
+        return f"mesh.{self.mesh}.carry.{region}.*"
+
     def node(self, *, dst: NodeId, life: int, src: NodeId) -> str:
         """Point to point, to one life of a node: a message for an earlier life reaches nobody."""
         return f"mesh.{self.mesh}.node.{dst}.{life}.{src}"
@@ -86,6 +98,12 @@ class Subjects(Struct, frozen=True):
 def source(subject: str) -> NodeId:
     """The `src` token of a fact or node subject: always the last."""
     return subject.rpartition(".")[2]
+
+
+def region_of(subject: str) -> str:
+    """The region that a fact was said to; nothing for what is no fact."""
+    tokens = subject.split(".")
+    return tokens[3] if len(tokens) == 5 and tokens[2] == "fact" else ""
 
 
 def topic_of(subject: str) -> str:

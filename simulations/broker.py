@@ -5,12 +5,12 @@ listens for is told so, if the message asked for it: `Absent`, as the real broke
 Neighbours: hosts connect and publish; `network` says what arrives when.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Annotated, Protocol
 
 from msgspec import Meta, Struct
 
-from protocol.effects import Send, Spread
+from protocol.effects import Carry, Send, Spread
 from protocol.inputs import Absent, Input, Received
 from protocol.limits import INBOX_MAX
 from protocol.primitives import NS_PER_S, NodeId
@@ -58,6 +58,7 @@ class Broker:
         self._trace = trace
         self._see = see
         self._listeners: dict[str, tuple[Listener, NodeId, int]] = {}
+        self._narrow: dict[str, str] = {}  # who hears the facts of one region alone, and which subjects these are
         self._names: dict[tuple[NodeId, int], str] = {}
         self._held: list[tuple[Callable[..., None], tuple[object, ...], int]] | None = None  # while it stands still
         self.is_down = False  # nobody can connect
@@ -116,13 +117,28 @@ class Broker:
             return
         self._carry(src, dst, message.subject, message.frame, type(message.body).__name__)
 
+    def tune(self, name: str, facts: str) -> None:
+        """From now on it hears the facts on these subjects, and no others; who never said so hears all."""
+        prefix = facts.removesuffix("*")
+        self._narrow.pop(name, None)
+        if "*" not in prefix:
+            self._narrow[name] = prefix
+
+    def carry(self, src: str, load: Carry, region: Iterable[str]) -> None:
+        """What a bridge carries, to all others of its region."""
+        if src in self._listeners:
+            self._count(src, load.body, len(load.frame))
+            for dst in region:
+                if dst != src and dst in self._listeners:
+                    self._carry(src, dst, load.subject, load.frame, type(load.body).__name__)
+
     def spread(self, src: str, fact: Spread) -> None:
-        """One fact to everybody else."""
+        """One fact to everybody else who hears that region."""
         if src not in self._listeners:
             return
         self._count(src, fact.body, len(fact.frame))
         for dst in self._listeners:
-            if dst != src:
+            if dst != src and fact.subject.startswith(self._narrow.get(dst, "")):
                 self._carry(src, dst, fact.subject, fact.frame, type(fact.body).__name__)
 
     def _count(self, src: str, body: object, size: int) -> None:

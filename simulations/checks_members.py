@@ -364,9 +364,24 @@ class GoodbyesHeard:
             return None
         if any(self._excuses.has_lost(each, since_ns) for each in (name, observer.name)):
             return None
+        if observer.region != gone.region and not self._is_carried(observer, gone, since_ns):
+            return None
         if observer.node.membership.life_of(gone.id) == life:
             return f"{observer.name} takes {name} for alive, {HEARD_S:g} s after its goodbye"
         return None
+
+    def _is_carried(self, observer: Host, gone: Host, since_ns: int) -> bool:
+        """Was a bridge of the observer's region well all along, and within reach of both?"""
+        bridges = observer.node.regions.bridges(observer.region)
+        hosts = [host for host in self._setting.hosts.values() if host.id in bridges]
+        clear_ns = since_ns - ns(CLEAR_S)
+        clear = self._setting.network.clear_since_ns
+        return any(
+            host.well_since_ns <= clear_ns
+            and max(clear(host.name, gone.name), clear(host.name, observer.name)) <= clear_ns
+            and not self._excuses.has_lost(host.name, clear_ns)
+            for host in hosts
+        )
 
 
 _LOSSES = ("lost", "harmed", "overrun")

@@ -5,9 +5,10 @@ numbers. Neighbours: `faults` and `network` name nodes; `scenario` checks them.
 """
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 ALL = "all"
+REGION = "r1"  # where nodes stand that no region of the scenario names
 
 _SPAN = re.compile(r"n([1-9][0-9]{0,4})(?:-n([1-9][0-9]{0,4}))?")
 
@@ -24,3 +25,21 @@ def span(text: str) -> tuple[str, ...]:
 def members(texts: Iterable[str], names: Iterable[str]) -> tuple[str, ...]:
     """Everybody that these name among the nodes `names`, in the order in which they are named."""
     return tuple(name for text in texts for name in (names if text == ALL else span(text)))
+
+
+class Places:
+    """Which node stands in which region."""
+
+    def __init__(self, regions: Mapping[str, Iterable[str]], names: Iterable[str] = ()) -> None:
+        self._region_of = {name: region for region, texts in regions.items() for name in members(texts, ())}
+        self._within: dict[str, list[str]] = {}
+        for name in names:
+            self._within.setdefault(self.region_of(name), []).append(name)
+
+    def region_of(self, name: str) -> str:
+        """The region of one node."""
+        return self._region_of.get(name, REGION)
+
+    def within(self, region: str) -> Iterable[str]:
+        """All nodes of one region."""
+        return self._within.get(region, ())

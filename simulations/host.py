@@ -13,7 +13,22 @@ from typing import TypeAlias, assert_never
 
 from msgspec import Struct
 
-from protocol.effects import Announce, Effect, Emit, List, Listen, Read, Reply, RunAgent, Send, Spread, StopAgent, Write
+from protocol.effects import (
+    Announce,
+    Carry,
+    Effect,
+    Emit,
+    List,
+    Listen,
+    Read,
+    Reply,
+    RunAgent,
+    Send,
+    Spread,
+    StopAgent,
+    Tune,
+    Write,
+)
 from protocol.envelope import Frames, Opener, Sealer
 from protocol.inputs import (
     Advertise,
@@ -38,6 +53,7 @@ from protocol.subjects import Subjects
 from simulations.agents import AgentModel, Agents
 from simulations.broker import Broker
 from simulations.chance import Chance
+from simulations.crowds import Places
 from simulations.disk import Disk
 from simulations.intake import Intake
 from simulations.placed import OTHERS_S, Placed, placed_at
@@ -57,7 +73,7 @@ WAKES_PER_INSTANT_MAX = 50  # more at one instant is a node that spins
 START_AGAIN_S = 0.5  # from a start that failed to the next
 
 Outcome: TypeAlias = Written | Lost | Found | Listed
-_BY_WIRE = (Send, Spread, Write, Read, List)
+_BY_WIRE = (Send, Spread, Carry, Tune, Write, Read, List)
 
 
 class Surroundings(Struct, frozen=True):
@@ -75,6 +91,7 @@ class Surroundings(Struct, frozen=True):
     agents: AgentModel
     see: Callable[[Seen], None]
     placed: tuple[Placed, ...] = ()
+    places: Places = Places({})
 
 
 class Host:
@@ -82,6 +99,7 @@ class Host:
 
     def __init__(self, name: str, around: Surroundings) -> None:
         self.name = name
+        self.region = around.places.region_of(name)
         self._around = around
         self._timeline = around.timeline
         self._signer = around.keys.signer(name)
@@ -181,7 +199,7 @@ class Host:
         now = self.now()
         self.life = self.disk.next_life(now.wall_ms)
         around.trace.note(self._timeline.now_ns, self.name, "life", "begins")
-        me = Me(self.id, self.life, self.name, "r1", "", around.keys.admission(self.name), "sim")
+        me = Me(self.id, self.life, self.name, self.region, "", around.keys.admission(self.name), "sim")
         subjects = Subjects(around.mesh)
         self._node = Node(
             me=me,
@@ -191,6 +209,7 @@ class Host:
             opener=Opener(me=self.id, subjects=subjects, root_key=around.keys.root_key, frames=around.frames),
             rng=around.chance.stream(self.name, f"node {self.life - EPOCH_MS}"),
         )
+        around.broker.tune(self.name, subjects.facts())
         self._disturbed_ns = self._timeline.now_ns
         self._is_leaving = self.is_paused = False
         self._agents = self._new_agents()
@@ -394,6 +413,10 @@ class Host:
                     around.broker.send(self.name, effect)
                 case Spread():
                     around.broker.spread(self.name, effect)
+                case Carry():
+                    around.broker.carry(self.name, effect, around.places.within(self.region))
+                case Tune():
+                    around.broker.tune(self.name, effect.on)
                 case Announce() | Listen():
                     pass  # its agents publish nothing
                 case Write():

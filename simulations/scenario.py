@@ -14,6 +14,7 @@ from typing import Annotated
 import msgspec
 from msgspec import Meta, Struct, structs
 
+from protocol.ids import is_token
 from protocol.link import LinkSettings
 from protocol.node import NodeSettings
 from protocol.presets import PRESETS, MembershipSettings
@@ -63,6 +64,7 @@ class Scenario(Struct, frozen=True, forbid_unknown_fields=True):
     work: WorkModel = WorkModel()
     tasks: TaskSettings = TaskSettings()
     routing: str = "local-first"
+    regions: dict[str, tuple[str, ...]] = {}  # who stands where, as names and spans; all others stand in r1
     fault: tuple[Fault, ...] = ()
     expect: Expectation = Expectation()
 
@@ -117,6 +119,16 @@ def _problem(scenario: Scenario) -> str:
                 return f"work.placed[{number}]: there is no node {name!r}"
     if scenario.routing not in POLICIES:
         return f"routing: there is no {scenario.routing!r}; there are {', '.join(POLICIES)}"
+    stand: dict[str, str] = {}
+    for region, texts in scenario.regions.items():
+        if not is_token(region):
+            return f"regions: {region!r} is no name of a region; it must be 1 to 32 of a-z 0-9 _ -"
+        for text in texts:
+            if not (span(text) and known.issuperset(span(text))):
+                return f"regions.{region}: there is no node {text!r}"
+            for name in span(text):
+                if stand.setdefault(name, region) != region:
+                    return f"regions.{region}: {name} stands in {stand[name]} already"
     for name in scenario.agents.odd:
         if name not in known:
             return f"agents.odd: there is no node {name!r}"

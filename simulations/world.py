@@ -16,7 +16,7 @@ from protocol.primitives import NS_PER_S
 from simulations.broker import Broker
 from simulations.chance import Chance
 from simulations.checks import CHECKS
-from simulations.crowds import members
+from simulations.crowds import Places, members
 from simulations.ends import ENDS
 from simulations.faults import Join
 from simulations.frames import frames_of
@@ -111,6 +111,7 @@ class World:
             mesh=mesh_id(keys.root_key),
             settings=self.settings,
             agents=scenario.agents,
+            places=Places(scenario.regions, scenario.names),
             see=self.see,
             placed=scenario.work.placed,
         )

@@ -109,6 +109,12 @@ class Digest(Struct, frozen=True, array_like=True, tag="digest"):
     more: bool = False  # other buckets differ too: ask again soon
 
 
+class Carried(Struct, frozen=True, array_like=True, tag="carried"):
+    """A bridge to its region: what nodes of other regions said, sealed as they did."""
+
+    facts: tuple[bytes, ...]
+
+
 class Delta(Struct, frozen=True, array_like=True, tag="delta"):
     """What you lack: one page of sealed facts, in an order in which each can be opened."""
 

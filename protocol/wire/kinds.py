@@ -40,7 +40,7 @@ AnyAuction: TypeAlias = auction.Offer | auction.Bid | auction.Pass | auction.Res
 AnyCall: TypeAlias = call.Call | call.CallReply
 AnyOps: TypeAlias = ops.AnyOrder | ops.AnyReport
 Body: TypeAlias = AnySwim | AnyGossip | AnyTask | AnyAuction | AnyCall | AnyOps
-AnyBody: TypeAlias = Body | Fact | Record | audit.AuditBatch | topic.Published
+AnyBody: TypeAlias = Body | Fact | gossip.Carried | Record | audit.AuditBatch | topic.Published
 
 
 class Kind(Struct, frozen=True):
@@ -60,6 +60,7 @@ KINDS: dict[str, Kind] = {
     **_rows("fact", SMALL_FACT_BYTES_MAX, gossip.Alive, gossip.Suspect, gossip.Confirm, gossip.Left),
     **_rows("fact", FACT_BYTES_MAX, gossip.Dead, gossip.Capabilities, gossip.Load),
     **_rows("gossip", GOSSIP_BYTES_MAX, gossip.Digest, gossip.Delta),
+    **_rows("carry", GOSSIP_BYTES_MAX, gossip.Carried),
     **_rows("task", SMALL_TASK_BYTES_MAX, task.Accept, task.Decline, task.Withdraw),
     **_rows("task", ASK_BYTES_MAX, task.Ask),
     **_rows("task", FRAME_BYTES_MAX, task.Award, task.Answer, task.Result, task.Inquire, task.Account),

@@ -121,7 +121,7 @@ async def guest(parent: Path, host: Host, capability: str) -> AsyncIterator[tupl
             await wired.store.open()
             stack.push_async_callback(wired.store.close)
             me = engine.node.me
-            for subject in (subjects.inbox(dst=me.id, life=me.life), subjects.facts()):
+            for subject in (subjects.inbox(dst=me.id, life=me.life), subjects.facts(), subjects.carries(me.region)):
                 await transport.subscribe(subject)
             await transport.watch_absences(subjects.absences(src=me.id))
             stack.callback(engine.close)

@@ -205,7 +205,11 @@ class LittleDaemon:
         for entry in await self.store.scan("node"):
             self.engine.put(Found(entry.key, entry.revision, entry.frame))
         subjects = self.mesh.subjects
-        for subject in (subjects.inbox(dst=self.me.id, life=self.me.life), subjects.facts()):
+        for subject in (
+            subjects.inbox(dst=self.me.id, life=self.me.life),
+            subjects.facts(),
+            subjects.carries(self.me.region),
+        ):
             await self.transport.subscribe(subject)
         await self.transport.watch_absences(subjects.absences(src=self.me.id))
         self.supervisor.spawn("engine", self.engine.run())

@@ -98,6 +98,7 @@ EXAMPLES: tuple[AnyBody, ...] = (
     gossip.Capabilities(7, (CARD, agents.Card("plain", ("echo@1",), 1))),
     gossip.Load(8, (("sales", 3), ("plain", 0)), 2, 1, draining=True),
     gossip.Digest(9, tuple(range(64)), (1, 2), (gossip.Row(NODE_A, "standing", MS, 4),), more=True),
+    gossip.Carried((b"one frame", b"another")),
     gossip.Delta(9, (b"one frame", b"another")),
     task.Award(TASK, 3, 41, b"the sealed record"),
     task.Accept(TASK, 3),

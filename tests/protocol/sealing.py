@@ -16,6 +16,7 @@ MALLORY = Identity(b"\x04" * 32)  # never admitted
 SUBJECTS = Subjects(mesh_id(ROOT.public_key))
 TO_BOB = SUBJECTS.node(dst=BOB.id, life=LIFE, src=ALICE.id)
 FROM_ALICE = SUBJECTS.fact(region="eu", src=ALICE.id)
+CARRIED = SUBJECTS.carry(region="eu", src=ALICE.id)  # by Alice, into her region
 
 
 def later(seconds: float) -> Instant:

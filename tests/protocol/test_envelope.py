@@ -28,6 +28,7 @@ from tests.protocol.bodies import EXAMPLES, RECORD
 from tests.protocol.sealing import (
     ALICE,
     BOB,
+    CARRIED,
     FROM_ALICE,
     LIFE,
     MALLORY,
@@ -330,7 +331,9 @@ def test_no_kind_may_travel_where_another_family_belongs(body: gossip.Load) -> N
     in_audit = bob.open_audit(subject, sealer().seal(body, subject=subject, now=NOW))
     subject = SUBJECTS.topic("sales.all")
     on_topic = bob.open(subject, sealer().seal(body, subject=subject, now=NOW), NOW)
-    assert isinstance(on_node, Envelope) == (family not in ("fact", "record", "audit", "topic"))
+    carried = bob.open(CARRIED, sealer().seal(body, subject=CARRIED, now=NOW), NOW)
+    assert isinstance(carried, Envelope) == (family == "carry")
+    assert isinstance(on_node, Envelope) == (family not in ("fact", "carry", "record", "audit", "topic"))
     assert isinstance(on_topic, Envelope) == (family == "topic")
     assert isinstance(on_fact, Envelope) == (family == "fact")
     assert isinstance(in_store, Envelope) == (family == "record")
@@ -380,7 +383,8 @@ def test_noise_never_opens_whatever_follows_the_magic(noise: bytes) -> None:
 def test_an_admitted_node_that_signs_noise_is_refused_and_raises_nothing(body: bytes, kind: str) -> None:
     audited, family = SUBJECTS.audit(src=ALICE.id), KINDS[kind].family
     topic, record = SUBJECTS.topic("sales.all"), SUBJECTS.record("p07.key")
-    subject = {"fact": FROM_ALICE, "record": record, "audit": audited, "topic": topic}.get(family, TO_BOB)
+    subjects = {"fact": FROM_ALICE, "carry": CARRIED, "record": record, "audit": audited, "topic": topic}
+    subject = subjects.get(family, TO_BOB)
     frame = _forged(body, kind=kind, subject=subject)
     bob = opener()
     match family:

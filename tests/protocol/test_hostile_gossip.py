@@ -16,7 +16,7 @@ from protocol.node import Node
 from protocol.primitives import Instant
 from protocol.subjects import Subjects
 from protocol.wire.agents import Card
-from protocol.wire.gossip import Alive, Capabilities, Confirm, Dead, Delta, Digest, Left, Load, Row, Suspect
+from protocol.wire.gossip import Alive, Capabilities, Carried, Confirm, Dead, Delta, Digest, Left, Load, Row, Suspect
 from protocol.wire.kinds import KINDS
 from protocol.wire.swim import Ack, Ping
 from simulations.checks_frames import state_of
@@ -56,6 +56,8 @@ class Attack:
         kind = str(body.__struct_config__.tag)
         if KINDS[kind].family == "fact":
             subject = self.subjects.fact(region="r1", src=source)
+        elif KINDS[kind].family == "carry":
+            subject = self.subjects.carry(region="r1", src=source)
         else:
             subject = self.subjects.node(dst=self.node.me.id, life=self.node.me.life, src=source)
         self._seq += 1
@@ -86,6 +88,7 @@ class Attack:
             "load": Load(99, (("worker", 0),), 1, 1),
             "digest": Digest(1, tuple(range(64))),
             "delta": Delta(1, (b"no frame",)),
+            "carried": Carried((b"no frame",)),
             "ping": Ping(1, -1),
             "ack": Ack(1, 0),
         }
@@ -133,7 +136,7 @@ def test_a_body_that_is_none_has_no_effect(kind: str, raw: bytes) -> None:
     assert attack.hears(attack.sealed(attack.bodies()[kind], raw=raw)) == ["bad_body"]
 
 
-@pytest.mark.parametrize("kind", ["digest", "delta", "ping", "ack"])
+@pytest.mark.parametrize("kind", ["digest", "delta", "carried", "ping", "ack"])
 def test_a_message_takes_effect_once(kind: str) -> None:
     attack = Attack()
     frame = attack.sealed(attack.bodies()[kind])
@@ -144,7 +147,7 @@ def test_a_message_takes_effect_once(kind: str) -> None:
 def test_a_message_to_an_earlier_life_of_this_node_is_for_another() -> None:
     attack = Attack()
     heard = attack.sealed(Ping(1, -1))
-    attack.node._opener.begin(attack.node.me.life + 1)
+    attack.node._opener.begin(attack.node.me.life + 1, "r1")
     assert attack.hears(heard) == ["wrong_subject"]
 
 
@@ -152,6 +155,7 @@ def test_a_fact_inside_a_page_is_its_owners_or_nothing() -> None:
     attack = Attack()
     stolen = attack.sealed(Alive(7, "n2", "r1", "", b""), by="n3", of="n2")
     assert attack.hears(attack.sealed(Delta(1, (stolen.frame,)))) == ["wrong_signer"]
+    assert attack.hears(attack.sealed(Carried((stolen.frame,)))) == ["wrong_signer"]
 
 
 WRONG: dict[str, tuple[Any, str]] = {

@@ -1,0 +1,157 @@
+"""Facts on their way in: what gossip keeps, what membership and the catalogue make of it, what a bridge carries on.
+
+Invariant: it decides nothing; effects come back beside the machine they are of, one step at a time, for the next
+step rests on what the one before changed. A carried fact is like one of a delta: its source's own word, however
+old. Neighbours: `node` carries the effects out; `watching` is the same for work.
+"""
+
+from collections.abc import Generator
+from typing import Literal, TypeAlias
+
+from protocol.bridging import Bridging
+from protocol.catalogue import Catalogue
+from protocol.effects import Effect, Emit
+from protocol.envelope import Envelope, Opener, Refusal
+from protocol.events import PeerMisbehaved
+from protocol.gossip import Gossip
+from protocol.ledger import Ledger
+from protocol.membership import Membership
+from protocol.primitives import Instant, NodeId
+from protocol.refusals import Refusals
+from protocol.regions import Regions
+from protocol.replica import Heard, heard_of, sealed_inside
+from protocol.subjects import region_of
+from protocol.wire.gossip import Alive, Capabilities, Carried, Confirm, Dead, Delta, Load, Suspect
+
+_Step: TypeAlias = tuple[Literal["gossip", "membership", "catalogue", "ledger"], list[Effect]]
+Said: TypeAlias = Generator[_Step, None, None]
+
+
+class Hearing:
+    """Gossip, membership and catalogue of one node, as facts reach them."""
+
+    def __init__(
+        self,
+        *,
+        opener: Opener,
+        refusals: Refusals,
+        regions: Regions,
+        gossip: Gossip,
+        membership: Membership,
+        catalogue: Catalogue,
+        ledger: Ledger,
+        bridging: Bridging,
+    ) -> None:
+        self._opener = opener
+        self._refusals = refusals
+        self._regions = regions
+        self._gossip = gossip
+        self._membership = membership
+        self._catalogue = catalogue
+        self._ledger = ledger
+        self._bridging = bridging
+
+    def refuse(self, refusal: Refusal, now: Instant) -> Said:
+        """A frame that may not take effect: counted, and a sign that we missed something, perhaps."""
+        if refusal.code in ("not_admitted", "not_known"):
+            self._gossip.on_gap(now, refusal.src)  # somebody whose introduction we missed, perhaps
+        yield "gossip", self._refusals.told(refusal, now)
+        opened = refusal.opened
+        if opened is None:
+            return
+        if isinstance(opened.body, Alive):  # as if another passed it on, some time later
+            yield from self.on_fact(heard_of(opened, is_relayed=True), now)
+        yield "membership", self._membership.ask(opened.src, now)
+
+    def again(self, heard: Heard, now: Instant) -> list[Effect] | None:
+        """What stands, said once more, as most of what is heard: what membership makes of it.
+
+        None for whatever is no such thing: then it is for `on_fact`.
+        """
+        if isinstance(heard.body, Alive) and self._bridging.is_from_afar(heard):
+            return None
+        is_newer = self._gossip.renewed(heard, now)
+        return self._membership.on_fact(heard, now) if is_newer else None if is_newer is None else []
+
+    def on_fact(self, heard: Heard, now: Instant) -> Said:
+        """A fact as its source said it, to our region or, when we hear all, to another one."""
+        if self._bridging.is_from_afar(heard):
+            yield from self._on_far(heard, now)
+        else:
+            yield from self._take(heard, now)
+
+    def on_delta(self, src: NodeId, body: Delta, now: Instant) -> Said:
+        """A page of what we lack. What somebody of another region knew of it is news in ours, too."""
+        is_far = self._regions.is_far(src)
+        for frame in body.facts:
+            opened = self._opener.open_relayed(frame)
+            if isinstance(opened, Refusal):
+                yield from self.refuse(opened, now)
+                continue
+            heard = heard_of(opened, is_relayed=True)
+            if self._gossip.renewed(heard, now) is None:
+                yield from self._on_far(heard, now) if is_far else self._take(heard, now)
+
+    def on_carried(self, src: NodeId, body: Carried, now: Instant) -> Said:
+        """A bridge of our region passes on what others say; who is a bridge each node sees for itself."""
+        if self._regions.is_far(src):
+            yield "gossip", [Emit(PeerMisbehaved(src, "carried_from_afar"))]
+            return
+        for frame in body.facts:
+            opened = self._opener.open_relayed(frame)
+            if isinstance(opened, Refusal):
+                yield from self.refuse(opened, now)
+                continue
+            heard = heard_of(opened, is_relayed=True)
+            self._bridging.on_carried(heard)
+            if self._gossip.renewed(heard, now) is None:
+                yield from self._take(heard, now)
+
+    def tune(self, now: Instant) -> list[Effect]:
+        """Hear all, or our region alone; a new bridge asks for what it did not hear until now."""
+        effects = self._bridging.tune(now)
+        if effects and self._regions.is_bridge and not self._regions.is_one:
+            self._gossip.on_gap(now, self._regions.bridges_but(self._regions.own)[0])
+        return effects
+
+    def _on_far(self, heard: Heard, now: Instant) -> Said:
+        is_news = isinstance(heard.body, Suspect | Confirm) or self._gossip.is_news(heard)
+        is_taken = yield from self._take(heard, now)
+        if is_taken and is_news:
+            self._bridging.on_news(heard, now)
+        elif is_taken:
+            self._bridging.on_beacon(heard, now)
+
+    def _take(self, heard: Heard, now: Instant) -> Generator[_Step, None, bool]:
+        """Whether it was news, or a sign of life, once all has followed from it that does."""
+        is_taken, has_led_on = yield from self._learn(heard, now)
+        if not has_led_on and self._gossip.is_about_nobody(heard):
+            yield from self.refuse(Refusal("not_known", heard.src, heard.subject), now)
+        return is_taken
+
+    def _learn(self, heard: Heard, now: Instant) -> Generator[_Step, None, tuple[bool, bool]]:
+        """Whether it was taken, and whether anything followed."""
+        body = heard.body
+        if isinstance(body, Alive) and body.region != region_of(heard.subject):
+            yield "gossip", [Emit(PeerMisbehaved(heard.src, "wrong_region", body.region))]
+            return False, True
+        is_new, repairs = self._gossip.on_fact(heard, now)
+        yield "gossip", repairs
+        if not is_new:
+            return False, bool(repairs)
+        match body:
+            case Capabilities() | Load():
+                effects = self._catalogue.on_fact(heard, now)
+                yield "catalogue", effects
+                yield "ledger", self._ledger.on_capacity(now)
+            case Dead():
+                opened = [self._opener.open_relayed(frame) for frame in sealed_inside(body)]
+                proof = tuple(heard_of(each, is_relayed=True) for each in opened if isinstance(each, Envelope))
+                effects = self._membership.on_fact(heard, now, proof)
+                yield "membership", effects
+                if self._membership.has_buried(body):
+                    self._gossip.keep(heard, now)
+            case _:
+                effects = self._membership.on_fact(heard, now)
+                yield "membership", effects
+        return True, bool(repairs or effects)

@@ -1,0 +1,245 @@
+"""Facts between regions: a bridge passes on its sources' own word, and no region hears another by mistake."""
+
+import copy
+from functools import cache
+from typing import Any
+
+from protocol.effects import Carry, Effect, Emit, Tune
+from protocol.envelope import Sealer
+from protocol.events import FrameRefused, PeerMisbehaved
+from protocol.hearing import Hearing
+from protocol.inputs import Received, Tick
+from protocol.node import Node
+from protocol.primitives import Instant
+from protocol.subjects import Subjects
+from protocol.wire.gossip import Alive, Capabilities, Carried, Dead, Delta, Left, Suspect
+from simulations.checks_frames import state_of
+from simulations.host import Host
+from simulations.scenario import parsed
+from simulations.signing import Keys
+from simulations.timeline import ns
+from simulations.world import World
+
+KEYS = Keys("mac")
+TWO = 'about = "two regions"\nnodes = 8\nrun_s = 60\n[regions]\neu = ["n1-n5"]\nus = ["n6-n8"]\n'
+
+
+@cache
+def _world() -> World:
+    world = World(parsed(TWO, origin="here"), seed=1)
+    for host in world.hosts.values():
+        host.start()
+    world.timeline.run(ns(15))
+    return world
+
+
+class Ear:
+    """One node on a copy, with its own clocks."""
+
+    def __init__(self, node: Node, now: Instant) -> None:
+        self.node, self.now = node, now
+        self.effects: list[Effect] = []
+
+    def hears(self, *frames: Received) -> list[str]:
+        """The codes of what is refused."""
+        effects = [effect for frame in frames for effect in self.node.handle(frame, self.now)]
+        self.effects += effects
+        return codes(effects)
+
+    def carries(self) -> list[bytes]:
+        """What it carries by now."""
+        later = Instant(self.now.after(1.2), self.now.wall_ms + 1_200)
+        effects = self.effects + self.node.handle(Tick(), later)
+        return [frame for each in effects if isinstance(each, Carry) for frame in each.body.facts]
+
+    def is_alive(self, host: Host) -> bool:
+        return self.node.membership.is_alive(host.id)
+
+
+class Europe:
+    """The nodes of one region, each on a copy, and what those of both say."""
+
+    def __init__(self) -> None:
+        self.hosts = _world().hosts
+        self.now = self.hosts["n1"].now()
+        self.subjects = Subjects(self.hosts["n1"]._around.mesh)
+        self._seq = 90_000
+        bridges = self.hosts["n1"].node.regions.bridges("eu")
+        self.bridges = [host.name for id in bridges for host in self.hosts.values() if host.id == id]
+        self.others = [name for name in ("n1", "n2", "n3", "n4", "n5") if name not in self.bridges]
+
+    def node(self, name: str) -> "Ear":
+        return Ear(copy.deepcopy(self.hosts[name].node), self.hosts[name].now())
+
+    def frame(self, by: str, body: Any, subject: str) -> Received:
+        self._seq += 1
+        host = self.hosts[by]
+        sealer = Sealer(signer=KEYS.signer(by), life=host.life)
+        sealer._seq = self._seq
+        return Received(subject, sealer.seal(body, subject=subject, now=self.now))
+
+    def fact(self, by: str, body: Any, *, region: str = "") -> Received:
+        host = self.hosts[by]
+        return self.frame(by, body, self.subjects.fact(region=region or host.region, src=host.id))
+
+    def carried(self, by: str, *facts: Received, region: str = "eu") -> Received:
+        subject = self.subjects.carry(region=region, src=self.hosts[by].id)
+        return self.frame(by, Carried(tuple(each.frame for each in facts)), subject)
+
+
+def codes(effects: list[Effect]) -> list[str]:
+    events = [each.event for each in effects if isinstance(each, Emit)]
+    return [event.code for event in events if isinstance(event, FrameRefused | PeerMisbehaved)]
+
+
+def test_only_the_bridges_hear_the_other_region() -> None:
+    europe = Europe()
+    assert isinstance(europe.node("n1").node._hearing, Hearing)
+    wide = {
+        name for name in ("n1", "n2", "n3", "n4", "n5") if europe.node(name).node._bridging.hears.endswith("fact.*.*")
+    }
+    assert wide == {*europe.bridges}
+    assert len(europe.others) == 2
+
+
+def test_a_goodbye_from_another_region_is_carried_by_each_bridge_that_did_not_hear_it_carried() -> None:
+    europe = Europe()
+    goodbye = europe.fact("n6", Left(0))
+    for name in europe.bridges:
+        node = europe.node(name)
+        node.hears(goodbye)
+        assert node.carries() == [goodbye.frame]
+    second = europe.node(europe.bridges[1])
+    second.hears(goodbye, europe.carried(europe.bridges[0], goodbye))
+    assert second.carries() == []
+
+
+def test_what_is_carried_takes_effect_as_if_its_source_had_said_it() -> None:
+    europe = Europe()
+    node = europe.node(europe.others[0])
+    node.hears(europe.carried(europe.bridges[0], europe.fact("n6", Left(0))))
+    assert not node.is_alive(europe.hosts["n6"])
+
+
+def test_what_came_carried_goes_no_further() -> None:
+    europe = Europe()
+    node = europe.node(europe.bridges[0])
+    node.hears(europe.carried(europe.bridges[1], europe.fact("n6", Left(0))))
+    assert not node.is_alive(europe.hosts["n6"])
+    assert node.carries() == []
+
+
+def test_a_bridge_carries_neither_beacons_nor_the_facts_of_its_own_region() -> None:
+    europe = Europe()
+    node = europe.node(europe.bridges[0])
+    beacon = europe.fact("n6", Alive(0, "n6", "us", "", b"", False, "sim"))
+    near = europe.fact(europe.others[0], Left(0))
+    node.hears(beacon, near)
+    assert node.carries() == []
+
+
+def test_what_somebody_of_another_region_knew_better_is_carried_and_what_a_neighbour_knew_is_not() -> None:
+    europe = Europe()
+    news = europe.fact("n7", Capabilities(9, ()))
+    for teller, expected in (("n6", [news.frame]), (europe.others[0], [])):
+        node = europe.node(europe.bridges[0])
+        subject = europe.subjects.node(dst=node.node.me.id, life=node.node.me.life, src=europe.hosts[teller].id)
+        node.hears(europe.frame(teller, Delta(1, (news.frame,)), subject))
+        assert node.carries() == expected
+
+
+def test_an_accusation_of_one_of_ours_is_carried_to_it() -> None:
+    europe = Europe()
+    accused = europe.hosts[europe.others[0]]
+    said = europe.fact("n6", Suspect(accused.id, accused.life, 0, "timeout"))
+    node = europe.node(europe.bridges[0])
+    node.hears(said)
+    assert node.carries() == [said.frame]
+    theirs = europe.hosts["n7"]
+    other = europe.fact("n6", Suspect(theirs.id, theirs.life, 0, "timeout"))
+    node = europe.node(europe.bridges[0])
+    node.hears(other)
+    assert node.carries() == []
+
+
+def test_a_bridge_that_lies_can_invent_nothing() -> None:
+    europe = Europe()
+    node = europe.node(europe.others[0])
+    stolen = europe.fact(europe.bridges[0], Left(0))
+    named = europe.frame(europe.bridges[0], Left(0), europe.subjects.fact(region="us", src=europe.hosts["n6"].id))
+    assert node.hears(europe.carried(europe.bridges[0], named)) == ["wrong_signer"]
+    broken = Received(stolen.subject, stolen.frame[:-1] + bytes((stolen.frame[-1] ^ 1,)))
+    assert node.hears(europe.carried(europe.bridges[0], broken)) == ["bad_signature"]
+    lone = europe.hosts["n6"]
+    death = europe.fact(europe.bridges[0], Dead(lone.id, lone.life, 0, "timeout", ()))
+    node.hears(europe.carried(europe.bridges[0], death))
+    assert node.node.membership.life_of(lone.id) == lone.life, "one accuser, carried or not, kills nobody"
+
+
+def test_an_old_fact_that_a_bridge_repeats_has_no_effect() -> None:
+    europe = Europe()
+    node = europe.node(europe.others[0])
+    new, old = europe.fact("n6", Capabilities(9, ())), europe.fact("n6", Capabilities(8, ()))
+    node.hears(europe.carried(europe.bridges[0], new))
+    before = state_of(node.node)
+    assert node.hears(europe.carried(europe.bridges[0], old)) == []
+    assert state_of(node.node) == before
+
+
+def test_what_is_carried_into_another_region_is_not_for_this_node() -> None:
+    europe = Europe()
+    node = europe.node(europe.others[0])
+    before = state_of(node.node)
+    wrong = europe.carried("n6", europe.fact("n6", Left(0)), region="us")
+    assert node.hears(wrong) == ["wrong_subject"]
+    assert state_of(node.node) == before
+
+
+def test_nobody_of_another_region_carries_into_this_one() -> None:
+    europe = Europe()
+    node = europe.node(europe.others[0])
+    before = state_of(node.node)
+    assert node.hears(europe.carried("n7", europe.fact("n6", Left(0)))) == ["carried_from_afar"]
+    assert state_of(node.node) == before
+
+
+def test_who_says_to_one_region_that_it_lives_in_another_is_not_believed() -> None:
+    europe = Europe()
+    node = europe.node(europe.others[0])
+    before = state_of(node.node)
+    lie = europe.fact("n6", Alive(0, "n6", "us", "", b""), region="eu")
+    assert node.hears(lie) == ["wrong_region"]
+    assert state_of(node.node) == before
+
+
+def test_a_neighbour_that_is_no_bridge_may_carry_for_views_differ() -> None:
+    europe = Europe()
+    node = europe.node(europe.others[0])
+    node.hears(europe.carried(europe.others[1], europe.fact("n6", Left(0))))
+    assert not node.is_alive(europe.hosts["n6"])
+
+
+def test_a_page_of_noise_is_counted_frame_by_frame() -> None:
+    europe = Europe()
+    node = europe.node(europe.others[0])
+    before = state_of(node.node)
+    noise = [Received("", bytes(size)) for size in (0, 5, 500)]
+    assert node.hears(europe.carried(europe.bridges[0], *noise)) == [
+        "too_short",
+        "too_short",
+        "bad_magic",
+    ]
+    assert state_of(node.node) == before
+
+
+def test_a_new_bridge_hears_all_and_asks_another_region_for_what_it_missed() -> None:
+    europe = Europe()
+    name = europe.others[0]
+    node = europe.node(name)
+    node.hears(*(europe.fact(bridge, Left(0)) for bridge in europe.bridges))
+    assert [each for each in node.effects if isinstance(each, Tune)] == [
+        Tune(on=europe.subjects.facts(), off=europe.subjects.facts_of("eu"))
+    ]
+    asked = node.node.gossip._timers.deadline("digest")
+    assert asked is not None
+    assert asked <= node.now.after(1.0)
