@@ -95,8 +95,9 @@ def rules(scenario: Scenario, verdict: Verdict) -> tuple[Rule, ...]:
     for name, within_s in expect.eventually.items():
         letter, about = said_of(ENDS[name])
         broken_s, kept_s = first.pop(name, None), verdict.kept.get(name)
-        outcome = BROKEN if broken_s is not None else CUT_SHORT if kept_s is None else HELD
-        at_s = kept_s if broken_s is None else broken_s
+        is_cut = kept_s is None or verdict.ended_s < scenario.run_s  # a promise is kept to the end, or not at all
+        outcome = BROKEN if broken_s is not None else CUT_SHORT if is_cut else HELD
+        at_s = broken_s if broken_s is not None else None if is_cut else kept_s
         rows.append(Rule(name, "eventually", letter, about, outcome, _rounded(at_s), within_s))
     for name in expect.sometimes:
         count = verdict.sights.get(name, 0)
