@@ -227,7 +227,8 @@ def test_who_is_asked_whom_it_sees_tells_each_with_its_life_and_a_look_changes_n
 
 def test_sights_leave_out_the_gone_first_and_fit_into_one_frame() -> None:
     world = _settled(World(agents=(1, 2)))
-    states: list[PeerState] = ["dead"] * limits.SIGHTS_MAX + ["suspect", "alive"]
+    gone: PeerState = "dead"
+    states: list[PeerState] = [*(gone for _ in range(limits.SIGHTS_MAX)), "suspect", "alive"]
     peers = [
         Peer(f"{number:032}", "n" * 41, 1 << 52, state, 1 << 30, "r", "", 0) for number, state in enumerate(states)
     ]

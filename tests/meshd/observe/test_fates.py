@@ -24,9 +24,8 @@ CASES: dict[str, Event] = {
     ),
     "is suspect: the server told c that nobody listens there; never heard here; "
     "this node was not well itself (health 3)": events.PeerSuspect("p", "b", 1, "q", "absent", 0, None, 3),
-    "is dead: c and d got no answer from it, and it was suspect for 5.0 s; last heard here 6.1 s before": events.PeerDead(
-        "p", "b", 1, ("q", "r"), "timeout", 5.0, 6.1
-    ),
+    "is dead: c and d got no answer from it, and it was suspect for 5.0 s; "
+    "last heard here 6.1 s before": events.PeerDead("p", "b", 1, ("q", "r"), "timeout", 5.0, 6.1),
     "is dead: c and d got no answer from it; never heard here": events.PeerDead(
         "p", "b", 1, ("q", "r"), "timeout", 0.0
     ),
