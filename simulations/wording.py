@@ -22,7 +22,7 @@ def known_there(struct: type, problem: str) -> str:
         return f"; did you mean {near[0]}?" if near else f"; there are {', '.join(keys)}" if keys else ""
     values = sorted({value for each in _at(struct, names) for value in _values(each)})
     if problem.startswith("Invalid value") and not values and names:  # the key that tells a union's kinds apart
-        values = sorted({str(each.tag) for each in _at(struct, names[:-1]) if _is_tagged(each, names[-1])})
+        values = sorted({tag for each in _at(struct, names[:-1]) for tag in _tags(each, names[-1])})
     return f"; there are {', '.join(values)}" if values else ""
 
 
@@ -78,5 +78,5 @@ def _values(kind: inspect.Type) -> list[str]:
             return []
 
 
-def _is_tagged(kind: inspect.Type, name: str) -> bool:
-    return isinstance(kind, inspect.StructType) and kind.tag_field == name
+def _tags(kind: inspect.Type, name: str) -> list[str]:
+    return [str(kind.tag)] if isinstance(kind, inspect.StructType) and kind.tag_field == name else []
