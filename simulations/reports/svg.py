@@ -101,11 +101,13 @@ def rounded_up(value: float, *, count: int = 4) -> float:
 
 
 def x_axis(scale: Scale, *, top: float, bottom: float, unit: str) -> str:
-    """Lines upwards and their values below; the last one has the unit."""
+    """Lines upwards and their values below; the last one has the unit, which is ms where seconds are too coarse."""
     values = ticks(scale)
+    is_ms = unit == "s" and scale.high < 0.1
+    unit, factor = ("ms", 1_000.0) if is_ms else (unit, 1.0)
     drawn = [tag("path", d=_line((scale.at(value), top), (scale.at(value), bottom)), class_="grid") for value in values]
     for value in values:
-        shown = f"{value:g} {unit}" if value == values[-1] else f"{value:g}"
+        shown = f"{value * factor:g} {unit}" if value == values[-1] else f"{value * factor:g}"
         drawn.append(label((scale.at(value), bottom + 16), shown, "tick", anchor="middle"))
     return "".join(drawn)
 

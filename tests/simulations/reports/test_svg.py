@@ -41,3 +41,10 @@ def test_cells_of_one_letter_are_one_path_of_runs() -> None:
 
 def test_steps_hold_until_the_next_point() -> None:
     assert 'd="M0 0L5 0L5 2L9 2L9 1"' in svg.steps([(0, 0), (5, 2), (9, 1)], "x")
+
+
+def test_an_axis_of_short_times_is_in_milliseconds() -> None:
+    short = svg.x_axis(svg.Scale(0.0, 0.002, 0.0, 100.0), top=0, bottom=10, unit="s")
+    assert ">2 ms<" in short
+    assert "0.00" not in short
+    assert ">2 s<" in svg.x_axis(svg.Scale(0.0, 2.0, 0.0, 100.0), top=0, bottom=10, unit="s")
