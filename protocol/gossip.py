@@ -203,7 +203,7 @@ class Gossip:
 
     def _on_tombstone(self, heard: Heard, now: Instant) -> tuple[bool, list[Effect]]:
         if isinstance(heard.body, Dead) and heard.body.peer == self._me.id:
-            self._timers.set("restate", now.after(self._settings.repeat_s))  # they forgot what we can do
+            self._restate_soon(now)  # they forgot what we can do
             return True, []
         if not self.is_news(heard) or self._is_outdated(heard, now):
             return False, []
@@ -350,6 +350,8 @@ class Gossip:
             self._asked = src
             self.on_gap(now, src)
         ahead, behind = self._replica.against(body)
+        if any(entry.heard.src == self._me.id and isinstance(entry.heard.body, Capabilities) for entry in ahead):
+            self._restate_soon(now)  # it buried us, and was not alone in that
         effects = self._deltas(src, life, body.round, ahead)
         for first in range(0, len(behind), limits.ROWS_PER_DIGEST_MAX):
             lacking = tuple(behind[first : first + limits.ROWS_PER_DIGEST_MAX])
@@ -438,6 +440,10 @@ class Gossip:
         is_far = regions.is_bridge and (self._round % FAR_ROUNDS == 0 or not regions.near)
         pool = regions.bridges_but(regions.own) if is_far else regions.near
         return [node for node in pool if node in self._living]
+
+    def _restate_soon(self, now: Instant) -> None:
+        if self._timers.deadline("restate") is None:
+            self._timers.set("restate", now.after(self._settings.repeat_s))
 
     def _restate(self) -> list[Effect]:
         """What we can do, said anew: who buried us, rightly or not, has forgotten it."""

@@ -49,8 +49,8 @@ class Rehearsed:
             self._due_ns, self._owed = min(self._due_ns, now_ns + ns(SOON_S)), len(self._setting.hosts) - 1
         if not isinstance(seen, Handled | Unmoved) or not isinstance(seen.input, Received):
             return None
-        if now_ns < self._due_ns - LISTENS_NS:
-            return None
+        if now_ns < self._due_ns - LISTENS_NS or not seen.input.frame:
+            return None  # of a frame that was cut to nothing no bit can be turned
         kept = self._heard.get(seen.node)
         if kept is None:
             kept = self._heard[seen.node] = deque(maxlen=FRAMES_KEPT)

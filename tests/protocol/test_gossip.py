@@ -433,6 +433,16 @@ def test_who_was_buried_by_mistake_says_again_what_it_can_do() -> None:
     assert talk.said(Capabilities) == [Capabilities(3, (CARD,))]
 
 
+def test_whom_somebody_buried_who_then_heard_it_live_says_again_what_it_can_do_for_all() -> None:
+    talk = among("b").do("keep_own", heard("a", Capabilities(3, (CARD,)))).until(4.0)
+    heard_of = Digest(1, rows=(Row("a", "capabilities", 0, 0),))  # it raised its incarnation before it heard of that
+    talk.do("on_digest", "b", 1, heard_of).expects(Send(to="b", life=1, body=ANY))
+    talk.at(4.6).do("on_digest", "b", 1, heard_of).until(5.1)
+    assert talk.said(Capabilities) == [Capabilities(3, (CARD,))]
+    talk.do("on_digest", "b", 1, Digest(2, rows=(Row("a", "capabilities", 1, 3),))).until(6.9)
+    assert talk.said(Capabilities) == []
+
+
 # --- totality
 
 NODES = st.sampled_from("abcd")

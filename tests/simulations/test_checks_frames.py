@@ -3,7 +3,10 @@
 import pytest
 
 from protocol.envelope import Opener, _Window
+from protocol.inputs import Received
+from simulations.checks_frames import Rehearsed
 from simulations.scenario import Scenario, parsed
+from simulations.seen import Unmoved
 from simulations.world import World
 
 LITTLE = 'about = "a few know each other"\nnodes = 3\nrun_s = 9\n[expect]\nalways = ["rehearsed"]\n'
@@ -40,3 +43,10 @@ def test_a_core_that_minds_frames_of_before_is_found_out(
 def test_a_core_that_does_not_check_signatures_is_found_out(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("simulations.signing.is_maced", lambda key, message, signature: True)
     assert "with one bit turned" in _broken(parsed(LITTLE, origin="here"))[0]
+
+
+def test_a_frame_that_was_cut_to_nothing_is_not_rehearsed() -> None:
+    rehearsed = Rehearsed(World(parsed(LITTLE, origin="here"), seed=1))
+    rehearsed._due_ns = 0
+    assert rehearsed.on(Unmoved("n1", Received("mesh.m.fact.r.n2", b""))) is None
+    assert rehearsed._heard == {}
