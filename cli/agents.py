@@ -168,7 +168,8 @@ def remove(session: Session, name: str) -> None:
 def start(session: Session, name: str) -> None:
     """Start an agent that was stopped, or that the daemon gave up."""
     answer = Client(session).post("v1", "agents", name, "start", body={}, wait_s=READY_S)
-    _said(session, answer, answer.value["name"], f" is {answer.value['state']}")
+    detail = answer.value["detail"] if answer.value["state"] != "ready" else ""
+    _said(session, answer, answer.value["name"], f" is {answer.value['state']}" + (f": {detail}" if detail else ""))
 
 
 @agents.command("stop")

@@ -29,7 +29,7 @@ TONES = {
     **dict.fromkeys(("alive", "joined", "ready", "done"), GREEN),
     **dict.fromkeys(("suspect", "unreachable", "starting", "restarting", "islanded", "detached", "draining"), YELLOW),
     **dict.fromkeys(("dead", "failed", "poison"), RED),
-    **dict.fromkeys(("left", "cancelled", "stopped"), DIM),
+    **dict.fromkeys(("left", "cancelled", "stopped", "elsewhere"), DIM),
 }
 
 

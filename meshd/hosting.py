@@ -14,6 +14,7 @@ from typing import Protocol, TypeAlias
 from msgspec import Struct, structs
 
 from meshd import clock, values
+from meshd.agents import elsewhere
 from meshd.agents.child import LOG_LINES_MAX
 from meshd.agents.guarded import Guarded
 from meshd.agents.manifest import Manifest
@@ -84,7 +85,9 @@ class _Job(Struct, eq=False):
 class Hosting:
     """All agents of one node."""
 
-    def __init__(self, *, supervisor: Supervisor, observers: tuple[Observer, ...]) -> None:
+    def __init__(self, *, supervisor: Supervisor, observers: tuple[Observer, ...], region: str = "") -> None:
+        """`region`: where this node stands, outside which no agent may run that names others; nothing: anywhere."""
+        self._region = region
         self._supervisor = supervisor
         self._reaper = Reaper(supervisor)
         self._observers = observers
@@ -113,7 +116,10 @@ class Hosting:
             if self._agents.get(name) in place:
                 self.changed(name, state, detail)
 
-        place.append(Guarded(manifest, on_change, self._supervisor, self._reaper))
+        if self._region and manifest.region and self._region not in manifest.region:
+            place.append(elsewhere.Elsewhere(manifest, self._region, on_change))
+        else:
+            place.append(Guarded(manifest, on_change, self._supervisor, self._reaper))
         return place[0]
 
     async def take(self, agents: Iterable[Agent]) -> None:
@@ -148,7 +154,7 @@ class Hosting:
                 await agent.start()
                 if agent.card.kind == "stdio":  # nothing but its life says that it is up
                     await asyncio.sleep(STEADY_S)
-                    if agent.state != "ready":
+                    if agent.state not in ("ready", elsewhere.STATE):
                         problem = f"run: the agent {agent.detail or 'is ' + agent.state}"
                         raise MeshError("manifest", path=file, problem=problem)
         except TimeoutError:
@@ -238,7 +244,7 @@ class Hosting:
         """What is ready; and what will be again, without slots, so that its work waits and is not refused."""
         here = [agent for agent in self._agents.values() if agent not in self._leaving]
         ready = [agent for agent in here if agent.state == "ready"]
-        coming = [agent for agent in here if agent.state in ("starting", "restarting")]
+        coming = [agent for agent in here if agent.state in ("starting", "restarting", elsewhere.STATE)]
         cards = (*(agent.card for agent in ready), *map(_coming, coming))
         self._sink(Advertise(cards, tuple(shape for agent in (*ready, *coming) for shape in _shapes(agent))))
 

@@ -267,7 +267,7 @@ class Agent(Protocol):
 
     @property
     def state(self) -> str:
-        """starting, ready, restarting, failed (given up) or stopped."""
+        """starting, ready, restarting, failed (given up), stopped, or elsewhere: not to run in this region."""
         ...
 
     @property

@@ -12,6 +12,7 @@ from contextlib import suppress
 from msgspec import structs
 
 from meshd import clock, outlook, values, waits
+from meshd.agents import elsewhere
 from meshd.api import agent_schemas, history, schemas
 from meshd.engine import Engine
 from meshd.hosting import Hosting
@@ -231,7 +232,7 @@ class Views:
         for offered in self._node.catalogue.agents(clock.now()):
             key = (offered.card.name, offered.node)
             state, _, detail = offered.card.problem.partition(": ")
-            state = state if state in ("starting", "restarting") else "ready"
+            state = state if state in ("starting", "restarting", elsewhere.STATE) else "ready"
             views[key] = self._agent(offered.card, offered.node, _free(offered), state, detail)
         for hosted in self._hosting.hosted():
             card = hosted.agent.card

@@ -9,6 +9,7 @@ from typing import Literal
 
 from msgspec import Struct
 
+from meshd.agents import elsewhere
 from protocol.catalogue import Offered
 from protocol.primitives import NodeId
 from protocol.wire.task import Status, TaskRecord, TaskState
@@ -19,7 +20,7 @@ GONE_MAX = 1_024  # capabilities that nobody offers any more; the oldest is forg
 class Waits(Struct, frozen=True):
     """Why nobody has a task. `since_ms`: for how long it is so, where that is known; `until_ms`: when that is over."""
 
-    reason: Literal["backoff", "nobody", "draining", "clock", "down", "busy"]
+    reason: Literal["backoff", "nobody", "draining", "clock", "down", "region", "busy"]
     message: str
     since_ms: int | None = None
     until_ms: int | None = None
@@ -57,6 +58,10 @@ def of(
     ready = [each for each in ready if each.node not in off]
     if not ready:
         return Waits("clock", f"the clocks are off of all who offer {capability}, and they get nothing meanwhile")
+    barred = ready[0].card.problem.partition(": ")[2]
+    ready = [each for each in ready if not each.card.problem.startswith(elsewhere.STATE)]
+    if not ready:
+        return Waits("region", f"no agent that offers {capability} may run where it stands: {barred}")
     slots = sum(each.card.slots for each in ready)
     if not slots:
         return Waits("down", f"no agent that offers {capability} is up")

@@ -111,7 +111,7 @@ def wire(
     ground = _Ground(subjects, identity, opener, settings, supervisor, reach, shell)
     auditing = _auditing(node, ground, lambda input: engine.put(input), lambda event: _tell_all(observers, event))
     observers = (*_readers(auditing, stream, metrics), *_tellers(lambda: views, log), outlet.tell)
-    hosting = Hosting(supervisor=supervisor, observers=observers)
+    hosting = Hosting(supervisor=supervisor, observers=observers, region=me.region)
     crew = _crew(settings, hosting, shell, supervisor)
     performer = Performer(
         transport=transport,

@@ -139,6 +139,17 @@ def test_what_became_of_an_agent_is_one_sentence(
     assert said.out.startswith(expected), said.out
 
 
+def test_an_agent_that_does_not_come_up_is_said_to_be_so_with_the_reason(
+    meshctl: Meshctl, served: Served, backend: FakeBackend, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def start(name: str) -> AgentView:
+        return an_agent(name, state="elsewhere", detail="it may run in west only, and its node stands in east")
+
+    monkeypatch.setattr(backend, "start_agent", start)
+    said = meshctl("agents", "start", "scorer")
+    assert said.out == "scorer is elsewhere: it may run in west only, and its node stands in east\n"
+
+
 @pytest.mark.parametrize("verb", ["start", "stop", "remove", "logs"])
 def test_an_agent_that_is_not_here_is_exit_7(meshctl: Meshctl, served: Served, verb: str) -> None:
     said = meshctl("agents", verb, "nobody")

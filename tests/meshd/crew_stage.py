@@ -48,14 +48,14 @@ def text(name: str = "worker", says: str = "one", **keys: object) -> str:
 class Stage:
     """A crew over a folder, what it told the engine, and what it said."""
 
-    def __init__(self, tmp_path: Path, *, drain_s: float = 20.0) -> None:
+    def __init__(self, tmp_path: Path, *, drain_s: float = 20.0, region: str = "") -> None:
         self.folder = tmp_path / "agents.d"
         self.folder.mkdir(exist_ok=True)
         self.inputs: list[Input] = []
         self.events: list[Event] = []
         self.failures: list[tuple[str, BaseException]] = []
         self.supervisor = Supervisor(lambda name, failure: self.failures.append((name, failure)))
-        self.hosting = Hosting(supervisor=self.supervisor, observers=(self.events.append,))
+        self.hosting = Hosting(supervisor=self.supervisor, observers=(self.events.append,), region=region)
         self.hosting.bind(sink=self.inputs.append, ask=_nobody, wait_for=_nobody)
         self.memory = tmp_path / "agents.json"
         self.crew = Crew(

@@ -19,6 +19,11 @@ def _offered(node: str = B, *, slots: int = 2, free: int = 0, is_draining: bool 
     return Offered(NAME, node, Card("echo", (NAME,), slots), free, is_draining)
 
 
+def _barred() -> Offered:
+    problem = "elsewhere: it may run in west only, and its node stands in east"
+    return Offered(NAME, B, Card("echo", (NAME,), 0, problem=problem), 0, False)
+
+
 def _line(*, waits: bool = True, rests_until_ms: int = 0) -> Status:
     return Status(LOST.id, False, 0, b"", waits, rests_until_ms)
 
@@ -29,6 +34,13 @@ def _line(*, waits: bool = True, rests_until_ms: int = 0) -> Status:
         ([], "nobody", f"nobody offers {NAME}"),
         ([_offered(is_draining=True, free=2)], "draining", f"only draining nodes offer {NAME}"),
         ([_offered(slots=0)], "down", f"no agent that offers {NAME} is up"),
+        (
+            [_barred(), _barred()],
+            "region",
+            f"no agent that offers {NAME} may run where it stands: it may run in west only, and its node stands in east",
+        ),
+        ([_barred(), _offered(slots=0)], "down", f"no agent that offers {NAME} is up"),
+        ([_barred(), _offered()], "busy", f"the only agent for {NAME} is busy: all its 2 slots are taken"),
         ([_offered()], "busy", f"the only agent for {NAME} is busy: all its 2 slots are taken"),
         ([_offered(slots=1)], "busy", f"the only agent for {NAME} is busy: its slot is taken"),
         (
