@@ -13,6 +13,7 @@ from tests.protocol.work import B, C, awarded, record
 OPEN = record()
 LOST = structs.replace(awarded(owner=B), failures=2)
 NAME = OPEN.capability
+BARRED = "it may run in west only, and its node stands in east"
 
 
 def _offered(node: str = B, *, slots: int = 2, free: int = 0, is_draining: bool = False) -> Offered:
@@ -20,8 +21,7 @@ def _offered(node: str = B, *, slots: int = 2, free: int = 0, is_draining: bool 
 
 
 def _barred() -> Offered:
-    problem = "elsewhere: it may run in west only, and its node stands in east"
-    return Offered(NAME, B, Card("echo", (NAME,), 0, problem=problem), 0, False)
+    return Offered(NAME, B, Card("echo", (NAME,), 0, problem=f"elsewhere: {BARRED}"), 0, False)
 
 
 def _line(*, waits: bool = True, rests_until_ms: int = 0) -> Status:
@@ -37,7 +37,7 @@ def _line(*, waits: bool = True, rests_until_ms: int = 0) -> Status:
         (
             [_barred(), _barred()],
             "region",
-            f"no agent that offers {NAME} may run where it stands: it may run in west only, and its node stands in east",
+            f"no agent that offers {NAME} may run where it stands: {BARRED}",
         ),
         ([_barred(), _offered(slots=0)], "down", f"no agent that offers {NAME} is up"),
         ([_barred(), _offered()], "busy", f"the only agent for {NAME} is busy: all its 2 slots are taken"),
