@@ -63,7 +63,10 @@ class Doubts:
     def arm(self, member: Member, suspicion: Suspicion, now: Instant) -> None:
         """Its accusers, or the time that counts, are others now."""
         spans = self._spans
-        if suspicion.count("absent") >= self.needed(member):
+        own = suspicion.accusers.get(self._me)
+        if suspicion.is_judged and own is not None and own.evidence == "absent":
+            seconds = 0.0  # they waited for it, and the broker tells us the same: nobody is there to outbid it
+        elif suspicion.count("absent") >= self.needed(member):
             seconds = spans.absent_s
         elif suspicion.is_judged:
             seconds = spans.min_s
@@ -73,7 +76,7 @@ class Doubts:
                 expected = min(expected, limits.BRIDGES - 1)  # when its region is cut off, the other bridges alone
             confirmations = suspicion.confirmations
             seconds = doubt.wait_s(confirmations=confirmations, expected=expected, min_s=spans.min_s, max_s=spans.max_s)
-        if self._me not in suspicion.accusers:
+        if own is None:
             seconds += spans.patience_s
         due = suspicion.since + int(seconds * NS_PER_S)
         self._timers.set(member.id, max(due, now.mono_ns, self._not_before))

@@ -303,7 +303,11 @@ class Membership:
         suspicion = member.suspicion
         if suspicion is None:
             said: Suspect | Confirm = Suspect(member.id, member.life, member.incarnation, evidence)
-        elif self._me.id in suspicion.accusers or suspicion.confirmations >= self._settings.verifiers:
+        elif self._me.id in suspicion.accusers:
+            return []
+        elif suspicion.is_judged:  # others have said enough; our word counts here alone
+            return self._count(member, suspicion.incarnation, self._me.id, Accusation(evidence), now)
+        elif suspicion.confirmations >= self._settings.verifiers:
             return []
         else:
             said = Confirm(member.id, member.life, suspicion.incarnation, evidence)

@@ -281,6 +281,15 @@ def test_a_death_without_a_suspicion_that_we_heard_of_is_believed_after_the_leas
     assert [each.peer for each in lives(talk, 5.6, silent="b").said(PeerDead)] == ["b"]
 
 
+def test_a_death_that_we_heard_no_suspicion_of_is_believed_as_soon_as_the_broker_tells_us_the_same() -> None:
+    talk = among("b", "c", "d", "e", "f", "g")  # as who began while the others waited: it has nothing to wait for
+    dead(talk, "b", ["c", "d", "e", "f"])
+    number = number_of(probed(talk))
+    talk.do("on_absent", number).expects_no(Confirm)
+    assert state(talk, "b") == "suspect"
+    assert [each.peer for each in lives(talk, talk.seconds + 0.01).said(PeerDead)] == ["b"]
+
+
 def test_who_suspects_most_of_its_view_believes_no_death_at_once_either() -> None:
     talk = among("b", "c", "d", "e")  # as after a long stop: it reads what was true a while ago
     for peer in "bcd":
