@@ -189,9 +189,6 @@ class Gossip:
             return False, self._tell(heard, former)  # it is buried here: let it outbid that
         if former is None and len(self._living) >= limits.PEERS_MAX:
             return False, [Emit(PeerMisbehaved(heard.src, "view_full", str(limits.PEERS_MAX)))]
-        is_same_life = former is not None and former.version.life == version.life
-        if former and is_same_life and version.number - former.version.number > 2 * limits.INCARNATION_JUMP_MAX:
-            return False, [Emit(PeerMisbehaved(heard.src, "incarnation_jump", str(body.incarnation)))]
         self._store(heard)
         if heard.is_relayed:
             return True, []

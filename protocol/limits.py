@@ -24,6 +24,7 @@ CLOCK_STEP_MS_MIN = 1_000  # a clock that moves this far at once was set; NTP le
 LIFE_MAX = 1 << 53  # any reader's integer holds it; a life in the future is a clock's fault, and harms nobody
 INCARNATION_JUMP_MAX = 1 << 20  # one refutation a second for twelve days
 INCARNATION_MAX = 1 << 53  # any reader's integer holds it
+INCARNATION_OWN_MAX = INCARNATION_MAX - INCARNATION_JUMP_MAX  # that a node says of itself: it can still be outbid
 
 # audit
 AUDIT_TEXT_CHARS_MAX = 512  # of one value in a record; reasons and names of others are shorter

@@ -281,7 +281,7 @@ class Membership:
             self._roster.agreement.hear(src, ack.view, ack.sees, now)
             effects = self._look_at_view(now)
         suspicion = member.suspicion
-        if suspicion is not None and 0 < ack.incarnation - suspicion.incarnation <= limits.INCARNATION_JUMP_MAX:
+        if suspicion is not None and suspicion.incarnation < ack.incarnation <= limits.INCARNATION_OWN_MAX:
             effects += self._revive(member, ack.incarnation, now)
         return effects
 
@@ -370,8 +370,6 @@ class Membership:
                 return [Emit(PeerMisbehaved(heard.src, "view_full", str(limits.PEERS_MAX)))]
             member = Member(heard.src)
             member.heard = None if heard.is_relayed else now.mono_ns
-        elif member.life == heard.life and body.incarnation - member.incarnation > limits.INCARNATION_JUMP_MAX:
-            return [Emit(PeerMisbehaved(heard.src, "incarnation_jump", str(body.incarnation)))]
         self._own.meet(now)
         if member.life != heard.life:
             self._prober.probes.forget(member.id)

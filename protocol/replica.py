@@ -160,7 +160,7 @@ def fault(body: AnyBody) -> str:
 
 
 def _fault_of_alive(body: Alive) -> str:
-    if not 0 <= body.incarnation <= limits.INCARNATION_MAX:
+    if not 0 <= body.incarnation <= limits.INCARNATION_OWN_MAX:
         return "bad_incarnation"
     tokens = (body.name, body.region, *([body.domain] if body.domain else []))
     if not all(ids.is_token(token) for token in tokens):

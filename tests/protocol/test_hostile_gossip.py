@@ -161,7 +161,7 @@ def test_a_fact_inside_a_page_is_its_owners_or_nothing() -> None:
 WRONG: dict[str, tuple[Any, str]] = {
     "its incarnation at the end of all": (
         lambda n3, me: Alive(limits.INCARNATION_MAX, "n2", "r1", "", b""),
-        "incarnation_jump",
+        "bad_incarnation",
     ),
     "its incarnation beyond the end": (
         lambda n3, me: Alive(limits.INCARNATION_MAX + 1, "n2", "r1", "", b""),

@@ -137,10 +137,20 @@ def test_a_known_incarnation_is_no_news_and_an_older_one_neither() -> None:
     assert talk.machine.peer("b").incarnation == 3
 
 
+def test_who_was_accused_far_ahead_while_we_could_not_hear_it_is_believed_all_the_same() -> None:
+    far = 3 * limits.INCARNATION_JUMP_MAX  # it has outbid three such accusations
+    talk = among("b", "c", "d")
+    talk.hears("b", alive("b", far))
+    assert talk.machine.peer("b").incarnation == far
+    talk.hears("c", Suspect("b", 1, far, "timeout")).hears("d", Confirm("b", 1, far, "timeout"))
+    assert state(talk, "b") == "suspect"
+    talk.hears("b", alive("b", 2 * far))
+    assert state(talk, "b") == "alive"
+
+
 def test_a_forged_incarnation_is_bounded() -> None:
     far = limits.INCARNATION_JUMP_MAX
     talk = among("b", "c", "d")
-    talk.hears("b", alive("b", far + 1)).expects_only(Emit(PeerMisbehaved("b", "incarnation_jump", ANY)))
     talk.hears("c", Suspect("b", 1, far, "timeout")).expects_only(Emit(PeerMisbehaved("c", "incarnation_jump", ANY)))
     talk.hears("c", Suspect("a", LIFE, far, "timeout")).expects_only(Emit(PeerMisbehaved("c", "incarnation_jump", ANY)))
     dead(talk, "b", ["c", "d"], incarnation=far, last=far).expects_only(
