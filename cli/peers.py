@@ -20,6 +20,10 @@ def _state(peer: Item) -> str:
     return f"{peer['state']}, clock {spoken(ahead_ms).removesuffix(' of')}" if ahead_ms else str(peer["state"])
 
 
+def _region(peer: Item) -> str:
+    return f"{peer['region']}, bridge" if peer.get("bridge") else str(peer["region"])
+
+
 def _load(peer: Item) -> str:
     load = peer["load"]
     text = f"{load['running']}/{load['slots']}" + (f" +{load['waiting']}" if load["waiting"] else "")
@@ -31,7 +35,7 @@ COLUMNS: tuple[Column, ...] = (
     ("ID", lambda peer: peer["id"][:8]),
     ("STATE", _state),
     ("SINCE", lambda peer: age(peer["since"])),
-    ("REGION", lambda peer: peer["region"]),
+    ("REGION", _region),
     ("BUSY", _load),
     ("AGENTS", lambda peer: peer["agents"]),
 )
@@ -42,16 +46,20 @@ COLUMNS: tuple[Column, ...] = (
     "--all-views", "is_all_views", is_flag=True, help="Ask every node what it sees, and show who is seen otherwise."
 )
 @click.option("--all", "is_all", is_flag=True, help="With --all-views: show those too whom all see the same.")
+@click.option("--region", default="", metavar="R", help="Only the nodes of this region.")
 @click.pass_context
-def peers(ctx: click.Context, is_all_views: bool, is_all: bool) -> None:
+def peers(ctx: click.Context, is_all_views: bool, is_all: bool, region: str) -> None:
     """The nodes of the mesh, as this one (*) sees them."""
     if (is_all_views and ctx.invoked_subcommand is not None) or (is_all and not is_all_views):
         raise click.UsageError("--all-views stands alone, and --all goes with it")
+    if region and (is_all_views or ctx.invoked_subcommand is not None):
+        raise click.UsageError("--region goes with the list of nodes alone")
     if is_all_views:
         show_views(ctx.obj, is_all=is_all)
     elif ctx.invoked_subcommand is None:
         session: Session = ctx.obj
-        listed(session, Client(session), "peers", COLUMNS, name=lambda peer: peer["name"], empty="no node is in view")
+        empty = f"no node of region {region} is in view" if region else "no node is in view"
+        listed(session, Client(session), "peers", COLUMNS, name=lambda peer: peer["name"], empty=empty, region=region)
 
 
 @peers.command("show")
@@ -69,7 +77,7 @@ def show(session: Session, name: str) -> None:
         ("since", f"{age(peer['since'])} ago" if peer["since"] else ""),
         ("life", peer["life"]),
         ("incarnation", peer["incarnation"]),
-        ("region", peer["region"]),
+        ("region", _region(peer)),
         ("domain", peer.get("domain")),
         ("version", peer.get("version")),
         ("running", f"{load['running']} of {load['slots']} slots, {load['waiting']} waiting"),

@@ -57,9 +57,16 @@ def sentence(value: Item, session: Session) -> str:
     peers, tasks = count(value["peers_alive"], "peer"), count(value["tasks_running"], "task")
     waiting = f", {value['tasks_waiting']} waiting" if value["tasks_waiting"] else ""
     return (
-        f"{painted(value['state'], session)} as {value['name']} in mesh {value['mesh']}{reason}: "
+        f"{painted(value['state'], session)} as {value['name']} in mesh {value['mesh']}{_region(value)}{reason}: "
         f"{peers} alive{_agreement(value['agreement'])}; here {tasks} running{waiting}; {_record(value['record'])}"
     )
+
+
+def _region(value: Item) -> str:
+    """Where it stands, once there is somewhere else."""
+    others = value.get("other_regions")
+    bridge = f", a bridge to {count(others, 'other')}" if others and value.get("bridge") else ""
+    return f", region {shown(str(value['region']))}{bridge}" if others else ""
 
 
 def _agreement(told: Any) -> str:

@@ -163,6 +163,8 @@ class Views:
             ),
             agreement=outlook.agreement(node, self.name_of),
             notes=self._notes(),
+            other_regions=len(node.regions.names) - 1,
+            bridge=node.regions.is_bridge and not node.regions.is_one,
         )
 
     def peers(self) -> list[schemas.Peer]:
@@ -212,6 +214,7 @@ class Views:
             clock_ahead_ms=self._node.time.off.get(peer.id, 0),
             evidence=peer.evidence,
             accusers=tuple(sorted(map(self.name_of, peer.accusers))),
+            bridge=not self._node.regions.is_one and peer.id in self._node.regions.bridges(peer.region),
         )
 
     def _clocks_off(self) -> list[str]:

@@ -29,6 +29,12 @@ class PageQuery(Struct, frozen=True, forbid_unknown_fields=True):
     cursor: Annotated[str, Meta(max_length=CURSOR_CHARS_MAX)] = ""
 
 
+class PeersQuery(PageQuery, frozen=True, forbid_unknown_fields=True):
+    """Which nodes: those of one region, or all."""
+
+    region: Annotated[str, Meta(pattern=r"^[a-z0-9_-]{0,32}\Z")] = ""
+
+
 class AgentsQuery(PageQuery, frozen=True, forbid_unknown_fields=True):
     """Which agents: those of one node, by its name or id, or those of this node."""
 

@@ -41,7 +41,9 @@ async def status(node: Backend, _asked: Asked) -> Answer:
 
 
 async def peers(node: Backend, asked: Asked) -> Answer:
-    return schemas.Peers(*paging.of_names(node.peers(), lambda each: (each.name, each.id), asked.query))
+    query: paging.PeersQuery = asked.query
+    found = [each for each in node.peers() if query.region in ("", each.region)]
+    return schemas.Peers(*paging.of_names(found, lambda each: (each.name, each.id), query))
 
 
 async def peer(node: Backend, asked: Asked) -> Answer:
@@ -240,7 +242,7 @@ _ONE_PEER = ("unknown_peer", "short_id", "ambiguous", "timed_out")
 
 ROUTES: tuple[Route, ...] = (
     Route("GET", "/v1/status", "how this node stands", status, schemas.Status),
-    Route("GET", "/v1/peers", "the nodes in view", peers, schemas.Peers, query=paging.PageQuery),
+    Route("GET", "/v1/peers", "the nodes in view", peers, schemas.Peers, query=paging.PeersQuery),
     Route("GET", "/v1/peers/{name}", "one node", peer, schemas.Peer, errors=("unknown_peer", "short_id", "ambiguous")),
     Route(
         "GET",

@@ -38,6 +38,7 @@ class Status(Struct, frozen=True):
     """This node and how it stands. `attention` is what somebody should see to; `notes` are only worth knowing.
 
     `reason` says why the state is not joined; `held_by` what keeps it from new work: operator, audit or leaving.
+    `other_regions`: in how many more somebody lives; `bridge`: it hears these, and carries what they say into its own.
     """
 
     node: str
@@ -58,6 +59,8 @@ class Status(Struct, frozen=True):
     notes: tuple[str, ...] = ()
     held_by: tuple[str, ...] = ()
     agreement: Agreement = Agreement()
+    other_regions: int = 0
+    bridge: bool = False
 
 
 class PeerLoad(Struct, frozen=True):
@@ -75,6 +78,7 @@ class Peer(Struct, frozen=True):
 
     `clock_ahead_ms` is how far its clock is ahead of most others, or of ours; 0 unless it is off by seconds.
     `accusers` say that it is gone, on `evidence`. `story`, what befell it last, is told where one is asked for.
+    `bridge`: it is one of those that its region and the others hear of each other by.
     """
 
     name: str
@@ -93,6 +97,7 @@ class Peer(Struct, frozen=True):
     evidence: str = ""
     accusers: tuple[str, ...] = ()
     story: tuple[StoryLine, ...] = ()
+    bridge: bool = False
 
 
 class Peers(Struct, frozen=True):

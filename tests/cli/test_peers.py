@@ -5,7 +5,7 @@ import json
 from msgspec import structs
 
 from tests.cli.conftest import Meshctl
-from tests.meshd.api.fake_backend import FakeBackend, Served
+from tests.meshd.api.fake_backend import A, B, FakeBackend, Served, a_peer
 
 
 def test_a_node_is_drained_and_taken_back(meshctl: Meshctl, served: Served, backend: FakeBackend) -> None:
@@ -36,3 +36,34 @@ def test_a_living_node_is_not_forgotten(meshctl: Meshctl, served: Served) -> Non
 def test_a_clock_that_is_off_is_told_beside_the_state(meshctl: Meshctl, served: Served, backend: FakeBackend) -> None:
     backend.peers_ = [structs.replace(peer, clock_ahead_ms=-10_800_000) for peer in backend.peers_]
     assert "alive, clock 3 h 0 min behind" in meshctl("peers").out
+
+
+def test_the_nodes_of_one_region_are_listed_and_its_bridges_are_marked(
+    meshctl: Meshctl, served: Served, backend: FakeBackend
+) -> None:
+    backend.peers_ = [a_peer("a", A, region="east"), a_peer("b", B, region="west", bridge=True)]
+    (_, east, west) = meshctl("peers").out.splitlines()
+    assert "east " in east
+    assert "bridge" not in east
+    assert "west, bridge" in west
+    assert meshctl("peers", "--region", "west", "-o", "name").out == "b\n"
+    assert "west, bridge" in meshctl("peers", "show", "b").out
+    nowhere = meshctl("peers", "--region", "north")
+    assert (nowhere.code, "no node of region north is in view" in nowhere.out + nowhere.err) == (0, True)
+
+
+def test_a_region_goes_with_the_list_alone(meshctl: Meshctl, served: Served) -> None:
+    for words in (("--all-views",), ("show", "b")):
+        said = meshctl("peers", "--region", "west", *words)
+        assert (said.code, "--region goes with the list of nodes alone" in said.err) == (2, True)
+    assert meshctl("peers", "--region", "A b").code == 2
+
+
+def test_a_status_says_where_the_node_stands_once_there_is_somewhere_else(
+    meshctl: Meshctl, served: Served, backend: FakeBackend
+) -> None:
+    assert "region" not in meshctl("status").out
+    backend.status_ = structs.replace(backend.status_, region="east", other_regions=2)
+    assert ", region east: " in meshctl("status").out
+    backend.status_ = structs.replace(backend.status_, bridge=True)
+    assert ", region east, a bridge to 2 others: " in meshctl("status").out

@@ -111,7 +111,9 @@ class Held:
 class LittleDaemon:
     """One node with all its parts; the first life begins with `start`."""
 
-    def __init__(self, mesh: "LittleDaemons", name: str, actors: tuple[Actor, ...], *, life: int, called: str) -> None:
+    def __init__(
+        self, mesh: "LittleDaemons", name: str, actors: tuple[Actor, ...], *, life: int, called: str, region: str = "r"
+    ) -> None:
         self.name, self.mesh, self.actors = name, mesh, actors
         self.failures: list[tuple[str, BaseException]] = []
         self.events: list[Event] = []
@@ -119,7 +121,7 @@ class LittleDaemon:
         identity = Identity(blake2b(name.encode(), digest_size=32).digest())
         granted = warrant(root=ROOT, issuer_key=ROOT.public_key, not_after_ms=clock.wall_ms() + 60_000)
         proof = admission(issuer=ROOT, root_key=ROOT.public_key, node_key=identity.public_key, warrant=granted)
-        me = self.me = Me(id=identity.id, life=life, name=called, region="r", domain="d", admission=proof)
+        me = self.me = Me(id=identity.id, life=life, name=called, region=region, domain="d", admission=proof)
         self.transport = MemoryTransport(mesh.bus)
         self.store = mesh.make_store(mesh.bucket, name=identity.id)
         self.node = Node(
@@ -279,10 +281,10 @@ class LittleDaemons:
         self.daemons: dict[str, LittleDaemon] = {}
         self._life = clock.wall_ms()
 
-    async def start(self, name: str, *actors: Actor, called: str = "") -> LittleDaemon:
+    async def start(self, name: str, *actors: Actor, called: str = "", region: str = "r") -> LittleDaemon:
         """Start a node, or a new life of one; it and all others see each other when this returns."""
         self._life += 1
-        daemon = LittleDaemon(self, name, actors, life=self._life, called=called or name)
+        daemon = LittleDaemon(self, name, actors, life=self._life, called=called or name, region=region)
         self.daemons[name] = daemon
         await daemon.start()
         for other in self.daemons.values():

@@ -62,6 +62,24 @@ async def test_each_listing_has_pages(unix: aiohttp.ClientSession, backend: Fake
     assert sizes == [2, 2, 1]
 
 
+async def test_peers_of_one_region_have_pages_of_their_own(unix: aiohttp.ClientSession, backend: FakeBackend) -> None:
+    backend.peers_ = [a_peer(name, name * 52, region="west" if name in "bd" else "east") for name in "abcde"]
+    async with unix.get("/v1/peers", params={"region": "west", "limit": "1"}) as response:
+        first = await response.json()
+    async with unix.get("/v1/peers", params={"region": "west", "cursor": first["next"]}) as response:
+        rest = await response.json()
+    assert [peer["name"] for peer in first["peers"] + rest["peers"]] == ["b", "d"]
+    assert rest["next"] is None
+    async with unix.get("/v1/peers", params={"region": "nowhere"}) as response:
+        assert (await response.json())["peers"] == []
+
+
+@pytest.mark.parametrize("region", ["A", "a b", "x" * 33, "*", "a.b"])
+async def test_what_can_be_no_region_is_refused(unix: aiohttp.ClientSession, region: str) -> None:
+    async with unix.get("/v1/peers", params={"region": region}) as response:
+        assert response.status == 400
+
+
 @pytest.mark.parametrize("noun", ["peers", "agents", "capabilities", "tasks"])
 @pytest.mark.parametrize("query", ["limit=0", "limit=1001", "limit=x", "cursor=%21%21", "cursor=" + "x" * 2_000, "a=1"])
 async def test_a_page_that_cannot_be_is_refused(unix: aiohttp.ClientSession, noun: str, query: str) -> None:
