@@ -195,10 +195,9 @@ class Performer:
         self._listening = subjects
 
     async def _tune(self, effect: Tune) -> None:
-        """Hear one before the other is given up: something may come twice, nothing is missed."""
+        """Hear one in place of the other, in one go: what came twice would look replayed, what is missed is repeated."""
         async with self._tuning:
-            await self._transport.subscribe(effect.on)
-            await self._transport.unsubscribe(effect.off)
+            await asyncio.gather(self._transport.subscribe(effect.on), self._transport.unsubscribe(effect.off))
 
     def _answer(self, reply: Reply) -> None:
         future = self._replies.pop(reply.request, None)

@@ -7,7 +7,7 @@ from meshd.store.memory import MemoryBucket, MemoryStore
 from meshd.supervise import Supervisor
 from meshd.transport.memory import MemoryBus, MemoryTransport
 from protocol import limits
-from protocol.effects import Effect, Emit, List, Read, Reply, RunAgent, Send, Spread, StopAgent, Write
+from protocol.effects import Effect, Emit, List, Read, Reply, RunAgent, Send, Spread, StopAgent, Tune, Write
 from protocol.events import Event, TaskCancelled
 from protocol.inputs import Entry, Found, Input, Listed, Lost, Received, Unsent, Written
 from protocol.wire.gossip import Left
@@ -130,6 +130,46 @@ async def test_a_reply_that_nobody_waits_for_is_dropped() -> None:
 
 
 # --- writes
+
+
+WIDE, NARROW = "mesh.m.fact.*.*", "mesh.m.fact.east.*"
+EAST, WEST = "mesh.m.fact.east.a", "mesh.m.fact.west.a"
+
+
+async def test_who_tunes_hears_one_in_place_of_the_other_and_the_last_word_counts() -> None:
+    stage = Stage()
+    await stage.transport.subscribe(WIDE)
+    stage.do(Tune(on=NARROW, off=WIDE))
+    await until(lambda: not stage.transport.listens(WEST))
+    assert stage.transport.listens(EAST)
+    stage.do(Tune(on=WIDE, off=NARROW), Tune(on=NARROW, off=WIDE), Tune(on=WIDE, off=NARROW))
+    await until(lambda: stage.transport.listens(WEST))
+    await _turns()
+    assert stage.failures == []
+    assert stage.transport.listens(WEST)
+    await stage.transport.open(stage.inputs.append)
+    stage.do(Spread(Left(1), EAST, b"once"))
+    await until(lambda: Received(EAST, b"once") in stage.inputs)
+    assert stage.inputs.count(Received(EAST, b"once")) == 1
+
+
+async def test_a_change_of_what_is_heard_is_asked_for_in_one_go_and_no_other_begins_before_it_stands() -> None:
+    stage, asked, answer = Stage(), list[str](), asyncio.Event()
+
+    async def subscribe(subject: str) -> None:
+        asked.append(f"+ {subject}")
+        await answer.wait()  # the server's, which may be far
+
+    async def unsubscribe(subject: str) -> None:
+        asked.append(f"- {subject}")
+
+    stage.transport.subscribe, stage.transport.unsubscribe = subscribe, unsubscribe  # type: ignore[method-assign]  # recorded
+    stage.do(Tune(on=WIDE, off=NARROW), Tune(on=NARROW, off=WIDE))
+    await _turns()
+    assert asked == [f"+ {WIDE}", f"- {NARROW}"]  # heard twice, a frame would look replayed
+    answer.set()
+    await until(lambda: len(asked) == 4)
+    assert asked[2:] == [f"+ {NARROW}", f"- {WIDE}"]
 
 
 async def test_an_outcome_is_written_or_what_stands_there() -> None:
