@@ -195,7 +195,7 @@ class Performer:
         self._listening = subjects
 
     async def _tune(self, effect: Tune) -> None:
-        """Hear one in place of the other, in one go: what came twice would look replayed, what is missed is repeated."""
+        """Hear one in place of the other, in one go: what comes twice looks replayed, what is missed is said again."""
         async with self._tuning:
             await asyncio.gather(self._transport.subscribe(effect.on), self._transport.unsubscribe(effect.off))
 
