@@ -22,6 +22,15 @@ def span(text: str) -> tuple[str, ...]:
     return tuple(f"n{number}" for number in range(first, last + 1))
 
 
+def spans(numbers: Iterable[int]) -> tuple[str, ...]:
+    """The nodes of these numbers, which rise, as few texts: 1, 2, 3 and 5 are `n1-n3`, `n5`."""
+    runs: list[tuple[int, int]] = []
+    for number in numbers:
+        first = runs.pop()[0] if runs and runs[-1][1] == number - 1 else number
+        runs.append((first, number))
+    return tuple(f"n{first}" if first == last else f"n{first}-n{last}" for first, last in runs)
+
+
 def members(texts: Iterable[str], names: Iterable[str]) -> tuple[str, ...]:
     """Everybody that these name among the nodes `names`, in the order in which they are named."""
     return tuple(name for text in texts for name in (names if text == ALL else span(text)))

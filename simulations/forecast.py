@@ -17,6 +17,7 @@ from msgspec import Struct
 from protocol.events import PeerAlive, PeerDead, PeerLeft, PeerSuspect, PeerUnreachable, StateChanged
 from protocol.wire.task import TaskState
 from simulations.agents import AgentModel, Oddity
+from simulations.crowds import spans
 from simulations.ends import ENDS
 from simulations.live import LiveMesh
 from simulations.progress import Progress
@@ -126,10 +127,18 @@ def planned(mesh: LiveMesh, wishes: Sequence[Wish], *, run_s: float) -> Plan:
         work=WorkModel(placed=tuple(task.placed for task in mesh.tasks)),
         tasks=mesh.timers,
         routing=mesh.routing,
+        regions=_regions(mesh),
         fault=tuple(fault for each in all_granted for fault in each.faults),
         expect=Expectation(always=RULES),
     )
     return Plan(mesh, checked(msgspec.to_builtins(scenario), origin="from-live"), all_granted, run_s)
+
+
+def _regions(mesh: LiveMesh) -> dict[str, tuple[str, ...]]:
+    """Who stands where, when that makes a difference."""
+    if len(mesh.regions) == 1:
+        return {}
+    return {region: spans(node.number for node in mesh.of_region(region)) for region in mesh.regions}
 
 
 def _who_is_who(mesh: LiveMesh) -> str:

@@ -61,6 +61,16 @@ def test_the_same_question_has_the_same_answer() -> None:
     )
 
 
+def test_nodes_stand_where_they_do_in_the_live_mesh_so_that_bridges_are_played() -> None:
+    live = answers()
+    live["peers"][1]["region"] = "west"  # b, between a and c
+    scenario = planned(heard(live), [Wish("kill", "e@5s")], run_s=20.0).scenario
+    assert scenario.regions == {"east": ("n1", "n3"), "west": ("n2", "n4-n5")}
+    for peer in live["peers"]:
+        peer["region"] = "east"
+    assert planned(heard(live), [Wish("kill", "e@5s")], run_s=20.0).scenario.regions == {}
+
+
 def test_a_question_without_a_fault_is_refused() -> None:
     with pytest.raises(ScenarioError, match="nothing is to happen"):
         forecast()
