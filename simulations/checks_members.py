@@ -24,7 +24,11 @@ HEARD_S = 1.0
 
 
 class NoFalseDeath:
-    """A5: nobody is found dead who is well and was within reach of one of its accusers all along."""
+    """A5: nobody is found dead who is well and was within reach of one of its accusers all along.
+
+    Where others of them were cut off from it, one that was disturbed itself is no witness: it took back
+    what it said, and who is cut off could not hear why.
+    """
 
     wants: ClassVar[Wanted] = (Happened,)
 
@@ -41,13 +45,14 @@ class NoFalseDeath:
         clear_ns = setting.timeline.now_ns - ns(CLEAR_S)
         if dead.life != death.life or dead.well_since_ns > clear_ns:
             return None
-        for accuser in death.accusers:
-            name = names[accuser].name
-            if name != dead.name and setting.network.clear_since_ns(name, dead.name) <= clear_ns:
-                accusers = ", ".join(names[each].name for each in death.accusers)
+        accusers = [names[each] for each in death.accusers if each != dead.id]
+        near = [each for each in accusers if setting.network.clear_since_ns(each.name, dead.name) <= clear_ns]
+        for accuser in near:
+            if len(near) == len(accusers) or accuser.well_since_ns <= clear_ns:
                 return (
-                    f"{seen.node} believes that {dead.name} is dead ({death.evidence}, accused by {accusers}), "
-                    f"which was well and within reach of {name} for {CLEAR_S:g} s"
+                    f"{seen.node} believes that {dead.name} is dead ({death.evidence}, accused by "
+                    f"{', '.join(names[each].name for each in death.accusers)}), "
+                    f"which was well and within reach of {accuser.name} for {CLEAR_S:g} s"
                 )
         return None
 

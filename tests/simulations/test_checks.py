@@ -193,6 +193,26 @@ def test_a_death_of_somebody_well_and_within_reach_is_false(since_s: float, is_c
     assert (said is not None) is is_violation
 
 
+def test_of_accusers_that_are_cut_off_from_it_one_in_reach_makes_a_death_false_unless_it_was_disturbed_itself() -> None:
+    world = World(parsed('about = "x"\nnodes = 3\nrun_s = 60\n', origin="x"), seed=1)
+    for host in world.hosts.values():
+        host.start()
+    world.timeline.run(ns(20))
+    n1, n2, n3 = world.hosts.values()
+    cut = world.network.cut(groups={}, pairs=frozenset({("n1", "n3"), ("n3", "n1")}))
+    seen = Happened("n1", n1.life, PeerDead(n3.id, "n3", n3.life, (n1.id, n2.id), "timeout", 5.0))
+    check = CHECKS["no-false-death"](world)
+    assert "within reach of n2" in (check.on(seen) or "")
+    n2.pause()
+    n2.resume()
+    assert check.on(seen) is None
+    world.network.heal(cut)
+    world.timeline.now_ns = ns(29)
+    n2.pause()
+    n2.resume()
+    assert "within reach of n1" in (check.on(seen) or "")
+
+
 @pytest.mark.parametrize("by", ["n1", "n2"])
 @pytest.mark.parametrize(
     ("ahead_s", "since_s", "is_violation"), [(60.0, 9.0, True), (60.0, 1.0, False), (2.0, 9.0, False)]
