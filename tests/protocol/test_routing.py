@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from protocol.routing import POLICIES, Candidate, Policy, but_for, failing, slow_last, without
+from protocol.routing import POLICIES, Candidate, Policy, but_for, failing, near_first, slow_last, without
 
 CANDIDATES = st.lists(
     st.builds(
@@ -95,3 +95,21 @@ def test_somebody_who_is_not_slow_comes_first(candidates: list[Candidate], took_
     assert sorted(map(repr, ordered)) == sorted(map(repr, candidates))
     middle = sorted(each for each in took_ms.values() if each)[: (sum(map(bool, took_ms.values())) + 1) // 2]
     assert not middle or took_ms[ordered[0].node] < max(3 * middle[-1], 50)
+
+
+@given(candidates=CANDIDATES, far=st.sets(st.text("abc", min_size=1, max_size=3)))
+def test_near_first_keeps_everybody_the_free_before_the_busy_and_else_their_order(
+    candidates: list[Candidate], far: set[str]
+) -> None:
+    ordered = near_first(candidates, far=far)
+    ranks = [(each.free <= 0, each.node in far) for each in ordered]
+    assert ranks == sorted(ranks)
+    for rank in set(ranks):
+        same = [each for each in candidates if (each.free <= 0, each.node in far) == rank]
+        assert [each for each in ordered if (each.free <= 0, each.node in far) == rank] == same
+
+
+def test_near_first_takes_a_free_one_far_away_before_a_busy_one_near_by() -> None:
+    found = [candidate("far", 9), candidate("full", 0), candidate("near", 1), candidate("far-full", 0)]
+    ordered = near_first(found, far={"far", "far-full"})
+    assert [each.node for each in ordered] == ["near", "far", "full", "far-full"]

@@ -56,6 +56,16 @@ WRONG = {
     "unknown route": ('[work]\nroute = "fast"\n', "work.route"),
     "odd agent of nobody": ("[agents.odd]\nn9 = { slower = 10 }\n", "agents.odd: there is no node 'n9'"),
     "setting out of range": ("[tasks]\nlease_s = 0.1\n", "tasks.lease_s"),
+    "region of nobody": ('[regions]\neast = ["n2-n4"]\n', "regions.east: there is no node 'n2-n4'"),
+    "region of a span backwards": ('[regions]\neast = ["n3-n1"]\n', "regions.east: there is no node 'n3-n1'"),
+    "region of all": ('[regions]\neast = ["all"]\n', "regions.east: there is no node 'all'"),
+    "region of no node": ('[regions]\neast = ["east"]\n', "regions.east: there is no node 'east'"),
+    "node in two regions": (
+        '[regions]\neast = ["n1-n2"]\nwest = ["n2-n3"]\n',
+        "regions.west: n2 stands in east already",
+    ),
+    "name of no region": ('[regions]\n"Far East" = ["n1"]\n', "regions: 'Far East' is no name of a region; it must be"),
+    "region that is no list": ('[regions]\neast = "n1"\n', "regions"),
     "no TOML": ("nodes = = 3\n", "line 4"),
 }
 
