@@ -53,7 +53,7 @@ RESPONDERS = 3  # so many answer what everybody hears; any of them is enough
 SWEEP_S = 60.0
 ANSWER_INTERVAL_S = 0.25  # one node is given its whole lack at most this often
 
-_Timer: TypeAlias = Literal["digest", "beacon", "restate", "sweep"]
+_Timer: TypeAlias = Literal["digest", "beacon", "turn", "restate", "sweep"]
 
 
 class Gossip:
@@ -107,7 +107,7 @@ class Gossip:
             self._timers = Timers()  # no beacon, no digest: only the goodbye once more
         elif self._timers.next() is None:
             self._timers.set("sweep", now.after(SWEEP_S))
-            self._timers.set("beacon", now.after(self._beacon_s()))
+            self._timers.set("turn", now.after(self._beacon_s()))
             self._timers.set("digest", now.after(self._settings.gap_s * (1 + self._rng.random())))
         return []
 
@@ -399,10 +399,10 @@ class Gossip:
             match purpose:
                 case "digest":
                     effects += self._compare(now)
+                case "turn":
+                    effects += self._take_turn(now)
                 case "beacon":
-                    own = self._own_alive()
-                    effects += [] if own is None else [Spread(own)]
-                    self._timers.set("beacon", now.after(self._beacon_s() * (0.9 + 0.2 * self._rng.random())))
+                    effects += self._show(now)
                 case "restate":
                     effects += self._restate()
                 case "sweep":
@@ -415,6 +415,19 @@ class Gossip:
     def next_deadline(self) -> Mono | None:
         """When to call `on_tick`; never while the link is down."""
         return None if self._is_down else soonest((self._timers.next(), self._repeats.next()))
+
+    def _take_turn(self, now: Instant) -> list[Effect]:
+        """The first beacon: among many at any time of their round, for all may have started together."""
+        if self._beacon_s() <= self._settings.beacon_s_min:
+            return self._show(now)
+        self._timers.set("beacon", now.after(self._beacon_s() * self._rng.random()))
+        return []
+
+    def _show(self, now: Instant) -> list[Effect]:
+        """The beacon, and when it comes again."""
+        self._timers.set("beacon", now.after(self._beacon_s() * (0.9 + 0.2 * self._rng.random())))
+        own = self._own_alive()
+        return [] if own is None else [Spread(own)]
 
     def _beacon_s(self) -> float:
         return max(self._settings.beacon_s_min, self._settings.beacon_s_per_node * (len(self._living) + 1))

@@ -167,8 +167,8 @@ class Havoc:
                 host.unlink()
                 return host.relink
             case what.Clock():
-                host.set_clock(ahead_s=fault.ahead_s, drift=fault.drift)
-                return host.set_clock
+                host.clock.set(ahead_s=fault.ahead_s, drift=fault.drift)
+                return host.clock.set
             case what.FullDisk():
                 host.disk.is_full = True
                 return lambda: setattr(host.disk, "is_full", False)

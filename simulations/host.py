@@ -47,14 +47,16 @@ from protocol.inputs import (
     Written,
 )
 from protocol.node import Node, NodeSettings
-from protocol.primitives import NS_PER_MS, NS_PER_S, Instant, NodeId, WallMs
+from protocol.primitives import NS_PER_MS, Instant, NodeId, WallMs
 from protocol.replica import Me
 from protocol.subjects import Subjects
+from protocol.timers import ALL
 from simulations.agents import AgentModel, Agents
 from simulations.broker import Broker
 from simulations.chance import Chance
 from simulations.crowds import Places
 from simulations.disk import Disk
+from simulations.hostclock import EPOCH_MS, HostClock
 from simulations.intake import Intake
 from simulations.placed import OTHERS_S, Placed, placed_at
 from simulations.seen import Answered, Broke, Handled, Happened, Seen, Sight, Unmoved
@@ -63,7 +65,6 @@ from simulations.store import Store
 from simulations.timeline import Timeline, ns
 from simulations.trace import Trace
 
-EPOCH_MS = 1_700_000_000_000  # the wall clock when the world begins
 LAG_MS = 250  # as the daemon's engine: a timer this late is told
 LATE_S_MAX = 0.001  # how late a timer fires on a machine with other things to do
 AGENT_START_S = (0.05, 0.3)  # from the start of a daemon to its agents' being ready
@@ -104,9 +105,8 @@ class Host:
         self._timeline = around.timeline
         self._signer = around.keys.signer(name)
         self.id: NodeId = self._signer.id
-        self._clock: tuple[int, float, float] | None = None  # set at, seconds ahead of the world's, drift
-        self.clock_set_ns = 0  # when it was last set
-        self._mono_offset = ns(3_600) + int(around.chance.stream(name, "boot").random() * ns(86_400))
+        booted_ns = ns(3_600) + int(around.chance.stream(name, "boot").random() * ns(86_400))
+        self.clock = HostClock(around.timeline, origin_ns=booted_ns)
         self._late = around.chance.stream(name, "wake")
         self._node: Node | None = None
         self._lanes: dict[str, deque[Write]] = {}
@@ -164,23 +164,8 @@ class Host:
         return self._around.agents.of(self.name).slower
 
     def now(self) -> Instant:
-        """Its two clocks."""
-        now_ns = self._timeline.now_ns
-        ahead_ms = 0 if self._clock is None else round(self.clock_ahead_s * 1_000)
-        return Instant(now_ns + self._mono_offset, EPOCH_MS + now_ns // NS_PER_MS + ahead_ms)
-
-    @property
-    def clock_ahead_s(self) -> float:
-        """How far its wall clock is ahead of the world's."""
-        if self._clock is None:
-            return 0.0
-        set_ns, ahead_s, drift = self._clock
-        return ahead_s + drift * (self._timeline.now_ns - set_ns) / NS_PER_S
-
-    def set_clock(self, *, ahead_s: float = 0.0, drift: float = 0.0) -> None:
-        """Somebody sets its wall clock; right again, unless told otherwise. The monotonic one goes on."""
-        self.clock_set_ns = self._timeline.now_ns
-        self._clock = (self.clock_set_ns, ahead_s, drift) if ahead_s or drift else None
+        """What its two clocks say."""
+        return self.clock.now()
 
     def running(self) -> list[str]:
         """Tasks that its agents are at."""
@@ -221,6 +206,26 @@ class Host:
         self._timeline.after(ns(delay_s), self._advertise, self.life)
         if around.placed and self._timeline.now_s < OTHERS_S:
             self._timeline.at(ns(OTHERS_S), self._advertise, self.life)
+
+    def start_unheard(self, early_ns: int) -> None:
+        """A new life began that long ago with its agents ready, and nobody heard its first words."""
+        self.clock.early_ns, self._outbox = early_ns, []
+        self.start()
+        if self._node is not None:
+            self._advertise(self.life)
+        while self._node is not None and (deadline := self._node.next_deadline() or ALL) <= self.clock.origin_ns:
+            self.clock.early_ns = self.clock.origin_ns - deadline
+            self._handle(Tick())
+        held, self._outbox, self.clock.early_ns = self._outbox or [], None, 0
+        for effect, self._timeline.cause in held:
+            self._perform([] if isinstance(effect, Spread) else [effect])
+
+    def recall(self, input: Input) -> None:
+        """What it knew before the world began: nothing but what it sees changes."""
+        for effect in self.node.handle(input, self.now()):
+            if isinstance(effect, Emit):
+                self._around.see(Happened(self.name, self.life, effect.event))
+        self._arm()
 
     def _advertise(self, life: WallMs) -> None:
         """What its agents can do by now."""
@@ -371,7 +376,7 @@ class Host:
         deadline = None if self._node is None else self._node.next_deadline()
         if deadline is None:
             return
-        at_ns = max(deadline - self._mono_offset, self._timeline.now_ns)
+        at_ns = max(deadline - self.clock.origin_ns, self._timeline.now_ns)
         if self._armed_ns is None or at_ns < self._armed_ns:
             self._armed_ns = at_ns
             self._timeline.at(at_ns + int(self._late.random() * ns(LATE_S_MAX)), self._wake, at_ns, self.life)

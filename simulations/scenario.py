@@ -9,7 +9,7 @@ import tomllib
 from collections.abc import Mapping
 from importlib import resources
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import msgspec
 from msgspec import Meta, Struct, structs
@@ -55,7 +55,8 @@ class Scenario(Struct, frozen=True, forbid_unknown_fields=True):
     run_s: Annotated[float, Meta(gt=0, le=172_800)]  # two days: past the tombstones
     preset: str = "lan"
     membership: dict[str, float | int | bool] = {}  # settings that are not as in the preset
-    join_s: Seconds = 1.0  # nodes start at drawn times within this
+    start: Literal["join", "known"] = "join"  # nodes join one another, or know each other from the beginning
+    join_s: Seconds = 1.0  # nodes that join start at drawn times within this
     wire: Wire = "mac"
     link: LinkModel = LinkModel()
     broker: BrokerModel = BrokerModel()
@@ -67,6 +68,11 @@ class Scenario(Struct, frozen=True, forbid_unknown_fields=True):
     regions: dict[str, tuple[str, ...]] = {}  # who stands where, as names and spans; all others stand in r1
     fault: tuple[Fault, ...] = ()
     expect: Expectation = Expectation()
+
+    @property
+    def started_s(self) -> float:
+        """When all have started but those that a fault lets start later."""
+        return 0.0 if self.start == "known" else self.join_s
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -156,7 +162,7 @@ def _problem(scenario: Scenario) -> str:
 def _quiet_s(scenario: Scenario) -> float:
     """From when nothing is done to the mesh any more."""
     faults = [last_s(fault, scenario.names) for fault in scenario.fault]
-    return max((*faults, scenario.work.last_s if scenario.work.tasks else 0.0, scenario.join_s))
+    return max((*faults, scenario.work.last_s if scenario.work.tasks else 0.0, scenario.started_s))
 
 
 def stock() -> Mapping[str, str]:

@@ -13,6 +13,7 @@ from msgspec import Struct
 
 from protocol.ids import mesh_id
 from protocol.primitives import NS_PER_S
+from simulations.acquainted import acquaint
 from simulations.broker import Broker
 from simulations.chance import Chance
 from simulations.checks import CHECKS
@@ -100,7 +101,7 @@ class World:
             timeline=self.timeline, network=self.network, chance=self._chance, model=scenario.store, see=self.see
         )
         keys = Keys(scenario.wire)
-        around = Surroundings(
+        self._around = around = Surroundings(
             timeline=self.timeline,
             chance=self._chance,
             broker=self._broker,
@@ -131,6 +132,7 @@ class World:
         self._rules: dict[type, list[tuple[str, Callable[[Seen], str | None]]]] = {
             kind: [(name, check.on) for name, check in checks if kind in check.wants] for kind in get_args(Seen)
         }
+        self._is_begun = True  # what nodes know from before is no line of the trace
         self._violations: list[Violation] = []
         self._kept: dict[str, float] = {}
         self._sights: dict[str, int] = {}
@@ -140,7 +142,7 @@ class World:
     def see(self, seen: Seen) -> None:
         """Something happened: into the trace, to the checks, to the client."""
         kind = type(seen)
-        if kind not in _PASSING:
+        if self._is_begun and kind not in _PASSING:
             self._show(seen)
         for name, on in self._rules[kind]:
             problem = on(seen)
@@ -204,11 +206,7 @@ class World:
             if isinstance(fault, Join)
             for name in members((fault.node,), scenario.names)
         }
-        for name, host in self.hosts.items():
-            if name in late:
-                continue
-            starts_s = self._chance.stream(name, "start").random() * scenario.join_s
-            self.timeline.at(ns(starts_s), host.start)
+        self._start([host for name, host in self.hosts.items() if name not in late])
         self.client.arrange()
         self._havoc.arrange(scenario.fault)
         self.timeline.at(ns(LOOK_S), self._look)
@@ -231,13 +229,24 @@ class World:
             lines=self._trace.lines,
         )
 
+    def _start(self, hosts: Sequence[Host]) -> None:
+        """All at once, when they have known each other for long, or each at a drawn time."""
+        if self._scenario.start == "known":
+            self._is_begun = False
+            acquaint(hosts, self._around)
+            self._is_begun = True
+            return
+        for host in hosts:
+            starts_s = self._chance.stream(host.name, "start").random() * self._scenario.join_s
+            self.timeline.at(ns(starts_s), host.start)
+
     def _quiet_ns(self) -> int | None:
         """Since when nothing is done to the mesh any more, or None."""
         if self._havoc.open:
             return None
         scenario = self._scenario
         last_s = scenario.work.last_s if scenario.work.tasks else 0.0
-        quiet_ns = max(self._havoc.last_ns, ns(last_s), ns(scenario.join_s))
+        quiet_ns = max(self._havoc.last_ns, ns(last_s), ns(scenario.started_s))
         return quiet_ns if quiet_ns <= self.timeline.now_ns else None
 
     def _look(self) -> None:

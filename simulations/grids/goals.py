@@ -163,7 +163,8 @@ def _healing() -> list[Figure]:
         ("at start-up, 1 min", 20, 0.0, 60.0),
     ):
         fault = {"kind": "partition", "groups": _halves(nodes), "at_s": at_s, "for_s": for_s}
-        cell = _healed(f"G10-{name.replace(' ', '')}", nodes, fault, until_s=at_s + for_s)
+        start = "known" if at_s else "join"  # halves that never met
+        cell = _healed(f"G10-{name.replace(' ', '')}", nodes, fault, until_s=at_s + for_s, start=start)
         figures.append(Figure("G10", f"halves of {nodes} apart {name}", (cell,), (one_view(10.0),), peer))
     return figures
 
@@ -200,7 +201,7 @@ def _whole() -> list[Figure]:
     leaving = {"kind": "leave", "node": "n4-n40", "at_s": 8.0, "step_s": 0.2}
     drawing = {"always": list(CHECKS), "eventually": {"one-view": 20.0, "agents-known": 20.0}}
     idle = _cell("G13-idle-40", load, nodes=40, run_s=60.0, fault=[])
-    swarm = Cell("G16-swarm-50", world("goal G16", nodes=50, run_s=70.0, expect=drawing), swarming)
+    swarm = Cell("G16-swarm-50", world("goal G16", nodes=50, run_s=70.0, expect=drawing, start="join"), swarming)
     return [
         Figure(
             "G13",

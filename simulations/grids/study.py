@@ -38,11 +38,9 @@ class Study(Struct, frozen=True):
 
 
 def world(about: str, *, nodes: int, run_s: float, **rest: Any) -> Scenario:
-    """A scenario to measure: no work in it, and no rule but that the core raises nothing."""
-    return checked(
-        {"about": about, "nodes": nodes, "run_s": run_s, "join_s": 0.5, "expect": {"always": ["no-exception"]}, **rest},
-        origin=about,
-    )
+    """A scenario to measure: all know all, there is no work in it, and no rule but that the core raises nothing."""
+    usual = {"start": "known", "join_s": 0.5, "expect": {"always": ["no-exception"]}}
+    return checked({"about": about, "nodes": nodes, "run_s": run_s, **usual, **rest}, origin=about)
 
 
 def mean(values: Sequence[float]) -> str:

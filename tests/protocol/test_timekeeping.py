@@ -42,7 +42,7 @@ class Watched(World):
 
     def sets(self, name: str, *, ahead_s: float = 0.0) -> "Watched":
         """Somebody sets a clock, and a moment passes."""
-        self.hosts[name].set_clock(ahead_s=ahead_s)
+        self.hosts[name].clock.set(ahead_s=ahead_s)
         return self.passes(3.0)
 
 
@@ -87,7 +87,7 @@ def test_who_starts_with_a_wrong_clock_joins_and_is_named(nodes: int, hours: int
     mesh = Watched(nodes)
     mesh.hosts["n2"].crash(noticed_ns=0)
     mesh.passes(20.0).said.clear()
-    mesh.hosts["n2"].set_clock(ahead_s=hours * 3_600)
+    mesh.hosts["n2"].clock.set(ahead_s=hours * 3_600)
     mesh.hosts["n2"].start()
     mesh.passes(8.0)
     up = sorted(host.id for host in mesh.hosts.values())
