@@ -50,6 +50,7 @@ REFUSALS: dict[str, str] = {
     "bad_signature": "the signature is not the signer's over these bytes",
     "bad_body": "the body is not what its kind says",
     "echo": "the frame is this node's own",
+    "twin": "somebody with this node's own key has begun a newer life: its directory was copied, or its key stolen",
     "outdated": "the task has ended since, and its end is too large to be put back from memory",
     "not_known": "it is about a life that is not known here, or not any more",
     "unasked": "it says that nobody listens, to a message that waits for no such word",
@@ -281,6 +282,7 @@ class Opener:
     ) -> None:
         self.clocks = Clocks()
         self._me = me
+        self._life = limits.LIFE_MAX
         self._own = own
         self._subjects = subjects
         self._root_key = root_key
@@ -295,6 +297,7 @@ class Opener:
 
     def begin(self, life: int, region: str) -> None:
         """From now on only what was sent to this life, or carried into its region, is taken."""
+        self._life = life
         self._own_prefixes = {
             self._node_prefix: f"{self._node_prefix}{self._me}.{life}.",
             self._carry_prefix: f"{self._carry_prefix}{region}.",
@@ -325,7 +328,7 @@ class Opener:
         if family != "topic" and source(subject) != src:  # a topic is everybody's: who signed is the source
             return Refusal("wrong_signer", src, subject)
         if src == self._me:
-            return Refusal("echo", src, subject)
+            return Refusal(self._own_code(peeked, frame), src, subject)
         if src not in self._admitted and header.kind not in SELF_ADMITTING:
             return Refusal("not_admitted", src, subject)
         misdated = "" if header.kind in UNDATED else self._misdated(src, header, now)
@@ -352,7 +355,7 @@ class Opener:
         if source(header.subject) != src:
             return Refusal("wrong_signer", src, header.subject)
         if src == self._me and not is_own:
-            return Refusal("echo", src, header.subject)
+            return Refusal(self._own_code(peeked, frame), src, header.subject)
         if src not in self._admitted and header.kind not in SELF_ADMITTING and not is_own:
             return Refusal("not_admitted", src, header.subject)
         return self._finish(peeked, frame, header.subject)
@@ -404,6 +407,11 @@ class Opener:
         if isinstance(peeked, Refusal):
             return Refusal(peeked.code, peeked.src, subject)
         return peeked if peeked.header.subject == subject else Refusal("wrong_subject", peeked.src, subject)
+
+    def _own_code(self, peeked: Peeked, frame: bytes) -> str:
+        """Of a frame that says it is our own: a newer life with our key is somebody else."""
+        is_newer = peeked.header.life > self._life
+        return "twin" if is_newer and isinstance(self._frames.open(peeked, frame), Envelope) else "echo"
 
     def _staleness(self, src: NodeId, header: Header, family: str) -> str:
         """Why a message is of the past, or nothing. Facts carry versions of their own instead."""

@@ -6,7 +6,7 @@ Neighbours: hosts connect and publish; `network` says what arrives when.
 """
 
 from collections.abc import Callable, Iterable
-from typing import Annotated, Protocol
+from typing import Annotated, Protocol, TypeAlias
 
 from msgspec import Meta, Struct
 
@@ -19,6 +19,8 @@ from simulations.network import Network
 from simulations.seen import Said, Seen, Sight
 from simulations.timeline import Timeline
 from simulations.trace import Trace
+
+Ear: TypeAlias = Callable[[str, bytes, str], None]  # is told subject, frame and kind
 
 
 class Listener(Protocol):
@@ -61,6 +63,7 @@ class Broker:
         self._narrow: dict[str, str] = {}  # who hears the facts of one region alone, and which subjects these are
         self._names: dict[tuple[NodeId, int], str] = {}
         self._held: list[tuple[Callable[..., None], tuple[object, ...], int]] | None = None  # while it stands still
+        self._ears: list[Ear] = []  # who hears all, and should not
         self.is_down = False  # nobody can connect
         self.sent: dict[str, int] = {}  # messages by kind of body
 
@@ -101,6 +104,25 @@ class Broker:
         self._held.append((deed, arguments, self._timeline.cause))
         return True
 
+    # --- people
+
+    def overhear(self, ear: Ear) -> None:
+        """From now on somebody hears all that is said."""
+        self._ears.append(ear)
+
+    def utter(self, src: str, subject: str, frame: bytes, kind: str) -> None:
+        """Any bytes, by anybody, under any subject: to those who listen there."""
+        _, _, family, *place = subject.split(".")
+        if self.is_down:
+            return
+        if family == "node":
+            heard_by = [self._names.get((place[0], int(place[1])), src)]
+        else:
+            heard_by = [name for name in self._listeners if subject.startswith(self._narrow.get(name, ""))]
+        for dst in heard_by:
+            if dst != src:
+                self._carry(src, dst, subject, frame, kind)
+
     # --- messages
 
     def send(self, src: str, message: Send) -> None:
@@ -108,6 +130,7 @@ class Broker:
         if src not in self._listeners:
             return
         self._count(src, message.body, len(message.frame))
+        self._tell(message.subject, message.frame, message.body)
         dst = self._names.get((message.to, message.life))
         if dst is None or self._network.is_known_cut(src, dst):
             if message.reply:
@@ -137,6 +160,7 @@ class Broker:
         if src not in self._listeners:
             return
         self._count(src, fact.body, len(fact.frame))
+        self._tell(fact.subject, fact.frame, fact.body)
         for dst in self._listeners:
             if dst != src and fact.subject.startswith(self._narrow.get(dst, "")):
                 self._carry(src, dst, fact.subject, fact.frame, type(fact.body).__name__)
@@ -145,6 +169,10 @@ class Broker:
         kind = type(body).__name__
         self.sent[kind] = self.sent.get(kind, 0) + 1
         self._see(Said(src, kind, size))
+
+    def _tell(self, subject: str, frame: bytes, body: object) -> None:
+        for ear in self._ears:
+            ear(subject, frame, type(body).__name__)
 
     def _absent_ns(self, src: str) -> int:
         return self.model.absent.draw_ns(self._network.dice(src, "broker"))

@@ -7,6 +7,7 @@ from typing import ClassVar
 
 from protocol.events import FrameRefused, PeerMisbehaved
 from protocol.limits import PASSED_OVER_MAX
+from protocol.primitives import NodeId
 from protocol.prober import ASKS
 from simulations.seen import Broke, Handled, Happened, Said, Seen, Sight, Span, Stored
 from simulations.setting import Setting, Wanted
@@ -19,6 +20,8 @@ HARMED_REFUSALS = frozenset(
     {"too_short", "too_large", "bad_magic", "bad_version", "bad_header", "bad_body", "bad_signature", "unknown_kind"}
     | {"wrong_family", "wrong_subject", "wrong_signer"}
 )  # of what a link harmed
+PEOPLE = ("attack", "stranger", "skew", "impostor")  # faults of people
+INTRUDERS = ("attack", "stranger")  # who also speak as if they were nodes that are none
 SAID_PER_S_MAX = 100  # awards, answers, results and up to eight words a waiting task, of the load that scenarios bring
 LATE_S = 2.0  # of a host that was not well a second of the clock before this one
 SAID_PER_WRITE = 4  # of a task's record: three are asked, or it is reserved at four
@@ -47,21 +50,29 @@ class NoException:
 
 
 class Honest:
-    """A8, A16: nobody here lies, so nobody is called a liar, and no frame is refused for what it is."""
+    """A8, A16: who does not lie is called no liar, whoever else lies; none of its frames is refused for what it is."""
 
-    wants: ClassVar[Wanted] = (Happened, Sight)
+    wants: ClassVar[Wanted] = (Happened, Sight, Span)
 
     def __init__(self, setting: Setting) -> None:
-        del setting
+        self._setting = setting
         self._harmed: set[str] = set()  # who was sent what a link had harmed
+        self._odd: set[str] = set()  # whose key somebody else has, who has another's, or is of another version
+        self._odd_ids: set[NodeId] = set()
+        self._is_intruded = False  # does anybody speak who is no node at all?
 
     def on(self, seen: Seen) -> str | None:
         """Refusals and accusations, and what explains a refusal."""
         if isinstance(seen, Sight) and seen.kind == "harmed":
             self._harmed.add(seen.node)
+        elif isinstance(seen, Span) and seen.fault in PEOPLE:
+            self._odd |= set(seen.nodes)
+            self._is_intruded |= seen.fault in INTRUDERS
         if not isinstance(seen, Happened):
             return None
         event = seen.event
+        if isinstance(event, FrameRefused | PeerMisbehaved) and self._is_odd(seen.node, event):
+            return None
         if isinstance(event, FrameRefused) and event.code in HARMED_REFUSALS and seen.node in self._harmed:
             return None
         if isinstance(event, PeerMisbehaved):
@@ -69,6 +80,12 @@ class Honest:
         if isinstance(event, FrameRefused) and event.code not in HONEST_REFUSALS:
             return f"{seen.node} refused a frame of {event.src} on {event.subject}: {event.code}"
         return None
+
+    def _is_odd(self, node: str, event: FrameRefused | PeerMisbehaved) -> bool:
+        hosts, src = self._setting.hosts, event.src if isinstance(event, FrameRefused) else event.peer
+        self._odd_ids |= {hosts[name].id for name in self._odd}  # an impostor has its own again in the end
+        is_nobody = self._is_intruded and all(host.id != src for host in hosts.values())
+        return is_nobody or src in self._odd_ids or hosts[node].id in self._odd_ids
 
 
 class Calm:

@@ -157,25 +157,27 @@ class RisingNumbers:
 
 
 class OwnWord:
-    """A1, A3, A8: what is said of a node's life and incarnation, it has begun itself; nobody finds itself gone."""
+    """A1, A3, A8: what is said of a node's name, life and incarnation, it said itself; nobody finds itself gone."""
 
     wants: ClassVar[Wanted] = (Handled, Happened)
 
     def __init__(self, setting: Setting) -> None:
         self._setting = setting
-        self._own: dict[str, tuple[int, int]] = {}  # by name
+        self._own: dict[NodeId, tuple[int, int]] = {}
 
     def on(self, seen: Seen) -> str | None:
         """Accusations as they are made, and returns as they are believed."""
         if isinstance(seen, Handled):
-            self._own[seen.node] = (seen.life, seen.incarnation)
+            me = self._setting.hosts[seen.node].id
+            self._own[me] = max(self._own.get(me, (0, 0)), (seen.life, seen.incarnation))  # two may have one key
             for effect in seen.effects:
                 if isinstance(effect, Spread) and isinstance(effect.body, Suspect | Confirm | Dead):
                     said = effect.body
                     if problem := self._ahead(said.peer, said.life, said.incarnation):
                         return f"{seen.node} accuses {problem}"
         elif isinstance(seen, Happened) and isinstance(seen.event, PeerAlive):
-            if problem := self._ahead(seen.event.peer, seen.event.life, seen.event.incarnation):
+            event = seen.event
+            if problem := self._ahead(event.peer, event.life, event.incarnation) or self._another(event):
                 return f"{seen.node} believes in {problem}"
         elif isinstance(seen, Happened) and isinstance(seen.event, PeerDead | PeerLeft):
             host = self._setting.hosts.get(seen.node)
@@ -183,11 +185,18 @@ class OwnWord:
                 return f"{seen.node} says that it is itself gone"
         return None
 
+    def _another(self, event: PeerAlive) -> str:
+        """Who is nobody here, or is called otherwise."""
+        names = [host.known_as for host in self._setting.hosts.values() if host.id == event.peer]
+        if event.name.partition("#")[0] in names:
+            return ""
+        return f"{event.name}, which {f'is called {names[0]}' if names else 'nobody admitted'}"
+
     def _ahead(self, peer: NodeId, life: int, incarnation: int) -> str:
-        name = name_of(self._setting, peer)
-        began = self._own.get(name)
+        began = self._own.get(peer)
         if began is None or (life, incarnation) <= began:
             return ""
+        name = name_of(self._setting, peer)
         return f"{name} at life, incarnation {(life, incarnation)}, which has only begun {began}"
 
 

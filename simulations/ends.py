@@ -32,7 +32,7 @@ End: TypeAlias = Callable[[Whole], str | None]  # what is lacking still, or None
 
 def one_view(world: Whole) -> str | None:
     """E2: every node that is up sees exactly those who are up as alive; a doubt of a moment ago does not count (E3)."""
-    up = sorted(host.id for host in world.hosts.values() if host.is_up)
+    up = sorted({host.id for host in world.hosts.values() if host.is_up})
     names = {host.id: host.name for host in world.hosts.values()}
     for host in world.hosts.values():
         if not host.is_up or host.node.membership.alive() == up:

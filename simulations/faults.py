@@ -20,6 +20,7 @@ TAKER = "taker"  # who took a task that was reserved there, at the moment when i
 MOMENTS = (BIDDER, TAKER)  # roles that last an instant
 ROLES = (OWNER, HOME, *MOMENTS)
 
+Lie: TypeAlias = Literal["accuse", "bury", "inflate", "ahead", "pose", "invent", "relay", "boast"]
 Shape: TypeAlias = Literal["halves", "isolate", "ring", "bridge", "swizzle"]
 SHAPES: tuple[Shape, ...] = get_args(Shape)
 Lasting = Annotated[float, Meta(ge=0, le=172_800, description="0: for ever")]
@@ -31,6 +32,7 @@ class Timed(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     at_s: Seconds
     times: Annotated[int, Meta(ge=1, le=10_000)] = 1
     every_s: Seconds = 0.0
+    is_drawn: ClassVar[bool] = True  # may a swarm draw it?
 
 
 class OnNodes(Timed, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -185,8 +187,71 @@ class Hold(Timed, frozen=True, forbid_unknown_fields=True, tag_field="kind", tag
     for_s: Seconds
 
 
-AnyOnNodes: TypeAlias = Join | Crash | Leave | Pause | Starve | Block | Slow | Unlink | Clock | FullDisk
-Fault: TypeAlias = AnyOnNodes | Partition | OneWay | Links | Stall | LoseAcks | Outage | Hold
+class StaleReads(Timed, frozen=True, forbid_unknown_fields=True, tag_field="kind", tag="stale-reads"):
+    """Reads of the store show, so often, what stood there `behind_s` ago; writes are judged by what stands there."""
+
+    is_drawn = False
+    for_s: Seconds
+    share: Share = 1.0
+    behind_s: Annotated[float, Meta(gt=0, le=600)] = 1.0
+
+
+class Impostor(OnNodes, frozen=True, forbid_unknown_fields=True, tag_field="kind", tag="impostor"):
+    """A daemon that is not there from the beginning starts under the name of another (`name`), or with its key
+    and its name (`key`), as after a copy of its directory; it is gone at the end.
+    """
+
+    of: str
+    shape: Literal["name", "key"] = "name"
+    for_s: Lasting = 0.0
+
+
+class Skew(OnNodes, frozen=True, forbid_unknown_fields=True, tag_field="kind", tag="skew"):
+    """A daemon begins a new life as one of another version, and at the end one of this version.
+
+    `newer`: each array that it sends has one more field at the end, and some frames are of a kind that is
+    not known here; `older`: each lacks the newest of its optional fields.
+    """
+
+    is_drawn = False
+    shape: Literal["newer", "older"]
+    for_s: Lasting = 0.0
+
+
+class Attack(OnNodes, frozen=True, forbid_unknown_fields=True, kw_only=True, tag_field="kind", tag="attack"):
+    """Somebody has the key of a daemon, which runs on, and with it tells lies of others, a round each `gap_s`:
+
+    `accuse`: they are suspect, and dead by its own word; `bury`: they are dead, by what others once said of them
+    and by accusations that it made itself in the names of others; `inflate`: they are suspect at the highest
+    incarnation that may be; `ahead`: they are dead in a life to come; `pose`: what they would say, over its own
+    signature; `invent`: nodes that nobody admitted; `relay`: all that was ever said, passed on as repair;
+    `boast`: its own agents can do everything at once. `of`: of whom.
+    """
+
+    is_drawn = False
+    shape: Lie
+    of: str = ALL
+    for_s: Annotated[float, Meta(gt=0, le=86_400)]
+    gap_s: Annotated[float, Meta(ge=0.01, le=3_600)] = 0.5
+
+
+class Stranger(Timed, frozen=True, forbid_unknown_fields=True, kw_only=True, tag_field="kind", tag="stranger"):
+    """Somebody without a key hears all and says something each `gap_s`: bytes that are no frames (`junk`), or frames
+    that he heard `late_s` before, under their subjects (`replay`).
+    """
+
+    is_drawn = False
+    shape: Literal["junk", "replay"]
+    for_s: Annotated[float, Meta(gt=0, le=86_400)]
+    gap_s: Annotated[float, Meta(ge=0.001, le=3_600)] = 0.05
+    late_s: Seconds = 60.0
+
+
+AnyOnNodes: TypeAlias = (
+    Join | Crash | Leave | Pause | Starve | Block | Slow | Unlink | Clock | FullDisk | Impostor | Skew | Attack
+)
+AnyOnMesh: TypeAlias = Partition | OneWay | Links | Stall | LoseAcks | Outage | Hold | StaleReads | Stranger
+Fault: TypeAlias = AnyOnNodes | AnyOnMesh
 
 
 def names_in(fault: Fault) -> tuple[str, ...]:
@@ -194,6 +259,7 @@ def names_in(fault: Fault) -> tuple[str, ...]:
     texts: tuple[str, ...] = ()
     if isinstance(fault, OnNodes):
         texts = () if fault.node in ROLES else (fault.node,)
+        texts += (fault.of,) if isinstance(fault, Impostor | Attack) else ()
     elif isinstance(fault, Partition):
         texts = (
             *(name for group in fault.groups for name in group),
@@ -232,6 +298,8 @@ def problem_of(fault: Fault, names: tuple[str, ...]) -> str:
             return f": there is no node {name!r}; there are n1 to n{len(names)}"
     if fault.times > 1 and (not fault.for_s or fault.every_s <= fault.for_s):
         return ".every_s: it begins again before it has ended"
+    if isinstance(fault, Impostor) and len(span(fault.of)) != 1:
+        return f".of: it poses as one node, not as {fault.of!r}"
     if isinstance(fault, Partition):
         listed = [name for group in fault.groups for name in members(group, names)]
         twice = sorted({name for name in listed if listed.count(name) > 1})

@@ -18,6 +18,7 @@ from simulations.faults import BIDDER, MOMENTS, OWNER, ROLES, TAKER, Fault
 from simulations.host import Host
 from simulations.links import Alteration
 from simulations.network import RECORD, Network
+from simulations.people import People
 from simulations.seen import Happened, Seen, Span, Stored
 from simulations.store import Store
 from simulations.timeline import Timeline, ns
@@ -39,6 +40,7 @@ class Havoc:
         broker: Broker,
         store: Store,
         hosts: Mapping[str, Host],
+        people: People,
         see: Callable[[Seen], None],
     ) -> None:
         self._timeline = timeline
@@ -47,6 +49,7 @@ class Havoc:
         self._broker = broker
         self._store = store
         self._hosts = hosts
+        self._people = people
         self._names = tuple(hosts)
         self._see = see
         self._for_moment: dict[str, list[what.AnyOnNodes]] = {role: [] for role in MOMENTS}
@@ -55,6 +58,8 @@ class Havoc:
 
     def arrange(self, faults: tuple[Fault, ...]) -> None:
         """Plan them all."""
+        if any(isinstance(fault, what.Attack) for fault in faults):
+            self._people.listen()
         for fault in faults:
             for deed in what.deeds(fault, self._names):
                 for one in self._unravelled(deed):
@@ -172,12 +177,19 @@ class Havoc:
             case what.FullDisk():
                 host.disk.is_full = True
                 return lambda: setattr(host.disk, "is_full", False)
+            case what.Impostor():
+                host.pose(known_as=fault.of, key_of=fault.of if fault.shape == "key" else host.name)
+                self._hosts[fault.of].is_outlived = fault.shape == "key"
+                host.start()
+                return lambda: _unmask(host)
+            case what.Skew():
+                return self._skew(fault, host)
+            case what.Attack():
+                return self._people.attack(fault, host)
             case _:
                 assert_never(fault)
 
-    def _on_mesh(
-        self, fault: what.Partition | what.OneWay | what.Links | what.Stall | what.LoseAcks | what.Outage | what.Hold
-    ) -> Undo:
+    def _on_mesh(self, fault: what.AnyOnMesh) -> Undo:
         network, store = self._network, self._store
         match fault:
             case what.Partition():
@@ -203,6 +215,11 @@ class Havoc:
                 dark = network.darken()
                 self._broker.hold()
                 return lambda: self._release(dark)
+            case what.StaleReads():
+                store.age(fault.share, ns(fault.behind_s))
+                return lambda: store.age(0.0, 0)
+            case what.Stranger():
+                return self._people.intrude(fault)
             case _:
                 assert_never(fault)
 
@@ -255,6 +272,20 @@ class Havoc:
         self._network.restore(dark)
         self._broker.release()
 
+    def _skew(self, fault: what.Skew, host: Host) -> Undo:
+        """It is another version from now on."""
+        host.accent = fault.shape
+        _begin_again(host)
+        fall_silent = self._people.speak_of_later(host) if fault.shape == "newer" else None
+
+        def back() -> None:
+            if fall_silent is not None:
+                fall_silent()
+            host.accent = None
+            _begin_again(host)
+
+        return back
+
     def _begin_life_when_ended(self, host: Host) -> None:
         if host.is_up:
             self._timeline.after(ns(ROLE_STEP_S), self._begin_life_when_ended, host)
@@ -268,3 +299,13 @@ def _begin_life(host: Host, disk: str) -> None:
     elif disk == "lost":
         host.disk.lose()
     host.start()
+
+
+def _begin_again(host: Host) -> None:
+    host.crash(noticed_ns=0)
+    host.start()
+
+
+def _unmask(host: Host) -> None:
+    host.crash(noticed_ns=0)
+    host.pose(known_as=host.name, key_of=host.name)

@@ -51,6 +51,7 @@ from protocol.primitives import NS_PER_MS, Instant, NodeId, WallMs
 from protocol.replica import Me
 from protocol.subjects import Subjects
 from protocol.timers import ALL
+from simulations.accents import Accent, AccentedFrames
 from simulations.agents import AgentModel, Agents
 from simulations.broker import Broker
 from simulations.chance import Chance
@@ -103,8 +104,9 @@ class Host:
         self.region = around.places.region_of(name)
         self._around = around
         self._timeline = around.timeline
-        self._signer = around.keys.signer(name)
-        self.id: NodeId = self._signer.id
+        self.known_as = self.key_of = name  # its name, and whose key it has; another's, if it is an impostor
+        self.accent: Accent | None = None  # of another version, from its next life on
+        self.id: NodeId = around.keys.signer(name).id
         booted_ns = ns(3_600) + int(around.chance.stream(name, "boot").random() * ns(86_400))
         self.clock = HostClock(around.timeline, origin_ns=booted_ns)
         self._late = around.chance.stream(name, "wake")
@@ -126,6 +128,7 @@ class Host:
         self.life: WallMs = 0
         self.is_paused = False
         self.is_linked = False
+        self.is_outlived = False  # has another begun a newer life with its key?
         self._disturbed_ns = 0
         self._agents = self._new_agents()
 
@@ -144,7 +147,7 @@ class Host:
     @property
     def is_ailing(self) -> bool:
         """Does something keep it from hearing and speaking as it should?"""
-        return self.is_paused or self.intake.is_ailing or self._outbox is not None
+        return self.is_paused or self.intake.is_ailing or self._outbox is not None or self.is_outlived
 
     @property
     def well_since_ns(self) -> int:
@@ -184,19 +187,21 @@ class Host:
         now = self.now()
         self.life = self.disk.next_life(now.wall_ms)
         around.trace.note(self._timeline.now_ns, self.name, "life", "begins")
-        me = Me(self.id, self.life, self.name, self.region, "", around.keys.admission(self.name), "sim")
+        me = Me(self.id, self.life, self.known_as, self.region, "", around.keys.admission(self.key_of), "sim")
         subjects = Subjects(around.mesh)
+        frames = AccentedFrames(around.frames, self.accent) if self.accent else around.frames
+        self.sealer = Sealer(signer=around.keys.signer(self.key_of), life=self.life, frames=frames)
         self._node = Node(
             me=me,
             mesh=around.mesh,
             settings=around.settings,
-            sealer=Sealer(signer=self._signer, life=self.life, frames=around.frames),
+            sealer=self.sealer,
             opener=Opener(me=self.id, subjects=subjects, root_key=around.keys.root_key, frames=around.frames),
             rng=around.chance.stream(self.name, f"node {self.life - EPOCH_MS}"),
         )
         around.broker.tune(self.name, subjects.facts())
         self._disturbed_ns = self._timeline.now_ns
-        self._is_leaving = self.is_paused = False
+        self._is_leaving = self.is_paused = self.is_outlived = False
         self._agents = self._new_agents()
         self._connect(self._node.start(now))
         for entry in around.store.presences():
@@ -231,6 +236,11 @@ class Host:
         """What its agents can do by now."""
         beside = placed_at(self._around.placed, self.name, self._timeline.now_s)
         self.receive(Advertise(self._agents.cards(beside)), life)
+
+    def pose(self, *, known_as: str, key_of: str) -> None:
+        """From its next life on it bears this name, and has the key of this host."""
+        self.known_as, self.key_of = known_as, key_of
+        self.id = self._around.keys.signer(key_of).id
 
     def crash(self, *, noticed_ns: int) -> None:
         """Gone without a word, its agents too; the broker notices that much later."""

@@ -14,11 +14,14 @@ from protocol.events import (
     ClockOff,
     FrameRefused,
     LeaseLapsed,
+    NameConflict,
     PeerAlive,
     PeerDead,
     PeerLeft,
+    PeerMisbehaved,
     PeerSuspect,
     PeerUnreachable,
+    RecordLost,
     ResultRefused,
     StateChanged,
     TaskAwarded,
@@ -40,6 +43,10 @@ def _state(state: str) -> Glance:
 
 def _event(*kinds: type) -> Glance:
     return lambda seen: isinstance(seen, Happened) and isinstance(seen.event, kinds)
+
+
+def _refused(*codes: str) -> Glance:
+    return lambda seen: isinstance(seen, Happened) and isinstance(seen.event, FrameRefused) and seen.event.code in codes
 
 
 def _below(kind: str) -> Glance:
@@ -109,6 +116,14 @@ SIGHTS: Mapping[str, Glance] = {
     "clock-off": _event(ClockOff),
     "refused-by-clock": lambda seen: isinstance(seen, Answered) and seen.reply.code == "clock_off",
     "frame-refused": _event(FrameRefused),
+    "replay-refused": _refused("replayed", "old_life", "expired"),
+    "stranger-refused": _refused("not_admitted"),
+    "forgery-refused": _refused("wrong_signer"),
+    "twin-seen": _refused("twin"),
+    "kind-unknown": _refused("unknown_kind"),
+    "peer-misbehaved": _event(PeerMisbehaved),
+    "name-conflict": _event(NameConflict),
+    "record-lost": _event(RecordLost),
     "detached": _state("detached"),
     "islanded": _state("islanded"),
     "task-accepted": _accepted,
@@ -127,6 +142,7 @@ SIGHTS: Mapping[str, Glance] = {
     "guardian-adopted": _adopted("guardian"),
     "home-resumed": _adopted("restarted"),
     "ack-lost": _below("ack-lost"),
+    "stale-read": _below("stale-read"),
     "message-lost": _below("lost"),
     "message-doubled": _below("doubled"),
     "message-harmed": _below("harmed"),

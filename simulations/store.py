@@ -71,6 +71,8 @@ class Store:
         self._is_stalled = False
         self._held: list[_Operation] = []
         self.acks_lost = model.acks_lost  # share; a fault may raise it for a while
+        self._former: dict[str, tuple[int, Row | None]] = {}  # until when something else stood there, and what
+        self._stale: tuple[float, int] = (0.0, 0)  # how many readings are of the past, and how long that is ago
 
     # --- what stands
 
@@ -105,7 +107,7 @@ class Store:
     def read(self, src: str, key: str, answer: Answer, is_wanted: Wanted) -> None:
         """One key; answered with `Found`, which says so when the record could not be reached."""
         reading = _Operation(
-            src, lambda: self._found(key), answer, is_wanted, repeats=False, cause=self._timeline.cause
+            src, lambda: self._found(src, key), answer, is_wanted, repeats=False, cause=self._timeline.cause
         )
         self._send(reading)
         self._timeline.after(ns(READ_S_MAX), self._settle, reading, Found(key, 0, b"", failed="the store is silent"))
@@ -113,7 +115,7 @@ class Store:
     def list(self, src: str, partitions: tuple[int, ...], answer: Answer, is_wanted: Wanted) -> None:
         """All records of some partitions; answered with `Listed`."""
         listing = _Operation(
-            src, lambda: self._listed(partitions), answer, is_wanted, repeats=False, cause=self._timeline.cause
+            src, lambda: self._listed(src, partitions), answer, is_wanted, repeats=False, cause=self._timeline.cause
         )
         self._send(listing)
         failed = Listed(partitions, (), failed="the store is silent")
@@ -132,6 +134,10 @@ class Store:
         for operation in held:
             self._timeline.cause = operation.cause
             self._arrive(operation)
+
+    def age(self, share: float, behind_ns: int) -> None:
+        """From now on so many readings show what stood there so long ago; none again with a share of 0."""
+        self._stale = (share, behind_ns)
 
     # --- the way there and back
 
@@ -176,6 +182,7 @@ class Store:
         self._revision += 1
         record = change.record if isinstance(change.record, TaskRecord) else None
         removed_ns = self._timeline.now_ns + ns(change.keep_s) if change.keep_s > 0 else 0
+        self._former[change.key] = (self._timeline.now_ns, standing)
         self._rows[change.key] = Row(self._revision, change.frame, record, removed_ns)
         self._see(Stored(src, change.key, self._revision, record))
         return Written(change.key, self._revision)
@@ -184,11 +191,23 @@ class Store:
         """The fence: `expect` must be what stands there, 0 for nothing."""
         return (0 if standing is None else standing.revision) != expect
 
-    def _found(self, key: str) -> Found:
-        row = self.row(key)
+    def _found(self, src: str, key: str) -> Found:
+        row = self._shown(key, self._is_stale(src))
         return Found(key, 0, b"") if row is None else Found(key, row.revision, row.frame)
 
-    def _listed(self, partitions: tuple[int, ...]) -> Listed:
+    def _listed(self, src: str, partitions: tuple[int, ...]) -> Listed:
         prefixes = tuple(f"p{partition:02d}." for partition in partitions)
-        rows = [(key, self.row(key)) for key in sorted(self._rows) if key.startswith(prefixes)]
+        is_stale = self._is_stale(src)
+        rows = [(key, self._shown(key, is_stale)) for key in sorted(self._rows) if key.startswith(prefixes)]
         return Listed(partitions, tuple(Entry(key, row.revision, row.frame) for key, row in rows if row is not None))
+
+    def _is_stale(self, src: str) -> bool:
+        share, _ = self._stale
+        is_stale = share > 0 and self._chance.stream(src, "stale").random() < share
+        if is_stale:
+            self._see(Sight(src, "stale-read"))
+        return is_stale
+
+    def _shown(self, key: str, is_stale: bool) -> Row | None:
+        until_ns, former = self._former.get(key, (0, None)) if is_stale else (0, None)
+        return former if until_ns > self._timeline.now_ns - self._stale[1] > 0 else self.row(key)

@@ -89,7 +89,8 @@ def drawable() -> list[type[Fault]]:
     return [
         kind
         for kind in kinds
-        if "for_s" in kind.__struct_fields__  # what never ends is none
+        if kind.is_drawn
+        and "for_s" in kind.__struct_fields__  # what never ends is none
         and all(not field.required or field.name in _ALL for field in structs.fields(kind))
     ]
 

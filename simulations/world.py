@@ -19,11 +19,12 @@ from simulations.chance import Chance
 from simulations.checks import CHECKS
 from simulations.crowds import Places, members
 from simulations.ends import ENDS
-from simulations.faults import Join
+from simulations.faults import Impostor, Join
 from simulations.frames import frames_of
 from simulations.havoc import Havoc
 from simulations.host import Host, Surroundings
 from simulations.network import Network
+from simulations.people import People
 from simulations.scenario import Scenario
 from simulations.seen import Answered, Broke, Handled, Happened, Said, Seen, Sight, Span, Stored, Unmoved
 from simulations.setting import Check, Setting
@@ -125,6 +126,7 @@ class World:
             broker=self._broker,
             store=self.store,
             hosts=self.hosts,
+            people=People(around, self.hosts),
             see=self.see,
         )
         checks = [(name, CHECKS[name](self)) for name in scenario.expect.always]
@@ -203,7 +205,7 @@ class World:
         late = {
             name
             for fault in scenario.fault
-            if isinstance(fault, Join)
+            if isinstance(fault, Join | Impostor)
             for name in members((fault.node,), scenario.names)
         }
         self._start([host for name, host in self.hosts.items() if name not in late])

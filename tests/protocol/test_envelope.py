@@ -198,6 +198,17 @@ def test_a_frame_of_its_own_node_is_an_echo() -> None:
     assert isinstance(opener().open_relayed(frame, is_own=True), Envelope)
 
 
+def test_a_newer_life_with_our_own_key_is_a_twin_when_it_is_really_signed() -> None:
+    bob, subject = opener(), SUBJECTS.fact(region="r1", src=BOB.id)
+    bob.begin(LIFE, "r1")
+    lives = (LIFE - 1, LIFE, LIFE + 1)
+    frames = [sealer(BOB, life=life).seal(gossip.Load(1, (), 0, 0), subject=subject, now=NOW) for life in lives]
+    assert [_code(bob.open(subject, frame, NOW)) for frame in frames] == ["echo", "echo", "twin"]
+    assert [_code(bob.open_relayed(frame)) for frame in frames] == ["echo", "echo", "twin"]
+    forged = frames[2][:-1] + bytes((frames[2][-1] ^ 1,))
+    assert _code(bob.open(subject, forged, NOW)) == _code(bob.open_relayed(forged)) == "echo"
+
+
 def test_a_message_to_another_node_is_refused_on_whatever_subject_it_comes() -> None:
     to_alice = SUBJECTS.node(dst=ALICE.id, life=LIFE, src=MALLORY.id)
     frame = sealer(MALLORY).seal(PING, subject=to_alice, now=NOW)
@@ -301,7 +312,8 @@ def test_a_record_of_a_stranger_is_refused_and_its_presence_proves_it() -> None:
 
 
 def test_every_code_of_refusal_is_reached_here() -> None:
-    by_name = {"unasked", "not_admitted", "echo", "expired", "from_future", "replayed", "old_life", "wrong_subject"}
+    by_name = {"unasked", "not_admitted", "echo", "twin", "expired", "from_future", "replayed", "old_life"}
+    by_name |= {"wrong_subject"}
     elsewhere = {"outdated", "not_known"}  # said by the reader of records, and of facts
     assert {code for code, _, _ in REFUSED} | by_name | elsewhere == set(REFUSALS)
 
