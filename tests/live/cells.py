@@ -14,6 +14,7 @@ from msgspec import Struct
 
 from tests.live.faults import Fault
 from tests.live.ground import NAMES, SLOTS, Ground, ground
+from tests.live.hosts import Host
 from tests.waiting import until_told
 
 LOADS = ("idle", "auctions", "running")
@@ -107,8 +108,10 @@ async def play(directory: Path, fault: Fault, load: str) -> Row:
         going_on = asyncio.ensure_future(work.go_on())
         try:
             async with fault.inflict(made):
-                await asyncio.sleep(fault.lasts_s)
-                row.seen += await _said(made)
+                over_s = loop.time() + fault.lasts_s
+                await asyncio.sleep(fault.lasts_s - SAYS_S)
+                row.seen += await _said(made)  # within its time: a host that is stopped answers late
+                await asyncio.sleep(over_s - loop.time())
             mended_s = loop.time()
             await _look(made, row, work, fault)
             row.mended_s = loop.time() - mended_s
@@ -124,16 +127,17 @@ async def play(directory: Path, fault: Fault, load: str) -> Row:
 
 async def _said(made: Ground) -> list[str]:
     """What each host says of itself while the fault is there."""
-    said = []
-    for name, host in made.hosts.items():
-        try:
-            async with asyncio.timeout(SAYS_S):
-                status = await host.ask("GET", "/v1/status")
-        except (OSError, TimeoutError, ValueError, aiohttp.ClientError):
-            said.append(f"{name} does not answer")
-        else:
-            said += [f"{name}: {' '.join(sentence.split()[:SAID_WORDS])}" for sentence in status["attention"]]
-    return said
+    each = await asyncio.gather(*(_said_of(host) for host in made.hosts.values()))
+    return [sentence for said in each for sentence in said]
+
+
+async def _said_of(host: Host) -> list[str]:
+    try:
+        async with asyncio.timeout(SAYS_S):
+            status = await host.ask("GET", "/v1/status")
+    except (OSError, TimeoutError, ValueError, aiohttp.ClientError):
+        return [f"{host.name} does not answer"]
+    return [f"{host.name}: {' '.join(sentence.split()[:SAID_WORDS])}" for sentence in status["attention"]]
 
 
 async def _look(made: Ground, row: Row, work: _Work, fault: Fault) -> None:
