@@ -92,19 +92,23 @@ class Calm:
     """A18: no node floods the mesh: its messages within one second stay below a bound.
 
     A write that stands may be told to several, so many writes at once, as after a store that stood still, raise
-    the bound. A host that reads or sends late says at once what is due since long: until a second later it is excused.
+    the bound. A host that reads or sends late says at once what is due since long: until a second later it is excused;
+    so are all when the broker stood still, and gives them at once the questions of that time.
     """
 
-    wants: ClassVar[Wanted] = (Said, Stored)
+    wants: ClassVar[Wanted] = (Said, Stored, Span)
 
     def __init__(self, setting: Setting) -> None:
         self._setting = setting
         self._said: dict[str, tuple[int, int]] = {}  # node → the second, and its messages in it
         self._owed: dict[str, tuple[int, int]] = {}  # node → the second, and what its writes in it may be worth
+        self._released_ns = -ns(LATE_S)
 
     def on(self, seen: Seen) -> str | None:
         """Every message that is handed to the broker, and what may be the reason of many."""
         second = int(self._setting.timeline.now_s)
+        if isinstance(seen, Span) and seen.fault == "hold" and not seen.is_on:
+            self._released_ns = self._setting.timeline.now_ns
         if isinstance(seen, Stored):
             self._owed[seen.node] = second, self._now(self._owed, seen.node, second) + SAID_PER_WRITE
         if not isinstance(seen, Said):
@@ -114,8 +118,8 @@ class Calm:
         most = SAID_PER_S_MAX + SAID_PER_S_PER_NODE * len(self._setting.hosts)
         if count <= most + self._now(self._owed, seen.node, second):
             return None
-        host = self._setting.hosts[seen.node]
-        is_late = host.well_since_ns > self._setting.timeline.now_ns - ns(LATE_S)
+        last_ns = max(self._setting.hosts[seen.node].well_since_ns, self._released_ns)
+        is_late = last_ns > self._setting.timeline.now_ns - ns(LATE_S)
         return None if is_late else f"{seen.node} said {count} things within a second, the last a {seen.kind}"
 
     def _now(self, counts: dict[str, tuple[int, int]], node: str, second: int) -> int:

@@ -59,6 +59,18 @@ def test_a_node_that_floods_is_found_unless_its_writes_or_what_it_could_not_say_
     assert check.on(Said("n1", "Ack")) is None, "it answers what waited"
 
 
+def test_when_the_broker_gives_all_at_once_what_it_held_a_burst_of_answers_is_none_of_the_node() -> None:
+    world = World(parsed('about = "x"\nnodes = 3\nrun_s = 600\n', origin="x"), seed=1)
+    for host in world.hosts.values():
+        host.start()
+    world.timeline.run(ns(20))
+    check = CHECKS["calm"](world)
+    check.on(Span("hold", (), is_on=False))
+    assert all(check.on(Said("n1", "Ack")) is None for _ in range(1_000))
+    world.timeline.run(ns(22.5))
+    assert any(check.on(Said("n1", "Ack")) is not None for _ in range(1_000))
+
+
 def test_what_is_done_about_one_input_is_bounded() -> None:
     world = World(parsed('about = "x"\nnodes = 3\nrun_s = 600\n', origin="x"), seed=1)
     check, most = CHECKS["bounded"](world), EFFECTS_MAX + 3 * EFFECTS_PER_NODE
