@@ -1,7 +1,8 @@
 """The agents of this node: brought up, given work, changed for others, and told to stop.
 
-Invariant: every `RunAgent` ends in exactly one `AgentFinished` or `AgentFailed`, unless a `StopAgent` came
-first; an agent that leaves gets nothing new, and what it has in hand ends or is given back before it is stopped.
+Invariant: every `RunAgent` ends in exactly one `AgentFinished` or `AgentFailed`, or, when a `StopAgent` came
+first, in `AgentStopped` once it is over; an agent that leaves gets nothing new, and what it has in hand ends or is
+given back before it is stopped.
 Neighbours: `crew` says which agents there are; `perform` hands orders in; `agents` holds the adapters; what an
 agent asks for while it works goes back through the engine.
 """
@@ -28,7 +29,7 @@ from protocol import limits
 from protocol.effects import RunAgent, StopAgent
 from protocol.errors import MeshError
 from protocol.events import AgentChanged
-from protocol.inputs import Advertise, AgentFailed, AgentFinished, Input
+from protocol.inputs import Advertise, AgentFailed, AgentFinished, AgentStopped, Input
 from protocol.performance import BLAMELESS
 from protocol.primitives import NS_PER_MS
 from protocol.wire.agents import Card
@@ -74,11 +75,12 @@ class Hosted(Struct, frozen=True):
 
 
 class _Job(Struct, eq=False):
-    """One order in hand. Mutable: `given_back` says why its agent may not end it."""
+    """One order in hand. Mutable: `given_back` says why its agent may not end it; `is_stopped`: nobody waits for it."""
 
     agent: Agent | None
     task: asyncio.Task[None] | None = None
     given_back: str = ""
+    is_stopped: bool = False
     is_event: bool = False
 
 
@@ -258,13 +260,19 @@ class Hosting:
         )
         self._busy.append(job)
         job.task = self._supervisor.spawn(f"agent {order.agent} {order.task}", self._work(order, job))
-        job.task.add_done_callback(lambda _: self._busy.remove(job))
+        job.task.add_done_callback(lambda _: self._over(order, job))
 
     def stop(self, order: StopAgent) -> None:
-        """Stop it; its outcome is nobody's any more."""
+        """Stop it; its outcome is nobody's any more, but that it is over is told."""
         job = self._jobs.pop((order.task, order.epoch), None)
         if job is not None and job.task is not None:
+            job.is_stopped = True
             job.task.cancel()
+
+    def _over(self, order: RunAgent, job: _Job) -> None:
+        self._busy.remove(job)
+        if job.is_stopped:
+            self._sink(AgentStopped(order.task, order.epoch))
 
     async def _work(self, order: RunAgent, job: _Job) -> None:
         key = (order.task, order.epoch)

@@ -12,6 +12,7 @@ from protocol.inputs import (
     Advertise,
     AgentFailed,
     AgentFinished,
+    AgentStopped,
     Await,
     Cancel,
     Drain,
@@ -35,7 +36,7 @@ from protocol.subjects import is_of_topics
 # bounded elsewhere: by the writes, reads and agents under way
 _ALWAYS = (
     *(Written, Lost, Unsent, Found, Listed),
-    *(AgentFinished, AgentFailed, Advertise),
+    *(AgentFinished, AgentFailed, AgentStopped, Advertise),
     *(LinkChanged, Drain, Leave),
 )
 _REQUESTS = (Submit, Cancel, Await, MakeCall, Inquiry, Operate)

@@ -244,7 +244,7 @@ class Calls:
         """End what is still served: who asked is told now, and not left to wait for a node that is gone."""
         effects: list[Effect] = []
         for key, served in self._served.items():
-            self._slots.give_back(key)
+            self._slots.wind_down(key, 0)
             reply = CallReply(served.request, code=STOPPING, message="the node is stopping")
             effects += [StopAgent(key, 0), Send(to=served.asker, life=served.life, body=reply)]
         self._served.clear()

@@ -98,7 +98,7 @@ class List(Struct, frozen=True):
 
 
 class RunAgent(Struct, frozen=True):
-    """Give a task or call to a local agent; comes back as `AgentFinished` or `AgentFailed`.
+    """Give a task or call to a local agent; comes back as `AgentFinished`, `AgentFailed` or `AgentStopped`.
 
     `epoch` is the fencing token; a call has epoch 0. `input` is msgpack. `lease_s` > 0: exclusive, so it must
     end when the daemon stands still for that long. With `topic` it is an event: `input` is what `publisher`, an
@@ -135,7 +135,7 @@ class Uttered(Struct, frozen=True):
 
 
 class StopAgent(Struct, frozen=True):
-    """Stop what an agent does for this task and epoch; nothing comes back."""
+    """Stop what an agent does for this task and epoch; comes back as `AgentStopped`, unless its end is on its way."""
 
     task: str
     epoch: int

@@ -1,6 +1,6 @@
 """What is in hand here, and what was lately: the owner's memory of its awards.
 
-Invariant: a task is in hand once at most, and counts on a slot for as long as it is. Each book of what was
+Invariant: a task is in hand once at most, and counts on a slot for as long as an agent is at it. Each book of what was
 is bounded; what has fallen out of it is looked up in the record. Pure leaf of `holder`.
 """
 
@@ -127,6 +127,11 @@ class Grants:
         """It is in hand no more, and its slot is free; harmless when it was not."""
         if self._grants.pop(task, None) is not None:
             self._slots.give_back(task)
+
+    def stop(self, task: str, epoch: int) -> None:
+        """It is in hand no more; its slot is free when the run has ended."""
+        if self._grants.pop(task, None) is not None:
+            self._slots.wind_down(task, epoch)
 
     def open(self) -> list[Grant]:
         """Those that an agent works on."""

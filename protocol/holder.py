@@ -220,22 +220,23 @@ class Holder:
         if self._grants.had(record.id, record.epoch):
             return [Emit(awarded)]  # its watcher read our write before we heard of it, and gave us the task by it
         grant = self._grants.begin(record, revision, watcher, life, now)
-        begun = [
-            Emit(awarded),
-            told,
-            *self._begun(grant, agent, now),
-        ]
         grant.untold, grant.tell_at = told, now.after(TELL_S)
-        if not self._is_open:
-            return [*begun[:2], *self._give_back(grant, "drained", "the node is leaving", counts=False)]
-        if self._grants.is_denied(record, watcher):  # a watcher read it there before us
-            return [*begun[:2], *self._give_back(grant, "unheard", "it was said not to be here", counts=False)]
         if record.exclusive:  # it is ours since the write, for as long as a watcher waits that sees it there
             grant.asked = reserved.tried
-            if now.since_s(reserved.tried) >= self._settings.lease_s:
-                detail = "the store was away for a lease"
-                return [*begun[:2], *self._give_back(grant, "unasked", detail, counts=False)]
-        return begun
+        if why := self._why_not_begun(grant, now):
+            self._slots.give_back(record.id)  # nothing runs there
+            return [Emit(awarded), told, *self._give_back(grant, *why, counts=False)]
+        return [Emit(awarded), told, *self._begun(grant, agent, now)]
+
+    def _why_not_begun(self, grant: Grant, now: Instant) -> tuple[str, str] | None:
+        """Reason and detail, when what we took here comes too late."""
+        if not self._is_open:
+            return "drained", "the node is leaving"
+        if self._grants.is_denied(grant.record, grant.watcher):  # a watcher read it there before us
+            return "unheard", "it was said not to be here"
+        if grant.record.exclusive and now.since_s(grant.asked) >= self._settings.lease_s:
+            return "unasked", "the store was away for a lease"
+        return None
 
     # --- what agents say
 
@@ -264,6 +265,7 @@ class Holder:
         if report.code not in BLAMELESS:
             self._seen.failed((self._slots.agent_of(report.task), grant.record.capability), now)
         if report.retry:
+            self._slots.give_back(report.task)  # the run is over
             counts = report.code != "agent_unavailable"
             return self._give_back(grant, report.code, report.message, counts=counts)
         failure = Failure(report.code, report.message[: limits.TEXT_CHARS_MAX])
@@ -478,7 +480,7 @@ class Holder:
         grant = self._grants.get(task)
         if grant is None or grant.ending is not None:
             return []
-        self._grants.release(task)
+        self._grants.stop(task, grant.record.epoch)
         return [StopAgent(task, grant.record.epoch)]
 
 

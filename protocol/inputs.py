@@ -225,6 +225,13 @@ class AgentFailed(Struct, frozen=True):
     retry: bool
 
 
+class AgentStopped(Struct, frozen=True):
+    """An agent has ended what it was told to stop, or was ended for not doing so."""
+
+    task: str
+    epoch: int
+
+
 class Drain(Struct, frozen=True):
     """Take no new work, for a cause; `undrain` is `Drain(on=False)`, and other causes go on."""
 
@@ -262,6 +269,7 @@ Input: TypeAlias = (
     | AgentProgress
     | AgentFinished
     | AgentFailed
+    | AgentStopped
     | Drain
     | Leave
     | Tick

@@ -224,7 +224,11 @@ class Node:
             case inputs.AgentFinished() | inputs.AgentFailed() if input.task.startswith(EVENT):
                 return self._carry("topics", self.topics.on_end(input), now)
             case inputs.AgentFinished() | inputs.AgentFailed():
+                self._slots.give_back((input.task, input.epoch))
                 return self._on_run_ended(input, now)
+            case inputs.AgentStopped():
+                self._slots.give_back((input.task, input.epoch))
+                return []
             case inputs.Drain():
                 return self.duty.drain(is_on=input.on, cause=input.cause)
             case inputs.Leave():

@@ -1,6 +1,7 @@
 """The slots of a node's own agents: how many things each may do at once, and what holds them.
 
-Invariant: a key holds at most one slot; taken never exceeds the card's slots.
+Invariant: a key holds at most one slot; taken never exceeds the card's slots; what was told to stop
+holds its slot until it has.
 Pure leaf; `holder` (tasks) and `calls` share one.
 """
 
@@ -63,6 +64,13 @@ class Slots:
         if agent is not None:
             self._taken[agent] -= 1
             self._free = None
+
+    def wind_down(self, key: Hashable, epoch: int) -> None:
+        """The run that holds a slot for `key` was told to stop: it holds it as (key, epoch) until it has ended."""
+        agent = self._held.pop(key, None)
+        if agent is not None:
+            self.give_back((key, epoch))
+            self._held[(key, epoch)] = agent
 
     def free(self) -> tuple[tuple[str, int], ...]:
         """Free slots by agent, in the order of the cards."""

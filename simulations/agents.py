@@ -1,6 +1,6 @@
 """Agents of one host: work that takes a drawn time and ends in a result or a failure.
 
-Invariant: what a host loses when it crashes never reports, and what was stopped says nothing.
+Invariant: what a host loses when it crashes never reports, and what was stopped says no more than that it has.
 Neighbour: `host` runs and stops them; they go on while their daemon is paused, as processes do.
 """
 
@@ -11,7 +11,7 @@ import msgspec
 from msgspec import Meta, Struct
 
 from protocol.effects import RunAgent, StopAgent
-from protocol.inputs import AgentFailed, AgentFinished
+from protocol.inputs import AgentFailed, AgentFinished, AgentStopped
 from protocol.wire.agents import Card
 from simulations.chance import Chance
 from simulations.links import Share
@@ -20,6 +20,7 @@ from simulations.timeline import Timeline, ns
 CAPABILITY = "work@1"
 
 ENDLESS_S = 86_400.0
+STOPS_AFTER_S = 0.01  # of being told to
 REFUSES_AFTER_S = 0.01  # of the award: the process is there, and says no
 
 Seconds = Annotated[float, Meta(ge=0, le=86_400)]
@@ -64,7 +65,7 @@ class Agents:
         timeline: Timeline,
         chance: Chance,
         model: AgentModel,
-        report: Callable[[AgentFinished | AgentFailed], None],
+        report: Callable[[AgentFinished | AgentFailed | AgentStopped], None],
     ) -> None:
         self._host = host
         self._timeline = timeline
@@ -106,8 +107,9 @@ class Agents:
         self._timeline.after(ns(took_s), self._end, order, self._number, failure if is_failure else None)
 
     def stop(self, order: StopAgent) -> None:
-        """End it; nothing is reported."""
-        self._runs.pop((order.task, order.epoch), None)
+        """End it; that it is over is reported a moment later."""
+        if self._runs.pop((order.task, order.epoch), None) is not None:
+            self._timeline.after(ns(STOPS_AFTER_S), self._report, AgentStopped(order.task, order.epoch))
 
     def lose_all(self) -> None:
         """The host crashed."""

@@ -34,6 +34,7 @@ from protocol.inputs import (
     Advertise,
     AgentFailed,
     AgentFinished,
+    AgentStopped,
     Drain,
     Found,
     Input,
@@ -483,7 +484,7 @@ class Host:
         around = self._around
         life = self.life
 
-        def report(said: AgentFinished | AgentFailed) -> None:
+        def report(said: AgentFinished | AgentFailed | AgentStopped) -> None:
             self.receive(said, life)
 
         return Agents(host=self.name, timeline=self._timeline, chance=around.chance, model=around.agents, report=report)

@@ -442,6 +442,7 @@ class World:
             case fx.StopAgent():
                 host.runs = {epoch: done for epoch, done in host.runs.items() if epoch != effect.epoch}
                 self.judge.stopped(index, host.life, effect.epoch)
+                self._enter(index, inputs.AgentStopped(TASK, effect.epoch))
             case fx.Emit():
                 self.judge.happened(index, effect.event)
             case fx.Reply():

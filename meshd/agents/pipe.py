@@ -203,7 +203,7 @@ class Pipe:
         return f"{how}: {self._child.last_line[:TEXT_CHARS_MAX]}" if self._child.last_line else how
 
     async def _stop(self, hand: _Hand) -> None:
-        """Tell it to stop one task; wait until it has, or for the grace."""
+        """Tell it to stop one task, and wait until it has; it is given the grace, and for the sake of others longer."""
         task = hand.work.task
         self._stopping[task] = hand
         self._child.write(_encode({"cancel": task}) + b"\n")
@@ -220,8 +220,7 @@ class Pipe:
             self._end_if_overdue()
             if isinstance(failure, asyncio.CancelledError):
                 raise
-        if self.is_ending:
-            await hand.is_over.wait()
+        await hand.is_over.wait()
 
     def _hold(self, work: Work) -> None:
         self.held += not isinstance(work, Event)

@@ -18,7 +18,7 @@ from protocol.effects import RunAgent, StopAgent
 from protocol.envelope import Sealer
 from protocol.errors import MeshError
 from protocol.events import AgentChanged, Event
-from protocol.inputs import Advertise, AgentFailed, AgentFinished, AgentProgress, Input, MakeCall, Submit
+from protocol.inputs import Advertise, AgentFailed, AgentFinished, AgentProgress, AgentStopped, Input, MakeCall, Submit
 from protocol.records import work_digest
 from protocol.wire.lineage import Work as LedBy
 from protocol.wire.ops import Shape
@@ -200,7 +200,7 @@ async def test_an_input_that_is_no_plain_value_reaches_no_agent() -> None:
     assert actor.runs == []
 
 
-async def test_stopped_work_is_cancelled_and_says_nothing_more() -> None:
+async def test_stopped_work_is_cancelled_and_says_no_more_than_that_it_is_over() -> None:
     stage, actor = Stage(), Actor(do=Held())
     await stage.take(actor)
     stage.hosting.run(order())
@@ -209,7 +209,7 @@ async def test_stopped_work_is_cancelled_and_says_nothing_more() -> None:
     stage.hosting.stop(StopAgent("t", 1))
     await until(lambda: actor.stopped == ["t"])
     await _turns()
-    assert stage.inputs == []
+    assert stage.inputs == [AgentStopped("t", 1)]
     assert stage.hosting.hosted()[0].running == 0
     await stage.close()
 
@@ -228,7 +228,31 @@ async def test_a_result_that_an_agent_gives_instead_of_stopping_is_nobodys() -> 
     await until(lambda: actor.runs)
     stage.hosting.stop(StopAgent("t", 1))
     await until(lambda: stage.hosting.hosted()[0].running == 0)
+    assert stage.inputs == [AgentStopped("t", 1)]
+    await stage.close()
+
+
+async def test_stopped_work_is_over_when_its_agent_has_ended_it() -> None:
+    told, may_end = asyncio.Event(), asyncio.Event()
+
+    async def slow_to_go(_work: Work, _desk: Desk) -> Outcome:
+        try:
+            await asyncio.Event().wait()
+        finally:
+            told.set()
+            await may_end.wait()
+        return Finished("never")
+
+    stage, actor = Stage(), Actor(do=slow_to_go)
+    await stage.take(actor)
+    stage.hosting.run(order())
+    await until(lambda: actor.runs)
+    stage.hosting.stop(StopAgent("t", 1))
+    await told.wait()
+    await _turns()
     assert stage.inputs == []
+    may_end.set()
+    assert await stage.report() == AgentStopped("t", 1)
     await stage.close()
 
 
@@ -239,7 +263,7 @@ async def test_work_stopped_in_the_turn_that_began_it_never_reaches_the_agent() 
     stage.hosting.stop(StopAgent("t", 1))
     await _turns()
     assert actor.runs == []
-    assert stage.inputs == []
+    assert stage.inputs == [AgentStopped("t", 1)]
     assert stage.hosting.hosted()[0].running == 0
     await stage.close()
 
@@ -266,9 +290,9 @@ async def test_the_same_award_given_again_after_a_stop_is_reported_once() -> Non
     stage.hosting.run(order())
     await until(lambda: len(actor.runs) == 2)
     held.release.set()
-    assert isinstance(await stage.report(), AgentFinished)
+    await until(lambda: len(stage.inputs) > 1)
     await _turns()
-    assert len(stage.inputs) == 1
+    assert [type(each) for each in stage.inputs] == [AgentStopped, AgentFinished]
     await stage.close()
 
 

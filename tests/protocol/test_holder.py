@@ -224,7 +224,7 @@ def test_an_ask_about_a_newer_award_stops_the_older_soon_and_takes_the_newer() -
     effects = owner.award(structs.replace(record, epoch=2))
     assert StopAgent(record.id, 1) in effects
     assert [each.epoch for each in effects if isinstance(each, RunAgent)] == [2]
-    assert owner.slots.taken == 1
+    assert owner.slots.taken == 2, "the older has not ended yet"
 
 
 def test_a_withdrawn_task_is_stopped_unless_its_result_comes_first() -> None:
@@ -349,7 +349,25 @@ def test_leaving_gives_back_all_that_is_not_being_committed() -> None:
     effects = owner.holder.give_all_back()
     assert declines(effects) == ["drained", "drained"]
     assert len([each for each in effects if isinstance(each, StopAgent)]) == 2
-    assert (owner.holder.in_hand, owner.slots.taken) == (0, 0)
+    assert owner.holder.in_hand == 0
+
+
+def test_a_slot_is_free_when_the_agent_has_ended_what_it_was_told_to_stop() -> None:
+    owner, record = Owner((structs.replace(CARD, slots=1),)), mine()
+    owner.award(record)
+    assert owner.holder.on_withdraw(B, Withdraw(record.id, 1), owner.now) == []
+    assert owner.at(STALE_S) == [StopAgent(record.id, 1)]
+    assert owner.holder.in_hand == 0
+    assert declines(owner.award(mine("other"))) == ["busy"]
+    owner.slots.give_back((record.id, 1))  # as the node does when it hears that the run is over
+    assert declines(owner.award(mine("other", epoch=2))) == []
+
+
+def test_what_an_agent_gave_back_itself_holds_no_slot() -> None:
+    owner, record = Owner(), mine()
+    owner.award(record)
+    assert declines(owner.fails(record)) == ["agent_failed"]
+    assert owner.slots.taken == 0
 
 
 def test_an_end_that_never_left_lets_the_task_go() -> None:

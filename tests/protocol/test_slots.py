@@ -60,3 +60,17 @@ def test_the_agent_with_most_room_is_taken() -> None:
     slots = Slots()
     slots.advertise((Card("one", ("x@1",), 1), Card("two", ("x@1",), 2)))
     assert [slots.take(key, "x@1") for key in range(4)] == ["two", "one", "two", None]
+
+
+def test_what_was_told_to_stop_holds_its_slot_until_it_has() -> None:
+    slots = Slots()
+    slots.advertise((Card("one", ("x@1",), 1),))
+    slots.take("t", "x@1")
+    slots.wind_down("t", 3)
+    slots.wind_down("t", 3)
+    slots.give_back("t")
+    assert slots.take("u", "x@1") is None
+    slots.give_back(("t", 2))
+    assert slots.taken == 1
+    slots.give_back(("t", 3))
+    assert slots.take("u", "x@1") == "one"

@@ -42,6 +42,33 @@ def test_a_task_that_is_cancelled_stops_where_it_runs() -> None:
     play(scene)
 
 
+def test_a_run_that_is_slow_to_stop_and_the_next_are_never_at_work_together() -> None:
+    at_work: list[object] = []
+    together: list[int] = []
+
+    async def slow_to_go(work: Work, _desk: Desk) -> Outcome:
+        at_work.append(work.input)
+        together.append(len(at_work))
+        try:
+            if work.input == "first":
+                await asyncio.Event().wait()
+        finally:
+            await asyncio.sleep(4.0)
+            at_work.remove(work.input)
+        return Finished(work.input)
+
+    async def scene() -> None:
+        async with mesh("a", lambda: Actor(do=slow_to_go, slots=1)) as m:
+            first = await m["a"].submit("first")
+            await m.until(lambda: m["a"].actors[0].runs, 5.0, "a run")
+            second = await m["a"].submit("second")
+            await m["a"].service.cancel(first.id, principal="operator")
+            assert (await m["a"].ended(second.id)).state == "done"
+            assert together == [1, 1]
+
+    play(scene)
+
+
 def test_an_agent_that_takes_its_time_to_end_is_waited_for_when_its_daemon_goes() -> None:
     ended = []
 
