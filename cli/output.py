@@ -27,7 +27,9 @@ NARROW = 60  # columns; on a wider screen a row that goes on in the next line is
 GREEN, YELLOW, RED, DIM = "32", "33", "31", "2"
 TONES = {
     **dict.fromkeys(("alive", "joined", "ready", "done"), GREEN),
-    **dict.fromkeys(("suspect", "unreachable", "starting", "restarting", "islanded", "detached", "draining"), YELLOW),
+    **dict.fromkeys(
+        ("suspect", "damped", "unreachable", "starting", "restarting", "islanded", "detached", "draining"), YELLOW
+    ),
     **dict.fromkeys(("dead", "failed", "poison"), RED),
     **dict.fromkeys(("left", "cancelled", "stopped", "elsewhere"), DIM),
 }

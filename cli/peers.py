@@ -84,6 +84,7 @@ def show(session: Session, name: str) -> None:
         ("draining", "yes" if load["draining"] else ""),
         ("agents", peer["agents"]),
         ("accused by", peer.get("accusers")),
+        ("damped", peer.get("damped")),
     ]
     details(session, answer, fields, name=peer["name"])
     if session.output == "table":

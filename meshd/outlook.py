@@ -14,6 +14,7 @@ from meshd.observe.fates import Befell, Fates, fate
 from meshd.observe.metrics import Figure
 from protocol import events
 from protocol.agreement import Standing
+from protocol.flaps import WINDOW_S
 from protocol.node import Node
 from protocol.primitives import NodeId
 
@@ -57,6 +58,15 @@ def disagreement(node: Node, name_of: NameOf) -> tuple[str, ...]:
     )
 
 
+def damped(node: Node, peer: NodeId) -> str:
+    """Why a node that is back gets no work yet, and until when; nothing of any other."""
+    found = node.flaps.of(peer, clock.now())
+    if found is None:
+        return ""
+    until = "when it is no suspect any more, and quiet then" if found.left_s is None else f"in {found.left_s:.0f} s"
+    return f"died {found.deaths} times in {WINDOW_S / 60:.0f} min: gets work that others can do {until}"
+
+
 def figures(node: Node) -> dict[str, Figure]:
     """How the mesh keeps its view, by metric."""
     standing, membership, gossip = standing_of(node), node.membership, node.gossip
@@ -70,6 +80,7 @@ def figures(node: Node) -> dict[str, Figure]:
         "meshd_probes_sent_total": dict(membership.prober.sent),
         "meshd_probes_ended_total": dict(membership.prober.ended),
         "meshd_probes_waiting": float(membership.prober.waiting),
+        "meshd_damped": float(len(node.flaps.damped)),
         "meshd_suspects": float(len(membership.suspects())),
         "meshd_tombstones": float(gossip.gone),
         "meshd_syncs_total": dict(gossip.compared),
@@ -117,6 +128,9 @@ def _with_evidence(line: StoryLine, event: events.Event, name_of: NameOf) -> Sto
                 unheard_s=event.unheard_s,
                 health=event.health,
             )
+        case events.PeerDamped():
+            accusers = tuple(sorted(map(name_of, event.accusers)))
+            return structs.replace(line, life=event.life, accusers=accusers, evidence=event.evidence)
         case events.PeerLeft():
             return structs.replace(line, life=event.life)
         case _:

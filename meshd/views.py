@@ -198,11 +198,12 @@ class Views:
             draining=business.is_draining if business else False,
         )
         is_hidden = self._node.membership.is_frozen() and not peer.is_self and peer.state == "suspect"
+        damped = outlook.damped(self._node, peer.id)
         return schemas.Peer(
             name=peer.name,
             id=peer.id,
             life=peer.life,
-            state="unreachable" if is_hidden else peer.state,
+            state="unreachable" if is_hidden else "damped" if damped and peer.state == "alive" else peer.state,
             incarnation=peer.incarnation,
             region=peer.region,
             since=peer.since_ms,
@@ -215,6 +216,7 @@ class Views:
             evidence=peer.evidence,
             accusers=tuple(sorted(map(self.name_of, peer.accusers))),
             bridge=not self._node.regions.is_one and peer.id in self._node.regions.bridges(peer.region),
+            damped=damped,
         )
 
     def _clocks_off(self) -> list[str]:

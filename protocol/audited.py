@@ -30,6 +30,9 @@ class Row(Struct, frozen=True):
 AUDITED: Mapping[type[Struct], Row] = {
     events.PeerAlive: Row("peer.admit", "allow", "node", "peer", ("name", "life")),
     events.PeerDead: Row("peer.declare_dead", "done", "node", "peer", ("name", "life", "evidence", "accusers")),
+    events.PeerDamped: Row(
+        "peer.damp", "done", "node", "peer", ("name", "life", "state", "deaths", "evidence", "accusers")
+    ),
     events.PeerLeft: Row("peer.leave", "done", "node", "peer", ("name", "life")),
     events.PeerMisbehaved: Row("peer.refuse", "deny", "node", "peer", ("code", "detail")),
     events.PeerForgotten: Row("peer.forget", "done", "node", "peer", ("by",)),

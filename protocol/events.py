@@ -56,6 +56,24 @@ class PeerLeft(Struct, frozen=True, tag_field="kind", tag="peer_left"):
     life: int
 
 
+class PeerDamped(Struct, frozen=True, tag_field="kind", tag="peer_damped"):
+    """A node that died `deaths` times in `within_s` is back, or dead again: `state` is alive or dead.
+
+    It is told as alive, and gets work that others can do, after `quiet_s` of quiet. `evidence` and `accusers` are
+    those of a death.
+    """
+
+    peer: NodeId
+    name: str
+    life: int
+    state: str
+    deaths: int
+    within_s: float
+    quiet_s: float
+    evidence: str = ""
+    accusers: tuple[NodeId, ...] = ()
+
+
 class PeerUnreachable(Struct, frozen=True, tag_field="kind", tag="peer_unreachable"):
     """More than half of the view does not answer: it may be us, so nobody is declared dead."""
 
@@ -360,6 +378,7 @@ Event: TypeAlias = (
     | PeerSuspect
     | PeerDead
     | PeerLeft
+    | PeerDamped
     | PeerUnreachable
     | ClockOff
     | ClockRight

@@ -18,6 +18,7 @@ from protocol.catalogue import Catalogue
 from protocol.duty import Duty
 from protocol.effects import Effect
 from protocol.envelope import Envelope, Opener, Refusal, Sealer
+from protocol.flaps import Flaps
 from protocol.gossip import Gossip, GossipSettings
 from protocol.guardian import Guardian
 from protocol.hearing import Hearing
@@ -49,7 +50,9 @@ from protocol.watching import Watching
 from protocol.wire import auction, audit, call, gossip, ops, swim, task, topic
 from protocol.wire.task import TaskRecord
 
-_Knowing: TypeAlias = Literal["membership", "gossip", "catalogue", "link", "homes", "topics", "reader", "bridging"]
+_Knowing: TypeAlias = Literal[
+    "membership", "gossip", "catalogue", "link", "homes", "topics", "reader", "bridging", "flaps"
+]
 Origin: TypeAlias = _Knowing | Literal["ledger", "watch", "auction", "holder", "calls"]
 
 
@@ -78,19 +81,12 @@ class Node:
         self.regions, tombstone_s = Regions(me), settings.membership.tombstone_s
         self.membership = Membership(me=me, settings=settings.membership, rng=rng, regions=self.regions)
         self.gossip = Gossip(me=me, rng=rng, settings=settings.gossip, tombstone_s=tombstone_s, regions=self.regions)
+        self.flaps = Flaps(quiet_s=settings.membership.damp_s)
         self._bridging = Bridging(regions=self.regions, subjects=subjects, tombstone_s=tombstone_s)
         self.catalogue, self._refusals = Catalogue(me=me), Refusals()
         self.link, self._slots = Link(me=me, settings=settings.link), Slots()
         self.time = Timekeeping(me=me, clocks=clocks, membership=self.membership)
-        self._places = places = Places(
-            me=me,
-            membership=self.membership,
-            catalogue=self.catalogue,
-            time=self.time,
-            regions=self.regions,
-            policy=settings.routing,
-            rng=rng,
-        )
+        self._places = places = self._made_places(settings.routing, rng)
         self.ledger = Ledger(
             me=me.id, mesh=mesh, settings=tasks, keep_s=keep_s, owners=owners, lapses=lapses, view=places, rng=rng
         )
@@ -122,11 +118,23 @@ class Node:
             "calls": self._calls.on_absent,
             "homes": self._homes.on_absent,
         }
-        knowing = self.membership, self.gossip, self._bridging, self.catalogue, self.link
+        knowing = self.membership, self.flaps, self.gossip, self._bridging, self.catalogue, self.link
         self._machines = *knowing, self._watching, self.holder, self._guardian, self._calls, self._homes
         self._due: tuple[Mono | None] | None = None  # the first deadline of all; None: to be asked for
         self._was_usable = self._is_unmoved = False  # unmoved by the last input: it changed nothing that others go by
         self._was_free: tuple[tuple[str, int], ...] = ()
+
+    def _made_places(self, policy: str, rng: Rng) -> Places:
+        return Places(
+            me=self.me,
+            membership=self.membership,
+            catalogue=self.catalogue,
+            time=self.time,
+            regions=self.regions,
+            flaps=self.flaps,
+            policy=policy,
+            rng=rng,
+        )
 
     def _made_hearing(self) -> Hearing:
         return Hearing(
@@ -256,12 +264,14 @@ class Node:
                 case fx.Write():
                     out.append(self._post.write(origin, effect, now))
                 case fx.Emit():
-                    out.append(self._places.named(effect))
                     if origin == "membership":
+                        out += [fx.Emit(each) for each in self.flaps.told(effect.event, now)]
                         out += self._on_peer_event(effect.event, now)
-                    elif isinstance(effect.event, events.RecordLost):
+                        continue
+                    out.append(self._places.named(effect))
+                    if isinstance(effect.event, events.RecordLost):
                         out += self._on_record_lost(now)
-                    elif isinstance(effect.event, events.ClockRight):
+                    elif isinstance(effect.event, events.ClockRight | events.PeerAlive):  # of flaps: damped no more
                         out += self._carry("ledger", self.ledger.on_capacity(now), now)
                 case fx.Tune() | fx.Read() | fx.List() | fx.Listen() | fx.RunAgent() | fx.StopAgent() | fx.Reply():
                     out.append(effect)
@@ -470,6 +480,7 @@ class Node:
     def _on_tick(self, now: Instant) -> list[Effect]:
         out = self._refusals.flushed(now) + self._carry("link", self.link.on_tick(now), now)
         out += self._carry("membership", self.membership.on_tick(now), now)
+        out += self._carry("flaps", self.flaps.on_tick(now), now)
         out += self._carry("gossip", self.gossip.on_tick(now), now)
         out += self._carry("bridging", self._bridging.on_tick(now), now)
         out += self._carry("catalogue", self.catalogue.on_tick(now), now)

@@ -1,6 +1,6 @@
 """The view of the rest of the mesh that ledger, calls and guardian are given: who lives, who can, how far.
 
-Invariant: a reader of membership and catalogue; only the count of slots that awards under way will
+Invariant: a reader of membership, catalogue and flaps; only the count of slots that awards under way will
 use is written. Neighbours: `view` says what is asked; `node` makes it.
 """
 
@@ -10,12 +10,13 @@ from protocol import ids
 from protocol.catalogue import Catalogue
 from protocol.effects import Emit
 from protocol.events import CapabilitiesChanged
+from protocol.flaps import Flaps
 from protocol.guardian import Homes, guards
 from protocol.membership import Membership
 from protocol.primitives import Instant, NodeId, Rng
 from protocol.regions import Regions
 from protocol.replica import Me
-from protocol.routing import POLICIES, Candidate, near_first
+from protocol.routing import POLICIES, Candidate, but_for, near_first
 from protocol.timekeeping import Timekeeping
 
 
@@ -32,7 +33,9 @@ class Places:
         policy: str,
         rng: Rng,
         regions: Regions | None = None,
+        flaps: Flaps | None = None,
     ) -> None:
+        self._flaps = flaps or Flaps(quiet_s=0.0)
         self._time = time
         self._regions = regions or Regions(me)
         self._me = me
@@ -46,6 +49,8 @@ class Places:
         found = [each for each in self._catalogue.match(capability, now) if self._membership.is_alive(each.node)]
         if self._time.off:
             found = [structs.replace(each, free=0, is_off=True) if self._is_off(each.node) else each for each in found]
+        if self._flaps.damped:
+            found = but_for(found, self._flaps.damped)
         if self._regions.is_one:
             return self._policy(found, self._rng)
         far = {each.node for each in found if self._regions.is_far(each.node)}

@@ -25,6 +25,9 @@ class MembershipSettings(Struct, frozen=True, forbid_unknown_fields=True):
     lag_ms: Annotated[int, Meta(ge=10, le=60_000, description="a loop as late as this is an ill one")] = 100
     settle_alone_s: Annotated[float, Meta(ge=0.5, le=600, description="hearing nobody for this long is a view")] = 5.0
     tombstone_s: Annotated[float, Meta(ge=60, le=31_536_000, description="how long the gone are remembered")] = 86_400.0
+    damp_s: Annotated[float, Meta(ge=0, le=600, description="quiet asked of who died 3 times in 10 min; 0: none")] = (
+        30.0
+    )
     accusers: Annotated[int, Meta(ge=1, le=2, description="so many must accuse; 1: one bad key kills")] = 2
     buddy: Annotated[bool, Meta(description="a probe tells a suspect that it is one")] = True
 

@@ -4,7 +4,7 @@ Invariant: an ordering returns every candidate once; whoever has no free slot co
 have one. Neighbours: `catalogue` finds candidates; `node` applies the policy of the settings.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import TypeAlias
 
 from msgspec import Struct
@@ -89,7 +89,7 @@ def without(candidates: list[Candidate], doubted: set[NodeId]) -> list[Candidate
     return sure if any(each.free > 0 for each in sure) else _last(candidates, doubted)
 
 
-def but_for(candidates: list[Candidate], doubted: set[NodeId]) -> list[Candidate]:
+def but_for(candidates: list[Candidate], doubted: Collection[NodeId]) -> list[Candidate]:
     """Those who are not doubted, or everybody when all are."""
     return [each for each in candidates if each.node not in doubted] or candidates
 

@@ -7,7 +7,15 @@ Neighbour: `checks` lists these.
 from typing import ClassVar
 
 from protocol.effects import Spread
-from protocol.events import CapabilitiesChanged, LeaseLapsed, PeerAlive, PeerDead, PeerLeft, PeerSuspect
+from protocol.events import (
+    CapabilitiesChanged,
+    LeaseLapsed,
+    PeerAlive,
+    PeerDamped,
+    PeerDead,
+    PeerLeft,
+    PeerSuspect,
+)
 from protocol.inputs import LinkChanged
 from protocol.limits import INCARNATION_MAX
 from protocol.primitives import NodeId
@@ -241,7 +249,7 @@ class KnownAgents:
         if not isinstance(seen, Happened):
             return None
         event = seen.event
-        if isinstance(event, PeerAlive | PeerDead | PeerLeft):
+        if isinstance(event, PeerAlive | PeerDamped | PeerDead | PeerLeft):
             self._versions.pop((seen.node, seen.life, event.peer), None)
         elif isinstance(event, CapabilitiesChanged):
             subject = (seen.node, seen.life, event.peer)

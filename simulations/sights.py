@@ -16,6 +16,7 @@ from protocol.events import (
     LeaseLapsed,
     NameConflict,
     PeerAlive,
+    PeerDamped,
     PeerDead,
     PeerLeft,
     PeerMisbehaved,
@@ -110,6 +111,7 @@ def _accepted(seen: Seen) -> bool:
 SIGHTS: Mapping[str, Glance] = {
     "peer-suspect": _event(PeerSuspect),
     "peer-dead": _event(PeerDead),
+    "peer-damped": _event(PeerDamped),
     "peer-left": _event(PeerLeft),
     "peer-unreachable": _event(PeerUnreachable),
     "suspicion-refuted": _refuted,

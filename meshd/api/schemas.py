@@ -19,7 +19,7 @@ from protocol.gears import ROUTES
 
 TaskStateName: TypeAlias = Literal["open", "awarded", "running", "done", "failed", "cancelled", "poison"]
 NodeStateName: TypeAlias = Literal["starting", "joined", "detached", "islanded", "draining"]
-PeerStateName: TypeAlias = Literal["alive", "suspect", "unreachable", "dead", "left"]
+PeerStateName: TypeAlias = Literal["alive", "damped", "suspect", "unreachable", "dead", "left"]
 
 ENDED_STATES: frozenset[str] = frozenset({"done", "failed", "cancelled", "poison"})
 WAIT_S_MAX = 60.0  # one long poll; the client asks again
@@ -77,7 +77,8 @@ class Peer(Struct, frozen=True):
     """One node as this one sees it. `here` is true for the node that answers; `since` is when the state began.
 
     `clock_ahead_ms` is how far its clock is ahead of most others, or of ours; 0 unless it is off by seconds.
-    `accusers` say that it is gone, on `evidence`. `story`, what befell it last, is told where one is asked for.
+    `accusers` say that it is gone, on `evidence`. `damped`: why it is back and gets no work yet. `story`, what befell
+    it last, is told where one is asked for.
     `bridge`: it is one of those that its region and the others hear of each other by.
     """
 
@@ -98,6 +99,7 @@ class Peer(Struct, frozen=True):
     accusers: tuple[str, ...] = ()
     story: tuple[StoryLine, ...] = ()
     bridge: bool = False
+    damped: str = ""
 
 
 class Peers(Struct, frozen=True):

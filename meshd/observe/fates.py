@@ -50,7 +50,7 @@ class Fates:
                 return self._me
             case events.PeerAlive() | events.PeerSuspect() | events.PeerDead() | events.PeerLeft():
                 return event.peer
-            case events.PeerForgotten() | events.ClockOff() | events.ClockRight():
+            case events.PeerDamped() | events.PeerForgotten() | events.ClockOff() | events.ClockRight():
                 return event.peer
             case _:
                 return None
@@ -71,6 +71,8 @@ def fate(event: Event, name_of: NameOf) -> str:
             accusers = sorted(map(name_of, event.accusers))
             suspected = f", and it was suspect for {_span(event.after_s)}" if event.after_s else ""
             return f"is dead: {_doubt(event.evidence, accusers)}{suspected}{_aside(event)}"
+        case events.PeerDamped():
+            return _damped(event, name_of)
         case events.PeerLeft():
             return "left: it said goodbye"
         case events.PeerForgotten():
@@ -97,6 +99,13 @@ def _came(event: events.PeerAlive) -> str:
         "suspect": f"it says so itself, after {span} as a suspect (incarnation {event.incarnation})",
         "dead": f"it was never gone: the same run is back, {span} after it was declared dead",
     }.get(event.was, f"it is back, {span} after it left")
+
+
+def _damped(event: events.PeerDamped, name_of: NameOf) -> str:
+    often = f"it died {event.deaths} times in {_span(event.within_s)}"
+    if event.state == "dead":
+        return f"is dead again, and damped: {often}; {_doubt(event.evidence, sorted(map(name_of, event.accusers)))}"
+    return f"is back, and damped: {often}, so others get its work until it was quiet for {_span(event.quiet_s)}"
 
 
 def _doubt(evidence: str, accusers: Iterable[str]) -> str:

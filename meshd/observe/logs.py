@@ -51,6 +51,7 @@ LINES: Mapping[type, Line] = {
     events.PeerAlive: Line(INFO, "{name} {fate}"),
     events.PeerSuspect: Line(WARNING, "{name} {fate}"),
     events.PeerDead: Line(WARNING, "{name} {fate}"),
+    events.PeerDamped: Line(INFO, "{name} {fate}"),
     events.PeerLeft: Line(INFO, "{name} left"),
     events.PeerUnreachable: Line(WARNING, "most of the mesh does not answer, so nobody is declared dead: {peers}"),
     events.ClockOff: Line(WARNING, "the clock of {name} is off by {ahead_ms:+d} ms, so it gets no tasks"),

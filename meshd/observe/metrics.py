@@ -176,6 +176,7 @@ METRICS: tuple[Metric, ...] = (
     Metric("meshd_view_complete", "gauge", "Share of the nodes seen by most that this node sees, 1 once all were"),
     Metric("meshd_view_differs_seconds", "gauge", "For how long the slowest peer has seen something else"),
     Metric("meshd_suspects", "gauge", "Peers that are suspect here"),
+    Metric("meshd_damped", "gauge", "Peers back from several deaths, that are to be quiet before they get work"),
     Metric("meshd_probes_sent_total", "counter", "Probes by cause: its turn, another's word, once more", ("why",)),
     Metric("meshd_probes_ended_total", "counter", "Probes that were answered, or why not", ("how",)),
     Metric("meshd_probes_waiting", "gauge", "Probes that wait for an answer"),

@@ -7,6 +7,8 @@ import pytest
 
 from protocol.catalogue import Catalogue
 from protocol.clocks import Clocks
+from protocol.events import PeerAlive, PeerDead
+from protocol.flaps import Flaps
 from protocol.places import Places
 from protocol.replica import Me
 from protocol.timekeeping import Timekeeping
@@ -41,6 +43,25 @@ def test_only_the_living_are_candidates_and_our_own_agent_is_first() -> None:
     oracle.tell(C, LIFE)
     assert {each.node for each in view.candidates(ECHO, instant(0))} == {ME, B, C}
     assert view.candidates("other@1", instant(0)) == []
+
+
+def test_who_flaps_gets_what_nobody_else_can_do_and_nothing_else() -> None:
+    catalogue, oracle, flaps = Catalogue(me=WHO), Oracle(me=WHO), Flaps(quiet_s=30.0)
+    catalogue.on_fact(heard(B, Capabilities(1, (CARD,)), life=LIFE), instant(0))
+    oracle.tell(B, LIFE)
+    membership: Any = oracle
+    time = _time(membership)
+    view = Places(
+        me=WHO, membership=membership, catalogue=catalogue, time=time, policy="local-first", rng=Random(7), flaps=flaps
+    )
+    for number in range(3):
+        flaps.told(PeerDead(B, "b", LIFE, (C,), "timeout", 6.0), instant(10 * number))
+    flaps.told(PeerAlive(B, "b", LIFE, 3, "dead", 5.0), instant(25))
+    assert [each.node for each in view.candidates(ECHO, instant(26))] == [B]
+    catalogue.advertise((CARD,), instant(26))
+    assert [each.node for each in view.candidates(ECHO, instant(26))] == [ME]
+    flaps.on_tick(instant(56))
+    assert [each.node for each in view.candidates(ECHO, instant(56))] == [ME, B]
 
 
 def test_an_award_under_way_takes_a_slot_until_it_is_off() -> None:

@@ -29,6 +29,12 @@ CASES: dict[str, Event] = {
     "is dead: c and d got no answer from it; never heard here": events.PeerDead(
         "p", "b", 1, ("q", "r"), "timeout", 0.0
     ),
+    "is back, and damped: it died 3 times in 10 min, so others get its work until it was quiet for 30 s": (
+        events.PeerDamped("p", "b", 1, "alive", 3, 600.0, 30.0)
+    ),
+    "is dead again, and damped: it died 4 times in 10 min; c and d got no answer from it": events.PeerDamped(
+        "p", "b", 1, "dead", 4, 600.0, 30.0, "timeout", ("q", "r")
+    ),
     "left: it said goodbye": events.PeerLeft("p", "b", 1),
     "is shown no more: c asked for it": events.PeerForgotten("p", "q"),
     "is joined": events.StateChanged("joined", ""),
