@@ -50,13 +50,13 @@ def _just_doubted(host: Host) -> list[NodeId]:
 
 
 def agents_known(world: Whole) -> str | None:
-    """Every node that is up knows the agents of all who are up, and of nobody else."""
-    up = {host.id for host in world.hosts.values() if host.is_up}
+    """Every node that is up knows the agents of all who are up and have some, and of nobody else."""
+    able = {host.id for host in world.hosts.values() if host.is_up and host.node.catalogue.cards_of(host.id)}
     names = {host.id: host.name for host in world.hosts.values()}
     for host in world.hosts.values():
         if host.is_up:
             known = {candidate.node for candidate in host.node.catalogue.match(CAPABILITY, host.now())}
-            if known != up:
+            if known != able:
                 seen = ", ".join(sorted(names[node] for node in known))
                 return f"{host.name} knows agents of: {seen or 'nobody'}"
     return None
