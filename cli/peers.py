@@ -80,7 +80,7 @@ def show(session: Session, name: str) -> None:
         ("region", _region(peer)),
         ("domain", peer.get("domain")),
         ("version", peer.get("version")),
-        ("running", f"{load['running']} of {load['slots']} slots, {load['waiting']} waiting"),
+        ("running", f"{load['running']} of {load['slots']} slots, {load['waiting']} waiting{_heard(load)}"),
         ("draining", "yes" if load["draining"] else ""),
         ("agents", peer["agents"]),
         ("accused by", peer.get("accusers")),
@@ -89,6 +89,11 @@ def show(session: Session, name: str) -> None:
     details(session, answer, fields, name=peer["name"])
     if session.output == "table":
         _story(peer.get("story", []))
+
+
+def _heard(load: Item) -> str:
+    """How old that word is: a node says how busy it is when that changes."""
+    return "" if load.get("age_s") is None else f"; it said so {load['age_s']:.1f} s ago"
 
 
 def _story(lines: Sequence[Item]) -> None:

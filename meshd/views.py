@@ -196,6 +196,7 @@ class Views:
             slots=sum(card.slots for card in cards),
             free=free,
             draining=business.is_draining if business else False,
+            age_s=round(business.age_s, 3) if business and not peer.is_self else None,
         )
         is_hidden = self._node.membership.is_frozen() and not peer.is_self and peer.state == "suspect"
         damped = outlook.damped(self._node, peer.id)

@@ -22,6 +22,7 @@ from protocol.wire.agents import Card
 from protocol.wire.gossip import Capabilities, Load
 
 LOAD_INTERVAL_S = 0.2  # own loads go out at most this often; the newest waits
+LOAD_S_PER_NODE = 0.01  # and no oftener than this times nodes: a hundred a second are heard at most, of all together
 RELEASED_S = 0.5  # a slot known to be free again is believed this long without a load that says so
 
 Cards: TypeAlias = tuple[Card, ...]
@@ -226,7 +227,7 @@ class Catalogue:
         return [Spread(said), Emit(_changed(self._me.id, version, told))]
 
     def set_load(self, free: _Free, *, running: int, waiting: int, is_draining: bool, now: Instant) -> list[Effect]:
-        """How busy this node is now; told at most every 0.2 s, and only when it changed."""
+        """How busy this node is now; told when it changed, the less often the more nodes there are to hear it."""
         load = Load(0, free, running, waiting, is_draining)
         if load == self._load:
             return []
@@ -234,9 +235,10 @@ class Catalogue:
         self._places[self._me.id].take_load(load, 0, now)
         if self._timers.next() is not None:
             return []
-        if self._said_at is None or now.since_s(self._said_at) >= LOAD_INTERVAL_S:
+        interval_s = max(LOAD_INTERVAL_S, LOAD_S_PER_NODE * len(self._places))
+        if self._said_at is None or now.since_s(self._said_at) >= interval_s:
             return self._say_load(now)
-        self._timers.set("load", self._said_at + int(LOAD_INTERVAL_S * NS_PER_S))
+        self._timers.set("load", self._said_at + int(interval_s * NS_PER_S))
         return []
 
     def _say_load(self, now: Instant) -> list[Effect]:

@@ -64,13 +64,14 @@ class Status(Struct, frozen=True):
 
 
 class PeerLoad(Struct, frozen=True):
-    """How busy a node says it is."""
+    """How busy a node says it is: said when it changes, `age_s` seconds ago; None: never, or it is this node."""
 
     running: int = 0
     waiting: int = 0
     slots: int = 0
     free: int = 0
     draining: bool = False
+    age_s: float | None = None
 
 
 class Peer(Struct, frozen=True):

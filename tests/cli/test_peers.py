@@ -4,6 +4,7 @@ import json
 
 from msgspec import structs
 
+from meshd.api.schemas import PeerLoad
 from tests.cli.conftest import Meshctl
 from tests.meshd.api.fake_backend import A, B, FakeBackend, Served, a_peer
 
@@ -36,6 +37,18 @@ def test_a_living_node_is_not_forgotten(meshctl: Meshctl, served: Served) -> Non
 def test_a_clock_that_is_off_is_told_beside_the_state(meshctl: Meshctl, served: Served, backend: FakeBackend) -> None:
     backend.peers_ = [structs.replace(peer, clock_ahead_ms=-10_800_000) for peer in backend.peers_]
     assert "alive, clock 3 h 0 min behind" in meshctl("peers").out
+
+
+def test_how_old_the_word_of_how_busy_a_node_is_and_why_it_gets_no_work_is_told(
+    meshctl: Meshctl, served: Served, backend: FakeBackend
+) -> None:
+    why = "died 3 times in 10 min: gets work that others can do in 12 s"
+    busy = PeerLoad(running=3, waiting=1, slots=4, age_s=2.34)
+    backend.peers_ = [a_peer("a", A), a_peer("b", B, state="damped", damped=why, load=busy)]
+    said = meshctl("peers", "show", "b").out
+    assert "3 of 4 slots, 1 waiting; it said so 2.3 s ago" in said
+    assert why in said
+    assert "said so" not in meshctl("peers", "show", "a").out
 
 
 def test_the_nodes_of_one_region_are_listed_and_its_bridges_are_marked(

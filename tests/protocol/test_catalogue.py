@@ -127,6 +127,19 @@ def test_own_agents_are_announced_when_they_change_and_only_then() -> None:
     assert free(talk) == []
 
 
+@pytest.mark.parametrize(("others", "interval_s"), [(1, 0.2), (19, 0.2), (99, 1.0), (999, 10.0)])
+def test_the_more_nodes_hear_of_it_the_less_often_a_node_says_how_busy_it_is(others: int, interval_s: float) -> None:
+    talk = catalogue().do("advertise", (SCORER,))
+    for number in range(others):
+        talk.machine.on_fact(heard(f"n{number}", Capabilities(1, (SCORER,))), talk.now)
+    assert is_busy(talk, 3).said(Load)
+    is_busy(talk.at(0.1), 2).expects_no(Load)
+    is_busy(talk.at(0.15), 1).expects_no(Load)
+    talk.until(interval_s - 0.01).expects_no(Load)
+    assert [each.free for each in talk.until(interval_s + 0.01).said(Load)] == [(("scorer", 1),)]
+    assert is_busy(talk.at(3 * interval_s), 4).said(Load)
+
+
 def test_a_private_agent_is_found_here_and_told_to_nobody() -> None:
     secret = Card("secret", ("do@1",), 1, visibility="private")
     talk = catalogue().do("advertise", (SCORER, secret))
