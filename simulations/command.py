@@ -82,7 +82,7 @@ def _parser(program: str) -> argparse.ArgumentParser:
     _choose(one)
     one.add_argument("--seed", type=int, default=1, help="what all chance comes from (default 1)")
     one.add_argument("--once", action="store_true", help="do not run it a second time to compare")
-    one.add_argument("--trace", type=Path, metavar="FILE", help="write every step to FILE")
+    one.add_argument("--trace", type=Path, metavar="FILE", help="write every step to FILE; of all: FILE-NAME")
     _report(one)
     many = command("sweep", _sweep, "run one scenario with many seeds")
     many.add_argument("scenario", help="a name of the stock, or a .toml file")
@@ -182,22 +182,25 @@ def _show(asked: argparse.Namespace) -> int:
 
 
 def _run(asked: argparse.Namespace) -> int:
-    names = [asked.scenario] if asked.scenario else list(stock())
-    if asked.report and not asked.scenario:
-        raise ScenarioError("--report: a report is of one scenario; name it")
+    is_one = bool(asked.scenario)
     return worst(
         [
             run(
                 _choice(asked, name),
                 asked.seed,
-                trace=asked.trace,
+                trace=asked.trace if is_one or not asked.trace else _own(asked.trace, name),
                 is_checked=not asked.once,
                 program=asked.program,
-                reports=asked.report,
+                reports=asked.report if is_one else [_own(path, name) for path in asked.report],
             )
-            for name in names
+            for name in ([asked.scenario] if is_one else stock())
         ]
     )
+
+
+def _own(path: Path, name: str) -> Path:
+    """The file of one scenario where a run of all of them was given one: r.html is r-split.html for split."""
+    return path.with_stem(f"{path.stem}-{name}")
 
 
 def _sweep(asked: argparse.Namespace) -> int:

@@ -4,8 +4,11 @@ Invariant: a sight is recognised from one thing seen. Neighbours: `scenario` nam
 that shows one not at all ends with an exit code of its own.
 """
 
+import re
 from collections.abc import Callable, Mapping
 from typing import TypeAlias
+
+from msgspec import structs
 
 from protocol.events import (
     AuctionClosed,
@@ -151,3 +154,37 @@ SIGHTS: Mapping[str, Glance] = {
     "inbox-overrun": _below("overrun"),
     "fault-began": lambda seen: isinstance(seen, Span) and seen.is_on,
 }
+
+
+def told(seen: Seen, names: Mapping[str, str]) -> str:
+    """What was seen, in words; `names` are those of nodes by their ids."""
+    match seen:
+        case Happened(node=node, event=event):
+            kind = re.sub(r"(?<=[a-z])(?=[A-Z])", " ", type(event).__name__).lower()
+            fields = {field: _word(value, names) for field, value in structs.asdict(event).items()}
+            said = [f"{field.replace('_', ' ')} {word}" for field, word in fields.items() if word]
+            return f"{node} said {kind}: {', '.join(said)}" if said else f"{node} said {kind}"
+        case Stored(record=TaskRecord() as record):
+            return f"{seen.node} wrote that {record.id} is {record.state.value} in epoch {record.epoch}"
+        case Answered(reply=reply):
+            return f"{seen.node} answered request {reply.request}: {reply.code or 'ok'}"
+        case Span():
+            return f"{seen.fault} {'began' if seen.is_on else 'ended'} {' '.join(seen.nodes)}".rstrip()
+        case Sight():
+            return f"{seen.kind} at {seen.node}"
+        case _:
+            return f"{type(seen).__name__.lower()} at {seen.node}"
+
+
+def _word(value: object, names: Mapping[str, str]) -> str:
+    match value:
+        case str():
+            return names.get(value, value)
+        case bool():
+            return "yes" if value else ""
+        case float():
+            return f"{value:.6g}"
+        case tuple() | list():
+            return " and ".join(_word(each, names) for each in value)
+        case _:
+            return str(value)

@@ -28,7 +28,7 @@ from simulations.people import People
 from simulations.scenario import Scenario
 from simulations.seen import Answered, Broke, Handled, Happened, Said, Seen, Sight, Span, Stored, Unmoved
 from simulations.setting import Check, Setting
-from simulations.sights import SIGHTS
+from simulations.sights import SIGHTS, told
 from simulations.signing import Keys
 from simulations.store import Store
 from simulations.timeline import Timeline, ns
@@ -160,7 +160,7 @@ class World:
             if glance(seen):
                 self._sights[name] = self._sights.get(name, 0) + 1
                 if name in self._scenario.expect.never:
-                    self._break(f"never {name}", str(seen))
+                    self._break(f"never {name}", told(seen, {host.id: host.name for host in self.hosts.values()}))
                     raise _Stop
         self._havoc.heed(seen)
 

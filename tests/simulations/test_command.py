@@ -7,8 +7,9 @@ import pytest
 from msgspec import structs
 
 from cli.sim import sim
+from simulations import command
 from simulations.command import main
-from simulations.running import BAD_SCENARIO, NEVER_SEEN, NOT_DETERMINISTIC, PASSED, VIOLATED
+from simulations.running import BAD_SCENARIO, NEVER_SEEN, NOT_DETERMINISTIC, PASSED, VIOLATED, Choice
 from simulations.world import Verdict, World
 
 TINY = 'about = "two nodes"\nnodes = 2\nrun_s = 4\n'
@@ -62,6 +63,30 @@ def test_what_should_happen_sometimes_and_never_does_is_exit_51(
     path = _written(tmp_path, '[expect]\nsometimes = ["peer-dead"]\n')
     assert main(["sweep", path, "--seeds", "1:3"]) == NEVER_SEEN
     assert "peer-dead was never seen, in 3 runs" in capsys.readouterr().out
+
+
+def test_what_must_never_happen_and_does_is_told_in_words(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    text = '[expect]\nnever = ["peer-suspect"]\n[[fault]]\nkind = "crash"\nnode = "n2"\nat_s = 1\n'
+    assert main(["run", _written(tmp_path, text), "--once"]) == VIOLATED
+    rule, what, *_ = capsys.readouterr().out.splitlines()
+    assert "VIOLATED never peer-suspect" in rule
+    assert what.startswith("  n1 said peer suspect: peer n2, name n2, "), what
+    assert ", accuser n1, evidence " in what
+
+
+def test_a_run_of_the_whole_stock_gives_each_scenario_a_report_and_a_trace_of_its_own(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    given: list[tuple[str, Path, list[Path]]] = []
+
+    def noted(choice: Choice, _seed: int, *, trace: Path, reports: list[Path], **_: object) -> int:
+        given.append((choice.name, trace, reports))
+        return PASSED
+
+    monkeypatch.setattr(command, "stock", lambda: ("split", "ring"))
+    monkeypatch.setattr(command, "run", noted)
+    assert main(["run", "--report", str(tmp_path / "r.md"), "--trace", str(tmp_path / "t.trace")]) == PASSED
+    assert given == [(name, tmp_path / f"t-{name}.trace", [tmp_path / f"r-{name}.md"]) for name in ("split", "ring")]
 
 
 def test_a_role_that_nobody_plays_is_a_violation_and_not_silence(tmp_path: Path) -> None:
