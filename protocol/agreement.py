@@ -5,11 +5,13 @@ of a view tells of its sender alone, and decides nothing. Neighbours: `roster` n
 """
 
 from collections import deque
+from functools import lru_cache
 from hashlib import blake2b
 from statistics import median_low
 
 from msgspec import Struct
 
+from protocol import limits
 from protocol.primitives import NS_PER_S, Instant, Mono, NodeId
 
 VIEW_BYTES = 8
@@ -135,5 +137,6 @@ class Agreement:
         return min(1.0, self.count / max(1, self._seen_by_most())) if self._said else None
 
 
+@lru_cache(maxsize=4 * limits.PEERS_MAX)
 def _hash(node: NodeId, life: int, state: str) -> int:
     return int.from_bytes(blake2b(f"{node}.{life}.{state}".encode(), digest_size=VIEW_BYTES).digest(), "big")

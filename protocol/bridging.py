@@ -11,7 +11,7 @@ from protocol.broadcasts import pages
 from protocol.effects import Carry, Effect, Tune
 from protocol.primitives import Instant, Mono
 from protocol.regions import Regions
-from protocol.replica import Entry, Heard, Version, in_opening_order, placed
+from protocol.replica import Entry, Heard, Version, in_opening_order
 from protocol.subjects import Subjects, region_of
 from protocol.timers import Timers
 from protocol.wire.gossip import Alive, Carried, Confirm, Load, Suspect
@@ -158,5 +158,4 @@ def _place_of(heard: Heard) -> tuple[Key, Version] | None:
     if isinstance(body, Suspect | Confirm):
         kind = str(body.__struct_config__.tag)
         return (body.peer, f"{kind} {heard.src}"), Version(body.life, body.incarnation)
-    place = placed(heard.src, heard.life, body)
-    return None if place is None else ((place[0], place[1]), place[2])
+    return heard.place

@@ -146,7 +146,7 @@ class Catalogue:
     def on_fact(self, heard: Heard, now: Instant) -> list[Effect]:
         """Another node's cards or load, news to `gossip`."""
         body = heard.body
-        if heard.src == self._me.id or fault(body):
+        if heard.src == self._me.id or heard.fault:
             return []
         place = self._places.get(heard.src)
         if place is not None and heard.life < place.life:

@@ -72,7 +72,7 @@ class Header(Struct, frozen=True, array_like=True):
     cause: str = ""  # `src.life.seq` of the frame that led to this one
 
 
-class Envelope(Struct, frozen=True):
+class Envelope(Struct, frozen=True, dict=True):
     """An opened frame: who says what, under which subject."""
 
     src: NodeId

@@ -19,7 +19,7 @@ from protocol.effects import Effect, Emit, Send, Spread
 from protocol.events import PeerMisbehaved
 from protocol.primitives import Instant, Mono, NodeId, Rng, chosen
 from protocol.regions import Regions
-from protocol.replica import BUCKETS, Entry, Heard, Me, Replica, Slot, fault, in_opening_order, placed
+from protocol.replica import BUCKETS, Entry, Heard, Me, Replica, Slot, in_opening_order
 from protocol.subjects import region_of
 from protocol.timers import Timers, soonest
 from protocol.wire.gossip import (
@@ -92,12 +92,12 @@ class Gossip:
         body = heard.body
         if not isinstance(body, AnyFact):
             return []
-        place = placed(heard.src, heard.life, body)
+        place = heard.place
         if place is None:
             self._repeat(heard, body, now)
             return []
-        about, slot, version = place
-        standing = self._replica.get(about, slot)
+        key, version = place
+        standing = self._replica.get(*key)
         if standing is None or standing.version < version:
             self._repeat(heard, body, now)
         elif version < standing.version:
@@ -127,7 +127,7 @@ class Gossip:
         body = heard.body
         if heard.src == self._me.id or not isinstance(body, AnyFact):
             return False, []
-        wrong = "fact_too_large" if len(heard.frame) > limits.FACT_BYTES_MAX else fault(body)
+        wrong = "fact_too_large" if len(heard.frame) > limits.FACT_BYTES_MAX else heard.fault
         if wrong:
             return False, [Emit(PeerMisbehaved(heard.src, wrong))]
         match body:
@@ -153,7 +153,8 @@ class Gossip:
         is_ahead = former.heard.sent_ms > now.wall_ms and not heard.is_relayed  # its clock was, and is right again
         if heard.sent_ms <= former.heard.sent_ms and not is_ahead:
             return False
-        self._replica.put(heard.src, "standing", Entry(former.version, heard))
+        if heard.place is not None:
+            self._replica.put(heard.place[0], Entry(former.version, heard))
         return True
 
     def is_about_nobody(self, heard: Heard) -> bool:
@@ -177,10 +178,10 @@ class Gossip:
 
     def _on_alive(self, heard: Heard, body: Alive, now: Instant) -> tuple[bool, list[Effect]]:
         former = self._replica.get(heard.src, "standing")
-        place = placed(heard.src, heard.life, body)
+        place = heard.place
         if place is None or (heard.is_relayed and self._is_outdated(heard, now)):
             return False, []
-        version = place[2]
+        version = place[1]
         if former is not None and version <= former.version:
             if version == former.version and self._refresh(former, heard, now):
                 return not heard.is_relayed, []
@@ -221,11 +222,11 @@ class Gossip:
 
     def is_news(self, heard: Heard) -> bool:
         """Is it newer than what stands here? What is not kept is not."""
-        place = placed(heard.src, heard.life, heard.body)
+        place = heard.place
         if place is None:
             return False
-        about, slot, version = place
-        standing = self._replica.get(about, slot)
+        key, version = place
+        standing = self._replica.get(*key)
         return standing is None or standing.version < version
 
     def _is_outdated(self, heard: Heard, now: Instant) -> bool:
@@ -236,13 +237,14 @@ class Gossip:
         return max(heard.sent_ms, heard.life) + self._tombstone_s * 1_000 < now.wall_ms
 
     def _store(self, heard: Heard) -> None:
-        place = placed(heard.src, heard.life, heard.body)
+        place = heard.place
         if place is None:
             return
-        about, slot, version = place
+        key, version = place
+        about, slot = key
         former = self._replica.get(about, slot)
         self.repaired += heard.is_relayed and (former is None or former.version < version)
-        self._replica.put(about, slot, Entry(version, heard))
+        self._replica.put(key, Entry(version, heard))
         if slot != "standing":
             return
         if former is not None and former.version.life < version.life:

@@ -326,8 +326,8 @@ class Membership:
         is_first = member.suspicion is None or member.suspicion.incarnation < body.incarnation
         effects = self._count(member, body.incarnation, heard.src, Accusation(body.evidence, heard.frame), now)
         pool = self._roster.regions.jury(member.id, heard.src, self._roster.alive()) if is_first else []
-        chosen = doubt.verifiers(pool, suspect=member.id, life=member.life, incarnation=body.incarnation)
-        if self._me.id in chosen[: self._settings.verifiers]:
+        at, most = body.incarnation, self._settings.verifiers
+        if doubt.is_verifier(self._me.id, pool, suspect=member.id, life=member.life, incarnation=at, most=most):
             effects += self._prober.ask(member, now)
         return effects
 

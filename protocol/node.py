@@ -187,7 +187,7 @@ class Node:
     def next_deadline(self) -> Mono | None:
         """When the next `Tick` is due, monotonic nanoseconds."""
         if self._due is None:
-            self._due = (soonest(machine.next_deadline() for machine in self._machines),)
+            self._due = (soonest([machine.next_deadline() for machine in self._machines]),)
         return self._due[0]
 
     def _route(self, input: Input, now: Instant) -> list[Effect]:

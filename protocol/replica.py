@@ -6,7 +6,7 @@ lives only rise. Neighbours: `gossip` keeps a `Replica`; `membership` compares b
 """
 
 from collections.abc import Iterable, Iterator
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from hashlib import blake2b
 from typing import Literal, TypeAlias
 
@@ -21,7 +21,10 @@ from protocol.wire.kinds import AnyBody
 PeerState: TypeAlias = Literal["alive", "suspect", "dead", "left"]
 Slot: TypeAlias = Literal["standing", "capabilities", "load"]
 
+Key: TypeAlias = tuple[NodeId, Slot]
+
 BUCKETS = 64
+_FACT = ("heard", "relayed")  # what an envelope is remembered as
 
 
 class Me(Struct, frozen=True):
@@ -40,7 +43,7 @@ class Me(Struct, frozen=True):
     seen: int = 0
 
 
-class Heard(Struct, frozen=True):
+class Heard(Struct, frozen=True, dict=True):
     """One opened and verified fact. `is_relayed`: it came inside a delta, however old it is."""
 
     src: NodeId
@@ -52,9 +55,27 @@ class Heard(Struct, frozen=True):
     subject: str
     is_relayed: bool = False
 
+    @cached_property
+    def place(self) -> "tuple[Key, Version] | None":
+        """Whom it is about, in which slot, and its version. None for what is not kept."""
+        found = placed(self.src, self.life, self.body)
+        return None if found is None else ((found[0], found[1]), found[2])
+
+    @cached_property
+    def fault(self) -> str:
+        """Why no honest node says this, as a short code, or nothing."""
+        return fault(self.body)
+
 
 def heard_of(envelope: Envelope, *, is_relayed: bool = False) -> Heard:
-    """An opened envelope as a fact."""
+    """An opened envelope as a fact: one and the same, however many of a process ask, for it never changes."""
+    known: Heard | None = envelope.__dict__.get(_FACT[is_relayed])
+    if known is None:
+        known = envelope.__dict__[_FACT[is_relayed]] = _heard(envelope, is_relayed=is_relayed)
+    return known
+
+
+def _heard(envelope: Envelope, *, is_relayed: bool) -> Heard:
     header = envelope.header
     return Heard(
         envelope.src,
@@ -197,6 +218,7 @@ def _bucket(about: NodeId) -> int:
     return blake2b(about.encode(), digest_size=1).digest()[0] % BUCKETS
 
 
+@lru_cache(maxsize=4 * limits.PEERS_MAX)
 def _hash(about: NodeId, slot: Slot, version: Version) -> int:
     text = f"{about}\0{slot}\0{version.life}\0{version.number}"
     return int.from_bytes(blake2b(text.encode(), digest_size=8).digest(), "big")
@@ -209,18 +231,19 @@ class Replica:
     """
 
     def __init__(self) -> None:
-        self._rows: tuple[dict[tuple[NodeId, Slot], Entry], ...] = tuple({} for _ in range(BUCKETS))
+        self._rows: tuple[dict[Key, Entry], ...] = tuple({} for _ in range(BUCKETS))
         self._hashes = [0] * BUCKETS
 
     def get(self, about: NodeId, slot: Slot) -> Entry | None:
         """The fact that stands there."""
         return self._rows[_bucket(about)].get((about, slot))
 
-    def put(self, about: NodeId, slot: Slot, entry: Entry) -> None:
+    def put(self, key: Key, entry: Entry) -> None:
         """Let `entry` stand there, whatever stood before: compare first."""
-        bucket = _bucket(about)
-        former = self._rows[bucket].pop((about, slot), None)
-        self._rows[bucket][(about, slot)] = entry
+        about, slot = key
+        rows, bucket = self._rows, _bucket(about)
+        former = rows[bucket].pop(key, None)
+        rows[bucket][key] = entry
         if former is not None and former.version == entry.version:
             return  # the same word, said again
         self._hashes[bucket] ^= _hash(about, slot, entry.version)

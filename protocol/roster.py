@@ -5,6 +5,9 @@ alone decide. Tombstones are bounded, the oldest go first. Neighbour: `membershi
 state another is in.
 """
 
+from bisect import bisect_left
+from collections.abc import Sequence
+
 from protocol import limits
 from protocol.agreement import Agreement
 from protocol.effects import Effect, Emit, Spread
@@ -181,6 +184,7 @@ class Roster:
         self._suspects: dict[NodeId, None] = {}
         self.agreement = Agreement(me=me.id, life=me.life)
         self.living: tuple[NodeId, ...] = ()
+        self._alive: list[NodeId] | None = None  # made when somebody asks
 
     def get(self, node: NodeId) -> Member | None:
         """One member, in whatever state."""
@@ -209,9 +213,11 @@ class Roster:
         """How many are suspect."""
         return len(self._suspects)
 
-    def alive(self) -> list[NodeId]:
+    def alive(self) -> Sequence[NodeId]:
         """Living members that are not suspect, sorted."""
-        return [node for node in self.living if self._members[node].state == "alive"]
+        if self._alive is None:
+            self._alive = [node for node in self.living if self._members[node].state == "alive"]
+        return self._alive
 
     def doubted(self) -> list[tuple[Member, Suspicion]]:
         """Suspects with what they are suspected of."""
@@ -223,8 +229,9 @@ class Roster:
         self._members[member.id] = member
         self._buried.pop(member.id, None)
         if not member.is_living:
-            self.living = tuple(sorted((*self.living, member.id)))
-        member.state, member.since_ms = state, now.wall_ms
+            at = bisect_left(self.living, member.id)
+            self.living = (*self.living[:at], member.id, *self.living[at:])
+        member.state, member.since_ms, self._alive = state, now.wall_ms, None
         self.agreement.note(member.id, member.life, state, now)
         self._suspects.pop(member.id, None)
         self.regions.trust(member.id)
@@ -240,7 +247,9 @@ class Roster:
         self.regions.part(member.id)
         self.agreement.drop(member.id, now)
         if member.is_living:
-            self.living = tuple(node for node in self.living if node != member.id)
+            at = bisect_left(self.living, member.id)
+            self.living = (*self.living[:at], *self.living[at + 1 :])
+            self._alive = None
             self._suspects.pop(member.id, None)
         member.state, member.since_ms, member.suspicion = state, now.wall_ms, None
         member.evidence, member.accusers = "", ()

@@ -72,9 +72,11 @@ def accusers_needed(unsuspected: int, *, most: int) -> int:
     return max(1, min(most, unsuspected))
 
 
-def verifiers(pool: Sequence[NodeId], *, suspect: NodeId, life: int, incarnation: int) -> list[NodeId]:
-    """Who looks after a suspicion, the first first: the same order wherever it is computed."""
-    return ids.ranked(pool, salt=f"verify {suspect} {life} {incarnation}")
+def is_verifier(
+    node: NodeId, pool: Sequence[NodeId], *, suspect: NodeId, life: int, incarnation: int, most: int
+) -> bool:
+    """Is it among the first `most` of a pool to look after a suspicion? The same wherever it is computed."""
+    return node in pool and ids.is_ranked(node, pool, salt=f"verify {suspect} {life} {incarnation}", within=most)
 
 
 def last_alive(body: Dead, carried: Sequence[Heard]) -> tuple[Heard, Alive] | None:

@@ -479,7 +479,7 @@ def test_whatever_is_said_the_digest_stays_true_to_the_facts(said: list[Any]) ->
         replica = talk.machine._replica
         again = type(replica)()
         for about, slot, entry in replica.entries():
-            again.put(about, slot, entry)
+            again.put((about, slot), entry)
         assert again.hashes() == talk.machine.hashes()
 
 

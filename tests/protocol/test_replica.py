@@ -39,7 +39,7 @@ def merged(facts: list[tuple[str, Slot, Version]]) -> Replica:
         entry = Entry(version, heard(about, Left(version.number), life=version.life))
         stands = replica.get(about, slot)
         if newer(stands, entry) is entry:
-            replica.put(about, slot, entry)
+            replica.put((about, slot), entry)
     return replica
 
 
@@ -101,8 +101,8 @@ def test_a_fine_digest_finds_exactly_what_each_side_lacks(
 def test_dropping_what_was_put_leaves_no_trace() -> None:
     replica = Replica()
     empty = replica.hashes()
-    replica.put("a", "load", Entry(Version(1, 1), heard("a", Left(1))))
-    replica.put("a", "load", Entry(Version(1, 2), heard("a", Left(2))))
+    replica.put(("a", "load"), Entry(Version(1, 1), heard("a", Left(1))))
+    replica.put(("a", "load"), Entry(Version(1, 2), heard("a", Left(2))))
     assert len(replica) == 1
     replica.drop("a", "load")
     replica.drop("a", "load")
