@@ -1,10 +1,13 @@
 """The examples in configs/ load, say what they mean, and the reference is the settings' own."""
 
+import re
+import subprocess
 import tomllib
 from pathlib import Path
 
 import pytest
 
+from meshd.broker.binary import find_server
 from meshd.config import load
 from meshd.settings import Settings, reference
 
@@ -53,3 +56,25 @@ def test_the_three_nodes_have_three_names_and_one_server() -> None:
     settings = [load(files=[CONFIGS / "three-nodes" / f"{name}.toml"]).settings for name in "abc"]
     assert [one.node.name for one in settings] == ["a", "b", "c"]
     assert [bool(one.nats.listen) for one in settings] == [True, False, False]
+
+
+def test_the_two_regions_have_a_server_each_and_the_timers_of_long_ways() -> None:
+    settings = [load(files=[CONFIGS / "two-regions" / f"{name}.toml"]).settings for name in ("east", "west")]
+    assert [one.node.region for one in settings] == ["east", "west"]
+    assert {one.membership.preset for one in settings} == {"wan"}
+    assert settings[0].membership == settings[1].membership
+    assert settings[0].nats == settings[1].nats  # each host's own server, under the same credential
+
+
+@pytest.mark.parametrize(("name", "other"), [("east", "west"), ("west", "east")])
+def test_a_server_accepts_its_configuration_and_each_region_is_routed_to_the_other(name: str, other: str) -> None:
+    folder = CONFIGS / "two-regions"
+    tried = subprocess.run(
+        [find_server(), "-t", "-c", folder / f"nats-{name}.conf"], capture_output=True, text=True, timeout=60
+    )
+    assert tried.returncode == 0, tried.stderr
+    listens, routes = (
+        re.findall(pattern, (folder / f"nats-{which}.conf").read_text())
+        for which, pattern in ((name, r'listen: "(10\.\S+)"'), (other, r"route:[^@]+@([^\"]+)"))
+    )
+    assert listens == routes
