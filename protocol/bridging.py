@@ -1,10 +1,12 @@
 """A bridge's work: what is news from other regions is carried into its own, sealed as it was.
 
 Invariant: only news from another region is carried, into this node's own; what came carried goes no further. The
-first bridge carries at once, the others what they did not hear carried by then. Facts are collected for
-a moment and go together; a newer one replaces the older one that waits.
+first bridge carries at once, the others what they did not hear carried by then. Facts are collected for a moment and go
+together, once more after a while as any fact does, but for loads; a newer one replaces the older one that waits.
 Neighbours: `regions` says who is a bridge, `gossip` what is news, `hearing` passes both on.
 """
+
+from collections.abc import Iterable
 
 from protocol import limits
 from protocol.broadcasts import pages
@@ -19,12 +21,14 @@ from protocol.wire.gossip import Alive, Carried, Confirm, Load, Suspect
 CARRY_S = 0.2  # from the first news to the message that carries it, with what came meanwhile
 LOAD_S = 3.0  # the same, of how busy somebody is: it matters most near by
 BEHIND_S = 0.3  # so much later each further bridge carries what it did not hear carried
+AGAIN_S = 1.0  # later it is said once more, as each fact is by its source, for who lost it
 NARROW_S = 10.0  # who is no bridge any more still hears all for so long: it may soon be one again
 RESTATE_SHARE = (
     0.25  # of the time that the gone are remembered: an alive fact that says nothing new is carried so often
 )
 
 Key = tuple[str, str]  # whom a fact is about, and which of the facts about it
+AGAIN: Key = ("", "")  # the timer of what is said once more
 
 
 class Bridging:
@@ -36,6 +40,7 @@ class Bridging:
         self._narrow = subjects.facts_of(regions.own)
         self._restate_ms = int(tombstone_s * 1_000 * RESTATE_SHARE)
         self._waiting: dict[Key, Entry] = {}
+        self._again: dict[Key, Entry] = {}  # was carried, and is once more
         self._timers: Timers[Key] = Timers()
         self._known: dict[Key, Version] = {}  # what was carried, by whomever, of facts that no replica keeps
         self._dated: dict[str, int] = {}  # by node: the date of its alive fact that was carried last
@@ -132,24 +137,67 @@ class Bridging:
     def on_link(self, is_up: bool) -> None:
         """What waits is old when the link is back, and digests mend what was missed."""
         if not is_up:
-            self._waiting.clear()
-            self._timers = Timers()
+            self._forget_all()
 
     def on_tick(self, now: Instant) -> list[Effect]:
-        """Carry what is due."""
-        due = [self._waiting.pop(key) for key in self._timers.due(now.mono_ns)]
-        if not due or self._regions.place < 0:
+        """Carry what is due, and what waits beside it when nobody carries before us."""
+        due = self._timers.due(now.mono_ns)
+        if not due:
             return []
-        for entry in due:
-            kept = _place_of(entry.heard)
-            if kept is not None:
-                self._note(*kept, entry.heard)
-        frames = [entry.heard.frame for entry in in_opening_order(due)]
-        return [Carry(Carried(page)) for page in pages(frames)]
+        if self._regions.place < 0:
+            self._forget_all()
+            return []
+        effects: list[Effect] = []
+        if AGAIN in due:
+            due.remove(AGAIN)
+            effects = _carry(self._again.values())
+            self._again.clear()
+        entries = [self._waiting.pop(key) for key in self._with_alike(due)]
+        for entry in entries:
+            self._keep_again(entry, now)
+        return [*effects, *_carry(entries)]
+
+    def _with_alike(self, due: list[Key]) -> list[Key]:
+        """What is due; for the first bridge with all that waits of the same haste, which then needs no message more."""
+        if not due or self._regions.place > 0:
+            return due
+        hastes, known = {_is_load(self._waiting[key]) for key in due}, set(due)
+        beside = [key for key, entry in self._waiting.items() if _is_load(entry) in hastes and key not in known]
+        for key in beside:
+            self._timers.cancel(key)
+        return due + beside
+
+    def _keep_again(self, entry: Entry, now: Instant) -> None:
+        kept = _place_of(entry.heard)
+        if kept is None:
+            return
+        key, version = kept
+        self._note(key, version, entry.heard)
+        if _is_load(entry):  # a newer one follows
+            return
+        if not self._again:
+            self._timers.set(AGAIN, now.after(AGAIN_S))
+        self._again[key] = entry
+        if len(self._again) > limits.CARRIED_MAX:
+            del self._again[next(iter(self._again))]
+
+    def _forget_all(self) -> None:
+        self._waiting.clear()
+        self._again.clear()
+        self._timers = Timers()
 
     def next_deadline(self) -> Mono | None:
         """When to call `on_tick`."""
         return self._timers.next()
+
+
+def _carry(entries: Iterable[Entry]) -> list[Effect]:
+    frames = [entry.heard.frame for entry in in_opening_order(entries)]
+    return [Carry(Carried(page)) for page in pages(frames)] if frames else []
+
+
+def _is_load(entry: Entry) -> bool:
+    return isinstance(entry.heard.body, Load)
 
 
 def _place_of(heard: Heard) -> tuple[Key, Version] | None:

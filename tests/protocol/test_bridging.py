@@ -4,7 +4,7 @@ from typing import Any
 
 from msgspec import structs
 
-from protocol.bridging import BEHIND_S, CARRY_S, LOAD_S, NARROW_S, Bridging
+from protocol.bridging import AGAIN_S, BEHIND_S, CARRY_S, LOAD_S, NARROW_S, Bridging
 from protocol.effects import Carry, Effect, Tune
 from protocol.regions import Regions
 from protocol.replica import Heard, Me
@@ -52,8 +52,48 @@ def test_what_comes_within_a_moment_goes_in_one_message_as_it_was_sealed_and_can
     bridge.on_news(cards, instant(0.0))
     bridge.on_news(life, instant(0.1))
     assert bridge.on_tick(instant(CARRY_S - 0.01)) == []
-    assert bridge.on_tick(instant(CARRY_S + 0.1)) == [Carry(Carried((life.frame, cards.frame)))]
+    assert bridge.on_tick(instant(CARRY_S)) == [Carry(Carried((life.frame, cards.frame)))]  # though one waits less
+
+
+def test_what_was_carried_is_carried_once_more_together_for_who_lost_it() -> None:
+    bridge, _ = bridging()
+    life, left = heard("e", alive()), heard("f", Left(0))
+    bridge.on_news(life, instant(0.0))
+    assert carried(bridge.on_tick(instant(CARRY_S))) == [life.frame]
+    bridge.on_news(left, instant(0.5))
+    assert carried(bridge.on_tick(instant(0.5 + CARRY_S))) == [left.frame]
+    assert bridge.on_tick(instant(AGAIN_S)) == []
+    assert bridge.on_tick(instant(CARRY_S + AGAIN_S)) == [Carry(Carried((life.frame, left.frame)))]
     assert bridge.next_deadline() is None
+
+
+def test_of_two_words_that_were_carried_the_newer_one_is_carried_once_more() -> None:
+    bridge, _ = bridging()
+    for incarnation in range(2):
+        bridge.on_news(heard("e", alive(incarnation), seq=incarnation + 1), instant(incarnation / 2))
+        bridge.on_tick(instant(incarnation / 2 + CARRY_S))
+    assert carried(bridge.on_tick(instant(CARRY_S + AGAIN_S))) == [heard("e", alive(1), seq=2).frame]
+
+
+def test_the_first_bridge_carries_all_loads_that_wait_in_one_message_and_each_once() -> None:
+    bridge, _ = bridging()
+    loads = [heard(f"e{number}", Load(1, (), 0, 0)) for number in range(30)]
+    for number, load in enumerate(loads):
+        bridge.on_news(load, instant(number / 10))
+    life = heard("e", alive())
+    bridge.on_news(life, instant(LOAD_S - 0.01))
+    assert bridge.on_tick(instant(LOAD_S)) == [Carry(Carried(tuple(sorted(load.frame for load in loads))))]
+    assert carried(bridge.on_tick(instant(LOAD_S + CARRY_S))) == [life.frame]  # in a hurry of its own
+    assert carried(bridge.on_tick(instant(LOAD_S + CARRY_S + AGAIN_S))) == [life.frame]
+    assert bridge.next_deadline() is None
+
+
+def test_a_further_bridge_carries_only_what_is_due_for_the_rest_is_on_its_way() -> None:
+    bridge, _ = bridging(1)
+    first, second = heard("e", Load(1, (), 0, 0)), heard("f", Load(1, (), 0, 0))
+    bridge.on_news(first, instant(0.0))
+    bridge.on_news(second, instant(1.0))
+    assert carried(bridge.on_tick(instant(LOAD_S + BEHIND_S))) == [first.frame]
 
 
 def test_a_newer_word_replaces_the_one_that_waits() -> None:
@@ -119,8 +159,9 @@ def test_an_accusation_is_carried_into_the_region_of_the_accused_alone_and_once(
     bridge.on_news(heard("e", ours), instant(0.0))
     assert carried(bridge.on_tick(instant(1))) == [heard("e", ours).frame]
     bridge.on_news(heard("e", ours), instant(1.0))  # repeated by its accuser
+    assert carried(bridge.on_tick(instant(1 + AGAIN_S))) == [heard("e", ours).frame]
     assert bridge.next_deadline() is None
-    bridge.on_news(heard("e", Suspect(ours.peer, 1, 1, "timeout"), seq=2), instant(1.0))
+    bridge.on_news(heard("e", Suspect(ours.peer, 1, 1, "timeout"), seq=2), instant(3.0))
     assert bridge.next_deadline() is not None
 
 
@@ -139,6 +180,7 @@ def test_an_alive_fact_that_says_nothing_new_is_carried_before_it_grows_old() ->
         assert bridge.next_deadline() is None
     bridge.on_beacon(heard("e", alive(), seq=7, at=6 * 3_600.0), instant(6 * 3_600.0))
     assert carried(bridge.on_tick(instant(6 * 3_600.0 + 1))) == [heard("e", alive(), seq=7).frame]
+    bridge.on_tick(instant(6 * 3_600.0 + 1 + AGAIN_S))
     bridge.on_beacon(heard("e", alive(), seq=8, at=7 * 3_600.0), instant(7 * 3_600.0))
     assert bridge.next_deadline() is None
 
