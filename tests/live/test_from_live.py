@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from simulations.scenario import named
 from tests.live.hosts import Host
 
 pytestmark = pytest.mark.live
@@ -38,6 +39,7 @@ async def test_a_live_mesh_of_three_is_asked_what_a_cut_between_its_regions_woul
         owners = {task["id"]: (await a.task(task["id"]))["owner_name"] for task in (first, second)}
         [at_c] = [task for task, owner in owners.items() if owner == "c"]
         assert (told["moves"], told["waiting"]) == ([], [at_c]), "b has one slot, and it is taken"
+        assert named(str(kept)).regions == {"east": ("n1-n2",), "west": ("n3",)}, "so that bridges are played"
         ran = await a.tell("sim", "run", str(kept), "--once")
         assert (ran.code, "3 nodes" in ran.out) == (0, True), ran
         assert (await a.task(at_c))["state"] == "running", "the live mesh was only asked"
