@@ -77,3 +77,22 @@ async def test_the_story_of_a_peer_is_told_where_one_is_asked_for() -> None:
         assert dead.unheard_s >= dead.after_s
         assert all(peer.story == () for peer in a.views.peers())
         assert [line.kind for line in a.service.peer("a").story] == ["state_changed"]
+
+
+async def test_who_is_back_from_its_third_death_is_shown_as_damped_with_why_and_until_when() -> None:
+    async with little_daemons() as mesh:
+        a, b = await mesh.start("a"), await mesh.start("b")
+        await a.until(lambda: len(a.node.membership.alive()) == 2)
+        died = events.PeerDead(b.me.id, "b", b.me.life, (a.me.id,), "timeout", 6.0)
+        for _ in range(3):
+            a.node.flaps.told(died, clock.now())
+        a.node.flaps.told(events.PeerAlive(b.me.id, "b", b.me.life, 3, "dead", 9.0), clock.now())
+        shown = a.service.peer("b")
+        assert (shown.state, shown.damped[:62]) == (
+            "damped",
+            "died 3 times in 10 min: gets work that others can do in 30 s",
+        )
+        assert a.views.gauges(a.engine, a.performer)["meshd_damped"] == 1.0
+        assert (a.service.peer("a").state, a.service.peer("a").damped) == ("alive", "")
+        a.node.flaps.told(events.PeerSuspect(b.me.id, "b", b.me.life, a.me.id, "timeout"), clock.now())
+        assert a.service.peer("b").damped.endswith("when it is no suspect any more, and quiet then")
