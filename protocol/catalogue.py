@@ -25,6 +25,8 @@ LOAD_INTERVAL_S = 0.2  # own loads go out at most this often; the newest waits
 LOAD_S_PER_NODE = 0.01  # and no oftener than this times nodes: a hundred a second are heard at most, of all together
 RELEASED_S = 0.5  # a slot known to be free again is believed this long without a load that says so
 
+_NONE_RESERVED: dict[str, int] = {}  # of most agents of most nodes, never written to
+
 Cards: TypeAlias = tuple[Card, ...]
 _Free: TypeAlias = tuple[tuple[str, int], ...]
 
@@ -61,14 +63,16 @@ class _Pool:
         self.card = card
         self.free = card.slots
         self.said = 0  # number of the frame that said so
-        self.reserved: dict[str, int] = {}  # own awards that no load shows yet: task, number of its accept or 0
+        self.reserved = _NONE_RESERVED  # own awards that no load shows yet: task, number of its accept or 0
         self.released: tuple[tuple[int, Mono], ...] = ()  # own work that ended, though no load shows it yet
 
     def hear(self, free: int, said: int) -> None:
         """A load says so, in the frame of this number."""
         self.free, self.said = max(0, min(free, self.card.slots)), said
-        self.reserved = {task: accepted for task, accepted in self.reserved.items() if not 0 < accepted < said}
-        self.released = tuple(each for each in self.released if each[0] > said)
+        if self.reserved:
+            self.reserved = {task: accepted for task, accepted in self.reserved.items() if not 0 < accepted < said}
+        if self.released:
+            self.released = tuple(each for each in self.released if each[0] > said)
 
     def accept(self, task: str, said: int) -> None:
         """The award has its slot."""
@@ -136,6 +140,7 @@ class Catalogue:
         self._able: dict[str, dict[tuple[NodeId, str], None]] = {}  # capability to (node, agent)
         self._cards: Capabilities | None = None  # own, as last said
         self._load: Load | None = None  # own, as it is
+        self._busy: tuple[_Free, int, int, bool] | None = None  # the same, as it was given
         self._said: Load | None = None  # own, as last said
         self._load_version = 0
         self._said_at: Mono | None = None
@@ -228,10 +233,11 @@ class Catalogue:
 
     def set_load(self, free: _Free, *, running: int, waiting: int, is_draining: bool, now: Instant) -> list[Effect]:
         """How busy this node is now; told when it changed, the less often the more nodes there are to hear it."""
-        load = Load(0, free, running, waiting, is_draining)
-        if load == self._load:
+        busy = (free, running, waiting, is_draining)
+        if busy == self._busy:
             return []
-        self._load = load
+        self._busy = busy
+        load = self._load = Load(0, *busy)
         self._places[self._me.id].take_load(load, 0, now)
         if self._timers.next() is not None:
             return []
@@ -264,7 +270,7 @@ class Catalogue:
         """An own award to this agent is under way: its slot counts as taken at once."""
         pool = self._pool(node, agent)
         if pool is not None:
-            pool.reserved[task] = False
+            pool.reserved = {**pool.reserved, task: False}
 
     def accepted(self, node: NodeId, agent: str, task: str, said: int) -> None:
         """The owner has it, by its frame number `said`: from there on its loads show it."""

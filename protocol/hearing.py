@@ -136,7 +136,8 @@ class Hearing:
             yield "gossip", [Emit(PeerMisbehaved(heard.src, "wrong_region", body.region))]
             return False, True
         is_new, repairs = self._gossip.on_fact(heard, now)
-        yield "gossip", repairs
+        if repairs:
+            yield "gossip", repairs
         if not is_new:
             return False, bool(repairs)
         match body:

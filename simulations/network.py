@@ -46,7 +46,7 @@ class Network:
         self._is_crowd = len(names) > CROWD
         self._alterations = [Alteration(between, names) for between in model.between]  # the last one counts
         self._bad = [each for each in self._alterations if each.is_bad]  # so bad that who is there may not be seen
-        self._lines: dict[tuple[str, str], Line] = {}
+        self._lines: dict[str, dict[str, Line]] = {}  # by source, then by destination
         self._cuts: list[Cut] = []  # every one there ever was
         self._open: list[Cut] = []  # those that are not healed
 
@@ -88,8 +88,9 @@ class Network:
         self._look_again()
 
     def _look_again(self) -> None:
-        for line in self._lines.values():
-            line.manner = None
+        for lines in self._lines.values():
+            for line in lines.values():
+                line.manner = None
 
     # --- who reaches whom
 
@@ -138,9 +139,12 @@ class Network:
         return line.worn(manner, frame, kind)
 
     def _line(self, src: str, dst: str) -> tuple[Line, Manner]:
-        line = self._lines.get((src, dst))
+        lines = self._lines.get(src)
+        if lines is None:
+            lines = self._lines[src] = {}
+        line = lines.get(dst)
         if line is None:
-            line = self._lines[(src, dst)] = Line(self._chance, src, dst, is_crowd=self._is_crowd)
+            line = lines[dst] = Line(self._chance, src, dst, is_crowd=self._is_crowd)
         manner = line.manner
         if manner is None:
             manner = self._model

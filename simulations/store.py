@@ -198,7 +198,9 @@ class Store:
     def _listed(self, src: str, partitions: tuple[int, ...]) -> Listed:
         prefixes = tuple(f"p{partition:02d}." for partition in partitions)
         is_stale = self._is_stale(src)
-        rows = [(key, self._shown(key, is_stale)) for key in sorted(self._rows) if key.startswith(prefixes)]
+        rows = [
+            (key, self._shown(key, is_stale)) for key in sorted(key for key in self._rows if key.startswith(prefixes))
+        ]
         return Listed(partitions, tuple(Entry(key, row.revision, row.frame) for key, row in rows if row is not None))
 
     def _is_stale(self, src: str) -> bool:
