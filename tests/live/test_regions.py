@@ -50,6 +50,8 @@ async def test_two_regions_know_each_other_work_for_each_other_and_keep_their_fa
 
         barred = await _agent_on(a, "x", "elsewhere")
         assert (barred["slots"], barred["detail"]) == (0, "it may run in east only, and its node stands in west")
+        called = await a.ask("POST", "/v1/call/western@1", {"input": {}})
+        assert "is elsewhere: it may run in east only" in called["error"]["message"]
         waiting = await a.submit("western@1", input={"n": 2})
 
         async def why() -> bool:
