@@ -20,7 +20,7 @@ from simulations.seen import Said, Seen, Sight
 from simulations.timeline import Timeline
 from simulations.trace import Trace
 
-Ear: TypeAlias = Callable[[str, bytes, str], None]  # is told subject, frame and kind
+Ear: TypeAlias = Callable[[str, bytes, object], None]  # is told subject, frame and body
 
 
 class Listener(Protocol):
@@ -172,7 +172,7 @@ class Broker:
 
     def _tell(self, subject: str, frame: bytes, body: object) -> None:
         for ear in self._ears:
-            ear(subject, frame, type(body).__name__)
+            ear(subject, frame, body)
 
     def _absent_ns(self, src: str) -> int:
         return self.model.absent.draw_ns(self._network.dice(src, "broker"))

@@ -167,21 +167,24 @@ class RisingNumbers:
 class OwnWord:
     """A1, A3, A8: what is said of a node's name, life and incarnation, it said itself; nobody finds itself gone."""
 
-    wants: ClassVar[Wanted] = (Handled, Happened)
+    wants: ClassVar[Wanted] = (Handled, Happened, Span)
 
     def __init__(self, setting: Setting) -> None:
         self._setting = setting
         self._own: dict[NodeId, tuple[int, int]] = {}
+        self._is_attacked = False  # who lies may have named an incarnation first
 
     def on(self, seen: Seen) -> str | None:
         """Accusations as they are made, and returns as they are believed."""
-        if isinstance(seen, Handled):
+        if isinstance(seen, Span):
+            self._is_attacked |= seen.fault == "attack"
+        elif isinstance(seen, Handled):
             me = self._setting.hosts[seen.node].id
             self._own[me] = max(self._own.get(me, (0, 0)), (seen.life, seen.incarnation))  # two may have one key
             for effect in seen.effects:
                 if isinstance(effect, Spread) and isinstance(effect.body, Suspect | Confirm | Dead):
                     said = effect.body
-                    if problem := self._ahead(said.peer, said.life, said.incarnation):
+                    if problem := self._ahead(said.peer, said.life, 0 if self._is_attacked else said.incarnation):
                         return f"{seen.node} accuses {problem}"
         elif isinstance(seen, Happened) and isinstance(seen.event, PeerAlive):
             event = seen.event

@@ -8,10 +8,12 @@ lies, `havoc` lets them begin and end, `broker` carries what they say.
 
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping
+from itertools import islice
 from typing import TypeAlias, assert_never
 
 from protocol import limits
 from protocol.envelope import Sealer
+from protocol.primitives import NodeId
 from protocol.replica import Me
 from protocol.subjects import Subjects
 from protocol.wire.agents import Card
@@ -26,7 +28,7 @@ from simulations.timeline import ns
 
 DAY_MS = 86_400_000
 FACTS_KEPT = 4_096  # of those that were overheard, the last
-ACCUSATIONS_KEPT = 64
+ACCUSATIONS_KEPT = 2  # of each node
 PAGE = 20  # facts passed on in one message
 INVENTED = 3  # nodes a round
 JUNK_BYTES_MAX = 400
@@ -48,8 +50,9 @@ class People:
         self._keys = around.keys
         self._frames = around.frames
         self._subjects = Subjects(around.mesh)
-        self._facts: deque[tuple[str, bytes, str]] = deque(maxlen=FACTS_KEPT)
-        self._accusations: deque[bytes] = deque(maxlen=ACCUSATIONS_KEPT)
+        self._facts: deque[bytes] = deque(maxlen=FACTS_KEPT)
+        self._accusations: dict[NodeId, deque[bytes]] = {}  # of whom
+        self._alives: dict[str, bytes] = {}  # the last of each node, by subject
         self._invented = 0
 
     def listen(self) -> None:
@@ -68,7 +71,7 @@ class People:
         ends: list[bool] = []
         if fault.shape == "replay":
             late_ns = ns(fault.late_s)
-            self._broker.overhear(lambda *told: self._timeline.after(late_ns, self._again, ends, told))
+            self._broker.overhear(lambda *told: self._timeline.after(late_ns, self._again, ends, *told))
         else:
             self._round(ends, fault.gap_s, self._junk, STRANGER)
         return lambda: ends.append(True)
@@ -81,11 +84,13 @@ class People:
 
     # --- what they do
 
-    def _hear(self, subject: str, frame: bytes, kind: str) -> None:
+    def _hear(self, subject: str, frame: bytes, body: object) -> None:
         if subject.split(".")[2] == "fact":
-            self._facts.append((subject, frame, kind))
-            if kind in (Suspect.__name__, Confirm.__name__):
-                self._accusations.append(frame)
+            self._facts.append(frame)
+        if isinstance(body, Alive):
+            self._alives[subject] = frame
+        if isinstance(body, Suspect | Confirm):
+            self._accusations.setdefault(body.peer, deque(maxlen=ACCUSATIONS_KEPT)).append(frame)
 
     def _round(self, ends: list[bool], gap_s: float, told: Callable[[], _Told], src: str) -> None:
         if ends:
@@ -94,9 +99,9 @@ class People:
         for subject, frame, kind in told():
             self._broker.utter(src, subject, frame, kind)
 
-    def _again(self, ends: list[bool], told: tuple[str, bytes, str]) -> None:
+    def _again(self, ends: list[bool], subject: str, frame: bytes, body: object) -> None:
         if not ends:
-            self._broker.utter(STRANGER, *told)
+            self._broker.utter(STRANGER, subject, frame, type(body).__name__)
 
     def _junk(self) -> _Told:
         """Bytes that are no frame, as a fact of somebody and straight to everybody."""
@@ -142,6 +147,8 @@ class People:
             case "inflate":
                 far = incarnation + limits.INCARNATION_JUMP_MAX - 1
                 yield self._fact(host, Suspect(peer, life, far, "timeout"))
+                alive = self._alives.get(self._subjects.fact(region=victim.region, src=peer), b"")
+                yield self._fact(host, Dead(peer, life, limits.INCARNATION_MAX, "timeout", (), alive))
             case "ahead":
                 yield self._fact(host, Suspect(peer, life + DAY_MS, 0, "absent"))
                 yield self._fact(host, Dead(peer, life + DAY_MS, 0, "absent", self._proofs(host, victim)))
@@ -159,7 +166,7 @@ class People:
                 assert_never(shape)
 
     def _proofs(self, host: Host, victim: Host) -> tuple[bytes, ...]:
-        """What others said of anybody once, and what this one says in the names of others, or of nobody."""
+        """What others said of it once, and what this one says in the names of others, and in its own."""
         said = Suspect(victim.id, victim.life, victim.node.membership.incarnation, "absent")
         others = [other for other in self._hosts.values() if other not in (host, victim)]
         forged = [self._fact(host, said, under=other)[1] for other in others[:2]]
@@ -167,7 +174,7 @@ class People:
             self._fact(host, said)[1],
             self._fact(host, Confirm(said.peer, said.life, said.incarnation, "timeout"))[1],
         ]
-        return (*list(self._accusations)[-2:], *forged, *own)
+        return (*self._accusations.get(victim.id, ()), *forged, *own)
 
     def _nobodies(self, host: Host, living: list[Host]) -> _Told:
         """Keys that nobody admitted, with the admissions of others."""
@@ -184,7 +191,7 @@ class People:
 
     def _relayed(self, host: Host) -> _Told:
         """All facts that were ever heard, the oldest first, a page to each."""
-        page = tuple(frame for _, frame, _ in list(self._facts)[:PAGE])
+        page = tuple(islice(self._facts, PAGE))
         self._facts.rotate(-PAGE)
         for other in self._hosts.values():
             if other is not host and other.is_up:
