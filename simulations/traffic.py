@@ -79,7 +79,8 @@ def counted(nodes: int, *, preset: str = "lan", run_s: float = RUN_S, seed: int 
         watched.append(Counting(setting, since_s=SETTLED_S))
         return watched[0]
 
-    quiet = Scenario(about="nothing happens", nodes=nodes, run_s=run_s, preset=preset, expect=Expectation(always=()))
+    nothing = Expectation(always=())
+    quiet = Scenario("nothing happens", nodes, run_s, preset=preset, start="known", expect=nothing)
     World(quiet, seed=seed, watch=[watch]).run()
     node_s = nodes * (run_s - SETTLED_S)
     return {
