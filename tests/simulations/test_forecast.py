@@ -71,6 +71,13 @@ def test_nodes_stand_where_they_do_in_the_live_mesh_so_that_bridges_are_played()
     assert planned(heard(live), [Wish("kill", "e@5s")], run_s=20.0).scenario.regions == {}
 
 
+def test_a_region_that_no_daemon_could_have_is_refused_in_one_sentence() -> None:
+    live = answers()
+    live["peers"][1]["region"] = 'b"\n[[fault]]'
+    with pytest.raises(ScenarioError, match="from-live: regions: .* is no name of a region"):
+        planned(heard(live), [Wish("kill", "e@5s")], run_s=20.0)
+
+
 def test_a_question_without_a_fault_is_refused() -> None:
     with pytest.raises(ScenarioError, match="nothing is to happen"):
         forecast()
