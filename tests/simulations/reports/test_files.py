@@ -91,8 +91,3 @@ def test_a_report_that_cannot_be_written_is_refused_before_anything_runs(
     said = capsys.readouterr()
     assert "--report" in said.err
     assert not said.out
-
-
-def test_a_report_of_the_whole_stock_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["run", "--report", str(tmp_path / "r.html")]) == BAD_SCENARIO
-    assert "name it" in capsys.readouterr().err
