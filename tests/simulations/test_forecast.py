@@ -74,7 +74,7 @@ def test_nodes_stand_where_they_do_in_the_live_mesh_so_that_bridges_are_played()
 def test_a_region_that_no_daemon_could_have_is_refused_in_one_sentence() -> None:
     live = answers()
     live["peers"][1]["region"] = 'b"\n[[fault]]'
-    with pytest.raises(ScenarioError, match="from-live: regions: .* is no name of a region"):
+    with pytest.raises(ScenarioError, match=r"from-live: regions: .* is no name of a region"):
         planned(heard(live), [Wish("kill", "e@5s")], run_s=20.0)
 
 
