@@ -112,16 +112,15 @@ class LittleDaemon:
     """One node with all its parts; the first life begins with `start`."""
 
     def __init__(
-        self, mesh: "LittleDaemons", name: str, actors: tuple[Actor, ...], *, life: int, called: str, region: str = "r"
+        self, mesh: "LittleDaemons", name: str, actors: tuple[Actor, ...], *, life: int, called: str, region: str
     ) -> None:
         self.name, self.mesh, self.actors = name, mesh, actors
-        self.failures: list[tuple[str, BaseException]] = []
-        self.events: list[Event] = []
+        self.failures, self.events = list[tuple[str, BaseException]](), list[Event]()
         self.supervisor = Supervisor(lambda name, failure: self.failures.append((name, failure)))
         identity = Identity(blake2b(name.encode(), digest_size=32).digest())
         granted = warrant(root=ROOT, issuer_key=ROOT.public_key, not_after_ms=clock.wall_ms() + 60_000)
         proof = admission(issuer=ROOT, root_key=ROOT.public_key, node_key=identity.public_key, warrant=granted)
-        me = self.me = Me(id=identity.id, life=life, name=called, region=region, domain="d", admission=proof)
+        me = self.me = Me(identity.id, life, called, region, "d", proof)
         self.transport = MemoryTransport(mesh.bus)
         self.store = mesh.make_store(mesh.bucket, name=identity.id)
         self.node = Node(
