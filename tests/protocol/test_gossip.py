@@ -60,22 +60,6 @@ def test_an_own_fact_is_sent_once_more_as_it_was_sealed() -> None:
     talk.until(4.0).expects_nothing()
 
 
-def test_the_beacon_says_again_that_we_are_here_and_is_not_repeated_itself() -> None:
-    talk = node().until(2.0)
-    talk.until(5.1).expects_only(Spread(alive("a")))
-    talk.do("keep_own", heard("a", alive("a"), at=5.1)).until(9.0).expects_nothing()
-
-
-def test_in_a_large_mesh_the_beacon_is_slower() -> None:
-    talk = among(*(f"n{index:03}" for index in range(24)))  # 25 nodes: every 15 s
-    talk.until(5.1)
-    beacons = 0
-    for second in range(6, 66):
-        talk.until(float(second))
-        beacons += talk.said(Alive) != []
-    assert 3 <= beacons <= 5
-
-
 def test_an_own_accusation_is_repeated_but_not_kept() -> None:
     talk = node().until(2.0)
     body = Suspect("b", 1, 0, "timeout")
