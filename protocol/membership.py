@@ -346,8 +346,8 @@ class Membership:
                 effects.append(Emit(PeerSuspect(*whose, *what, member.unheard_s(now), self._health.score)))
         if incarnation < suspicion.incarnation or not suspicion.add(accuser, accusation):
             return effects
-        if accuser != self._me.id and self._me.id in suspicion.accusers:
-            self._health.better()  # others see what we see: it is not us
+        if accuser != self._me.id and self._me.id in suspicion.accusers and suspicion.confirmations == 1:
+            self._health.better()  # another sees what we see: it is not us, and that was counted once
         self._doubts.arm(member, suspicion, now)
         return effects + self._look_at_view(now)
 

@@ -86,9 +86,11 @@ class Prober:
             return False
         self._timers.cancel(("answer", number))
         self.ended["answered"] += 1
-        self._health.better()
+        took_s = now.since_s(probe.sent)
+        if took_s <= self._timeout_s:  # later, our patience was rewarded: with less of it this is silence again
+            self._health.better()
         if probe.asked == 1:  # else nobody knows which of them it answers (Karn and Partridge 1987)
-            member.measure(now.since_s(probe.sent))
+            member.measure(took_s)
         return True
 
     def asked_at(self, number: int, node: NodeId, life: int) -> Mono | None:

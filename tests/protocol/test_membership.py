@@ -398,6 +398,23 @@ def test_when_others_see_what_we_see_we_are_not_ill() -> None:
     assert talk.hears(other, Confirm(silent, 1, 0, "timeout")).machine.health == 0
 
 
+def test_many_who_see_what_we_see_make_us_no_better_than_one() -> None:
+    talk = among("b", "c", "d", "e").until(0.5)
+    silent = probed(talk).to
+    talk.until(1.05).do("on_lag", 200).do("on_lag", 200)
+    assert talk.machine.health == 3
+    for other in (each for each in "bcde" if each != silent):
+        talk.hears(other, Confirm(silent, 1, 0, "timeout"))
+    assert talk.machine.health == 2
+
+
+def test_an_answer_that_came_by_our_patience_alone_leaves_us_patient() -> None:
+    talk = among("b", "c", "d").do("on_lag", 200)  # everybody is slow, as while many daemons start on one machine
+    assert lives(talk, 20.0, took_s=0.6).said(PeerSuspect) == []
+    assert talk.machine.health == 1
+    assert lives(talk, 30.0).machine.health == 0
+
+
 def test_who_looks_after_a_suspicion_and_gets_no_answer_either_is_not_ill() -> None:
     talk = among("b", "c", "d").hears("c", Suspect("b", 1, 0, "timeout"))
     assert lives(talk, 0.501, silent="b").said(Confirm)
