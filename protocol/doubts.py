@@ -10,10 +10,11 @@ from protocol import limits
 from protocol import suspicion as doubt
 from protocol.presets import MembershipSettings
 from protocol.primitives import NS_PER_S, Instant, Mono, NodeId
+from protocol.replica import Heard, standing
 from protocol.roster import Member, Roster
 from protocol.suspicion import Suspicion
 from protocol.timers import Timers
-from protocol.wire.gossip import Dead
+from protocol.wire.gossip import Confirm, Dead, Suspect
 
 
 class Spans(Struct, frozen=True):
@@ -89,6 +90,27 @@ class Doubts:
         """How many must accuse it before it is dead."""
         unsuspected = len(self._roster.living) - self._roster.suspected
         return doubt.accusers_needed(1 + unsuspected - self._roster.is_alive(member.id), most=self._spans.accusers)
+
+    def has_buried(self, body: Dead) -> bool:
+        """Is it this very death that stands in the view?"""
+        member = self._roster.get(body.peer)
+        dead = standing(life=body.life, incarnation=body.incarnation, state="dead")
+        return member is not None and member.standing == dead
+
+    def believes(self, heard: Heard) -> bool:
+        """Does this word against another count here, now? That of a death does once enough others gave theirs."""
+        body = heard.body
+        if not isinstance(body, Suspect | Confirm | Dead):
+            return False
+        if isinstance(body, Dead) and self.has_buried(body):
+            return True
+        member = self._roster.get(body.peer)
+        suspicion = None if member is None else member.suspicion
+        if member is None or suspicion is None:
+            return False
+        if (member.life, suspicion.incarnation) != (body.life, body.incarnation):
+            return False
+        return suspicion.is_judged if isinstance(body, Dead) else heard.src in suspicion.accusers
 
     def due(self, now: Instant, *, is_held: bool) -> list[tuple[Member, Suspicion, Dead]]:
         """Suspects whose time is up, and the verdict; those who may not be judged yet come again."""

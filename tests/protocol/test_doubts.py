@@ -4,7 +4,8 @@ from protocol.doubts import Doubts, Spans
 from protocol.replica import Me
 from protocol.roster import Member, Roster
 from protocol.suspicion import Accusation, Suspicion
-from tests.protocol.conversation import instant
+from protocol.wire.gossip import Dead, Suspect
+from tests.protocol.conversation import heard, instant
 
 SPANS = Spans(min_s=5.0, max_s=30.0, absent_s=2.0, patience_s=0.5, again_s=1.0, verifiers=3)
 
@@ -69,3 +70,21 @@ def test_time_in_which_nobody_could_be_heard_is_not_counted() -> None:
     doubts.stood_still(10_000_000_000, instant(10.0))
     assert due_s(doubts) == before_s + 10.0
     assert suspicion.since == instant(10.0).mono_ns
+
+
+def test_a_word_against_a_suspect_is_believed_while_it_counts_and_a_death_once_it_was_judged_or_stands() -> None:
+    doubts, member, suspicion = view("b")
+    said, other = (
+        heard("b", Suspect("e", member.life, 0, "timeout")),
+        heard("c", Suspect("e", member.life, 0, "timeout")),
+    )
+    assert doubts.believes(said)
+    assert not doubts.believes(other), "it was not counted"
+    assert not doubts.believes(heard("b", Suspect("e", member.life, 1, "timeout")))
+    assert not doubts.believes(heard("b", Suspect("x", 1, 0, "timeout"))), "nobody knows it"
+    death = Dead("e", member.life, 0, "timeout", ())
+    assert not doubts.believes(heard("b", death))
+    suspicion.is_judged = True
+    assert doubts.believes(heard("b", death))
+    member.suspicion = None
+    assert not doubts.believes(heard("b", death))
