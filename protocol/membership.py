@@ -230,9 +230,11 @@ class Membership:
 
     def has_buried(self, body: Dead) -> bool:
         """True when this very death stands in the view: then `gossip.keep` may pass it on."""
-        member = self._roster.get(body.peer)
-        dead = standing(life=body.life, incarnation=body.incarnation, state="dead")
-        return member is not None and member.standing == dead
+        return self._doubts.has_buried(body)
+
+    def believes(self, heard: Heard) -> bool:
+        """True while this word against another counts here: then a bridge may carry it on."""
+        return self._doubts.believes(heard)
 
     @property
     def incarnation(self) -> int:
