@@ -6,7 +6,7 @@ together, once more after a while as any fact does, but for loads; a newer one r
 Neighbours: `regions` says who is a bridge, `gossip` what is news, `hearing` passes both on.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 
 from protocol import limits
 from protocol.broadcasts import pages
@@ -16,7 +16,7 @@ from protocol.regions import Regions
 from protocol.replica import Entry, Heard, Version, in_opening_order
 from protocol.subjects import Subjects, region_of
 from protocol.timers import Timers
-from protocol.wire.gossip import Alive, Carried, Confirm, Load, Suspect
+from protocol.wire.gossip import Alive, Carried, Confirm, Dead, Load, Suspect
 
 CARRY_S = 0.2  # from the first news to the message that carries it, with what came meanwhile
 LOAD_S = 3.0  # the same, of how busy somebody is: it matters most near by
@@ -31,6 +31,42 @@ Key = tuple[str, str]  # whom a fact is about, and which of the facts about it
 AGAIN: Key = ("", "")  # the timer of what is said once more
 
 
+class _Shelf:
+    """Facts that wait, the oldest first; bounded in number and in bytes."""
+
+    def __init__(self) -> None:
+        self._entries: dict[Key, Entry] = {}
+        self._bytes = 0
+
+    def get(self, key: Key) -> Entry | None:
+        return self._entries.get(key)
+
+    def __iter__(self) -> Iterator[Key]:
+        return iter(self._entries)
+
+    def put(self, key: Key, entry: Entry) -> list[Key]:
+        """Returns those for which there is no room any more, the oldest."""
+        former = self._entries.get(key)
+        self._bytes += len(entry.heard.frame) - (0 if former is None else len(former.heard.frame))
+        self._entries[key] = entry
+        gone: list[Key] = []
+        while len(self._entries) > limits.CARRIED_MAX or self._bytes > limits.CARRIED_BYTES_MAX:
+            gone.append(next(iter(self._entries)))
+            self.take(gone[-1])
+        return gone
+
+    def take(self, key: Key) -> Entry | None:
+        entry = self._entries.pop(key, None)
+        self._bytes -= 0 if entry is None else len(entry.heard.frame)
+        return entry
+
+    def take_all(self) -> list[Entry]:
+        entries = list(self._entries.values())
+        self._entries.clear()
+        self._bytes = 0
+        return entries
+
+
 class Bridging:
     """What one node hears beyond its own region, and what of that it passes on."""
 
@@ -39,8 +75,8 @@ class Bridging:
         self._wide = subjects.facts()
         self._narrow = subjects.facts_of(regions.own)
         self._restate_ms = int(tombstone_s * 1_000 * RESTATE_SHARE)
-        self._waiting: dict[Key, Entry] = {}
-        self._again: dict[Key, Entry] = {}  # was carried, and is once more
+        self._waiting = _Shelf()
+        self._again = _Shelf()  # was carried, and is once more
         self._timers: Timers[Key] = Timers()
         self._known: dict[Key, Version] = {}  # what was carried, by whomever, of facts that no replica keeps
         self._dated: dict[str, int] = {}  # by node: the date of its alive fact that was carried last
@@ -76,60 +112,74 @@ class Bridging:
         return region_of(heard.subject) != self._regions.own
 
     def on_news(self, heard: Heard, now: Instant) -> None:
-        """A fact from another region that was news here: it waits to be carried, if that is ours to do."""
+        """A fact from another region that was news here and is believed: it waits to be carried, if that is ours."""
         kept = _place_of(heard)
         if kept is None or self._regions.place < 0 or not self._regions.near:
             return
         key, version = kept
-        if isinstance(heard.body, Suspect | Confirm) and not self._is_ours_to_hear(key, version, heard.body):
+        waiting = self._waiting.get(key)
+        if not self._is_ours_to_hear(key, version, heard) or (waiting is not None and waiting.version > version):
             return
-        if isinstance(heard.body, Alive):
-            self._dated[heard.src] = heard.sent_ms
-        is_first = key not in self._waiting
-        self._waiting[key] = Entry(version, heard)
-        if is_first:
+        if isinstance(heard.body, Dead) and waiting is not None and waiting.version == version:
+            return  # another's proof of the same death
+        self._date(heard)
+        if waiting is None:
             wait_s = LOAD_S if isinstance(heard.body, Load) else CARRY_S
             self._timers.set(key, now.after(wait_s + BEHIND_S * self._regions.place))
-        if len(self._waiting) > limits.CARRIED_MAX:
-            self._drop(next(iter(self._waiting)))
+        for gone in self._waiting.put(key, Entry(version, heard)):
+            self._timers.cancel(gone)
 
-    def _is_ours_to_hear(self, key: Key, version: Version, body: Suspect | Confirm) -> bool:
-        """An accusation matters where the accused lives, who has to hear of it, and is carried there once."""
+    def _is_ours_to_hear(self, key: Key, version: Version, heard: Heard) -> bool:
+        """A word against another is carried once; an accusation where the accused lives, who has to hear of it."""
+        body = heard.body
+        if not isinstance(body, Suspect | Confirm | Dead):
+            return True
+        if isinstance(body, Suspect | Confirm) and self._regions.is_far(body.peer):
+            return False
         known = self._known.get(key)
-        return not self._regions.is_far(body.peer) and (known is None or known < version)
+        return known is None or known < version
 
     def on_beacon(self, heard: Heard, now: Instant) -> None:
         """A fact from another region that says nothing new: what is alive is carried at times, lest it grow old."""
         if not isinstance(heard.body, Alive):
             return
-        last = self._dated.setdefault(heard.src, heard.sent_ms)
-        if heard.sent_ms - last >= self._restate_ms:
+        last = self._dated.get(heard.src)
+        if last is None:
+            self._date(heard)
+        elif heard.sent_ms - last >= self._restate_ms:
             self.on_news(heard, now)
-        if len(self._dated) > limits.PEERS_MAX:
-            del self._dated[next(iter(self._dated))]
+
+    def _date(self, heard: Heard) -> None:
+        if isinstance(heard.body, Alive):
+            self._dated.pop(heard.src, None)
+            self._dated[heard.src] = heard.sent_ms
+            if len(self._dated) > limits.PEERS_MAX:
+                del self._dated[next(iter(self._dated))]
 
     def on_carried(self, heard: Heard) -> None:
-        """Another bridge of our region carried this: we need not."""
+        """Another bridge of our region carried this, and it is believed here: we need not.
+
+        Of two deaths of one version each has its own proof: the one that waits goes, unless it was carried itself.
+        """
         kept = _place_of(heard)
         if kept is None:
             return
         key, version = kept
         waiting = self._waiting.get(key)
-        if waiting is not None and waiting.version <= version:
+        if waiting is not None and _is_done_by(heard, version, waiting):
             self._drop(key)
-        if isinstance(heard.body, Alive):
-            self._dated[heard.src] = heard.sent_ms
+        self._date(heard)
         self._note(key, version, heard)
 
     def _note(self, key: Key, version: Version, heard: Heard) -> None:
-        if isinstance(heard.body, Suspect | Confirm):
+        if isinstance(heard.body, Suspect | Confirm | Dead):
             self._known.pop(key, None)
             self._known[key] = version
             if len(self._known) > limits.CARRIED_MAX:
                 del self._known[next(iter(self._known))]
 
     def _drop(self, key: Key) -> None:
-        self._waiting.pop(key, None)
+        self._waiting.take(key)
         self._timers.cancel(key)
 
     # --- time
@@ -150,9 +200,8 @@ class Bridging:
         effects: list[Effect] = []
         if AGAIN in due:
             due.remove(AGAIN)
-            effects = _carry(self._again.values())
-            self._again.clear()
-        entries = [self._waiting.pop(key) for key in self._with_alike(due)]
+            effects = _carry(self._again.take_all())
+        entries = [entry for key in self._with_alike(due) if (entry := self._waiting.take(key)) is not None]
         for entry in entries:
             self._keep_again(entry, now)
         return [*effects, *_carry(entries)]
@@ -161,8 +210,8 @@ class Bridging:
         """What is due; for the first bridge with all that waits of the same haste, which then needs no message more."""
         if not due or self._regions.place > 0:
             return due
-        hastes, known = {_is_load(self._waiting[key]) for key in due}, set(due)
-        beside = [key for key, entry in self._waiting.items() if _is_load(entry) in hastes and key not in known]
+        hastes, known = {_is_load(key) for key in due}, set(due)
+        beside = [key for key in self._waiting if _is_load(key) in hastes and key not in known]
         for key in beside:
             self._timers.cancel(key)
         return due + beside
@@ -173,17 +222,14 @@ class Bridging:
             return
         key, version = kept
         self._note(key, version, entry.heard)
-        if _is_load(entry):  # a newer one follows
+        if _is_load(key):  # a newer one follows
             return
-        if not self._again:
+        if self._timers.deadline(AGAIN) is None:
             self._timers.set(AGAIN, now.after(AGAIN_S))
-        self._again[key] = entry
-        if len(self._again) > limits.CARRIED_MAX:
-            del self._again[next(iter(self._again))]
+        self._again.put(key, entry)
 
     def _forget_all(self) -> None:
-        self._waiting.clear()
-        self._again.clear()
+        self._waiting, self._again = _Shelf(), _Shelf()
         self._timers = Timers()
 
     def next_deadline(self) -> Mono | None:
@@ -196,8 +242,14 @@ def _carry(entries: Iterable[Entry]) -> list[Effect]:
     return [Carry(Carried(page)) for page in pages(frames)] if frames else []
 
 
-def _is_load(entry: Entry) -> bool:
-    return isinstance(entry.heard.body, Load)
+def _is_load(key: Key) -> bool:
+    return key[1] == "load"
+
+
+def _is_done_by(carried: Heard, version: Version, waiting: Entry) -> bool:
+    if isinstance(carried.body, Dead) and version == waiting.version:
+        return carried.frame == waiting.heard.frame
+    return waiting.version <= version
 
 
 def _place_of(heard: Heard) -> tuple[Key, Version] | None:

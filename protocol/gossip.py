@@ -83,7 +83,7 @@ class Gossip:
         self._answered: dict[NodeId, Mono] = {}  # when we last sent somebody all it lacks
         self._is_down = False
         self.compared = {"asked": 0, "same": 0, "other": 0}  # coarse digests sent, and how those of others fitted ours
-        self.repaired = 0  # facts that came by a delta and were news
+        self.repaired = 0  # facts that came by a delta and were news: `hearing` counts
 
     # --- own facts
 
@@ -243,7 +243,6 @@ class Gossip:
         key, version = place
         about, slot = key
         former = self._replica.get(about, slot)
-        self.repaired += heard.is_relayed and (former is None or former.version < version)
         self._replica.put(key, Entry(version, heard))
         if slot != "standing":
             return

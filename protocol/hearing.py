@@ -90,22 +90,31 @@ class Hearing:
                 continue
             heard = heard_of(opened, is_relayed=True)
             if self._gossip.renewed(heard, now) is None:
+                is_news = self._gossip.is_news(heard)
                 yield from self._on_far(heard, now) if is_far else self._take(heard, now)
+                self._gossip.repaired += is_news and not self._gossip.is_news(heard)
 
     def on_carried(self, src: NodeId, body: Carried, now: Instant) -> Said:
-        """A bridge of our region passes on what others say; who is a bridge each node sees for itself."""
-        if self._regions.is_far(src):
+        """A bridge of our region passes on what others say; who is a bridge each node sees for itself.
+
+        What any neighbour carries is taken, for its sources signed it; only what a bridge carried, and was believed
+        here, need not be carried again.
+        """
+        carrier = self._membership.peer(src)
+        if carrier is not None and carrier.region != self._regions.own:  # gone or not
             yield "gossip", [Emit(PeerMisbehaved(src, "carried_from_afar"))]
             return
+        is_bridge = src in self._regions.bridges(self._regions.own)
         for frame in body.facts:
             opened = self._opener.open_relayed(frame)
             if isinstance(opened, Refusal):
                 yield from self.refuse(opened, now)
                 continue
             heard = heard_of(opened, is_relayed=True)
-            self._bridging.on_carried(heard)
             if self._gossip.renewed(heard, now) is None:
                 yield from self._take(heard, now)
+            if is_bridge and self._is_believed(heard):
+                self._bridging.on_carried(heard)
 
     def tune(self, now: Instant) -> list[Effect]:
         """Hear all, or our region alone; a new bridge asks for what it did not hear until now."""
@@ -117,10 +126,16 @@ class Hearing:
     def _on_far(self, heard: Heard, now: Instant) -> Said:
         is_news = isinstance(heard.body, Suspect | Confirm) or self._gossip.is_news(heard)
         is_taken = yield from self._take(heard, now)
-        if is_taken and is_news:
+        if is_taken and is_news and self._is_believed(heard):
             self._bridging.on_news(heard, now)
         elif is_taken:
             self._bridging.on_beacon(heard, now)
+
+    def _is_believed(self, heard: Heard) -> bool:
+        """Is it part of what this node holds to be true? Else it goes no further from here."""
+        if isinstance(heard.body, Suspect | Confirm | Dead):
+            return self._membership.believes(heard)
+        return not self._gossip.is_news(heard)
 
     def _take(self, heard: Heard, now: Instant) -> Generator[_Step, None, bool]:
         """Whether it was news, or a sign of life, once all has followed from it that does."""

@@ -44,6 +44,7 @@ SEALED_BYTES_MAX = 16_384  # of one of them: 4 MB in all
 PEERS_MAX = 4_096  # members of one view; more are refused and counted
 BRIDGES = 3  # of one region: two may fail at once, and what one has carried the others need not
 CARRIED_MAX = 8_192  # facts of other regions that wait to be carried, or were: some of every node of a view
+CARRIED_BYTES_MAX = 16_777_216  # of those that wait: 2 kB each; digests mend what had no room
 FACTS_PER_DELTA_MAX = 64  # most facts, sealed, are below 1 kB
 FACT_BYTES_MAX = 49_152  # one fact must fit into a page together with the page's own envelope
 DELTA_BYTES_MAX = 60_000  # sealed facts of one page; the rest of the frame is its header

@@ -95,7 +95,7 @@ def but_for(candidates: list[Candidate], doubted: Collection[NodeId]) -> list[Ca
 
 
 def near_first(candidates: list[Candidate], *, far: set[NodeId]) -> list[Candidate]:
-    """In their order, but for those with a free slot in our region: they come before all others that have one."""
+    """The free before the busy, of either those of our region before others, and else in their order."""
     return sorted(candidates, key=lambda each: (each.free <= 0, each.node in far))  # stable
 
 

@@ -2,8 +2,10 @@
 
 from typing import Any
 
+import pytest
 from msgspec import structs
 
+from protocol import limits
 from protocol.bridging import AGAIN_S, BEHIND_S, CARRY_S, LOAD_S, NARROW_S, Bridging
 from protocol.effects import Carry, Effect, Tune
 from protocol.regions import Regions
@@ -231,3 +233,42 @@ def test_a_fact_is_from_afar_when_it_was_said_to_another_region() -> None:
     bridge, _ = bridging()
     assert bridge.is_from_afar(heard("e", Left(0)))
     assert not bridge.is_from_afar(structs.replace(heard("e", Left(0)), subject=SUBJECTS.fact(region="us", src="e")))
+
+
+def test_an_older_word_does_not_replace_the_one_that_waits() -> None:
+    bridge, _ = bridging()
+    bridge.on_news(heard("e", alive(2), seq=3), instant(0.0))
+    bridge.on_news(heard("e", alive(1), seq=2), instant(0.0))
+    assert carried(bridge.on_tick(instant(1))) == [heard("e", alive(2), seq=3).frame]
+
+
+def test_of_two_deaths_of_one_life_the_one_that_came_first_is_carried_with_its_proof() -> None:
+    bridge, _ = bridging(1)
+    first, other = (heard(src, Dead("e", 1, 0, "timeout", (src.encode(),))) for src in "fg")
+    bridge.on_news(first, instant(0.0))
+    bridge.on_news(other, instant(0.0))
+    bridge.on_carried(other)
+    assert carried(bridge.on_tick(instant(1))) == [first.frame]
+
+
+def test_what_waits_is_bounded_in_number_and_in_bytes_and_the_oldest_goes(monkeypatch: pytest.MonkeyPatch) -> None:
+    facts = [heard(f"e{number}", Left(0)) for number in range(9)]
+    for bound, most in ("CARRIED_MAX", 4), ("CARRIED_BYTES_MAX", 4 * len(facts[0].frame)):
+        bridge, _ = bridging()
+        with monkeypatch.context() as patched:
+            patched.setattr(limits, bound, most)
+            for fact in facts:
+                bridge.on_news(fact, instant(0.0))
+                bridge.on_news(fact, instant(0.0))
+            assert carried(bridge.on_tick(instant(1))) == [fact.frame for fact in facts[-4:]]
+
+
+def test_the_dates_of_alive_facts_are_kept_of_as_many_as_a_view_has(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(limits, "PEERS_MAX", 3)
+    bridge, _ = bridging()
+    for number in range(9):
+        life = Alive(0, f"e{number}", "eu", "", b"")
+        bridge.on_carried(heard(f"e{number}", life))
+        bridge.on_news(heard(f"f{number}", life), instant(0.0))
+        bridge.on_beacon(heard(f"g{number}", life), instant(0.0))
+        assert len(bridge._dated) <= 3

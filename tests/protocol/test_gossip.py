@@ -296,14 +296,6 @@ def test_equal_digests_end_the_exchange() -> None:
     assert talk.machine.compared == {"asked": 0, "same": 1, "other": 1}
 
 
-def test_what_a_delta_brought_that_was_news_is_counted_as_repaired() -> None:
-    talk = among("b")
-    for is_relayed in (True, True, False):
-        talk.hears("c", alive("c"), is_relayed=is_relayed)
-    talk.hears("d", alive("d"))
-    assert talk.machine.repaired == 1
-
-
 def exchange(one: Script, other: Script) -> list[Digest | Delta]:
     """One node begins to compare with the other; all messages until nothing is left to say."""
     one.do("on_gap", node=other.machine._me.id).until(one.seconds + 1.5)

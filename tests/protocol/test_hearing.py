@@ -4,6 +4,9 @@ import copy
 from functools import cache
 from typing import Any
 
+import pytest
+
+from protocol import limits
 from protocol.effects import Carry, Effect, Emit, Tune
 from protocol.envelope import Sealer
 from protocol.events import FrameRefused, PeerMisbehaved
@@ -170,10 +173,107 @@ def test_a_bridge_that_lies_can_invent_nothing() -> None:
     assert node.hears(europe.carried(europe.bridges[0], named)) == ["wrong_signer"]
     broken = Received(stolen.subject, stolen.frame[:-1] + bytes((stolen.frame[-1] ^ 1,)))
     assert node.hears(europe.carried(europe.bridges[0], broken)) == ["bad_signature"]
+    assert node.is_alive(europe.hosts["n6"])
     lone = europe.hosts["n6"]
     death = europe.fact(europe.bridges[0], Dead(lone.id, lone.life, 0, "timeout", ()))
-    node.hears(europe.carried(europe.bridges[0], death))
-    assert node.node.membership.life_of(lone.id) == lone.life, "one accuser, carried or not, kills nobody"
+    for name in europe.others + europe.bridges[1:]:
+        node = europe.node(name)
+        node.hears(europe.carried(europe.bridges[0], death))
+        assert node.node.membership.life_of(lone.id) == lone.life, "one accuser, carried or not, kills nobody"
+        node.hears(europe.fact("n6", refuted("n6")))
+        assert node.is_alive(lone)
+        assert death.frame not in node.carries()
+        assert death.frame not in node.node.gossip.frames()
+
+
+def refuted(name: str) -> Alive:
+    return Alive(1, name, "us", "", b"", False, "sim")
+
+
+def unproven(europe: "Europe", by: str) -> Received:
+    """A death of n6 far ahead of it, on the word of one."""
+    peer = europe.hosts["n6"]
+    return europe.fact(by, Dead(peer.id, peer.life, 50, "timeout", ()))
+
+
+def test_a_death_that_nobody_believes_is_not_carried_in_place_of_the_truth() -> None:
+    europe = Europe()
+    truth = europe.fact("n6", refuted("n6"))
+    for name in europe.bridges:
+        node = europe.node(name)
+        node.hears(truth, unproven(europe, "n8"))
+        assert node.carries() == [truth.frame]
+
+
+def test_a_carried_death_that_nobody_believes_does_not_keep_the_truth_from_being_carried() -> None:
+    europe = Europe()
+    truth = europe.fact("n6", refuted("n6"))
+    for name in europe.bridges:
+        node = europe.node(name)
+        liar = next(each for each in europe.bridges if each != name)
+        node.hears(truth, europe.carried(liar, unproven(europe, liar)))
+        assert node.carries() == [truth.frame]
+
+
+def test_a_death_that_enough_accuse_is_carried_once_however_often_it_is_said() -> None:
+    europe = Europe()
+    peer = europe.hosts["n6"]
+    proof = europe.fact("n7", Suspect(peer.id, peer.life, 0, "timeout"))
+    death = europe.fact("n8", Dead(peer.id, peer.life, 0, "timeout", (proof.frame,)))
+    other = europe.fact("n7", Dead(peer.id, peer.life, 0, "timeout", ()))
+    node = europe.node(europe.bridges[0])
+    node.hears(death, other)
+    assert node.node.membership.life_of(peer.id) == peer.life, "judged, and it has its time to outbid that"
+    assert node.carries() == [death.frame]
+    node.effects = []
+    node.hears(death, other)
+    node.now = Instant(node.now.after(1.2), node.now.wall_ms + 1_200)
+    assert node.carries() == [death.frame]  # once more, for who lost it
+    node.effects = []
+    node.hears(death, other)
+    node.now = Instant(node.now.after(1.2), node.now.wall_ms + 1_200)
+    assert node.carries() == []
+
+
+def test_deaths_of_nodes_that_nobody_knows_are_not_carried_and_displace_nothing(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(limits, "CARRIED_MAX", 5)
+    europe = Europe()
+    node = europe.node(europe.bridges[0])
+    goodbye = europe.fact("n6", Left(0))
+    lies = [europe.fact("n8", Dead(f"{number:032x}", 5, 0, "timeout", (bytes(40_000),))) for number in range(20)]
+    assert set(node.hears(goodbye, *lies)) == {"not_known"}
+    assert node.carries() == [goodbye.frame]
+
+
+def test_only_what_a_bridge_carried_need_not_be_carried_again() -> None:
+    europe = Europe()
+    goodbye = europe.fact("n6", Left(0))
+    node = europe.node(europe.bridges[0])
+    node.hears(goodbye, europe.carried(europe.others[0], goodbye))
+    assert node.carries() == [goodbye.frame]
+
+
+def test_who_left_another_region_carries_into_this_one_no_more_than_before() -> None:
+    europe = Europe()
+    node = europe.node(europe.others[0])
+    node.hears(europe.carried(europe.bridges[0], europe.fact("n6", Left(0))))
+    assert node.hears(europe.carried("n6", europe.fact("n7", Left(0)))) == ["carried_from_afar"]
+    assert node.is_alive(europe.hosts["n7"])
+
+
+def test_what_a_page_brought_that_was_news_is_counted_as_repaired_and_what_is_carried_is_not() -> None:
+    europe = Europe()
+    node = europe.node(europe.others[0])
+    before = node.node.gossip.repaired
+    node.hears(europe.carried(europe.bridges[0], europe.fact("n6", Left(0))))
+    assert node.node.gossip.repaired == before
+    page = Delta(1, (europe.fact("n7", Left(0)).frame,))
+    subject = europe.subjects.node(dst=node.node.me.id, life=node.node.me.life, src=europe.hosts["n1"].id)
+    for _ in range(2):
+        node.hears(europe.frame("n1", page, subject))
+    assert node.node.gossip.repaired == before + 1
 
 
 def test_an_old_fact_that_a_bridge_repeats_has_no_effect() -> None:
