@@ -1,6 +1,7 @@
 """Each check against a sequence that keeps its rule, and one that breaks it."""
 
 from collections.abc import Mapping
+from typing import cast
 
 import pytest
 from msgspec import structs
@@ -44,11 +45,19 @@ RETRIED = structs.replace(AGAIN, state=TaskState.OPEN, owner="", retries=1, home
 ONCE_MORE = structs.replace(RETRIED, state=TaskState.CANCELLED)
 
 
+class _Well:
+    """A host that has been well for long, as far as rules look at one."""
+
+    def __init__(self, name: str) -> None:
+        self.id = name
+        self.well_since_ns = -ns(3_600)
+
+
 class _Setting:
     def __init__(self) -> None:
         self.timeline = Timeline()
         self.network = Network(timeline=self.timeline, chance=Chance(1), model=LinkModel())
-        self.hosts: Mapping[str, Host] = {}
+        self.hosts: Mapping[str, Host] = {name: cast("Host", _Well(name)) for name in ("n1", "n2", "n3")}
         self.settings = NodeSettings()
 
 
