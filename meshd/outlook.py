@@ -26,7 +26,9 @@ SHOWN_MAX = 16  # names in one answer; --all-views tells all
 
 def standing_of(node: Node) -> Standing:
     """How far others agree with this node; nothing while it is cut off."""
-    return Standing() if node.state == "detached" else node.membership.agreement.standing(clock.now())
+    if node.state == "detached":
+        return Standing()
+    return node.membership.agreement.standing(clock.now(), probed=node.regions.probed)
 
 
 def agreement(node: Node, name_of: NameOf) -> Agreement:

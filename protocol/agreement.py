@@ -5,6 +5,7 @@ of a view tells of its sender alone, and decides nothing. Neighbours: `roster` n
 """
 
 from collections import deque
+from collections.abc import Collection
 from functools import lru_cache
 from hashlib import blake2b
 from statistics import median_low
@@ -20,7 +21,7 @@ FORMER_KEPT = 64  # own views that were so a moment ago
 
 
 class Standing(Struct, frozen=True):
-    """How far the others' views are ours, as each of them said last.
+    """How far the views of those whom we probe are ours, as each of them said last.
 
     `unheard` have said nothing yet; `differs_s` is how long the one in `slowest` has differed, and `proven_s` the part
     of it that it was heard to. `complete` is the share of the nodes seen by most that we see, 1 once all were.
@@ -115,16 +116,17 @@ class Agreement:
     def _seen_by_most(self) -> int:
         return median_low([each.count for each in self._said.values()])  # no liar alone makes a view incomplete
 
-    def standing(self, now: Instant) -> Standing:
-        """How far they agree now."""
+    def standing(self, now: Instant, *, probed: Collection[NodeId] | None = None) -> Standing:
+        """How far they agree now; only those in `probed` count, if it is given."""
+        said = self._said if probed is None else {node: self._said[node] for node in probed if node in self._said}
         differing = sorted(
-            (each.since, node) for node, each in self._said.items() if not (each.is_ours or each.view == self.view)
+            (each.since, node) for node, each in said.items() if not (each.is_ours or each.view == self.view)
         )
         slowest = self._said[differing[0][1]] if differing else None
         return Standing(
-            agreeing=len(self._said) - len(differing),
+            agreeing=len(said) - len(differing),
             differing=tuple(node for _, node in differing),
-            unheard=self.count - 1 - len(self._said),
+            unheard=(self.count - 1 if probed is None else len(probed)) - len(said),
             slowest=differing[0][1] if differing else "",
             differs_s=0.0 if slowest is None else now.since_s(slowest.since),
             proven_s=0.0 if slowest is None else (slowest.at - slowest.since) / NS_PER_S,

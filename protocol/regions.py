@@ -123,6 +123,11 @@ class Regions:
         """Are we one of the bridges of our region?"""
         return self.place >= 0
 
+    @property
+    def probed(self) -> tuple[NodeId, ...] | None:
+        """Whom this node probes: those of its own region; None for all, as who bridges does."""
+        return None if self.is_one or self.is_bridge else self.near
+
     def jury(self, accused: NodeId, accuser: NodeId, alive: Iterable[NodeId]) -> list[NodeId]:
         """Who may look after an accusation, ourselves first; nobody when we may not. `alive`: not suspect.
 

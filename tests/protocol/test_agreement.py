@@ -47,6 +47,14 @@ def test_nobody_has_said_anything_yet_so_nothing_is_known_of_agreement() -> None
     assert (standing.share, standing.complete, standing.unheard) == (None, None, 2)
 
 
+def test_only_those_count_whom_we_probe_once_they_are_named() -> None:
+    one = view("b", "c", "d", "e")
+    one.hear("b", one.view, 5, instant(1.0))
+    one.hear("e", OTHER, 5, instant(1.0))  # was probed while we were a bridge
+    standing = one.standing(instant(4.0), probed=("b", "c"))
+    assert (standing.share, standing.agreeing, standing.differing, standing.unheard) == (1.0, 1, (), 1)
+
+
 def test_of_those_who_said_something_the_share_that_sees_the_same_is_told() -> None:
     one = view("b", "c", "d", "e")
     one.hear("b", one.view, 5, instant(1.0))

@@ -110,3 +110,10 @@ def test_a_region_with_too_few_to_look_after_each_other_has_the_bridges_of_the_o
 def test_with_one_region_everybody_but_the_accuser_may_look_after_a_suspicion() -> None:
     view = regions("e0", us=())
     assert view.jury("e1", "e2", ["e2", "e3", "e4"]) == ["e0", "e3", "e4"]
+
+
+def test_a_node_probes_its_own_region_and_a_bridge_all() -> None:
+    bridge, other = regions("e0").bridges("eu")[0], next(each for each in EU if each not in regions("e0").bridges("eu"))
+    assert regions(bridge).probed is None
+    assert regions(other).probed == regions(other).near
+    assert regions("e0", us=()).probed is None
