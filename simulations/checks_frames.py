@@ -73,7 +73,7 @@ class Rehearsed:
             )
             or self._refused(host, "with one bit turned", [self._bent(each) for each in heard])
             or self._refused(host, "that was cut short", [Received(each.subject, each.frame[:-9]) for each in heard])
-            or self._refused(host, "for another node", [each for each in others if not _is_fact(each)])
+            or self._refused(host, "for another node", [each for each in others if not _is_for(host, each)])
             or self._unchanged(host, [each for each in heard if _is_fact(each)])
         )
 
@@ -130,6 +130,12 @@ def state_of(node: Node) -> tuple[object, ...]:
 def _is_fact(heard: Received) -> bool:
     """Facts carry a version, and may be said again."""
     return heard.subject.split(".")[2] == "fact"
+
+
+def _is_for(host: Host, heard: Received) -> bool:
+    """What is carried is for all of a region."""
+    kind, region = heard.subject.split(".")[2:4]
+    return kind == "fact" or (kind == "carry" and region == host.node.regions.own)
 
 
 def _is_refusal(effect: Effect) -> bool:

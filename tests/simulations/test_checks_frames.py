@@ -4,7 +4,7 @@ import pytest
 
 from protocol.envelope import Opener, _Window
 from protocol.inputs import Received
-from simulations.checks_frames import Rehearsed
+from simulations.checks_frames import Rehearsed, _is_for
 from simulations.scenario import Scenario, parsed
 from simulations.seen import Unmoved
 from simulations.world import World
@@ -50,3 +50,18 @@ def test_a_frame_that_was_cut_to_nothing_is_not_rehearsed() -> None:
     rehearsed._due_ns = 0
     assert rehearsed.on(Unmoved("n1", Received("mesh.m.fact.r.n2", b""))) is None
     assert rehearsed._heard == {}
+
+
+def test_what_is_carried_into_a_region_is_for_all_of_it_and_for_nobody_else() -> None:
+    world = World(parsed(LITTLE + '[regions]\neu = ["n1", "n2"]\nus = ["n3"]\n', origin="here"), seed=1)
+    for host in world.hosts.values():
+        host.start()
+    carried = Received("mesh.m.carry.eu.n2", b"x")
+    assert [_is_for(world.hosts[name], carried) for name in ("n1", "n2", "n3")] == [True, True, False]
+
+
+def test_a_carried_frame_that_another_of_the_region_heard_is_no_violation() -> None:
+    text = LITTLE.replace("nodes = 3", "nodes = 12").replace("run_s = 9", "run_s = 22")
+    places = '[regions]\neu = ["n1-n6"]\nus = ["n7-n12"]\n[link]\nloss = 0.15\n'
+    pause = '[[fault]]\nkind = "pause"\nnode = "n8"\nat_s = 15\nfor_s = 4.5\n'
+    assert not World(parsed(text + places + pause, origin="here"), seed=12).run().violations
