@@ -22,7 +22,7 @@ from simulations.world import World
 Adding: TypeAlias = Callable[[str, Callable[[argparse.Namespace], int], str], argparse.ArgumentParser]
 
 SETTLED_S = 15.0  # by then all know all, and what each said at its start is repeated
-RUN_S = 45.0
+COUNTED_S_MIN = 30.0  # several of all periods but that of the beacons, which grows with the mesh
 NODES = (10, 100)
 TOLERANCE = 0.1  # of a rate: a beacon falls into the time that is counted, or just behind it
 
@@ -42,7 +42,7 @@ class Rate(Struct, frozen=True):
 def expected(nodes: int, membership: MembershipSettings, gossip: GossipSettings) -> dict[str, Rate]:
     """The formula: probes and digests go to one node, a beacon to all."""
     probes = 1 / membership.probe_interval_s if nodes > 1 else 0.0
-    beacons = 1 / max(gossip.beacon_s_min, gossip.beacon_s_per_node * nodes)
+    beacons = 1 / beacon_s(nodes, gossip)
     digests = 1 / gossip.digest_interval_s if nodes > 1 else 0.0
     filled = BUCKETS * (1 - (1 - 1 / BUCKETS) ** nodes)
     return {
@@ -51,6 +51,16 @@ def expected(nodes: int, membership: MembershipSettings, gossip: GossipSettings)
         "Alive": Rate(beacons, beacons * (nodes - 1), FRAME_BYTES["Alive"]),
         "Digest": Rate(digests, digests, DIGEST_BYTES + HASH_BYTES * filled),
     }
+
+
+def beacon_s(nodes: int, gossip: GossipSettings) -> float:
+    """How far apart the beacons of one node are."""
+    return max(gossip.beacon_s_min, gossip.beacon_s_per_node * nodes)
+
+
+def lasts_s(nodes: int, gossip: GossipSettings) -> float:
+    """How long a world of so many must last: what is counted is a whole period of its longest, from wherever it is."""
+    return SETTLED_S + max(COUNTED_S_MIN, beacon_s(nodes, gossip))
 
 
 class Counting:
@@ -71,7 +81,7 @@ class Counting:
             count[1] += seen.size
 
 
-def counted(nodes: int, *, preset: str = "lan", run_s: float = RUN_S, seed: int = 1) -> dict[str, Rate]:
+def counted(nodes: int, *, preset: str = "lan", run_s: float, seed: int = 1) -> dict[str, Rate]:
     """What the nodes of a world really send, on average; a fact that one sends is heard by all others."""
     watched: list[Counting] = []
 
@@ -110,7 +120,7 @@ def add(command: Adding) -> None:
     made = command("traffic", _traffic, "what each node of a quiet mesh says and hears: the formula beside counts")
     made.add_argument("nodes", nargs="*", type=int, default=NODES, help="how many nodes (default 10 and 100)")
     made.add_argument("--preset", choices=sorted(PRESETS), default="lan")
-    made.add_argument("--seconds", type=float, default=RUN_S, help=f"how long each world lasts (default {RUN_S:g})")
+    made.add_argument("--seconds", type=float, help="how long each world lasts (default: a period of its beacons)")
 
 
 def _traffic(asked: argparse.Namespace) -> int:
@@ -119,7 +129,8 @@ def _traffic(asked: argparse.Namespace) -> int:
     is_right = True
     for nodes in asked.nodes:
         formula = whole(expected(nodes, membership, gossip))
-        found = whole(counted(nodes, preset=asked.preset, run_s=asked.seconds))
+        lasting_s = lasts_s(nodes, gossip) if asked.seconds is None else asked.seconds
+        found = whole(counted(nodes, preset=asked.preset, run_s=lasting_s))
         is_right &= is_near(formula, found)
         for name, told in (("formula", formula), ("counted", found)):
             out, heard, out_bytes, heard_bytes = told

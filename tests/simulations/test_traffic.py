@@ -5,7 +5,7 @@ import pytest
 from protocol.gossip import GossipSettings
 from protocol.presets import PRESETS
 from simulations.command import main
-from simulations.traffic import SETTLED_S, Rate, counted, expected, is_near, whole
+from simulations.traffic import SETTLED_S, Rate, counted, expected, is_near, lasts_s, whole
 
 
 def test_the_formula_follows_the_settings_and_the_number_of_nodes() -> None:
@@ -27,12 +27,17 @@ def test_a_quiet_world_says_what_the_formula_says_and_nothing_else() -> None:
         assert rate.bytes == pytest.approx(formula[kind].bytes, rel=0.05), kind
 
 
+def test_a_world_is_counted_for_a_whole_period_of_its_beacons_however_large_it_is() -> None:
+    assert lasts_s(10, GossipSettings()) - SETTLED_S == 30.0
+    assert lasts_s(1_000, GossipSettings()) - SETTLED_S == 600.0
+
+
 def test_a_formula_that_is_wrong_is_told_from_what_was_counted() -> None:
     one, other = {"Ping": Rate(2.0, 2.0, 250.0)}, {"Ping": Rate(2.0, 2.3, 250.0)}
     assert not is_near(whole(one), whole(other))
 
 
 def test_the_command_prints_both_side_by_side(capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["traffic", "4", "--seconds", "45"]) == 0
+    assert main(["traffic", "4"]) == 0
     rows = [line.split(" | ") for line in capsys.readouterr().out.splitlines()[2:]]
     assert [row[1] for row in rows] == ["formula", "counted"]
