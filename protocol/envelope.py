@@ -276,7 +276,6 @@ class Opener:
         me: NodeId,
         subjects: Subjects,
         root_key: bytes,
-        verify: Verify = _ed25519,
         own: Sealer | None = None,
         frames: Frames | None = None,
     ) -> None:
@@ -286,7 +285,7 @@ class Opener:
         self._own = own
         self._subjects = subjects
         self._root_key = root_key
-        self._frames = frames or Frames(verify)
+        self._frames = frames or Frames()
         self._admitted: dict[NodeId, bool] = {}
         self._windows: dict[str, _Window] = {}
         self._fact_prefix = f"mesh.{subjects.mesh}.fact."

@@ -17,7 +17,7 @@ from msgspec import Struct, structs
 from protocol import effects as fx
 from protocol import ids, inputs
 from protocol import node as switchboard
-from protocol.envelope import PREAMBLE_BYTES, Opener, Sealer
+from protocol.envelope import PREAMBLE_BYTES, Frames, Opener, Sealer
 from protocol.identity import SIGNATURE_BYTES
 from protocol.ids import mesh_id
 from protocol.link import LinkSettings
@@ -388,7 +388,7 @@ class World:
         signer = KEYS.signer(name)
         host.life = EPOCH_MS + self.step * STEP_MS + index
         me = Me(host.id, host.life, name, "r", "", KEYS.admission(name))
-        opener = Opener(me=host.id, subjects=SUBJECTS, root_key=KEYS.root_key, verify=is_maced)
+        opener = Opener(me=host.id, subjects=SUBJECTS, root_key=KEYS.root_key, frames=Frames(is_maced))
         for other in "abc":
             opener.admit(KEYS.admission(other))
         with (

@@ -3,7 +3,7 @@
 import pytest
 
 from protocol import ids, limits
-from protocol.envelope import KEPT_MS, Envelope, Opener, Refusal, Sealer
+from protocol.envelope import KEPT_MS, Envelope, Frames, Opener, Refusal, Sealer
 from protocol.wire.task import Presence
 from tests.protocol.sealing import ALICE, LIFE, NOW, ROOT, SUBJECTS, proof_of
 
@@ -17,7 +17,9 @@ class Stage:
         self.proofs = 0
         self.sealer = Sealer(signer=ALICE, life=LIFE)
         root_key = ROOT.public_key
-        self.opener = Opener(me=ALICE.id, subjects=SUBJECTS, root_key=root_key, verify=self._proves, own=self.sealer)
+        self.opener = Opener(
+            me=ALICE.id, subjects=SUBJECTS, root_key=root_key, frames=Frames(self._proves), own=self.sealer
+        )
         self.opener.admit(proof_of(ALICE))
 
     def _proves(self, _key: bytes, _message: bytes, _signature: bytes) -> bool:
