@@ -13,6 +13,7 @@ import msgspec
 from msgspec import Struct, structs
 
 from simulations.checks import CHECKS
+from simulations.crowds import Places, spans
 from simulations.ends import ENDS
 from simulations.faults import Fault
 from simulations.progress import Progress
@@ -153,11 +154,23 @@ def _smaller(scenario: Scenario, nodes: int) -> Iterator[Scenario]:
     values = msgspec.json.decode(msgspec.json.encode(scenario))
     for places in (keep, pack, fold):
         candidate = {**values, "nodes": nodes, "fault": [_moved(fault, places) for fault in values["fault"]]}
+        candidate["regions"] = _regions(scenario, nodes)
         candidate["agents"] = {**values["agents"], "odd": _moved(values["agents"]["odd"], places)}
         try:
             yield checked(candidate, origin="")
         except ScenarioError:
             continue
+
+
+def _regions(scenario: Scenario, nodes: int) -> dict[str, tuple[str, ...]]:
+    """Each region with its share of so many nodes."""
+    if not scenario.regions:
+        return {}
+    former = Places(scenario.regions)
+    stand: dict[str, list[int]] = {}
+    for number in range(1, nodes + 1):
+        stand.setdefault(former.region_of(f"n{(number - 1) * scenario.nodes // nodes + 1}"), []).append(number)
+    return {region: spans(numbers) for region, numbers in stand.items()}
 
 
 def _names(value: Any) -> Iterator[str]:

@@ -15,6 +15,7 @@ from msgspec import structs
 
 from protocol.presets import PRESETS
 from simulations.chance import Chance
+from simulations.crowds import spans
 from simulations.faults import SHAPES, Fault
 from simulations.links import LinkModel
 from simulations.scenario import Scenario, ScenarioError
@@ -29,6 +30,8 @@ APART_S = 1.0  # between two faults of one node
 FACTOR = (0.3, 3.0)  # of timers and caps
 SIGNED_NODES_MAX = 8  # real signatures cost forty times all the rest
 BUSY_SHARE = 0.4  # of all slots, on average: what is submitted must have ended in time
+REGIONS = (2, 4)
+REGIONS_SHARE = 1 / 3  # of the worlds have more than one
 AILMENTS = ("loss", "duplicate", "reorder", "replay", "corrupt", "truncate")  # of links, for a while
 MEMBERSHIP_TIMERS = ("probe_interval_s", "probe_timeout_s", "suspicion_s_min", "absent_s", "patience_s")
 TASK_TIMERS = ("lease_s", "ask_interval_s", "award_timeout_s_min", "backoff_s_min", "backoff_s_max")
@@ -51,6 +54,8 @@ def drawn(base: Scenario, *, seed: int, settled: Collection[str]) -> Scenario:
     until_s = min(base.run_s * FAULTY_SHARE, base.run_s - due_s)
     scenario = settle(base, "nodes", round(_between(dice("nodes"), *NODES)))
     scenario = settle(scenario, "join_s", dice("join").choice((0.05, 1.0, 10.0)))
+    if not base.regions:
+        scenario = settle(scenario, "regions", _regions(dice("regions"), scenario.nodes))
     is_signed = scenario.nodes <= SIGNED_NODES_MAX and dice("wire").random() < 0.1
     scenario = settle(scenario, "wire", "ed25519" if is_signed else "mac")
     scenario = settle(scenario, "link", _link(dice("link"), base.link))
@@ -160,6 +165,15 @@ _FIELDS: Mapping[str, Draw] = {
     "disk": lambda rng, _: rng.choice(("kept", "old", "lost")),
 }
 _ALL = {"at_s", "for_s", *_FIELDS}
+
+
+def _regions(rng: Random, nodes: int) -> dict[str, tuple[str, ...]]:
+    """A few, each of at least one node; most worlds are of one region, which needs no name."""
+    if rng.random() >= REGIONS_SHARE:
+        return {}
+    count = min(nodes, rng.randint(*REGIONS))
+    ends = [0, *sorted(rng.sample(range(1, nodes), count - 1)), nodes]
+    return {f"r{number + 1}": spans(range(ends[number] + 1, ends[number + 1] + 1)) for number in range(count)}
 
 
 def _link(rng: Random, base: LinkModel) -> LinkModel:

@@ -14,7 +14,7 @@ from simulations.chance import Chance
 from simulations.command import main
 from simulations.running import BAD_SCENARIO, PASSED, VIOLATED
 from simulations.scenario import Scenario, parsed
-from simulations.shrink import shrunk
+from simulations.shrink import _smaller, shrunk
 from simulations.swarm import drawable, several
 from simulations.world import World
 from simulations.written import written
@@ -73,6 +73,13 @@ def test_two_hundred_actions_become_a_few_on_a_few_nodes(defect: None) -> None:
     again = World(parsed(written(left), origin="left"), seed=1).run()
     assert [each.rule for each in again.violations] == ["no-exception"]
     assert "forgotten" in again.violations[0].what
+
+
+def test_regions_keep_their_share_of_the_nodes() -> None:
+    parted = structs.replace(parsed(BASE, origin="base"), regions={"eu": ("n1-n8",), "us": ("n9-n12",)})
+    (small, *_) = _smaller(parted, 3)
+    assert small.regions == {"eu": ("n1-n2",), "us": ("n3",)}
+    assert [each.regions for each in _smaller(structs.replace(parted, regions={}), 3)] == [{}, {}, {}]
 
 
 def test_what_is_left_is_a_file_that_fails_when_it_is_run_with_the_printed_command(

@@ -3,10 +3,12 @@
 from pathlib import Path
 
 import pytest
+from msgspec import structs
 
 from protocol.presets import PRESETS
 from simulations.chance import Chance
 from simulations.command import main
+from simulations.crowds import members
 from simulations.running import BAD_SCENARIO, PASSED, VIOLATED, Choice
 from simulations.scenario import Scenario, ScenarioError, named, parsed
 from simulations.swarm import FACTOR, FAULTY_SHARE, KINDS, NODES, apart, drawable, drawn, several
@@ -42,6 +44,21 @@ def test_sizes_kinds_starts_and_timers_are_all_over_their_ranges(worlds: list[Sc
     usual = PRESETS["lan"].suspicion_s_min
     factors = [world.membership["suspicion_s_min"] / usual for world in worlds]
     assert FACTOR[0] * 0.99 <= min(factors) < 0.5 < 2 < max(factors) <= FACTOR[1] * 1.01
+
+
+def test_some_worlds_have_regions_and_everybody_in_them_stands_in_one(worlds: list[Scenario]) -> None:
+    parted = [world for world in worlds if world.regions]
+    assert len(SEEDS) / 5 < len(parted) < len(SEEDS) / 2
+    assert {len(world.regions) for world in parted} == {2, 3, 4}
+    for world in parted:
+        named = [name for texts in world.regions.values() for name in members(texts, ())]
+        assert named == [*world.names]
+
+
+def test_regions_move_no_other_draw() -> None:
+    for seed in SEEDS:
+        one, other = (drawn(BASE, seed=seed, settled=settled) for settled in ((), ("regions",)))
+        assert structs.replace(one, regions={}) == other
 
 
 def test_in_the_last_third_every_fault_has_ended_and_no_task_is_submitted(worlds: list[Scenario]) -> None:
