@@ -71,15 +71,14 @@ def _region(value: Item) -> str:
 
 def _agreement(told: Any) -> str:
     """Whether the others see the same, as far as they have said."""
-    complete, share, others = told["complete"], told["share"], len(told["differing"])
+    complete, heard, agreeing = told["complete"], told["heard"], told["agreeing"]
     if complete is not None and complete < 1:
         return f", {complete:.0%} of the mesh in view so far"
-    if share is None:
+    if not heard:
         return ""
-    if not others:
-        unheard = f" ({count(told['unheard'], 'peer')} not heard from yet)" if told["unheard"] else ""
-        return f", all of one view{unheard}"
-    agreeing, heard = told["agreeing"], round(told["agreeing"] / share) if share else others
+    if agreeing == heard:
+        unheard = f", {count(told['unheard'], 'peer')} not since it changed" if told["unheard"] else ""
+        return f", all of one view (heard within {told['oldest_s']:.0f} s{unheard})"
     slowest = f"{shown(str(told['slowest']))} has differed for {told['slowest_s']:.0f} s"
     return f", {agreeing} of {count(heard, 'other')} of this view ({slowest})"
 

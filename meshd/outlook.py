@@ -43,6 +43,8 @@ def agreement(node: Node, name_of: NameOf) -> Agreement:
         slowest=name_of(standing.slowest) if standing.slowest else "",
         slowest_s=round(standing.differs_s, 1),
         complete=None if standing.complete is None else round(standing.complete, 4),
+        heard=standing.agreeing + len(standing.differing),
+        oldest_s=round(standing.oldest_s, 1),
     )
 
 

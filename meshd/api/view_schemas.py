@@ -14,9 +14,10 @@ SightName: TypeAlias = Literal["alive", "suspect", "dead", "left", "unknown"]
 class Agreement(Struct, frozen=True):
     """Do others see what this node sees? As each of them said when it last answered a probe.
 
-    `share` is `agreeing` of those who said anything, `unheard` how many have not yet. `slowest` has differed longest,
-    for `slowest_s`. `complete` is the share of the nodes seen by most others that this one sees; it stays 1 once all
-    were. Both shares are null while nobody has said anything.
+    `share` is `agreeing` of `heard`, who said something since this view changed; `unheard` have not yet. Some of those
+    who differ are named; `slowest` has differed longest, for `slowest_s`. `oldest_s` is the age of the oldest word that
+    counts. `complete` is the share of the nodes seen by most others that this one sees. Both shares are null while
+    nobody has said anything.
     """
 
     view: str = ""
@@ -27,6 +28,8 @@ class Agreement(Struct, frozen=True):
     slowest: str = ""
     slowest_s: float = 0.0
     complete: float | None = None
+    heard: int = 0
+    oldest_s: float = 0.0
 
 
 class StoryLine(Struct, frozen=True):

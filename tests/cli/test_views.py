@@ -92,18 +92,23 @@ def test_the_story_of_a_peer_stands_below_what_is_known_of_it(
     ("agreement", "said"),
     [
         (Agreement(), "3 peers alive; here"),
-        (Agreement(share=1.0, agreeing=2, complete=1.0), "3 peers alive, all of one view; here"),
         (
-            Agreement(share=1.0, agreeing=1, unheard=1, complete=1.0),
-            "3 peers alive, all of one view (1 peer not heard from yet); here",
+            Agreement(share=1.0, agreeing=2, complete=1.0, heard=2, oldest_s=19.6),
+            "3 peers alive, all of one view (heard within 20 s); here",
+        ),
+        (
+            Agreement(share=1.0, agreeing=1, unheard=1, complete=1.0, heard=1, oldest_s=3.0),
+            "3 peers alive, all of one view (heard within 3 s, 1 peer not since it changed); here",
         ),
         (Agreement(share=0.0, differing=("b",), complete=0.5), "3 peers alive, 50% of the mesh in view so far; here"),
         (
-            Agreement(share=0.5, agreeing=1, differing=("b",), slowest="b", slowest_s=12.4, complete=1.0),
-            "3 peers alive, 1 of 2 others of this view (b has differed for 12 s); here",
+            Agreement(
+                share=0.0003, agreeing=1, differing=("b",), slowest="b", slowest_s=12.4, complete=1.0, heard=3_000
+            ),
+            "3 peers alive, 1 of 3000 others of this view (b has differed for 12 s); here",
         ),
         (
-            Agreement(share=0.0, differing=("b",), slowest="b", slowest_s=12.4, complete=1.0),
+            Agreement(share=0.0, differing=("b",), slowest="b", slowest_s=12.4, complete=1.0, heard=1),
             "3 peers alive, 0 of 1 other of this view (b has differed for 12 s); here",
         ),
     ],

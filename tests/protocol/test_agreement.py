@@ -123,6 +123,52 @@ def test_a_view_that_was_complete_is_not_made_incomplete_by_who_has_not_heard_of
     assert one.standing(instant(60.1)).complete == 1.0
 
 
+def test_who_agreed_with_what_is_not_our_view_any_more_has_said_nothing_since() -> None:
+    one = view("b", "c", "d")
+    for at_s, each in enumerate("bcd", start=1):
+        one.hear(each, one.view, 4, instant(at_s))
+    assert (one.standing(instant(9.0)).share, one.standing(instant(9.0)).oldest_s) == (1.0, 8.0)
+    one.note("d", 1, "suspect", instant(10.0))
+    assert one.standing(instant(11.0)).share == 1.0  # news is on its way
+    standing = one.standing(instant(600.0))
+    assert (standing.share, standing.agreeing, standing.differing, standing.unheard) == (None, 0, (), 3)
+    one.hear("c", one.view, 4, instant(601.0))
+    standing = one.standing(instant(605.0))
+    assert (standing.share, standing.unheard, standing.oldest_s) == (1.0, 2, 4.0)
+
+
+def test_a_view_of_a_moment_ago_is_known_through_a_mass_join_and_forgotten_after_it() -> None:
+    one = view("b")
+    one.note("c", 1, "alive", instant(1.0))
+    seen = one.view
+    for number in range(300):
+        one.note(f"n{number}", 1, "alive", instant(1.001 + number / 1_000))
+    one.hear("b", seen, 3, instant(1.4))
+    assert one.standing(instant(1.4)).share == 1.0
+    one.hear("b", seen, 3, instant(4.0))
+    assert one.standing(instant(4.0)).share == 0.0
+    assert not one._former
+
+
+def test_the_first_word_of_another_joiner_makes_no_view_complete() -> None:
+    one = view("b")
+    one.hear("b", OTHER, 2, instant(0.1))  # it has just come, too
+    for each in "cdefg":
+        one.note(each, 1, "alive", instant(0.2))
+        one.hear(each, OTHER, 100, instant(1.0))
+    assert one.standing(instant(2.0)).complete == pytest.approx(7 / 100)
+
+
+def test_who_claims_to_see_more_than_ever_comes_is_not_believed_for_long() -> None:
+    one = view("b")
+    one.hear("b", one.view, 5_000, instant(1.0))  # a view that is ours is no larger, whatever is said of it
+    assert one.standing(instant(1.0)).complete == 1.0
+    one.hear("b", OTHER, 5_000, instant(2.0))
+    one.hear("b", OTHER, 5_000, instant(20.0))
+    assert one.standing(instant(3.0)).complete == pytest.approx(2 / 5_000)
+    assert one.standing(instant(20.0)).complete == 1.0
+
+
 def test_one_liar_makes_no_view_look_incomplete() -> None:
     one = view("b", "c", "d")
     one.hear("d", OTHER, 1 << 53, instant(1.0))
