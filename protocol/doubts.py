@@ -4,6 +4,8 @@ Invariant: one timer a suspect, none for anybody else; time in which we could no
 Neighbours: `suspicion` is the arithmetic, `membership` counts accusers and spreads the verdict.
 """
 
+from collections.abc import Sequence
+
 from msgspec import Struct
 
 from protocol import limits
@@ -12,7 +14,7 @@ from protocol.presets import MembershipSettings
 from protocol.primitives import NS_PER_S, Instant, Mono, NodeId
 from protocol.replica import Heard, standing
 from protocol.roster import Member, Roster
-from protocol.suspicion import Suspicion
+from protocol.suspicion import Accusation, Suspicion
 from protocol.timers import Timers
 from protocol.wire.gossip import Confirm, Dead, Suspect
 
@@ -90,6 +92,20 @@ class Doubts:
         """How many must accuse it before it is dead."""
         unsuspected = len(self._roster.living) - self._roster.suspected
         return doubt.accusers_needed(1 + unsuspected - self._roster.is_alive(member.id), most=self._spans.accusers)
+
+    def proven(self, member: Member, heard: Heard, body: Dead, carried: Sequence[Heard]) -> dict[NodeId, Accusation]:
+        """Who says that it died this death: whose words come along, and who says here what they say."""
+        said, suspicion = doubt.proof(heard, body, carried), member.suspicion
+        if suspicion is None or (member.life, suspicion.incarnation) != (body.life, body.incarnation):
+            return said
+        return {**suspicion.accusers, **said}
+
+    def had_time(self, member: Member, proven: dict[NodeId, Accusation], now: Instant) -> bool:
+        """Was it a suspect for as long as who declares it dead has to wait? Ours began when theirs did, or nearly."""
+        absent = sum(each.evidence == "absent" for each in proven.values())
+        least_s = self._spans.absent_s if absent >= self.needed(member) else self._spans.min_s
+        suspicion = member.suspicion
+        return suspicion is not None and now.since_s(suspicion.since) + self._spans.again_s >= least_s
 
     def has_buried(self, body: Dead) -> bool:
         """Is it this very death that stands in the view?"""

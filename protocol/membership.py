@@ -325,7 +325,7 @@ class Membership:
             return []
         if body.incarnation - member.incarnation >= limits.INCARNATION_JUMP_MAX:
             return [Emit(PeerMisbehaved(heard.src, "incarnation_jump", str(body.incarnation)))]
-        is_first = member.suspicion is None or member.suspicion.incarnation < body.incarnation
+        is_first = member.suspicion is None
         effects = self._count(member, body.incarnation, heard.src, Accusation(body.evidence, heard.frame), now)
         pool = self._roster.regions.jury(member.id, heard.src, self._roster.alive()) if is_first else []
         at, most = body.incarnation, self._settings.verifiers
@@ -336,17 +336,19 @@ class Membership:
     def _count(
         self, member: Member, incarnation: int, accuser: NodeId, accusation: Accusation, now: Instant
     ) -> list[Effect]:
-        """One more accuser of a living member, at an incarnation not below its own."""
+        """One more accuser of a living member. Its own word alone begins anew: not who claims an incarnation above."""
         effects: list[Effect] = []
         suspicion = member.suspicion
-        if suspicion is None or suspicion.incarnation < incarnation:
-            suspicion = member.suspicion = Suspicion(incarnation=incarnation, since=now.mono_ns)
+        if suspicion is None:
+            suspicion = member.suspicion = Suspicion(incarnation=member.incarnation, since=now.mono_ns)
             if member.state == "alive":
                 self._roster.raise_up(member, "suspect", now)
                 name = self._roster.shown_name(member)
                 whose, what = (member.id, name, member.life), (accuser, accusation.evidence, incarnation)
                 effects.append(Emit(PeerSuspect(*whose, *what, member.unheard_s(now), self._health.score)))
-        if incarnation < suspicion.incarnation or not suspicion.add(accuser, accusation):
+        if incarnation > suspicion.incarnation:
+            accusation = Accusation(accusation.evidence)  # it counts here, and proves nothing to others
+        if not suspicion.add(accuser, accusation):
             return effects
         if accuser != self._me.id and self._me.id in suspicion.accusers and suspicion.confirmations == 1:
             self._health.better()  # another sees what we see: it is not us, and that was counted once
@@ -410,27 +412,27 @@ class Membership:
         version = standing(life=body.life, incarnation=body.incarnation, state="dead")
         if (member is not None and version <= member.standing) or heard.src == body.peer:
             return []
-        last = doubt.last_alive(body, accusations)
-        if member is None or not member.is_living:
-            # Gone before we knew it, or gone anyway: remembered, so that old news cannot bring it back.
-            return [] if last is None else self._end(member or Member(body.peer), body.life, body, (heard.src,), now)
-        if member.life < body.life and last is None:
+        oldest_ms = now.wall_ms - int(self._settings.tombstone_s * 1_000)
+        last = doubt.last_alive(body, accusations, since_ms=oldest_ms)
+        member = member or Member(body.peer)
+        is_known = member.is_living and member.life == body.life
+        if not is_known and last is None:
             return []  # whoever says this cannot show that such a life ever began
-        if member.life == body.life and body.incarnation - member.incarnation >= limits.INCARNATION_JUMP_MAX:
+        if is_known and body.incarnation - member.incarnation >= limits.INCARNATION_JUMP_MAX:
             return [Emit(PeerMisbehaved(heard.src, "incarnation_jump", str(body.incarnation)))]
-        proven = doubt.proof(heard, body, accusations)
-        suspicion = member.suspicion
-        if suspicion is not None and (member.life, suspicion.incarnation) == (body.life, body.incarnation):
-            proven = {**suspicion.accusers, **proven}
+        proven, suspicion = self._doubts.proven(member, heard, body, accusations), member.suspicion
         is_proven = len(proven) >= self._doubts.needed(member)
+        is_gone = member.state in ("dead", "left") and member.life == body.life  # old news cannot bring it back
         is_doubted = suspicion is not None and not suspicion.is_judged and not self._is_held
-        if is_proven and (is_doubted or member.life < body.life):
+        is_doubted = is_doubted and self._doubts.had_time(member, proven, now)
+        if is_gone or (is_proven and (is_doubted or not is_known)):
             return self._end(member, body.life, body, tuple(sorted(proven)), now)
-        effects = [] if last is None or member.life == body.life else self._on_alive(*last, now)
-        if (member.life, member.is_living) == (body.life, True):
+        effects = [] if last is None else self._on_alive(*last, now)
+        found = self._roster.get(body.peer)
+        if found is not None and (found.life, found.is_living) == (body.life, True):
             for accuser, accusation in proven.items():
-                effects += self._count(member, body.incarnation, accuser, accusation, now)
-            effects += self._judge(member, now) if is_proven else []
+                effects += self._count(found, body.incarnation, accuser, accusation, now)
+            effects += self._judge(found, now) if is_proven else []
         return effects
 
     def _judge(self, member: Member, now: Instant) -> list[Effect]:
@@ -449,7 +451,8 @@ class Membership:
         member.life, member.incarnation = life, last.incarnation
         self._doubts.clear(member.id)
         self._prober.probes.forget(member.id)
-        event: PeerLeft | PeerDead = PeerLeft(member.id, name, life)
+        was = "" if suspicion is None else "suspect"
+        event: PeerLeft | PeerDead = PeerLeft(member.id, name, life, was)
         if isinstance(last, Dead):
             after_s = 0.0 if suspicion is None else round(now.since_s(suspicion.since), 3)
             unheard_s, health = member.unheard_s(now), self._health.score

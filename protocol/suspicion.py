@@ -10,7 +10,7 @@ from math import log
 from msgspec import Struct
 
 from protocol import ids, limits
-from protocol.primitives import Mono, NodeId
+from protocol.primitives import Mono, NodeId, WallMs
 from protocol.replica import Heard
 from protocol.wire.gossip import Alive, Confirm, Dead, Suspect
 
@@ -79,12 +79,14 @@ def is_verifier(
     return node in pool and ids.is_ranked(node, pool, salt=f"verify {suspect} {life} {incarnation}", within=most)
 
 
-def last_alive(body: Dead, carried: Sequence[Heard]) -> tuple[Heard, Alive] | None:
-    """The dead node's own sealed word that it lived that life, near that incarnation."""
+def last_alive(body: Dead, carried: Sequence[Heard], *, since_ms: WallMs) -> tuple[Heard, Alive] | None:
+    """The dead node's own sealed word that it lived that life, near that incarnation, and not long ago."""
     for heard in carried:
         said = heard.body
         if not isinstance(said, Alive) or (heard.src, heard.life) != (body.peer, body.life):
             continue
+        if max(heard.sent_ms, heard.life) < since_ms:
+            continue  # as gossip has it: somebody long forgotten does not come back by that
         if 0 <= body.incarnation - said.incarnation < limits.INCARNATION_JUMP_MAX:
             return heard, said
     return None

@@ -255,12 +255,12 @@ def test_when_most_of_the_view_is_suspect_nobody_dies_and_it_is_said_once() -> N
     assert [state(talk, each) for each in "bcd"] == ["suspect"] * 3
 
 
-def test_a_death_by_two_voices_is_believed_at_once_and_one_by_a_single_voice_is_a_suspicion() -> None:
+def test_a_death_by_two_voices_is_believed_when_its_time_is_up_and_one_by_a_single_voice_is_a_suspicion() -> None:
     talk = among("b", "c", "d")
     dead(talk, "b", ["c"]).expects(Emit(PeerSuspect("b", "b", 1, "c", "timeout", ANY, ANY, ANY)))
     assert state(talk, "b") == "suspect"
     assert not talk.machine.has_buried(Dead("b", 1, 0, "timeout", ()))
-    dead(talk, "b", ["d"]).expects(Emit(PeerDead("b", "b", 1, ("c", "d"), "timeout", ANY, ANY, ANY)))
+    dead(talk.at(5.0), "b", ["d"]).expects(Emit(PeerDead("b", "b", 1, ("c", "d"), "timeout", ANY, ANY, ANY)))
     assert talk.machine.has_buried(Dead("b", 1, 0, "timeout", ()))
 
 
@@ -334,7 +334,7 @@ def test_a_proven_death_of_a_stranger_is_remembered_but_not_shown() -> None:
 
 def test_a_later_death_raises_the_floor_against_old_news() -> None:
     talk = among("b", "c").hears("c", Suspect("b", 1, 1, "timeout"))
-    dead(talk, "b", ["c", "a"], incarnation=1)
+    dead(talk.at(5.0), "b", ["c", "a"], incarnation=1)
     assert state(talk, "b") == "dead"
     dead(talk, "b", ["c"], incarnation=10, last=10)
     talk.hears("b", alive("b", 2)).expects_nothing()

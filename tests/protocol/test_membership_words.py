@@ -121,12 +121,70 @@ def test_a_suspect_that_is_heard_of_is_asked_and_the_same_word_refutes_nothing()
     assert state(talk, "b") == "suspect"
 
 
-def test_a_suspicion_at_a_higher_incarnation_begins_anew() -> None:
+def test_a_suspicion_at_a_higher_incarnation_begins_anew_once_the_node_has_said_it() -> None:
     talk = among("b", "c", "d", "e")
     talk.hears("c", Suspect("b", 1, 0, "absent")).hears("d", Confirm("b", 1, 0, "absent"))
-    talk.at(1.9).hears("e", Suspect("b", 1, 1, "absent"))
+    talk.at(1.9).hears("b", alive("b", 1)).hears("e", Suspect("b", 1, 1, "absent"))
     assert talk.machine.peer("b").accusers == ("e",)
     talk.until(3.0).expects_no(PeerDead)
+
+
+def test_an_incarnation_that_the_node_never_said_undoes_neither_the_accusers_nor_the_time() -> None:
+    talk = among("b", "c", "d", "e")
+    talk.hears("c", Suspect("b", 1, 0, "timeout")).hears("d", Confirm("b", 1, 0, "timeout"))
+    for step in range(1, 40):
+        talk.at(step / 2).hears("e", Suspect("b", 1, 2 * step, "timeout"))
+        talk.hears("e", Dead("b", 1, 2 * step + 1, "timeout", ()))
+        assert {"c", "d", "e"} <= set(talk.machine.peer("b").accusers)
+        if lives(talk, step / 2 + 0.4, silent="b").said(PeerDead):
+            return
+    raise AssertionError(f"one liar keeps it alive\n{talk}")
+
+
+def test_an_accuser_of_an_incarnation_that_is_not_known_here_proves_nothing_to_others() -> None:
+    talk = among("b", "c", "d", "e")
+    talk.hears("c", Suspect("b", 1, 5, "absent")).hears("d", Confirm("b", 1, 0, "absent"))
+    (said,) = lives(talk, 6.0, silent="b").said(Dead)
+    assert said.incarnation == 0
+    assert said.accusations == (heard("d", Confirm("b", 1, 0, "absent")).frame,)
+
+
+def test_one_liar_beside_one_who_is_mistaken_leaves_a_suspect_its_time() -> None:
+    talk = among("b", "c", "d", "e").hears("c", Suspect("b", 1, 0, "timeout"))
+    dead(talk.at(0.5), "b", ["e", "c"]).expects_no(PeerDead)
+    lives(talk, 4.5, silent="b").expects_no(PeerDead)
+    talk.hears("b", alive("b", 1))
+    assert state(talk, "b") == "alive"
+
+
+# --- deaths of those who are not known here
+
+
+def test_one_accuser_buries_nobody_who_is_not_known_here_and_its_own_word_lives() -> None:
+    talk = dead(among("c", "d", "e"), "b", ["c"], incarnation=1_000)
+    assert state(talk, "b") == "suspect"
+    talk.hears("b", alive("b", 1))
+    assert state(talk, "b") == "alive"
+
+
+def test_one_accuser_buries_no_new_life_of_who_is_gone() -> None:
+    talk = dead(among("b", "c", "d", "e").hears("b", Left(0)), "b", ["c"], life=2)
+    assert state(talk, "b") == "suspect"
+    talk.hears("b", alive("b", 1), life=2)
+    assert state(talk, "b") == "alive"
+
+
+def test_two_accusers_bury_who_is_not_known_here() -> None:
+    talk = dead(among("c", "d", "e"), "b", ["c", "d"])
+    assert talk.machine.peer("b") is None
+    talk.hears("b", alive("b"), is_relayed=True).expects_no(PeerAlive)
+
+
+def test_an_old_word_of_who_is_long_forgotten_brings_it_back_by_no_accusation() -> None:
+    talk = among("c", "d", "e").at(86_400.0 + 1)
+    old = heard("b", alive("b"), life=1, at=0.0)
+    talk.hears("c", Dead("b", 1, 0, "timeout", ()), accusations=(old,))
+    assert state(talk, "b") == ""
 
 
 def test_a_known_incarnation_is_no_news_and_an_older_one_neither() -> None:
@@ -180,7 +238,7 @@ def test_a_new_life_wins_at_once_whatever_the_incarnations() -> None:
 
 def test_a_new_life_wins_over_a_tombstone() -> None:
     talk = among("b", "c").hears("c", Suspect("b", 1, 100, "timeout"))
-    dead(talk, "b", ["c", "a"], incarnation=100, last=100)
+    dead(talk.at(5.0), "b", ["c", "a"], incarnation=100, last=100)
     assert state(talk, "b") == "dead"
     talk.hears("b", alive("b", 0), life=2).expects(Emit(PeerAlive("b", "b", 2, 0, ANY, ANY, True)))
 
@@ -209,6 +267,12 @@ def test_our_own_former_life_is_never_listed_nor_probed() -> None:
 
 
 # --- leaving
+
+
+def test_who_says_goodbye_while_it_is_suspect_is_told_as_such_for_its_suspicion_ends_with_it() -> None:
+    talk = lives(among("b", "c"), 3.0, silent="b")
+    assert talk.machine.suspects() == ("b",)
+    talk.hears("b", Left(0)).expects(Emit(PeerLeft("b", "b", 1, was="suspect")))
 
 
 def test_a_goodbye_is_final_at_once_for_that_life() -> None:
@@ -380,18 +444,18 @@ def test_a_suspicion_says_who_accuses_of_what_how_long_it_was_silent_and_how_wel
 def test_who_comes_back_is_told_with_what_it_was_for_how_long_and_whether_it_started_again() -> None:
     talk = among("b", "c", "d").hears("c", Suspect("b", 1, 0, "timeout")).at(2.0)
     talk.hears("b", alive("b", 1)).expects(Emit(PeerAlive("b", "b", 1, 1, "suspect", 2.0)))
-    dead(talk.hears("c", Suspect("b", 1, 1, "timeout")), "b", ["c", "d"], incarnation=1, last=1)
-    talk.at(5.0).hears("b", alive("b", 2)).expects(Emit(PeerAlive("b", "b", 1, 2, "dead", 3.0)))
-    talk.at(6.0).hears("b", alive("b"), life=2).expects(Emit(PeerAlive("b", "b", 2, 0, "alive", 1.0, True)))
-    talk.at(7.0).hears("b", Left(0), life=2)
-    talk.at(9.0).hears("b", alive("b"), life=3).expects(Emit(PeerAlive("b", "b", 3, 0, "left", 2.0, True)))
+    dead(talk.hears("c", Suspect("b", 1, 1, "timeout")).at(7.0), "b", ["c", "d"], incarnation=1, last=1)
+    talk.at(10.0).hears("b", alive("b", 2)).expects(Emit(PeerAlive("b", "b", 1, 2, "dead", 3.0)))
+    talk.at(11.0).hears("b", alive("b"), life=2).expects(Emit(PeerAlive("b", "b", 2, 0, "alive", 1.0, True)))
+    talk.at(12.0).hears("b", Left(0), life=2)
+    talk.at(14.0).hears("b", alive("b"), life=3).expects(Emit(PeerAlive("b", "b", 3, 0, "left", 2.0, True)))
 
 
 def test_a_death_says_how_long_we_had_not_heard_of_it_and_nothing_when_we_never_did() -> None:
     doubt = Suspect("b", 1, 0, "timeout")
     talk = among("b", "c", "d").at(3.0)
-    dead(talk.hears("c", doubt), "b", ["c", "d"])
-    assert talk.said(PeerDead)[0].unheard_s == 3.0
+    dead(talk.hears("c", doubt).at(8.0), "b", ["c", "d"])
+    assert talk.said(PeerDead)[0].unheard_s == 8.0
     talk = node().hears("c", alive("c")).hears("d", alive("d")).hears("b", alive("b"), is_relayed=True)
-    dead(talk.hears("c", doubt), "b", ["c", "d"])
+    dead(talk.hears("c", doubt).at(5.0), "b", ["c", "d"])
     assert talk.said(PeerDead)[0].unheard_s is None

@@ -94,4 +94,4 @@ def test_a_life_is_proven_by_the_dead_nodes_own_word_only(
     src: str, life: int, incarnation: int, is_believed: bool
 ) -> None:
     carried = [heard(src, Alive(incarnation, "x", "r", "", b""), life=life)]
-    assert (last_alive(DEAD, carried) is not None) == is_believed
+    assert (last_alive(DEAD, carried, since_ms=0) is not None) == is_believed
