@@ -54,6 +54,7 @@ class PeerLeft(Struct, frozen=True, tag_field="kind", tag="peer_left"):
     peer: NodeId
     name: str
     life: int
+    was: str = ""  # suspect, if it was
 
 
 class PeerDamped(Struct, frozen=True, tag_field="kind", tag="peer_damped"):

@@ -97,12 +97,14 @@ def _suspected(event: Event) -> Share:
 
 
 def _settled(event: Event) -> Share:
-    """How a suspicion ended here: refuted by the suspect, confirmed by its death, or overtaken by a new life."""
+    """How a suspicion ended here: refuted by the suspect, confirmed by its death, or overtaken."""
     match event:
         case events.PeerAlive(was="suspect"):
             return ("restarted" if event.restarted else "refuted",), 1
         case events.PeerDead() if event.after_s:
             return ("confirmed",), 1
+        case events.PeerLeft(was="suspect"):
+            return ("left",), 1
         case _:
             return None
 
@@ -127,7 +129,7 @@ _KINDS = tuple(str(kind.__struct_config__.tag) for kind in get_args(Event))
 _RULES = tuple(REFUSALS)
 _EVIDENCE = ("silent", "absent", "node_restarted")
 _DOUBTS = ("timeout", "absent")
-_SETTLED = ("refuted", "confirmed", "restarted")
+_SETTLED = ("refuted", "confirmed", "restarted", "left")
 _TASK_S = (0.005, 0.02, 0.1, 0.5, 2.0, 10.0, 60.0, 600.0)
 _DEATH_S = (0.5, 1.0, 2.0, 5.0, 10.0, 30.0, 60.0)
 

@@ -82,7 +82,7 @@ def test_json_lines_hold_the_event_and_nothing_beyond_ascii(stream: io.StringIO)
     said = _said(logger, stream)
     assert said.isascii()
     line = json.loads(said)
-    assert line["event"] == {"kind": "peer_left", "peer": "p", "name": "grün\u202e", "life": 7}
+    assert line["event"] == {"kind": "peer_left", "peer": "p", "name": "grün\u202e", "life": 7, "was": ""}
     assert line["message"] == "grün\\u202e left"
     assert line["level"] == "info"
     assert line["time"].endswith("Z")

@@ -15,6 +15,9 @@ def _lines(metrics: Metrics) -> dict[str, float]:
     return {name: float(value) for name, _, value in rows}
 
 
+_SETTLED = 'meshd_suspicions_settled_total{{how="{}"}}'
+
+
 def _done(took_ms: int) -> events.TaskDone:
     return events.TaskDone("t", "i", 1, "o", took_ms)
 
@@ -54,6 +57,8 @@ def test_refused_frames_are_counted_by_the_rule_they_broke() -> None:
         (events.TaskAwarded("t", "i", 1, "o", "gossip"), 'meshd_awards_total{why="gossip"}'),
         (events.AwardDeclined("t", "i", 1, "o", "busy", ""), 'meshd_awards_declined_total{reason="busy"}'),
         (events.LeaseLapsed("t", "i", 1, "o", "absent", 1.0), 'meshd_leases_lapsed_total{evidence="absent"}'),
+        (events.PeerDead("p", "b", 1, (), "absent", 3.0), _SETTLED.format("confirmed")),
+        (events.PeerLeft("p", "b", 1, "suspect"), _SETTLED.format("left")),
         (events.AgentChanged("scorer", "restarting", "exit 1"), 'meshd_agent_crashes_total{agent="scorer"}'),
         (events.AgentChanged("scorer", "failed", "given up"), 'meshd_agent_crashes_total{agent="scorer"}'),
     ],
