@@ -17,6 +17,7 @@ from protocol.wire.ops import Sight, Sights
 STATES: Mapping[str, SightName] = {state: state for state in get_args(SightName)}
 LIVING = ("alive", "suspect")
 UNKNOWN = Sighting("unknown")
+STRANGERS_MAX = 1_024  # nodes that only others see: liars could invent thousands, and each costs a look at every view
 
 
 class Group(Struct, frozen=True):
@@ -37,10 +38,11 @@ def compared(own: Group, others: Sequence[Group], *, is_all: bool) -> Views:
     """The views side by side, ours first and the untold last, and those seen differently, or all, by name."""
     groups = (own, *sorted(others, key=lambda group: group.told is None))
     tables = [{each.peer: each for each in group.told.sights} for group in groups if group.told is not None]
-    names: dict[NodeId, str] = {}
-    for table in tables:
-        for node, sight in table.items():
-            names.setdefault(node, sight.name)  # ours first: a stranger's name for somebody counts where we have none
+    names = {node: sight.name for node, sight in tables[0].items()}  # ours first: what we call somebody counts
+    most = len(names) + STRANGERS_MAX
+    for table in tables[1:]:
+        strangers = [node for node in table if node not in names]
+        names |= {node: table[node].name for node in strangers[: most - len(names)]}
     subjects = [
         Subject(names[node] or node[:8], node, tuple(_sighting(table, node) for table in tables))
         for node in names

@@ -1,7 +1,7 @@
 """Views side by side: who has which, and whom they have otherwise."""
 
 from meshd.api.view_schemas import OneView, Sighting
-from meshd.sights import UNKNOWN, Group, compared, of_peers
+from meshd.sights import STRANGERS_MAX, UNKNOWN, Group, compared, of_peers
 from protocol.replica import Peer
 from protocol.wire.ops import Sight, Sights
 
@@ -60,6 +60,14 @@ def test_our_name_for_a_node_counts_before_a_strangers() -> None:
     renamed = Sight("b" * 32, "evil", "dead", 1, 0)
     found = compared(group(OURS, "a", sight("b")), (group(THEIRS, "c", renamed),), is_all=False)
     assert [each.name for each in found.subjects] == ["b"]
+
+
+def test_of_the_nodes_that_only_others_see_no_more_are_shown_than_can_be_looked_at_at_once() -> None:
+    invented = tuple(Sight(f"{number:032x}", "x", "alive", 1, 0) for number in range(STRANGERS_MAX + 9))
+    others = (group(THEIRS, "b", *invented), group(b"third...", "c", sight("c", "dead")))
+    found = compared(group(OURS, "a", sight("a"), sight("c")), others, is_all=True)
+    assert len(found.subjects) == 2 + STRANGERS_MAX
+    assert {"a", "c"} < {each.name for each in found.subjects}
 
 
 def test_what_this_node_sees_is_told_as_others_tell_theirs() -> None:
