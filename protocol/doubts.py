@@ -107,6 +107,10 @@ class Doubts:
         suspicion = member.suspicion
         return suspicion is not None and now.since_s(suspicion.since) + self._spans.again_s >= least_s
 
+    def own(self) -> list[Member]:
+        """Those whom we accuse ourselves."""
+        return [member for member, suspicion in self._roster.doubted() if self._me in suspicion.accusers]
+
     def has_buried(self, body: Dead) -> bool:
         """Is it this very death that stands in the view?"""
         member = self._roster.get(body.peer)

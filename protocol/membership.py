@@ -19,7 +19,7 @@ from protocol.effects import Effect, Emit, Send, Spread
 from protocol.events import NameConflict, PeerAlive, PeerDead, PeerLeft, PeerMisbehaved, PeerSuspect, PeerUnreachable
 from protocol.presets import MembershipSettings
 from protocol.primitives import NS_PER_MS, NS_PER_S, Instant, Mono, NodeId, Rng
-from protocol.prober import Health, Prober
+from protocol.prober import TELLING, Health, Prober
 from protocol.regions import Regions
 from protocol.replica import Heard, Me, Peer, standing
 from protocol.roster import ROUND_TRIP_S, Member, Own, Roster
@@ -260,14 +260,15 @@ class Membership:
     def _on_ping(self, src: NodeId, life: int, ping: Ping, now: Instant) -> list[Effect]:
         effects: list[Effect] = []
         if ping.suspect_incarnation >= self._own.incarnation:
-            effects += self._on_accused(src, self._me.life, ping.suspect_incarnation, now)
+            on_it = self._on_buried if ping.probe == TELLING else self._on_accused
+            effects += on_it(src, self._me.life, ping.suspect_incarnation, now)
         effects.insert(0, Send(to=src, life=life, body=self._ack(ping.probe)))
         member = self._roster.get(src)
         if member is None or member.life != life:
             return effects
         member.heard = now.mono_ns
-        effects += self._prober.tell(member, now)  # it lives: let it know that it has to say so
-        return effects
+        is_told = member.is_living or ping.probe != TELLING  # two who buried each other tell each other once
+        return [*effects, *(self._prober.tell(member, now) if is_told else ())]  # it lives: it has to say so
 
     def _ack(self, probe: int) -> Ack:
         agreement = self._roster.agreement
@@ -407,7 +408,7 @@ class Membership:
 
     def _on_dead(self, heard: Heard, body: Dead, accusations: Sequence[Heard], now: Instant) -> list[Effect]:
         if body.peer == self._me.id:
-            return self._on_accused(heard.src, body.life, body.incarnation, now)
+            return self._on_buried(heard.src, body.life, body.incarnation, now)
         member = self._roster.get(body.peer)
         version = standing(life=body.life, incarnation=body.incarnation, state="dead")
         if (member is not None and version <= member.standing) or heard.src == body.peer:
@@ -466,9 +467,12 @@ class Membership:
     def _on_accused(self, src: NodeId, life: int, incarnation: int, now: Instant) -> list[Effect]:
         before = self._own.incarnation
         effects = self._own.accused(src, life=life, incarnation=incarnation, now=now)
-        if self._own.incarnation != before:
-            self._health.worse()
+        self._health.worse(min(1, self._own.incarnation - before))
         return effects
+
+    def _on_buried(self, src: NodeId, life: int, incarnation: int, now: Instant) -> list[Effect]:
+        effects = self._on_accused(src, life, incarnation, now)  # we were cut off: do we doubt others only therefore?
+        return [*effects, *(self._prober.tell_each(self._doubts.own(), now) if effects else ())]
 
     # --- our own doubt
 

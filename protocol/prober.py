@@ -6,7 +6,7 @@ that a lost message is no silence, and then given up once. Everybody has their t
 Neighbours: `membership` draws conclusions; `roster` says who lives.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from math import gcd
 from typing import Literal, TypeAlias
 
@@ -20,6 +20,7 @@ from protocol.timers import Timers
 from protocol.wire.swim import Ping
 
 ASKS = 4  # of one question: at 5 % loss one try in ten fails both ways, four in a row one time in ten thousand
+TELLING = 0  # the number of no question: it tells whom it reaches that it is buried, and nobody waits for the answer
 PER_NODE_MAX = 4  # probes of one node that wait: the walk's, one to verify, and one or two in answer to its own
 SAMPLE_MAX = 8  # last probes of distinct nodes, to tell a lost neighbour from a lost self
 
@@ -56,9 +57,15 @@ class Prober:
         return self._ask(member, "word", now)
 
     def tell(self, member: Member, now: Instant) -> list[Effect]:
-        """A suspect that seems to live is asked, which tells it, unless a question to it waits already."""
+        """Who is suspected or buried here and seems to live is told; a suspect is asked, unless a question waits."""
+        if member.state == "dead" and self._tells:
+            return [Send(to=member.id, life=member.life, body=Ping(TELLING, member.incarnation))]
         is_told = member.suspicion is None or self.probes.is_asked(member.id)
         return [] if is_told else self.ask(member, now)
+
+    def tell_each(self, suspects: Iterable[Member], now: Instant) -> list[Effect]:
+        """Each of these is told."""
+        return [effect for member in suspects for effect in self.tell(member, now)]
 
     def heard(self, member: Member) -> None:
         """It spoke up: that answers what it was asked before, and silence to that says nothing new."""

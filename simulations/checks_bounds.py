@@ -31,6 +31,7 @@ QUIET_S = 20.0  # so long after the last fault and the last write nothing of the
 IDLE_S = 5.0
 IDLE_PER_S = 4.0  # of one node: its beacon, a comparison, its beat and their answers
 IDLE_PER_PROBE = 2.0  # it is asked and it asks: each is a question or an answer of its own
+TORN = 2  # times what is idle, at most
 EFFECTS_PER_TASK = 5  # three are asked, and that is told; or it is reserved at four
 EFFECTS_MAX = PASSED_OVER_MAX * EFFECTS_PER_TASK  # of those looked at in one turn beyond the room there is
 EFFECTS_PER_NODE = 8 + 6 * EFFECTS_PER_TASK  # and of as many tasks as it may have slots in a swarm
@@ -128,7 +129,11 @@ class Calm:
 
 
 class Quiet:
-    """E5: when nothing is done to the mesh and no task moves, its traffic falls to that of idle nodes."""
+    """E5: when nothing is done to the mesh and no task moves, its traffic falls to that of idle nodes.
+
+    While two that do not reach each other both reach a third they go on doubting each other, who reaches both hears
+    their accusations, and they refute them: such a mesh has no view to agree on, and may say so much more.
+    """
 
     wants: ClassVar[Wanted] = (Said, Span, Stored)
 
@@ -137,12 +142,14 @@ class Quiet:
         self._moved_ns = 0  # when something last happened that has consequences
         self._since_ns = 0
         self._said = 0
+        self._is_torn: bool | None = None  # not looked at since the last fault began or ended
 
     def on(self, seen: Seen) -> str | None:
         """Faults and writes, and every message long enough after them."""
         now_ns = self._setting.timeline.now_ns
         if isinstance(seen, Span) or (isinstance(seen, Stored) and seen.record is not None):
             self._moved_ns = now_ns
+            self._is_torn = None if isinstance(seen, Span) else self._is_torn
         elif isinstance(seen, Said) and now_ns - self._moved_ns > ns(QUIET_S):
             if now_ns - self._since_ns > ns(IDLE_S):
                 self._since_ns, self._said = now_ns, 0
@@ -152,9 +159,17 @@ class Quiet:
             asks = min(ASKS, 1 + int(self._setting.network.round_trip_s / again_s))
             per_s = IDLE_PER_S + IDLE_PER_PROBE * asks / settings.probe_interval_s
             most = int(per_s * IDLE_S * len(self._setting.hosts))
-            if self._said > most:
+            if self._said > most and self._is_torn is None:
+                self._is_torn = self._is_in_part_apart()
+            if self._said > (TORN * most if self._is_torn else most):
                 return f"{self._said} messages within {IDLE_S:g} s of an idle mesh, the last a {seen.kind}"
         return None
+
+    def _is_in_part_apart(self) -> bool:
+        """Does somebody reach two who do not reach each other? Never when all are in parts, each a whole."""
+        reaches = self._setting.network.reaches
+        near = {one: {other for other in self._setting.hosts if reaches(one, other)} for one in self._setting.hosts}
+        return any(near[other] != seen for seen in near.values() for other in sorted(seen))
 
 
 class Bounded:

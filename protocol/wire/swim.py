@@ -12,7 +12,10 @@ from protocol.wire.bounds import Count
 
 
 class Ping(Struct, frozen=True, array_like=True, tag="ping"):
-    """Are you there? `suspect_incarnation` ≥ 0 tells the target that it is suspected at it (Lifeguard's buddy)."""
+    """Are you there? `suspect_incarnation` ≥ 0 tells the target that it is suspected at it (Lifeguard's buddy).
+
+    Probe 0 asks nothing: the target is dead at that incarnation, where this comes from.
+    """
 
     probe: int
     suspect_incarnation: int = -1

@@ -5,10 +5,11 @@ import pytest
 from protocol.effects import Emit, Send, Spread
 from protocol.events import PeerAlive, PeerDead, PeerSuspect, PeerUnreachable
 from protocol.presets import MembershipSettings
+from protocol.prober import TELLING
 from protocol.wire.gossip import Confirm, Dead, Suspect
 from protocol.wire.swim import Ack, Ping
 from tests.protocol.conversation import ANY, heard, instant
-from tests.protocol.views import alive, among, dead, fails_to_answer, lives, node, number_of, pings, probed, state
+from tests.protocol.views import LIFE, alive, among, dead, fails_to_answer, lives, node, number_of, pings, probed, state
 
 # --- joining
 
@@ -288,6 +289,33 @@ def test_a_death_that_we_heard_no_suspicion_of_is_believed_as_soon_as_the_broker
     talk.do("on_absent", number).expects_no(Confirm)
     assert state(talk, "b") == "suspect"
     assert [each.peer for each in lives(talk, talk.seconds + 0.01).said(PeerDead)] == ["b"]
+
+
+def test_who_hears_that_it_was_buried_tells_those_it_doubted_meanwhile() -> None:
+    talk = among(*"bcdefghijk")  # cut off from all, we doubted b; they buried us
+    fails_to_answer(talk, "b", evidence="absent")
+    talk.hears("c", Suspect("d", 1, 0, "timeout"))
+    dead(talk, "a", ["c"], life=LIFE).expects(Send(to="b", life=1, body=Ping(ANY, 0), probe=ANY))
+    assert [each.to for each in pings(talk)] == ["b"], "d is not our doubt, and who is well has nothing to say"
+    dead(talk, "a", ["c"], life=LIFE).expects_no(Ping)
+
+
+def test_who_is_buried_and_asks_us_is_told_so_and_who_tells_is_not_told() -> None:
+    talk = among(*"bcdefghijk")
+    fails_to_answer(talk, "b", evidence="absent")
+    lives(dead(talk, "b", ["c", "d"]), talk.seconds + 12.0, silent="b")
+    assert state(talk, "b") == "dead"
+    told = Send(to="b", life=1, body=Ping(TELLING, 0))
+    talk.gets("b", Ping(9)).expects_only(Send(to="b", life=1, body=Ack(9, 0, ANY, ANY)), told)
+    talk.gets("b", Ping(TELLING, 0)).expects_no(Ping)
+    talk.gets("b", Ack(TELLING, 1)).expects_nothing()
+
+
+def test_who_is_told_that_it_is_buried_speaks_up_and_tells_those_it_doubts() -> None:
+    talk = among(*"bcdefghijk")
+    fails_to_answer(talk, "b", evidence="absent")
+    talk.gets("c", Ping(TELLING, 0)).expects(Spread(alive("a", 1)))
+    talk.expects(Send(to="b", life=1, body=Ping(ANY, 0), probe=ANY))
 
 
 def test_who_suspects_most_of_its_view_believes_no_death_at_once_either() -> None:

@@ -14,6 +14,7 @@ from simulations.checks_bounds import (
     SAID_PER_S_MAX,
     SAID_PER_S_PER_NODE,
     SAID_PER_WRITE,
+    TORN,
 )
 from simulations.scenario import parsed
 from simulations.seen import Handled, Said, Seen, Span, Stored
@@ -31,6 +32,21 @@ def test_an_idle_mesh_says_little_once_nothing_is_left_to_say() -> None:
         world.timeline.now_ns = ns(at_s)
         said = [check.on(Said("n1", "Digest")) for _ in range(count)]
         assert any(each is not None for each in said) is is_broken
+        world.timeline.now_ns = 0
+
+
+def test_who_is_in_part_apart_doubts_and_refutes_without_end_and_a_clean_cut_does_not() -> None:
+    world = World(parsed('about = "x"\nnodes = 3\nrun_s = 600\n', origin="x"), seed=1)
+    most = int((IDLE_PER_S + IDLE_PER_PROBE / world.settings.membership.probe_interval_s) * IDLE_S * 3)
+    n1_and_n2 = frozenset({("n1", "n2"), ("n2", "n1")})  # both reach n3
+    for groups, pairs, bound in (({"n1": 1}, frozenset(), most), ({}, n1_and_n2, TORN * most)):
+        check = CHECKS["quiet"](world)
+        cut = world.network.cut(groups=groups, pairs=pairs)
+        check.on(Span("partition", (), is_on=True))
+        world.timeline.now_ns = ns(QUIET_S + 1)
+        said = [check.on(Said("n1", "Suspect")) for _ in range(bound + 1)]
+        assert [each is not None for each in said] == [False] * bound + [True]
+        world.network.heal(cut)
         world.timeline.now_ns = 0
 
 
