@@ -56,9 +56,11 @@ def sentence(value: Item, session: Session) -> str:
     reason = f" ({shown(value['reason'])})" if value["reason"] else ""
     peers, tasks = count(value["peers_alive"], "peer"), count(value["tasks_running"], "task")
     waiting = f", {value['tasks_waiting']} waiting" if value["tasks_waiting"] else ""
+    suspect = f", {value['peers_suspect']} suspect" if value.get("peers_suspect") else ""
+    seen = f"{peers} alive{suspect}{_agreement(value['agreement'])}"
     return (
         f"{painted(value['state'], session)} as {value['name']} in mesh {value['mesh']}{_region(value)}{reason}: "
-        f"{peers} alive{_agreement(value['agreement'])}; here {tasks} running{waiting}; {_record(value['record'])}"
+        f"{seen}; here {tasks} running{waiting}; {_record(value['record'])}"
     )
 
 

@@ -24,9 +24,20 @@ LONG_S = 60.0  # digests mend a view within seconds: who is heard to differ for 
 SHOWN_MAX = 16  # names in one answer; --all-views tells all
 
 
+OUTLIVED = (
+    "another daemon runs with this node's key, and the mesh listens to that one, for it is newer:"
+    " its directory was copied, or its key stolen; stop one of the two, and start this one anew if it is the right one"
+)
+
+
+def outlived(node: Node) -> tuple[str, ...]:
+    """A sentence when somebody has begun a newer life with this node's key."""
+    return (OUTLIVED,) if node.refusals.is_outlived else ()
+
+
 def standing_of(node: Node) -> Standing:
-    """How far others agree with this node; nothing while it is cut off."""
-    if node.state == "detached":
+    """How far others agree with this node; nothing while it is cut off, or while others hear its twin alone."""
+    if node.state == "detached" or node.refusals.is_outlived:
         return Standing()
     return node.membership.agreement.standing(clock.now(), probed=node.regions.probed)
 

@@ -144,6 +144,7 @@ class Views:
             life=node.me.life,
             state=state,
             peers_alive=len([peer for peer in peers if peer.state == "alive"]),
+            peers_suspect=len([peer for peer in peers if peer.state == "suspect"]),
             tasks_running=node.holder.in_hand,
             tasks_waiting=node.ledger.waiting,
             nats=self._transport.server,
@@ -154,6 +155,7 @@ class Views:
             reason=_REASONS.get(state, "") if state != "draining" else _held(node.duty.held_by),
             held_by=node.duty.held_by,
             attention=(
+                *outlook.outlived(node),
                 *self._attention(),
                 *self._damage(),
                 *(problem.message for problem in self._hosting.problems),

@@ -83,7 +83,7 @@ class Node:
         self.gossip = Gossip(me=me, rng=rng, settings=settings.gossip, tombstone_s=tombstone_s, regions=self.regions)
         self.flaps = Flaps(quiet_s=settings.membership.damp_s)
         self._bridging = Bridging(regions=self.regions, subjects=subjects, tombstone_s=tombstone_s)
-        self.catalogue, self._refusals = Catalogue(me=me), Refusals()
+        self.catalogue, self.refusals = Catalogue(me=me), Refusals()
         self.link, self._slots = Link(me=me, settings=settings.link), Slots()
         self.time = Timekeeping(me=me, clocks=clocks, membership=self.membership)
         self._places = places = self._made_places(settings.routing, rng)
@@ -102,7 +102,7 @@ class Node:
         self._requests = Requests(
             me=me, duty=self.duty, time=self.time, ledger=self.ledger, places=places, homes=self._homes
         )
-        self._reader = Reader(opener=opener, refusals=self._refusals, keep_s=keep_s)
+        self._reader = Reader(opener=opener, refusals=self.refusals, keep_s=keep_s)
         self._hearing = self._made_hearing()
         self._watching = Watching(
             me=me.id,
@@ -139,7 +139,7 @@ class Node:
     def _made_hearing(self) -> Hearing:
         return Hearing(
             opener=self._opener,
-            refusals=self._refusals,
+            refusals=self.refusals,
             regions=self.regions,
             gossip=self.gossip,
             membership=self.membership,
@@ -478,7 +478,7 @@ class Node:
     # --- time
 
     def _on_tick(self, now: Instant) -> list[Effect]:
-        out = self._refusals.flushed(now) + self._carry("link", self.link.on_tick(now), now)
+        out = self.refusals.flushed(now) + self._carry("link", self.link.on_tick(now), now)
         out += self._carry("membership", self.membership.on_tick(now), now)
         out += self._carry("flaps", self.flaps.on_tick(now), now)
         out += self._carry("gossip", self.gossip.on_tick(now), now)

@@ -58,6 +58,7 @@ class Status(Struct, frozen=True):
     attention: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
     held_by: tuple[str, ...] = ()
+    peers_suspect: int = 0
     agreement: Agreement = Agreement()
     other_regions: int = 0
     bridge: bool = False

@@ -2,8 +2,9 @@
 
 from meshd import clock
 from meshd.api.view_schemas import Agreement
-from meshd.outlook import disagreement
+from meshd.outlook import OUTLIVED, disagreement
 from protocol import events
+from protocol.envelope import Refusal
 from protocol.primitives import NS_PER_S, Instant
 from tests.meshd.little_daemons import LittleDaemon, little_daemons
 
@@ -96,3 +97,14 @@ async def test_who_is_back_from_its_third_death_is_shown_as_damped_with_why_and_
         assert (a.service.peer("a").state, a.service.peer("a").damped) == ("alive", "")
         a.node.flaps.told(events.PeerSuspect(b.me.id, "b", b.me.life, a.me.id, "timeout"), clock.now())
         assert a.service.peer("b").damped.endswith("when it is no suspect any more, and quiet then")
+
+
+async def test_a_node_that_is_outlived_by_its_twin_says_so_and_nothing_of_the_others() -> None:
+    async with little_daemons() as mesh:
+        a = await mesh.start("a")
+        await mesh.start("b")
+        await a.until(lambda: a.views.status().agreement.share == 1.0, what="b saying what it sees")
+        a.node.refusals.told(Refusal("twin", a.me.id, ""), clock.now())
+        status = a.views.status()
+        assert status.attention[0] == OUTLIVED
+        assert status.agreement.share is None

@@ -30,6 +30,14 @@ def test_our_own_echo_is_no_news() -> None:
     assert _told(Refusals(), "echo") == []
 
 
+def test_who_hears_a_newer_life_of_its_own_key_knows_that_it_is_outlived() -> None:
+    refusals = Refusals()
+    _told(refusals, "echo")
+    assert not refusals.is_outlived
+    _told(refusals, "twin")
+    assert refusals.is_outlived
+
+
 @given(st.lists(st.tuples(st.sampled_from(["replayed", "expired"]), st.integers(0, 3)), max_size=300))
 def test_no_refused_frame_is_told_twice_or_forgotten(frames: list[tuple[str, int]]) -> None:
     refusals, told = Refusals(), {"replayed": 0, "expired": 0}
