@@ -22,7 +22,7 @@ def test_durations_are_shown_in_the_unit_that_fits(took_ms: int, expected: str) 
 
 def test_only_words_that_something_can_be_in_are_coloured() -> None:
     states = {word for names in (TaskStateName, NodeStateName, PeerStateName) for word in get_args(names)}
-    assert set(TONES) <= states | {"starting", "ready", "restarting", "failed", "stopped"}  # `ports.Agent.state`
+    assert set(TONES) <= states | {"starting", "ready", "restarting", "failed", "stopped", "elsewhere"}
 
 
 def test_what_never_began_has_no_age() -> None:
