@@ -154,7 +154,9 @@ def verify(session: Session, path: Path | None, asks_stream: bool) -> int:
     try:
         report = verified(path)
         if asks_stream:
-            report = beside_stream(report, path, _told(Client(session), report.chains[-1].node))
+            refused: list[int] = []
+            report = beside_stream(report, path, _told(Client(session), report.chains[-1].node, refused))
+            report = _less(report, sum(refused))
     except MeshError as failure:
         raise of(failure) from None
     if session.wants_json():
@@ -171,16 +173,32 @@ def verify(session: Session, path: Path | None, asks_stream: bool) -> int:
             note(session, f"{what}: it is being written, or a kill left it")
     if report.stream is not None:
         write(f"{shown(_compared(report.stream))}\n")
+        for what in _passed_over(report.stream):
+            note(session, what)
     return int(report.ending)
 
 
-def _told(client: Client, node: str) -> Iterator[tuple[int, str]]:
-    """Number and hash of all that the stream has of a node, in its order."""
+def _less(report: Any, left_out: int) -> Any:
+    """The same, with how many frames of the stream were passed over."""
+    return msgspec.structs.replace(report, stream=msgspec.structs.replace(report.stream, left_out=left_out))
+
+
+def _told(client: Client, node: str, refused: list[int]) -> Iterator[tuple[int, str]]:
+    """Number and hash of all that the stream has of a node, in its order; `refused`: frames that it did not sign."""
     cursor, is_end = "", False
     while not is_end:
         page = client.get("v1", "audit", node=node, cursor=cursor, limit=PAGE).value
+        refused.append(page.get("refused", 0))
         yield from ((record["seq"], record["hash"]) for record in page["records"])
         cursor, is_end = page["cursor"], page["is_end"]
+
+
+def _passed_over(found: Any) -> Iterator[str]:
+    if found.left_out:
+        what = f"{count(found.left_out, 'frame')} under this node's subject that it has not signed"
+        yield f"the stream holds {what}: no records of it, and left out"
+    if found.again:
+        yield f"the stream holds {count(found.again, 'record')} of this node once more, the same: left out"
 
 
 def _compared(found: Any) -> str:

@@ -3,10 +3,13 @@
 Invariant: the journal is the spool. What was sent is what the stream says is last of this node; nothing else
 is remembered, so a cut, a kill or a lost acknowledgement neither loses nor repeats a record. A stream that
 holds another record than the journal is told as a fork, and nothing is sent on; nor is what is no record any more,
-until the next chain begins. Neighbours: `journal` writes what `segments` reads; the archive is a port.
+until the next chain begins. A frame that this node has not signed is no record of it, whatever its subject says: it is
+left out and counted, and what follows is sent behind it. Neighbours: `journal` writes what `segments` reads; the
+archive is a port.
 """
 
 import asyncio
+import logging
 import os
 from collections.abc import Callable
 from contextlib import suppress
@@ -18,7 +21,7 @@ from msgspec import Struct
 from meshd import clock
 from meshd.observe.journal import Journal
 from meshd.observe.segments import Cursor, opened, records_of
-from meshd.ports import Archive
+from meshd.ports import Archive, Kept
 from protocol import limits
 from protocol.audit import Checker, Ending, Finding, Record, Witness, read
 from protocol.envelope import Envelope, Refusal, Signer
@@ -30,6 +33,7 @@ WITNESS = "witness.json"
 WITNESS_BYTES_MAX = 4_096
 GATHER_S = 0.2  # one signature and one synced write of the server for all that comes within
 AGAIN_S = 1.0  # between two tries while the stream is out of reach
+log = logging.getLogger("meshd.audit")
 
 
 class Sending(Struct, frozen=True):
@@ -53,6 +57,9 @@ class Shipping:
         self._moved = asyncio.Event()  # more was sent, or sending is stuck
         self._hurry = asyncio.Event()  # this life ends: nothing is gathered any more
         self._expect = 0
+        self._looked = 0  # through this place of the stream all is known
+        self._noted: Witness | None = None  # what a former life knew of the stream
+        self.left_out = 0  # frames under the subject of this node that it has not signed
         self.shipped = journal.begins - 1
         self.problem = ""
         self._finding: tuple[int, Finding] | None = None  # of which chain, and what
@@ -62,6 +69,7 @@ class Shipping:
         known = read_witness(journal.folder)
         if known is not None and known.is_genuine and known.node == sending.signer.id:
             self.shipped = max(self.shipped, min(known.seq, journal.head.seq))
+            self._noted = known
 
     @property
     def finding(self) -> Finding | None:
@@ -127,37 +135,91 @@ class Shipping:
             self._expect, self.shipped = 0, self.shipped if span.last else 0  # a fresh stream gets all that is kept
         else:
             self._expect = last.seq
-            self._compare(self._sending.open(last.frame))
+            batch = self._own(last)
+            if batch is None or self._is_again(batch):
+                await self._look_through(last.seq)
+            else:
+                self.shipped = self._compared(batch)
+        self._looked = self._expect
         self._cursor = Cursor(self._journal.folder, after=self.shipped)
         return self.finding is None
 
-    def _compare(self, opened: Envelope | Refusal) -> None:
+    def _own(self, kept: Kept) -> AuditBatch | None:
+        """What a frame says that this node has signed; None for any other."""
+        opened = self._sending.open(kept.frame)
         body = opened.body if isinstance(opened, Envelope) else None
-        told = read(body.lines[-1].encode()) if isinstance(body, AuditBatch) else None
-        self.told = told
+        return body if isinstance(body, AuditBatch) else None
+
+    def _is_again(self, batch: AuditBatch) -> bool:
+        """True for a frame that stands before what the stream is known to have: somebody has sent it once more."""
+        told = read(batch.lines[-1].encode())
+        if told is None or told.chain > self._journal.chain or self.shipped < self._journal.begins:
+            return False
+        return told.chain < self._journal.chain or told.seq < self.shipped
+
+    async def _look_through(self, through: int) -> None:
+        """Find the last record of this node among frames that are none, or that somebody has sent once more."""
+        place, reached = await self._begin(through)
+        known = max(self.shipped, self._journal.begins - 1)
+        others: list[int] = []  # where the first and the last stand
+        count = 0
+        while place <= through:
+            kept = await self._archive.next(self._sending.subject, place)
+            if kept is None:
+                break
+            batch = self._own(kept)
+            if batch is None:
+                count += 1
+                others = [*others[:1], kept.seq]
+            else:
+                reached = max(reached or 0, self._compared(batch))
+            place = kept.seq + 1
+        self.shipped = known if reached is None else reached
+        if count:
+            self.left_out += count
+            what = "the stream %s holds %d more frames under this node's subject that it has not signed, from %d to %d"
+            log.warning(f"{what}: they are left out", self._sending.stream, count, others[0], others[-1])
+
+    async def _begin(self, through: int) -> tuple[int, int | None]:
+        """From where on the stream is to be looked through, and which record it is known to have before that."""
+        if 0 < self._looked <= through:
+            return self._looked + 1, max(self.shipped, self._journal.begins - 1)
+        noted = self._noted
+        if noted is not None and noted.stream == self._sending.stream and noted.stream_seq <= through:
+            kept = await self._archive.next(self._sending.subject, noted.stream_seq)
+            batch = self._own(kept) if kept is not None and kept.seq == noted.stream_seq else None
+            told = read(batch.lines[-1].encode()) if batch is not None else None
+            if told is not None and told.hash == noted.hash:
+                return noted.stream_seq, self.shipped
+        return (await self._archive.span()).first, None
+
+    def _compared(self, batch: AuditBatch) -> int:
+        """The last record that the stream has by this frame, which this node has signed; tells a fork."""
+        told = read(batch.lines[-1].encode())
         if told is None:
             self._fork("the stream holds something under this node's subject that this node has not written")
-            return
+            return self.shipped
+        if self.told is None or (self.told.chain, self.told.seq) <= (told.chain, told.seq):
+            self.told = told
         if told.chain < self._journal.chain:  # the one that was set aside: all of this one is to be sent
-            self.shipped = self._journal.begins - 1
-            return
+            return self._journal.begins - 1
         if told.chain > self._journal.chain:
             what = f"chain {told.chain} of this node's audit, and its journal is chain {self._journal.chain}"
             self._fork(f"the stream has {what}: was an older copy of the directory put back?", told.seq)
-            return
+            return self.shipped
         if told.seq > self._journal.durable:  # only what was on disk was ever sent
             what = f"up to record {told.seq}, and its journal ended at {self._journal.durable}"
             self._fork(
                 f"the stream has this node's audit {what}: was an older copy of the directory put back?", told.seq
             )
-            return
+            return self.shipped
         ours = next(
             (record for record, _ in records_of(self._journal.folder, after=told.seq - 1, through=told.seq)), None
         )
         if ours is not None and ours.hash != told.hash:
             self._fork(f"the stream was given another record {told.seq} than the journal has", told.seq)
-            return
-        self.shipped = told.seq
+            return self.shipped
+        return told.seq
 
     def _fork(self, problem: str, seq: int = 0) -> None:
         self._found(Finding(Ending.FORKED, seq, "forked", problem))
@@ -190,7 +252,7 @@ class Shipping:
             place = await self._archive.append(self._sending.subject, frame, mark=mark, expect=self._expect)
             if place is None:  # an earlier try of ours stands there, or somebody else's
                 raise MeshError("store", problem="stands elsewhere than it was")
-            self._expect, self.shipped = place, self._cursor.seq
+            self._expect, self._looked, self.shipped = place, place, self._cursor.seq
             self._moved.set()
             if self._goes_on(chain):  # else the witness would stand beside another chain
                 await asyncio.to_thread(self._keep_witness, lines[-1], place)

@@ -19,13 +19,19 @@ Mark: TypeAlias = tuple[int, str]  # number and hash of a record
 
 
 class Compared(Struct, frozen=True):
-    """`same` records stand in both, from `first` to `last`; `missing` are not in the stream."""
+    """`same` records stand in both, from `first` to `last`; `missing` are not in the stream.
+
+    `again`: records that the stream has once more, as anybody can send them; `left_out`: frames that it
+    has not signed.
+    """
 
     ending: Ending
     same: int = 0
     first: int = 0
     last: int = 0
     missing: int = 0
+    again: int = 0
+    left_out: int = 0
     finding: Finding | None = None
 
 
@@ -46,11 +52,14 @@ def compared(journal: Callable[[int], Iterator[Mark]], told: Iterable[Mark], *, 
     ours = journal(0)
     held = next(ours, None)
     begins = held[0] if held is not None else 0
-    same = first = last = missing = 0
+    same = first = last = missing = again = 0
     finding: Finding | None = None
     for seq, hash in told:
         if seq < begins:
             continue  # pruned here, or of a chain that was set aside
+        if seq <= last and next(journal(seq - 1), None) == (seq, hash):
+            again += 1
+            continue
         while held is not None and held[0] < seq:
             missing += 1
             held = next(ours, None)
@@ -67,7 +76,7 @@ def compared(journal: Callable[[int], Iterator[Mark]], told: Iterable[Mark], *, 
     if finding is None:
         missing += (held is not None) + sum(1 for _ in ours)
     ending = finding.ending if finding is not None else Ending.UNWITNESSED if missing or not same else Ending.VERIFIED
-    return Compared(ending, same, first, last, missing, finding)
+    return Compared(ending, same, first, last, missing, again, finding=finding)
 
 
 def _differs(held: Mark | None, seq: int, hash: str, last: int) -> Finding | None:

@@ -131,6 +131,15 @@ def test_the_stream_is_the_witness_when_it_is_asked(
     said = meshctl("audit", "verify", str(tmp_path), "--stream")
     assert (said.code, "the stream holds the same: 3 records, 1 to 3" in said.out) == (0, True)
     assert backend.audits.asked[-1].node == json.loads(lines[0])["node"]
+    backend.audits.left_out = 2
+    said = meshctl("audit", "verify", str(tmp_path), "--stream")
+    assert (said.code, "2 frames under this node's subject that it has not signed" in said.err) == (0, True)
+    said = meshctl("audit", "verify", str(tmp_path), "--stream", "-o", "json")
+    assert json.loads(said.out)["stream"]["left_out"] == 2
+    backend.audits.left_out = 0
+    backend.audits.records = (*records, records[1])
+    said = meshctl("audit", "verify", str(tmp_path), "--stream")
+    assert (said.code, "1 record of this node once more, the same: left out" in said.err) == (0, True)
     backend.audits.records = records[:2]
     said = meshctl("audit", "verify", str(tmp_path), "--stream")
     assert (said.code, "1 record more" in said.out) == (10, True)

@@ -1,10 +1,13 @@
 """What is answered about the audit: pages of the stream or the journal, with bounds, and nobody else's word in them."""
 
 import asyncio
+import random
 import threading
 from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import cast
 
+import nats
 import pytest
 
 from meshd import auditing as auditing_module
@@ -16,15 +19,18 @@ from meshd.observe.audit import Audit
 from meshd.observe.metrics import METRICS
 from meshd.observe.segments import Cursor, segments
 from meshd.observe.shipping import read_witness
+from meshd.observe.verify import beside_stream, verify
 from meshd.ports import Kept
 from meshd.settings import AuditSettings
+from meshd.store.archive import JetStreamArchive
 from protocol import limits
-from protocol.audit import Act
+from protocol.audit import Act, Ending
 from protocol.errors import MeshError
 from protocol.events import AuditDamaged, AuditRestarted, Event
 from protocol.replica import Me
 from tests.meshd.observe.test_shipping import MemoryArchive, Stage
 from tests.protocol.sealing import ALICE, LIFE, SUBJECTS, opener
+from tests.servers import NatsServer
 from tests.waiting import until
 
 
@@ -37,8 +43,8 @@ def _id_of(name: str) -> str:
 class Node:
     """An auditing over a stream in memory."""
 
-    def __init__(self, folder: Path, **settings: int) -> None:
-        self.stage = Stage(folder, MemoryArchive())
+    def __init__(self, folder: Path, archive: MemoryArchive | None = None, **settings: int) -> None:
+        self.stage = Stage(folder, archive or MemoryArchive())
         self.events: list[Event] = []
         reading = Reading(
             subjects=SUBJECTS,
@@ -163,6 +169,41 @@ async def test_what_is_no_admitted_nodes_word_is_left_out_and_counted(node: Node
     archive.frames.append(Kept(len(archive.frames) + 1, SUBJECTS.audit(src="m" * 32), b"MD nonsense"))
     page = await node.auditing.page(AuditQuery())
     assert (seqs(page), page.refused) == ([1, 2], 1)
+
+
+async def test_junk_of_anybody_on_a_real_server_before_between_and_after_records_leaves_the_node_verified(
+    own_nats_server: NatsServer, tmp_path: Path
+) -> None:
+    server, subject = own_nats_server, SUBJECTS.audit(src=ALICE.id)
+    archive = JetStreamArchive(
+        [server.url],
+        stream=SUBJECTS.audit_stream,
+        subjects=SUBJECTS.audits(),
+        name="t",
+        rng=random.Random(7),
+        user=server.user,
+        password=server.password,
+        keep_s=3_600.0,
+        bytes_max=1 << 20,
+    )
+    await archive.open()
+    raw = await nats.connect(server.url, user=server.user, password=server.password)
+    for life in range(1, 3):
+        await raw.jetstream().publish(subject, b"x")
+        node = Node(tmp_path / "audit", cast("MemoryArchive", archive))
+        node.auditing.start()
+        await node.note(Act("task.award", "task/1", "allow"))
+        await raw.jetstream().publish(subject, b"x")
+        await node.note(Act("task.award", "task/2", "allow"))
+        await raw.jetstream().publish(subject, b"x")
+        assert node.auditing.attention() == ()
+        page = await node.auditing.page(AuditQuery(node="alice"))
+        assert (seqs(page), page.refused) == (list(range(1, 3 * life + 1)), 3 * life)
+        report = beside_stream(verify(tmp_path), tmp_path, ((each.seq, each.hash) for each in page.records))
+        assert report.ending is Ending.VERIFIED
+        await node.stage.end()
+    await raw.close()
+    await archive.close()
 
 
 async def test_an_unknown_node_and_a_stream_out_of_reach_are_errors_with_a_code(node: Node) -> None:

@@ -36,6 +36,7 @@ class FakeAudits:
         self.asked: list[AuditQuery] = []
         self.refusals: list[tuple[str, str, str, str]] = []
         self.damage = ""
+        self.left_out = 0  # frames of the stream
         self.restarts: list[tuple[str, str]] = []
         self.about: list[tuple[str, dict[str, Detail]]] = []
         self.requests: list[tuple[str, str, str]] = []
@@ -68,4 +69,4 @@ class FakeAudits:
     async def page(self, query: AuditQuery) -> AuditPage:
         self.asked.append(query)
         found = () if query.cursor else self.records
-        return AuditPage(found, "1.1", True, "journal" if query.here else "stream")
+        return AuditPage(found, "1.1", True, "journal" if query.here else "stream", self.left_out)

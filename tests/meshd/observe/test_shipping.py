@@ -65,11 +65,16 @@ class MemoryArchive:
     async def close(self) -> None:
         pass
 
-    def lines(self) -> list[bytes]:
+    def put(self, frame: bytes) -> None:
+        """As anybody can who knows the subject."""
+        self.frames.append(Kept(len(self.frames) + 1, SUBJECT, frame))
+
+    def lines(self, frames: int | None = None) -> list[bytes]:
         found: list[bytes] = []
-        for kept in self.frames:
+        for kept in self.frames[:frames]:
             opened = opener().open_audit(kept.subject, kept.frame)
-            assert isinstance(opened, Envelope)
+            if not isinstance(opened, Envelope):
+                continue
             assert isinstance(opened.body, AuditBatch)
             found += [line.encode() for line in opened.body.lines]
         return found
@@ -211,12 +216,60 @@ async def test_an_older_copy_of_the_directory_is_told_as_a_fork_and_sends_nothin
     assert whole(archive.lines()) == 9
 
 
-async def test_what_somebody_else_put_under_our_subject_is_told(stage: Stage) -> None:
-    stage.archive.frames.append(Kept(1, SUBJECT, b"MD not ours"))
+@pytest.mark.parametrize("is_noted", [True, False])
+async def test_what_this_node_has_not_signed_is_left_out_counted_once_and_told_with_its_place(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, is_noted: bool
+) -> None:
+    archive = MemoryArchive()
+    archive.put(b"MD not ours")
+    for life in range(1, 4):
+        stage = Stage(tmp_path, archive)
+        stage.start()
+        await stage.add(5)
+        await stage.shipped(10 * life - 5)
+        archive.put(b"junk")
+        archive.put(b"")
+        await stage.add(5)
+        await stage.shipped(10 * life)
+        assert (stage.shipping.is_forked, stage.shipping.problem) == (False, "")
+        assert (is_noted and life > 1) or stage.shipping.left_out >= 2
+        assert f"from {len(archive.frames) - 2} to {len(archive.frames) - 1}" in caplog.text
+        await stage.end()
+        archive.put(b"junk")
+        if not is_noted:
+            (tmp_path / WITNESS).unlink()
+    assert whole(archive.lines()) == 30
+
+
+async def test_frames_of_this_node_that_somebody_sends_once_more_are_not_sent_on_from(tmp_path: Path) -> None:
+    archive = MemoryArchive()
+    for life in range(1, 4):
+        stage = Stage(tmp_path, archive)
+        stage.start()
+        await stage.add(9)
+        await stage.shipped(9 * life)
+        archive.put(archive.frames[0].frame)
+        await stage.add(0)
+        await stage.end()
+    assert len(set(archive.lines())) == 27
+    assert len(archive.lines()) == 27 + 3 * len(archive.lines(1))
+
+
+async def test_after_a_fork_with_junk_behind_it_the_next_chain_is_sent(tmp_path: Path) -> None:
+    archive = MemoryArchive()
+    await _sent(tmp_path / "a", archive, 9)
+    archive.put(b"junk")
+    stage = Stage(tmp_path / "b", archive)
+    await stage.add(4)
     stage.start()
-    await stage.add(1)
     await until(lambda: stage.shipping.is_forked)
-    assert "has not written" in stage.shipping.problem
+    assert stage.shipping.told is not None
+    await stage.journal.restart(Act(RESTARTED, "journal", "allow"), chain=1, seq=stage.shipping.told.seq)
+    await stage.add(2)
+    await stage.shipped(12)
+    assert (stage.shipping.is_forked, stage.shipping.problem) == (False, "")
+    await stage.end()
+    assert whole(archive.lines()[9:]) == 3
 
 
 @pytest.mark.parametrize("content", [b"", b"{}", b"[" * 4_000, b"\xff", b'{"seq":"x"}'])
