@@ -20,6 +20,7 @@ from meshd.observe.text import shown
 from protocol.errors import FAILED, OK, MeshError
 
 FROM_LIVE = "from-live"
+ALSO = f"{FROM_LIVE}: plays faults on the mesh of this host, as its daemon sees it; meshctl sim {FROM_LIVE} --help"
 RUN_S = "120s"
 UNDER_WAY = ("awarded", "running")  # states of tasks
 PAGES_MAX = 20  # of nodes, agents or tasks: more than a scenario takes
@@ -42,7 +43,7 @@ def sim(ctx: click.Context, words: tuple[str, ...]) -> int:
     from simulations.command import main
 
     try:
-        return main(words, program="meshctl sim")
+        return main(words, program="meshctl sim", also=ALSO)
     except SystemExit as ended:  # how its parser says that it only printed help
         return ended.code if isinstance(ended.code, int) else 0
 

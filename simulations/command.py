@@ -47,24 +47,44 @@ Do: TypeAlias = Callable[[argparse.Namespace], int]
 COUNT_MAX = 1_000  # processes, lines
 SECONDS_MAX = 86_400
 SEEDS_MAX = 10_000_000  # a year of computing
+EXAMPLE = "split"  # of the stock
+_OF_TRACES = ("replay", "explain", "diff")
 COUNT = 25  # lines of a chain, unless told otherwise
 
 
-def main(arguments: Sequence[str], *, program: str = PROGRAM) -> int:
-    """Run one command, `run` when there is none; its exit code. Raises SystemExit on a misuse, and for help."""
-    asked = _parser(program).parse_args(arguments or ["run"])
+def main(arguments: Sequence[str], *, program: str = PROGRAM, also: str = "") -> int:
+    """Run one command, `run` when there is none; its exit code. Raises SystemExit on a misuse, and for help.
+
+    `also` is what the help says of the commands that only `program` has.
+    """
+    asked = _parser(program, also).parse_args(arguments or ["run"])
     asked.program = program
     do: Do = asked.do
     try:
         files.check(getattr(asked, "report", []))
         return do(asked)
     except ScenarioError as error:
-        print(f"error[bad_scenario]: {error}", file=sys.stderr)
+        print(f"error[bad_scenario]: {error}\ntry: {_next_step(str(error), asked)}", file=sys.stderr)
         return BAD_SCENARIO
 
 
-def _parser(program: str) -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog=program, description="The mesh in a virtual world.")
+def _next_step(problem: str, asked: argparse.Namespace) -> str:
+    """A command that helps with what is wrong."""
+    name = getattr(asked, "scenario", "")
+    is_of_event = problem.startswith("there is no line") or "nothing was broken" in problem
+    if is_of_event or problem.startswith("--") or asked.command not in ("show", "run", "sweep", *_OF_TRACES):
+        return f"{asked.program} {asked.command} --help"
+    if problem.startswith(f"{name} is a trace"):
+        return f"{asked.program} replay {shlex.quote(name)}"
+    if asked.command in _OF_TRACES:
+        return f"{asked.program} run {EXAMPLE} --trace FILE, which writes a trace"
+    if Path(name).suffix in (".toml", ".py"):
+        return f"{asked.program} show {EXAMPLE}, to see how a scenario is written"
+    return f"{asked.program} list"
+
+
+def _parser(program: str, also: str) -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog=program, description="The mesh in a virtual world.", epilog=also)
     commands = parser.add_subparsers(dest="command", required=True)
 
     def command(name: str, do: Do, about: str) -> argparse.ArgumentParser:

@@ -45,7 +45,7 @@ def chain(trace: Recorded, seq: int, *, count: int) -> list[Line]:
     """A line of a trace and at most `count` of its causes, the oldest first. Raises ScenarioError for no such line."""
     ancestry = Ancestry()
     for record in trace.records():
-        if isinstance(record, End) or record.seq > seq:
+        if isinstance(record, End) or 0 < seq < record.seq:
             break
         ancestry.add(record.cause, is_tick=record.what == TICK)
     if not 0 < seq <= len(ancestry):

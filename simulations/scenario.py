@@ -6,9 +6,10 @@ Neighbours: `scenarios/*.toml` are the stock; `world` runs one with a seed.
 
 import runpy
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from importlib import resources
 from pathlib import Path
+from traceback import walk_tb
 from typing import Annotated, Literal
 
 import msgspec
@@ -30,8 +31,10 @@ from simulations.links import LinkModel
 from simulations.sights import SIGHTS
 from simulations.signing import Wire
 from simulations.store import StoreModel
-from simulations.wording import known_there
+from simulations.wording import worded
 from simulations.work import WorkModel
+
+_TRACE = b'{"trace":'  # how every file of `recorded` begins
 
 
 class ScenarioError(ValueError):
@@ -99,8 +102,7 @@ def checked(values: object, *, origin: str) -> Scenario:
     try:
         scenario = msgspec.convert(values, Scenario)
     except (msgspec.ValidationError, OverflowError) as error:
-        said = str(error).replace("`", "")
-        raise ScenarioError(f"{origin}: {said}{known_there(Scenario, said)}") from None
+        raise ScenarioError(f"{origin}: {worded(Scenario, str(error), values)}") from None
     problem = _problem(scenario)
     if problem:
         raise ScenarioError(f"{origin}: {problem}")
@@ -115,8 +117,7 @@ def _problem(scenario: Scenario) -> str:
     try:
         scenario.settings()
     except msgspec.ValidationError as error:
-        said = str(error).replace("`", "")
-        return f"membership: {said}{known_there(MembershipSettings, said)}"
+        return f"membership: {worded(MembershipSettings, str(error), scenario.membership)}"
     if scenario.work.at != "any" and scenario.work.at not in known:
         return f"work.at: there is no node {scenario.work.at!r}"
     for number, task in enumerate(scenario.work.placed):
@@ -181,24 +182,49 @@ def named(name: str) -> Scenario:
     if name.endswith(".py"):
         return programmed(path)
     if not name.endswith(".toml"):
-        raise ScenarioError(
-            f"there is no scenario {name!r}; there are: {', '.join(known)}; or name a .toml file, or a .py file"
-        )
+        raise ScenarioError(_no_scenario(path, known))
     try:
         return parsed(path.read_text(encoding="utf-8"), origin=name)
     except (OSError, UnicodeDecodeError) as error:
         raise ScenarioError(f"{name} cannot be read: {error}") from None
 
 
+def _no_scenario(path: Path, known: Iterable[str]) -> str:
+    """What a name is that is neither of the stock nor of a scenario's file."""
+    try:
+        if path.is_dir():
+            return f"{path} is a folder; name a .toml file in it, or a .py file"
+        with path.open("rb") as file:
+            is_trace = file.read(len(_TRACE)) == _TRACE
+    except OSError:  # not there, or nothing that can be read: then it was meant as a name
+        return f"there is no scenario {str(path)!r}; there are: {', '.join(known)}; or name a .toml file, or a .py file"
+    if is_trace:
+        return f"{path} is a trace, not a scenario; replay runs it again"
+    return f"{path} is no .toml file, and no .py file"
+
+
 def programmed(path: Path) -> Scenario:
-    """What the function `scenario` of a Python file returns. Raises ScenarioError, and whatever that file raises."""
+    """What the function `scenario` of a Python file returns. Raises ScenarioError, for all that file raises, too."""
     try:
         made = runpy.run_path(str(path)).get("scenario")
-    except (OSError, SyntaxError) as error:
-        raise ScenarioError(f"{path} cannot be read: {error}") from None
+        scenario = made() if callable(made) else None
+    # A traceback and exit code 1 would say that a rule was broken, and the file's own sys.exit(0) that all had passed.
+    except (Exception, SystemExit) as error:  # noqa: BLE001 - it is its writer's code, and may raise anything
+        raise ScenarioError(f"{path}{_raised(path, error)}") from None
     if not callable(made):
         raise ScenarioError(f"{path}: there is no function scenario() in it")
-    scenario = made()
     if not isinstance(scenario, Scenario):
         raise ScenarioError(f"{path}: scenario() returned {type(scenario).__name__}, not a Scenario")
-    return checked(msgspec.to_builtins(scenario), origin=str(path))
+    try:
+        values = msgspec.to_builtins(scenario)
+    except (TypeError, ValueError, OverflowError, RecursionError) as error:
+        raise ScenarioError(f"{path}: scenario() returned a Scenario with what none can have: {error}") from None
+    return checked(values, origin=str(path))
+
+
+def _raised(path: Path, error: BaseException) -> str:
+    """What a Python file raised, and in which of its lines; of one that did not even begin, that it cannot be read."""
+    lines = [line for frame, line in walk_tb(error.__traceback__) if frame.f_code.co_filename == str(path)]
+    if not lines:
+        return f" cannot be read: {error}"
+    return f", line {lines[-1]}: {type(error).__name__}: {error}"

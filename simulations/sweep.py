@@ -12,6 +12,7 @@ from concurrent.futures.process import BrokenProcessPool
 from hashlib import blake2b
 from multiprocessing import get_context
 from pathlib import Path
+from signal import SIG_DFL, SIGINT, signal
 
 from msgspec import Struct, structs
 
@@ -135,7 +136,9 @@ def _results(one: Callable[[Choice, int], Result], choice: Choice, seeds: range,
         yield from (one(choice, seed) for seed in seeds)
         return
     waiting: deque[Future[Result]] = deque()
-    with ProcessPoolExecutor(min(jobs, len(seeds)), mp_context=get_context("spawn")) as pool:
+    many, context = min(jobs, len(seeds)), get_context("spawn")
+    # Ctrl-C ends each of them at once, and without a traceback of each.
+    with ProcessPoolExecutor(many, context, initializer=signal, initargs=(SIGINT, SIG_DFL)) as pool:
         try:
             for seed in seeds:
                 waiting.append(pool.submit(one, choice, seed))

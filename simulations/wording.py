@@ -1,46 +1,112 @@
 """What may stand where a scenario is wrong: the keys or values that are known there.
 
 Invariant: told from the types that read the scenario, so it cannot say what they would refuse.
-Neighbours: `scenario` adds it to what msgspec found wrong.
+Neighbours: `scenario` says with it what msgspec found wrong.
 """
 
 import re
+from collections.abc import Mapping, Sequence
 from difflib import get_close_matches
+from typing import TypeAlias
 
+import msgspec
 from msgspec import inspect
 
-_STEP = re.compile(r"\.([A-Za-z0-9_-]+)|\[")
+_STEP = re.compile(r"\.([A-Za-z0-9_-]+)|\[(\d+|\.\.\.)\]")
+_UNNAMED = "..."  # what msgspec calls every key of a table of the writer's own
+
+Step: TypeAlias = str | int  # a key, or a place in a list
 
 
-def known_there(struct: type, problem: str) -> str:
-    """What could have stood there, as words to follow `problem`, a text of msgspec's about a `struct`; or nothing."""
-    place = problem.rpartition(" - at $")[2] if " - at $" in problem else ""
-    names = [found.group(1) or "" for found in _STEP.finditer(place)]
-    if unknown := re.match(r"Object contains unknown field (\S+)", problem):
-        keys = sorted({field.encode_name for each in _at(struct, names) for field in _fields(each)})
-        near = get_close_matches(unknown.group(1), keys, n=1)
-        return f"; did you mean {near[0]}?" if near else f"; there are {', '.join(keys)}" if keys else ""
-    values = sorted({value for each in _at(struct, names) for value in _values(each)})
-    if problem.startswith("Invalid value") and not values and names:  # the key that tells a union's kinds apart
-        values = sorted({tag for each in _at(struct, names[:-1]) for tag in _tags(each, names[-1])})
-    return f"; there are {', '.join(values)}" if values else ""
-
-
-def _at(struct: type, names: list[str]) -> list[inspect.Type]:
-    """All types that may stand at the end of a path; an empty name is an element of a list or table."""
-    places = _parts(inspect.type_info(struct))
-    for name in names:
-        if name:
-            places = [
-                part
-                for place in places
-                for field in _fields(place)
-                if field.encode_name == name
-                for part in _parts(field.type)
-            ]
+def worded(struct: type, problem: str, values: object) -> str:
+    """A text of msgspec's about `values` that are no `struct`, with the key that is meant, and what may stand there."""
+    said, at, place = problem.replace("`", "").partition(" - at $")
+    steps: list[Step] = []
+    for found in _STEP.finditer(place):
+        key, index = found.groups()
+        if index == _UNNAMED:
+            steps.append(_refused_key(struct, problem, values, steps))
         else:
-            places = [part for place in places for part in _elements(place)]
+            steps.append(key or int(index))
+    named = "".join(f"[{step}]" if isinstance(step, int) else f".{step}" for step in steps)
+    return f"{said}{at}{named}{_known_there(struct, said, steps, values)}"
+
+
+def _known_there(struct: type, said: str, steps: list[Step], values: object) -> str:
+    """What could have stood there, as words to follow what was said; or nothing."""
+    there = _at(struct, steps, values)
+    if unknown := re.match(r"Object contains unknown field (\S+)", said):
+        refused = unknown.group(1)
+        keys = sorted({field.encode_name for each in there for field in _fields(each)} - {refused})
+        near = get_close_matches(refused, keys, n=1)
+        return f"; did you mean {near[0]}?" if near else f"; there are {', '.join(keys)}" if keys else ""
+    known = sorted({value for each in there for value in _values(each)})
+    if said.startswith("Invalid value") and not known and steps:  # the key that tells a union's kinds apart
+        known = sorted({tag for each in _at(struct, steps[:-1], values) for tag in _tags(each, steps[-1])})
+    return f"; there are {', '.join(known)}" if known else ""
+
+
+def _refused_key(struct: type, problem: str, values: object, steps: list[Step]) -> str:
+    """Which key of the table at the end of a path msgspec means: the one that is refused when it is there alone."""
+    table = _value(values, steps)
+    for key in table if isinstance(table, Mapping) else ():
+        try:
+            msgspec.convert(_alone(values, steps, key), struct)
+        except msgspec.ValidationError as error:
+            if str(error) == problem:
+                return str(key)
+        except OverflowError:
+            continue
+    return _UNNAMED
+
+
+def _alone(values: object, steps: Sequence[Step], key: object) -> object:
+    """The values, with no other key than this in the table at the end of a path."""
+    if isinstance(values, Mapping):
+        if not steps:
+            return {key: values[key]}
+        return {**values, steps[0]: _alone(values[steps[0]], steps[1:], key)}
+    if isinstance(values, list | tuple):
+        return [_alone(each, steps[1:], key) if at == steps[0] else each for at, each in enumerate(values)]
+    return values
+
+
+def _value(values: object, steps: Sequence[Step]) -> object:
+    """What stands at the end of a path, if anything does."""
+    for step in steps:
+        if isinstance(values, Mapping):
+            values = values.get(step)
+        elif isinstance(values, list | tuple) and isinstance(step, int) and step < len(values):
+            values = values[step]
+        else:
+            return None
+    return values
+
+
+def _at(struct: type, steps: Sequence[Step], values: object) -> list[inspect.Type]:
+    """All types that may stand at the end of a path; of a union only the kind that is named in the values."""
+    places = _parts(inspect.type_info(struct))
+    for depth, step in enumerate(steps, start=1):
+        places = _of_kind([part for place in places for part in _inside(place, step)], _value(values, steps[:depth]))
     return places
+
+
+def _of_kind(places: list[inspect.Type], value: object) -> list[inspect.Type]:
+    """Those whose tag the value has; all when it has none of theirs."""
+    if not isinstance(value, Mapping):
+        return places
+    return [
+        place
+        for place in places
+        if isinstance(place, inspect.StructType) and place.tag_field and value.get(place.tag_field) == place.tag
+    ] or places
+
+
+def _inside(kind: inspect.Type, step: Step) -> list[inspect.Type]:
+    """What may stand one step further: in a field, or in an element of a list or table."""
+    if isinstance(kind, inspect.StructType):
+        return [part for field in kind.fields if field.encode_name == step for part in _parts(field.type)]
+    return _elements(kind)
 
 
 def _parts(kind: inspect.Type) -> list[inspect.Type]:
@@ -78,5 +144,5 @@ def _values(kind: inspect.Type) -> list[str]:
             return []
 
 
-def _tags(kind: inspect.Type, name: str) -> list[str]:
+def _tags(kind: inspect.Type, name: Step) -> list[str]:
     return [str(kind.tag)] if isinstance(kind, inspect.StructType) and kind.tag_field == name else []

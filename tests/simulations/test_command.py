@@ -1,13 +1,16 @@
 """The commands: what they print, and the five exit codes."""
 
 import json
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 from msgspec import structs
 
 from cli.sim import sim
-from simulations import command
+from simulations import __main__, command
 from simulations.command import main
 from simulations.running import BAD_SCENARIO, NEVER_SEEN, NOT_DETERMINISTIC, PASSED, VIOLATED, Choice
 from simulations.world import Verdict, World
@@ -40,6 +43,51 @@ def test_a_broken_promise_is_exit_1_with_the_command_that_repeats_it(
 def test_a_bad_scenario_is_exit_2_and_one_sentence(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["run", _written(tmp_path, "[link]\nloss = 2\n")]) == BAD_SCENARIO
     assert capsys.readouterr().err.startswith("error[bad_scenario]: ")
+
+
+@pytest.mark.parametrize(
+    ("words", "step"),
+    [
+        (["run", "nowhere"], "python -m simulations list"),
+        (["run", "nowhere.toml"], "python -m simulations show split"),
+        (["sweep", "split", "--seeds", "x"], "python -m simulations sweep --help"),
+        (["replay", "nowhere"], "python -m simulations run split --trace FILE"),
+        (["figures", "g0"], "python -m simulations figures --help"),
+    ],
+)
+def test_every_refusal_ends_with_what_to_try(words: list[str], step: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(words) == BAD_SCENARIO
+    assert capsys.readouterr().err.splitlines()[-1].startswith(f"try: {step}")
+
+
+def test_a_trace_that_is_run_is_said_to_be_one_that_is_replayed(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    trace = str(tmp_path / "x.trace")
+    assert main(["run", _written(tmp_path, ""), "--trace", trace]) == PASSED
+    assert main(["run", trace]) == BAD_SCENARIO
+    said, step = capsys.readouterr().err.splitlines()
+    assert "is a trace, not a scenario" in said
+    assert step == f"try: python -m simulations replay {trace}"
+
+
+def test_whoever_stops_reading_is_not_answered_with_a_traceback() -> None:
+    reader, writer = os.pipe()
+    os.close(reader)
+    ended = subprocess.run(
+        [sys.executable, "-m", "simulations", "list"], stdout=writer, stderr=subprocess.PIPE, text=True, check=False
+    )
+    os.close(writer)
+    assert (ended.returncode, ended.stderr) == (PASSED, "")
+
+
+def test_ctrl_c_is_a_quiet_end_with_130(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    def stopped(_: object) -> int:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(__main__, "main", stopped)
+    assert __main__.door() == 130
+    assert capsys.readouterr().err == ""
 
 
 @pytest.mark.parametrize("seeds", ["x:y", "3", "9:1", "1:2:3", "1:99999999999999999999", ":"])
@@ -120,3 +168,5 @@ def test_meshctl_sim_is_a_door_to_the_same_with_the_same_exit_codes(capsys: pyte
     assert sim.main(["run", "nowhere", "--seed", "3"], standalone_mode=False) == BAD_SCENARIO
     assert "quiet-join" in capsys.readouterr().err
     assert sim.main(["list"], standalone_mode=False) == PASSED
+    assert sim.main(["--help"], standalone_mode=False) == PASSED
+    assert "meshctl sim from-live --help" in " ".join(capsys.readouterr().out.split())

@@ -113,8 +113,8 @@ def test_a_chain_is_told_backwards_with_how_one_led_to_the_other(
 def test_an_event_that_is_none_is_refused_with_those_there_are(
     trace: Path, event: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert main(["explain", str(trace), event]) == BAD_SCENARIO
-    assert "which has lines 1 to" in capsys.readouterr().err
+    assert main(["explain", str(trace), "--", event]) == BAD_SCENARIO
+    assert f"which has lines 1 to {len(_records(trace))}\n" in capsys.readouterr().err
 
 
 def test_what_broke_a_run_is_explained_without_naming_an_event(
@@ -184,7 +184,7 @@ def test_a_spoiled_trace_is_refused_in_one_sentence_that_says_where(
     if command != ["replay"] or caught.err:  # a replay may find the run different before it comes to that line
         assert caught.err.startswith(f"error[bad_scenario]: {path}")
         assert told in caught.err
-        assert len(caught.err.splitlines()) == 1
+        assert len(caught.err.splitlines()) == 2
 
 
 def test_a_trace_that_is_not_there_is_said_to_be_so(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

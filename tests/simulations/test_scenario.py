@@ -89,6 +89,15 @@ def test_a_name_that_is_neither_of_the_stock_nor_a_file_is_answered_with_what_th
         named("nowhere")
 
 
+def test_a_folder_and_a_file_of_another_kind_are_said_to_be_what_they_are(tmp_path: Path) -> None:
+    with pytest.raises(ScenarioError, match=r"is a folder; name a \.toml file in it"):
+        named(str(tmp_path))
+    notes = tmp_path / "notes.txt"
+    notes.write_text("nothing")
+    with pytest.raises(ScenarioError, match=r"is no \.toml file"):
+        named(str(notes))
+
+
 def test_a_file_that_cannot_be_read_is_said_to_be_so(tmp_path: Path) -> None:
     with pytest.raises(ScenarioError, match="cannot be read"):
         named(str(tmp_path / "missing.toml"))
@@ -120,6 +129,13 @@ def test_a_python_file_makes_the_same_scenario_as_the_text_of_it(tmp_path: Path)
         ("scenario = 3\n", "there is no function scenario()"),
         ("def scenario():\n    return 3\n", "returned int, not a Scenario"),
         ("def scenario(:\n", "cannot be read"),
+        ("import sys\nsys.exit(0)\n", ", line 2: SystemExit: 0"),
+        (
+            "def scenario():\n    return inner()\n\ndef inner():\n    raise ValueError('no')\n",
+            ", line 5: ValueError: no",
+        ),
+        (PROGRAM.replace("nodes=3", "nodez=3").replace("{last}", "4"), ", line 8: TypeError: "),
+        (PROGRAM.replace("nodes=3", "nodes=object()").replace("{last}", "4"), "a Scenario with what none can have"),
     ],
 )
 def test_what_is_wrong_with_a_python_scenario_is_said_with_its_file(text: str, told: str, tmp_path: Path) -> None:

@@ -10,13 +10,16 @@ START = 'about = "x"\nnodes = 3\nrun_s = 5\n'
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        ('[[fault]]\nkind = "explode"\nat_s = 1', "$.fault[0].kind; there are block, "),
+        ('[[fault]]\nkind = "explode"\nat_s = 1', "$.fault[0].kind; there are attack, block, "),
         ('[[fault]]\nkind = "crash"\nat = 1', "unknown field at - at $.fault[0]; did you mean at_s?"),
         ('[[fault]]\nkind = "partition"\nshape = "sphere"', "shape; there are bridge, halves, isolate, ring, swizzle"),
         ("run = 12", "unknown field run; did you mean run_s?"),
         ('wire = "post"', "$.wire; there are ed25519, "),
         ("[link]\nxyzzy = 1", "$.link; there are between, burst,"),
         ("[[link.between]]\nxyzzy = 1", "$.link.between[0]; there are link, one, other, way"),
+        ('[[fault]]\nkind = "one-way"\ngroups = []', "$.fault[0]; there are at_s, dst, every_s, for_s, src, times"),
+        ("[expect]\neventually = { one-view = -3, all-done = -1 }", ">= 0.0 - at $.expect.eventually.one-view"),
+        ("[agents.odd]\nn1 = { }\nn2 = { slower = [] }", "at $.agents.odd.n2.slower"),
         ("[agents.odd.n1]\nxyzzy = 1", "; there are claims_ms, cost,"),
         ("[membership]\nprobe_interval = 1", "membership: "),
         ("[membership]\nprobe_interval = 1", "did you mean probe_interval_s?"),
