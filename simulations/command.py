@@ -40,6 +40,8 @@ from simulations.scenario import ScenarioError, parsed, stock
 from simulations.shrink import RUNS_MAX, shrunk
 from simulations.sweep import sweep
 from simulations.trace import Line
+from simulations.visible import visible
+from simulations.world import Violation
 from simulations.written import written
 
 Do: TypeAlias = Callable[[argparse.Namespace], int]
@@ -64,7 +66,7 @@ def main(arguments: Sequence[str], *, program: str = PROGRAM, also: str = "") ->
         files.check(getattr(asked, "report", []))
         return do(asked)
     except ScenarioError as error:
-        print(f"error[bad_scenario]: {error}\ntry: {_next_step(str(error), asked)}", file=sys.stderr)
+        print(f"error[bad_scenario]: {visible(str(error))}\ntry: {_next_step(str(error), asked)}", file=sys.stderr)
         return BAD_SCENARIO
 
 
@@ -197,7 +199,8 @@ def _show(asked: argparse.Namespace) -> int:
     choice, known = _choice(asked, asked.scenario), stock()
     scenario = choice.scenario(asked.seed)
     is_as_written = asked.scenario in known and not choice.options
-    print(known[asked.scenario] if is_as_written else written(scenario), end="")
+    # Its escapes are those of TOML.
+    print(visible(known[asked.scenario] if is_as_written else written(scenario)), end="")
     return PASSED
 
 
@@ -272,7 +275,7 @@ def _replay(asked: argparse.Namespace) -> int:
     if asked.until is not None:
         return PASSED
     for violation in found.violations:
-        print(f"  VIOLATED {violation.rule} at {violation.at_s:.6f} s: {violation.what}")
+        print(f"  VIOLATED {_said(violation)}")
     return VIOLATED if found.violations else PASSED
 
 
@@ -285,9 +288,13 @@ def _explain(asked: argparse.Namespace) -> int:
     if end is None or not end.broken:
         raise ScenarioError(f"{asked.trace}: nothing was broken; name a line by its number")
     for violation in end.broken:
-        print(f"VIOLATED {violation.rule} at {violation.at_s:.6f} s: {violation.what}")
+        print(f"VIOLATED {_said(violation)}")
         print("\n".join(told(collected(trace, violation.ancestry))))
     return PASSED
+
+
+def _said(violation: Violation) -> str:
+    return visible(f"{violation.rule} at {violation.at_s:.6f} s: {violation.what}").replace("\n", r"\u000a")
 
 
 def _diff(asked: argparse.Namespace) -> int:
@@ -326,7 +333,7 @@ def _shrink(asked: argparse.Namespace) -> int:
         raise ScenarioError(f"--out: {error}") from None
     was = f"{len(scenario.fault)} faults, {scenario.nodes} nodes, {scenario.run_s:g} s"
     print(f"{name}: {was} became {len(left.fault)} faults, {left.nodes} nodes, {left.run_s:g} s, in {small.runs} runs")
-    print(f"  VIOLATED {violation.rule} at {violation.at_s:.6f} s: {violation.what}")
+    print(f"  VIOLATED {_said(violation)}")
     print(f"  run: {repeat(str(out), seed, program=asked.program)}")
     if asked.report:
         said = Occasion(

@@ -14,6 +14,7 @@ from simulations.recorded import End, Record, Recorded, record_of
 from simulations.setting import Check, Setting
 from simulations.timeline import ns
 from simulations.trace import ANCESTORS, Line
+from simulations.visible import visible
 from simulations.world import Verdict, World
 
 
@@ -39,8 +40,9 @@ def replayed(
 ) -> Verdict | Parting:
     """The world of a trace once more, held against it line by line; `heed` gets every line up to a difference.
 
-    `watch` is told what the rules are told.
+    `watch` is told what the rules are told. Raises ScenarioError for a trace that was changed after it was written.
     """
+    trace.check()
     scenario = trace.scenario
     if until_s is not None:
         scenario = structs.replace(scenario, run_s=min(until_s, scenario.run_s))
@@ -74,8 +76,8 @@ def shown(found: Parting, one: Recorded, other: Recorded | None, *, names: tuple
     """A parting for people: both lines, and what led to each; `other` is None when it was a run."""
     lines = [f"{name}: {_said(each)}" for name, each in zip(names, (found.one, found.other), strict=True)]
     causes = [each.cause if isinstance(each, Record) else 0 for each in (found.one, found.other)]
-    if isinstance(found.one, Record) and isinstance(found.other, Record) and _is_alike(found.one, found.other):
-        lines.append("they read the same: the bytes of the message differ")
+    if isinstance(found.one, Record) and isinstance(found.other, Record):
+        lines.append(f"they differ in {', '.join(_differing(found.one, found.other))}")
     if causes[0]:
         lines += ["what led to the first:", *told(chain(one, causes[0], count=ANCESTORS - 1))]
     if causes[1] and causes[1] != causes[0]:
@@ -84,8 +86,14 @@ def shown(found: Parting, one: Recorded, other: Recorded | None, *, names: tuple
     return lines
 
 
-def _is_alike(one: Record, other: Record) -> bool:
-    return str(one.line()) == str(other.line()) and one.cause == other.cause
+def _differing(one: Record, other: Record) -> list[str]:
+    """What differs, where both lines may read the same: a time is shown in microseconds, and bytes are not shown."""
+    named = ["node", "kind", "cause", "what"]
+    found = [f"t ({one.t} and {other.t} ns)"] if one.t != other.t else []
+    found += [name for name in named if getattr(one, name) != getattr(other, name)]
+    if (one.size, one.crc) != (other.size, other.crc):
+        found.append(f"the bytes ({one.size} with sum {one.crc:08x}, and {other.size} with {other.crc:08x})")
+    return found
 
 
 def _said(record: Record | End | None) -> str:
@@ -94,6 +102,6 @@ def _said(record: Record | End | None) -> str:
             return "nothing: it has ended"
         case End():
             broken = ", ".join(each.rule for each in record.broken)
-            return f"the end, digest {record.digest}, {f'broken: {broken}' if broken else 'nothing broken'}"
+            return visible(f"the end, digest {record.digest}, {f'broken: {broken}' if broken else 'nothing broken'}")
         case Record():
             return f"{record.line()}  (because of {record.cause})"

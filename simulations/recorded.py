@@ -1,17 +1,20 @@
-"""A trace in a file: JSON lines, the first a header, the last an end with digest and verdict.
+"""A trace in a file: JSON lines, the first a header, the last an end with digest, verdict and a sum of the lines.
 
 Invariant: the header is all that is needed to run the world again; what cannot be read is refused
 with the file and the line. Neighbours: `trace` makes lines, `comparison` and `lineage` read them.
 """
 
 from collections.abc import Callable, Iterator
+from contextlib import suppress
+from hashlib import blake2b
 from pathlib import Path
 from typing import IO
 from zlib import crc32
 
 import msgspec
-from msgspec import Struct
+from msgspec import Struct, structs
 
+from simulations.people import STRANGER
 from simulations.scenario import Scenario, ScenarioError, parsed
 from simulations.trace import Line
 from simulations.world import Violation
@@ -20,6 +23,7 @@ from simulations.written import written
 VERSION = 1
 LINE_BYTES_MAX = 1 << 20  # a line of ours is a few hundred bytes, a header a few thousand
 _TOO_LONG = "is no trace: its lines are too long"
+_NO_NODES = frozenset({"world", STRANGER})  # what stands in the place of a node, and is none of the scenario
 
 
 class Header(Struct, frozen=True, forbid_unknown_fields=True):
@@ -54,6 +58,11 @@ class End(Struct, frozen=True, forbid_unknown_fields=True):
 
     digest: str
     broken: tuple[Violation, ...] = ()
+    lines: str = ""  # of the file: a sum of all before and of this one without it; older traces have none
+
+
+class _CutError(ScenarioError):
+    """The lines end too early; those there are can be trusted."""
 
 
 _RECORD = msgspec.json.Decoder(Record)
@@ -77,6 +86,7 @@ class Recorder:
     def __init__(self, file: IO[bytes], header: Header) -> None:
         self._write: Callable[[bytes], object] = file.write
         self._encode = msgspec.json.Encoder().encode
+        self._sum = blake2b(digest_size=16)
         self._put(header)
 
     def note(self, line: Line) -> None:
@@ -85,10 +95,13 @@ class Recorder:
 
     def end(self, end: End) -> None:
         """No more."""
-        self._put(end)
+        self._sum.update(self._encode(end) + b"\n")
+        self._put(structs.replace(end, lines=self._sum.hexdigest()))
 
     def _put(self, value: Struct) -> None:
-        self._write(self._encode(value) + b"\n")
+        raw = self._encode(value) + b"\n"
+        self._sum.update(raw)
+        self._write(raw)
 
 
 class Recorded:
@@ -101,9 +114,10 @@ class Recorded:
         self.scenario = parsed(self.header.scenario, origin=f"{path}: its scenario")
 
     def records(self) -> Iterator[Record | End]:
-        """Every line in its order, and the end. Raises ScenarioError at a line that is none."""
+        """Every line in its order, and the end. Raises ScenarioError at a line that is none, or was changed."""
         lines = self._raw()
-        next(lines)
+        whole = blake2b(next(lines), digest_size=16)
+        names = _NO_NODES | frozenset(self.scenario.names)
         for seq, raw in enumerate(lines, start=1):
             record = self._decoded(raw, number=seq + 1)
             if isinstance(record, Record):
@@ -111,12 +125,26 @@ class Recorded:
                     raise self._wrong(seq + 1, f"line {record.seq} of the trace stands where {seq} belongs")
                 if not 0 <= record.cause < seq:
                     raise self._wrong(seq + 1, f"its cause, {record.cause}, does not stand before it")
-            elif next(lines, b""):
+                if record.node not in names:
+                    raise self._wrong(seq + 1, f"there is no node {record.node!r} in its scenario")
+                whole.update(raw)
+                yield record
+                continue
+            if next(lines, b""):
                 raise self._wrong(seq + 2, "something stands after the end")
-            yield record
-            if isinstance(record, End):
-                return
-        raise ScenarioError(f"{self._path} is cut: it has no end")
+            end = structs.replace(record, lines="")
+            whole.update(msgspec.json.encode(end) + b"\n")
+            if record.lines and record.lines != whole.hexdigest():
+                raise ScenarioError(f"{self._path} was changed after it was written: its check sum does not fit")
+            yield end
+            return
+        raise _CutError(f"{self._path} is cut: it has no end")
+
+    def check(self) -> None:
+        """Raises ScenarioError when this is not what was written; one that is cut is good up to there."""
+        with suppress(_CutError):
+            for _ in self.records():
+                pass
 
     def _raw(self) -> Iterator[bytes]:
         try:
@@ -141,6 +169,8 @@ class Recorded:
         try:
             return _END.decode(raw) if raw.startswith(b'{"digest"') else _RECORD.decode(raw)
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+            if not raw.endswith(b"\n"):
+                raise _CutError(f"{self._path} is cut in line {number}") from None
             raise self._wrong(number, str(error)) from None
 
     def _wrong(self, number: int, why: str) -> ScenarioError:

@@ -12,6 +12,7 @@ from protocol.primitives import NS_PER_S
 from simulations.lineage import told
 from simulations.scenario import Scenario
 from simulations.trace import Line
+from simulations.visible import visible
 from simulations.world import Verdict, Violation
 
 PROGRAM = "python -m simulations"
@@ -54,12 +55,19 @@ def failed(
             lines += ["  what led to it, the last first:", *(f"  {line}" for line in told(led))]
         lines.append("  what happened before it:")
         lines += [f"  {line}" for line in _story(verdict.lines, violation)]
-    trace = f"{Path(name).stem}-{verdict.seed}.trace"
-    again = repeat(name, verdict.seed, options=options, program=program)
-    lines.append(f"  repeat: {again}")
-    lines.append(f"  replay: {again} --trace {trace}; {program} replay {trace}")
-    lines.append(f"  shrink: {repeat(name, verdict.seed, options=options, program=program, verb='shrink')}")
-    return "\n".join(lines)
+    lines.append(f"  repeat: {repeat(name, verdict.seed, options=options, program=program)}")
+    lines += further(name, verdict.seed, options=options, program=program)
+    return visible("\n".join(lines))
+
+
+def further(name: str, seed: int, *, options: Sequence[str] = (), program: str = PROGRAM) -> list[str]:
+    """The commands that look into a failure and make it small."""
+    trace = shlex.quote(f"{Path(name).stem}-{seed}.trace")
+    again = repeat(name, seed, options=options, program=program)
+    return [
+        f"  replay: {again} --trace {trace}; {program} replay {trace}",
+        f"  shrink: {repeat(name, seed, options=options, program=program, verb='shrink')}",
+    ]
 
 
 def repeat(name: str, seed: int, *, options: Sequence[str] = (), program: str = PROGRAM, verb: str = "run") -> str:

@@ -24,6 +24,7 @@ from simulations.reports.observer import Observer
 from simulations.reports.shapes import Seed
 from simulations.running import NEVER_SEEN, PASSED, VIOLATED, Choice, print_paths
 from simulations.scenario import Scenario, ScenarioError
+from simulations.visible import visible
 from simulations.world import Verdict, World
 from simulations.written import on_one_line
 
@@ -62,7 +63,7 @@ def _result(choice: Choice, scenario: Scenario, verdict: Verdict) -> Result:
 
 
 def sweep(choice: Choice, seeds: range, *, jobs: int, program: str, reports: Sequence[Path] = ()) -> int:
-    """Every seed; failures with the command that runs them alone; the exit code."""
+    """Every seed; failures with the commands that run them alone, replay and shrink them; the exit code."""
     expected = choice.scenario(seeds[0]).expect.sometimes
     whole = blake2b(digest_size=16)
     sights: dict[str, int] = {}
@@ -108,7 +109,8 @@ def _failed(choice: Choice, failed: Result, program: str) -> str:
     if failed.drawn:
         lines.append(f"  drawn: {failed.drawn}")
     lines.append(f"  run: {report.repeat(choice.name, failed.seed, options=choice.options, program=program)}")
-    return "\n".join(lines)
+    lines += report.further(choice.name, failed.seed, options=choice.options, program=program)
+    return visible("\n".join(lines))
 
 
 def _row(choice: Choice, each: Result, found: Measured, program: str) -> Seed:

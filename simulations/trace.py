@@ -16,6 +16,7 @@ from msgspec import Struct
 
 from protocol.primitives import NS_PER_S
 from simulations.timeline import Timeline
+from simulations.visible import visible
 
 LINES_KEPT = 4_000  # a report shows some of these, and most say little
 HASHED_AT_ONCE = 512  # lines; one by one costs twice as much
@@ -43,7 +44,8 @@ class Line(Struct, frozen=True):
     content: bytes = b""
 
     def __str__(self) -> str:
-        return f"{self.seq:>8} {self.at_ns / NS_PER_S:>12.6f}  {self.node:<8} {self.kind:<9} {self.what}"
+        said = f"{self.seq:>8} {self.at_ns / NS_PER_S:>12.6f}  {self.node:<8} {self.kind:<9} {self.what}"
+        return visible(said).replace("\n", "\\u000a")
 
 
 class Ancestry:

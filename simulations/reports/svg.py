@@ -5,32 +5,20 @@ returned is well-formed XML. Neighbours: `pictures` composes, `page` holds the c
 """
 
 import html
-import unicodedata
 from collections.abc import Iterable, Sequence
 from math import floor, log10
 from typing import TypeAlias
 
 from msgspec import Struct
 
-Point: TypeAlias = tuple[float, float]
+from simulations.visible import visible
 
-_ODD = frozenset({"Cc", "Cf", "Cs", "Co", "Cn"})  # control, formatting (bidirectional too), no characters at all
+Point: TypeAlias = tuple[float, float]
 
 
 def words(text: object) -> str:
     """Any text, safe within elements and attributes; what cannot be seen is shown as an escape."""
     return html.escape(visible(str(text)), quote=True)
-
-
-def visible(text: str) -> str:
-    """The same text, with escapes for what cannot be seen, or turns the order of what can."""
-    return "".join(_visible(each) for each in text)
-
-
-def _visible(each: str) -> str:
-    if each in "\n\t" or unicodedata.category(each) not in _ODD:
-        return each
-    return f"\\u{ord(each):04x}" if ord(each) <= 0xFFFF else f"\\U{ord(each):08x}"
 
 
 def tag(name: str, *children: str, **attributes: object) -> str:

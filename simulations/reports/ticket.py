@@ -9,7 +9,7 @@ from collections.abc import Iterable, Sequence
 
 from simulations.reports.page import SIGNS, ranked, seconds, sentence_of
 from simulations.reports.shapes import Distribution, Report, Rule, RunReport, Stage, SweepReport
-from simulations.reports.svg import visible
+from simulations.visible import visible
 
 ROWS_MAX = 50  # of seeds; a ticket is read by people
 _MARKUP = re.compile(r"([\\`*_\[\]<>#|@!~&])")

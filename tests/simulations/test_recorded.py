@@ -4,6 +4,7 @@ import json
 import os
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -64,35 +65,80 @@ def test_a_replay_is_the_same_and_shows_one_node_up_to_a_time(trace: Path, capsy
     assert main(["replay", str(trace), "--node", "n9"]) == BAD_SCENARIO
 
 
-def _edited(text: str) -> str:
-    lines = text.splitlines()
-    lines[40] = lines[40].replace('"node":"n', '"node":"m')
-    return "\n".join(lines) + "\n"
+def _changed(trace: Path, to: Path, at: int, values: dict[str, Any], *, is_sealed: bool = False) -> Path:
+    """The trace with other values in one of its lines; without the sum of its lines, unless sealed."""
+    lines = [json.loads(line) for line in trace.read_text().splitlines()]
+    lines[at] |= values
+    if not is_sealed:
+        del lines[-1]["lines"]
+    to.write_text("".join(json.dumps(line, separators=(",", ":")) + "\n" for line in lines))
+    return to
 
 
-def test_a_trace_that_was_edited_is_not_what_the_run_does(
+def test_a_trace_whose_run_is_another_is_held_against_it_line_by_line(
     trace: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    other = tmp_path / "edited.trace"
-    other.write_text(_edited(trace.read_text()))
+    other = _changed(trace, tmp_path / "edited.trace", 40, {"what": "Nothing"})
     assert main(["replay", str(other)]) == NOT_DETERMINISTIC
     said = capsys.readouterr().out
     assert "trace:       40 " in said
     assert "run:       40 " in said
+    assert "they differ in what" in said
 
 
-def test_changed_bytes_of_a_message_are_found_though_the_lines_read_the_same(
+def test_what_differs_is_named_though_the_lines_read_the_same(
     trace: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    lines = trace.read_text().splitlines()
-    at = next(number for number, line in enumerate(lines) if '"kind":"message"' in line)
-    values = json.loads(lines[at])
-    values["crc"] ^= 1
-    lines[at] = json.dumps(values)
-    other = tmp_path / "bytes.trace"
-    other.write_text("\n".join(lines) + "\n")
-    assert main(["replay", str(other)]) == NOT_DETERMINISTIC
-    assert "the bytes of the message differ" in capsys.readouterr().out
+    at, record = next((record.seq, record) for record in _records(trace) if record.kind == "message")
+    changes: list[tuple[dict[str, Any], str]] = [
+        ({"t": record.t + 1}, f"they differ in t ({record.t + 1} and {record.t} ns)\n"),
+        ({"crc": record.crc ^ 1}, f"they differ in the bytes ({record.size} with sum"),
+        ({"cause": record.cause - 1}, "they differ in cause\n"),
+    ]
+    for values, told in changes:
+        assert main(["replay", str(_changed(trace, tmp_path / "other.trace", at, values))]) == NOT_DETERMINISTIC
+        assert told in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(("at", "values"), [(0, {"seed": 4}), (40, {"what": "Nothing"}), (-1, {"digest": "0" * 32})])
+def test_a_trace_that_was_changed_after_it_was_written_is_refused_and_not_called_another_run(
+    at: int, values: dict[str, Any], trace: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["replay", str(_changed(trace, tmp_path / "whole.trace", 0, {}, is_sealed=True))]) == PASSED
+    capsys.readouterr()
+    other = _changed(trace, tmp_path / "mine.trace", at, values, is_sealed=True)
+    assert main(["replay", str(other)]) == BAD_SCENARIO
+    caught = capsys.readouterr()
+    assert "was changed after it was written" in caught.err
+    assert "DETERMINISTIC" not in caught.out
+
+
+def test_a_trace_that_is_cut_is_good_up_to_there(trace: Path, tmp_path: Path) -> None:
+    path, raw = tmp_path / "cut.trace", trace.read_bytes()
+    path.write_bytes(raw[: raw.index(b"\n", len(raw) // 2) + 9])
+    assert main(["replay", str(path), "--until", "1s"]) == PASSED
+
+
+def test_what_a_trace_or_a_scenario_says_does_not_steer_the_terminal(
+    trace: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    evil = "a\x1b[31m\nb\u202ec"
+    path = _changed(trace, tmp_path / "evil.trace", 40, {"what": evil, "kind": evil})
+    assert main(["diff", str(trace), str(path)]) == VIOLATED
+    assert main(["replay", str(path)]) == NOT_DETERMINISTIC
+    broken = [{"rule": evil, "at_s": 1, "what": evil, "ancestry": [40]}]
+    path = _changed(path, tmp_path / "broken.trace", -1, {"broken": broken, "lines": ""})
+    assert main(["explain", str(path)]) == PASSED
+    (tmp_path / "evil.toml").write_text('about = "a\u202eb"\nnodes = 2\nrun_s = 4\n', encoding="utf-8")
+    assert main(["show", str(tmp_path / "evil.toml")]) == PASSED
+    path = _changed(trace, tmp_path / "evil.trace", 40, {"node": evil})
+    assert main(["replay", str(path)]) == BAD_SCENARIO
+    path = _changed(trace, tmp_path / "evil.trace", 40, {evil: 1})
+    assert main(["replay", str(path)]) == BAD_SCENARIO
+    caught = capsys.readouterr()
+    assert caught.out.count("\\u001b[31m\\u000ab\\u202ec") >= 5
+    assert 'about = "a\\u202eb"' in caught.out
+    assert not {"\x1b", "\u202e"} & set(caught.out + caught.err)
 
 
 def test_a_chain_is_told_backwards_with_how_one_led_to_the_other(
@@ -164,6 +210,7 @@ SPOILED: dict[str, tuple[Callable[[bytes], bytes], str]] = {
     "a line twice": (lambda raw: raw.replace(b'{"seq":9,', b'{"seq":8,', 1), "line 8 of the trace stands where 9"),
     "a cause after it": (lambda raw: raw.replace(b'"cause":4,', b'"cause":9999,', 1), "does not stand before it"),
     "a negative cause": (lambda raw: raw.replace(b'"cause":4,', b'"cause":-8,', 1), "does not stand before it"),
+    "a node that is none": (lambda raw: raw.replace(b'"node":"n1"', b'"node":"n9"', 1), "there is no node 'n9'"),
     "more after the end": (lambda raw: raw + b"{}\n", "something stands after the end"),
     "an endless line": (lambda raw: raw.split(b"\n")[0] + b"\n" + b" " * (3 << 20), "too long"),
     "a huge number": (lambda raw: raw.replace(b'{"seq":9,', b'{"seq":' + b"9" * 5_000 + b",", 1), "line 10"),

@@ -28,7 +28,7 @@ def test_one_process_and_two_print_the_same(tmp_path: Path, capsys: pytest.Captu
     assert "of 9 seeds passed, digest " in said[0][1]
 
 
-def test_every_failure_is_listed_with_the_command_that_runs_it_alone(
+def test_every_failure_is_listed_with_the_commands_that_run_it_alone_replay_it_and_make_it_small(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     path = _written(tmp_path, LATE)
@@ -38,6 +38,11 @@ def test_every_failure_is_listed_with_the_command_that_runs_it_alone(
     assert runs
     assert len(runs) == sum("VIOLATED agents-known" in line for line in lines)
     assert main(runs[0].split()) == VIOLATED
+    further = [[line for line in lines if line.startswith(f"  {verb}: ")] for verb in ("replay", "shrink")]
+    assert [len(each) for each in further] == [len(runs), len(runs)]
+    small = further[1][0].split("simulations ", 1)[1]
+    assert small == runs[0].replace("run", "shrink", 1)
+    assert main([*small.split(), "--runs", "1", "--out", str(tmp_path / "small.toml")]) == PASSED
 
 
 def test_a_scenario_that_cannot_be_read_is_refused_before_any_process_starts(
