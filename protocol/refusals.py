@@ -19,9 +19,7 @@ class Refusals:
         self._second = 0
         self._seen = 0
         self._untold: dict[str, int] = {}
-        self.is_outlived = (
-            False  # somebody has begun a newer life with our key, and proved it
-        )
+        self.is_outlived = False  # somebody has begun a newer life with our key, and proved it
 
     def told(self, refusal: Refusal, now: Instant) -> list[Effect]:
         """The event about this frame and those like it before, or nothing yet. An echo is no news."""
