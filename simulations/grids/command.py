@@ -14,7 +14,7 @@ from msgspec import structs
 
 from simulations.grids import goals, kinship, lifeguard, swim
 from simulations.grids.measures import Sample
-from simulations.grids.samples import Cell, measured
+from simulations.grids.samples import Cell, code, measured
 from simulations.grids.study import Study
 from simulations.grids.tables import Table, kept, markdown
 from simulations.progress import Progress
@@ -28,6 +28,7 @@ STUDIES: Mapping[str, Study] = {study.name: study for study in (kinship.STUDY, s
 QUICK_SEEDS = 5
 SEEDS_MAX = 1_000
 JOBS_MAX = 64
+CODE_SHOWN = 8  # of the sum over the code, so that a reader sees whether two tables are of the same
 
 
 def add(command: Adding) -> None:
@@ -45,19 +46,25 @@ def _choose(parser: argparse.ArgumentParser) -> None:
         "--cells", default="*", metavar="PATTERN", help="only these, as '50-*-on'; several parted by commas"
     )
     parser.add_argument(
-        "--seeds", type=_to(SEEDS_MAX), default=QUICK_SEEDS, metavar="N", help=f"a cell (default {QUICK_SEEDS})"
+        "--seeds",
+        type=_number(0, SEEDS_MAX),
+        default=QUICK_SEEDS,
+        metavar="N",
+        help=f"a cell (default {QUICK_SEEDS}); 0: only what --keep has",
     )
-    parser.add_argument("--jobs", type=_to(JOBS_MAX), default=1, metavar="N", help="so many processes (default 1)")
+    parser.add_argument(
+        "--jobs", type=_number(1, JOBS_MAX), default=1, metavar="N", help="so many processes (default 1)"
+    )
     parser.add_argument("--keep", type=Path, metavar="FILE", help="samples go there, and are not measured twice")
     parser.add_argument("--list", action="store_true", help="the cells, and nothing is run")
     parser.add_argument("--show", metavar="CELL", help="the scenario of one cell, to be run")
     parser.add_argument("--write", action="store_true", help="put the table into simulations/README.md")
 
 
-def _to(most: int) -> Callable[[str], int]:
+def _number(least: int, most: int) -> Callable[[str], int]:
     def number(text: str) -> int:
-        if not text.isascii() or not text.isdecimal() or len(text) > len(str(most)) or not 1 <= int(text) <= most:
-            raise argparse.ArgumentTypeError(f"{text!r} is no number from 1 to {most}")
+        if not text.isascii() or not text.isdecimal() or len(text) > len(str(most)) or not least <= int(text) <= most:
+            raise argparse.ArgumentTypeError(f"{text!r} is no number from {least} to {most}")
         return int(text)
 
     return number
@@ -109,9 +116,10 @@ def chosen(study: Study, pattern: str) -> list[Cell]:
 def filled(study: Study, cells: Sequence[Cell], asked: argparse.Namespace, *, command: str) -> Table:
     """The study's table, of these cells."""
     progress = Progress(len(cells) * asked.seeds)
-    samples: dict[str, list[Sample]] = {}
-    for name, sample in measured(cells, seeds=asked.seeds, jobs=asked.jobs, keep=asked.keep, progress=progress):
-        samples.setdefault(name, []).append(sample)
+    found: dict[str, dict[int, Sample]] = {}
+    for name, seed, sample in measured(cells, seeds=asked.seeds, jobs=asked.jobs, keep=asked.keep, progress=progress):
+        found.setdefault(name, {})[seed] = sample
     progress.clear()
-    said = f"`python -m simulations {command}`: {study.about}."
+    samples = {name: [some[seed] for seed in sorted(some)] for name, some in found.items()}
+    said = f"`python -m simulations {command}`, code `{code()[:CODE_SHOWN]}`: {study.about}."
     return Table(study.name, said, study.columns, tuple(study.rows(samples)), study.notes)

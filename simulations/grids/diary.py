@@ -47,6 +47,9 @@ class Diary:
         self.suspected: dict[Incident, Accused] = {}
         self.killed: dict[Incident, Accused] = {}
         self.conflicts = 0  # of names, as often as somebody saw one
+        self.killed_alive = 0  # as often as somebody took who was running for dead
+        self.raised_dead = 0  # as often as somebody took who was down for alive
+        self.unheard_of = 0  # as often as somebody took for alive who is no host at all
         self.words: list[Word] = []
         self.spans: list[tuple[float, str, tuple[str, ...], bool]] = []  # when, fault, nodes, does it begin
 
@@ -58,8 +61,7 @@ class Diary:
                     if isinstance(effect, Spread) and isinstance(effect.body, Suspect | Dead):
                         self._accused(effect.body)
             case Happened(event=PeerAlive() | PeerDead() | PeerLeft() as event):
-                state = _STATES[type(event)]
-                self.words.append(Word(self._now_s, seen.node, self._hosts[event.peer].name, state))
+                self._believed(seen.node, event)
             case Happened(event=NameConflict()):
                 self.conflicts += 1
             case Span():
@@ -76,6 +78,15 @@ class Diary:
         into = self.suspected if isinstance(said, Suspect) else self.killed
         is_false = host.is_up and host.life == said.life
         into.setdefault((said.peer, said.life, said.incarnation), Accused(self._now_s, is_false))
+
+    def _believed(self, observer: str, event: PeerAlive | PeerDead | PeerLeft) -> None:
+        host = self._hosts.get(event.peer)
+        if host is None:
+            self.unheard_of += isinstance(event, PeerAlive)
+            return
+        self.killed_alive += isinstance(event, PeerDead) and host.is_up and host.life == event.life
+        self.raised_dead += isinstance(event, PeerAlive) and not host.is_up
+        self.words.append(Word(self._now_s, observer, host.name, _STATES[type(event)]))
 
     # --- readers
 

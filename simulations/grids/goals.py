@@ -7,13 +7,13 @@ missed. Neighbour: `study` says what a table is; `kinship` has the cells of G5 a
 from collections.abc import Sequence
 from typing import Any
 
-from msgspec import Struct
+from msgspec import Struct, structs
 
-from simulations.checks import CHECKS
 from simulations.grids import kinship
-from simulations.grids.measures import Sample, detection, flapping, healing, joining, load, swarming
+from simulations.grids.measures import Sample, attacked, detection, flapping, healing, joining, load, swarming
 from simulations.grids.samples import Cell, Measure, Samples, quantile, together
 from simulations.grids.study import NOTHING, Row, Study, shown_s, world
+from simulations.scenario import named
 
 HANGS, APART_S, FIRST_S = 5, 14.0, 6.0
 UNSEEN_S = kinship.UNSEEN_S
@@ -159,7 +159,7 @@ def _healing() -> list[Figure]:
     for name, nodes, at_s, for_s in (
         ("10 s", 20, 8.0, 10.0),
         ("10 min", 10, 8.0, 600.0),
-        ("24 h", 4, 8.0, DAY_S + 600.0),
+        ("24 h", 10, 8.0, DAY_S + 600.0),
         ("at start-up, 1 min", 20, 0.0, 60.0),
     ):
         fault = {"kind": "partition", "groups": _halves(nodes), "at_s": at_s, "for_s": for_s}
@@ -199,10 +199,23 @@ def _flaps() -> list[Figure]:
 def _whole() -> list[Figure]:
     rolling = {"kind": "crash", "node": "all", "at_s": 8.0, "step_s": 1.5, "for_s": 1.0}
     leaving = {"kind": "leave", "node": "n4-n40", "at_s": 8.0, "step_s": 0.2}
-    drawing = {"always": list(CHECKS), "eventually": {"one-view": 20.0, "agents-known": 20.0}}
     idle = _cell("G13-idle-40", load, nodes=40, run_s=60.0, fault=[])
-    swarm = Cell("G16-swarm-50", world("goal G16", nodes=50, run_s=70.0, expect=drawing, start="join"), swarming)
+    liar = Cell("G12-compromised", named("compromised"), attacked)
+    swarm = Cell("G16-swarm-50", structs.replace(named("swarm"), nodes=50, run_s=120.0), swarming)
     return [
+        Figure(
+            "G12",
+            f"one of {liar.scenario.nodes} lies with its key in every way",
+            (liar,),
+            (
+                none("killed", "well ones dead"),
+                none("raised", "gone ones back"),
+                none("renamed", "renamed"),
+                none("added", "added"),
+                none("broken", "rules broken"),
+            ),
+            "each can be had by any key (all)",
+        ),
         Figure(
             "G13",
             "idle, 40 nodes",

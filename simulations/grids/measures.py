@@ -135,9 +135,21 @@ def flapping(scenario: Scenario, seed: int) -> Sample:
     }
 
 
+def attacked(scenario: Scenario, seed: int) -> Sample:
+    """Somebody lies with the key of one of them: who believed what the liar wanted of the others."""
+    verdict, diary = _lived(scenario, seed)
+    return {
+        "broken": [len(verdict.violations)],
+        "killed": [diary.killed_alive],
+        "raised": [diary.raised_dead],
+        "renamed": [diary.conflicts],
+        "added": [diary.unheard_of],
+    }
+
+
 def swarming(scenario: Scenario, seed: int) -> Sample:
     """One world as a swarm draws it: is a rule broken, and is the second run another?"""
-    world = drawn(scenario, seed=seed, settled=("nodes", "run_s", "agents", "wire"))
+    world = drawn(scenario, seed=seed, settled=("nodes", "run_s"))
     first = World(world, seed=seed).run()
     return {"broken": [len(first.violations)], "differs": [World(world, seed=seed).run().digest != first.digest]}
 

@@ -10,6 +10,7 @@ from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wai
 from functools import cache
 from hashlib import blake2b
 from importlib import resources
+from itertools import count
 from math import ceil
 from multiprocessing import get_context
 from pathlib import Path
@@ -46,8 +47,12 @@ class Kept(Struct, frozen=True):
 
 def measured(
     cells: Sequence[Cell], *, seeds: int, jobs: int = 1, keep: Path | None = None, progress: Progress | None = None
-) -> Iterator[tuple[str, Sample]]:
-    """Every cell with the seeds from 1 on, seeds first, so that a part of the work is a smaller table."""
+) -> Iterator[tuple[str, int, Sample]]:
+    """Every cell with the seeds from 1 on, seeds first, so that a part of the work is a smaller table.
+
+    What the file has beyond the seeds that were asked for counts as well, up to the first gap. Of one cell they come
+    in any order.
+    """
     known = {} if keep is None else _read(keep)
     waiting: list[tuple[Cell, int]] = []
     for seed in range(1, seeds + 1):
@@ -56,13 +61,19 @@ def measured(
             if sample is None:
                 waiting.append((cell, seed))
             else:
-                yield cell.name, sample
+                yield cell.name, seed, sample
+    for cell in cells:
+        for seed in count(seeds + 1):
+            sample = known.get(_key(cell, seed))
+            if sample is None:
+                break
+            yield cell.name, seed, sample
     for done, (cell, seed, sample) in enumerate(_all(waiting, jobs), start=1):
         if progress is not None:
             progress.at(done + seeds * len(cells) - len(waiting), cell.name)
         if keep is not None:
             _append(keep, Kept(_key(cell, seed), sample))
-        yield cell.name, sample
+        yield cell.name, seed, sample
 
 
 def quantile(values: Iterable[float], share: float) -> float:
@@ -76,6 +87,17 @@ def quantile(values: Iterable[float], share: float) -> float:
 def together(samples: Sequence[Sample], name: str) -> list[float]:
     """All values of one name."""
     return [value for sample in samples for value in sample.get(name, ())]
+
+
+@cache
+def code() -> str:
+    """A sum over all code that a sample depends on."""
+    core, world = (Path(str(resources.files(package))) for package in ("protocol", "simulations"))
+    files = [*core.rglob("*.py"), *world.glob("*.py"), *(world / "grids" / f"{name}.py" for name in _MEASURING)]
+    whole = blake2b(digest_size=8)
+    for file in sorted(files):
+        whole.update(f"{file.name}\n".encode() + file.read_bytes())
+    return whole.hexdigest()
 
 
 # --- many
@@ -102,21 +124,10 @@ def _all(waiting: Sequence[tuple[Cell, int]], jobs: int) -> Iterator[tuple[Cell,
 # --- the file
 
 
-@cache
-def _code() -> str:
-    """A sum over all code that a sample depends on."""
-    core, world = (Path(str(resources.files(package))) for package in ("protocol", "simulations"))
-    files = [*core.rglob("*.py"), *world.glob("*.py"), *(world / "grids" / f"{name}.py" for name in _MEASURING)]
-    whole = blake2b(digest_size=8)
-    for file in sorted(files):
-        whole.update(f"{file.name}\n".encode() + file.read_bytes())
-    return whole.hexdigest()
-
-
 def _key(cell: Cell, seed: int) -> str:
     """Of one sample: code, what is measured, the world, its seed."""
     world = blake2b(msgspec.json.encode(cell.scenario), digest_size=8).hexdigest()
-    return f"{_code()} {cell.measure.__name__} {world} {seed}"
+    return f"{code()} {cell.measure.__name__} {world} {seed}"
 
 
 def _read(path: Path) -> dict[str, Sample]:

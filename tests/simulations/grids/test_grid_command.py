@@ -1,18 +1,22 @@
 """Studies by command: cells are measured once, printed beside what was published, and kept between marks."""
 
 from pathlib import Path
+from typing import get_args
 
 import pytest
+from msgspec import structs
 
 from protocol.presets import MembershipSettings
 from simulations.command import main
+from simulations.faults import Attack, Lie
 from simulations.grids import goals, kinship, lifeguard, samples, swim, tables
 from simulations.grids.command import STUDIES
-from simulations.grids.measures import Sample, detection
+from simulations.grids.measures import Sample, attacked, detection
 from simulations.grids.samples import Cell, measured, quantile
 from simulations.grids.study import SWIM_ALONE, Study
-from simulations.running import BAD_SCENARIO, PASSED
-from simulations.scenario import Scenario, ScenarioError, checked, parsed
+from simulations.running import BAD_SCENARIO, PASSED, Choice
+from simulations.scenario import Expectation, Scenario, ScenarioError, checked, parsed
+from simulations.swarm import drawn
 from simulations.written import written
 
 EVERY = (*STUDIES.values(), goals.STUDY)
@@ -56,6 +60,9 @@ def test_a_figure_is_measured_once_and_printed_beside_its_goal(
     monkeypatch.setattr(samples, "_all", _nothing_left)
     assert main(words) == PASSED
     assert capsys.readouterr().out == first
+    assert main([word if word != "1" else "0" for word in words]) == PASSED  # what is kept counts, unasked
+    assert capsys.readouterr().out == first
+    assert f"code `{samples.code()[:8]}`" in first
 
 
 def _nothing_left(waiting: list[tuple[Cell, int]], jobs: int) -> list[tuple[Cell, int, Sample]]:
@@ -66,8 +73,8 @@ def _nothing_left(waiting: list[tuple[Cell, int]], jobs: int) -> list[tuple[Cell
 
 def test_a_small_world_of_the_grid_counts_incidents_and_finds_the_dead() -> None:
     cell = kinship.cell(6, 1, 0.01, "on")
-    [(name, sample)] = list(measured([Cell("tiny", _shorter(cell.scenario), detection)], seeds=1))
-    assert name == "tiny"
+    [(name, seed, sample)] = list(measured([Cell("tiny", _shorter(cell.scenario), detection)], seeds=1))
+    assert (name, seed) == ("tiny", 1)
     assert sample["deaths"] == [0]
     assert sample["suspicions"][0] > 0
     assert len(sample["detect_s"]) == 4  # the starved one and the dead one are no healthy observers
@@ -116,6 +123,21 @@ def test_a_ratio_is_of_worlds_that_both_have_lived_through() -> None:
     assert row[9] == "1.10"
 
 
+def test_one_with_a_key_who_lies_in_every_way_is_measured_by_what_the_others_believe() -> None:
+    [cell] = [cell for cell in goals.cells() if cell.name == "G12-compromised"]
+    lies = tuple(fault for fault in cell.scenario.fault if isinstance(fault, Attack))
+    assert {fault.shape for fault in lies} == set(get_args(Lie))
+    brief = structs.replace(cell.scenario, fault=tuple(structs.replace(each, for_s=4.0) for each in lies), run_s=14.0)
+    sample = attacked(structs.replace(brief, expect=Expectation(always=("no-exception",))), 1)
+    assert sample == {name: [0] for name in ("broken", "killed", "raised", "renamed", "added")}
+
+
+def test_a_swarm_is_measured_in_the_worlds_that_its_sweep_draws() -> None:
+    [cell] = [cell for cell in goals.cells() if cell.name == "G16-swarm-50"]
+    choice = Choice("swarm", ("nodes=50", "run_s=120"), swarm=True)
+    assert drawn(cell.scenario, seed=3, settled=("nodes", "run_s")) == choice.scenario(3)
+
+
 def test_a_quantile_is_that_of_the_nearest_rank() -> None:
     assert quantile([3.0, 1.0, 2.0], 0.5) == 2.0
     assert quantile(range(1, 101), 0.99) == 99
@@ -139,7 +161,7 @@ def test_what_cannot_be_measured_is_one_sentence(
     assert said in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("number", ["0", "-1", "1e3", "\uff11", "9" * 5_000, "100000", ""])
+@pytest.mark.parametrize("number", ["-1", "1e3", "\uff11", "9" * 5_000, "100000", ""])
 def test_a_number_of_seeds_that_is_none_is_a_misuse(number: str) -> None:
     with pytest.raises(SystemExit):
         main(["grid", "swim", "--seeds", number])
