@@ -89,7 +89,8 @@ def smallness(names: Sequence[str]) -> Proof:
         with tempfile.TemporaryDirectory(prefix="longplan-") as folder:
             found = _shrunk_in(_copy(mutant, Path(folder)))
         print(f"    {mutant.name}: {found or 'does not show in two hundred actions'}", flush=True)
-        small += [found] * (found is not None)
+        if found is not None:
+            small.append(found)
     if not small:
         return Proof("no plan failed", is_met=False)
     within = [
