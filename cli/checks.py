@@ -24,7 +24,6 @@ Severity: TypeAlias = Literal["error", "warning", "note"]  # a note is what was 
 PRIVATE = ("identity.key", "root.key", "credential.json", "api.json")  # nobody else may read these
 DISK_BYTES_MIN, DISK_BYTES_LOW = 100 << 20, 1 << 30
 SKEW_MS_HIGH = 2_000
-STUCK_S = 30.0  # what waits so long for the stream is more than a server that starts again
 LAG_MS_HIGH = 250.0  # so late an engine may be taken for dead
 FULL_HIGH, QUEUE_HIGH = 0.8, 0.5
 SERVER_MIN = (2, 14)
@@ -131,6 +130,17 @@ def settings(host: Host) -> Found:
 
 
 # ---------------------------------------------------------------- the mesh
+
+
+def twin(told: Told) -> Found:
+    """Whether the mesh listens to this daemon, and to no other with its key."""
+    if told.status.get("outlived"):
+        what = "a newer daemon runs with this node's key, and the mesh listens to that one alone"
+        cure = (
+            "stop the one whose directory is the copy; if this is the right one, start it anew; if nobody made a copy,"
+            " the key was stolen: start this node with another --dir, and invite it anew"
+        )
+        yield Finding("error", "twin", what, str(told.diagnosis["directory"]), cure)
 
 
 def server(told: Told) -> Found:
@@ -281,7 +291,7 @@ def audit(told: Told) -> Found:
     if head["problem"] and not head["damage"]:
         cure = "give its disk room, or mend what keeps the stream from taking it; it goes on by itself then"
         yield Finding("error", "audit", f"no new work is taken: {head['problem']}", where, cure)
-    if head["stuck_s"] > STUCK_S and not head["damage"]:
+    if head.get("is_stuck"):
         waiting = head["seq"] - head["shipped"]
         what = f"{waiting} records wait, for {head['stuck_s']:.0f} s the stream has taken none"
         cure = "see whether JetStream is on at that server, its disk, and what this node's user may publish"
@@ -293,14 +303,18 @@ def attention(told: Told) -> Found:
     said = {*told.diagnosis["manifests"], *(f"the record {told.diagnosis['store_problem']}",)}
     for text in told.status["attention"]:
         is_told = text in said or (told.audit and "audit" in text) or text.startswith("the clock of ")
+        is_told = is_told or (told.status.get("outlived") and "this node's key" in text)
         if not is_told:  # of what is, another check tells more
             cure = "mend what it says; it is said no more then"
             yield Finding("warning", "attention", str(text), str(told.status["name"]), cure)
 
 
-def is_cut_off(told: Told) -> bool:
-    """True when this node reaches nobody, or may not: others are not to blame for what it does not hear of them."""
-    return told.status["state"] not in ("joined", "draining") or bool(told.diagnosis["store_problem"])
+def cut_off(told: Told) -> str:
+    """Why others are not to blame for what this node does not hear of them, or nothing."""
+    if told.status.get("outlived"):
+        return "the mesh listens to the newer daemon with this node's key"
+    is_joined = told.status["state"] in ("joined", "draining") and not told.diagnosis["store_problem"]
+    return "" if is_joined else "this node is cut off itself"
 
 
 def _answering(told: Told) -> Iterator[Mapping[str, Any]]:
@@ -309,6 +323,7 @@ def _answering(told: Told) -> Iterator[Mapping[str, Any]]:
 
 HOST: tuple[Callable[[Host], Found], ...] = (files, disk, manifests, program, settings)
 MESH: tuple[Callable[[Told], Found], ...] = (
+    twin,
     server,
     streams,
     clocks,

@@ -23,7 +23,6 @@ from protocol.errors import DEGRADED, OK
 
 TONES = {"error": RED, "warning": YELLOW, "note": GREEN}
 AGENTS = "agents.folder"
-CUT_OFF = "this node is cut off itself"
 
 
 class Report(msgspec.Struct):
@@ -63,23 +62,25 @@ def _examined(session: Session) -> Report:
         why = refusal.body["message"]
         where = str(session.node or session.dir or default_dir())
         unreachable = [Finding("error", "daemon", why, where, refusal.body["hint"])]
-    report = Report(unreachable, [], [], why)
-    if session.node:  # the files of another host are not here
-        report.skipped += [check.__name__ for check in checks.HOST]
-        report.why = report.why or "they look at the daemon's own host, and --node may be another one"
-    else:
-        home = Path(told.diagnosis["directory"]) if told is not None else session.dir or default_dir()
-        host = Host(home, home / folder, checks.environment())
-        _run(report, checks.HOST, host)
+    report = Report(unreachable, [], [])
     if told is None:
-        report.skipped += [check.__name__ for check in checks.MESH]
-    elif checks.is_cut_off(told):
+        _skip(report, checks.MESH, why)
+    elif why := checks.cut_off(told):
         _run(report, [check for check in checks.MESH if check not in checks.OF_OTHERS], told)
-        report.skipped += [check.__name__ for check in checks.OF_OTHERS]
-        report.why = f"{report.why}, and {CUT_OFF}" if report.why else CUT_OFF
+        _skip(report, checks.OF_OTHERS, why)
     else:
         _run(report, checks.MESH, told)
+    if session.node:  # the files of another host are not here
+        _skip(report, checks.HOST, "they look at the daemon's own host, and --node may be another one")
+    else:
+        home = Path(told.diagnosis["directory"]) if told is not None else session.dir or default_dir()
+        _run(report, checks.HOST, Host(home, home / folder, checks.environment()))
     return report
+
+
+def _skip(report: Report, table: Sequence[Callable[[checks.T], Found]], why: str) -> None:
+    report.skipped += [check.__name__ for check in table]
+    report.why = f"{report.why}, and {why}" if report.why else why
 
 
 def _run(report: Report, table: Sequence[Callable[[checks.T], Found]], subject: checks.T) -> None:

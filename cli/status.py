@@ -38,17 +38,26 @@ def _awaited(session: Session, wait_s: float) -> Answer:
     while True:
         try:
             answer = Client(session).get("v1", "status")
-            state, complete = answer.value["state"], answer.value["agreement"]["complete"]
-            if state == "joined" and (complete is None or complete >= 1):
+            waiting = _waiting(answer.value)
+            if not waiting:
                 return answer
-            seen = f" with {complete:.0%} of the mesh in view" if state == "joined" else ""
-            last = of(MeshError("not_ready", state=f"still {state}{seen} after {wait_s:g} s"))
+            last = of(MeshError("not_ready", state=f"still {waiting} after {wait_s:g} s"))
         except Refusal as refusal:
             if refusal.body["code"] not in ("unreachable", "stands_still", "cut_off", "timed_out"):
                 raise
             last = refusal
         if not deadline.pause():
             raise last
+
+
+def _waiting(value: Item) -> str:
+    """How it stands while it is not ready, or nothing."""
+    state, complete = str(value["state"]), value["agreement"]["complete"]
+    if state != "joined":
+        return state
+    if value.get("outlived"):
+        return "outlived by a newer daemon with its key"
+    return f"joined with {complete:.0%} of the mesh in view" if complete is not None and complete < 1 else ""
 
 
 def sentence(value: Item, session: Session) -> str:

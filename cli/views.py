@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from cli.client import Client
-from cli.output import Item, count, listing, note, table, write
+from cli.output import Item, count, listing, table, write
 from cli.session import Session
 from meshd.observe.text import shown
 
@@ -31,8 +31,6 @@ def show_views(session: Session, *, is_all: bool) -> None:
         told = [_number(n, view) for n, view in _numbered(views) if view["told"]]
         write("\n")
         table(session, ("NODE", *told), [[shown(str(each["name"])), *_seen(each)] for each in subjects])
-    if value["next"]:
-        note(session, "and more nodes: -o json tells how to get the next page")
 
 
 def _sentence(value: Item) -> str:

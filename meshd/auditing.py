@@ -144,6 +144,7 @@ class Auditing:
             damage_seq=0 if finding is None else finding.seq,
             checked=self._custody.checked,
             stuck_s=round(self._shipping.stuck_s, 1),
+            is_stuck=self._custody.is_stuck,
         )
 
     async def restart(self, reason: str, *, who: str) -> AuditHead:

@@ -1,4 +1,4 @@
-"""A task's record told as what decided about it, and a goal's tasks as a tree.
+"""A task's record told as the API shows it, as what decided about it, and a goal's tasks as a tree.
 
 Invariant: pure; what is told stands in the records, nothing is guessed. Neighbours: `service` reads the records,
 `api.task_schemas` has the shapes.
@@ -8,13 +8,80 @@ from collections.abc import Callable, Sequence
 
 from msgspec import structs
 
-from meshd.api.schemas import Task
+from meshd import values
+from meshd.api.history import AttemptView, RefusedResult, RetryView
+from meshd.api.schemas import Task, TaskError
 from meshd.api.task_schemas import AnswerView, Goal, GoalTask, RoundView, Why
+from meshd.waits import Waits
+from protocol.errors import MeshError
 from protocol.primitives import NodeId
-from protocol.wire.auction import Answered, Round
-from protocol.wire.task import TaskRecord, TaskState
+from protocol.wire.auction import Answered, Attempt, Round
+from protocol.wire.task import Retried, Status, TaskRecord, TaskState
 
 NameOf = Callable[[NodeId], str]
+
+
+def task(
+    record: TaskRecord, line: Status | None, late: Sequence[TaskRecord], *, name_of: NameOf, waits_for: Waits | None
+) -> Task:
+    """One task, with what its home says beyond the record in `line`, and the results that came too `late`."""
+    is_running = record.state is TaskState.AWARDED and line is not None and line.running
+    started_ms = record.started_ms or (line.started_ms if line is not None else 0)
+    return Task(
+        id=record.id,
+        iid=record.iid,
+        gid=record.gid,
+        capability=record.capability,
+        state="running" if is_running else record.state.value,
+        epoch=record.epoch,
+        owner=record.owner,
+        home=record.home,
+        attempts=tuple(_attempt(each, name_of) for each in record.attempts),
+        submitted_ms=record.submitted_ms,
+        started_ms=started_ms or None,
+        finished_ms=record.finished_ms or None,
+        kept_until_ms=record.finished_ms + record.keep_ms if record.finished_ms and record.keep_ms else None,
+        result=_value(record.result),
+        error=None if record.failure is None else TaskError(record.failure.code, record.failure.message),
+        owner_name=name_of(record.owner) if record.owner else "",
+        home_name=name_of(record.home),
+        awarded_ms=record.awarded_ms or None,
+        deadline_ms=record.deadline_ms,
+        priority=record.priority,
+        exclusive=record.exclusive,
+        submitter=record.submitter,
+        key=record.key,
+        parent_iid=record.parent_iid,
+        route=record.route,
+        progress=None if line is None else _value(line.progress),
+        died=record.died,
+        refused=tuple(_refused(each, name_of) for each in late),
+        retries=record.retries,
+        retried=tuple(_retried(each, name_of) for each in record.retried),
+        waits_for=waits_for,
+    )
+
+
+def _attempt(past: Attempt, name_of: NameOf) -> AttemptView:
+    return AttemptView(past.epoch, past.owner, name_of(past.owner), past.ended, past.at_ms, detail=past.detail)
+
+
+def _refused(late: TaskRecord, name_of: NameOf) -> RefusedResult:
+    return RefusedResult(late.epoch, late.owner, name_of(late.owner), late.finished_ms, _value(late.result))
+
+
+def _retried(end: Retried, name_of: NameOf) -> RetryView:
+    error = f"{end.code}: {end.message}" if end.code else ""
+    owner_name = name_of(end.owner) if end.owner else ""
+    return RetryView(end.at_ms, end.by, end.state.value, end.epoch, end.owner, owner_name, error)
+
+
+def _value(encoded: bytes) -> object:
+    """What an agent wrote; nothing when it is no value."""
+    try:
+        return values.unpacked(encoded)
+    except MeshError:
+        return None
 
 
 def why(record: TaskRecord, task: Task, *, name_of: NameOf) -> Why:

@@ -42,11 +42,10 @@ def standing_of(node: Node) -> Standing:
     return node.membership.agreement.standing(clock.now(), probed=node.regions.probed)
 
 
-def agreement(node: Node, name_of: NameOf) -> Agreement:
-    """Do others see the same?"""
-    standing = standing_of(node)
+def agreement(standing: Standing, view: bytes, name_of: NameOf) -> Agreement:
+    """Do others see the same as this node, whose view is `view`?"""
     return Agreement(
-        view=node.membership.agreement.view.hex(),
+        view=view.hex(),
         share=None if standing.share is None else round(standing.share, 4),
         agreeing=standing.agreeing,
         differing=tuple(name_of(each) for each in standing.differing[:SHOWN_MAX]),
@@ -59,9 +58,8 @@ def agreement(node: Node, name_of: NameOf) -> Agreement:
     )
 
 
-def disagreement(node: Node, name_of: NameOf) -> tuple[str, ...]:
+def disagreement(standing: Standing, name_of: NameOf) -> tuple[str, ...]:
     """A sentence when somebody has been heard to see other nodes for longer than news takes."""
-    standing = standing_of(node)
     if standing.proven_s < LONG_S:
         return ()
     others = len(standing.differing) - 1

@@ -11,7 +11,7 @@ from contextlib import aclosing, asynccontextmanager, contextmanager, suppress
 
 from msgspec import structs
 
-from meshd import clock, explained, offspring, outlook, values, views
+from meshd import clock, explained, offspring, values, views
 from meshd.api import agent_schemas, schemas
 from meshd.api.backend import Audits, Following
 from meshd.api.task_schemas import CancelledTask, Goal, RetryRequest, Why
@@ -84,11 +84,7 @@ class Service:
 
     def ready(self) -> schemas.Readiness:
         """Whether it takes and does work."""
-        status = self._views.status()
-        no_room = self._views.no_room()
-        twin = "".join(outlook.outlived(self._engine.node))
-        is_ready = status.state == "joined" and not no_room and not twin
-        return schemas.Readiness(ready=is_ready, state=status.state, reason=status.reason or no_room or twin)
+        return self._views.readiness()
 
     def peers(self) -> list[schemas.Peer]:
         """Every node in view, this one included."""

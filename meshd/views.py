@@ -6,14 +6,14 @@ Neighbours: `service` asks for these; `api.schemas` says what they look like.
 
 import asyncio
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 
 from msgspec import structs
 
-from meshd import clock, outlook, values, waits
+from meshd import clock, explained, outlook, values, waits
 from meshd.agents import elsewhere
-from meshd.api import agent_schemas, history, schemas
+from meshd.api import agent_schemas, schemas
 from meshd.engine import Engine
 from meshd.hosting import Hosting
 from meshd.observe.fates import Fates
@@ -43,7 +43,7 @@ from protocol.primitives import NS_PER_S, Mono, NodeId
 from protocol.replica import Peer
 from protocol.wire.agents import Card
 from protocol.wire.ops import Shape
-from protocol.wire.task import ENDED, Retried, Status, TaskRecord, TaskState
+from protocol.wire.task import ENDED, Status, TaskRecord
 
 COPIES_S = 5.0  # how often the number of copies of the record is looked up
 
@@ -137,6 +137,7 @@ class Views:
         copies, where = self._copies
         state = _node_state(node.state)
         peers = node.membership.snapshot()
+        standing = outlook.standing_of(node)
         return schemas.Status(
             node=node.me.id,
             name=self.name_of(node.me.id),
@@ -152,7 +153,7 @@ class Views:
             region=node.me.region,
             domain=node.me.domain,
             record=schemas.Record(copies, self.name_of(where) if where else "unknown"),
-            reason=_REASONS.get(state, "") if state != "draining" else _held(node.duty.held_by),
+            reason=self._reason(),
             held_by=node.duty.held_by,
             attention=(
                 *outlook.outlived(node),
@@ -161,13 +162,25 @@ class Views:
                 *(problem.message for problem in self._hosting.problems),
                 *_shared_names(peers),
                 *self._clocks_off(),
-                *outlook.disagreement(node, self.name_of),
+                *outlook.disagreement(standing, self.name_of),
             ),
-            agreement=outlook.agreement(node, self.name_of),
+            agreement=outlook.agreement(standing, node.membership.agreement.view, self.name_of),
             notes=self._notes(),
             other_regions=len(node.regions.names) - 1,
             bridge=node.regions.is_bridge and not node.regions.is_one,
+            outlived=node.refusals.is_outlived,
         )
+
+    def _reason(self) -> str:
+        """Why it is not joined, or nothing."""
+        node = self._node
+        return _held(node.duty.held_by) if node.state == "draining" else _REASONS.get(node.state, "")
+
+    def readiness(self) -> schemas.Readiness:
+        """Whether this node takes and does work, and why not."""
+        state, twin = _node_state(self._node.state), "".join(outlook.outlived(self._node))
+        reason = self._reason() or self.no_room() or twin
+        return schemas.Readiness(ready=state == "joined" and not reason, state=state, reason=reason)
 
     def peers(self) -> list[schemas.Peer]:
         """Every node in view, by name."""
@@ -301,67 +314,16 @@ class Views:
             for name, able in sorted(providers.items())
         ]
 
-    def task(self, record: TaskRecord, line: Status | None, late: list[TaskRecord] | None = None) -> schemas.Task:
+    def task(self, record: TaskRecord, line: Status | None, late: Sequence[TaskRecord] = ()) -> schemas.Task:
         """One task, with what its home says beyond the record."""
-        is_running = record.state is TaskState.AWARDED and line is not None and line.running
-        started_ms = record.started_ms or (line.started_ms if line is not None else 0)
-        error = None if record.failure is None else schemas.TaskError(record.failure.code, record.failure.message)
-        attempts = tuple(
-            history.AttemptView(
-                each.epoch, each.owner, self.name_of(each.owner), each.ended, each.at_ms, detail=each.detail
-            )
-            for each in record.attempts
-        )
-        refused = tuple(
-            history.RefusedResult(
-                each.epoch, each.owner, self.name_of(each.owner), each.finished_ms, _shown(each.result)
-            )
-            for each in late or ()
-        )
-        return schemas.Task(
-            id=record.id,
-            iid=record.iid,
-            gid=record.gid,
-            capability=record.capability,
-            state="running" if is_running else record.state.value,
-            epoch=record.epoch,
-            owner=record.owner,
-            home=record.home,
-            attempts=attempts,
-            submitted_ms=record.submitted_ms,
-            started_ms=started_ms or None,
-            finished_ms=record.finished_ms or None,
-            kept_until_ms=record.finished_ms + record.keep_ms if record.finished_ms and record.keep_ms else None,
-            result=_shown(record.result),
-            error=error,
-            owner_name=self.name_of(record.owner) if record.owner else "",
-            home_name=self.name_of(record.home),
-            awarded_ms=record.awarded_ms or None,
-            deadline_ms=record.deadline_ms,
-            priority=record.priority,
-            exclusive=record.exclusive,
-            submitter=record.submitter,
-            key=record.key,
-            parent_iid=record.parent_iid,
-            route=record.route,
-            progress=_shown(line.progress) if line is not None else None,
-            died=record.died,
-            refused=refused,
-            retries=record.retries,
-            retried=tuple(self._retried(each) for each in record.retried),
-            waits_for=None if record.state in ENDED else self._waits_for(record, line),
-        )
+        waits_for = None if record.state in ENDED else self._waits_for(record, line)
+        return explained.task(record, line, late, name_of=self.name_of, waits_for=waits_for)
 
     def _waits_for(self, record: TaskRecord, line: Status | None) -> waits.Waits | None:
         now, is_alive = clock.now(), self._node.membership.is_alive
         offered = [each for each in self._node.catalogue.offered(record.capability, now) if is_alive(each.node)]
         off, gone_ms = self._node.time.off, self._gone.since(record.capability)
         return waits.of(record, line, offered, off=off, gone_ms=gone_ms, now_ms=now.wall_ms)
-
-    def _retried(self, end: Retried) -> history.RetryView:
-        error = f"{end.code}: {end.message}" if end.code else ""
-        owner_name = self.name_of(end.owner) if end.owner else ""
-        return history.RetryView(end.at_ms, end.by, end.state.value, end.epoch, end.owner, owner_name, error)
 
     def answer(self, capability: str, answer: object, took_ms: float) -> schemas.CallAnswer:
         """The reply to a call."""
@@ -483,10 +445,3 @@ def _node_state(state: str) -> schemas.NodeStateName:
             return state
         case _:
             raise MeshError("internal", what=f"a state called {state}")
-
-
-def _shown(encoded: bytes) -> object:
-    try:
-        return values.unpacked(encoded)
-    except MeshError:
-        return None

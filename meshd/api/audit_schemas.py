@@ -54,8 +54,8 @@ class AuditHead(Struct, frozen=True):
     """How far this node's audit is: its last record, the last that is on disk, the last that the stream has.
 
     `damage`: why its chain is not what was written, at record `damage_seq`; `checked`: the last record that was looked
-    at and found sound; `stuck_s`: for how long the stream has taken none of what waits; `aside`: where the chain lies
-    that a restart has just set aside.
+    at and found sound; `stuck_s`: for how long the stream has taken none of what waits; `is_stuck`: so long that
+    somebody should see to it; `aside`: where the chain lies that a restart has just set aside.
     """
 
     node: str
@@ -74,6 +74,7 @@ class AuditHead(Struct, frozen=True):
     checked: int = 0
     stuck_s: float = 0.0
     aside: str = ""
+    is_stuck: bool = False
 
 
 class RestartRequest(Struct, frozen=True, forbid_unknown_fields=True):

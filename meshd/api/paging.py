@@ -42,12 +42,6 @@ class AgentsQuery(PageQuery, frozen=True, forbid_unknown_fields=True):
     here: bool = False
 
 
-class ViewsQuery(PageQuery, frozen=True, forbid_unknown_fields=True):
-    """Which nodes: those that are seen differently, or `all`."""
-
-    all: bool = False
-
-
 class CapabilitiesQuery(PageQuery, frozen=True, forbid_unknown_fields=True):
     """`search`: only capabilities whose name, or an agent's name or purpose, holds this text."""
 

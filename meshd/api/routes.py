@@ -51,10 +51,8 @@ async def peer(node: Backend, asked: Asked) -> Answer:
 
 
 async def views(node: Backend, asked: Asked) -> Answer:
-    query: paging.ViewsQuery = asked.query
-    found = await node.upkeep.views(is_all=query.all)
-    subjects, following = paging.of_names(found.subjects, lambda each: (each.name, each.id), query)
-    return structs.replace(found, subjects=subjects, next=following)
+    query: view_schemas.ViewsQuery = asked.query
+    return await node.upkeep.views(is_all=query.all)
 
 
 async def ping(node: Backend, asked: Asked) -> Answer:
@@ -250,7 +248,7 @@ ROUTES: tuple[Route, ...] = (
         "who sees what: every node is asked, and compared with this one",
         views,
         view_schemas.Views,
-        query=paging.ViewsQuery,
+        query=view_schemas.ViewsQuery,
     ),
     Route(
         "POST",

@@ -39,6 +39,7 @@ class Status(Struct, frozen=True):
 
     `reason` says why the state is not joined; `held_by` what keeps it from new work: operator, audit or leaving.
     `other_regions`: in how many more somebody lives; `bridge`: it hears these, and carries what they say into its own.
+    `outlived`: a newer daemon runs with its key, and the mesh listens to that one.
     """
 
     node: str
@@ -62,6 +63,7 @@ class Status(Struct, frozen=True):
     agreement: Agreement = Agreement()
     other_regions: int = 0
     bridge: bool = False
+    outlived: bool = False
 
 
 class PeerLoad(Struct, frozen=True):

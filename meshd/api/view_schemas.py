@@ -82,12 +82,16 @@ class Subject(Struct, frozen=True):
 class Views(Struct, frozen=True):
     """Who sees what: the views of all nodes that answered, this one's first, and the nodes that they have otherwise.
 
-    `silent` did not answer, `unasked` is how many were not asked. `next` is the cursor of the page after this one,
-    which is a new look.
+    `silent` did not answer, `unasked` is how many were not asked. One look is one answer, however large the mesh is.
     """
 
     views: tuple[OneView, ...]
     subjects: tuple[Subject, ...]
     silent: tuple[str, ...] = ()
     unasked: int = 0
-    next: str | None = None
+
+
+class ViewsQuery(Struct, frozen=True, forbid_unknown_fields=True):
+    """Which nodes: those that are seen differently, or `all`."""
+
+    all: bool = False

@@ -56,6 +56,11 @@ class Custody:
         """Records that the stream has not acknowledged."""
         return self._journal.head.seq - self._shipping.shipped
 
+    @property
+    def is_stuck(self) -> bool:
+        """True when records wait for longer than a server takes to start again, and nothing else explains it."""
+        return self.finding is None and self._shipping.stuck_s > STUCK_S
+
     def attention(self) -> tuple[str, ...]:
         """What somebody should see to."""
         found = []
@@ -66,7 +71,7 @@ class Custody:
             found.append(f"the audit cannot be written, so this node takes no new work: {self._audit.problem}")
         elif self._audit.problem:
             found.append("nothing can follow in this node's audit, so it takes no new work until a new chain begins")
-        if self.finding is None and self._shipping.stuck_s > STUCK_S:
+        if self.is_stuck:
             what = f"{self.unsent} records of the audit wait on this node's disk"
             why = f"the stream has taken none ({self._shipping.problem})"
             found.append(f"{what}: for {self._shipping.stuck_s:.0f} s {why}")

@@ -108,6 +108,7 @@ def test_a_setting_of_the_environment_that_would_stop_a_start_is_found(tmp_path:
 @pytest.mark.parametrize(
     ("check", "told", "severity", "what"),
     [
+        (checks.twin, _told(a_status(outlived=True)), "error", "a newer daemon runs with this node's key"),
         (checks.server, _told(a_status(state="detached", reason="no server answers")), "error", "is detached"),
         (checks.server, _told(server_version="2.9.10"), "error", "2.9.10; meshd needs 2.14"),
         (checks.streams, _told(store_problem="the store gave no answer", streams=()), "error", "gave no answer"),
@@ -186,7 +187,7 @@ def test_what_is_wrong_with_the_audit_is_found_with_its_cure_and_told_once() -> 
     assert len(list(checks.audit(_head(damage="its end is none", problem="nothing can follow")))) == 1
     full = _one(checks.audit, _head(problem="No space left on device"))
     assert "No space left" in full.what
-    stuck = _one(checks.audit, _head(stuck_s=95.0, shipping_problem="refuses records for now"))
+    stuck = _one(checks.audit, _head(stuck_s=95.0, is_stuck=True, shipping_problem="refuses records for now"))
     assert (stuck.severity, stuck.what.split(":")[0]) == (
         "warning",
         "2 records wait, for 95 s the stream has taken none",

@@ -12,6 +12,7 @@ import msgspec
 import pytest
 
 from cli import checks
+from meshd.outlook import OUTLIVED
 from meshd.running import standing_still
 from tests.cli.conftest import Meshctl
 from tests.meshd.api.fake_backend import FakeBackend, Served
@@ -29,7 +30,7 @@ def healthy(served: Served, backend: FakeBackend) -> Path:
 def test_where_all_is_well_every_check_is_fine_and_the_exit_code_is_0(meshctl: Meshctl, healthy: Path) -> None:
     said = meshctl("doctor")
     assert (said.code, said.err) == (0, "")
-    names = ", ".join(check.__name__ for check in (*checks.HOST, *checks.MESH))
+    names = ", ".join(check.__name__ for check in (*checks.MESH, *checks.HOST))
     assert said.out == f"fine: {names}\n"
     assert meshctl("doctor", "-q").out == ""
 
@@ -112,6 +113,24 @@ def test_a_node_that_is_cut_off_itself_blames_no_peer(
     assert "peers remove" not in said.out
     assert "error[server]" in said.out or "error[streams]" in said.out
     assert said.out.endswith("skipped: silence, views, for this node is cut off itself\n")
+
+
+def test_a_daemon_that_its_twin_has_outlived_is_told_so_first_and_blames_no_peer(
+    meshctl: Meshctl, healthy: Path, backend: FakeBackend
+) -> None:
+    (healthy / "api.json").chmod(0o644)
+    silent = msgspec.structs.replace(a_diagnosis().peers[0], answered=False, skew_ms=None)
+    backend.upkeep.diagnosis = a_diagnosis(directory=str(healthy), lost=("c",), peers=(silent,))
+    backend.status_ = msgspec.structs.replace(backend.status_, outlived=True, attention=(OUTLIVED,))
+    said = meshctl("doctor")
+    assert said.code == 9
+    first, cure, *others = said.out.splitlines()
+    assert first == (
+        f"error[twin]: {healthy}: a newer daemon runs with this node's key, and the mesh listens to that one alone"
+    )
+    assert cure.startswith("  try: stop the one whose directory is the copy")
+    assert [line.split(":")[0] for line in others] == ["error[files]", "  try", "fine", "skipped"]
+    assert others[-1] == "skipped: silence, views, for the mesh listens to the newer daemon with this node's key"
 
 
 def test_the_files_of_a_daemon_elsewhere_are_not_looked_for_here(

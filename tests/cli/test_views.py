@@ -132,5 +132,8 @@ def test_waiting_for_a_node_waits_until_the_mesh_is_in_view(
     said = meshctl("status", "--wait", "0.1")
     assert said.code == 9
     assert "still joined with 25% of the mesh in view after 0.1 s" in said.err
+    backend.status_ = a_status(outlived=True)
+    said = meshctl("status", "--wait", "0.1")
+    assert (said.code, "still outlived by a newer daemon with its key" in said.err) == (9, True)
     backend.status_ = a_status(agreement=Agreement(share=0.0, complete=1.0))
     assert meshctl("status", "--wait", "0.1").code == 0

@@ -2,7 +2,7 @@
 
 from meshd import clock
 from meshd.api.view_schemas import Agreement
-from meshd.outlook import OUTLIVED, disagreement
+from meshd.outlook import OUTLIVED, disagreement, standing_of
 from protocol import events
 from protocol.envelope import Refusal
 from protocol.primitives import NS_PER_S, Instant
@@ -47,13 +47,13 @@ async def test_who_differs_for_long_is_named_and_somebody_should_see_to_it() -> 
         told = a.views.status().agreement
         assert (told.share, told.differing, told.slowest) == (0.0, ("b",), "b")
         assert 70 <= told.slowest_s < 80
-        assert disagreement(a.node, a.views.name_of) == ()  # it was heard once: it may have agreed since
+        assert disagreement(standing_of(a.node), a.views.name_of) == ()  # it was heard once: it may have agreed since
         _hears(a, b, OTHER, -5)
-        (sentence,) = disagreement(a.node, a.views.name_of)
+        (sentence,) = disagreement(standing_of(a.node), a.views.name_of)
         assert sentence.startswith("b sees other nodes than this one, for 7")
         assert sentence in a.views.status().attention
         _hears(a, b, a.node.membership.agreement.view, 0)
-        assert disagreement(a.node, a.views.name_of) == ()
+        assert disagreement(standing_of(a.node), a.views.name_of) == ()
 
 
 async def test_the_story_of_a_peer_is_told_where_one_is_asked_for() -> None:
@@ -106,5 +106,5 @@ async def test_a_node_that_is_outlived_by_its_twin_says_so_and_nothing_of_the_ot
         await a.until(lambda: a.views.status().agreement.share == 1.0, what="b saying what it sees")
         a.node.refusals.told(Refusal("twin", a.me.id, ""), clock.now())
         status = a.views.status()
-        assert status.attention[0] == OUTLIVED
+        assert (status.attention[0], status.outlived) == (OUTLIVED, True)
         assert status.agreement.share is None
