@@ -18,6 +18,8 @@ from simulations.running import BAD_SCENARIO, PASSED, Choice
 from simulations.scenario import Expectation, Scenario, ScenarioError, checked, parsed
 from simulations.swarm import drawn
 from simulations.written import written
+from tests.bench import simulator
+from tests.bench.proofs import Proof
 
 EVERY = (*STUDIES.values(), goals.STUDY)
 
@@ -98,6 +100,18 @@ def test_a_table_goes_between_its_marks_and_nowhere_else(tmp_path: Path) -> None
     path.write_text("no marks")
     with pytest.raises(ScenarioError, match="has no place for swim"):
         tables.kept(table, path)
+
+
+def test_a_row_of_speed_is_put_among_those_that_were_kept_in_the_order_of_the_goals(tmp_path: Path) -> None:
+    path = tmp_path / "README.md"
+    path.write_text("{}\n{}\n".format(*tables.marks("speed")))
+    for name, said in (("S8", "1.4 times"), ("S1", "5 s"), ("S8", "1.2 times")):
+        simulator.keep({name: (name, "what", said, "aim", "met")}, path)
+    columns, *rows = tables.read("speed", path.read_text())
+    assert columns == list(simulator.COLUMNS)
+    assert [(row[0], row[2]) for row in rows] == [("S1", "5 s"), ("S8", "1.2 times")]
+    row = next(row for row in simulator.ROWS if row.name == "S3")
+    assert simulator.verdict(row, Proof("200 s", is_met=False)) == f"**not met**: {row.stops}"
 
 
 def test_what_was_not_measured_leaves_its_place_empty_and_meets_nothing() -> None:
