@@ -36,7 +36,7 @@ class Engine:
         self._ends: dict[str, asyncio.Future[Reply]] = {}  # of tasks that somebody waits for
         self._is_closing = False
         self._has_ended = False
-        self._turned_at = clock.monotonic_ns()
+        self._began_at = self._turned_at = clock.monotonic_ns()  # the turn before
         self._lag_ms_max = 0
         performer.bind(self.put)
 
@@ -56,7 +56,7 @@ class Engine:
         return self._inbox.refused
 
     def take_lag_ms(self) -> int:
-        """How late the engine woke up, at worst, since this was last asked."""
+        """How long the engine heard nobody, at worst, since this was last asked."""
         lag_ms, self._lag_ms_max = self._lag_ms_max, 0
         return lag_ms
 
@@ -118,9 +118,9 @@ class Engine:
         """Handle what waits, then the timers that are due by then; the next deadline."""
         now = clock.now()  # no await from here ...
         effects = []
-        due = now.mono_ns if deadline is None else max(deadline, self._turned_at)
-        late_ms = (now.mono_ns - due) // NS_PER_MS  # since we could have acted, not since an old timer came back
+        late_ms = self._late_ms(deadline, now.mono_ns)
         self._lag_ms_max = max(self._lag_ms_max, late_ms)
+        self._began_at = now.mono_ns
         if late_ms >= LAG_MS:
             effects += self.node.handle(Lagged(late_ms), now)
         for input in self._inbox.take(limits.INBOX_BATCH_MAX):
@@ -134,6 +134,11 @@ class Engine:
         turned, self._turned = self._turned, asyncio.Event()
         turned.set()
         return deadline
+
+    def _late_ms(self, deadline: Mono | None, now: Mono) -> int:
+        """How long we heard nobody: for the length of the turn before, and from the deadline after it until now."""
+        due = now if deadline is None else min(now, max(deadline, self._turned_at))  # an old timer may have come back
+        return (now - due + self._turned_at - self._began_at) // NS_PER_MS
 
     async def _sleep_until(self, deadline: Mono | None) -> None:
         if self._inbox:

@@ -97,8 +97,8 @@ class VirtualLoop(asyncio.SelectorEventLoop):
             heapq.heappop(self._pending)
         if not self._pending:
             raise DeadLock(f"nothing is scheduled any more, and these wait:\n{who_waits(self)}")
-        self.now_ns, self._turns_now = self._pending[0][0], 0
-        while self._pending and self._pending[0][0] == self.now_ns:
+        self.now_ns, self._turns_now = max(self.now_ns, self._pending[0][0]), 0  # a scene may have let time pass
+        while self._pending and self._pending[0][0] <= self.now_ns:
             ready.append(heapq.heappop(self._pending)[2])
 
 
