@@ -193,7 +193,7 @@ METRICS: tuple[Metric, ...] = (
     Metric("meshd_tasks_waiting", "gauge", "Tasks of this node that wait for a free agent"),
     Metric("meshd_inbox_inputs", "gauge", "Inputs that wait for the engine"),
     Metric("meshd_inbox_refused_total", "counter", "Inputs that found no room"),
-    Metric("meshd_loop_lag_seconds", "gauge", "How late the engine woke up, at worst since the last look"),
+    Metric("meshd_loop_lag_seconds", "gauge", "How long the engine heard nobody, at worst since the last look"),
     Metric("meshd_writes_waiting", "gauge", "Writes that wait for the store"),
     Metric("meshd_write_seconds", "summary", "From a write's turn to its outcome"),
     Metric("meshd_record_refusing", "gauge", "1 while no new task can be recorded: a full disk, or a full bucket"),
