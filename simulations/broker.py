@@ -64,6 +64,7 @@ class Broker:
         self._names: dict[tuple[NodeId, int], str] = {}
         self._held: list[tuple[Callable[..., None], tuple[object, ...], int]] | None = None  # while it stands still
         self._ears: list[Ear] = []  # who hears all, and should not
+        self._heed: Callable[[str, Spread], None] = _unheeded  # is told of facts before they go out
         self.is_down = False  # nobody can connect
         self.sent: dict[str, int] = {}  # messages by kind of body
 
@@ -109,6 +110,10 @@ class Broker:
     def overhear(self, ear: Ear) -> None:
         """From now on somebody hears all that is said."""
         self._ears.append(ear)
+
+    def heed(self, told: Callable[[str, Spread], None]) -> None:
+        """From now on somebody is told of every fact before it goes out, and by whom it is."""
+        self._heed = told
 
     def utter(self, src: str, subject: str, frame: bytes, kind: str) -> None:
         """Any bytes, by anybody, under any subject: to those who listen there."""
@@ -160,10 +165,13 @@ class Broker:
         if src not in self._listeners:
             return
         self._count(src, fact.body, len(fact.frame))
+        former = self._timeline.cause
+        self._heed(src, fact)
         self._tell(fact.subject, fact.frame, fact.body)
         for dst in self._listeners:
             if dst != src and fact.subject.startswith(self._narrow.get(dst, "")):
                 self._carry(src, dst, fact.subject, fact.frame, type(fact.body).__name__)
+        self._timeline.cause = former
 
     def _count(self, src: str, body: object, size: int) -> None:
         kind = type(body).__name__
@@ -201,3 +209,7 @@ class Broker:
         if self.is_connected(src, life) and not self._is_held(self._absent, src, life, probe):
             self._trace.note(self._timeline.now_ns, src, "absent", f"probe {probe}")
             self._listeners[src][0].receive(Absent(probe), life)
+
+
+def _unheeded(src: str, fact: Spread) -> None:
+    """Nobody is told."""

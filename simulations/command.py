@@ -15,6 +15,8 @@ from msgspec import structs
 
 from simulations import traffic
 from simulations.comparison import Parting, parting, replayed, shown
+from simulations.deaths import LIVES_SHOWN, deaths, subject_of
+from simulations.deaths import told as why
 from simulations.grids import command as grids
 from simulations.lineage import chain, collected, told
 from simulations.progress import Progress
@@ -125,9 +127,9 @@ def _add_traces(command: Callable[[str, Do, str], argparse.ArgumentParser]) -> N
     replay.add_argument("--until", type=_seconds, metavar="S", help="no further than this")
     replay.add_argument("--node", metavar="N", help="print what happens at this node")
     _report(replay)
-    explain = command("explain", _explain, "what led to a line of a trace, backwards")
+    explain = command("explain", _explain, "what led to a line of a trace, backwards, or why a node was declared dead")
     explain.add_argument("trace", type=Path)
-    explain.add_argument("event", type=int, nargs="?", help="its number; what broke the run when omitted")
+    explain.add_argument("event", nargs="?", help="its number, or a node; what broke the run when omitted")
     explain.add_argument(
         "--count", type=_count, default=COUNT, metavar="N", help=f"at most so many causes (default {COUNT})"
     )
@@ -281,16 +283,40 @@ def _replay(asked: argparse.Namespace) -> int:
 
 def _explain(asked: argparse.Namespace) -> int:
     trace = Recorded(asked.trace)
+    if asked.event in trace.scenario.names:
+        print("\n".join(_died(trace, asked)))
+        return PASSED
     if asked.event is not None:
-        print("\n".join(told(chain(trace, asked.event, count=asked.count))))
+        if not asked.event.removeprefix("-").isdecimal():
+            raise ScenarioError(f"there is no line {asked.event!r} in this trace, and no node of that name")
+        led = chain(trace, int(asked.event), count=asked.count)
+        print("\n".join([*told(led), *_why(trace, led)]))
         return PASSED
     end = next((record for record in trace.records() if isinstance(record, End)), None)
     if end is None or not end.broken:
         raise ScenarioError(f"{asked.trace}: nothing was broken; name a line by its number")
     for violation in end.broken:
         print(f"VIOLATED {_said(violation)}")
-        print("\n".join(told(collected(trace, violation.ancestry))))
+        led = collected(trace, violation.ancestry)
+        print("\n".join([*told(led), *_why(trace, led)]))
     return PASSED
+
+
+def _died(trace: Recorded, asked: argparse.Namespace) -> list[str]:
+    """Why each life of a node that was declared dead was, the last ones."""
+    found = deaths(trace, asked.event)
+    if not found:
+        return [f"{asked.event} was never declared dead"]
+    again = f"{asked.program} explain {shlex.quote(str(asked.trace))}"
+    lines = [line for death in found[-LIVES_SHOWN:] for line in (*why(death, asked.event), "")]
+    return [visible(line) for line in lines] + [f"what led to one of these lines: {again} {found[-1].line.seq}"]
+
+
+def _why(trace: Recorded, led: Sequence[Line]) -> list[str]:
+    """Who accused the node whose death a chain ends in, and why; nothing when it ends in something else."""
+    if not led or not (node := subject_of(led[-1])):
+        return []
+    return ["", *(visible(line) for death in deaths(trace, node) if death.knows(led[-1]) for line in why(death, node))]
 
 
 def _said(violation: Violation) -> str:

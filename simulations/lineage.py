@@ -24,6 +24,10 @@ _LINKS: tuple[tuple[str, str, str], ...] = (
     ("absent", "input", "it was asked for"),
     ("stored", "input", "it was written"),
     ("input", "input", "it was arranged"),  # a timer, the client, an agent
+    ("event", "accuses", "enough accused it, and its time was up"),
+    ("accuses", "accuses", "the last word that was needed"),
+    ("accuses", "input", "of what it had heard, or had not"),
+    ("message", "accuses", "it was told"),
     ("", "fault", "this was done to it"),
     ("", "input", "in answer to this"),
 )

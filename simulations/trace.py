@@ -22,7 +22,7 @@ LINES_KEPT = 4_000  # a report shows some of these, and most say little
 HASHED_AT_ONCE = 512  # lines; one by one costs twice as much
 ANCESTORS = 10  # as many causes of a failure are shown
 # Lines of these kinds lead to others: what a node does is caused by its input, that by what brought it.
-LEADING = frozenset({"input", "message", "absent", "fault", "stored", "run", "life"})
+LEADING = frozenset({"input", "message", "absent", "fault", "stored", "run", "life", "accuses"})
 
 TICK = "Tick"  # what an input says that is only a timer
 ID_CHARS = 26  # of a task
@@ -64,6 +64,10 @@ class Ancestry:
         self._ticks.append(is_tick)
         return len(self._causes) - 1
 
+    def is_tick(self, seq: int) -> bool:
+        """Is this line of a timer?"""
+        return bool(self._ticks[seq])
+
     def of(self, seq: int, *, count: int) -> tuple[int, ...]:
         """A line and those that led to it, at most `count`, the oldest first; of ticks in a row only the last."""
         found: list[int] = []
@@ -87,8 +91,8 @@ class Trace:
         self._lines: deque[_Noted] = deque(maxlen=LINES_KEPT)
         self._unhashed: list[_Noted] = []
 
-    def note(self, at_ns: int, node: str, kind: str, what: str, content: bytes = b"") -> None:
-        """One thing that happened at `node`; `content` is counted and not shown."""
+    def note(self, at_ns: int, node: str, kind: str, what: str, content: bytes = b"") -> int:
+        """One thing that happened at `node`; `content` is counted and not shown. The number of its line."""
         timeline = self._timeline
         cause = timeline.cause
         seq = self._ancestry.add(cause, is_tick=what == TICK)
@@ -101,6 +105,11 @@ class Trace:
             self._write(Line(*noted))
         if kind in LEADING:
             timeline.cause = seq
+        return seq
+
+    def is_tick(self, seq: int) -> bool:
+        """Is this line of a timer, which tells nothing?"""
+        return self._ancestry.is_tick(seq)
 
     def _digest(self) -> None:
         self._hash.update(

@@ -11,8 +11,10 @@ from typing import assert_never, get_args
 
 from msgspec import Struct
 
+from protocol.events import PeerDead
 from protocol.ids import mesh_id
 from protocol.primitives import NS_PER_S
+from simulations.accusations import Accusations
 from simulations.acquainted import acquaint
 from simulations.broker import Broker
 from simulations.chance import Chance
@@ -118,6 +120,10 @@ class World:
             placed=scenario.work.placed,
         )
         self.hosts: Mapping[str, Host] = {name: Host(name, around) for name in scenario.names}
+        self._accusations = Accusations(
+            timeline=self.timeline, trace=self._trace, frames=around.frames, hosts=self.hosts
+        )
+        self._broker.heed(self._accusations.said)
         self.client = Client(timeline=self.timeline, chance=self._chance, model=scenario.work, hosts=self.hosts)
         self._havoc = Havoc(
             timeline=self.timeline,
@@ -143,57 +149,62 @@ class World:
 
     def see(self, seen: Seen) -> None:
         """Something happened: into the trace, to the checks, to the client."""
-        kind = type(seen)
+        kind, line = type(seen), 0
         if self._is_begun and kind not in _PASSING:
-            self._show(seen)
+            line = self._show(seen)
         for name, on in self._rules[kind]:
             problem = on(seen)
             if problem is not None:
-                self._break(name, problem)
+                self._break(name, problem, line)
                 raise _Stop
         if isinstance(seen, Answered):
             self.client.on_reply(seen.reply)
 
-    def _show(self, seen: Seen) -> None:
-        self._note(seen)
+    def _show(self, seen: Seen) -> int:
+        """Its line in the trace."""
+        line = self._note(seen)
         for name, glance in SIGHTS.items():
             if glance(seen):
                 self._sights[name] = self._sights.get(name, 0) + 1
                 if name in self._scenario.expect.never:
-                    self._break(f"never {name}", told(seen, {host.id: host.name for host in self.hosts.values()}))
+                    self._break(f"never {name}", told(seen, {host.id: host.name for host in self.hosts.values()}), line)
                     raise _Stop
         self._havoc.heed(seen)
+        return line
 
-    def _note(self, seen: Seen) -> None:
+    def _note(self, seen: Seen) -> int:
         now_ns, note = self.timeline.now_ns, self._trace.note
         match seen:
+            case Happened(event=PeerDead() as death):
+                return self._accusations.note(seen, death)
             case Happened():
-                note(now_ns, seen.node, "event", str(seen.event))
+                return note(now_ns, seen.node, "event", str(seen.event))
             case Stored():
                 record = seen.record
                 what = "" if record is None else f": {record.state.value} epoch {record.epoch}"
-                note(now_ns, seen.node, "stored", f"{seen.key} at {seen.revision}{what}")
+                return note(now_ns, seen.node, "stored", f"{seen.key} at {seen.revision}{what}")
             case Answered():
-                note(now_ns, seen.node, "reply", f"{seen.reply.request} {seen.reply.code or 'ok'}")
+                return note(now_ns, seen.node, "reply", f"{seen.reply.request} {seen.reply.code or 'ok'}")
             case Broke():
-                note(now_ns, seen.node, "broke", f"{seen.kind}: {seen.error}")
+                return note(now_ns, seen.node, "broke", f"{seen.kind}: {seen.error}")
             case Span():
-                note(
+                return note(
                     now_ns,
                     "world",
                     "fault",
                     f"{seen.fault} {'begins' if seen.is_on else 'ends'} {' '.join(seen.nodes)}",
                 )
             case Sight():
-                note(now_ns, seen.node, "sight", seen.kind)
+                return note(now_ns, seen.node, "sight", seen.kind)
             case Handled() | Unmoved() | Said():
-                pass  # an input was noted when it came, a message will be when it arrives
+                return 0  # an input was noted when it came, a message will be when it arrives
             case _:
                 assert_never(seen)
 
-    def _break(self, rule: str, what: str) -> None:
+    def _break(self, rule: str, what: str, line: int = 0) -> None:
+        """A rule was broken by what this line of the trace tells, if there is one."""
         cause = (
-            self._trace.last_about(what) if rule in ENDS else self.timeline.cause
+            self._trace.last_about(what) if rule in ENDS else line or self.timeline.cause
         )  # a promise is looked at by nobody
         self._violations.append(Violation(rule, self.timeline.now_s, what, self._trace.ancestry(cause)))
 

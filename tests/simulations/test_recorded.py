@@ -45,7 +45,7 @@ def test_every_line_has_a_cause_before_it_that_fits_its_kind(trace: Path) -> Non
         cause = by_seq.get(record.cause)
         assert cause is None or (cause.seq < record.seq and cause.t <= record.t)
         kinds.setdefault(record.kind, set()).add("" if cause is None else cause.kind)
-    assert kinds["message"] <= {"input", "life", "fault"}, "a message comes of what its sender was told"
+    assert kinds["message"] <= {"input", "life", "fault", "accuses"}, "a message comes of what its sender was told"
     assert {"message", "stored", "input", "run"} <= kinds["input"]
     assert kinds["run"] == {"input"}
     assert kinds["fault"] == {""}

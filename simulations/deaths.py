@@ -1,0 +1,207 @@
+"""Why a node was declared dead: what was done to it, who accused it, and what each of them had heard of it.
+
+Invariant: told from the trace alone, in one reading; what a trace does not say is said to be missing.
+Neighbours: `accusations` notes who accuses whom, `recorded` opens traces, `command` prints.
+"""
+
+import ast
+from collections.abc import Iterator
+
+from msgspec import Struct
+
+from protocol.primitives import NS_PER_S
+from simulations.accusations import ACCUSES
+from simulations.recorded import End, Record, Recorded
+from simulations.scenario import Scenario
+from simulations.signing import Keys
+from simulations.trace import Line
+
+DONE_SHOWN = 5  # of what was done to it before, the last
+LIVES_SHOWN = 3
+_DEATH = "PeerDead("
+
+
+class Heard(Struct):
+    """What one node had from another, and the other way, since it last heard anything of it. Mutable."""
+
+    last: Record | None = None
+    unread: set[int] = set()  # messages that had come, and were not read yet
+    lost: int = 0
+    reached: int = 0  # messages of it that came there
+    unread_there: set[int] = set()
+    lost_there: int = 0
+
+
+class Accused(Struct, frozen=True):
+    """One accusation, and what its accuser had heard until then, in words."""
+
+    line: Record
+    evidence: str
+    heard: str
+
+
+class Death(Struct):
+    """A life that was declared dead: the first who said so, and how many followed. Mutable."""
+
+    line: Record
+    accusers: tuple[str, ...]
+    evidence: str
+    after_s: float
+    done: tuple[Record, ...]
+    accusations: dict[str, Accused]
+    believers: int = 1
+    last_ns: int = 0
+
+    def knows(self, line: Line) -> bool:
+        """Is that line of this death, whoever says it?"""
+        return self.line.t <= line.at_ns <= self.last_ns
+
+
+def deaths(trace: Recorded, node: str) -> tuple[Death, ...]:
+    """Each life of a node that somebody declared dead, in their order."""
+    return tuple(_Reading(trace.scenario, node).read(trace))
+
+
+def subject_of(line: Record | Line) -> str:
+    """Who is declared dead by this line; nobody when it is about something else."""
+    is_death = line.kind == "event" and line.what.startswith(_DEATH)
+    return str(_fields(line.what).get("name", "")) if is_death else ""
+
+
+def told(death: Death, node: str) -> list[str]:
+    """The whole answer, for people."""
+    line, since = death.line, f"{death.after_s:g} s after it was suspected there"
+    others = f"; {death.believers - 1} more believed it by {_s(death.last_ns)}" if death.believers > 1 else ""
+    said = [f"{node} was declared dead by {line.node} at {_s(line.t)} (line {line.seq}), {since}{others}"]
+    said += [f"  what was done: {each.what}, at {_s(each.t)} (line {each.seq})" for each in death.done]
+    if not death.done:
+        said.append("  nothing was done to it, nor to the mesh")
+    for accuser in death.accusers:
+        accused = death.accusations.get(accuser)
+        if accused is None:
+            said.append(f"  {accuser} accused it; of when, and why, there is no line")
+            continue
+        when = f"at {_s(accused.line.t)} (line {accused.line.seq})"
+        said.append(f"  {accuser} accused it {when}: {accused.evidence}; it {accused.heard}")
+    return said
+
+
+class _Reading:
+    """One pass over a trace, with an eye on one node."""
+
+    def __init__(self, scenario: Scenario, node: str) -> None:
+        keys = Keys(scenario.wire)
+        self._names = {keys.signer(name).id: name for name in scenario.names}
+        self._node = node
+        self._heard: dict[str, Heard] = {}
+        self._done: list[Record] = []
+        self._accused: dict[str, Accused] = {}
+
+    def read(self, trace: Recorded) -> Iterator[Death]:
+        """Its deaths."""
+        found: dict[object, Death] = {}
+        for record in trace.records():
+            if isinstance(record, End):
+                break
+            match record.kind:
+                case "fault" if self._is_done(record):
+                    self._done = [*self._done, record][-DONE_SHOWN:]
+                case "message" | "input" | "lost":
+                    self._hear(record)
+                case kind if kind == ACCUSES and record.what.startswith(f"{self._node} "):
+                    self._accuse(record)
+                case "event" if subject_of(record) == self._node:
+                    self._die(record, found)
+                case _:
+                    pass
+        yield from found.values()
+
+    def _is_done(self, record: Record) -> bool:
+        """A fault of this node, or of all."""
+        nodes = record.what.split()[2:]
+        return not nodes or self._node in nodes
+
+    def _with(self, other: str) -> Heard:
+        return self._heard.setdefault(other, Heard(unread=set(), unread_there=set()))
+
+    def _hear(self, record: Record) -> None:
+        node, at = self._node, record.node
+        _, way, named = record.what.rsplit(" ", 2) if record.what.count(" ") > 1 else (record.what, "", "")
+        match record.kind, way:
+            case "message", "from" if named == node:
+                self._with(at).unread.add(record.seq)
+            case "message", "from" if at == node:
+                known = self._with(named)
+                known.reached += 1
+                known.unread_there.add(record.seq)
+            case "lost", "to" if named == node:
+                self._with(at).lost_there += 1
+            case "lost", "to" if at == node:
+                self._with(named).lost += 1
+            case "input", _ if at == node:
+                for known in self._heard.values():
+                    known.unread_there.discard(record.cause)
+            case "input", _ if at in self._heard and record.cause in self._heard[at].unread:
+                unread = self._heard[at].unread
+                unread.discard(record.cause)
+                self._heard[at] = Heard(record, unread, unread_there=set())
+            case _:
+                pass
+
+    def _accuse(self, record: Record) -> None:
+        evidence = "the broker said that nobody listens there" if ", absent" in record.what else "it did not answer"
+        if " dead, " in record.what and record.node in self._accused:
+            return  # the verdict of one who has accused it before
+        self._accused[record.node] = Accused(record, evidence, _heard(self._with(record.node), self._node))
+
+    def _die(self, record: Record, found: dict[object, Death]) -> None:
+        fields = _fields(record.what)
+        life = fields.get("life")
+        if life in found:
+            found[life].believers += 1
+            found[life].last_ns = record.t
+            return
+        accusers: object = fields.get("accusers")
+        names = [self._names.get(str(each), str(each)) for each in accusers] if isinstance(accusers, tuple) else []
+        after_s = fields.get("after_s")
+        found[life] = Death(
+            record,
+            tuple(
+                sorted(names, key=lambda name: self._accused[name].line.seq if name in self._accused else record.seq)
+            ),
+            str(fields.get("evidence")),
+            float(after_s) if isinstance(after_s, float) else 0.0,
+            tuple(self._done),
+            {name: self._accused[name] for name in names if name in self._accused},
+            last_ns=record.t,
+        )
+        self._accused = {}
+
+
+def _heard(known: Heard, node: str) -> str:
+    """What an accuser had heard of a node, and what became of all that was said between the two since then."""
+    last = known.last
+    parts = [
+        (len(known.unread), f"of {node} waited here unread"),
+        (known.lost, f"of {node} lost"),
+        (known.lost_there, f"to {node} lost"),
+        (known.reached - len(known.unread_there), f"to {node} read there"),
+        (len(known.unread_there), f"to {node} came there unread"),
+    ]
+    since = ", ".join(f"{count} {what}" for count, what in parts if count)
+    heard = f"heard of it last at {_s(last.t)} (line {last.seq})" if last else "never heard of it"
+    return f"{heard}; messages since then: {since}" if since else heard
+
+
+def _fields(what: str) -> dict[str, object]:
+    """What an event says, by the names of its fields."""
+    try:
+        call = ast.parse(what, mode="eval").body
+        keywords = call.keywords if isinstance(call, ast.Call) else []
+        return {word.arg: ast.literal_eval(word.value) for word in keywords if word.arg}
+    except (SyntaxError, ValueError, RecursionError, MemoryError):
+        return {}  # a trace can be edited; what is no event says nothing
+
+
+def _s(at_ns: int) -> str:
+    return f"{at_ns / NS_PER_S:.3f} s"
