@@ -144,6 +144,8 @@ def _with_evidence(line: StoryLine, event: events.Event, name_of: NameOf) -> Sto
         case events.PeerDamped():
             accusers = tuple(sorted(map(name_of, event.accusers)))
             return structs.replace(line, life=event.life, accusers=accusers, evidence=event.evidence)
+        case events.AccusationRefuted():
+            return structs.replace(line, life=event.life, accusers=(name_of(event.accuser),))
         case events.PeerLeft():
             return structs.replace(line, life=event.life)
         case _:

@@ -59,6 +59,7 @@ AUDITED: Mapping[type[Struct], Row] = {
 
 NOT_AUDITED: Mapping[type[Struct], str] = {
     events.PeerSuspect: "a doubt that others weigh; the verdict is recorded",
+    events.AccusationRefuted: "a doubt that is answered; nothing follows from it",
     events.ClockOff: "a measure of a clock, no decision: what follows for a task stands in its record",
     events.ClockRight: "a measure of a clock, as well",
     events.PeerUnreachable: "nothing is decided by it: nobody is declared dead",

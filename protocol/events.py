@@ -36,14 +36,14 @@ class PeerSuspect(Struct, frozen=True, tag_field="kind", tag="peer_suspect"):
 
 
 class PeerDead(Struct, frozen=True, tag_field="kind", tag="peer_dead"):
-    """A node was declared dead by enough accusers, `after_s` seconds after the first suspicion."""
+    """A node was declared dead by enough accusers, `after_s` seconds after it became suspect here; None: it had not."""
 
     peer: NodeId
     name: str
     life: int
     accusers: tuple[NodeId, ...]
     evidence: str
-    after_s: float
+    after_s: float | None
     unheard_s: float | None = None  # since this node itself last heard from it
     health: int = 0  # of this node then: 0 is well
 
@@ -73,6 +73,15 @@ class PeerDamped(Struct, frozen=True, tag_field="kind", tag="peer_damped"):
     quiet_s: float
     evidence: str = ""
     accusers: tuple[NodeId, ...] = ()
+
+
+class AccusationRefuted(Struct, frozen=True, tag_field="kind", tag="accusation_refuted"):
+    """`accuser` said that this node is `said` (suspect or dead); it is not, and says so, as this incarnation."""
+
+    accuser: NodeId
+    said: str
+    life: int
+    incarnation: int
 
 
 class PeerUnreachable(Struct, frozen=True, tag_field="kind", tag="peer_unreachable"):
@@ -380,6 +389,7 @@ Event: TypeAlias = (
     | PeerDead
     | PeerLeft
     | PeerDamped
+    | AccusationRefuted
     | PeerUnreachable
     | ClockOff
     | ClockRight

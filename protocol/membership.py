@@ -455,7 +455,7 @@ class Membership:
         was = "" if suspicion is None else "suspect"
         event: PeerLeft | PeerDead = PeerLeft(member.id, name, life, was)
         if isinstance(last, Dead):
-            after_s = 0.0 if suspicion is None else round(now.since_s(suspicion.since), 3)
+            after_s = None if suspicion is None else round(now.since_s(suspicion.since), 3)
             unheard_s, health = member.unheard_s(now), self._health.score
             event = PeerDead(member.id, name, life, accusers, last.evidence, after_s, unheard_s, health)
             self._roster.bury(member, "dead", now)
@@ -464,14 +464,14 @@ class Membership:
             self._roster.bury(member, "left", now)
         return [*([Emit(event)] if was_living else []), *self._look_at_view(now)]
 
-    def _on_accused(self, src: NodeId, life: int, incarnation: int, now: Instant) -> list[Effect]:
+    def _on_accused(self, by: NodeId, life: int, incarnation: int, now: Instant, said: str = "suspect") -> list[Effect]:
         before = self._own.incarnation
-        effects = self._own.accused(src, life=life, incarnation=incarnation, now=now)
+        effects = self._own.accused(by, said=said, life=life, incarnation=incarnation, now=now)
         self._health.worse(min(1, self._own.incarnation - before))
         return effects
 
     def _on_buried(self, src: NodeId, life: int, incarnation: int, now: Instant) -> list[Effect]:
-        effects = self._on_accused(src, life, incarnation, now)  # we were cut off: do we doubt others only therefore?
+        effects = self._on_accused(src, life, incarnation, now, "dead")  # cut off: do we doubt others only therefore?
         return [*effects, *(self._prober.tell_each(self._doubts.own(), now) if effects else ())]
 
     # --- our own doubt

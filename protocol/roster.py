@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from protocol import limits
 from protocol.agreement import Agreement
 from protocol.effects import Effect, Emit, Spread
-from protocol.events import PeerMisbehaved
+from protocol.events import AccusationRefuted, PeerMisbehaved
 from protocol.ids import distinct
 from protocol.primitives import NS_PER_S, Instant, Mono, NodeId
 from protocol.regions import Regions
@@ -56,8 +56,8 @@ class Own:
         alive = Alive(self.incarnation, me.name, me.region, me.domain, me.admission, is_fresh, me.version)
         return [Spread(alive)]
 
-    def accused(self, by: NodeId, *, life: int, incarnation: int, now: Instant) -> list[Effect]:
-        """Somebody says that we are gone: outbid it, and speak up until nobody says so any more."""
+    def accused(self, by: NodeId, *, life: int, incarnation: int, now: Instant, said: str = "suspect") -> list[Effect]:
+        """Somebody says that we are suspect or dead: outbid it, and speak up until nobody says so any more."""
         if life > self._me.life:
             return [Emit(PeerMisbehaved(by, "unknown_life", str(life)))]
         is_current = life == self._me.life and incarnation >= self.incarnation
@@ -67,7 +67,7 @@ class Own:
         if is_current:
             self.incarnation = incarnation + 1  # SWIM, section 4.2: only the node itself may
             self._say_at = now.after(self._repeat_s)
-            return self.say(now)
+            return [*self.say(now), Emit(AccusationRefuted(by, said, life, self.incarnation))]
         if self._say_at is None:  # old news, but whoever says so has not heard our answer
             self._say_at = max(now.mono_ns, self._said_at + int(self._repeat_s * NS_PER_S))
         return []

@@ -46,7 +46,7 @@ class Fates:
 
     def _whom(self, event: Event) -> NodeId | None:
         match event:
-            case events.StateChanged():
+            case events.StateChanged() | events.AccusationRefuted():
                 return self._me
             case events.PeerAlive() | events.PeerSuspect() | events.PeerDead() | events.PeerLeft():
                 return event.peer
@@ -69,10 +69,13 @@ def fate(event: Event, name_of: NameOf) -> str:
             return f"is suspect: {_doubt(event.evidence, (name_of(event.accuser),))}{_aside(event)}"
         case events.PeerDead():
             accusers = sorted(map(name_of, event.accusers))
-            suspected = f", and it was suspect for {_span(event.after_s)}" if event.after_s else ""
+            suspected = "" if event.after_s is None else f", and it was suspect for {_span(event.after_s)}"
             return f"is dead: {_doubt(event.evidence, accusers)}{suspected}{_aside(event)}"
         case events.PeerDamped():
             return _damped(event, name_of)
+        case events.AccusationRefuted():
+            who = name_of(event.accuser)
+            return f"was called {event.said} by {who}: it refuted that (incarnation {event.incarnation})"
         case events.PeerLeft():
             return "left: it said goodbye"
         case events.PeerForgotten():

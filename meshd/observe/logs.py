@@ -53,6 +53,7 @@ LINES: Mapping[type, Line] = {
     events.PeerDead: Line(WARNING, "{name} {fate}"),
     events.PeerDamped: Line(INFO, "{name} {fate}"),
     events.PeerLeft: Line(INFO, "{name} left"),
+    events.AccusationRefuted: Line(WARNING, "this node {fate}"),
     events.PeerUnreachable: Line(WARNING, "most of the mesh does not answer, so nobody is declared dead: {peers}"),
     events.ClockOff: Line(WARNING, "the clock of {name} is off by {ahead_ms:+d} ms, so it gets no tasks"),
     events.ClockRight: Line(INFO, "the clock of {name} is right again"),

@@ -89,7 +89,8 @@ def _lost(event: Event) -> Share:
 
 
 def _dead(event: Event) -> Share:
-    return ((), event.after_s) if isinstance(event, events.PeerDead) else None
+    """Whoever was never suspect here took no time to be found: others found it."""
+    return ((), event.after_s) if isinstance(event, events.PeerDead) and event.after_s is not None else None
 
 
 def _suspected(event: Event) -> Share:
@@ -101,7 +102,7 @@ def _settled(event: Event) -> Share:
     match event:
         case events.PeerAlive(was="suspect"):
             return ("restarted" if event.restarted else "refuted",), 1
-        case events.PeerDead() if event.after_s:
+        case events.PeerDead() if event.after_s is not None:
             return ("confirmed",), 1
         case events.PeerLeft(was="suspect"):
             return ("left",), 1

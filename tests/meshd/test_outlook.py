@@ -99,6 +99,15 @@ async def test_who_is_back_from_its_third_death_is_shown_as_damped_with_why_and_
         assert a.service.peer("b").damped.endswith("when it is no suspect any more, and quiet then")
 
 
+async def test_who_was_accused_says_by_whom_and_that_it_refuted_that() -> None:
+    async with little_daemons() as mesh:
+        a, b = await mesh.start("a"), await mesh.start("b")
+        a.views.on_event(events.AccusationRefuted(b.me.id, "suspect", a.me.life, 1))
+        told = a.service.peer("a").story[-1]
+        assert told.text == "was called suspect by b: it refuted that (incarnation 1)"
+        assert (told.kind, told.accusers, told.life) == ("accusation_refuted", ("b",), a.me.life)
+
+
 async def test_a_node_that_is_outlived_by_its_twin_says_so_and_nothing_of_the_others() -> None:
     async with little_daemons() as mesh:
         a = await mesh.start("a")

@@ -192,7 +192,7 @@ def test_two_voices_do_not_kill_a_life_that_nobody_can_show_to_have_begun() -> N
 
 def test_two_voices_and_its_last_word_kill_a_life_that_we_had_not_heard_of() -> None:
     talk = dead(among("b", "c", "d"), "b", ["c", "d"], life=5)
-    talk.expects(Emit(PeerDead("b", "b", 5, ("c", "d"), "timeout", ANY, ANY, ANY)))
+    talk.expects(Emit(PeerDead("b", "b", 5, ("c", "d"), "timeout", None, ANY, ANY)))
 
 
 def test_one_accuser_kills_nobody_in_a_view_of_four() -> None:

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from protocol import limits
 from protocol.effects import Emit, Send, Spread
-from protocol.events import NameConflict, PeerAlive, PeerDead, PeerLeft, PeerMisbehaved, PeerSuspect
+from protocol.events import AccusationRefuted, NameConflict, PeerAlive, PeerDead, PeerLeft, PeerMisbehaved, PeerSuspect
 from protocol.membership import Membership
 from protocol.presets import MembershipSettings
 from protocol.replica import Heard
@@ -21,7 +21,8 @@ from tests.protocol.views import LIFE, alive, among, dead, fails_to_answer, live
 
 def test_an_accused_node_outbids_the_accusation_and_speaks_up_until_it_is_quiet() -> None:
     talk = among("b", "c", "d")
-    talk.hears("b", Suspect("a", LIFE, 0, "timeout")).expects_only(Spread(alive("a", 1)))
+    refuted = Emit(AccusationRefuted("b", "suspect", LIFE, 1))
+    talk.hears("b", Suspect("a", LIFE, 0, "timeout")).expects_only(Spread(alive("a", 1)), refuted)
     talk.until(0.55).expects(Spread(alive("a", 1)))
     talk.until(3.0)
     assert talk.said(Alive) == []
@@ -29,7 +30,8 @@ def test_an_accused_node_outbids_the_accusation_and_speaks_up_until_it_is_quiet(
 
 def test_an_accused_node_outbids_its_own_death_too() -> None:
     talk = among("b", "c", "d")
-    dead(talk, "a", ["b", "c"], life=LIFE, incarnation=4).expects_only(Spread(alive("a", 5)))
+    refuted = Emit(AccusationRefuted(ANY, "dead", LIFE, 5))
+    dead(talk, "a", ["b", "c"], life=LIFE, incarnation=4).expects_only(Spread(alive("a", 5)), refuted)
     assert talk.machine.peer("a").incarnation == 5
     assert talk.machine.is_alive("a")
 
@@ -43,7 +45,8 @@ def test_an_old_accusation_is_answered_again_but_raises_nothing() -> None:
 
 def test_a_probe_that_carries_a_suspicion_is_answered_and_refuted() -> None:
     talk = among("b", "c")
-    talk.gets("b", Ping(5, 0)).expects_only(Send(to="b", life=1, body=Ack(5, 1, ANY, ANY)), Spread(alive("a", 1)))
+    answer, refuted = Send(to="b", life=1, body=Ack(5, 1, ANY, ANY)), Emit(AccusationRefuted("b", "suspect", LIFE, 1))
+    talk.gets("b", Ping(5, 0)).expects_only(answer, Spread(alive("a", 1)), refuted)
     talk.gets("b", Ping(6, 0)).expects_only(Send(to="b", life=1, body=Ack(6, 1, ANY, ANY)))
 
 
@@ -221,7 +224,8 @@ def test_a_forged_incarnation_is_bounded() -> None:
 def test_what_can_be_claimed_of_us_can_be_outbid() -> None:
     far = limits.INCARNATION_JUMP_MAX
     talk = among("b")
-    talk.hears("b", Suspect("a", LIFE, far - 1, "timeout")).expects_only(Spread(alive("a", far)))
+    refuted = Emit(AccusationRefuted("b", "suspect", LIFE, far))
+    talk.hears("b", Suspect("a", LIFE, far - 1, "timeout")).expects_only(Spread(alive("a", far)), refuted)
 
 
 # --- lives

@@ -4,7 +4,7 @@ import pytest
 
 from protocol import limits
 from protocol.effects import Emit, Spread
-from protocol.events import PeerMisbehaved
+from protocol.events import AccusationRefuted, PeerMisbehaved
 from protocol.primitives import NS_PER_S
 from protocol.replica import Me
 from protocol.roster import Member, Own, Roster
@@ -110,7 +110,8 @@ def test_our_own_word_carries_all_that_we_are() -> None:
 
 def test_an_accusation_is_outbid_and_repeated_for_as_long_as_it_is_heard() -> None:
     own = Own(ME, repeat_s=0.5)
-    assert own.accused("b", life=9, incarnation=0, now=instant(0.0)) == [said(1)]
+    refuted = Emit(AccusationRefuted("b", "suspect", 9, 1))
+    assert own.accused("b", life=9, incarnation=0, now=instant(0.0)) == [said(1), refuted]
     assert own.on_tick(instant(0.4)) == []
     assert own.on_tick(instant(0.5)) == [said(1)]
     assert own.accused("c", life=9, incarnation=0, now=instant(0.9)) == []

@@ -27,7 +27,7 @@ CASES: dict[str, Event] = {
     "is dead: c and d got no answer from it, and it was suspect for 5.0 s; "
     "last heard here 6.1 s before": events.PeerDead("p", "b", 1, ("q", "r"), "timeout", 5.0, 6.1),
     "is dead: c and d got no answer from it; never heard here": events.PeerDead(
-        "p", "b", 1, ("q", "r"), "timeout", 0.0
+        "p", "b", 1, ("q", "r"), "timeout", None
     ),
     "is back, and damped: it died 3 times in 10 min, so others get its work until it was quiet for 30 s": (
         events.PeerDamped("p", "b", 1, "alive", 3, 600.0, 30.0)
@@ -35,6 +35,7 @@ CASES: dict[str, Event] = {
     "is dead again, and damped: it died 4 times in 10 min; c and d got no answer from it": events.PeerDamped(
         "p", "b", 1, "dead", 4, 600.0, 30.0, "timeout", ("q", "r")
     ),
+    "was called suspect by c: it refuted that (incarnation 4)": events.AccusationRefuted("q", "suspect", 1, 4),
     "left: it said goodbye": events.PeerLeft("p", "b", 1),
     "is shown no more: c asked for it": events.PeerForgotten("p", "q"),
     "is joined": events.StateChanged("joined", ""),

@@ -1,6 +1,8 @@
 """Metrics: counted from events, set from a snapshot, one row each."""
 
+import types
 import typing
+from typing import Any
 
 import msgspec
 import pytest
@@ -67,6 +69,17 @@ def test_an_event_counts_in_its_own_metric(event: Event, line: str) -> None:
     metrics = Metrics()
     metrics.on_event(event)
     assert _lines(metrics)[line] == 1
+
+
+def test_a_death_that_others_found_took_no_time_here_and_settles_no_suspicion() -> None:
+    metrics = Metrics()
+    metrics.on_event(events.PeerDead("p", "b", 1, (), "absent", None))
+    lines = _lines(metrics)
+    assert lines['meshd_deaths_total{evidence="absent"}'] == 1
+    assert lines["meshd_death_seconds_count"] == 0
+    assert lines[_SETTLED.format("confirmed")] == 0
+    metrics.on_event(events.PeerDead("p", "b", 1, (), "absent", 0.0))
+    assert _lines(metrics)["meshd_death_seconds_count"] == 1
 
 
 def test_an_agent_that_becomes_ready_is_no_crash() -> None:
@@ -155,8 +168,14 @@ def _samples() -> list[Event]:
     found = []
     for kind in typing.get_args(Event):
         hints = typing.get_type_hints(kind).items()
-        found.append(kind(**{field: samples.get(getattr(hint, "__name__", ""), ("one",)) for field, hint in hints}))
+        found.append(kind(**{field: samples.get(_type_name(hint), ("one",)) for field, hint in hints}))
     return [*found, *BACK]
+
+
+def _type_name(hint: Any) -> str:
+    """Of what may be missing, the name of what it is when it is there."""
+    present = typing.get_args(hint)[0] if isinstance(hint, types.UnionType) else hint
+    return getattr(present, "__name__", "")
 
 
 @pytest.mark.parametrize("row", [row for row in METRICS if row.share is not None], ids=lambda row: row.name)
