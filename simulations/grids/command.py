@@ -16,7 +16,7 @@ from simulations.grids import goals, kinship, lifeguard, swim
 from simulations.grids.measures import Sample
 from simulations.grids.samples import Cell, code, measured
 from simulations.grids.study import Study
-from simulations.grids.tables import Table, kept, markdown
+from simulations.grids.tables import Table, kept, markdown, merged
 from simulations.progress import Progress
 from simulations.running import PASSED
 from simulations.scenario import ScenarioError
@@ -58,7 +58,7 @@ def _choose(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--keep", type=Path, metavar="FILE", help="samples go there, and are not measured twice")
     parser.add_argument("--list", action="store_true", help="the cells, and nothing is run")
     parser.add_argument("--show", metavar="CELL", help="the scenario of one cell, to be run")
-    parser.add_argument("--write", action="store_true", help="put the table into simulations/README.md")
+    parser.add_argument("--write", action="store_true", help="put the rows into simulations/README.md")
 
 
 def _number(least: int, most: int) -> Callable[[str], int]:
@@ -99,7 +99,7 @@ def run(study: Study, asked: argparse.Namespace, *, command: str) -> int:
     table = filled(study, cells, asked, command=command)
     print(markdown(table))
     if asked.write:
-        kept(table)
+        kept(merged(table, study.keys()))
     return PASSED
 
 
@@ -121,5 +121,5 @@ def filled(study: Study, cells: Sequence[Cell], asked: argparse.Namespace, *, co
         found.setdefault(name, {})[seed] = sample
     progress.clear()
     samples = {name: [some[seed] for seed in sorted(some)] for name, some in found.items()}
-    said = f"`python -m simulations {command}`, code `{code()[:CODE_SHOWN]}`: {study.about}."
-    return Table(study.name, said, study.columns, tuple(study.rows(samples)), study.notes)
+    said = f"`python -m simulations {command}`: {study.about}."
+    return Table(study.name, said, code()[:CODE_SHOWN], study.columns, tuple(study.rows(samples)), study.notes)

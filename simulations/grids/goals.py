@@ -320,6 +320,7 @@ STUDY = Study(
     name="figures",
     about="what the simulator can tell of the goals of membership",
     cells=cells,
+    keys=lambda: [(figure.goal, figure.what) for figure in figures()],
     columns=("goal", "what", "worlds", "measured", "aim", "best peer", "verdict"),
     rows=rows,
     notes=(

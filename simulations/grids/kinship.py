@@ -82,6 +82,15 @@ def cells() -> tuple[Cell, ...]:
     return tuple(cell(*each, variant) for each in grid() for variant in VARIANTS)
 
 
+def keys() -> list[Row]:
+    """What the rows begin with, in order."""
+    return [_key(*each) for each in grid()]
+
+
+def _key(nodes: int, starved: int, loss: float) -> Row:
+    return f"{nodes}", f"{starved}", f"{100 * loss:.0f} %"
+
+
 def rows(samples: Samples) -> list[Row]:
     """A row for each of the 24 of which anything was measured."""
     made: list[Row] = []
@@ -92,9 +101,7 @@ def rows(samples: Samples) -> list[Row]:
         known = PUBLISHED.get((nodes, starved, loss), _NONE)
         made.append(
             (
-                f"{nodes}",
-                f"{starved}",
-                f"{100 * loss:.0f} %",
+                *_key(nodes, starved, loss),
                 " / ".join(str(len(each)) for each in ours),
                 _pair(ours, "deaths"),
                 " / ".join(known.deaths),
@@ -121,6 +128,7 @@ STUDY = Study(
     name="kinship",
     about="starved readers, lossy links and one crash in 120 s; each pair is with Lifeguard / without",
     cells=cells,
+    keys=keys,
     columns=(
         "nodes",
         "starved",

@@ -20,6 +20,7 @@ INTERVAL = tuple(  # members, seconds blocked, seconds free between
 )
 INTERVAL_S = 120.0
 
+ONE_TIME, MANY_TIMES = "once", "again and again"
 SWIM = "SWIM"
 # Variant → settings, published ratio to SWIM of the median first detection.
 ONCE: Mapping[str, tuple[Settings, str]] = {
@@ -107,7 +108,7 @@ def rows(samples: Samples) -> list[Row]:
         if first:
             made.append(
                 (
-                    "once",
+                    ONE_TIME,
                     variant,
                     f"{len(ours)}",
                     f"{seconds(first, 0.5)} / {seconds(first, 0.99)}",
@@ -123,7 +124,7 @@ def rows(samples: Samples) -> list[Row]:
             said, baseline = sum(together(ours, "messages")), sum(together(swim, "messages"))
             made.append(
                 (
-                    "again and again",
+                    MANY_TIMES,
                     variant,
                     f"{len(ours)}",
                     *[NOTHING] * 3,
@@ -155,6 +156,7 @@ STUDY = Study(
     name="lifeguard",
     about=f"{NODES} nodes, some of them blocked: they neither send nor read while their timers run",
     cells=cells,
+    keys=lambda: [*((ONE_TIME, variant) for variant in ONCE), *((MANY_TIMES, variant) for variant in AGAIN)],
     columns=(
         "blocked",
         "variant",

@@ -27,11 +27,15 @@ SWIM_ALONE: Settings = {
 
 
 class Study(Struct, frozen=True):
-    """`rows` makes the table's rows of the samples of all cells; `about` and `notes` are sentences for its reader."""
+    """`rows` makes the table's rows of the samples of all cells; `about` and `notes` are sentences for its reader.
+
+    A row begins with one of `keys`, and then says of how many worlds it is.
+    """
 
     name: str
     about: str
     cells: Callable[[], tuple[Cell, ...]]
+    keys: Callable[[], list[Row]]
     columns: Row
     rows: Callable[[Samples], list[Row]]
     notes: str

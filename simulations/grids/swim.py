@@ -82,6 +82,7 @@ STUDY = Study(
     name="swim",
     about="a quiet mesh, and one in which three die unseen by the broker, at four sizes",
     cells=cells,
+    keys=lambda: [(f"{nodes}",) for nodes in NODES],
     columns=(
         "nodes",
         "seeds",

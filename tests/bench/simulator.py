@@ -248,7 +248,7 @@ def keep(measured: dict[str, tuple[str, ...]], path: Path = tables.README) -> No
     old = {row[0]: tuple(row) for row in tables.read("speed", path.read_text(encoding="utf-8"))[1:]}
     rows = tuple(found for row in ROWS if (found := measured.get(row.name) or old.get(row.name)))
     said = "`python tests/bench/simulator.py --all`: how fast the simulator is, how large, and what it proves."
-    tables.kept(tables.Table("speed", said, COLUMNS, rows, NOTES), path)
+    tables.kept(tables.Table("speed", said, "", COLUMNS, rows, NOTES), path)
 
 
 def main() -> None:

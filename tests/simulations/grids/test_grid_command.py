@@ -64,7 +64,7 @@ def test_a_figure_is_measured_once_and_printed_beside_its_goal(
     assert capsys.readouterr().out == first
     assert main([word if word != "1" else "0" for word in words]) == PASSED  # what is kept counts, unasked
     assert capsys.readouterr().out == first
-    assert f"code `{samples.code()[:8]}`" in first
+    assert f"Code `{samples.code()[:8]}`." in first
 
 
 def _nothing_left(waiting: list[tuple[Cell, int]], jobs: int) -> list[tuple[Cell, int, Sample]]:
@@ -93,13 +93,47 @@ def test_a_table_goes_between_its_marks_and_nowhere_else(tmp_path: Path) -> None
     begin, end = tables.marks("swim")
     path = tmp_path / "README.md"
     path.write_text(f"before\n{begin}\nold\n{end}\nafter\n")
-    table = tables.Table("swim", "said.", ("a", "b"), (("1", "2 | 3"),), "notes")
+    table = tables.Table("swim", "said.", "c0de", ("a", "b"), (("1", "2 | 3"),), "notes")
     tables.kept(table, path)
     assert path.read_text() == f"before\n{begin}\n{tables.markdown(table)}\n{end}\nafter\n"
     assert tables.read("swim", path.read_text()) == [["a", "b"], ["1", "2 / 3"]]
     path.write_text("no marks")
     with pytest.raises(ScenarioError, match="has no place for swim"):
         tables.kept(table, path)
+
+
+@pytest.mark.parametrize("study", EVERY, ids=lambda study: study.name)
+def test_every_kept_row_begins_with_a_key_of_its_study_in_their_order(study: Study) -> None:
+    keys = study.keys()
+    assert len(set(keys)) == len(keys)
+    _, *rows = tables.read(study.name, tables.README.read_text())
+    places = [keys.index(tuple(row[: len(keys[0])])) for row in rows]
+    assert places == sorted(places)
+
+
+def test_a_row_that_was_not_measured_stays_and_says_that_it_is_an_older_one(tmp_path: Path) -> None:
+    path = tmp_path / "README.md"
+    path.write_text("{}\n{}\n".format(*tables.marks("swim")))
+    keys = [("16",), ("64",), ("256",)]
+
+    def write(*rows: tuple[str, ...], code: str) -> list[list[str]]:
+        table = tables.Table("swim", "said.", code, ("nodes", "seeds", "value"), rows, "notes.")
+        tables.kept(tables.merged(table, keys, path=path), path)
+        return tables.read("swim", path.read_text())[1:]
+
+    assert write(("16", "1", "a"), ("512", "1", "no key"), code="c1") == [["16", "1", "a"]]
+    assert write(("256", "1", "b"), code="c1") == [["16", "1", "a"], ["256", "1", "b"]]
+    assert "earlier code" not in path.read_text()
+    assert write(("64", "2", "c"), code="c2") == [["16", "1 *", "a"], ["64", "2", "c"], ["256", "1 *", "b"]]
+    assert "said. Code `c2`." in path.read_text()
+    assert "What bears a * is of an earlier code." in path.read_text()
+    assert write(("256", "3", "d"), code="c3") == [["16", "1 *", "a"], ["64", "2 *", "c"], ["256", "3", "d"]]
+    assert write(("16", "4", "e"), ("64", "4", "f"), code="c3") == [
+        ["16", "4", "e"],
+        ["64", "4", "f"],
+        ["256", "3", "d"],
+    ]
+    assert "earlier code" not in path.read_text()
 
 
 def test_a_row_of_speed_is_put_among_those_that_were_kept_in_the_order_of_the_goals(tmp_path: Path) -> None:
