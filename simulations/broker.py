@@ -64,7 +64,7 @@ class Broker:
         self._names: dict[tuple[NodeId, int], str] = {}
         self._held: list[tuple[Callable[..., None], tuple[object, ...], int]] | None = None  # while it stands still
         self._ears: list[Ear] = []  # who hears all, and should not
-        self._heed: Callable[[str, Spread], None] = _unheeded  # is told of facts before they go out
+        self._heeders: list[Callable[[str, Spread], None]] = []  # are told of facts before they go out
         self.is_down = False  # nobody can connect
         self.sent: dict[str, int] = {}  # messages by kind of body
 
@@ -113,7 +113,7 @@ class Broker:
 
     def heed(self, told: Callable[[str, Spread], None]) -> None:
         """From now on somebody is told of every fact before it goes out, and by whom it is."""
-        self._heed = told
+        self._heeders.append(told)
 
     def utter(self, src: str, subject: str, frame: bytes, kind: str) -> None:
         """Any bytes, by anybody, under any subject: to those who listen there."""
@@ -166,7 +166,8 @@ class Broker:
             return
         self._count(src, fact.body, len(fact.frame))
         former = self._timeline.cause
-        self._heed(src, fact)
+        for heed in self._heeders:
+            heed(src, fact)
         self._tell(fact.subject, fact.frame, fact.body)
         for dst in self._listeners:
             if dst != src and fact.subject.startswith(self._narrow.get(dst, "")):
@@ -209,7 +210,3 @@ class Broker:
         if self.is_connected(src, life) and not self._is_held(self._absent, src, life, probe):
             self._trace.note(self._timeline.now_ns, src, "absent", f"probe {probe}")
             self._listeners[src][0].receive(Absent(probe), life)
-
-
-def _unheeded(src: str, fact: Spread) -> None:
-    """Nobody is told."""

@@ -19,7 +19,7 @@ from simulations.host import Host
 from simulations.links import Alteration
 from simulations.network import RECORD, Network
 from simulations.people import People
-from simulations.seen import Happened, Seen, Span, Stored
+from simulations.seen import Happened, Seen, Sight, Span, Stored
 from simulations.store import Store
 from simulations.timeline import Timeline, ns
 
@@ -152,7 +152,7 @@ class Havoc:
                 return host.start
             case what.Crash():
                 host.crash(noticed_ns=ns(fault.noticed_s))
-                return lambda: _begin_life(host, fault.disk)
+                return lambda: self._begin_life(host, fault.disk)
             case what.Leave():
                 host.leave()
                 return lambda: self._begin_life_when_ended(host)
@@ -172,8 +172,8 @@ class Havoc:
                 host.unlink()
                 return host.relink
             case what.Clock():
-                host.clock.set(ahead_s=fault.ahead_s, drift=fault.drift)
-                return host.clock.set
+                self._set_clock(host, ahead_s=fault.ahead_s, drift=fault.drift)
+                return lambda: self._set_clock(host)
             case what.FullDisk():
                 host.disk.is_full = True
                 return lambda: setattr(host.disk, "is_full", False)
@@ -286,19 +286,26 @@ class Havoc:
 
         return back
 
+    def _begin_life(self, host: Host, disk: str) -> None:
+        if disk == "old":
+            host.disk.restore()
+        elif disk == "lost":
+            host.disk.lose()
+        if disk != "kept":
+            self._see(Sight(host.name, f"disk-{disk}"))
+        host.start()
+
+    def _set_clock(self, host: Host, *, ahead_s: float = 0.0, drift: float = 0.0) -> None:
+        former_s = host.clock.ahead_s
+        host.clock.set(ahead_s=ahead_s, drift=drift)
+        if ahead_s < former_s:
+            self._see(Sight(host.name, "clock-set-back"))
+
     def _begin_life_when_ended(self, host: Host) -> None:
         if host.is_up:
             self._timeline.after(ns(ROLE_STEP_S), self._begin_life_when_ended, host)
         else:
             host.start()
-
-
-def _begin_life(host: Host, disk: str) -> None:
-    if disk == "old":
-        host.disk.restore()
-    elif disk == "lost":
-        host.disk.lose()
-    host.start()
 
 
 def _begin_again(host: Host) -> None:

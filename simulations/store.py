@@ -178,6 +178,7 @@ class Store:
         if standing is not None and standing.frame == change.frame:
             return Written(change.key, standing.revision)  # this very write, acknowledged at last
         if self._is_refused(standing, change.expect):
+            self._see(Sight(src, "write-refused"))
             return Lost(change.key, 0, b"") if standing is None else Lost(change.key, standing.revision, standing.frame)
         self._revision += 1
         record = change.record if isinstance(change.record, TaskRecord) else None

@@ -5,7 +5,7 @@ processes. Neighbours: `running` says which world a seed means, `command` asks.
 """
 
 import shlex
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
@@ -13,6 +13,7 @@ from hashlib import blake2b
 from multiprocessing import get_context
 from pathlib import Path
 from signal import SIG_DFL, SIGINT, signal
+from textwrap import wrap
 
 from msgspec import Struct, structs
 
@@ -24,10 +25,12 @@ from simulations.reports.observer import Observer
 from simulations.reports.shapes import Seed
 from simulations.running import NEVER_SEEN, PASSED, VIOLATED, Choice, print_paths
 from simulations.scenario import Scenario, ScenarioError
+from simulations.sights import SIGHTS
 from simulations.visible import visible
 from simulations.world import Verdict, World
 from simulations.written import on_one_line
 
+WIDTH = 120  # of what is printed
 AHEAD = 4  # seeds that wait for each process; the rest of a long range is not arranged yet
 
 
@@ -66,14 +69,13 @@ def sweep(choice: Choice, seeds: range, *, jobs: int, program: str, reports: Seq
     """Every seed; failures with the commands that run them alone, replay and shrink them; the exit code."""
     expected = choice.scenario(seeds[0]).expect.sometimes
     whole = blake2b(digest_size=16)
-    sights: dict[str, int] = {}
+    sights: Counter[str] = Counter()  # in how many runs each was seen
     failures = 0
     gathering = Gathering(choice.base()) if reports else None
     progress = Progress(len(seeds))
     for done, each in enumerate(_results(watched if reports else result, choice, seeds, jobs), start=1):
         whole.update(f"{each.seed} {each.digest}\n".encode())
-        for sight, count in each.sights.items():
-            sights[sight] = sights.get(sight, 0) + count
+        sights.update(each.sights.keys())
         if gathering is not None and each.found is not None:
             gathering.add(_row(choice, each, each.found, program), each.found, sights=each.sights)
         if each.broken:
@@ -83,6 +85,7 @@ def sweep(choice: Choice, seeds: range, *, jobs: int, program: str, reports: Seq
         progress.at(done, f"{failures} failed" if failures else "")
     progress.clear()
     print(f"{choice.name}: {len(seeds) - failures} of {len(seeds)} seeds passed, digest {whole.hexdigest()}")
+    print("\n".join(_saw(sights, len(seeds))))
     if gathering is not None:
         span = f"{seeds[0]}:{seeds[-1]}"
         again = shlex.join([*program.split(), "sweep", choice.name, "--seeds", span, *choice.options])
@@ -99,6 +102,15 @@ def sweep(choice: Choice, seeds: range, *, jobs: int, program: str, reports: Seq
     for sight in never:
         print(f"{choice.name}: {sight} was never seen, in {len(seeds)} runs")
     return NEVER_SEEN if never else PASSED
+
+
+def _saw(sights: Counter[str], runs: int) -> list[str]:
+    """What was seen in how many runs, the rare first, and what in none: of that such a sweep says nothing."""
+    seen = [f"{name} {sights[name]}" for name in sorted(sights, key=lambda name: (sights[name], name))]
+    told = [f"  seen, in how many of {runs} runs: {', '.join(seen) or 'nothing'}"]
+    never = [name for name in SIGHTS if not sights[name]]
+    told += [f"  never seen: {', '.join(never)}"] if never else []
+    return [line for each in told for line in wrap(each, WIDTH, subsequent_indent="    ", break_on_hyphens=False)]
 
 
 def _failed(choice: Choice, failed: Result, program: str) -> str:

@@ -125,6 +125,18 @@ class Trace:
         """The last things that happened."""
         return tuple(Line(*noted) for noted in self._lines)
 
+    def brought(self) -> tuple[str, ...]:
+        """The kinds of the messages that led to what happens now, the last first, as far as the last lines tell."""
+        kinds: list[str] = []
+        seq, first = self._timeline.cause, self._lines[0][0] if self._lines else 0
+        while first and seq >= first:
+            _, _, _, kind, seq, what, _ = self._lines[seq - first]
+            if kind == "message":
+                kinds.append(what.partition(" ")[0])
+            elif kind != "input" or what == TICK:
+                break
+        return tuple(kinds)
+
     def last_about(self, what: str) -> int:
         """The last line that changed anything about the first node or id that this sentence names; 0: none."""
         for word in re.findall(r"\w+", what):

@@ -23,6 +23,7 @@ from simulations.crowds import Places, members
 from simulations.ends import ENDS
 from simulations.faults import Impostor, Join
 from simulations.frames import frames_of
+from simulations.glimpses import Glimpses
 from simulations.havoc import Havoc
 from simulations.host import Host, Surroundings
 from simulations.network import Network
@@ -30,7 +31,7 @@ from simulations.people import People
 from simulations.scenario import Scenario
 from simulations.seen import Answered, Broke, Handled, Happened, Said, Seen, Sight, Span, Stored, Unmoved
 from simulations.setting import Check, Setting
-from simulations.sights import SIGHTS, told
+from simulations.sights import by_kind, kind_of, told
 from simulations.signing import Keys
 from simulations.store import Store
 from simulations.timeline import Timeline, ns
@@ -123,6 +124,8 @@ class World:
         self._accusations = Accusations(
             timeline=self.timeline, trace=self._trace, frames=around.frames, hosts=self.hosts
         )
+        self._glimpses = Glimpses(trace=self._trace, store=self.store, hosts=self.hosts, see=self.see)
+        self._broker.heed(self._glimpses.said)
         self._broker.heed(self._accusations.said)
         self.client = Client(timeline=self.timeline, chance=self._chance, model=scenario.work, hosts=self.hosts)
         self._havoc = Havoc(
@@ -144,6 +147,7 @@ class World:
         self._violations: list[Violation] = []
         self._kept: dict[str, float] = {}
         self._sights: dict[str, int] = {}
+        self._by_kind = by_kind()
 
     # --- what is seen
 
@@ -163,12 +167,13 @@ class World:
     def _show(self, seen: Seen) -> int:
         """Its line in the trace."""
         line = self._note(seen)
-        for name, glance in SIGHTS.items():
-            if glance(seen):
+        for name, is_it in self._by_kind.get(kind_of(seen), ()):
+            if is_it(seen):
                 self._sights[name] = self._sights.get(name, 0) + 1
                 if name in self._scenario.expect.never:
                     self._break(f"never {name}", told(seen, {host.id: host.name for host in self.hosts.values()}), line)
                     raise _Stop
+        self._glimpses.on(seen)
         self._havoc.heed(seen)
         return line
 

@@ -12,10 +12,11 @@ from simulations.checks import CHECKS
 from simulations.ends import ENDS
 from simulations.reports.building import BROKEN, HELD, NOT_SEEN, SEEN, said_of, settings
 from simulations.reports.observer import Observer
-from simulations.reports.shapes import Figure, Judged, Rule, Seed, SweepReport
+from simulations.reports.shapes import Figure, Judged, Rule, Seed, Seen, SweepReport
 from simulations.reports.tally import Tally
 from simulations.reports.times import DETECTION, SPREAD
 from simulations.scenario import Scenario
+from simulations.sights import SIGHTS
 from simulations.world import Verdict
 from simulations.written import written
 
@@ -117,6 +118,7 @@ class Gathering:
             is_drawn=is_drawn,
             scenario=written(scenario),
             settings=settings(scenario),
+            sights=tuple(Seen(name, *self._sights.get(name, (0, 0))) for name in SIGHTS),
         )
 
     def _rules(self) -> tuple[Rule, ...]:

@@ -3,6 +3,8 @@
 Invariant: as `page`, whose parts it uses. Neighbours: `gathering` made the report, `pictures` draws.
 """
 
+from collections.abc import Sequence
+
 from simulations.reports import pictures
 from simulations.reports.page import (
     commands,
@@ -17,7 +19,7 @@ from simulations.reports.page import (
     tiles,
     titled,
 )
-from simulations.reports.shapes import Commands, Figure, Rule, Seed, SweepReport
+from simulations.reports.shapes import Commands, Figure, Rule, Seed, Seen, SweepReport
 from simulations.reports.svg import tag, words
 
 SQUARES_MAX = 2_000
@@ -34,6 +36,7 @@ def sweep_page(report: SweepReport) -> str:
             ["Rule", "Letter", "Verdict", "*Runs", "What it says"],
             rows,
         ),
+        *_sights(report.sights, report.runs),
         *_figures(report),
         *detection(report.detection, report.spread),
         *scenario(report.scenario, report.settings),
@@ -151,6 +154,26 @@ def _rule(rule: Rule, runs: int) -> str:
         tag("td", words(sentence_of(rule)), class_="w"),
     ]
     return tag("tr", *cells, class_="bad" if is_bad(rule) else None)
+
+
+def _sights(sights: Sequence[Seen], runs: int) -> list[str]:
+    """What no run showed was tested by none."""
+    if not sights:
+        return []
+    never = [each.name for each in sights if not each.runs]
+    said = f"Never seen: {', '.join(never)}." if never else "All that there is to be seen was."
+    rows = [
+        tag(
+            "tr",
+            tag("td", words(each.name)),
+            tag("td", f"{each.runs:,} of {runs:,}", class_="n"),
+            tag("td", f"{each.count:,}", class_="n"),
+        )
+        for each in sorted(sights, key=lambda each: (-each.runs, each.name))
+        if each.runs
+    ]
+    seen = tag("details", tag("summary", f"{len(rows)} that were seen"), table(["Sight", "*Runs", "*Times"], rows))
+    return [tag("h2", "What was seen"), tag("p", words(said)), seen if rows else ""]
 
 
 def _figures(report: SweepReport) -> list[str]:

@@ -235,6 +235,14 @@ class Figure(Struct, frozen=True):
     bins: tuple[tuple[float, float, int], ...]  # from, to, so many runs
 
 
+class Seen(Struct, frozen=True):
+    """Something that can happen, in how many of the runs it did, and how often in all."""
+
+    name: str
+    runs: int
+    count: int
+
+
 class SweepReport(Struct, frozen=True, tag_field="report", tag="sweep", kw_only=True):
     """Many runs."""
 
@@ -256,6 +264,7 @@ class SweepReport(Struct, frozen=True, tag_field="report", tag="sweep", kw_only=
     is_drawn: bool  # every seed drew a scenario of its own
     scenario: str
     settings: tuple[Setting, ...]
+    sights: tuple[Seen, ...] = ()  # every one that there is; those that no run showed with 0
 
 
 Report: TypeAlias = RunReport | SweepReport

@@ -8,7 +8,7 @@ import re
 from collections.abc import Iterable, Sequence
 
 from simulations.reports.page import SIGNS, ranked, seconds, sentence_of
-from simulations.reports.shapes import Distribution, Report, Rule, RunReport, Stage, SweepReport
+from simulations.reports.shapes import Distribution, Report, Rule, RunReport, Seen, Stage, SweepReport
 from simulations.visible import visible
 
 ROWS_MAX = 50  # of seeds; a ticket is read by people
@@ -104,6 +104,7 @@ def _sweep(report: SweepReport) -> list[str]:
             ("seed", "verdict", "at, s", "nodes", "messages per node and s", "one view after, s", "in what way"), rows
         ),
         f"{more} more." if more else "",
+        *_sights(report.sights),
         "## Over all runs",
         _table(("figure", "unit", "runs", "least", "median", "p90", "most"), figures),
         *_times((*report.detection, *report.spread)),
@@ -112,6 +113,14 @@ def _sweep(report: SweepReport) -> list[str]:
         "## Scenario",
         fenced(report.scenario.rstrip("\n"), "toml"),
     ]
+
+
+def _sights(sights: Sequence[Seen]) -> list[str]:
+    if not sights:
+        return []
+    never = ", ".join(each.name for each in sights if not each.runs)
+    rows = [(each.name, f"{each.runs:,}", f"{each.count:,}") for each in sights if each.runs]
+    return ["## What was seen", plain(f"Never: {never}.") if never else "", _table(("sight", "runs", "times"), rows)]
 
 
 def _rules(rules: Sequence[Rule]) -> str:

@@ -1,6 +1,7 @@
 """Sweeps: the same words and digest whatever the number of processes; failures with their command."""
 
 import io
+import json
 from pathlib import Path
 
 import pytest
@@ -8,6 +9,7 @@ import pytest
 from simulations.command import main
 from simulations.progress import Progress
 from simulations.running import BAD_SCENARIO, PASSED, VIOLATED
+from simulations.sights import SIGHTS
 
 TINY = 'about = "two nodes"\nnodes = 2\nrun_s = 4\n'
 LATE = "[expect]\neventually = { agents-known = 0 }\n"  # true of some seeds
@@ -26,6 +28,24 @@ def test_one_process_and_two_print_the_same(tmp_path: Path, capsys: pytest.Captu
         said.append((code, capsys.readouterr().out))
     assert said[0] == said[1]
     assert "of 9 seeds passed, digest " in said[0][1]
+
+
+def test_a_sweep_says_what_it_saw_in_how_many_runs_and_what_it_never_saw(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    lossy = ["--set", "link.loss=0.3"]
+    assert (
+        main(["sweep", _written(tmp_path, ""), "--seeds", "1:3", *lossy, "--report", str(tmp_path / "s.json")])
+        == PASSED
+    )
+    said = " ".join(capsys.readouterr().out.split())
+    seen, never = said.split("seen, in how many of 3 runs: ")[1].split(" never seen: ")
+    assert "message-lost 3" in seen
+    assert "task-accepted" not in seen
+    assert "task-accepted, " in never
+    report = json.loads((tmp_path / "s.json").read_text())
+    assert [each["name"] for each in report["sights"]] == list(SIGHTS)
+    assert {each["name"]: each["runs"] for each in report["sights"]}["message-lost"] == 3
 
 
 def test_every_failure_is_listed_with_the_commands_that_run_it_alone_replay_it_and_make_it_small(
