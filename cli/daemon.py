@@ -68,13 +68,13 @@ def run(arguments: Sequence[str]) -> int:
 @click.option(
     "--dir", "dir_", type=_Directory(path_type=Path), help="State directory; else $MESHD_DIR, else the user's."
 )
-@click.option("--name", help="Name of this node; else the host's name.")
+@click.option("--name", help="Name of this node, kept for later starts; else the host's.")
 @click.option("--join", metavar="TOKEN", help="Join a mesh: what `meshctl invite` printed on one of its nodes.")
 @click.option("--config", "files", multiple=True, type=click.Path(path_type=Path), help="Settings (TOML); repeatable.")
 @click.option("--listen", metavar="HOST:PORT", help="The HTTP API; else a free port on 127.0.0.1.")
-@click.option("--nats-listen", metavar="HOST:PORT", help="Where other hosts may join; else 127.0.0.1.")
-@click.option("--region", help="Where this node stands.")
-@click.option("--domain", help="Business area that owns its agents.")
+@click.option("--nats-listen", metavar="HOST:PORT", help="Where other hosts may join, kept; else 127.0.0.1.")
+@click.option("--region", help="Where this node stands, kept for later starts.")
+@click.option("--domain", help="Business area that owns its agents, kept as well.")
 @click.option("--detach", is_flag=True, help="Return once it is ready, or say why it is not.")
 def start(dir_: Path | None, join: str | None, files: tuple[Path, ...], detach: bool, **flags: Any) -> None:
     """Run the daemon in the foreground, as a service manager wants it."""

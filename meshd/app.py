@@ -51,7 +51,6 @@ class Said(Protocol):
 
 
 JOINED_S_MAX = 20.0  # a node whose first write is not acknowledged by then starts all the same, and says so
-NAME = "name"  # a node keeps the name that it was given
 FIRST_CONTACT_S = 30.0  # how long the server of `nats.urls` may take to come up before founding a mesh there fails
 SEEN_S = 10.0  # between two looks at how far the record has come: a file, synced
 RECORD_S = 1.0  # between two tries to open the record, by a node that came up without
@@ -209,10 +208,14 @@ class _Daemon:
     def _me(self) -> Me:
         """This life of this node."""
         node = self._settings.node
+        name = node.name or _host_name()
+        self._keep("node.name", name)
+        for key, told in (("node.region", node.region), ("node.domain", node.domain)):
+            self._keep(key, told if self._origins[key].origin != "default" else "")
         return Me(
             id=self._state.identity().id,
             life=self._state.next_life(clock.wall_ms()),
-            name=self._name(),
+            name=name,
             region=node.region,
             domain=node.domain,
             admission=self._state.admission(),
@@ -220,13 +223,10 @@ class _Daemon:
             version=version("agent-meshd"),
         )
 
-    def _name(self) -> str:
-        """What this node is called: as told now, as told last time, else as the host."""
-        told = self._settings.node.name
-        kept = (self._state.read(NAME) or b"").decode("ascii", "replace").strip()
-        name = told or (kept if is_token(kept) else _host_name())
-        self._state.write(NAME, name.encode() + b"\n")
-        return name
+    def _keep(self, key: str, told: str) -> None:
+        """Let the next start go on with it; nothing was not told."""
+        if told and told != config.kept(self._state.path, key):
+            self._state.write(config.KEPT_FILES[key], told.encode() + b"\n")
 
     async def _connect(self, wired: Wired, stack: AsyncExitStack) -> None:
         """Server, bucket, who was admitted before, subscriptions; then the engine runs."""
@@ -344,10 +344,9 @@ class _Daemon:
             disk_mb=disk_mb(self._settings.results.bytes_max),
         )
         stack.push_async_callback(self._let_go_of_server)
-        self._former_listen = config.kept_listen(self._state.path)
+        self._former_listen = config.kept(self._state.path, config.NATS_LISTEN)
         await self._server.start()
-        if nats.listen:
-            self._state.write(config.KEPT_FILE, nats.listen.encode() + b"\n")
+        self._keep(config.NATS_LISTEN, nats.listen)
         return (self._server.url,), credential
 
     async def _let_go_of_server(self) -> None:

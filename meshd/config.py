@@ -44,7 +44,14 @@ FLAGS: Mapping[str, str] = {
 }
 NATS_LISTEN = "nats.listen"
 KEPT = "kept from an earlier start"
-KEPT_FILE = "nats-listen"  # in the state directory: where other hosts were told to find the server of this node
+# What others know this node by: a start that is not told otherwise goes on as it was told before, by these files of
+# the state directory.
+KEPT_FILES: Mapping[str, str] = {
+    "node.name": "name",
+    "node.region": "region",
+    "node.domain": "domain",
+    NATS_LISTEN: "nats-listen",
+}
 
 
 class Given(Struct, frozen=True):
@@ -107,23 +114,26 @@ def look(
     return (None, (exposed,)) if exposed else (Config(settings, origins), ())
 
 
-def kept_listen(directory: Path) -> str:
-    """Where an earlier start let other hosts join, or nothing. Raises MeshError("config") for what cannot be read."""
-    file = directory / KEPT_FILE
+def kept(directory: Path, key: str) -> str:
+    """What an earlier start was told of it, or nothing. Raises MeshError("config") for what cannot be what it is."""
+    file = directory / KEPT_FILES[key]
     if not file.exists():
         return ""
-    row = next(row for row in rows() if row.key == NATS_LISTEN)
+    row = next(row for row in rows() if row.key == key)
     return str(_converted(row, Given(_text_of(file).strip(), f"file {file}")))
 
 
 def with_kept(config: Config, directory: Path) -> Config:
-    """The same, with `kept_listen` where no source says another; that it is open to others was acknowledged then."""
-    listen = kept_listen(directory) if config.origins[NATS_LISTEN].origin == "default" else ""
-    if not listen:
-        return config
-    nats = msgspec.structs.replace(config.settings.nats, listen=listen)
-    settings = msgspec.structs.replace(config.settings, nats=nats)
-    return Config(settings, config.origins | {NATS_LISTEN: Given(listen, KEPT)})
+    """The same, with what is kept where no source says other; that it is open to others was acknowledged then."""
+    found = {key: kept(directory, key) for key in KEPT_FILES if config.origins[key].origin == "default"}
+    settings, origins = config.settings, dict(config.origins)
+    for key, value in found.items():
+        if value:
+            group, _, field = key.partition(".")
+            told = msgspec.structs.replace(getattr(settings, group), **{field: value})
+            settings = msgspec.structs.replace(settings, **{group: told})
+            origins[key] = Given(value, KEPT)
+    return Config(settings, origins)
 
 
 _Found: TypeAlias = tuple[dict[str, Given], list[MeshError]]

@@ -95,13 +95,14 @@ async def test_a_founder_that_is_started_again_without_its_flags_is_where_the_ot
     a, b = Host(tmp_path, "a"), Host(tmp_path, "b")
     listen = f"127.0.0.2:{free_port()}"
     try:
-        await a.start("--nats-listen", listen)
+        await a.start("--nats-listen", listen, "--region", "eu")
         _, token = await a.meshctl("invite", "-o", "name")
         await b.start("--join", token.strip())
         await a.meshd("stop")
         code, line = await a.meshd("start", "--detach")
         assert (code, f"its nats-server listens on {listen}, kept from an earlier start" in line) == (0, True), line
         await b.is_in("joined")
+        assert (await a.ask("GET", "/v1/status"))["region"] == "eu"
         assert listen in (await a.tell("config", "show", "nats.listen", "--origin")).out
         await a.meshd("stop")
         assert "kept from an earlier start" in (await a.tell("config", "show", "nats.listen", "--origin")).out

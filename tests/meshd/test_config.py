@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from meshd.config import FLAGS, KEPT, KEPT_FILE, Given, load, look, with_kept
+from meshd.config import FLAGS, KEPT, KEPT_FILES, Given, load, look, with_kept
 from meshd.settings import rows
 from protocol.errors import MeshError
 from protocol.presets import PRESETS
@@ -218,7 +218,7 @@ def test_an_address_beyond_this_host_is_refused_until_insecure_is_said(key: str,
 
 def test_where_others_found_the_server_is_used_again_unless_a_source_says_it(tmp_path: Path) -> None:
     assert with_kept(load(), tmp_path) == load()
-    (tmp_path / KEPT_FILE).write_text("10.0.0.1:4222\n")
+    (tmp_path / "nats-listen").write_text("10.0.0.1:4222\n")
     kept = with_kept(load(), tmp_path)
     assert kept.settings.nats.listen == "10.0.0.1:4222"
     assert kept.settings.insecure is False, "what was acknowledged is this one address"
@@ -227,12 +227,26 @@ def test_where_others_found_the_server_is_used_again_unless_a_source_says_it(tmp
     assert with_kept(told, tmp_path) == told
 
 
+def test_a_node_is_who_and_where_it_was_told_once_until_it_is_told_other(tmp_path: Path) -> None:
+    assert set(KEPT_FILES) < set(FLAGS)
+    for key in ("name", "region", "domain"):
+        (tmp_path / key).write_text(f"{key}-7\n")
+    kept = with_kept(load(flags={"node.domain": "sales"}), tmp_path)
+    node = kept.settings.node
+    assert (node.name, node.region, node.domain) == ("name-7", "region-7", "sales")
+    assert kept.origins["node.region"] == Given("region-7", KEPT)
+    assert kept.origins["node.domain"].origin == "flag --domain"
+    (tmp_path / "region").write_text("EU West\n")
+    with pytest.raises(MeshError, match="region"):
+        with_kept(load(), tmp_path)
+
+
 @pytest.mark.parametrize("spoilt", [b"10.0.0.1", b"10.0.0.1:4222\n10.0.0.2:4222", b"\0", b"a" * 4_000, b"\xff"])
 def test_a_kept_address_that_was_spoilt_is_refused_with_its_file(tmp_path: Path, spoilt: bytes) -> None:
-    (tmp_path / KEPT_FILE).write_bytes(spoilt)
+    (tmp_path / "nats-listen").write_bytes(spoilt)
     with pytest.raises(MeshError) as caught:
         with_kept(load(), tmp_path)
-    assert (caught.value.code, caught.value.fields["origin"]) == ("config", f"file {tmp_path / KEPT_FILE}")
+    assert (caught.value.code, caught.value.fields["origin"]) == ("config", f"file {tmp_path / 'nats-listen'}")
 
 
 @given(st.dictionaries(st.sampled_from([f"MESHD_{row.key.upper().replace('.', '__')}" for row in rows()]), st.text()))
