@@ -87,11 +87,18 @@ def _agreement(told: Any) -> str:
         return f", {complete:.0%} of the mesh in view so far"
     if not heard:
         return ""
+    unheard = f", {count(told['unheard'], 'peer')} not since it changed" if told["unheard"] else ""
     if agreeing == heard:
-        unheard = f", {count(told['unheard'], 'peer')} not since it changed" if told["unheard"] else ""
         return f", all of one view (heard within {told['oldest_s']:.0f} s{unheard})"
-    slowest = f"{shown(str(told['slowest']))} has differed for {told['slowest_s']:.0f} s"
-    return f", {agreeing} of {count(heard, 'other')} of this view ({slowest})"
+    return f", {agreeing} of {count(heard, 'other')} of this view ({_slowest(told)}{unheard})"
+
+
+def _slowest(told: Any) -> str:
+    """Who differs, as far as it was heard to: it may agree by now."""
+    name, since_s, ago_s = shown(str(told["slowest"])), told["slowest_s"], told.get("slowest_heard_s", 0.0)
+    if since_s - ago_s < 1:
+        return f"{name} differed {ago_s:.0f} s ago"
+    return f"{name} has differed for {since_s:.0f} s, heard {ago_s:.0f} s ago"
 
 
 def _record(record: Any) -> str:

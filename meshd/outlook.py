@@ -55,6 +55,7 @@ def agreement(standing: Standing, view: bytes, name_of: NameOf) -> Agreement:
         complete=None if standing.complete is None else round(standing.complete, 4),
         heard=standing.agreeing + len(standing.differing),
         oldest_s=round(standing.oldest_s, 1),
+        slowest_heard_s=round(standing.differs_s - standing.proven_s, 1),
     )
 
 

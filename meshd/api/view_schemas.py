@@ -15,8 +15,8 @@ class Agreement(Struct, frozen=True):
     """Do others see what this node sees? As each of them said when it last answered a probe.
 
     `share` is `agreeing` of `heard`, who said something since this view changed; `unheard` have not yet. Some of those
-    who differ are named; `slowest` has differed longest, for `slowest_s`. `oldest_s` is the age of the oldest word that
-    counts. `complete` is the share of the nodes seen by most others that this one sees. Both shares are null while
+    who differ are named; `slowest` has differed longest, for `slowest_s`, and said so last `slowest_heard_s` ago.
+    `oldest_s` is the age of the oldest word that counts. `complete` is the share of the nodes seen by most others that this one sees. Both shares are null while
     nobody has said anything.
     """
 
@@ -30,6 +30,7 @@ class Agreement(Struct, frozen=True):
     complete: float | None = None
     heard: int = 0
     oldest_s: float = 0.0
+    slowest_heard_s: float = 0.0
 
 
 class StoryLine(Struct, frozen=True):

@@ -103,13 +103,24 @@ def test_the_story_of_a_peer_stands_below_what_is_known_of_it(
         (Agreement(share=0.0, differing=("b",), complete=0.5), "3 peers alive, 50% of the mesh in view so far; here"),
         (
             Agreement(
-                share=0.0003, agreeing=1, differing=("b",), slowest="b", slowest_s=12.4, complete=1.0, heard=3_000
+                share=0.0003,
+                agreeing=1,
+                differing=("b",),
+                slowest="b",
+                slowest_s=12.4,
+                slowest_heard_s=3.4,
+                complete=1.0,
+                heard=3_000,
+                unheard=7,
             ),
-            "3 peers alive, 1 of 3000 others of this view (b has differed for 12 s); here",
+            "3 peers alive, 1 of 3000 others of this view "
+            "(b has differed for 12 s, heard 3 s ago, 7 peers not since it changed); here",
         ),
         (
-            Agreement(share=0.0, differing=("b",), slowest="b", slowest_s=12.4, complete=1.0, heard=1),
-            "3 peers alive, 0 of 1 other of this view (b has differed for 12 s); here",
+            Agreement(
+                share=0.0, differing=("b",), slowest="b", slowest_s=12.4, slowest_heard_s=12.4, complete=1.0, heard=1
+            ),
+            "3 peers alive, 0 of 1 other of this view (b differed 12 s ago); here",
         ),
     ],
 )
