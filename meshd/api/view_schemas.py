@@ -16,8 +16,8 @@ class Agreement(Struct, frozen=True):
 
     `share` is `agreeing` of `heard`, who said something since this view changed; `unheard` have not yet. Some of those
     who differ are named; `slowest` has differed longest, for `slowest_s`, and said so last `slowest_heard_s` ago.
-    `oldest_s` is the age of the oldest word that counts. `complete` is the share of the nodes seen by most others that this one sees. Both shares are null while
-    nobody has said anything.
+    `oldest_s` is the age of the oldest word that counts. `complete` is the share of the nodes seen by most others that
+    this one sees. Both shares are null while nobody has said anything.
     """
 
     view: str = ""
