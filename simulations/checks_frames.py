@@ -25,6 +25,7 @@ PAUSE_S = 15.0  # between two rehearsals, in small worlds
 SOON_S = 0.5  # after a fault has ended
 OWED_MAX = 3
 PAUSE_PER_NODE_S = 1.0  # a node that knows more takes longer to copy
+SOON_PER_NODE_S = 0.1  # and where there are many something ends all the time
 AHEAD_NS = ns(1.0)
 LISTENS_NS = ns(5.0)  # so long before a rehearsal frames are kept for it
 
@@ -38,6 +39,7 @@ class Rehearsed:
         self._setting = setting
         self._heard: dict[str, deque[tuple[int, Received]]] = {}
         self._due_ns = ns(FIRST_S)
+        self._not_before_ns = 0
         self._rounds = 0
         self._owed = 0  # rehearsals soon after this one: somebody began a new life
         self._last = ""
@@ -46,7 +48,8 @@ class Rehearsed:
         """Remember what is heard; now and then hear it once more, on a copy."""
         now_ns = self._setting.timeline.now_ns
         if isinstance(seen, Span) and not seen.is_on and now_ns >= ns(FIRST_S):
-            self._due_ns, self._owed = min(self._due_ns, now_ns + ns(SOON_S)), len(self._setting.hosts) - 1
+            soon_ns = max(now_ns + ns(SOON_S), self._not_before_ns)
+            self._due_ns, self._owed = min(self._due_ns, soon_ns), len(self._setting.hosts) - 1
         if not isinstance(seen, Handled | Unmoved) or not isinstance(seen.input, Received):
             return None
         if now_ns < self._due_ns - LISTENS_NS or not seen.input.frame:
@@ -60,21 +63,25 @@ class Rehearsed:
         return self._rehearse(seen.node, now_ns)
 
     def _rehearse(self, name: str, now_ns: int) -> str | None:
+        """One copy hears it all: what has no effect leaves it as it was."""
         heard = self._lately(name)
-        pause_s = SOON_S if self._owed else max(PAUSE_S, PAUSE_PER_NODE_S * len(self._setting.hosts))
-        self._due_ns, self._rounds, self._last = now_ns + ns(pause_s), self._rounds + 1, name
+        many = len(self._setting.hosts)
+        soon_ns = ns(max(SOON_S, SOON_PER_NODE_S * many))
+        self._due_ns = now_ns + (soon_ns if self._owed else ns(max(PAUSE_S, PAUSE_PER_NODE_S * many)))
+        self._not_before_ns, self._rounds, self._last = now_ns + soon_ns, self._rounds + 1, name
         self._owed = min(max(0, self._owed - 1), OWED_MAX)
         host = self._setting.hosts[name]
         others = (each for other in self._heard if other != name for each in self._lately(other))
+        node = copy.deepcopy(host.node)
+        for each in heard:  # what was refused then, and would not be now, takes effect first
+            node.handle(each, host.now())
         return (
             self._twice(host)
-            or self._refused(
-                host, "that it has heard before", [each for each in heard if not _is_fact(each)], again=True
-            )
-            or self._refused(host, "with one bit turned", [self._bent(each) for each in heard])
-            or self._refused(host, "that was cut short", [Received(each.subject, each.frame[:-9]) for each in heard])
-            or self._refused(host, "for another node", [each for each in others if not _is_for(host, each)])
-            or self._unchanged(host, [each for each in heard if _is_fact(each)])
+            or _refused(host, node, "that it has heard before", [each for each in heard if not _is_fact(each)])
+            or _refused(host, node, "with one bit turned", [self._bent(each) for each in heard])
+            or _refused(host, node, "that was cut short", [Received(each.subject, each.frame[:-9]) for each in heard])
+            or _refused(host, node, "for another node", [each for each in others if not _is_for(host, each)])
+            or _changed(host, node, [each for each in heard if _is_fact(each)])
         )
 
     def _lately(self, name: str) -> list[Received]:
@@ -89,29 +96,6 @@ class Rehearsed:
         frame[at] ^= 1 << self._rounds % 8
         return Received(heard.subject, bytes(frame))
 
-    def _refused(self, host: Host, what: str, frames: list[Received], *, again: bool = False) -> str | None:
-        """With `again`: what was refused then, and would not be now, takes effect first."""
-        node, now = copy.deepcopy(host.node), host.now()
-        for each in frames if again else ():
-            node.handle(each, now)
-        before = state_of(node)
-        for each in frames:
-            done = [effect for effect in node.handle(each, now) if not _is_refusal(effect)]
-            if done:
-                return f"{host.name} was given a frame {what}, on {each.subject}, and did this: {done[0]}"
-        return None if state_of(node) == before else f"{host.name} was given a frame {what}, and it changed something"
-
-    def _unchanged(self, host: Host, facts: list[Received]) -> str | None:
-        """A fact of which nothing was known any more is news once."""
-        node, now = copy.deepcopy(host.node), host.now()
-        for each in facts:
-            node.handle(each, now)
-            before = state_of(node)
-            node.handle(each, now)
-            if state_of(node) != before:
-                return f"{host.name} was told the same twice, on {each.subject}, and it changed something"
-        return None
-
     def _twice(self, host: Host) -> str | None:
         """Two copies, one future."""
         now = host.now()
@@ -125,6 +109,26 @@ def state_of(node: Node) -> tuple[object, ...]:
     members, catalogue = node.membership, node.catalogue
     agents = [(peer.id, catalogue.cards_of(peer.id)) for peer in members.snapshot()]
     return members.snapshot(), node.gossip.hashes(), agents, node.ledger.watched, node.holder.in_hand
+
+
+def _refused(host: Host, node: Node, what: str, frames: list[Received]) -> str | None:
+    """What a copy of a node does because of these; nothing, it should be."""
+    now, before = host.now(), state_of(node)
+    for each in frames:
+        done = [effect for effect in node.handle(each, now) if not _is_refusal(effect)]
+        if done:
+            return f"{host.name} was given a frame {what}, on {each.subject}, and did this: {done[0]}"
+    return None if state_of(node) == before else f"{host.name} was given a frame {what}, and it changed something"
+
+
+def _changed(host: Host, node: Node, facts: list[Received]) -> str | None:
+    """A fact of which nothing was known any more is news once."""
+    before = state_of(node)
+    for each in facts:
+        node.handle(each, host.now())
+    if state_of(node) == before:
+        return None
+    return f"{host.name} was told {len(facts)} facts twice, on {facts[0].subject} and others, and it changed something"
 
 
 def _is_fact(heard: Received) -> bool:
