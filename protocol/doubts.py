@@ -1,6 +1,7 @@
 """Suspects on their way to death: when the time of each is up, and whether enough accuse it then.
 
-Invariant: one timer a suspect, none for anybody else; time in which we could not hear does not count.
+Invariant: one timer a suspect, none for anybody else; time in which we could not hear does not count; nobody is
+declared dead by who did not ask it itself, nor while most of the view does not answer.
 Neighbours: `suspicion` is the arithmetic, `membership` counts accusers and spreads the verdict.
 """
 
@@ -10,6 +11,8 @@ from msgspec import Struct
 
 from protocol import limits
 from protocol import suspicion as doubt
+from protocol.effects import Effect, Emit
+from protocol.events import PeerUnreachable
 from protocol.presets import MembershipSettings
 from protocol.primitives import NS_PER_S, Instant, Mono, NodeId
 from protocol.replica import Heard, standing
@@ -29,6 +32,7 @@ class Spans(Struct, frozen=True):
     again_s: float  # until a verdict that may not be given yet is looked at again
     verifiers: int
     accusers: int = 2  # as many must agree, where there are so many
+    grace_s: float = 2.0  # after most of the view did not answer
 
 
 def spans_of(settings: MembershipSettings) -> Spans:
@@ -41,6 +45,7 @@ def spans_of(settings: MembershipSettings) -> Spans:
         again_s=settings.probe_interval_s,
         verifiers=settings.verifiers,
         accusers=settings.accusers,
+        grace_s=settings.grace_s,
     )
 
 
@@ -54,6 +59,7 @@ class Doubts:
         self._timers: Timers[NodeId] = Timers()
         self._not_before: Mono = 0  # nobody is declared dead until then
         self._answered: Mono = 0  # when our server last answered us
+        self.is_held = False  # most of the view does not answer: it may be us
 
     def answered(self, now: Instant) -> None:
         """Our server answered: it is not our link that is silent."""
@@ -62,6 +68,18 @@ class Doubts:
     def hold_until(self, at: Mono) -> None:
         """Nobody is declared dead before that."""
         self._not_before = max(self._not_before, at)
+
+    def look(self, now: Instant, *, is_doubtful: bool) -> list[Effect]:
+        """More than half of the view suspect, ourselves counted: it may be us, so nobody is declared dead."""
+        is_held = 2 * self._roster.suspected > len(self._roster.living) + 1 or is_doubtful
+        was_held, self.is_held = self.is_held, is_held
+        if is_held and not was_held:
+            suspects = self._roster.suspects()
+            return [Emit(PeerUnreachable(suspects))] if suspects else []
+        if was_held and not is_held:  # those who come back do so one by one: wait for all of them
+            self.hold_until(now.after(self._spans.grace_s))
+            self.stood_still(0, now)
+        return []
 
     def arm(self, member: Member, suspicion: Suspicion, now: Instant) -> None:
         """Its accusers, or the time that counts, are others now."""
@@ -79,9 +97,9 @@ class Doubts:
                 expected = min(expected, limits.BRIDGES - 1)  # when its region is cut off, the other bridges alone
             confirmations = suspicion.confirmations
             seconds = doubt.wait_s(confirmations=confirmations, expected=expected, min_s=spans.min_s, max_s=spans.max_s)
-        if own is None:
-            seconds += spans.patience_s
         due = suspicion.since + int(seconds * NS_PER_S)
+        if own is None:  # half of our patience is for others to speak, half for it to answer us
+            due = max(due, suspicion.asked or 0) + int(spans.patience_s / 2 * NS_PER_S)
         self._timers.set(member.id, max(due, now.mono_ns, self._not_before))
 
     def clear(self, node: NodeId) -> None:
@@ -132,19 +150,24 @@ class Doubts:
             return False
         return suspicion.is_judged if isinstance(body, Dead) else heard.src in suspicion.accusers
 
-    def due(self, now: Instant, *, is_held: bool) -> list[tuple[Member, Suspicion, Dead]]:
-        """Suspects whose time is up, and the verdict; those who may not be judged yet come again."""
-        verdicts = []
+    def due(self, now: Instant) -> list[tuple[Member, Suspicion, Dead | None]]:
+        """Suspects whose time is up, and the verdict, or none: ask it first. Who may not be judged yet comes again."""
+        verdicts: list[tuple[Member, Suspicion, Dead | None]] = []
         for node in self._timers.due(now.mono_ns):
             member = self._roster.get(node)
             if member is None or member.suspicion is None:
                 continue
             suspicion = member.suspicion
             is_our_word_alone = len(suspicion.accusers) == 1 and self._answered < suspicion.since
-            if is_held or is_our_word_alone or len(suspicion.accusers) < self.needed(member):
+            if self.is_held or is_our_word_alone or len(suspicion.accusers) < self.needed(member):
+                suspicion.asked = None
                 self._timers.set(node, now.after(self._spans.again_s))
-                continue
-            verdicts.append((member, suspicion, _verdict(member, suspicion)))
+            elif self._me in suspicion.accusers or suspicion.asked is not None:
+                verdicts.append((member, suspicion, _verdict(member, suspicion)))
+            else:
+                suspicion.asked = now.mono_ns
+                self.arm(member, suspicion, now)
+                verdicts.append((member, suspicion, None))
         return verdicts
 
     def next_deadline(self) -> Mono | None:

@@ -16,7 +16,7 @@ from protocol import suspicion as doubt
 from protocol.agreement import Agreement
 from protocol.doubts import Doubts, spans_of
 from protocol.effects import Effect, Emit, Send, Spread
-from protocol.events import NameConflict, PeerAlive, PeerDead, PeerLeft, PeerMisbehaved, PeerSuspect, PeerUnreachable
+from protocol.events import NameConflict, PeerAlive, PeerDead, PeerLeft, PeerMisbehaved, PeerSuspect
 from protocol.presets import MembershipSettings
 from protocol.primitives import NS_PER_MS, NS_PER_S, Instant, Mono, NodeId, Rng
 from protocol.prober import TELLING, Health, Prober
@@ -45,7 +45,7 @@ class Membership:
         self._settings = settings
         self._own = Own(me, repeat_s=settings.refute_interval_s)
         self._roster = Roster(me, regions)
-        self._is_started = self._is_held = False
+        self._is_started = False
         self._timers: Timers[Literal["sweep"]] = Timers()
         self._health = Health(settings.health_max)
         self._prober = Prober(
@@ -151,8 +151,10 @@ class Membership:
         effects += asked
         for number in silent:
             effects += self._on_unanswered(number, "timeout", now)
-        for member, suspicion, dead in self._doubts.due(now, is_held=self._is_held):
-            if member.suspicion is suspicion and not self._is_held:  # the verdict before may have changed the view
+        for member, suspicion, dead in self._doubts.due(now):
+            if dead is None:
+                effects += self._prober.ask(member, now)
+            elif member.suspicion is suspicion and not self._doubts.is_held:  # the verdict before may have changed that
                 effects.append(Spread(dead))
                 effects += self._end(member, member.life, dead, tuple(sorted(suspicion.accusers)), now)
         if self._timers.due(now.mono_ns):
@@ -220,7 +222,7 @@ class Membership:
 
     def is_frozen(self) -> bool:
         """True while nobody is declared dead here: our link is down, or most of the view does not answer."""
-        return self._down_since is not None or self._is_held
+        return self._down_since is not None or self._doubts.is_held
 
     def settled_s(self, now: Instant) -> float:
         """Seconds since this view could be relied on: others were heard of, or nobody for a while; 0 before."""
@@ -424,7 +426,7 @@ class Membership:
         proven, suspicion = self._doubts.proven(member, heard, body, accusations), member.suspicion
         is_proven = len(proven) >= self._doubts.needed(member)
         is_gone = member.state in ("dead", "left") and member.life == body.life  # old news cannot bring it back
-        is_doubted = suspicion is not None and not suspicion.is_judged and not self._is_held
+        is_doubted = suspicion is not None and not suspicion.is_judged and not self._doubts.is_held
         is_doubted = is_doubted and self._doubts.had_time(member, proven, now)
         if is_gone or (is_proven and (is_doubted or not is_known)):
             return self._end(member, body.life, body, tuple(sorted(proven)), now)
@@ -477,16 +479,8 @@ class Membership:
     # --- our own doubt
 
     def _look_at_view(self, now: Instant) -> list[Effect]:
-        """More than half of the view suspect, ourselves counted: it may be us, so nobody is declared dead."""
-        is_held = 2 * self._roster.suspected > len(self._roster.living) + 1 or self._prober.probes.is_doubtful
-        was_held, self._is_held = self._is_held, is_held
-        if is_held and not was_held:
-            suspects = self._roster.suspects()
-            return [Emit(PeerUnreachable(suspects))] if suspects else []
-        if was_held and not is_held:  # those who come back do so one by one: wait for all of them
-            self._doubts.hold_until(now.after(self._settings.grace_s))
-            self._stood_still(0, now)
-        return []
+        """Somebody came, went, or answered: may it be us who is cut off?"""
+        return self._doubts.look(now, is_doubtful=self._prober.probes.is_doubtful)
 
     def _give_grace(self, now: Instant) -> None:
         """Just back: nobody is accused, let alone declared dead, before all had the time to be heard."""

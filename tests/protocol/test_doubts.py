@@ -34,7 +34,7 @@ def due_s(doubts: Doubts) -> float:
 
 def test_who_does_not_accuse_itself_waits_longer_than_the_accusers() -> None:
     ours, theirs = view("a", "b")[0], view("b", "c")[0]
-    assert due_s(theirs) == due_s(ours) + SPANS.patience_s
+    assert due_s(theirs) == due_s(ours) + SPANS.patience_s / 2, "and then it is asked, and has as long to answer"
 
 
 def test_a_suspect_that_the_broker_calls_absent_has_less_time() -> None:
@@ -43,25 +43,38 @@ def test_a_suspect_that_the_broker_calls_absent_has_less_time() -> None:
 
 def test_the_word_of_one_is_no_verdict_and_is_looked_at_again() -> None:
     doubts = view("b")[0]
-    assert doubts.due(instant(60.0), is_held=False) == []
+    assert doubts.due(instant(60.0)) == []
     assert due_s(doubts) == 60.0 + SPANS.again_s
 
 
 def test_the_verdict_carries_the_accusations_of_others_as_proof() -> None:
     doubts, member, _ = view("a", "b", "c")
-    ((judged, _, dead),) = doubts.due(instant(60.0), is_held=False)
+    ((judged, _, dead),) = doubts.due(instant(60.0))
     assert judged is member
+    assert dead is not None
     assert (dead.peer, dead.accusations) == ("e", (b"a", b"b", b"c"))
     assert doubts.next_deadline() is None
 
 
 def test_nobody_is_judged_while_the_view_is_held_or_before_the_grace_is_over() -> None:
     held = view("a", "b")[0]
-    assert held.due(instant(60.0), is_held=True) == []
+    held.is_held = True
+    assert held.due(instant(60.0)) == []
     doubts, member, suspicion = view("a", "b")
     doubts.hold_until(instant(90.0).mono_ns)
     doubts.arm(member, suspicion, instant(1.0))
     assert due_s(doubts) == 90.0
+
+
+def test_who_does_not_accuse_it_asks_it_before_the_verdict_and_gives_it_time_to_answer() -> None:
+    doubts, member, suspicion = view("b", "c")
+    at_s = due_s(doubts)
+    assert doubts.due(instant(at_s)) == [(member, suspicion, None)]
+    assert due_s(doubts) == at_s + SPANS.patience_s / 2
+    doubts.arm(member, suspicion, instant(at_s))
+    assert due_s(doubts) == at_s + SPANS.patience_s / 2, "one more accuser does not take that time away"
+    ((_, _, dead),) = doubts.due(instant(at_s + SPANS.patience_s / 2))
+    assert isinstance(dead, Dead)
 
 
 def test_time_in_which_nobody_could_be_heard_is_not_counted() -> None:
