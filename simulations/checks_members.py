@@ -203,9 +203,14 @@ class OwnWord:
             return ""
         return f"{event.name}, which {f'is called {names[0]}' if names else 'nobody admitted'}"
 
+    def _begun_since(self, peer: NodeId) -> tuple[int, int]:
+        """What it has begun without having handled anything since: its first words leave before that."""
+        lives = [host for host in self._setting.hosts.values() if host.id == peer and host.is_up]
+        return max(((host.life, host.node.membership.incarnation) for host in lives), default=(0, 0))
+
     def _ahead(self, peer: NodeId, life: int, incarnation: int) -> str:
         began = self._own.get(peer)
-        if began is None or (life, incarnation) <= began:
+        if began is None or (life, incarnation) <= began or (life, incarnation) <= self._begun_since(peer):
             return ""
         name = name_of(self._setting, peer)
         return f"{name} at life, incarnation {(life, incarnation)}, which has only begun {began}"
