@@ -160,6 +160,12 @@ def test_a_time_that_somebody_never_had_is_no_goal_met() -> None:
     assert goals.judged(goals.HANG[0], [{"detect_s": [5.9], "missed": [1]}]) == ("p50 5.90 s, some never", False)
 
 
+def test_what_is_told_a_run_is_the_mean_of_the_runs() -> None:
+    a_run = goals.Limit("deaths", None, 1.0, "deaths a run", is_least=True)
+    assert goals.judged(a_run, [{"deaths": [0]}, {"deaths": [1]}]) == ("deaths a run 0.50", False)
+    assert goals.judged(a_run, [{"deaths": [0]}, {"deaths": [4]}]) == ("deaths a run 2", True)
+
+
 def test_a_ratio_is_of_worlds_that_both_have_lived_through() -> None:
     swim_name, all_name = lifeguard._again_name((4, 2.048, 0.064), "SWIM"), "again-4-2.048-0.064-all"
     ours: Sample = {"false_anywhere": [5], "false_at_healthy": [0], "messages": [110]}
