@@ -27,6 +27,7 @@ class Word(Struct, frozen=True):
     observer: str
     subject: str
     state: str
+    was: str = ""  # of who is alive: what it was before
 
 
 class Accused(Struct, frozen=True):
@@ -86,7 +87,8 @@ class Diary:
             return
         self.killed_alive += isinstance(event, PeerDead) and host.is_up and host.life == event.life
         self.raised_dead += isinstance(event, PeerAlive) and not host.is_up
-        self.words.append(Word(self._now_s, observer, host.name, _STATES[type(event)]))
+        was = event.was if isinstance(event, PeerAlive) else ""
+        self.words.append(Word(self._now_s, observer, host.name, _STATES[type(event)], was))
 
     # --- readers
 

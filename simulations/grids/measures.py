@@ -123,14 +123,12 @@ def flapping(scenario: Scenario, seed: int) -> Sample:
     names = set(scenario.names) - faulty
     observer = min(names)
     removed = [word for word in diary.words if word.state == "dead" and word.observer == observer]
-    shown = [word for word in diary.words if word.state == "alive" and word.observer == observer]
+    returned = [word for word in diary.words if word.was == "dead" and word.observer == observer]
     began_s = min(fault.at_s for fault in scenario.fault)
     minutes = (scenario.run_s - began_s) / 60
     return {
         "removed_a_minute": [sum(word.subject in faulty for word in removed) / minutes / len(faulty)],
-        "back_a_minute": [
-            sum(word.subject in faulty and word.at_s > began_s for word in shown) / minutes / len(faulty)
-        ],
+        "back_a_minute": [sum(word.subject in faulty for word in returned) / minutes / len(faulty)],
         "healthy_dead": [diary.count("dead", but=faulty, observers=names)],
     }
 

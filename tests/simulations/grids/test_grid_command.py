@@ -11,9 +11,9 @@ from simulations.command import main
 from simulations.faults import Attack, Lie
 from simulations.grids import goals, kinship, lifeguard, samples, swim, tables
 from simulations.grids.command import STUDIES
-from simulations.grids.measures import Sample, attacked, detection
+from simulations.grids.measures import Sample, attacked, detection, flapping
 from simulations.grids.samples import Cell, measured, quantile
-from simulations.grids.study import SWIM_ALONE, Study
+from simulations.grids.study import SWIM_ALONE, Study, world
 from simulations.running import BAD_SCENARIO, PASSED, Choice
 from simulations.scenario import Expectation, Scenario, ScenarioError, checked, parsed
 from simulations.swarm import drawn
@@ -184,6 +184,15 @@ def test_one_with_a_key_who_lies_in_every_way_is_measured_by_what_the_others_bel
     brief = structs.replace(cell.scenario, fault=tuple(structs.replace(each, for_s=4.0) for each in lies), run_s=14.0)
     sample = attacked(structs.replace(brief, expect=Expectation(always=("no-exception",))), 1)
     assert sample == {name: [0] for name in ("broken", "killed", "raised", "renamed", "added")}
+
+
+def test_who_refutes_a_suspicion_has_not_been_away_and_is_no_return() -> None:
+    lossy = {"kind": "links", "one": ["n5"], "link": {"loss": 0.6}, "at_s": 4.0, "for_s": 16.0}
+    cut = {"kind": "partition", "shape": "isolate", "nodes": ["n5"], "at_s": 24.0, "for_s": 12.0}
+    sample = flapping(world("flaps", nodes=5, run_s=44.0, fault=[lossy, cut]), 1)
+    minutes = (44.0 - 4.0) / 60
+    assert sample["removed_a_minute"] == sample["back_a_minute"] == [1 / minutes]
+    assert sample["healthy_dead"] == [0]
 
 
 def test_a_swarm_is_measured_in_the_worlds_that_its_sweep_draws() -> None:
