@@ -82,7 +82,7 @@ def _figures(asked: argparse.Namespace) -> int:
     if asked.goals:
         wanted = goals.goals_of(asked.goals)
         study = structs.replace(goals.STUDY, cells=lambda: tuple(each for each in goals.cells() if each.name in wanted))
-        return run(study, asked, command=" ".join(["figures", *asked.goals]))
+        return run(study, asked, command="figures")
     return run(goals.STUDY, asked, command="figures")
 
 
