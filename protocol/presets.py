@@ -34,8 +34,8 @@ class MembershipSettings(Struct, frozen=True, forbid_unknown_fields=True):
 
 PRESETS: dict[str, MembershipSettings] = {
     "local": MembershipSettings(
-        probe_interval_s=0.2, probe_timeout_s=0.2, suspicion_s_min=1.5, absent_s=0.5, patience_s=0.2, grace_s=1.0
-    ),
+        probe_interval_s=0.2, probe_timeout_s=0.2, suspicion_s_min=1.5, absent_s=0.5, patience_s=0.2
+    ),  # not the grace: how long a server takes to have all its clients back does not depend on how near they are
     "lan": MembershipSettings(),
     "wan": MembershipSettings(
         probe_interval_s=1.0, probe_timeout_s=2.0, suspicion_s_min=10.0, absent_s=4.0, patience_s=1.0, grace_s=5.0
