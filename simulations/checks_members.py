@@ -105,18 +105,18 @@ class CutOffJudgesNobody:
     def __init__(self, setting: Setting) -> None:
         self._setting = setting
         self._down: dict[str, int] = {}  # who is cut off, in which life; a new life was never connected before
-        self._up_ns: dict[str, int] = {}
+        self._up_ns: dict[tuple[str, int], int] = {}  # when that life of it was back
 
     def on(self, seen: Seen) -> str | None:
         """Links as their nodes are told of them, and accusations."""
         now_ns = self._setting.timeline.now_ns
         if isinstance(seen, Handled) and isinstance(seen.input, LinkChanged):
             if seen.input.up and self._down.get(seen.node) == seen.life:
-                self._up_ns[seen.node] = now_ns
+                self._up_ns[(seen.node, seen.life)] = now_ns
             self._down[seen.node] = 0 if seen.input.up else seen.life
         elif isinstance(seen, Happened) and isinstance(seen.event, LeaseLapsed):
             lease_ns = ns(self._setting.settings.tasks.lease_s)
-            is_back = now_ns - self._up_ns.get(seen.node, -lease_ns) >= lease_ns
+            is_back = now_ns - self._up_ns.get((seen.node, seen.life), -lease_ns) >= lease_ns
             if seen.event.evidence != "node_restarted" and not is_back:
                 return f"{seen.node} calls a lease lapsed ({seen.event.evidence}) when its own link is hardly back"
         elif isinstance(seen, Happened) and isinstance(seen.event, PeerSuspect | PeerDead):
@@ -124,7 +124,7 @@ class CutOffJudgesNobody:
                 return f"{seen.node} judges {seen.event.name} while its own link is down"
             is_its_own = isinstance(seen.event, PeerSuspect) and seen.event.accuser == self._setting.hosts[seen.node].id
             grace_ns = ns(self._setting.settings.membership.grace_s)
-            if is_its_own and now_ns - self._up_ns.get(seen.node, -grace_ns) < grace_ns:
+            if is_its_own and now_ns - self._up_ns.get((seen.node, seen.life), -grace_ns) < grace_ns:
                 return f"{seen.node} accuses {seen.event.name} when its own link is hardly back"
         return None
 
