@@ -151,7 +151,8 @@ async def stops(fleet: Fleet) -> None:
             await asyncio.sleep(least_s)
         await fleet.one_view(VIEW_S)
     deaths = len(fleet.told("peer_dead", began_s))
-    row("G7", f"{least_s:g} s SIGSTOP: declared dead, {STOPS} times", str(deaths), aim="0", peer="0", is_met=deaths == 0)
+    figure = f"{least_s:g} s SIGSTOP: declared dead, {STOPS} times"
+    row("G7", figure, str(deaths), aim="0", peer="0", is_met=deaths == 0)
 
 
 async def idle(fleet: Fleet) -> None:
