@@ -32,7 +32,7 @@ class PageQuery(Struct, frozen=True, forbid_unknown_fields=True):
 class PeersQuery(PageQuery, frozen=True, forbid_unknown_fields=True):
     """Which nodes: those of one region, or all."""
 
-    region: Annotated[str, Meta(pattern=r"^[a-z0-9_-]{0,32}\Z")] = ""
+    region: Annotated[str, Meta(max_length=limits.TEXT_CHARS_MAX)] = ""
 
 
 class AgentsQuery(PageQuery, frozen=True, forbid_unknown_fields=True):

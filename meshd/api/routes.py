@@ -14,8 +14,9 @@ from meshd.api import agent_schemas, audit_schemas, paging, schemas, task_schema
 from meshd.api.asked import Asked
 from meshd.api.backend import Backend
 from meshd.api.schemas import ENDED_STATES, CapabilityView, Task
+from meshd.quoting import quoted
 from protocol.errors import MeshError
-from protocol.ids import is_capability
+from protocol.ids import is_capability, is_token
 
 DESCRIBED_MAX = 8  # capabilities whose schemas come with an agent; those of more are asked for one by one
 PRINCIPAL = "operator"  # whoever can open the socket or read the token owns this node
@@ -42,6 +43,8 @@ async def status(node: Backend, _asked: Asked) -> Answer:
 
 async def peers(node: Backend, asked: Asked) -> Answer:
     query: paging.PeersQuery = asked.query
+    if query.region and not is_token(query.region):
+        raise MeshError("bad_input", what=f"a region is 1 to 32 of a-z 0-9 _ -, not {quoted(query.region)}")
     found = [each for each in node.peers() if query.region in ("", each.region)]
     return schemas.Peers(*paging.of_names(found, lambda each: (each.name, each.id), query))
 

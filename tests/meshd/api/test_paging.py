@@ -78,6 +78,7 @@ async def test_peers_of_one_region_have_pages_of_their_own(unix: aiohttp.ClientS
 async def test_what_can_be_no_region_is_refused(unix: aiohttp.ClientSession, region: str) -> None:
     async with unix.get("/v1/peers", params={"region": region}) as response:
         assert response.status == 400
+        assert (await response.json())["detail"].startswith("a region is 1 to 32 of a-z 0-9 _ -, not '")
 
 
 @pytest.mark.parametrize("noun", ["peers", "agents", "capabilities", "tasks"])
