@@ -126,6 +126,9 @@ def planned(mesh: LiveMesh, wishes: Sequence[Wish], *, run_s: float) -> Plan:
         agents=AgentModel(slots=usual, odd=odd),
         work=WorkModel(placed=tuple(task.placed for task in mesh.tasks)),
         tasks=mesh.timers,
+        gossip=mesh.gossip,
+        writes=mesh.writes,
+        keep_s=mesh.keep_s,
         routing=mesh.routing,
         regions=_regions(mesh),
         fault=tuple(fault for each in all_granted for fault in each.faults),
@@ -289,6 +292,9 @@ def _left_out(mesh: LiveMesh) -> tuple[str, ...]:
     said = [f"nodes that are gone already: {', '.join(mesh.gone)}"] if mesh.gone else []
     if mesh.tasks_left_out:
         said.append(f"{mesh.tasks_left_out} more tasks under way")
+    others = [f"those of others, who all have {mesh.seen_by}'s"] * (len(mesh.nodes) > 1)
+    if others or mesh.settings_left_out:
+        said.append(f"settings: {', '.join((*others, *mesh.settings_left_out))}")
     return tuple(said)
 
 

@@ -5,11 +5,13 @@ is not believed to be well-formed. Neighbours: `meshctl sim from-live` asks; `wi
 """
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, TypeVar
 
 import msgspec
 from msgspec import Struct, structs
 
+from protocol.gossip import GossipSettings
+from protocol.link import LinkSettings
 from protocol.presets import PRESETS, MembershipSettings
 from protocol.watched import TaskSettings
 from simulations.placed import PLACED_MAX, Placed
@@ -20,6 +22,15 @@ SLOTS_MAX = 64  # of an agent of a scenario
 UP = ("alive", "suspect", "unreachable")
 UNDER_WAY = ("awarded", "running")
 READY = "ready"
+KEEP_S = 86_400.0  # results.keep_s, where a daemon does not say
+_PLAYED: Mapping[str, Sequence[str]] = {
+    "tasks": TaskSettings.__struct_fields__,
+    "gossip": GossipSettings.__struct_fields__,
+    "link": LinkSettings.__struct_fields__,
+}
+_UNPLAYED = frozenset({"agents.drain_s", "results.bytes_max"})  # the world has its own
+
+_Group = TypeVar("_Group", TaskSettings, GossipSettings, LinkSettings)
 
 
 class LiveNode(Struct, frozen=True):
@@ -59,7 +70,11 @@ class LiveMesh(Struct, frozen=True):
     preset: str
     membership: dict[str, float]
     timers: TaskSettings
+    gossip: GossipSettings
+    writes: LinkSettings
+    keep_s: float
     routing: str
+    settings_left_out: tuple[str, ...] = ()
 
     def of_region(self, region: str) -> tuple[LiveNode, ...]:
         """Its nodes there."""
@@ -113,6 +128,7 @@ class _Task(Struct):
 class _Setting(Struct):
     key: str
     value: Any
+    default: Any = None
 
 
 class _Answers(Struct):
@@ -154,8 +170,14 @@ def heard(answers: Mapping[str, Any]) -> LiveMesh:
         server=servers[0] if len(servers) == 1 else None,
         preset=preset,
         membership=membership,
-        timers=_timers(values),
+        timers=_group(values, "tasks", TaskSettings),
+        gossip=_group(values, "gossip", GossipSettings),
+        writes=_group(values, "link", LinkSettings),
+        keep_s=_keep_s(values),
         routing=str(values.get("routing.policy", "local-first")),
+        settings_left_out=tuple(
+            sorted(each.key for each in told.settings if each.value != each.default and _is_unknown(each.key))
+        ),
     )
 
 
@@ -190,10 +212,24 @@ def _membership(values: Mapping[str, Any]) -> tuple[str, dict[str, float]]:
     return preset, {key: value for key, value in settings.items() if value != usual[key]}
 
 
-def _timers(values: Mapping[str, Any]) -> TaskSettings:
-    fields: Sequence[str] = TaskSettings.__struct_fields__
-    given = {field: values[f"tasks.{field}"] for field in fields if f"tasks.{field}" in values}
+def _group(values: Mapping[str, Any], name: str, kind: type[_Group]) -> _Group:
+    """One table of settings. Raises ScenarioError for what this version does not know."""
+    given = {field: values[f"{name}.{field}"] for field in kind.__struct_fields__ if f"{name}.{field}" in values}
     try:
-        return msgspec.convert(given, TaskSettings)
+        return msgspec.convert(given, kind)
     except msgspec.ValidationError as error:
-        raise ScenarioError(f"the daemon's settings of tasks: {str(error).replace('`', '')}") from None
+        raise ScenarioError(f"the daemon's settings of {name}: {str(error).replace('`', '')}") from None
+
+
+def _keep_s(values: Mapping[str, Any]) -> float:
+    keep_s = values.get("results.keep_s", KEEP_S)
+    if not isinstance(keep_s, int | float) or isinstance(keep_s, bool):
+        raise ScenarioError(f"the daemon's results.keep_s is {keep_s!r}, which is no time")
+    return float(keep_s)
+
+
+def _is_unknown(key: str) -> bool:
+    """Would this setting of the daemon change the world, if the world had it?"""
+    group, _, name = key.partition(".")
+    known = {**_PLAYED, "membership": (*MembershipSettings.__struct_fields__, "preset"), "routing": ("policy",)}
+    return key in _UNPLAYED or (group in known and name not in known[group])

@@ -15,6 +15,7 @@ from typing import Annotated, Literal
 import msgspec
 from msgspec import Meta, Struct, structs
 
+from protocol.gossip import GossipSettings
 from protocol.ids import is_token
 from protocol.link import LinkSettings
 from protocol.node import NodeSettings
@@ -71,6 +72,9 @@ class Scenario(Struct, frozen=True, forbid_unknown_fields=True):
     regions: dict[str, tuple[str, ...]] = {}  # who stands where, as names and spans; all others stand in r1
     fault: tuple[Fault, ...] = ()
     expect: Expectation = Expectation()
+    gossip: GossipSettings = GossipSettings()
+    writes: LinkSettings = LinkSettings()  # how a node finds out that it cannot write the record
+    keep_s: Annotated[float, Meta(ge=60, le=31_536_000)] = 86_400.0  # how long ended tasks are kept
 
     @property
     def started_s(self) -> float:
@@ -85,7 +89,14 @@ class Scenario(Struct, frozen=True, forbid_unknown_fields=True):
     def settings(self) -> NodeSettings:
         """What the nodes are told."""
         membership = msgspec.convert({**structs.asdict(PRESETS[self.preset]), **self.membership}, MembershipSettings)
-        return NodeSettings(membership=membership, tasks=self.tasks, link=LinkSettings(), routing=self.routing)
+        return NodeSettings(
+            membership=membership,
+            tasks=self.tasks,
+            link=self.writes,
+            keep_s=self.keep_s,
+            gossip=self.gossip,
+            routing=self.routing,
+        )
 
 
 def parsed(text: str, *, origin: str) -> Scenario:

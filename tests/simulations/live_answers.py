@@ -32,6 +32,12 @@ def answers() -> dict[str, Any]:
             {"key": "membership.verifiers", "value": 2},
             {"key": "tasks.lease_s", "value": 2.0},
             {"key": "routing.policy", "value": "least-loaded"},
+            {"key": "gossip.digest_interval_s", "value": 4.0},
+            {"key": "link.islanded_after_s", "value": 1.5},
+            {"key": "results.keep_s", "value": 600.0},
+            {"key": "agents.drain_s", "value": 3.0, "default": 10.0},
+            {"key": "results.bytes_max", "value": 0, "default": 0},
+            {"key": "tasks.of_a_later_version", "value": 1},
             {"key": "node.name", "value": "a"},
         ],
     }

@@ -91,3 +91,16 @@ def test_what_is_kept_is_a_scenario_whatever_the_nodes_are_called() -> None:
     assert parsed(text, origin="kept") == plan.scenario
     assert text.isprintable() or all(char.isprintable() or char == "\n" for char in text)
     assert '# n1 is "a", region "east"' in text
+
+
+def test_the_world_has_the_settings_of_the_mesh_and_what_it_has_not_is_told_on_a_line() -> None:
+    plan = planned(heard(answers()), [Wish("kill", "d@5s")], run_s=10.0)
+    nodes = plan.scenario.settings()
+    assert nodes.gossip.digest_interval_s == 4.0
+    assert nodes.link.islanded_after_s == 1.5
+    assert nodes.keep_s == 600.0
+    assert nodes.tasks.lease_s == 2.0
+    assert parsed(plan.text(), origin="saved").settings() == nodes
+    lines = told(foretold(plan, seed=1))
+    unplayed = "those of others, who all have a's, agents.drain_s, tasks.of_a_later_version"
+    assert f"  not played: settings: {unplayed}" in lines

@@ -25,6 +25,21 @@ def test_settings_that_are_not_as_in_the_preset_are_taken_over() -> None:
     assert mesh.membership == {"verifiers": 2}
     assert mesh.timers.lease_s == 2.0
     assert mesh.routing == "least-loaded"
+    assert mesh.gossip.digest_interval_s == 4.0
+    assert mesh.writes.islanded_after_s == 1.5
+    assert mesh.keep_s == 600.0
+    assert mesh.settings_left_out == ("agents.drain_s", "tasks.of_a_later_version")
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [("gossip.repeat_s", 0), ("link.beat_s", "soon"), ("results.keep_s", "long"), ("results.keep_s", True)],
+)
+def test_a_setting_that_is_none_is_refused_with_its_group(key: str, value: object) -> None:
+    told = answers()
+    told["settings"] = [each for each in told["settings"] if each["key"] != key] + [{"key": key, "value": value}]
+    with pytest.raises(ScenarioError, match=f"the daemon's (settings of )?{key.partition('.')[0]}"):
+        heard(told)
 
 
 def test_a_task_under_way_knows_who_else_could_do_it() -> None:
