@@ -13,7 +13,7 @@ import msgspec
 from msgspec import Struct, structs
 
 from simulations.checks import CHECKS
-from simulations.crowds import Places, spans
+from simulations.crowds import ALL, Places, members, span, spans
 from simulations.ends import ENDS
 from simulations.faults import Fault
 from simulations.progress import Progress
@@ -22,10 +22,12 @@ from simulations.world import Violation, World
 from simulations.written import on_one_line
 
 RUNS_MAX = 600  # then what there is must do
+SINGLE_MAX = 6  # of several nodes, so many are tried alone
 MARGIN_S = 0.5  # of the run after the rule was broken
 FEW_NODES = (2, 3, 4, 5, 6, 8, 12, 16, 24, 32, 48)
 _NODE = re.compile(r"n[0-9]+")
-_KEPT = frozenset({"about", "nodes", "run_s", "fault", "expect", "link"})  # the rest may go back to its default
+_KEPT = frozenset({"about", "nodes", "run_s", "fault", "expect"})  # the rest may go back to its default
+_GAP_S = 0.5  # between two faults that follow each other
 
 
 class Shrunk(Struct, frozen=True):
@@ -44,7 +46,7 @@ def shrunk(scenario: Scenario, *, seed: int, runs_max: int = RUNS_MAX, progress:
     search = _Search(scenario, first.violations[0], seed=seed, runs_max=runs_max, progress=progress)
     for _ in range(2):  # what is dropped late makes room to drop more
         before = search.best
-        for step in (_nodes, _kinds, _plan, _work, _nodes, _time, _links, _defaults):  # few nodes first: runs are short
+        for step in _STEPS:
             step(search)
         if search.best == before:
             break
@@ -200,12 +202,26 @@ def _moved(value: Any, places: dict[str, str]) -> Any:
 
 
 def _time(search: _Search) -> None:
-    """Everything twice as early, and every fault half as long, for as long as that fails."""
+    """Everything twice as early, what follows closer to what it follows, and every fault half as long."""
     while search.attempt(_sooner(search.best)):
         pass
     for number in range(len(search.best.fault)):
+        _ = search.attempt(_closer(search.best, number, _GAP_S)) or search.attempt(_closer(search.best, number, 0.0))
+    for number in range(len(search.best.fault)):
         while search.best.fault[number].for_s > 0.5 and search.attempt(_briefer(search.best, number)):
             pass
+
+
+def _closer(scenario: Scenario, number: int, least_s: float) -> Scenario:
+    """A fault and all that come after it so soon after the one before it, or half as long after it (0)."""
+    faults = sorted(scenario.fault, key=lambda fault: fault.at_s)
+    before_s = faults[number - 1].at_s if number else 0.0
+    gap_s = faults[number].at_s - before_s
+    by_s = gap_s - least_s if least_s else gap_s / 2
+    if by_s <= _GAP_S / 2:
+        return scenario
+    moved = [structs.replace(fault, at_s=round(fault.at_s - by_s, 2)) for fault in faults[number:]]
+    return _with(scenario, (*faults[:number], *moved))
 
 
 def _sooner(scenario: Scenario) -> Scenario:
@@ -235,11 +251,70 @@ def _links(search: _Search) -> None:
 
 
 def _defaults(search: _Search) -> None:
-    for field in structs.fields(Scenario):
-        if field.name not in _KEPT and not field.required:
-            default = field.default if field.default_factory is msgspec.NODEFAULT else field.default_factory()
-            if getattr(search.best, field.name) != default:
-                search.attempt(structs.replace(search.best, **{field.name: default}))
+    """Whole tables first, then the keys of those that are needed."""
+    for path in _paths(search.best, ()):
+        search.attempt(_usual(search.best, path))
+
+
+def _paths(value: Any, path: tuple[str, ...]) -> Iterator[tuple[str, ...]]:
+    """The way to every key that is not as usual, those of a table after the table."""
+    fields = structs.fields(value) if isinstance(value, Struct) else ()
+    for field in fields:
+        own = getattr(value, field.name)
+        if (not path and field.name in _KEPT) or field.required or own == _default_of(field):
+            continue
+        yield (*path, field.name)
+        yield from _paths(own, (*path, field.name))
+    if isinstance(value, dict):
+        for key in value:
+            yield (*path, key)
+
+
+def _usual(value: Any, path: tuple[str, ...]) -> Any:
+    """With this key as usual; a key of the writer's own is left out."""
+    first, rest = path[0], path[1:]
+    if isinstance(value, dict):
+        return {key: each for key, each in value.items() if key != first}
+    field = next(field for field in structs.fields(value) if field.name == first)
+    return structs.replace(value, **{first: _usual(getattr(value, first), rest) if rest else _default_of(field)})
+
+
+def _default_of(field: structs.FieldInfo) -> Any:
+    return field.default if field.default_factory is msgspec.NODEFAULT else field.default_factory()
+
+
+def _details(search: _Search) -> None:
+    """Each fault once and of few nodes, and plain in all that it can say."""
+    for number in range(len(search.best.fault)):
+        for field in structs.fields(search.best.fault[number]):
+            if field.name in ("at_s", "for_s", "every_s"):
+                continue
+            for value in _plainer(getattr(search.best.fault[number], field.name), field, search.best):
+                if search.attempt(_changed(search.best, number, field.name, value)):
+                    break
+
+
+def _plainer(own: Any, field: structs.FieldInfo, scenario: Scenario) -> Iterator[Any]:
+    """What may stand in the place of a value, the plainest first."""
+    if not field.required and own != _default_of(field):
+        yield _default_of(field)
+    if isinstance(own, str):
+        several = members((own,), scenario.names) if own == ALL or len(span(own)) > 1 else ()
+        yield from several[:SINGLE_MAX]
+    elif isinstance(own, tuple) and own and all(isinstance(each, str) for each in own):
+        several = members(own, scenario.names)
+        yield from ((each,) for each in several[:SINGLE_MAX] if len(several) > 1)
+    elif field.name == "times" and own > 2:
+        yield own // 2
+
+
+def _changed(scenario: Scenario, number: int, name: str, value: Any) -> Scenario:
+    faults = list(scenario.fault)
+    try:
+        faults[number] = structs.replace(faults[number], **{name: value})
+    except ValueError:  # no such fault can be
+        return scenario
+    return _with(scenario, faults)
 
 
 def _with(scenario: Scenario, faults: Iterable[Fault]) -> Scenario:
@@ -248,3 +323,7 @@ def _with(scenario: Scenario, faults: Iterable[Fault]) -> Scenario:
 
 def _kind(fault: Fault) -> str:
     return str(fault.__struct_config__.tag)
+
+
+# Few nodes first: runs are short.
+_STEPS = (_nodes, _kinds, _plan, _work, _nodes, _defaults, _time, _links, _details)
