@@ -172,7 +172,7 @@ def _server_cure(told: Told) -> str:
 def streams(told: Told) -> Found:
     """Whether the record is there, as it must be, in as many copies as wanted, with room."""
     where = str(told.diagnosis["nats"] or "no server")
-    if told.diagnosis["store_problem"]:
+    if told.diagnosis["store_problem"] and not _is_detached(told):
         cure = "see whether JetStream is on at that server, and its disk"
         yield Finding("error", "streams", str(told.diagnosis["store_problem"]), where, cure)
     for stream in told.diagnosis["streams"]:
@@ -304,9 +304,15 @@ def attention(told: Told) -> Found:
     for text in told.status["attention"]:
         is_told = text in said or (told.audit and "audit" in text) or text.startswith("the clock of ")
         is_told = is_told or (told.status.get("outlived") and "this node's key" in text)
+        is_told = is_told or (_is_detached(told) and text.startswith("the record ") and "was lost" not in text)
         if not is_told:  # of what is, another check tells more
             cure = "mend what it says; it is said no more then"
             yield Finding("warning", "attention", str(text), str(told.status["name"]), cure)
+
+
+def _is_detached(told: Told) -> bool:
+    """No server answers: that the record does not either is no news."""
+    return str(told.status["state"]) == "detached"
 
 
 def cut_off(told: Told) -> str:

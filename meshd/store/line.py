@@ -184,7 +184,9 @@ class Line:
 
 def _said(fault: Exception) -> str:
     """A fault in words; a reset may overtake what the server said before it hung up."""
-    return "it hung up, as on a failed authorization" if isinstance(fault, ConnectionResetError) else str(fault)
+    if isinstance(fault, ConnectionResetError):
+        return "it hung up, as on a failed authorization"
+    return str(fault) or "it does not answer"  # a time that ran out has no words
 
 
 def _where(url: str) -> str:

@@ -168,6 +168,14 @@ def test_what_the_daemon_tells_of_trouble_is_found(
     assert what in f"{finding.what}; {finding.cure}"
 
 
+def test_without_a_server_it_is_no_news_that_the_record_does_not_answer() -> None:
+    attention = ("the record lost its connection", "the record of the mesh was lost")
+    told = _told(a_status(state="detached", attention=attention), store_problem="gave no answer", streams=())
+    assert list(checks.streams(told)) == []
+    assert [finding.what for finding in checks.attention(told)] == ["the record of the mesh was lost"]
+    assert _one(checks.server, told).severity == "error"
+
+
 def test_what_a_check_of_its_own_tells_is_not_told_twice() -> None:
     told = _told(a_status(attention=("x.toml: name: is missing",)), manifests=("x.toml: name: is missing",))
     assert list(checks.attention(told)) == []

@@ -360,6 +360,10 @@ async def test_a_program_that_is_no_server_is_tried_again(words: bytes, monkeypa
         await store.close()
 
 
+def test_a_fault_without_words_gets_some() -> None:
+    assert line._said(TimeoutError()) == "it does not answer"
+
+
 async def test_a_server_whose_refusal_is_overtaken_by_its_hanging_up_is_told_as_a_refusal(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
