@@ -53,6 +53,10 @@ class Said(Protocol):
 JOINED_S_MAX = 20.0  # a node whose first write is not acknowledged by then starts all the same, and says so
 FIRST_CONTACT_S = 30.0  # how long the server of `nats.urls` may take to come up before founding a mesh there fails
 SEEN_S = 10.0  # between two looks at how far the record has come: a file, synced
+BEGAN_ABOVE = (
+    "this life began above one on record that the directory did not know: the host's clock was set back, or the"
+    " directory is an older image"
+)
 RECORD_S = 1.0  # between two tries to open the record, by a node that came up without
 
 
@@ -72,11 +76,13 @@ def run(order: Order, *, said: Said) -> None:
     state = StateDir.open(order.dir)
     try:
         loaded = config.with_kept(loaded, state.path)
-        daemon = _Daemon(order, loaded, state, said)
-        with asyncio.Runner(loop_factory=_loop_factory()) as runner:
-            runner.run(daemon.run())
-        if daemon.was_interrupted:
-            raise KeyboardInterrupt
+        daemon: _Daemon | None = None
+        while daemon is None or daemon.outdone_by:
+            daemon = _Daemon(order, loaded, state, said, above=0 if daemon is None else daemon.outdone_by)
+            with asyncio.Runner(loop_factory=_loop_factory()) as runner:
+                runner.run(daemon.run())
+            if daemon.was_interrupted:
+                raise KeyboardInterrupt
     finally:
         state.close()
 
@@ -94,7 +100,7 @@ def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
 class _Daemon:
     """One run of the daemon."""
 
-    def __init__(self, order: Order, loaded: config.Config, state: StateDir, said: Said) -> None:
+    def __init__(self, order: Order, loaded: config.Config, state: StateDir, said: Said, *, above: int) -> None:
         self._order = order
         self._origins = loaded.origins
         self._settings = settings = loaded.settings
@@ -108,13 +114,14 @@ class _Daemon:
         self._supervisor = Supervisor(self._on_failure)
         self._server: EmbeddedServer | None = None
         self._former_listen = ""  # where an earlier start let other hosts find the server
-        self._notes: list[str] = []
+        self._notes: list[str] = [BEGAN_ABOVE] if above else []
         self._starting: asyncio.Task[None] | None = None
         self._is_up = False
         self._has_others = False  # the record knows more nodes than this one
         self._was_member = False  # the directory belonged to a mesh before this start
         self._is_signalled = False
         self.was_interrupted = False  # by Ctrl-C, before it was ready
+        self.outdone_by = 0  # the life of this node that is on record above this one, which has ended therefore
 
     def _on_failure(self, name: str, failure: BaseException) -> None:
         """A background task failed: that is a bug here. Say it, and stop rather than limp."""
@@ -135,12 +142,13 @@ class _Daemon:
             except asyncio.CancelledError:
                 if not self._stop.is_set():
                     raise
-                if self._failure is None:
+                if self._failure is None and not self.outdone_by:
                     self._log.info("told to stop while starting")
             self._starting = None
             await self._stop.wait()
-            self._log.info("stopping")
-            notify.tell(notify.STOPPING)
+            if not self.outdone_by:
+                self._log.info("stopping")
+                notify.tell(notify.STOPPING)
         if self._failure is not None:
             raise MeshError("internal", what=str(self._failure) or repr(self._failure))
 
@@ -156,6 +164,7 @@ class _Daemon:
             logging.shutdown()
             os._exit(INTERRUPTED)
         self._is_signalled = True
+        self.outdone_by = 0
         self._stop.set()
         if self._starting is not None:
             self.was_interrupted = number == signal.SIGINT
@@ -284,7 +293,20 @@ class _Daemon:
         entries = await wired.store.scan("node")
         self._has_others = any(entry.key != presence_key(wired.engine.node.me.id) for entry in entries)
         for entry in entries:
+            life = wired.engine.node.own_life_in(entry.key, entry.frame)
+            if life > wired.engine.node.me.life:
+                return self._begin_above(life)
             wired.engine.put(Found(entry.key, entry.revision, entry.frame))
+        return None
+
+    def _begin_above(self, life: int) -> None:
+        """Nobody listens to a life below one that is on record: this one ends, and the next is above that."""
+        self._log.warning("a later life of this node, %d, is on record: it begins anew above that", life)
+        self._state.keep_life(life)
+        self.outdone_by = 0 if self._is_signalled else life
+        self._stop.set()
+        if self._starting is not None:
+            self._starting.cancel()
 
     async def _keep_opening_record(self, wired: Wired) -> None:
         """Until it is open; what the node writes meanwhile waits for that."""
@@ -353,7 +375,7 @@ class _Daemon:
         """End it when that was asked for; others may be using it when this daemon only failed."""
         server = self._server
         is_asked = self._stop.is_set() and self._failure is None
-        if server is not None and (is_asked or not (self._is_up or server.is_adopted)):
+        if server is not None and not self.outdone_by and (is_asked or not (self._is_up or server.is_adopted)):
             await server.stop()
 
     def _on_server_given_up(self, reason: str) -> None:

@@ -197,6 +197,10 @@ class StateDir:
         self.write(LIFE, b"%d\n" % life)
         return life
 
+    def keep_life(self, life: int) -> None:
+        """The next one is above this."""
+        self.write(LIFE, b"%d\n" % life)
+
     def seen(self) -> int:
         """The last revision of its own key that this node is known to have seen; 0 when it never saw one."""
         text = (self.read(SEEN) or b"").strip()

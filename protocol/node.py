@@ -158,6 +158,11 @@ class Node:
         """The record in a frame from the bucket, or None when it is not one of this mesh."""
         return self._reader.read(key, frame, now, revision=revision).record
 
+    def own_life_in(self, key: str, frame: bytes) -> int:
+        """The life of ours whose beat stands there, or 0: one below it is heard by nobody."""
+        opened = self._opener.open_record(key, frame)
+        return opened.header.life if isinstance(opened, Envelope) and opened.src == self.me.id else 0
+
     def glance(self, key: str, frame: bytes) -> TaskRecord | None:
         """The record that a frame from the bucket claims to be, unproven."""
         return self._opener.glance(key, frame)

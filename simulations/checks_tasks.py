@@ -206,7 +206,8 @@ class RightClocks:
             return None
         names = {host.id: host for host in self._setting.hosts.values()}
         for host in (names[seen.record.owner], self._setting.hosts[seen.node]):
-            is_known = self._setting.timeline.now_ns - host.clock.set_ns > ns(CLOCK_KNOWN_S)
+            since_ns = max(host.clock.set_ns, host.well_since_ns)  # whoever has just begun has measured nobody yet
+            is_known = self._setting.timeline.now_ns - since_ns > ns(CLOCK_KNOWN_S)
             if is_known and abs(host.clock.ahead_s) > CLOCK_OFF_S:
                 ahead = f"{host.clock.ahead_s:g} s ahead"
                 return f"{seen.node} gives {seen.record.id} to {names[seen.record.owner].name}: {host.name} is {ahead}"

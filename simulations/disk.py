@@ -21,6 +21,10 @@ class Disk:
         self._lives.append(life)
         return life
 
+    def remember(self, life: WallMs) -> None:
+        """The life that begins next is above this one."""
+        self._lives.append(life)
+
     def restore(self) -> None:
         """An image from before its last life is put back."""
         self._lives = self._lives[:1] if len(self._lives) > 1 else []

@@ -5,10 +5,8 @@ timers, writes one at a time a key, a late wake-up told as `Lagged`. Decides not
 Neighbours: `broker`, `store` and `agents` carry out; `faults` crash, pause and unlink.
 """
 
-import traceback
 from collections import deque
 from collections.abc import Callable
-from pathlib import Path
 from typing import TypeAlias, assert_never
 
 from msgspec import Struct
@@ -61,7 +59,7 @@ from simulations.disk import Disk
 from simulations.hostclock import EPOCH_MS, HostClock
 from simulations.intake import Intake
 from simulations.placed import OTHERS_S, Placed, placed_at
-from simulations.seen import Answered, Broke, Handled, Happened, Seen, Sight, Unmoved
+from simulations.seen import Answered, Broke, Handled, Happened, Seen, Sight, Unmoved, where
 from simulations.signing import Keys
 from simulations.store import Store
 from simulations.timeline import Timeline, ns
@@ -200,12 +198,18 @@ class Host:
             opener=Opener(me=self.id, subjects=subjects, root_key=around.keys.root_key, frames=around.frames),
             rng=around.chance.stream(self.name, f"node {self.life - EPOCH_MS}"),
         )
+        present = around.store.presences()
+        above = max((self._node.own_life_in(entry.key, entry.frame) for entry in present), default=0)
+        if above > self.life:
+            self._node = None
+            self.disk.remember(above)
+            return self.start()
         around.broker.tune(self.name, subjects.facts())
         self._disturbed_ns = self._timeline.now_ns
         self._is_leaving = self.is_paused = self.is_outlived = False
         self._agents = self._new_agents()
         self._connect(self._node.start(now))
-        for entry in around.store.presences():
+        for entry in present:
             self.receive(Found(entry.key, entry.revision, entry.frame), self.life)
         least_s, most_s = AGENT_START_S
         delay_s = least_s + around.chance.stream(self.name, "agent start").random() * (most_s - least_s)
@@ -371,7 +375,7 @@ class Host:
         try:
             effects = node.handle(input, self.now())
         except Exception as error:  # noqa: BLE001 the core must never raise: whatever it raises is the finding
-            self._around.see(Broke(self.name, kind, _where(error)))
+            self._around.see(Broke(self.name, kind, where(error)))
             return
         numbers = self.life, node.membership.incarnation
         if not effects and isinstance(input, Received) and numbers == self._numbers:
@@ -488,9 +492,3 @@ class Host:
             self.receive(said, life)
 
         return Agents(host=self.name, timeline=self._timeline, chance=around.chance, model=around.agents, report=report)
-
-
-def _where(error: Exception) -> str:
-    """What went wrong, and in which lines, innermost last."""
-    frames = [f"{Path(frame.filename).name}:{frame.lineno}" for frame in traceback.extract_tb(error.__traceback__)[1:]]
-    return f"{type(error).__name__}: {error} ({' ▶ '.join(frames)})"

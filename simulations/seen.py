@@ -4,7 +4,9 @@ Invariant: a value says all there is to say; a check needs to ask nobody for wha
 Neighbours: hosts, store and work say it; `checks` listen.
 """
 
+import traceback
 from collections.abc import Sequence
+from pathlib import Path
 from typing import TypeAlias
 
 from msgspec import Struct
@@ -55,6 +57,12 @@ class Unmoved(Struct, frozen=True, gc=False):
 
     node: str
     input: Received
+
+
+def where(error: Exception) -> str:
+    """What went wrong, and in which lines, innermost last."""
+    frames = [f"{Path(frame.filename).name}:{frame.lineno}" for frame in traceback.extract_tb(error.__traceback__)[1:]]
+    return f"{type(error).__name__}: {error} ({' ▶ '.join(frames)})"
 
 
 class Broke(Struct, frozen=True):

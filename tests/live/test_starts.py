@@ -7,6 +7,9 @@ from pathlib import Path
 
 import pytest
 
+from meshd import clock
+from meshd.app import BEGAN_ABOVE
+from meshd.statedir import LIFE
 from tests.live.hosts import SCRIPTS, Host, mesh, told
 from tests.servers import free_port
 from tests.waiting import until, until_told
@@ -118,3 +121,26 @@ async def test_a_first_join_of_a_server_that_is_away_fails_and_says_why(tmp_path
         said = await told([str(SCRIPTS / "meshd"), "start", "--dir", str(guest.dir), "--join", token.strip()])
         assert (said.code, said.out) == (1, "")
         assert "error[broker]: the nats-server does not answer at " in said.err
+
+
+async def test_a_life_below_one_on_record_is_begun_anew_above_it(tmp_path: Path) -> None:
+    host = Host(tmp_path, "a")
+    ahead = clock.wall_ms() + 3_600_000
+    host.dir.chmod(0o700)
+    (host.dir / LIFE).write_text(f"{ahead}\n")
+    try:
+        await host.start()
+        await host.meshd("stop")
+        (host.dir / LIFE).write_text("1\n")  # an older image of the directory, and a clock that is behind that life
+        await host.start()
+        status = await host.ask("GET", "/v1/status")
+        assert (status["state"], status["life"]) == ("joined", ahead + 2)
+        assert BEGAN_ABOVE in status["notes"]
+        log = (host.dir / "meshd.log").read_text()
+        assert log.count(f"a later life of this node, {ahead + 1}, is on record: it begins anew above that") == 1
+        assert host.complaints() == []
+        server = host.server_pid
+        await host.meshd("stop")
+        assert not Path(f"/proc/{server}").exists(), "the server that it found again ends with it"
+    finally:
+        await host.close()

@@ -243,3 +243,20 @@ def test_an_outcome_of_a_late_result_concerns_nobody() -> None:
     (late,) = (each for each in effects if isinstance(each, fx.Write) and each.key == ids.late_key(TASK, 1))
     assert not said(node.handle(inputs.Written(late.key, 78), world.now), TaskDone)
     assert not said(effects, TaskAwarded)
+
+
+def test_its_own_life_on_record_is_read_from_what_it_signed_under_its_own_key_alone() -> None:
+    world = _world()
+    node = _node(world)
+
+    def beat(*, src: int, of: int, life: int) -> tuple[str, bytes]:
+        signer, key = KEYS.signer("abc"[src]), ids.presence_key(world.hosts[of].id)
+        body = task.Presence(life, 1, "x", KEYS.admission("abc"[src]))
+        return key, Sealer(signer=signer, life=life).seal(body, subject=SUBJECTS.record(key), now=world.now)
+
+    key, frame = beat(src=0, of=0, life=node.me.life + 7)
+    assert node.own_life_in(key, frame) == node.me.life + 7
+    assert node.own_life_in(*beat(src=1, of=0, life=9)) == 0, "another wrote there"
+    assert node.own_life_in(*beat(src=1, of=1, life=9)) == 0
+    assert node.own_life_in(beat(src=1, of=1, life=9)[0], frame) == 0, "it was put under another key"
+    assert [node.own_life_in(key, junk) for junk in (b"", b"junk", frame[:-1] + b"\0")] == [0, 0, 0]
