@@ -17,7 +17,9 @@ from simulations.world import World
 
 SEEDS = range(1, 4)
 ACTIONS, NODES, BEGIN_S, UNTIL_S = 200, 12, 6.0, 55.0
-# What two hundred overlapping faults may do to a mesh that is right is excused: no rule here is about being well.
+# What two hundred faults, one over the other, may do to a mesh that is right is excused: tasks that take their time,
+# and lives that begin before the last one did, for a clock was set back and the disk lost that knew.
+NOT_DRAWN = ("clock",)
 BASE = """
 about = "twelve nodes, two hundred faults"
 nodes = 12
@@ -28,13 +30,14 @@ work = { tasks = 40, from_s = 3, every_s = 0.5 }
 [expect]
 always = ["no-exception", "own-word", "rising-numbers", "cut-off-judges-nobody", "proven-death", "known-agents",
  "honest", "rehearsed", "lawful-records", "ends-absorb", "one-result", "one-start", "one-at-a-time", "dead-are-found"]
-eventually = { one-view = 30, agents-known = 30, tasks-end = 40 }
+eventually = { one-view = 30, agents-known = 30 }
 """
 
 
 def plan(seed: int) -> Scenario:
     """Of every kind as many, anywhere, one over the other."""
-    base, kinds = parsed(BASE, origin="base"), drawable()
+    base = parsed(BASE, origin="base")
+    kinds = [kind for kind in drawable() if str(kind.__struct_config__.tag) not in NOT_DRAWN]
     rng = Chance(seed).stream("long", "plan")
     counts = [ACTIONS // len(kinds) + (number < ACTIONS % len(kinds)) for number in range(len(kinds))]
     faults = [
