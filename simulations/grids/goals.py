@@ -311,7 +311,7 @@ def _wanted(limit: Limit) -> str:
 def _named(limit: Limit) -> str:
     if limit.shown:
         return limit.shown
-    rank = "most" if limit.share == 1.0 else f"p{100 * limit.share:.0f}"
+    rank = "mean" if limit.share is None else "most" if limit.share == 1.0 else f"p{100 * limit.share:.0f}"
     return f"one view, {rank}" if limit.name == "one_view_s" else rank
 
 
