@@ -73,7 +73,8 @@ class Rehearsed:
         host = self._setting.hosts[name]
         others = (each for other in self._heard if other != name for each in self._lately(other))
         node = copy.deepcopy(host.node)
-        for each in heard:  # what was refused then, and would not be now, takes effect first
+        # What was refused then, and would not be now, takes effect first; and what counts by that alone next.
+        for each in (*heard, *filter(_is_fact, heard)):
             node.handle(each, host.now())
         return (
             self._twice(host)
