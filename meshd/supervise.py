@@ -8,6 +8,8 @@ import asyncio
 from collections.abc import Callable, Coroutine
 from typing import Any, TypeAlias
 
+AGAIN_S = 10.0  # who has not ended by then is cancelled once more: longer than anybody tidies up
+
 OnFailure: TypeAlias = Callable[[str, BaseException], None]
 
 
@@ -43,6 +45,16 @@ class Supervisor:
         """Cancel everything and wait until it has ended."""
         current = asyncio.current_task()
         while tasks := [task for task in self._tasks if task is not current]:
-            for task in tasks:
-                task.cancel()
-            await asyncio.gather(*tasks, return_exceptions=True)
+            await end(*tasks)
+
+
+async def end(*tasks: asyncio.Task[None]) -> None:
+    """Cancel these until they have ended. One cancellation may be lost in a library.
+
+    `asyncio.wait_for` of Python 3.11 loses it when what it waits for fails in that moment, as every connection to a
+    server that is away does; work that tries again for ever would go on for ever.
+    """
+    while waiting := [task for task in tasks if not task.done()]:
+        for task in waiting:
+            task.cancel()
+        await asyncio.wait(waiting, timeout=AGAIN_S)

@@ -19,7 +19,7 @@ from nats.aio.subscription import Subscription
 
 from meshd.addresses import server_of
 from meshd.ports import Sink
-from meshd.supervise import Supervisor
+from meshd.supervise import Supervisor, end
 from meshd.transport.subjects import check_absences, check_pattern, check_publish, probe_of
 from protocol.errors import MeshError
 from protocol.inputs import Absent, LinkChanged, Received
@@ -127,8 +127,7 @@ class NatsTransport:
         """As `meshd.ports.Transport.close`."""
         await self.flush()
         if self._keeper is not None:
-            self._keeper.cancel()
-            await asyncio.wait([self._keeper])
+            await end(self._keeper)
         if self._connection is not None:
             await self._connection.close()
             self._connection = None

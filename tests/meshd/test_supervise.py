@@ -2,6 +2,9 @@
 
 import asyncio
 
+import pytest
+
+from meshd import supervise
 from meshd.supervise import Supervisor
 from tests.waiting import until
 
@@ -102,3 +105,24 @@ async def test_who_closes_from_within_is_not_waited_for() -> None:
     told.supervisor.spawn("closes", work())
     async with asyncio.timeout(5):
         await closed.wait()
+
+
+async def test_work_that_a_library_robs_of_its_cancellation_is_cancelled_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(supervise, "AGAIN_S", 0.01)
+    told = Told()
+    lost = 0
+
+    async def work() -> None:
+        nonlocal lost
+        while True:
+            try:
+                await _for_ever()
+            except asyncio.CancelledError:
+                if lost == 2:
+                    raise
+                lost += 1
+
+    task = told.supervisor.spawn("tries again for ever", work())
+    await asyncio.sleep(0)
+    await told.supervisor.close()
+    assert (lost, task.cancelled(), told.failures) == (2, True, [])
