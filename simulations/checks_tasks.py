@@ -22,18 +22,47 @@ CLOCK_KNOWN_S = 5.0  # so long after it was set everybody knows a clock that is 
 CLOCK_OFF_S = 6.0
 
 
-class LawfulRecords:
-    """A9, A13: a record moves along `TRANSITIONS` only, awards raise its epoch by one, its order never changes."""
+class _PutBack:
+    """Whose record somebody removed, and what stood there once: whoever knew that may write it again, once."""
 
-    wants: ClassVar[Wanted] = (Stored,)
+    def __init__(self) -> None:
+        self._stood: dict[str, list[TaskRecord]] = {}
+        self._removed: set[str] = set()
+
+    def purge(self) -> None:
+        """All that stands may be gone by now."""
+        self._removed = set(self._stood)
+
+    def learn(self, key: str, record: TaskRecord) -> bool:
+        """This stands now; is it the first since somebody may have removed what stood there, and was it there once?"""
+        is_first = key in self._removed
+        self._removed.discard(key)
+        stood = self._stood.setdefault(key, [])
+        if is_first and any(_is_same(record, each) for each in stood):
+            return True
+        stood.append(record)
+        return False
+
+
+class LawfulRecords:
+    """A9, A13: a record moves along `TRANSITIONS` only, awards raise its epoch by one, its order never changes.
+
+    A record that somebody removed may be put back as it stood once.
+    """
+
+    wants: ClassVar[Wanted] = (Stored, Span)
 
     def __init__(self, setting: Setting) -> None:
         del setting
         self._last: dict[str, TaskRecord] = {}
+        self._put_back = _PutBack()
         self._revision = 0
 
     def on(self, seen: Seen) -> str | None:
-        """Every write that the store took."""
+        """Every write that the store took, and purges."""
+        if isinstance(seen, Span) and seen.fault == "purge":
+            self._put_back.purge()
+            self._revision = 0
         if not isinstance(seen, Stored):
             return None
         former_revision, self._revision = self._revision, seen.revision
@@ -43,19 +72,26 @@ class LawfulRecords:
             return None
         record, former = seen.record, self._last.get(seen.key)
         self._last[seen.key] = record
+        if self._put_back.learn(seen.key, record):
+            return None
         if former is None:
             is_first = record.state in (TaskState.OPEN, TaskState.AWARDED) and record.epoch in (0, 1)
             return None if is_first else f"{record.id} began as {_shown(record)}"
-        if record.retries == former.retries + 1:  # who opens a task again is its home, and it gets its time anew
-            former = structs.replace(former, home=record.home, deadline_ms=record.deadline_ms)
-        if _order(record) != _order(former):
-            return f"{record.id} became another task at {_shown(record)}"
-        if record.state not in TRANSITIONS[former.state].values():
-            return f"{record.id} went from {_shown(former)} to {_shown(record)}"
-        step = 1 if record.state is TaskState.AWARDED else 0
-        if record.epoch != former.epoch + step:
-            return f"{record.id} went from {_shown(former)} to {_shown(record)}: the epoch must rise by {step}"
-        return None
+        return _moved(record, former)
+
+
+def _moved(record: TaskRecord, former: TaskRecord) -> str | None:
+    """What is wrong with a record that follows another."""
+    if record.retries == former.retries + 1:  # who opens a task again is its home, and it gets its time anew
+        former = structs.replace(former, home=record.home, deadline_ms=record.deadline_ms)
+    if _order(record) != _order(former):
+        return f"{record.id} became another task at {_shown(record)}"
+    if record.state not in TRANSITIONS[former.state].values():
+        return f"{record.id} went from {_shown(former)} to {_shown(record)}"
+    step = 1 if record.state is TaskState.AWARDED else 0
+    if record.epoch != former.epoch + step:
+        return f"{record.id} went from {_shown(former)} to {_shown(record)}: the epoch must rise by {step}"
+    return None
 
 
 class EndsAbsorb:
@@ -258,6 +294,15 @@ def _order(record: TaskRecord) -> tuple[object, ...]:
         record.deadline_ms,
         record.exclusive,
     )
+
+
+def _is_same(one: TaskRecord, other: TaskRecord) -> bool:
+    """Do both say the same of a task, but for how it came to that?"""
+    said = [
+        (*_order(each), each.state, each.epoch, each.owner, each.owner_life, each.retries, each.result)
+        for each in (one, other)
+    ]
+    return said[0] == said[1]
 
 
 def _shown(record: TaskRecord) -> str:

@@ -196,6 +196,17 @@ class StaleReads(Timed, frozen=True, forbid_unknown_fields=True, tag_field="kind
     behind_s: Annotated[float, Meta(gt=0, le=600)] = 1.0
 
 
+class Purge(Timed, frozen=True, forbid_unknown_fields=True, tag_field="kind", tag="purge"):
+    """Somebody removes this share of all that stands in the record; or the whole of it (`bucket`), and revisions
+    begin again. What had ended is gone for good; of what has not, whoever knows it puts it back.
+    """
+
+    is_drawn = False
+    for_s: ClassVar[float] = 0.0
+    shape: Literal["keys", "bucket"] = "keys"
+    share: Share = 1.0
+
+
 class Impostor(OnNodes, frozen=True, forbid_unknown_fields=True, tag_field="kind", tag="impostor"):
     """A daemon that is not there from the beginning starts under the name of another (`name`), or with its key
     and its name (`key`), as after a copy of its directory; it is gone at the end.
@@ -250,7 +261,7 @@ class Stranger(Timed, frozen=True, forbid_unknown_fields=True, kw_only=True, tag
 AnyOnNodes: TypeAlias = (
     Join | Crash | Leave | Pause | Starve | Block | Slow | Unlink | Clock | FullDisk | Impostor | Skew | Attack
 )
-AnyOnMesh: TypeAlias = Partition | OneWay | Links | Stall | LoseAcks | Outage | Hold | StaleReads | Stranger
+AnyOnMesh: TypeAlias = Partition | OneWay | Links | Stall | LoseAcks | Outage | Hold | StaleReads | Purge | Stranger
 Fault: TypeAlias = AnyOnNodes | AnyOnMesh
 
 

@@ -218,6 +218,9 @@ class Havoc:
             case what.StaleReads():
                 store.age(fault.share, ns(fault.behind_s))
                 return lambda: store.age(0.0, 0)
+            case what.Purge():
+                store.purge(fault.share, is_anew=fault.shape == "bucket")
+                return lambda: None
             case what.Stranger():
                 return self._people.intrude(fault)
             case _:

@@ -13,7 +13,7 @@ from msgspec import Meta, Struct
 
 from protocol.effects import Write
 from protocol.inputs import Entry, Found, Listed, Lost, Written
-from protocol.wire.task import TaskRecord
+from protocol.wire.task import ENDED, TaskRecord
 from simulations.chance import Chance, Delay
 from simulations.links import Share
 from simulations.network import RECORD, Network
@@ -71,6 +71,7 @@ class Store:
         self._is_stalled = False
         self._held: list[_Operation] = []
         self.acks_lost = model.acks_lost  # share; a fault may raise it for a while
+        self.forgotten: set[str] = set()  # tasks that had ended, and whose record somebody removed
         self._former: dict[str, tuple[int, Row | None]] = {}  # until when something else stood there, and what
         self._stale: tuple[float, int] = (0.0, 0)  # how many readings are of the past, and how long that is ago
 
@@ -138,6 +139,17 @@ class Store:
     def age(self, share: float, behind_ns: int) -> None:
         """From now on so many readings show what stood there so long ago; none again with a share of 0."""
         self._stale = (share, behind_ns)
+
+    def purge(self, share: float, *, is_anew: bool) -> None:
+        """So much of what stands is removed; or all of it, and revisions begin again."""
+        rng = self._chance.stream("store", "purge")
+        for key, row in sorted(self._rows.items()):
+            if is_anew or rng.random() < share:
+                del self._rows[key]
+                self._former[key] = (self._timeline.now_ns, row)
+                if row.record is not None and row.record.state in ENDED:
+                    self.forgotten.add(row.record.id)
+        self._revision = 0 if is_anew else self._revision
 
     # --- the way there and back
 

@@ -1,13 +1,17 @@
 """Rules of tasks against a whole run: broken in the core, they are found out."""
 
 import pytest
+from msgspec import structs
 
 from protocol.effects import RunAgent, StopAgent
 from protocol.grants import Grants
+from protocol.ids import task_key
+from protocol.wire.task import TaskRecord
 from simulations.checks import CHECKS
 from simulations.scenario import named, parsed
-from simulations.seen import Handled
+from simulations.seen import Handled, Span, Stored
 from simulations.world import World
+from tests.simulations.test_checks import AGAIN, AWARDED, DONE, OPEN
 
 
 def test_an_owner_that_forgets_what_it_began_is_found_to_begin_it_twice(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -33,3 +37,21 @@ def test_what_must_not_run_twice_at_once_is_stopped_before_it_is_begun_elsewhere
     monkeypatch.setattr(world.hosts["n2"], "running", list)  # its agent has ended, but it has not heard of it
     assert CHECKS["one-at-a-time"](world).on(begun[1]) is None
     assert check.on(begun[0]) is None
+
+
+def test_a_record_that_was_removed_is_put_back_as_it_stood_once_and_goes_on_from_there() -> None:
+    world = World(parsed('about = "x"\nnodes = 2\nrun_s = 60\n', origin="x"), seed=1)
+    check, purge = CHECKS["lawful-records"](world), Span("purge", (), is_on=True)
+
+    def stored(record: TaskRecord, at: int) -> str | None:
+        return check.on(Stored("n1", task_key("t"), at, record))
+
+    assert [stored(OPEN, 1), stored(AWARDED, 2), stored(AGAIN, 3)] == [None, None, None]
+    assert check.on(purge) is None
+    assert stored(AWARDED, 1) is None, "who knows no better writes what it knew; revisions may begin again"
+    assert stored(AGAIN, 2) is None
+    assert "went from" in (stored(AGAIN, 3) or ""), "once"
+    assert [check.on(purge), stored(structs.replace(AGAIN, owner="n9"), 1)][1], "nobody ever wrote that"
+    other = CHECKS["lawful-records"](world)
+    assert other.on(Stored("n1", task_key("t"), 1, AGAIN)) is not None, "as a beginning it is none"
+    assert stored(DONE, 2) is None

@@ -126,3 +126,20 @@ def test_a_key_removes_itself_when_its_time_is_over() -> None:
     bench.wait(5)
     bench.read()
     assert bench.wait(1) == [Found("p00.x", 0, b"")]
+
+
+def test_what_is_purged_is_gone_and_a_bucket_made_anew_counts_its_revisions_from_one() -> None:
+    bench = _Bench()
+    bench.write(b"one", expect=0)
+    assert bench.wait(2.0) == [Written("p00.x", 1)]
+    bench.store.purge(0.0, is_anew=False)
+    assert bench.store.row("p00.x") is not None, "nobody removed anything"
+    bench.store.purge(1.0, is_anew=False)
+    assert bench.store.row("p00.x") is None
+    bench.write(b"two", expect=1)
+    assert bench.wait(2.0) == [Lost("p00.x", 0, b"")]
+    bench.write(b"two", expect=0)
+    assert bench.wait(2.0) == [Written("p00.x", 2)]
+    bench.store.purge(0.0, is_anew=True)
+    bench.write(b"three", expect=0)
+    assert bench.wait(2.0) == [Written("p00.x", 1)]
