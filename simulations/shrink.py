@@ -12,6 +12,7 @@ from typing import Any
 import msgspec
 from msgspec import Struct, structs
 
+from simulations.chance import Delay
 from simulations.checks import CHECKS
 from simulations.crowds import ALL, Places, members, span, spans
 from simulations.ends import ENDS
@@ -25,6 +26,7 @@ RUNS_MAX = 600  # then what there is must do
 SINGLE_MAX = 6  # of several nodes, so many are tried alone
 MARGIN_S = 0.5  # of the run after the rule was broken
 FEW_NODES = (2, 3, 4, 5, 6, 8, 12, 16, 24, 32, 48)
+NEVER = "never "  # how a rule begins that forbids a sight
 _NODE = re.compile(r"n[0-9]+")
 _KEPT = frozenset({"about", "nodes", "run_s", "fault", "expect"})  # the rest may go back to its default
 _GAP_S = 0.5  # between two faults that follow each other
@@ -94,7 +96,7 @@ class _Search:
         """What would come after the violation never happens: leaving it out is free."""
         self.violation = violation
         self.best = scenario
-        if self.rule not in CHECKS and self.rule not in ENDS:
+        if self.rule not in CHECKS and self.rule not in ENDS and not self.rule.startswith(NEVER):
             return
         at_s, work = violation.at_s, scenario.work
         submitted = ceil((at_s - work.from_s) / work.every_s + 1) if work.every_s else work.tasks
@@ -109,7 +111,8 @@ class _Search:
 def _only(rule: str, expect: Expectation) -> Expectation:
     """This rule, and nothing else is expected."""
     eventually = {name: within_s for name, within_s in expect.eventually.items() if name == rule}
-    return Expectation(always=(rule,) if rule in CHECKS else (), eventually=eventually)
+    never = (rule.removeprefix(NEVER),) if rule.startswith(NEVER) else ()
+    return Expectation(always=(rule,) if rule in CHECKS else (), eventually=eventually, never=never)
 
 
 # --- the steps, in their order
@@ -205,11 +208,23 @@ def _time(search: _Search) -> None:
     """Everything twice as early, what follows closer to what it follows, and every fault half as long."""
     while search.attempt(_sooner(search.best)):
         pass
-    for number in range(len(search.best.fault)):
+    for number in _numbers(search):
         _ = search.attempt(_closer(search.best, number, _GAP_S)) or search.attempt(_closer(search.best, number, 0.0))
-    for number in range(len(search.best.fault)):
-        while search.best.fault[number].for_s > 0.5 and search.attempt(_briefer(search.best, number)):
+    for number in _numbers(search):
+        while _lasts(search.best, number) and search.attempt(_briefer(search.best, number)):
             pass
+
+
+def _numbers(search: _Search) -> Iterator[int]:
+    """The places of the faults, for as long as they are so many: what is kept may be shorter."""
+    number = 0
+    while number < len(search.best.fault):
+        yield number
+        number += 1
+
+
+def _lasts(scenario: Scenario, number: int) -> bool:
+    return number < len(scenario.fault) and scenario.fault[number].for_s > 0.5
 
 
 def _closer(scenario: Scenario, number: int, least_s: float) -> Scenario:
@@ -226,10 +241,10 @@ def _closer(scenario: Scenario, number: int, least_s: float) -> Scenario:
 
 def _sooner(scenario: Scenario) -> Scenario:
     faults = [structs.replace(fault, at_s=round(fault.at_s / 2, 2)) for fault in scenario.fault]
-    return _with(
-        structs.replace(scenario, work=structs.replace(scenario.work, from_s=round(scenario.work.from_s / 2, 2))),
-        faults,
-    )
+    work = scenario.work
+    if work.tasks:
+        work = structs.replace(work, from_s=round(work.from_s / 2, 2))
+    return _with(structs.replace(scenario, work=work), faults)
 
 
 def _briefer(scenario: Scenario, number: int) -> Scenario:
@@ -245,6 +260,8 @@ def _links(search: _Search) -> None:
         for name in ("loss", "duplicate", "reorder"):
             for value in (0.0, getattr(search.best.link, name) / 2):
                 search.attempt(structs.replace(search.best, link=structs.replace(search.best.link, **{name: value})))
+    if search.best.link.delay.p50_ms != Delay().p50_ms:
+        search.attempt(structs.replace(search.best, link=structs.replace(search.best.link, delay=Delay())))
     link = search.best.link
     steady = structs.replace(link, delay=structs.replace(link.delay, p99_ms=link.delay.p50_ms))
     search.attempt(structs.replace(search.best, link=steady))
@@ -253,7 +270,8 @@ def _links(search: _Search) -> None:
 def _defaults(search: _Search) -> None:
     """Whole tables first, then the keys of those that are needed."""
     for path in _paths(search.best, ()):
-        search.attempt(_usual(search.best, path))
+        if path != ("link",) and path[:2] != ("link", "delay"):  # which has a step of its own
+            search.attempt(_usual(search.best, path))
 
 
 def _paths(value: Any, path: tuple[str, ...]) -> Iterator[tuple[str, ...]]:
@@ -285,13 +303,20 @@ def _default_of(field: structs.FieldInfo) -> Any:
 
 def _details(search: _Search) -> None:
     """Each fault once and of few nodes, and plain in all that it can say."""
-    for number in range(len(search.best.fault)):
+    for number in _numbers(search):
         for field in structs.fields(search.best.fault[number]):
-            if field.name in ("at_s", "for_s", "every_s"):
-                continue
-            for value in _plainer(getattr(search.best.fault[number], field.name), field, search.best):
-                if search.attempt(_changed(search.best, number, field.name, value)):
-                    break
+            if field.name not in ("at_s", "for_s", "every_s"):
+                _plain(search, number, field)
+
+
+def _plain(search: _Search, number: int, field: structs.FieldInfo) -> None:
+    """The plainest value that does; nothing when the fault is no longer there."""
+    if number < len(search.best.fault) and field in structs.fields(search.best.fault[number]):
+        own = getattr(search.best.fault[number], field.name)
+        any(
+            search.attempt(_changed(search.best, number, field.name, each))
+            for each in _plainer(own, field, search.best)
+        )
 
 
 def _plainer(own: Any, field: structs.FieldInfo, scenario: Scenario) -> Iterator[Any]:
@@ -326,4 +351,4 @@ def _kind(fault: Fault) -> str:
 
 
 # Few nodes first: runs are short.
-_STEPS = (_nodes, _kinds, _plan, _work, _nodes, _defaults, _time, _links, _details)
+_STEPS = (_nodes, _kinds, _plan, _work, _nodes, _links, _defaults, _time, _details)

@@ -12,9 +12,11 @@ from protocol.node import Node
 from protocol.primitives import Instant
 from simulations.chance import Chance
 from simulations.command import main
+from simulations.faults import Starve
 from simulations.running import BAD_SCENARIO, PASSED, VIOLATED
 from simulations.scenario import Scenario, parsed
 from simulations.shrink import _smaller, shrunk
+from simulations.store import StoreModel
 from simulations.swarm import drawable, several
 from simulations.world import World
 from simulations.written import written
@@ -129,3 +131,63 @@ def test_a_promise_that_is_not_kept_is_made_small_as_well() -> None:
     assert len(small.scenario.fault) <= 1
     assert small.scenario.nodes == 2
     assert small.scenario.expect.eventually == {"tasks-done": 0}
+
+
+def test_single_keys_go_back_to_what_is_usual_and_gaps_in_time_are_closed() -> None:
+    text = """
+about = "x"
+nodes = 4
+run_s = 40
+preset = "local"
+join_s = 3
+store = { acks_lost = 0.1, repeat_s = 0.5 }
+membership = { verifiers = 2, suspicion_s_min = 1.2 }
+work = { tasks = 2, from_s = 3, every_s = 0.2 }
+[[fault]]
+kind = "one-way"
+src = ["n1", "n2"]
+dst = ["n3", "n4"]
+at_s = 6
+for_s = 8
+[[fault]]
+kind = "stall"
+at_s = 20
+for_s = 4
+times = 2
+every_s = 5
+[expect]
+always = []
+never = ["islanded"]
+"""
+    small = shrunk(parsed(text, origin="x"), seed=1, runs_max=60)
+    left = small.scenario
+    assert small.violation.rule == "never islanded"
+    assert [str(fault.__struct_config__.tag) for fault in left.fault] == ["stall"]
+    assert (left.fault[0].times, left.fault[0].for_s) == (1, 4)
+    assert left.fault[0].at_s < 3, "it need not wait for what is no more"
+    assert left.nodes == 2
+    assert (left.store, left.membership, left.work.tasks, left.join_s) == (StoreModel(), {}, 0, 1.0)
+
+
+def test_a_fault_of_several_is_made_one_of_one_node_and_its_particulars_go() -> None:
+    text = """
+about = "x"
+nodes = 4
+run_s = 20
+preset = "local"
+[[fault]]
+kind = "starve"
+node = "n1-n4"
+at_s = 3
+for_s = 10
+late_s = [0.9, 2.0]
+step_s = 0.1
+[expect]
+always = []
+never = ["peer-suspect"]
+"""
+    (fault,) = shrunk(parsed(text, origin="x"), seed=1, runs_max=60).scenario.fault
+    assert written(structs.replace(parsed(BASE, origin="b"), fault=(fault,))).count("late_s") == 0
+    assert isinstance(fault, Starve)
+    assert fault.node in ("n1", "n2", "n3", "n4")
+    assert fault.step_s == 0
