@@ -33,6 +33,7 @@ class Spans(Struct, frozen=True):
     verifiers: int
     accusers: int = 2  # as many must agree, where there are so many
     grace_s: float = 2.0  # after most of the view did not answer
+    follow_s: float = 0.75  # one word alone, neither taken up nor refuted for so long, is looked after by all
 
 
 def spans_of(settings: MembershipSettings) -> Spans:
@@ -46,6 +47,7 @@ def spans_of(settings: MembershipSettings) -> Spans:
         verifiers=settings.verifiers,
         accusers=settings.accusers,
         grace_s=settings.grace_s,
+        follow_s=1.5 * settings.probe_timeout_s,
     )
 
 
@@ -59,6 +61,7 @@ class Doubts:
         self._timers: Timers[NodeId] = Timers()
         self._not_before: Mono = 0  # nobody is declared dead until then
         self._answered: Mono = 0  # when our server last answered us
+        self._expected = 0
         self.is_held = False  # most of the view does not answer: it may be us
 
     def answered(self, now: Instant) -> None:
@@ -71,6 +74,9 @@ class Doubts:
 
     def look(self, now: Instant, *, is_doubtful: bool) -> list[Effect]:
         """More than half of the view suspect, ourselves counted: it may be us, so nobody is declared dead."""
+        expected, self._expected = self._expected, self._confirmers()
+        if expected != self._expected:
+            self.stood_still(0, now)
         is_held = 2 * self._roster.suspected > len(self._roster.living) + 1 or is_doubtful
         was_held, self.is_held = self.is_held, is_held
         if is_held and not was_held:
@@ -92,7 +98,7 @@ class Doubts:
         elif suspicion.is_judged:
             seconds = spans.min_s
         else:
-            expected = min(spans.verifiers, len(self._roster.living) - 1)
+            expected = self._confirmers()
             if self._roster.regions.is_far(member.id):
                 expected = min(expected, limits.BRIDGES - 1)  # when its region is cut off, the other bridges alone
             confirmations = suspicion.confirmations
@@ -100,7 +106,13 @@ class Doubts:
         due = suspicion.since + int(seconds * NS_PER_S)
         if own is None:  # half of our patience is for others to speak, half for it to answer us
             due = max(due, suspicion.asked or 0) + int(spans.patience_s / 2 * NS_PER_S)
+            if not (suspicion.confirmations or suspicion.is_followed):
+                due = min(due, suspicion.since + int(spans.follow_s * NS_PER_S))
         self._timers.set(member.id, max(due, now.mono_ns, self._not_before))
+
+    def _confirmers(self) -> int:
+        """How many can be expected to confirm what one says of another: those who are suspect do not."""
+        return min(self._spans.verifiers, len(self._roster.living) - self._roster.suspected)
 
     def clear(self, node: NodeId) -> None:
         """It lives, or is gone."""
@@ -158,11 +170,17 @@ class Doubts:
             if member is None or member.suspicion is None:
                 continue
             suspicion = member.suspicion
+            is_theirs = self._me not in suspicion.accusers
+            if is_theirs and not (suspicion.confirmations or suspicion.is_followed):
+                suspicion.is_followed = True
+                self.arm(member, suspicion, now)
+                verdicts.append((member, suspicion, None))
+                continue
             is_our_word_alone = len(suspicion.accusers) == 1 and self._answered < suspicion.since
             if self.is_held or is_our_word_alone or len(suspicion.accusers) < self.needed(member):
                 suspicion.asked = None
                 self._timers.set(node, now.after(self._spans.again_s))
-            elif self._me in suspicion.accusers or suspicion.asked is not None:
+            elif suspicion.asked is not None or not is_theirs:
                 verdicts.append((member, suspicion, _verdict(member, suspicion)))
             else:
                 suspicion.asked = now.mono_ns

@@ -25,13 +25,14 @@ class Accusation(Struct, frozen=True):
 class Suspicion:
     """Who accuses one incarnation of one life of a node, and since when."""
 
-    __slots__ = ("accusers", "asked", "incarnation", "is_judged", "since")
+    __slots__ = ("accusers", "asked", "incarnation", "is_followed", "is_judged", "since")
 
     def __init__(self, *, incarnation: int, since: Mono) -> None:
         self.incarnation = incarnation
         self.since = since
         self.accusers: dict[NodeId, Accusation] = {}
         self.is_judged = False  # others waited for it already, and declared it dead
+        self.is_followed = False  # nobody else had a word on it for a while, so we asked it ourselves
         self.asked: Mono | None = None  # when who accuses it not, and would declare it dead, asked it a last time
 
     def add(self, accuser: NodeId, accusation: Accusation) -> bool:

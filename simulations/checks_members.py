@@ -27,7 +27,7 @@ from simulations.timeline import ns
 
 CLEAR_S = 8.0  # who was disturbed or cut off so shortly before may be found dead still
 FOUND_S = 20.0  # a hang is found within 8.5 s for the most part; two who lost messages take longer
-REFUTED_S = 2.0
+REFUTED_S = 2.0  # and four times as long as a probe waits, where they wait long
 HEARD_S = 1.0
 
 
@@ -329,6 +329,7 @@ class RefutedSoon:
     def __init__(self, setting: Setting) -> None:
         self._setting = setting
         self._excuses = _Excuses(setting)
+        self._within_s = max(REFUTED_S, 4 * setting.settings.membership.probe_timeout_s)
         self._suspects: dict[str, dict[NodeId, int]] = {}  # observer → suspect → since when, the oldest first
 
     def on(self, seen: Seen) -> str | None:
@@ -347,17 +348,17 @@ class RefutedSoon:
                     pass
         elif isinstance(seen, Handled) and (suspects := self._suspects.get(seen.node, {})):
             observer = self._setting.hosts[seen.node]
-            if observer.well_since_ns > now_ns - ns(REFUTED_S):
+            if observer.well_since_ns > now_ns - ns(self._within_s):
                 suspects.clear()  # a new life, or one that could not hear
                 return None
             peer, since_ns = next(iter(suspects.items()))
             subject = self._setting.hosts[name_of(self._setting, peer)]
-            if now_ns - since_ns < ns(REFUTED_S):
+            if now_ns - since_ns < ns(self._within_s):
                 return None
             is_excused = any(self._excuses.has_lost(each.name, since_ns) for each in (observer, subject))
             del suspects[peer]
             if not is_excused and self._excuses.are_clear(observer, subject, since_ns):
-                return f"{seen.node} suspects {subject.name} for {REFUTED_S:g} s, which is well and within reach"
+                return f"{seen.node} suspects {subject.name} for {self._within_s:g} s, which is well and within reach"
         return None
 
 

@@ -42,7 +42,8 @@ def test_a_suspect_that_the_broker_calls_absent_has_less_time() -> None:
 
 
 def test_the_word_of_one_is_no_verdict_and_is_looked_at_again() -> None:
-    doubts = view("b")[0]
+    doubts, _, suspicion = view("b")
+    suspicion.is_followed = True
     assert doubts.due(instant(60.0)) == []
     assert due_s(doubts) == 60.0 + SPANS.again_s
 
@@ -75,6 +76,27 @@ def test_who_does_not_accuse_it_asks_it_before_the_verdict_and_gives_it_time_to_
     assert due_s(doubts) == at_s + SPANS.patience_s / 2, "one more accuser does not take that time away"
     ((_, _, dead),) = doubts.due(instant(at_s + SPANS.patience_s / 2))
     assert isinstance(dead, Dead)
+
+
+def test_a_word_that_nobody_takes_up_or_refutes_is_looked_after_by_all_who_heard_it() -> None:
+    doubts, member, suspicion = view("b")
+    assert due_s(doubts) == SPANS.follow_s
+    assert doubts.due(instant(SPANS.follow_s)) == [(member, suspicion, None)]
+    assert due_s(doubts) == SPANS.max_s + SPANS.patience_s / 2, "once"
+    assert due_s(view("a")[0]) == SPANS.max_s, "our own question it did not answer"
+    assert due_s(view("b", "c")[0]) > SPANS.follow_s, "another has looked after it"
+
+
+def test_of_whom_is_suspect_too_no_confirmation_is_expected() -> None:
+    doubts, _, suspicion = view("a", "b")
+    before_s = due_s(doubts)
+    for name in "cd":
+        peer = doubts._roster.get(name)
+        assert peer is not None
+        doubts._roster.raise_up(peer, "suspect", instant(1.0))
+    doubts.look(instant(1.0), is_doubtful=False)
+    assert suspicion.confirmations == 1
+    assert (before_s, due_s(doubts)) == (17.5, SPANS.min_s)
 
 
 def test_time_in_which_nobody_could_be_heard_is_not_counted() -> None:
