@@ -230,6 +230,8 @@ def test_an_award_to_or_by_a_clock_that_has_been_off_for_a_while_is_a_violation(
     by: str, ahead_s: float, since_s: float, is_violation: bool
 ) -> None:
     world = World(parsed('about = "clocks"\nnodes = 2\nrun_s = 60', origin="here"), seed=1)
+    for host in world.hosts.values():
+        host.start()
     world.hosts["n1"].clock.set(ahead_s=ahead_s)
     world.timeline.run(ns(since_s))
     owner = world.hosts["n1" if by == "n2" else "n2"].id
