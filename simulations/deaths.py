@@ -46,7 +46,7 @@ class Death(Struct):
     line: Record
     accusers: tuple[str, ...]
     evidence: str
-    after_s: float
+    after_s: float | None  # since it was suspected there, if it was
     done: tuple[Record, ...]
     accusations: dict[str, Accused]
     believers: int = 1
@@ -70,7 +70,8 @@ def subject_of(line: Record | Line) -> str:
 
 def told(death: Death, node: str) -> list[str]:
     """The whole answer, for people."""
-    line, since = death.line, f"{death.after_s:g} s after it was suspected there"
+    line = death.line
+    since = "unsuspected there" if death.after_s is None else f"{death.after_s:g} s after it was suspected there"
     others = f"; {death.believers - 1} more believed it by {_s(death.last_ns)}" if death.believers > 1 else ""
     said = [f"{node} was declared dead by {line.node} at {_s(line.t)} (line {line.seq}), {since}{others}"]
     said += [f"  what was done: {each.what}, at {_s(each.t)} (line {each.seq})" for each in death.done]
@@ -170,7 +171,7 @@ class _Reading:
                 sorted(names, key=lambda name: self._accused[name].line.seq if name in self._accused else record.seq)
             ),
             str(fields.get("evidence")),
-            float(after_s) if isinstance(after_s, float) else 0.0,
+            after_s if isinstance(after_s, float) else None,
             tuple(self._done),
             {name: self._accused[name] for name in names if name in self._accused},
             last_ns=record.t,

@@ -85,3 +85,10 @@ def test_what_is_neither_a_line_nor_a_node_is_refused(trace: Path, capsys: pytes
     for asked in ("n9", "why", ""):
         assert main(["explain", "--", str(trace), asked]) == BAD_SCENARIO
         assert f"there is no line {asked!r}" in capsys.readouterr().err
+
+
+def test_where_the_dead_was_never_suspect_no_time_is_made_up(trace: Path) -> None:
+    (death,) = deaths(Recorded(trace), "n4")
+    assert f"{death.after_s:g} s after it was suspected there" in told(death, "n4")[0]
+    death.after_s = None
+    assert ", unsuspected there" in told(death, "n4")[0]
