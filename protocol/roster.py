@@ -33,6 +33,7 @@ class Own:
         self._accused_at: Mono = 0
         self._said_at: Mono = 0
         self._say_at: Mono | None = None
+        self._outbid_at: Mono | None = None  # when we last spoke up against an accusation
         self.incarnation = 0
         self.since_ms = 0
         self.has_left = False
@@ -57,7 +58,10 @@ class Own:
         return [Spread(alive)]
 
     def accused(self, by: NodeId, *, life: int, incarnation: int, now: Instant, said: str = "suspect") -> list[Effect]:
-        """Somebody says that we are suspect or dead: outbid it, and speak up until nobody says so any more."""
+        """Somebody says that we are suspect or dead: outbid it, and speak up until nobody says so any more.
+
+        At once, but no oftener than we would repeat it: or one that accuses us whenever we speak up made us flood all.
+        """
         if life > self._me.life:
             return [Emit(PeerMisbehaved(by, "unknown_life", str(life)))]
         is_current = life == self._me.life and incarnation >= self.incarnation
@@ -66,8 +70,11 @@ class Own:
         self._accused_at = now.mono_ns
         if is_current:
             self.incarnation = incarnation + 1  # SWIM, section 4.2: only the node itself may
-            self._say_at = now.after(self._repeat_s)
-            return [*self.say(now), Emit(AccusationRefuted(by, said, life, self.incarnation))]
+            refuted = Emit(AccusationRefuted(by, said, life, self.incarnation))
+            if self._outbid_at is not None and now.since_s(self._outbid_at) < self._repeat_s:
+                self._say_at = self._outbid_at + int(self._repeat_s * NS_PER_S)
+                return [refuted]
+            return [*self._outbid(now), refuted]
         if self._say_at is None:  # old news, but whoever says so has not heard our answer
             self._say_at = max(now.mono_ns, self._said_at + int(self._repeat_s * NS_PER_S))
         return []
@@ -77,8 +84,15 @@ class Own:
         if self._say_at is None or now.mono_ns < self._say_at:
             return []
         is_quiet = now.since_s(self._accused_at) >= QUIET_INTERVALS * self._repeat_s
-        self._say_at = None if is_quiet else now.after(self._repeat_s)
-        return [] if is_quiet else self.say(now)
+        if is_quiet:
+            self._say_at = None
+            return []
+        return self._outbid(now)
+
+    def _outbid(self, now: Instant) -> list[Effect]:
+        """Speak up, and again after a while."""
+        self._outbid_at, self._say_at = now.mono_ns, now.after(self._repeat_s)
+        return self.say(now)
 
     def next_deadline(self) -> Mono | None:
         """When to call `on_tick`."""

@@ -121,6 +121,19 @@ def test_an_accusation_is_outbid_and_repeated_for_as_long_as_it_is_heard() -> No
     assert own.next_deadline() is None
 
 
+def test_who_accuses_us_whenever_we_speak_up_makes_us_speak_no_oftener_than_we_would_anyway() -> None:
+    own = Own(ME, repeat_s=0.5)
+    spoken = 0
+    for step in range(200):
+        now = instant(step * 0.01)
+        told = own.accused("b", life=9, incarnation=own.incarnation, now=now) + own.on_tick(now)
+        spoken += sum(isinstance(effect, Spread) for effect in told)
+        assert sum(isinstance(effect, Emit) for effect in told) == 1, "each is told to whoever reads events"
+    assert own.incarnation == 200
+    assert spoken == 4
+    assert own.next_deadline() is not None, "the last word is still to be said"
+
+
 def test_old_accusations_are_answered_no_oftener_than_we_may_speak() -> None:
     own = Own(ME, repeat_s=0.5)
     own.say(instant(1.0))
