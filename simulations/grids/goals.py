@@ -21,6 +21,7 @@ UNSEEN_S = kinship.UNSEEN_S
 ONE_VIEW = {"always": ["no-exception"], "eventually": {"one-view": 30.0}}
 DAY_S = 86_400.0
 HASTY_S = 1.5
+FORGOTTEN_S = 600.0
 
 
 class Limit(Struct, frozen=True):
@@ -172,6 +173,11 @@ def _healing() -> list[Figure]:
         start = "known" if at_s else "join"  # halves that never met
         cell = _healed(f"G10-{name.replace(' ', '')}", nodes, fault, until_s=at_s + for_s, start=start)
         figures.append(Figure("G10", f"halves of {nodes} apart {name}", (cell,), (one_view(10.0),), peer))
+    fault = {"kind": "partition", "groups": _halves(10), "at_s": 8.0, "for_s": FORGOTTEN_S}
+    brief = {"tombstone_s": FORGOTTEN_S / 2}
+    cell = _healed("G10-forgotten", 10, fault, until_s=8.0 + FORGOTTEN_S, membership=brief)
+    what = f"halves of 10 apart {FORGOTTEN_S / 60:.0f} min, tombstones of half of that"
+    figures.append(Figure("G10", what, (cell,), (one_view(10.0),), peer))
     return figures
 
 
