@@ -52,6 +52,7 @@ REFUSALS: dict[str, str] = {
     "echo": "the frame is this node's own",
     "twin": "somebody with this node's own key has begun a newer life: its directory was copied, or its key stolen",
     "outdated": "the task has ended since, and its end is too large to be put back from memory",
+    "too_often": "its source accuses others more often than any node finds out",
     "not_known": "it is about a life that is not known here, or not any more",
     "unasked": "it says that nobody listens, to a message that waits for no such word",
 }

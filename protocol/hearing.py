@@ -8,6 +8,8 @@ old. Neighbours: `node` carries the effects out; `watching` is the same for work
 from collections.abc import Generator
 from typing import Literal, TypeAlias
 
+from protocol import limits
+from protocol.allowances import Allowances
 from protocol.bridging import Bridging
 from protocol.catalogue import Catalogue
 from protocol.effects import Effect, Emit
@@ -50,6 +52,7 @@ class Hearing:
         self._catalogue = catalogue
         self._ledger = ledger
         self._bridging = bridging
+        self._accusing = Allowances(per_s=limits.ACCUSATIONS_PER_S_MAX, most=limits.ACCUSATIONS_AT_ONCE_MAX)
 
     def refuse(self, refusal: Refusal, now: Instant) -> Said:
         """A frame that may not take effect: counted, and a sign that we missed something, perhaps."""
@@ -149,6 +152,10 @@ class Hearing:
         body = heard.body
         if isinstance(body, Alive) and body.region != region_of(heard.subject):
             yield "gossip", [Emit(PeerMisbehaved(heard.src, "wrong_region", body.region))]
+            return False, True
+        is_against = isinstance(body, Suspect | Confirm | Dead) and not heard.is_relayed
+        if is_against and not self._accusing.take(heard.src, now):
+            yield "gossip", self._refusals.told(Refusal("too_often", heard.src, heard.subject), now)
             return False, True
         is_new, repairs = self._gossip.on_fact(heard, now)
         if repairs:

@@ -35,6 +35,10 @@ AUDIT_TALLIES_MAX = 4_096  # kinds of things that are counted at once; the oldes
 AUDIT_CHAINS_MAX = 64  # of one node that were set aside and lie there: more is no accident, and needs a look
 AUDIT_WAITING_MAX = 65_536  # records that wait for a disk that takes nothing: some 30 MB
 
+# what one node may say
+ACCUSATIONS_PER_S_MAX = 64  # of others: it asks twice a second, looks after what it hears, and says each thing twice
+ACCUSATIONS_AT_ONCE_MAX = 512  # when it was cut off from half of a large mesh, or its words were held up
+
 # memory
 REPLAY_WINDOW_BITS = 1_024  # messages of one life that may arrive out of order
 LIVES_TRACKED_MAX = 8_192  # replay windows kept, the least recently used dropped first

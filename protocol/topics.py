@@ -11,11 +11,12 @@ from collections import deque
 from msgspec import Struct, field
 
 from protocol import ids, limits
+from protocol.allowances import Allowance
 from protocol.awards import refused
 from protocol.effects import Announce, Effect, Emit, Listen, Reply, RunAgent, Uttered
 from protocol.events import EventsLost
 from protocol.inputs import AgentFailed, AgentFinished, Publish
-from protocol.primitives import Instant, Mono, NodeId
+from protocol.primitives import Instant, NodeId
 from protocol.replica import Me
 from protocol.subjects import Subjects
 from protocol.wire.agents import Card
@@ -58,22 +59,6 @@ class _Listener(Struct):
         return [] if count & (count - 1) else [Emit(EventsLost(self.card.name, topic, why, detail, count))]
 
 
-class _Allowance(Struct):
-    """What one agent may still publish now. Mutable."""
-
-    left: float
-    as_of: Mono
-
-    def take(self, now: Instant) -> bool:
-        most = limits.EVENTS_PER_S_MAX
-        self.left = min(float(most), self.left + now.since_s(self.as_of) * most)
-        self.as_of = now.mono_ns
-        if self.left < 1.0:
-            return False
-        self.left -= 1.0
-        return True
-
-
 class Topics:
     """Who listens on this node, and what waits for them."""
 
@@ -81,7 +66,7 @@ class Topics:
         self._me = me
         self._subjects = subjects
         self._listeners: dict[str, _Listener] = {}
-        self._allowances: dict[str, _Allowance] = {}
+        self._allowances: dict[str, Allowance] = {}
         self._heard: tuple[str, ...] = ()
         self._number = 0
 
@@ -117,9 +102,10 @@ class Topics:
         if order.hops > limits.HOPS_MAX:
             what = f"this event would be number {order.hops} that one led to; the limit is {limits.HOPS_MAX}"
             return [refused(order.request, "bad_input", what=what)]
-        allowance = self._allowances.setdefault(order.agent, _Allowance(limits.EVENTS_PER_S_MAX, now.mono_ns))
-        if not allowance.take(now):
-            limit = f"{limits.EVENTS_PER_S_MAX} events/s"
+        most = limits.EVENTS_PER_S_MAX
+        allowance = self._allowances.setdefault(order.agent, Allowance(most, now.mono_ns))
+        if not allowance.take(now, per_s=most, most=most):
+            limit = f"{most} events/s"
             return [refused(order.request, "overloaded", what=f"the share of {order.agent}", limit=limit)]
         said = Published(order.agent, order.value, order.hops, "domain" if order.visibility == "domain" else "mesh")
         effects: list[Effect] = [Reply(order.request, value=Uttered(order.agent, order.topic, order.iid, order.gid))]

@@ -314,7 +314,7 @@ def test_a_record_of_a_stranger_is_refused_and_its_presence_proves_it() -> None:
 def test_every_code_of_refusal_is_reached_here() -> None:
     by_name = {"unasked", "not_admitted", "echo", "twin", "expired", "from_future", "replayed", "old_life"}
     by_name |= {"wrong_subject"}
-    elsewhere = {"outdated", "not_known"}  # said by the reader of records, and of facts
+    elsewhere = {"outdated", "not_known", "too_often"}  # said by the reader of records, and of facts
     assert {code for code, _, _ in REFUSED} | by_name | elsewhere == set(REFUSALS)
 
 

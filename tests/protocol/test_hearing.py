@@ -343,3 +343,37 @@ def test_a_new_bridge_hears_all_and_asks_another_region_for_what_it_missed() -> 
     asked = node.node.gossip._timers.deadline("digest")
     assert asked is not None
     assert asked <= node.now.after(1.0)
+
+
+def test_a_flood_of_accusations_by_one_key_is_cut_short_and_counted_and_another_is_heard() -> None:
+    europe = Europe()
+    node = europe.node(europe.others[0])
+    accused = europe.hosts["n7"]
+    word = Suspect(accused.id, accused.life, accused.node.membership.incarnation, "timeout")
+    most = limits.ACCUSATIONS_AT_ONCE_MAX
+    liar, other = europe.bridges[:2]
+    flood = [europe.fact(liar, word) for _ in range(most + 40)]
+    dead = Dead(accused.id, accused.life, word.incarnation, "timeout", ())
+    assert node.hears(*flood[:most]) == []
+    told = node.hears(*flood[most:], europe.fact(liar, dead))
+    assert set(told) == {"too_often"}
+    later = Instant(node.now.after(1.0), node.now.wall_ms + 1_000)
+    counted = [*node.effects, *node.node.handle(Tick(), later)]
+    events = [each.event for each in counted if isinstance(each, Emit) and isinstance(each.event, FrameRefused)]
+    assert sum(event.count for event in events) == 41
+    assert node.hears(europe.fact(other, word)) == []
+    standing = node.node.membership.peer(accused.id)
+    assert standing is not None
+    assert set(standing.accusers) == {europe.hosts[name].id for name in (liar, other)}
+    assert node.hears(europe.fact(liar, Alive(1, liar, "eu", "", KEYS.admission(liar), False, "sim"))) == []
+
+
+def test_what_others_pass_on_of_a_node_counts_not_against_what_it_may_say() -> None:
+    europe = Europe()
+    node = europe.node(europe.others[0])
+    accused = europe.hosts["n7"]
+    word = Suspect(accused.id, accused.life, accused.node.membership.incarnation, "timeout")
+    bridge, by = europe.bridges[:2]
+    for _ in range(limits.ACCUSATIONS_AT_ONCE_MAX // 8 + 1):
+        node.hears(europe.carried(bridge, *[europe.fact(by, word) for _ in range(8)]))
+    assert node.hears(europe.fact(by, word)) == []
