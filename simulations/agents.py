@@ -75,6 +75,7 @@ class Agents:
         self._report = report
         self._runs: dict[tuple[str, int], int] = {}  # (task, epoch) → which run this is
         self._number = 0
+        self.is_idle = False  # what begins while it is never ends
 
     def cards(self, beside: tuple[str, ...] = ()) -> tuple[Card, ...]:
         """What is announced: one agent that can do the usual and what is named `beside` it, or none."""
@@ -97,7 +98,7 @@ class Agents:
         self._runs[(order.task, order.epoch)] = self._number
         least_s, most_s = self._model.runs_s
         took_s = self._odd.slower * (least_s + self._rng.random() * (most_s - least_s))
-        if order.capability != CAPABILITY:  # it was under way when the world began, and outlasts it
+        if self.is_idle or order.capability != CAPABILITY:  # or it was under way when the world began, and outlasts it
             took_s = ENDLESS_S
         failure = AgentFailed(order.task, order.epoch, "agent_failed", "drawn to fail", retry=True)
         is_failure = self._rng.random() < self._model.fails

@@ -20,7 +20,7 @@ TAKER = "taker"  # who took a task that was reserved there, at the moment when i
 MOMENTS = (BIDDER, TAKER)  # roles that last an instant
 ROLES = (OWNER, HOME, *MOMENTS)
 
-Lie: TypeAlias = Literal["accuse", "bury", "inflate", "ahead", "pose", "invent", "relay", "boast"]
+Lie: TypeAlias = Literal["accuse", "bury", "inflate", "outbid", "ahead", "pose", "invent", "relay", "boast", "idle"]
 Shape: TypeAlias = Literal["halves", "isolate", "ring", "bridge", "swizzle"]
 SHAPES: tuple[Shape, ...] = get_args(Shape)
 Lasting = Annotated[float, Meta(ge=0, le=172_800, description="0: for ever")]
@@ -234,9 +234,10 @@ class Attack(OnNodes, frozen=True, forbid_unknown_fields=True, kw_only=True, tag
 
     `accuse`: they are suspect, and dead by its own word; `bury`: they are dead, by what others once said of them
     and by accusations that it made itself in the names of others; `inflate`: they are suspect at the highest
-    incarnation that may be; `ahead`: they are dead in a life to come; `pose`: what they would say, over its own
-    signature; `invent`: nodes that nobody admitted; `relay`: all that was ever said, passed on as repair;
-    `boast`: its own agents can do everything at once. `of`: of whom.
+    incarnation that may be; `outbid`: who says that it lives is suspect at once, one incarnation above; `ahead`:
+    they are dead in a life to come; `pose`: what they would say, over its own signature; `invent`: nodes that
+    nobody admitted; `relay`: all that was ever said, passed on as repair; `boast`: its own agents can do everything
+    at once; `idle`: they begin whatever they are given, and never end it. `of`: of whom.
     """
 
     is_drawn = False

@@ -173,6 +173,10 @@ class Host:
         """Tasks that its agents are at."""
         return self._agents.running()
 
+    def idle(self, is_idle: bool) -> None:
+        """What its agents are given they begin, and never end; until they work again."""
+        self._agents.is_idle = is_idle
+
     # --- life and death
 
     def start(self) -> None:
@@ -290,8 +294,9 @@ class Host:
     def pause(self) -> None:
         """Stopped as by SIGSTOP: messages wait in its buffers, its agents go on."""
         self._disturb()
-        self.is_paused = True
-        self.intake.hold()
+        if self.is_up:  # or there is nothing to stop
+            self.is_paused = True
+            self.intake.hold()
 
     def resume(self) -> None:
         """It goes on, finds out how late it is, and reads what waited; due timers come last."""

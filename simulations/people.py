@@ -63,6 +63,11 @@ class People:
         """A round of lies each `gap_s`, until what is returned is called."""
         ends: list[bool] = []
         victims = [name for name in members((fault.of,), self._hosts) if name != host.name]
+        if fault.shape == "idle":
+            host.idle(is_idle=True)
+            return lambda: host.idle(is_idle=False)
+        if fault.shape == "outbid":
+            self._broker.overhear(lambda subject, _, body: self._outbid(ends, host, victims, subject, body))
         self._round(ends, fault.gap_s, lambda: self._lies(fault.shape, host, victims), host.name)
         return lambda: ends.append(True)
 
@@ -117,6 +122,16 @@ class People:
             subject, frame, _ = self._fact(host, Load(0, (), 0, 0))
             yield subject, unheard_of(frame), LATER
 
+    def _outbid(self, ends: list[bool], host: Host, victims: list[str], subject: str, body: object) -> None:
+        """Whoever says that it lives after all is suspect once more, before others believe it."""
+        if ends or not isinstance(body, Alive) or not (host.is_up and host.is_linked):
+            return
+        for name in victims:
+            victim = self._hosts[name]
+            if subject.endswith(f".{victim.id}"):
+                told = self._fact(host, Suspect(victim.id, victim.life, body.incarnation + 1, "timeout"))
+                self._timeline.after(0, self._broker.utter, host.name, *told)
+
     def _lies(self, shape: Lie, host: Host, victims: list[str]) -> _Told:
         if not (host.is_up and host.is_linked):
             return
@@ -149,6 +164,8 @@ class People:
                 yield self._fact(host, Suspect(peer, life, far, "timeout"))
                 alive = self._alives.get(self._subjects.fact(region=victim.region, src=peer), b"")
                 yield self._fact(host, Dead(peer, life, limits.INCARNATION_MAX, "timeout", (), alive))
+            case "outbid":
+                yield self._fact(host, Suspect(peer, life, incarnation + 1, "timeout"))
             case "ahead":
                 yield self._fact(host, Suspect(peer, life + DAY_MS, 0, "absent"))
                 yield self._fact(host, Dead(peer, life + DAY_MS, 0, "absent", self._proofs(host, victim)))
@@ -160,7 +177,7 @@ class People:
                     Capabilities(FAR, ()),
                 ):
                     yield self._fact(host, body, under=victim)
-            case "invent" | "relay" | "boast":
+            case "invent" | "relay" | "boast" | "idle":
                 pass
             case _:
                 assert_never(shape)

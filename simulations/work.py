@@ -49,10 +49,13 @@ class WorkModel(Struct, frozen=True, forbid_unknown_fields=True):
 class Client:
     """One client for the whole mesh."""
 
-    def __init__(self, *, timeline: Timeline, chance: Chance, model: WorkModel, hosts: Mapping[str, Host]) -> None:
+    def __init__(
+        self, *, timeline: Timeline, chance: Chance, model: WorkModel, deadline_s: float, hosts: Mapping[str, Host]
+    ) -> None:
         self._timeline = timeline
         self._rng = chance.stream("client", "node")
         self._model = model
+        self._deadline_s = deadline_s
         self._hosts = hosts
         self._request = 0
         self._open: dict[int, int] = {}  # request → number of the task
@@ -114,6 +117,7 @@ class Client:
             input=msgspec.msgpack.encode(number),
             submitter="client",
             key=f"task-{number}",
+            deadline_s=self._deadline_s,
             exclusive=placed.exclusive if placed else self._model.exclusive,
             route=self._model.route,
         )

@@ -127,7 +127,13 @@ class World:
         self._glimpses = Glimpses(trace=self._trace, store=self.store, hosts=self.hosts, see=self.see)
         self._broker.heed(self._glimpses.said)
         self._broker.heed(self._accusations.said)
-        self.client = Client(timeline=self.timeline, chance=self._chance, model=scenario.work, hosts=self.hosts)
+        self.client = Client(
+            timeline=self.timeline,
+            chance=self._chance,
+            model=scenario.work,
+            deadline_s=scenario.tasks.deadline_s,
+            hosts=self.hosts,
+        )
         self._havoc = Havoc(
             timeline=self.timeline,
             chance=self._chance,

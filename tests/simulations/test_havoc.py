@@ -147,3 +147,8 @@ def test_a_fault_that_is_taken_out_moves_nothing_that_happened_before_it() -> No
 
     late = "[[fault]]\nkind = 'partition'\nshape = 'swizzle'\nnodes = ['n1-n4']\nat_s = 12\nfor_s = 8\n"
     assert until(late) == until("")
+
+
+def test_a_daemon_that_is_not_there_yet_cannot_be_stopped_and_starts_as_any_other() -> None:
+    text = 'about = "x"\nnodes = 2\nrun_s = 8\n[[fault]]\nkind = "pause"\nnode = "n1"\nat_s = 0.01\nfor_s = 2\n'
+    assert not World(parsed(text + "[expect.eventually]\none-view = 4\n", origin="x"), seed=1).run().violations

@@ -32,6 +32,7 @@ def _attack(shape: str, *, of: str = "all") -> tuple[Verdict, World, list[str]]:
         ("accuse", "PeerSuspect"),
         ("bury", "PeerSuspect"),
         ("inflate", "PeerSuspect"),
+        ("outbid", "PeerSuspect"),
         ("ahead", "unknown_life"),
         ("pose", "wrong_signer"),
         ("invent", "not_admitted"),
@@ -45,6 +46,26 @@ def test_a_lie_is_heard_and_kills_renames_and_adds_nobody(shape: str, trace: str
     assert not [event for event in events if "PeerDead" in event or "NameConflict" in event]
     assert shape == "relay" or [event for event in events if trace in event]
     assert {len(host.node.membership.snapshot()) for host in world.hosts.values()} == {4}
+
+
+def test_who_answers_every_refutation_with_a_higher_accusation_makes_nobody_speak_oftener_than_they_may() -> None:
+    verdict, world, events = _attack("outbid", of="n2")
+    refuted = [event for event in events if event.startswith("n2 AccusationRefuted")]
+    assert len(refuted) > 8, "each time it spoke up"
+    assert verdict.sent["Alive"] < 8 / world.settings.membership.refute_interval_s * 4
+    assert not verdict.violations
+
+
+def test_an_idle_one_keeps_what_it_was_given_until_its_deadline_and_what_ended_before_is_done() -> None:
+    text = 'about = "x"\nnodes = 3\nrun_s = 30\n[agents]\nruns_s = [0.2, 0.4]\n[tasks]\ndeadline_s = 8\n'
+    work = '[work]\ntasks = 12\nfrom_s = 4\nevery_s = 0.3\nat = "n2"\nroute = "broadcast"\n'
+    idle = '[[fault]]\nkind = "attack"\nshape = "idle"\nnode = "n3"\nat_s = 5\nfor_s = 6\n'
+    world = World(parsed(text + work + idle, origin="here"), seed=1)
+    verdict = world.run()
+    ends = Counter((record.state.value, record.owner == world.hosts["n3"].id) for record in world.store.records())
+    assert 0 < ends[("failed", True)] <= 4
+    assert sum(count for (state, _), count in ends.items() if state == "done") == 12 - ends[("failed", True)]
+    assert not verdict.violations
 
 
 def test_an_attack_is_of_whom_it_names_and_ends_when_it_should() -> None:
