@@ -107,6 +107,12 @@ def test_a_region_with_too_few_to_look_after_each_other_has_the_bridges_of_the_o
     assert set(jury) == {*view.bridges("us")}
 
 
+def test_one_neighbour_alone_is_too_few_and_looks_after_it_with_the_bridges_of_the_others() -> None:
+    view = regions("e2", eu=("e0", "e1", "e2"))
+    jury = view.jury("e0", "e1", ["e1", *US])
+    assert set(jury) == {"e2", *view.bridges("us")}
+
+
 def test_with_one_region_everybody_but_the_accuser_may_look_after_a_suspicion() -> None:
     view = regions("e0", us=())
     assert view.jury("e1", "e2", ["e2", "e3", "e4"]) == ["e0", "e3", "e4"]
