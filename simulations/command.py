@@ -43,6 +43,7 @@ from simulations.shrink import RUNS_MAX, shrunk
 from simulations.sweep import sweep
 from simulations.trace import Line
 from simulations.visible import visible
+from simulations.words import Words, refuse, seed_of
 from simulations.world import Violation
 from simulations.written import written
 
@@ -61,7 +62,9 @@ def main(arguments: Sequence[str], *, program: str = PROGRAM, also: str = "") ->
 
     `also` is what the help says of the commands that only `program` has.
     """
-    asked = _parser(program, also).parse_args(arguments or ["run"])
+    asked, rest = _parser(program, also).parse_known_args(arguments or ["run"])
+    if rest:
+        refuse(f"{rest[0]!r} is not known here", f"{program} {asked.command}")
     asked.program = program
     do: Do = asked.do
     try:
@@ -88,7 +91,7 @@ def _next_step(problem: str, asked: argparse.Namespace) -> str:
 
 
 def _parser(program: str, also: str) -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog=program, description="The mesh in a virtual world.", epilog=also)
+    parser = Words(prog=program, description="The mesh in a virtual world.", epilog=also)
     commands = parser.add_subparsers(dest="command", required=True)
 
     def command(name: str, do: Do, about: str) -> argparse.ArgumentParser:
@@ -100,11 +103,11 @@ def _parser(program: str, also: str) -> argparse.ArgumentParser:
     show = command("show", _show, "a scenario as it is written, or as --set or a seed of --swarm makes it")
     show.add_argument("scenario", help="a name of the stock, or a .toml file")
     _choose(show)
-    show.add_argument("--seed", type=int, default=1, help="what --swarm draws from (default 1)")
+    show.add_argument("--seed", type=seed_of, default=1, help="what --swarm draws from (default 1)")
     one = command("run", _run, "run one scenario, or every one of the stock")
     one.add_argument("scenario", nargs="?", default="", help="a name of the stock, or a .toml file; all when omitted")
     _choose(one)
-    one.add_argument("--seed", type=int, default=1, help="what all chance comes from (default 1)")
+    one.add_argument("--seed", type=seed_of, default=1, help="what all chance comes from (default 1)")
     one.add_argument("--once", action="store_true", help="do not run it a second time to compare")
     one.add_argument("--trace", type=Path, metavar="FILE", help="write every step to FILE; of all: FILE-NAME")
     _report(one)
@@ -142,7 +145,7 @@ def _add_shrink(command: Callable[[str, Do, str], argparse.ArgumentParser]) -> N
     shrink = command("shrink", _shrink, "make a failing world small, as a scenario that fails when it is run")
     shrink.add_argument("failing", help="a trace, a name of the stock, or a .toml file")
     _choose(shrink)
-    shrink.add_argument("--seed", type=int, help="of a scenario (default 1); a trace has its own")
+    shrink.add_argument("--seed", type=seed_of, help="of a scenario (default 1); a trace has its own")
     shrink.add_argument("--runs", type=_count, default=RUNS_MAX, metavar="N", help=f"at most (default {RUNS_MAX})")
     shrink.add_argument("--out", type=Path, metavar="FILE", help="the result (default NAME-SEED-small.toml)")
     _report(shrink)

@@ -24,6 +24,7 @@ Adding: TypeAlias = Callable[[str, Callable[[argparse.Namespace], int], str], ar
 SETTLED_S = 15.0  # by then all know all, and what each said at its start is repeated
 COUNTED_S_MIN = 30.0  # several of all periods but that of the beacons, which grows with the mesh
 NODES = (10, 100)
+NODES_MAX = 1_000
 TOLERANCE = 0.1  # of a rate: a beacon falls into the time that is counted, or just behind it
 
 FRAME_BYTES = {"Ping": 249, "Ack": 258, "Alive": 431}  # with their header and signature
@@ -118,9 +119,16 @@ def is_near(formula: Sequence[float], found: Sequence[float]) -> bool:
 def add(command: Adding) -> None:
     """The command of this file."""
     made = command("traffic", _traffic, "what each node of a quiet mesh says and hears: the formula beside counts")
-    made.add_argument("nodes", nargs="*", type=int, default=NODES, help="how many nodes (default 10 and 100)")
+    made.add_argument("nodes", nargs="*", type=_nodes, default=NODES, help="how many nodes (default 10 and 100)")
     made.add_argument("--preset", choices=sorted(PRESETS), default="lan")
     made.add_argument("--seconds", type=float, help="how long each world lasts (default: a period of its beacons)")
+
+
+def _nodes(text: str) -> int:
+    number = int(text) if text.isascii() and text.isdecimal() and len(text) <= len(str(NODES_MAX)) else 0
+    if not 1 <= number <= NODES_MAX:
+        raise argparse.ArgumentTypeError(f"{text!r} is no number of nodes, from 1 to {NODES_MAX:,}")
+    return number
 
 
 def _traffic(asked: argparse.Namespace) -> int:

@@ -1,0 +1,64 @@
+"""The words of a command line, read strictly: what is wrong with one is one sentence and what to try, exit code 2.
+
+Invariant: says no more than the two lines of every other refusal. Neighbours: `command` and `grids.command`
+say what words there are.
+"""
+
+import argparse
+import re
+import sys
+from collections.abc import Sequence
+from difflib import get_close_matches
+from typing import NoReturn
+
+from simulations.running import BAD_SCENARIO
+from simulations.visible import visible
+
+SEED_MAX = 1 << 63
+_CHOICE = re.compile(r"argument (\S+): invalid choice: '(.*)' \(choose from (.*)\)", re.DOTALL)
+_NUMBER = re.compile(r"argument (\S+): invalid (?:int|float) value: (.*)", re.DOTALL)
+_VALUE = re.compile(r"argument (\S+): (.*)", re.DOTALL)
+_MISSING = "the following arguments are required: "
+
+
+class Words(argparse.ArgumentParser):
+    """A parser whose refusals read as all others do."""
+
+    def error(self, message: str) -> NoReturn:
+        """Raises SystemExit."""
+        refuse(_said(message), self.prog)
+
+
+def refuse(problem: str, program: str) -> NoReturn:
+    """Say it, with what to try. Raises SystemExit."""
+    print(f"error[bad_input]: {visible(problem)}\ntry: {program} --help", file=sys.stderr)
+    raise SystemExit(BAD_SCENARIO)
+
+
+def unknown(word: str, known: Sequence[str]) -> str:
+    """A word that is none of those there are, and which may be meant."""
+    near = get_close_matches(word, known, n=1)
+    meant = f"did you mean {near[0]}?" if near else f"there are {', '.join(known)}"
+    return f"there is no {word!r}; {meant}"
+
+
+def seed_of(text: str) -> int:
+    """A seed. Raises ArgumentTypeError."""
+    number = int(text) if re.fullmatch(r"[0-9]{1,19}", text, re.ASCII) else -1
+    if not 0 <= number < SEED_MAX:
+        raise argparse.ArgumentTypeError(f"{text!r} is no seed, which is a whole number")
+    return number
+
+
+def _said(message: str) -> str:
+    """What argparse found wrong, in words of ours."""
+    if found := _CHOICE.fullmatch(message):
+        where, word, listed = found.groups()
+        known = [each.strip(" '") for each in listed.split(",")]
+        return f"{where}: {unknown(word, known)}"
+    if message.startswith(_MISSING):
+        return f"{message.removeprefix(_MISSING)} is missing"
+    if found := _NUMBER.fullmatch(message):
+        return f"{found[1]}: {found[2]} is no number"
+    found = _VALUE.fullmatch(message)
+    return f"{found[1]}: {found[2]}" if found else message
