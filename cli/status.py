@@ -12,6 +12,8 @@ from cli.waiting import Deadline
 from meshd.observe.text import shown
 from protocol.errors import DEGRADED, OK, MeshError
 
+DOUBTED = ("suspect", "unreachable")  # as the list of peers has it
+
 
 @verb("status")
 @click.option("--wait", "wait_s", type=SECONDS, metavar="S", help="Wait until the node is ready, at most this long.")
@@ -65,8 +67,8 @@ def sentence(value: Item, session: Session) -> str:
     reason = f" ({shown(value['reason'])})" if value["reason"] else ""
     peers, tasks = count(value["peers_alive"], "peer"), count(value["tasks_running"], "task")
     waiting = f", {value['tasks_waiting']} waiting" if value["tasks_waiting"] else ""
-    suspect = f", {value['peers_suspect']} suspect" if value.get("peers_suspect") else ""
-    seen = f"{peers} alive{suspect}{_agreement(value['agreement'])}"
+    doubted = "".join(f", {value[f'peers_{each}']} {each}" for each in DOUBTED if value.get(f"peers_{each}"))
+    seen = f"{peers} alive{doubted}{_agreement(value['agreement'])}"
     return (
         f"{painted(value['state'], session)} as {value['name']} in mesh {value['mesh']}{_region(value)}{reason}: "
         f"{seen}; here {tasks} running{waiting}; {_record(value['record'])}"

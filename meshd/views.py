@@ -137,7 +137,8 @@ class Views:
         copies, where = self._copies
         state = _node_state(node.state)
         peers = node.membership.snapshot()
-        standing = outlook.standing_of(node)
+        standing, is_frozen = outlook.standing_of(node), node.membership.is_frozen()
+        suspects = len([peer for peer in peers if peer.state == "suspect"])
         return schemas.Status(
             node=node.me.id,
             name=self.name_of(node.me.id),
@@ -145,7 +146,8 @@ class Views:
             life=node.me.life,
             state=state,
             peers_alive=len([peer for peer in peers if peer.state == "alive"]),
-            peers_suspect=len([peer for peer in peers if peer.state == "suspect"]),
+            peers_suspect=0 if is_frozen else suspects,
+            peers_unreachable=suspects if is_frozen else 0,
             tasks_running=node.holder.in_hand,
             tasks_waiting=node.ledger.waiting,
             nats=self._transport.server,

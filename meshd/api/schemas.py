@@ -39,7 +39,8 @@ class Status(Struct, frozen=True):
 
     `reason` says why the state is not joined; `held_by` what keeps it from new work: operator, audit or leaving.
     `other_regions`: in how many more somebody lives; `bridge`: it hears these, and carries what they say into its own.
-    `outlived`: a newer daemon runs with its key, and the mesh listens to that one.
+    `outlived`: a newer daemon runs with its key, and the mesh listens to that one. `peers_unreachable`: suspects, when
+    they are so many that this node may be at fault.
     """
 
     node: str
@@ -64,6 +65,7 @@ class Status(Struct, frozen=True):
     other_regions: int = 0
     bridge: bool = False
     outlived: bool = False
+    peers_unreachable: int = 0
 
 
 class PeerLoad(Struct, frozen=True):

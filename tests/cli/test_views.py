@@ -134,6 +134,8 @@ def test_status_says_how_far_all_see_the_same(
 def test_status_says_that_somebody_is_suspect(meshctl: Meshctl, served: Served, backend: FakeBackend) -> None:
     backend.status_ = a_status(peers_suspect=2)
     assert "3 peers alive, 2 suspect" in meshctl("status").out
+    backend.status_ = a_status(peers_unreachable=2)
+    assert "3 peers alive, 2 unreachable; here" in meshctl("status").out
 
 
 def test_waiting_for_a_node_waits_until_the_mesh_is_in_view(

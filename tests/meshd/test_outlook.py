@@ -100,6 +100,16 @@ async def test_who_is_back_from_its_third_death_is_shown_as_damped_with_why_and_
         assert a.service.peer("b").damped.endswith("when it is no suspect any more, and quiet then")
 
 
+async def test_most_of_the_mesh_is_unreachable_and_not_suspect_in_the_list_and_in_the_status() -> None:
+    async with little_daemons() as mesh:
+        a, b, c = [await mesh.start(name) for name in "abc"]
+        for other in (b, c):
+            mesh.bus.detach(other.transport)
+        await a.until(lambda: a.views.status().peers_unreachable == 2, what="both being unreachable")
+        assert a.views.status().peers_suspect == 0
+        assert [peer.state for peer in a.views.peers()] == ["alive", "unreachable", "unreachable"]
+
+
 async def test_who_was_accused_says_by_whom_and_that_it_refuted_that() -> None:
     async with little_daemons() as mesh:
         a, b = await mesh.start("a"), await mesh.start("b")
