@@ -58,10 +58,15 @@ class NatsServer:
 
     async def start(self) -> None:
         """Spawn and wait until JetStream answers."""
-        self._process = process = self._spawn()
+        self.spawn()
+        await self.ready()
+
+    async def ready(self) -> None:
+        """Return when JetStream answers."""
+        assert self._process is not None
         async with asyncio.timeout(READY_S_MAX):
             while not await self._is_ready():
-                assert process.poll() is None, f"the server ended: {self.log()}"
+                assert self._process.poll() is None, f"the server ended: {self.log()}"
                 await asyncio.sleep(0.01)
 
     def spawn(self) -> None:
