@@ -34,17 +34,20 @@ HEARD_S = 1.0
 class NoFalseDeath:
     """A5: nobody is found dead who is well and was within reach of one of its accusers all along.
 
-    Where others of them were cut off from it, one that was disturbed itself is no witness: it took back
-    what it said, and who is cut off could not hear why.
+    Where others of them were cut off from it, one that was disturbed itself is no witness, nor one that said so
+    before it was back: it took back what it said, and who is cut off could not hear why.
     """
 
-    wants: ClassVar[Wanted] = (Happened,)
+    wants: ClassVar[Wanted] = (Handled, Happened)
 
     def __init__(self, setting: Setting) -> None:
         self._setting = setting
+        self._said: dict[tuple[NodeId, NodeId], tuple[tuple[int, int], int]] = {}  # of which incarnation, and when
 
     def on(self, seen: Seen) -> str | None:
-        """Every death, as it is declared or believed."""
+        """Every accusation, and every death, as it is declared or believed."""
+        if isinstance(seen, Handled):
+            self._note(seen)
         if not isinstance(seen, Happened) or not isinstance(seen.event, PeerDead):
             return None
         setting, death = self._setting, seen.event
@@ -56,13 +59,27 @@ class NoFalseDeath:
         accusers = [names[each] for each in death.accusers if each != dead.id]
         near = [each for each in accusers if setting.network.clear_since_ns(each.name, dead.name) <= clear_ns]
         for accuser in near:
-            if len(near) == len(accusers) or accuser.well_since_ns <= clear_ns:
+            back_ns = max(dead.well_since_ns, setting.network.clear_since_ns(accuser.name, dead.name)) + ns(REFUTED_S)
+            is_witness = accuser.well_since_ns <= clear_ns and self._said_ns(accuser, dead) >= back_ns
+            if len(near) == len(accusers) or is_witness:
                 return (
                     f"{seen.node} believes that {dead.name} is dead ({death.evidence}, accused by "
                     f"{', '.join(names[each].name for each in death.accusers)}), "
                     f"which was well and within reach of {accuser.name} for {CLEAR_S:g} s"
                 )
         return None
+
+    def _note(self, seen: Handled) -> None:
+        for effect in seen.effects:
+            if isinstance(effect, Spread) and isinstance(effect.body, Suspect | Confirm | Dead):
+                said = effect.body
+                words, number = (self._setting.hosts[seen.node].id, said.peer), (said.life, said.incarnation)
+                if self._said.get(words, ((0, -1), 0))[0] < number:  # what is said again was said before
+                    self._said[words] = number, self._setting.timeline.now_ns
+
+    def _said_ns(self, accuser: Host, dead: Host) -> int:
+        found = self._said.get((accuser.id, dead.id))
+        return self._setting.timeline.now_ns if found is None else found[1]
 
 
 class NoHastyDeath:

@@ -53,6 +53,25 @@ def test_a_death_needs_two_who_said_so_where_two_are_there() -> None:
     assert _said("proven-death", world, *words, _death(n1, n3, n1))
 
 
+def test_who_said_so_before_it_was_back_is_no_witness_for_those_who_cannot_hear_that_it_is() -> None:
+    world, (n1, n2, n3, n4) = _world(nodes=4)
+    world.network.cut(groups={"n1": 0, "n2": 1, "n3": 1, "n4": 0})
+    _pass(world, 40.0)
+    words = [_accusation(n2, n3), _accusation(n4, n3)]
+    death = _death(n1, n3, n2, n4)
+    assert _said("no-false-death", world, *words, death)
+    check = CHECKS["no-false-death"](world)
+    for word in words:
+        check.on(word)
+    n3.pause()
+    _pass(world, 41.0)
+    n3.resume()
+    _pass(world, 51.0)
+    assert check.on(death) is None
+    assert check.on(_accusation(n2, n3, incarnation=1)) is None
+    assert check.on(death), "it said so once more"
+
+
 def test_what_is_said_of_a_node_it_has_begun_itself() -> None:
     world, (n1, n2, n3) = _world()
     began = [_tick(n2)]
