@@ -46,6 +46,7 @@ class Supervisor:
         current = asyncio.current_task()
         while tasks := [task for task in self._tasks if task is not current]:
             await end(*tasks)
+            await asyncio.sleep(0)  # whoever had ended is taken off the list by a callback
 
 
 async def end(*tasks: asyncio.Task[None]) -> None:

@@ -107,6 +107,16 @@ async def test_who_closes_from_within_is_not_waited_for() -> None:
         await closed.wait()
 
 
+async def test_work_that_has_just_ended_does_not_keep_it() -> None:
+    told = Told()
+    tasks = [told.supervisor.spawn("ends", asyncio.sleep(0)) for _ in range(2)]
+    async with asyncio.timeout(5.0):
+        while not tasks[-1].done():  # noqa: ASYNC110 - until the very turn in which it ends
+            await asyncio.sleep(0)
+        await told.supervisor.close()
+    assert told.failures == []
+
+
 async def test_work_that_a_library_robs_of_its_cancellation_is_cancelled_again(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(supervise, "AGAIN_S", 0.01)
     told = Told()
