@@ -13,7 +13,6 @@ from protocol.primitives import NodeId
 from protocol.wire.gossip import Confirm, Dead, Suspect
 from simulations.host import Host
 from simulations.seen import Happened
-from simulations.timeline import Timeline
 from simulations.trace import Trace
 
 ACCUSES = "accuses"  # the kind of such a line; the first word of what it says is the name of the accused
@@ -25,8 +24,8 @@ _Charge = tuple[str, NodeId, int]  # who says it, of whom, in which life
 class Accusations:
     """All of one world."""
 
-    def __init__(self, *, timeline: Timeline, trace: Trace, frames: Frames, hosts: Mapping[str, Host]) -> None:
-        self._timeline = timeline
+    def __init__(self, *, trace: Trace, frames: Frames, hosts: Mapping[str, Host]) -> None:
+        self._timeline = trace.timeline
         self._trace = trace
         self._frames = frames
         self._hosts = hosts

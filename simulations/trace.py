@@ -84,7 +84,7 @@ class Trace:
     """An append-only record of one run. `write` gets every line, when it is wanted."""
 
     def __init__(self, timeline: Timeline, write: Callable[[Line], object] | None = None) -> None:
-        self._timeline = timeline
+        self.timeline = timeline
         self._hash = blake2b(digest_size=16)
         self._write = write
         self._ancestry = Ancestry()
@@ -93,7 +93,7 @@ class Trace:
 
     def note(self, at_ns: int, node: str, kind: str, what: str, content: bytes = b"") -> int:
         """One thing that happened at `node`; `content` is counted and not shown. The number of its line."""
-        timeline = self._timeline
+        timeline = self.timeline
         cause = timeline.cause
         seq = self._ancestry.add(cause, is_tick=what == TICK)
         noted = (seq, at_ns, node, kind, cause, what, content)
@@ -128,7 +128,7 @@ class Trace:
     def brought(self) -> tuple[str, ...]:
         """The kinds of the messages that led to what happens now, the last first, as far as the last lines tell."""
         kinds: list[str] = []
-        seq, first = self._timeline.cause, self._lines[0][0] if self._lines else 0
+        seq, first = self.timeline.cause, self._lines[0][0] if self._lines else 0
         while first and seq >= first:
             _, _, _, kind, seq, what, _ = self._lines[seq - first]
             if kind == "message":

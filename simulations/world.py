@@ -7,7 +7,7 @@ the protocol. Neighbours: everything else in this package; `report` shows a `Ver
 import gc
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import assert_never, get_args
+from typing import TypeAlias, assert_never, get_args
 
 from msgspec import Struct
 
@@ -38,6 +38,7 @@ from simulations.timeline import Timeline, ns
 from simulations.trace import Line, Trace
 from simulations.work import Client
 
+_On: TypeAlias = Callable[[Seen], str | None]
 _PASSING = (Handled, Unmoved, Said)  # too many of them to be lines of the trace
 ALLOCATIONS_PER_SEARCH = 100_000  # of the interpreter's search for garbage; 700 unless told
 LOOK_S = 0.25  # how often the promises are looked at
@@ -121,9 +122,7 @@ class World:
             placed=scenario.work.placed,
         )
         self.hosts: Mapping[str, Host] = {name: Host(name, around) for name in scenario.names}
-        self._accusations = Accusations(
-            timeline=self.timeline, trace=self._trace, frames=around.frames, hosts=self.hosts
-        )
+        self._accusations = Accusations(trace=self._trace, frames=around.frames, hosts=self.hosts)
         self._glimpses = Glimpses(trace=self._trace, store=self.store, hosts=self.hosts, see=self.see)
         self._broker.heed(self._glimpses.said)
         self._broker.heed(self._accusations.said)
@@ -134,26 +133,31 @@ class World:
             deadline_s=scenario.tasks.deadline_s,
             hosts=self.hosts,
         )
-        self._havoc = Havoc(
+        self._havoc = self._made_havoc()
+        self._rules = self._told(watch)
+        self._is_begun = True  # what nodes know from before is no line of the trace
+        self._violations: list[Violation] = []
+        self._kept: dict[str, float] = {}
+        self._sights: dict[str, int] = {}
+        self._by_kind = by_kind()
+
+    def _made_havoc(self) -> Havoc:
+        return Havoc(
             timeline=self.timeline,
             chance=self._chance,
             network=self.network,
             broker=self._broker,
             store=self.store,
             hosts=self.hosts,
-            people=People(around, self.hosts),
+            people=People(self._around, self.hosts),
             see=self.see,
         )
-        checks = [(name, CHECKS[name](self)) for name in scenario.expect.always]
+
+    def _told(self, watch: Sequence[Callable[[Setting], Check]]) -> dict[type, list[tuple[str, _On]]]:
+        """Who is told of what kind of thing, by name."""
+        checks = [(name, CHECKS[name](self)) for name in self._scenario.expect.always]
         checks += [(make.__name__, make(self)) for make in watch]
-        self._rules: dict[type, list[tuple[str, Callable[[Seen], str | None]]]] = {
-            kind: [(name, check.on) for name, check in checks if kind in check.wants] for kind in get_args(Seen)
-        }
-        self._is_begun = True  # what nodes know from before is no line of the trace
-        self._violations: list[Violation] = []
-        self._kept: dict[str, float] = {}
-        self._sights: dict[str, int] = {}
-        self._by_kind = by_kind()
+        return {kind: [(name, check.on) for name, check in checks if kind in check.wants] for kind in get_args(Seen)}
 
     # --- what is seen
 
