@@ -10,7 +10,7 @@ from pathlib import Path
 from msgspec import Struct, structs
 
 from meshd import clock, sights
-from meshd.api import schemas, settings
+from meshd.api import diagnosis_schemas, schemas, settings
 from meshd.api.view_schemas import Views as AllViews
 from meshd.config import Given
 from meshd.engine import Engine
@@ -145,12 +145,12 @@ class Upkeep:
             return None
         return answer if isinstance(answer, Sights) else None
 
-    async def diagnose(self) -> schemas.Diagnosis:
+    async def diagnose(self) -> diagnosis_schemas.Diagnosis:
         """Look at the server, the streams, the peers and ourselves."""
         (streams, server_version, problem), (own, peers), lag_ms = await asyncio.gather(
             self._look_at_store(), self._survey(), self._lag_ms()
         )
-        return schemas.Diagnosis(
+        return diagnosis_schemas.Diagnosis(
             version=self._node.me.version,
             directory=str(self._premises.directory),
             nats=self._transport.server,
@@ -173,7 +173,7 @@ class Upkeep:
 
     # --- how the others stand
 
-    async def _survey(self) -> tuple[int, tuple[schemas.Surveyed, ...]]:
+    async def _survey(self) -> tuple[int, tuple[diagnosis_schemas.Surveyed, ...]]:
         """How many we see alive, and what each of them says."""
         own, peers = await self._compare()
         if any(peer.agrees is False for peer in peers):
@@ -181,7 +181,7 @@ class Upkeep:
             own, peers = await self._compare()
         return own, peers
 
-    async def _compare(self) -> tuple[int, tuple[schemas.Surveyed, ...]]:
+    async def _compare(self) -> tuple[int, tuple[diagnosis_schemas.Surveyed, ...]]:
         others = [peer for peer in self._living() if not peer.is_self][:SURVEYED_MAX]
         told = await asyncio.gather(*(self._surveyed(peer) for peer in others))
         own, off = await self._own_report(), self._node.time.off
@@ -232,13 +232,13 @@ class Upkeep:
 
     # --- the record
 
-    async def _look_at_store(self) -> tuple[tuple[schemas.StreamView, ...], str, str]:
+    async def _look_at_store(self) -> tuple[tuple[diagnosis_schemas.StreamView, ...], str, str]:
         try:
             found = await self._store.inspect()
         except MeshError as failure:
             return (), "", failure.message
         streams = tuple(
-            schemas.StreamView(
+            diagnosis_schemas.StreamView(
                 name=each.name,
                 problem=each.problem,
                 copies=each.copies,
@@ -254,11 +254,11 @@ class Upkeep:
 
 def _surveyed(
     peer: Peer, report: Report | None, own: Report, took_ms: float, sent_ms: int, *, off_ms: int | None = None
-) -> schemas.Surveyed:
+) -> diagnosis_schemas.Surveyed:
     """What a peer said; a clock that is off was measured already, and the peer itself goes by the mesh's."""
     if report is None:
-        return schemas.Surveyed(peer.name, peer.id, answered=False)
-    return schemas.Surveyed(
+        return diagnosis_schemas.Surveyed(peer.name, peer.id, answered=False)
+    return diagnosis_schemas.Surveyed(
         name=peer.name,
         id=peer.id,
         answered=True,

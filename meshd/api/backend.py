@@ -12,13 +12,13 @@ from msgspec import Struct
 
 from meshd.api.agent_schemas import AgentLog, Leaving, NewAgent
 from meshd.api.audit_schemas import AuditHead, AuditPage, AuditQuery
+from meshd.api.diagnosis_schemas import Diagnosis
 from meshd.api.schemas import (
     AgentView,
     CallAnswer,
     CallRequest,
     CapabilityView,
     Cursor,
-    Diagnosis,
     Invitation,
     LogLevel,
     Peer,

@@ -10,7 +10,7 @@ from typing import TypeAlias
 
 from msgspec import Struct, structs
 
-from meshd.api import agent_schemas, audit_schemas, paging, schemas, task_schemas, view_schemas
+from meshd.api import agent_schemas, audit_schemas, diagnosis_schemas, paging, schemas, task_schemas, view_schemas
 from meshd.api.asked import Asked
 from meshd.api.backend import Backend
 from meshd.api.schemas import ENDED_STATES, CapabilityView, Task
@@ -310,7 +310,7 @@ ROUTES: tuple[Route, ...] = (
         body=audit_schemas.RestartRequest,
         errors=("audit_sound", "unaudited", "directory"),
     ),
-    Route("GET", "/v1/diagnosis", "what meshctl doctor looks at", diagnosis, schemas.Diagnosis),
+    Route("GET", "/v1/diagnosis", "what meshctl doctor looks at", diagnosis, diagnosis_schemas.Diagnosis),
     Route(
         "GET",
         "/v1/agents",

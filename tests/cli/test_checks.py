@@ -11,7 +11,7 @@ import pytest
 from cli import checks
 from cli.checks import Finding, Host, Told
 from meshd import statedir
-from meshd.api import schemas
+from meshd.api import diagnosis_schemas, schemas
 from meshd.api.audit_schemas import AuditHead
 from meshd.broker.binary import VERSION_MIN
 from tests.meshd.api.fake_backend import a_status, an_agent
@@ -22,11 +22,11 @@ def _told(status: schemas.Status | None = None, **diagnosis: Any) -> Told:
     return Told(msgspec.to_builtins(status or a_status()), msgspec.to_builtins(a_diagnosis(**diagnosis)))
 
 
-def _peer(**changes: Any) -> schemas.Surveyed:
+def _peer(**changes: Any) -> diagnosis_schemas.Surveyed:
     return msgspec.structs.replace(a_diagnosis().peers[0], **changes)
 
 
-def _stream(**changes: Any) -> schemas.StreamView:
+def _stream(**changes: Any) -> diagnosis_schemas.StreamView:
     return msgspec.structs.replace(a_diagnosis().streams[0], **changes)
 
 

@@ -4,22 +4,22 @@ from typing import Any
 
 import msgspec
 
-from meshd.api import schemas
+from meshd.api import diagnosis_schemas, schemas
 from meshd.api.view_schemas import OneView, Sighting, Subject, Views
 from protocol.errors import MeshError
 
 
-def a_diagnosis(**changes: Any) -> schemas.Diagnosis:
+def a_diagnosis(**changes: Any) -> diagnosis_schemas.Diagnosis:
     """A node on which all is well, with one peer."""
-    diagnosis = schemas.Diagnosis(
+    diagnosis = diagnosis_schemas.Diagnosis(
         version="0.1.0",
         directory="/var/lib/meshd",
         nats="127.0.0.1:4222",
         server_version="2.15.0",
         store_problem="",
-        streams=(schemas.StreamView("KV_xyz-tasks", "", 1, 1, 12, 4_000, 536_870_912),),
+        streams=(diagnosis_schemas.StreamView("KV_xyz-tasks", "", 1, 1, 12, 4_000, 536_870_912),),
         peers=(
-            schemas.Surveyed(
+            diagnosis_schemas.Surveyed(
                 "b", "b" * 32, answered=True, rtt_ms=1.2, skew_ms=3, agrees=True, alive=2, version="0.1.0"
             ),
         ),
@@ -81,5 +81,5 @@ class FakeUpkeep:
             raise MeshError("still_alive", peer=name, state="alive")
         return schemas.Removed(name, name * 32, removed_on=("a",), silent=("b",))
 
-    async def diagnose(self) -> schemas.Diagnosis:
+    async def diagnose(self) -> diagnosis_schemas.Diagnosis:
         return self.diagnosis

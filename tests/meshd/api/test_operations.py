@@ -6,11 +6,13 @@ import aiohttp
 import msgspec
 import pytest
 
-from meshd.api import schemas
+from meshd.api import diagnosis_schemas, schemas
 from tests.meshd.api.fake_backend import FakeBackend
 
 
-@pytest.mark.parametrize(("path", "answer"), [("/v1/config", schemas.Settings), ("/v1/diagnosis", schemas.Diagnosis)])
+@pytest.mark.parametrize(
+    ("path", "answer"), [("/v1/config", schemas.Settings), ("/v1/diagnosis", diagnosis_schemas.Diagnosis)]
+)
 async def test_a_look_answers_exactly_its_schema(
     unix: aiohttp.ClientSession, path: str, answer: type[msgspec.Struct]
 ) -> None:
