@@ -32,7 +32,7 @@ class Measured(Struct, frozen=True):
     spread: dict[str, dict[int, int]]
     judged: Judged
     messages_node_s: float
-    bytes_node_s: float
+    bytes_node_s: float | None
     whole_s: float | None
     kept: dict[str, float]
 

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 from simulations.reports import pictures
 from simulations.reports.page import (
+    UNSIZED,
     commands,
     detection,
     document,
@@ -95,16 +96,10 @@ def _seeds(report: SweepReport) -> list[str]:
     ]
     failed = [row for row in report.rows if not row.passed]
     passed = [row for row in report.rows if row.passed]
-    heads = [
-        "Seed",
-        "Verdict",
-        "*At",
-        "*Nodes",
-        "*msg per node and s",
-        "*B per node and s",
-        "*One view after",
-        "In what way",
-    ]
+    is_sized = any(row.bytes_node_s is not None for row in report.rows)
+    sized = ["*B per node and s"] * is_sized
+    heads = ["Seed", "Verdict", "*At", "*Nodes", "*msg per node and s", *sized, "*One view after", "In what way"]
+    unsized = "" if is_sized or not report.rows else tag("p", words(UNSIZED), class_="note")
     more = f" {report.rows_left_out:,} more runs passed and are not listed." if report.rows_left_out else ""
     parts = [
         tag("h2", "Seeds"),
@@ -114,6 +109,7 @@ def _seeds(report: SweepReport) -> list[str]:
             class_="note",
         ),
         tag("div", *squares, class_="seeds"),
+        unsized,
     ]
     if failed:
         parts += [tag("h3", "Broken"), table(heads, [_row(row) for row in failed])]
@@ -131,7 +127,7 @@ def _row(row: Seed) -> str:
         "" if row.at_s is None else f"{row.at_s:.3f} s",
         f"{row.nodes}",
         f"{row.messages_node_s:.2f}",
-        f"{row.bytes_node_s:,.0f}",
+        *([] if row.bytes_node_s is None else [f"{row.bytes_node_s:,.0f}"]),
         "never" if row.whole_s is None else f"{row.whole_s:.2f} s",
     )
     drawn = tag("details", tag("summary", "what it drew"), tag("code", words(row.drawn))) if row.drawn else ""

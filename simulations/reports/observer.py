@@ -35,7 +35,7 @@ class Observer:
         self._column_ns = int(self.column_s * NS_PER_S)
         self._closes_ns = self._column_ns
         self.views = Views(scenario.nodes, _drawn(scenario), run_s=scenario.run_s)
-        self.messages = Messages(scenario.nodes, self.column_s)
+        self.messages = Messages(scenario.nodes, self.column_s, is_encoded=scenario.wire != "none")
         self.tasks = Tasks()
         self._lives: dict[str, tuple[int, int]] = {}  # of each node: its life, and when we first heard of it
         self._restless: list[str] = []  # nodes that may be up by now, or down

@@ -18,6 +18,7 @@ from simulations.reports.svg import tag, words
 
 SIGNS = {HELD: "✓", BROKEN: "✕", CUT_SHORT: "–", SEEN: "✓", NOT_SEEN: "✕"}
 _COLOURS = {HELD: "mark-ok", BROKEN: "mark-bad", CUT_SHORT: "mark-dull", SEEN: "mark-ok", NOT_SEEN: "mark-bad"}
+UNSIZED = 'Frames were not encoded (wire = "none"): there are no bytes to be counted.'
 PROMISED = {
     "always": "holds at every step",
     "eventually": "holds in the end",
@@ -117,8 +118,9 @@ def _figures(report: RunReport) -> list[tuple[str, str, str]]:
             f"{judged.deaths_of_well:,} of nodes that ran and were linked",
         ),
         ("Messages", f"{traffic.messages_node_s_mean:,.2f}", "per node and second"),
-        ("Bytes", f"{traffic.bytes_node_s_mean:,.0f}", "per node and second"),
     ]
+    if traffic.bytes_node_s_mean is not None:
+        found.append(("Bytes", f"{traffic.bytes_node_s_mean:,.0f}", "per node and second"))
     if dead.count:
         found.insert(1, ("Death known after", f"{dead.p50_s:.2f} s", f"median; p99 {dead.p99_s:.2f} s"))
     if report.work is not None:
@@ -272,13 +274,16 @@ def _over_time(report: RunReport) -> list[str]:
                 name="Messages per node and second",
             )
         ),
-        tag("h3", "Bytes sent, per node and second"),
-        _wide(
-            pictures.rate(
-                report, traffic.bytes_node_s, traffic.bytes_node_s_max, unit="B/s", name="Bytes per node and second"
-            )
-        ),
+        *_bytes_over_time(report),
     ]
+
+
+def _bytes_over_time(report: RunReport) -> list[str]:
+    traffic, name = report.traffic, "Bytes per node and second"
+    if traffic.bytes_node_s_mean is None:
+        return []
+    drawn = pictures.rate(report, traffic.bytes_node_s, traffic.bytes_node_s_max, unit="B/s", name=name)
+    return [tag("h3", "Bytes sent, per node and second"), _wide(drawn)]
 
 
 def _rates_key() -> str:
@@ -393,23 +398,19 @@ def seconds(value: float | None) -> str:
 
 
 def _traffic(traffic: Traffic) -> list[str]:
-    return [
-        tag("h2", "Messages by kind"),
-        table(
-            ["Kind", "*messages", "*bytes", "*each, B", "*messages per node and s", "*B per node and s"],
-            [tag("tr", *_kind(kind)) for kind in traffic.kinds],
-        ),
-    ]
+    rows = [tag("tr", *_kind(kind)) for kind in traffic.kinds]
+    if traffic.bytes_node_s_mean is None:
+        heads = ["Kind", "*messages", "*messages per node and s"]
+        return [tag("h2", "Messages by kind"), tag("p", words(UNSIZED), class_="note"), table(heads, rows)]
+    heads = ["Kind", "*messages", "*bytes", "*each, B", "*messages per node and s", "*B per node and s"]
+    return [tag("h2", "Messages by kind"), table(heads, rows)]
 
 
 def _kind(kind: Kind) -> list[str]:
-    numbers = (
-        f"{kind.messages:,}",
-        f"{kind.bytes:,}",
-        f"{kind.bytes / kind.messages:,.0f}",
-        f"{kind.messages_node_s:.3f}",
-        f"{kind.bytes_node_s:,.1f}",
-    )
+    numbers = [f"{kind.messages:,}", f"{kind.messages_node_s:.3f}"]
+    if kind.bytes is not None:
+        each = f"{kind.bytes / kind.messages:,.0f}"
+        numbers = [numbers[0], f"{kind.bytes:,}", each, numbers[1], f"{kind.bytes_node_s:,.1f}"]
     return [tag("td", words(kind.kind)), *(tag("td", number, class_="n") for number in numbers)]
 
 

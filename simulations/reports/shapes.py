@@ -106,17 +106,20 @@ class Judged(Struct, frozen=True):
 
 
 class Kind(Struct, frozen=True):
-    """Messages of one kind that nodes handed to the broker."""
+    """Messages of one kind that nodes handed to the broker; without bytes where frames were not encoded."""
 
     kind: str
     messages: int
-    bytes: int
+    bytes: int | None
     messages_node_s: float
-    bytes_node_s: float
+    bytes_node_s: float | None
 
 
 class Traffic(Struct, frozen=True):
-    """What nodes sent: for each column the mean over nodes that were up, and the busiest node."""
+    """What nodes sent: for each column the mean over nodes that were up, and the busiest node.
+
+    Where frames were not encoded (`wire = "none"`) there are no bytes: no columns of them, and None.
+    """
 
     column_s: float
     messages_node_s: tuple[float, ...]
@@ -125,7 +128,7 @@ class Traffic(Struct, frozen=True):
     bytes_node_s_max: tuple[float, ...]
     kinds: tuple[Kind, ...]
     messages_node_s_mean: float
-    bytes_node_s_mean: float
+    bytes_node_s_mean: float | None
 
 
 class Stage(Struct, frozen=True):
@@ -216,7 +219,7 @@ class Seed(Struct, frozen=True):
     digest: str
     nodes: int
     messages_node_s: float
-    bytes_node_s: float
+    bytes_node_s: float | None  # None where frames were not encoded
     whole_s: float | None  # from the last fault to one view, to the end
     command: str
     drawn: str = ""

@@ -7,7 +7,7 @@ become markup. Neighbour: `page` shows the same, and more.
 import re
 from collections.abc import Iterable, Sequence
 
-from simulations.reports.page import SIGNS, ranked, seconds, sentence_of
+from simulations.reports.page import SIGNS, UNSIZED, ranked, seconds, sentence_of
 from simulations.reports.shapes import Distribution, Report, Rule, RunReport, Seen, Stage, SweepReport
 from simulations.visible import visible
 
@@ -23,12 +23,13 @@ def ticket(report: Report) -> str:
 
 def _run(report: RunReport) -> list[str]:
     rates = report.traffic
-    judged = report.judged
+    judged, is_sized = report.judged, rates.bytes_node_s_mean is not None
+    sized = f" and {rates.bytes_node_s_mean:,.0f} B" if is_sized else ""
     parts = [
         f"# {plain(report.name)}: {'passed' if report.passed else 'broken'}",
         plain(report.about),
         f"Seed {report.seed}, {report.nodes} nodes, {report.ended_s:g} s of {report.run_s:g} s, "
-        f"{report.messages:,} messages ({rates.messages_node_s_mean:.2f} messages and {rates.bytes_node_s_mean:,.0f} B "
+        f"{report.messages:,} messages ({rates.messages_node_s_mean:.2f} messages{sized} "
         f"per node and second), digest {report.digest}. Believed suspicions {judged.suspicions} "
         f"({judged.suspicions_of_well} of nodes that were well), deaths {judged.deaths} ({judged.deaths_of_well}).",
     ]
@@ -61,14 +62,15 @@ def _run(report: RunReport) -> list[str]:
             for stage in stages
         ]
         parts += ["## Work", _table(("stage", "tasks", "times", ""), rows)]
-    kinds = [
-        (kind.kind, f"{kind.messages:,}", f"{kind.bytes:,}", f"{kind.messages_node_s:.3f}", f"{kind.bytes_node_s:,.1f}")
-        for kind in rates.kinds
+    heads: tuple[str, ...] = ("kind", "messages", "messages per node and s")
+    kinds: list[tuple[str, ...]] = [
+        (kind.kind, f"{kind.messages:,}", f"{kind.messages_node_s:.3f}") for kind in rates.kinds
     ]
-    parts += [
-        "## Messages",
-        _table(("kind", "messages", "bytes", "messages per node and s", "B per node and s"), kinds),
-    ]
+    if is_sized:
+        heads += ("bytes", "B per node and s")
+        sizes = [(f"{kind.bytes:,}", f"{kind.bytes_node_s:,.1f}") for kind in rates.kinds]
+        kinds = [(*counts, *each) for counts, each in zip(kinds, sizes, strict=True)]
+    parts += ["## Messages", "" if is_sized else plain(UNSIZED), _table(heads, kinds)]
     again = [line for line in (report.commands.run, report.commands.replay, report.commands.shrink) if line]
     parts += ["## Run it again", fenced("\n".join(again))] if again else []
     parts += ["## Scenario", fenced(report.scenario.rstrip("\n"), "toml")]

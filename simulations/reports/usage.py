@@ -63,8 +63,9 @@ SETBACKS: dict[type, tuple[str, str]] = {
 class Messages:
     """Messages and bytes that nodes handed to the broker."""
 
-    def __init__(self, nodes: int, column_s: float) -> None:
+    def __init__(self, nodes: int, column_s: float, *, is_encoded: bool = True) -> None:
         self._column_s = column_s
+        self._is_encoded = is_encoded  # or what stands for a frame has a size that says nothing
         self._nodes = nodes
         self._kinds: dict[str, tuple[int, int]] = {}
         self._messages, self._bytes = [0] * nodes, [0] * nodes
@@ -90,11 +91,18 @@ class Messages:
         """All of it."""
         node_s = self._node_s or 1.0
         kinds = tuple(
-            Kind(kind, messages, total, round(messages / node_s, 4), round(total / node_s, 2))
-            for kind, (messages, total) in sorted(self._kinds.items(), key=lambda row: (-row[1][1], row[0]))
+            Kind(
+                kind,
+                messages,
+                total if self._is_encoded else None,
+                round(messages / node_s, 4),
+                round(total / node_s, 2) if self._is_encoded else None,
+            )
+            for kind, (messages, total) in sorted(self._kinds.items(), key=self._rank)
         )
-        messages, size = sum(kind.messages for kind in kinds), sum(kind.bytes for kind in kinds)
-        rates, rates_max, sizes, sizes_max = (tuple(column) for column in self._columns)
+        messages, size = (sum(both[place] for both in self._kinds.values()) for place in (0, 1))
+        rates, rates_max, *sized = (tuple(column) for column in self._columns)
+        sizes, sizes_max = sized if self._is_encoded else ((), ())
         return Traffic(
             column_s=self._column_s,
             messages_node_s=rates,
@@ -103,8 +111,13 @@ class Messages:
             bytes_node_s_max=sizes_max,
             kinds=kinds,
             messages_node_s_mean=round(messages / node_s, 3),
-            bytes_node_s_mean=round(size / node_s, 1),
+            bytes_node_s_mean=round(size / node_s, 1) if self._is_encoded else None,
         )
+
+    def _rank(self, row: tuple[str, tuple[int, int]]) -> tuple[int, str]:
+        """What there is most of comes first."""
+        kind, both = row
+        return -both[1 if self._is_encoded else 0], kind
 
 
 class Tasks:

@@ -33,7 +33,7 @@ def test_faults_stand_with_their_beginning_and_end(passing: RunReport) -> None:
 
 def test_every_message_is_counted_once_by_its_kind(passing: RunReport) -> None:
     assert sum(kind.messages for kind in passing.traffic.kinds) == passing.messages
-    assert all(kind.bytes > kind.messages for kind in passing.traffic.kinds)
+    assert all(kind.bytes is not None and kind.bytes > kind.messages for kind in passing.traffic.kinds)
     assert len(passing.traffic.messages_node_s) == len(passing.agreement.share)
 
 

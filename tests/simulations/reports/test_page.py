@@ -8,8 +8,9 @@ import pytest
 from simulations.reports.files import page
 from simulations.reports.shapes import Report, RunReport
 from simulations.reports.style import SCRIPT
+from simulations.reports.ticket import ticket
 from simulations.scenario import parsed
-from tests.simulations.reports.conftest import HOSTILE, SMALL, reported, small
+from tests.simulations.reports.conftest import HOSTILE, SMALL, gathered, reported, small
 
 SECTIONS = (
     "Verdicts",
@@ -92,3 +93,17 @@ def test_every_id_is_there_once_and_everything_that_is_used_is_there(passing: Ru
     assert set(re.findall(r'href="#([^"]*)"|url\(#([^)]*)\)', text))
     used = {one or other for one, other in re.findall(r'href="#([^"]*)"|url\(#([^)]*)\)', text)}
     assert used <= set(ids)
+
+
+def test_where_frames_were_not_encoded_no_bytes_are_shown_and_the_page_says_why() -> None:
+    scenario = parsed('about = "x"\nnodes = 2\nrun_s = 3\nwire = "none"\n', origin="x")
+    report, many = reported(scenario), gathered(scenario, range(1, 3))
+    assert {kind.bytes for kind in report.traffic.kinds} == {None}
+    assert (report.traffic.bytes_node_s, report.traffic.bytes_node_s_mean) == ((), None)
+    assert not [figure.name for figure in many.figures if "bytes" in figure.name]
+    for each in (report, many):
+        text, why = page(each), "Frames were not encoded"
+        assert text.count(why) == 1
+        assert [word for word in ("B per node and s", "Bytes sent", "<dt>Bytes") if word in text] == []
+    assert "Frames were not encoded" in ticket(report)
+    assert "B per node and s" not in ticket(report)
