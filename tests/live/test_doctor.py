@@ -3,6 +3,7 @@
 import asyncio
 import json
 import os
+import shutil
 import signal
 from pathlib import Path
 from typing import Any
@@ -124,3 +125,21 @@ async def test_a_log_says_more_from_the_moment_it_is_told_to(tmp_path: Path) -> 
             return '"level":"debug"' in await asyncio.to_thread(log.read_text)
 
         await until_told(is_told, what="a line of level debug")
+
+
+async def test_who_is_outlived_by_a_copy_of_its_directory_is_told_so_first(tmp_path: Path) -> None:
+    async with mesh(tmp_path, "a", "b", workers="") as m:
+        copy = Host(tmp_path, "copy")
+        try:
+            unlike = shutil.ignore_patterns("api.*", "lock", "meshd.log")
+            shutil.copytree(m.b.dir, copy.dir, ignore=unlike, dirs_exist_ok=True)
+            code, line = await copy.meshd("start", "--detach")
+            assert (code, line.startswith("b is ready in mesh ")) == (0, True), line
+            assert (await _finds(m.b, "twin"))[0]["where"] == str(m.b.dir)
+            said = await m.b.tell("doctor")
+            assert (said.code, said.out.startswith("error[twin]: ")) == (9, True)
+            assert "the mesh listens to the newer daemon with this node's key" in said.out.splitlines()[-1]
+            assert (await m.b.tell("status", "--wait", "0.1")).code == 9
+            assert "twin" not in await _findings(copy)
+        finally:
+            await copy.close()
