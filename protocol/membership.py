@@ -59,6 +59,7 @@ class Membership:
         self._doubts = Doubts(me=me.id, roster=self._roster, spans=spans_of(settings))
         self._down_since: Mono | None = None
         self._grace_until: Mono = 0  # until then an unanswered probe accuses nobody
+        self._lagged_at: Mono = 0  # when we were last late
 
     # --- what happens
 
@@ -132,12 +133,15 @@ class Membership:
         return [*self._own.say(now, is_fresh=not self._roster.living), *self._look_at_view(now)]
 
     def on_lag(self, late_ms: int, now: Instant) -> list[Effect]:
-        """Our loop woke up late: it was us who did not listen, so everybody gets that much more time."""
+        """Our loop heard nobody for so long, so everybody gets that much more time; of a loop that is busy for good, half."""
         if late_ms < self._settings.lag_ms or self._down_since is not None:
             return []
         late_ns = late_ms * NS_PER_MS
         if late_ns >= STOPPED_S * NS_PER_S:
             self._give_grace(now)
+        else:
+            late_ns = min(late_ns, (now.mono_ns - self._lagged_at) // 2)
+        self._lagged_at = now.mono_ns
         self._health.worse()
         self._stood_still(late_ns, now)
         return []
