@@ -133,7 +133,7 @@ class Membership:
         return [*self._own.say(now, is_fresh=not self._roster.living), *self._look_at_view(now)]
 
     def on_lag(self, late_ms: int, now: Instant) -> list[Effect]:
-        """Our loop heard nobody for so long, so everybody gets that much more time; of a loop that is busy for good, half."""
+        """Our loop heard nobody for so long: everybody gets that much more time, or half when we are always late."""
         if late_ms < self._settings.lag_ms or self._down_since is not None:
             return []
         late_ns = late_ms * NS_PER_MS
