@@ -1,7 +1,8 @@
 """The one writer: drains the inbox, hands each input to the node, and what comes of it to the performer.
 
 Invariant: the only caller of `Node.handle`, with no await between an input and its effects; every
-queued input is handled before any due timer. Neighbours: `inbox` in front, `perform` behind.
+queued input is handled before any due timer, unless there is no end of them.
+Neighbours: `inbox` in front, `perform` behind.
 """
 
 import asyncio
@@ -11,13 +12,14 @@ from meshd import clock
 from meshd.inbox import Inbox
 from meshd.perform import Performer
 from protocol import limits
-from protocol.effects import Reply
+from protocol.effects import Effect, Reply
 from protocol.errors import MeshError
 from protocol.inputs import Await, Input, Lagged, Tick
 from protocol.node import Node
-from protocol.primitives import NS_PER_MS, NS_PER_S, Mono
+from protocol.primitives import NS_PER_MS, NS_PER_S, Instant, Mono
 
-LAG_MS = 250  # a timer this late means that this process, or its host, was stopped or starved
+LAG_MS = 250  # who has heard nobody, or not all, for so long was stopped, starved or flooded: it is told
+TURN_NS_MAX = 50 * NS_PER_MS  # what else waits has the next turn, after what this one has to say is out
 REQUEST_S_MAX = 35.0  # the node answers every request within 30 s; longer means that it is stuck
 GRACE_S = 5.0  # for the answer to what the node itself ends in time
 
@@ -36,7 +38,9 @@ class Engine:
         self._ends: dict[str, asyncio.Future[Reply]] = {}  # of tasks that somebody waits for
         self._is_closing = False
         self._has_ended = False
-        self._began_at = self._turned_at = clock.monotonic_ns()  # the turn before
+        self._turned_at = clock.monotonic_ns()  # the end of the turn before
+        self._deaf_since = self._turned_at  # the beginning of it, or of those before it that left something unheard
+        self._is_behind = False
         self._lag_ms_max = 0
         performer.bind(self.put)
 
@@ -120,25 +124,34 @@ class Engine:
         effects = []
         late_ms = self._late_ms(deadline, now.mono_ns)
         self._lag_ms_max = max(self._lag_ms_max, late_ms)
-        self._began_at = now.mono_ns
         if late_ms >= LAG_MS:
             effects += self.node.handle(Lagged(late_ms), now)
-        for input in self._inbox.take(limits.INBOX_BATCH_MAX):
-            effects += self.node.handle(input, now)
+        if late_ms >= LAG_MS or not self._is_behind:
+            self._deaf_since = now.mono_ns
+        effects += self._heard(now)
         deadline = self.node.next_deadline()
         if deadline is not None and deadline <= now.mono_ns and (not self._inbox or late_ms >= LAG_MS):
             effects += self.node.handle(Tick(), now)
             deadline = self.node.next_deadline()
         self._performer.submit(effects)  # ... to here
-        self._turned_at = clock.monotonic_ns()
+        self._is_behind, self._turned_at = bool(self._inbox), clock.monotonic_ns()
         turned, self._turned = self._turned, asyncio.Event()
         turned.set()
         return deadline
 
+    def _heard(self, now: Instant) -> list[Effect]:
+        """What comes of the inputs that wait: of all, or of as many as one turn has time for."""
+        effects: list[Effect] = []
+        for _ in range(min(limits.INBOX_BATCH_MAX, len(self._inbox))):
+            effects += self.node.handle(self._inbox.take(), now)
+            if clock.monotonic_ns() - now.mono_ns >= TURN_NS_MAX:
+                break
+        return effects
+
     def _late_ms(self, deadline: Mono | None, now: Mono) -> int:
-        """How long we heard nobody: for the length of the turn before, and from the deadline after it until now."""
+        """How long we have not heard all: through the turns before, and from a deadline after them until now."""
         due = now if deadline is None else min(now, max(deadline, self._turned_at))  # an old timer may have come back
-        return (now - due + self._turned_at - self._began_at) // NS_PER_MS
+        return (now - due + self._turned_at - self._deaf_since) // NS_PER_MS
 
     async def _sleep_until(self, deadline: Mono | None) -> None:
         if self._inbox:

@@ -66,9 +66,9 @@ class Inbox:
             return self._capacity // _EVENTS
         return self._capacity * 3 // 4 if isinstance(input, _REQUESTS) else self._capacity
 
-    def take(self, count: int) -> list[Input]:
-        """Up to `count` inputs, oldest first."""
-        return [self._inputs.popleft() for _ in range(min(count, len(self._inputs)))]
+    def take(self) -> Input:
+        """The oldest input. Raises IndexError when none waits."""
+        return self._inputs.popleft()
 
     def __len__(self) -> int:
         return len(self._inputs)

@@ -53,6 +53,7 @@ FACTS_PER_DELTA_MAX = 64  # most facts, sealed, are below 1 kB
 FACT_BYTES_MAX = 49_152  # one fact must fit into a page together with the page's own envelope
 DELTA_BYTES_MAX = 60_000  # sealed facts of one page; the rest of the frame is its header
 ROWS_PER_DIGEST_MAX = 800  # 60 bytes each: a fine digest fits into one frame
+DIGEST_BUCKETS = 64  # of facts, by hash; two views compare one number for each
 TOMBSTONES_MAX = 1_000  # and four more for every node of the view; the oldest go first
 ACCUSATIONS_MAX = 8  # sealed accusations in one dead fact; two prove it
 BROADCASTS_MAX = 256  # own facts waiting for their repetition

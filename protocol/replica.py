@@ -23,7 +23,7 @@ Slot: TypeAlias = Literal["standing", "capabilities", "load"]
 
 Key: TypeAlias = tuple[NodeId, Slot]
 
-BUCKETS = 64
+BUCKETS = limits.DIGEST_BUCKETS
 _FACT = ("heard", "relayed")  # what an envelope is remembered as
 
 

@@ -5,13 +5,17 @@ by anybody as the frame it came in. A tombstone (`Dead`, `Left`) proves by itsel
 Neighbours: `membership` and `catalogue` read facts, `gossip` repairs them.
 """
 
-from typing import TypeAlias
+from typing import Annotated, TypeAlias
 
-from msgspec import Struct
+from msgspec import Meta, Struct
 
+from protocol import limits
 from protocol.primitives import NodeId
 from protocol.wire.agents import Card
 from protocol.wire.bounds import Token
+
+Page: TypeAlias = Annotated[tuple[bytes, ...], Meta(max_length=limits.FACTS_PER_DELTA_MAX)]  # of sealed facts
+Buckets: TypeAlias = Annotated[tuple[int, ...], Meta(max_length=limits.DIGEST_BUCKETS)]
 
 
 class Alive(Struct, frozen=True, array_like=True, tag="alive"):
@@ -55,7 +59,7 @@ class Dead(Struct, frozen=True, array_like=True, tag="dead"):
     life: int
     incarnation: int
     evidence: str
-    accusations: tuple[bytes, ...]
+    accusations: Annotated[tuple[bytes, ...], Meta(max_length=limits.ACCUSATIONS_MAX)]
     alive: bytes = b""
 
 
@@ -103,20 +107,20 @@ class Digest(Struct, frozen=True, array_like=True, tag="digest"):
     """
 
     round: int
-    buckets: tuple[int, ...] = ()
-    scope: tuple[int, ...] = ()
-    rows: tuple[Row, ...] = ()
+    buckets: Buckets = ()
+    scope: Buckets = ()
+    rows: Annotated[tuple[Row, ...], Meta(max_length=limits.ROWS_PER_DIGEST_MAX)] = ()
     more: bool = False  # other buckets differ too: ask again soon
 
 
 class Carried(Struct, frozen=True, array_like=True, tag="carried"):
     """A bridge to its region: what nodes of other regions said, sealed as they did."""
 
-    facts: tuple[bytes, ...]
+    facts: Page
 
 
 class Delta(Struct, frozen=True, array_like=True, tag="delta"):
     """What you lack: one page of sealed facts, in an order in which each can be opened."""
 
     round: int
-    facts: tuple[bytes, ...]
+    facts: Page

@@ -141,6 +141,51 @@ async def test_a_timer_that_comes_far_too_late_says_so_before_anything_else() ->
     await stage.supervisor.close()
 
 
+async def test_a_flood_without_end_keeps_no_timer_from_coming_due() -> None:
+    stage = Stage()
+    stage.node.deadline = clock.monotonic_ns()
+
+    def answer(input: Input) -> list[Effect]:
+        busy_until = clock.monotonic_ns() + 5 * NS_PER_MS
+        while clock.monotonic_ns() < busy_until:
+            pass
+        if isinstance(input, Absent) and Tick() not in stage.node.handled:
+            stage.engine.put(input)
+        return []
+
+    stage.node.answer = answer
+    for probe in range(4):
+        stage.engine.put(Absent(probe))
+    stage.run()
+    await until(lambda: Tick() in stage.node.handled)
+    before = stage.node.handled[: stage.node.handled.index(Tick())]
+    assert [each for each in before if isinstance(each, Lagged)], "it is told that it has not heard all for a while"
+    assert len(before) > 40
+    await stage.supervisor.close()
+
+
+async def test_a_turn_ends_when_it_has_taken_long_although_more_waits() -> None:
+    stage = Stage()
+    turns: list[int] = []
+
+    def answer(input: Input) -> list[Effect]:
+        if isinstance(input, Absent):
+            turns.append(stage.engine.waiting)
+            busy_until = clock.monotonic_ns() + 30 * NS_PER_MS
+            while clock.monotonic_ns() < busy_until:
+                pass
+        return []
+
+    stage.node.answer = answer
+    for probe in range(9):
+        stage.engine.put(Absent(probe))
+    stage.run()
+    await stage.engine.until(lambda: bool(turns))
+    assert 0 < len(turns) < 9, "what the first turn had to say is out before the rest is handled"
+    await until(lambda: len(turns) == 9)
+    await stage.supervisor.close()
+
+
 async def test_an_old_timer_that_comes_back_is_no_lateness() -> None:
     stage = Stage()
     for probe in range(limits.INBOX_BATCH_MAX + 1):

@@ -253,3 +253,20 @@ def test_what_a_flood_says_of_nobody_is_counted_in_few_words() -> None:
     attack = Attack()
     body = msgspec.structs.replace(attack.bodies()["suspect"], peer=KEYS.signer("forgotten").id)
     assert 20 <= len(attack.hears(*(attack.sealed(body) for _ in range(1_000)))) <= 30
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        Delta(1, (b"",) * (limits.FACTS_PER_DELTA_MAX + 1)),
+        Carried((b"",) * (limits.FACTS_PER_DELTA_MAX + 1)),
+        Digest(1, buckets=(1,) * (limits.DIGEST_BUCKETS + 1)),
+        Digest(1, scope=(1,) * (limits.DIGEST_BUCKETS + 1)),
+        Digest(1, rows=(Row("n", "load", 1, 1),) * (limits.ROWS_PER_DIGEST_MAX + 1)),
+        Dead("n" * 32, 1, 0, "timeout", (b"",) * (limits.ACCUSATIONS_MAX + 1)),
+    ],
+    ids=["delta", "carried", "buckets", "scope", "rows", "accusations"],
+)
+def test_a_page_that_nobody_would_send_is_refused_whole(body: Any) -> None:
+    attack = Attack()
+    assert attack.hears(attack.sealed(body)) == ["bad_body"]
