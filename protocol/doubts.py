@@ -1,7 +1,7 @@
 """Suspects on their way to death: when the time of each is up, and whether enough accuse it then.
 
-Invariant: one timer a suspect, none for anybody else; time in which we could not hear does not count; nobody is
-declared dead by who did not ask it itself, nor while most of the view does not answer.
+Invariant: one timer a suspect, none for anybody else; time in which we could not hear does not count; nobody signs a
+death without having asked in vain, nor while most of the view does not answer.
 Neighbours: `suspicion` is the arithmetic, `membership` counts accusers and spreads the verdict.
 """
 
@@ -15,6 +15,7 @@ from protocol.effects import Effect, Emit
 from protocol.events import PeerUnreachable
 from protocol.presets import MembershipSettings
 from protocol.primitives import NS_PER_S, Instant, Mono, NodeId
+from protocol.prober import ASKS
 from protocol.replica import Heard, standing
 from protocol.roster import Member, Roster
 from protocol.suspicion import Accusation, Suspicion
@@ -33,6 +34,7 @@ class Spans(Struct, frozen=True):
     verifiers: int
     accusers: int = 2  # as many must agree, where there are so many
     grace_s: float = 2.0  # after most of the view did not answer
+    answer_s: float = 0.25  # for the answer to the last question
     follow_s: float = 0.75  # one word alone, neither taken up nor refuted for so long, is looked after by all
 
 
@@ -47,6 +49,7 @@ def spans_of(settings: MembershipSettings) -> Spans:
         verifiers=settings.verifiers,
         accusers=settings.accusers,
         grace_s=settings.grace_s,
+        answer_s=max(settings.patience_s / 2, settings.probe_timeout_s / ASKS),
         follow_s=1.5 * settings.probe_timeout_s,
     )
 
@@ -75,8 +78,8 @@ class Doubts:
     def look(self, now: Instant, *, is_doubtful: bool) -> list[Effect]:
         """More than half of the view suspect, ourselves counted: it may be us, so nobody is declared dead."""
         expected, self._expected = self._expected, self._confirmers()
-        if expected != self._expected:
-            self.stood_still(0, now)
+        for member, suspicion in self._roster.doubted() if expected != self._expected else ():
+            self.arm(member, suspicion, now)
         is_held = 2 * self._roster.suspected > len(self._roster.living) + 1 or is_doubtful
         was_held, self.is_held = self.is_held, is_held
         if is_held and not was_held:
@@ -104,8 +107,10 @@ class Doubts:
             confirmations = suspicion.confirmations
             seconds = doubt.wait_s(confirmations=confirmations, expected=expected, min_s=spans.min_s, max_s=spans.max_s)
         due = suspicion.since + int(seconds * NS_PER_S)
-        if own is None:  # half of our patience is for others to speak, half for it to answer us
-            due = max(due, suspicion.asked or 0) + int(spans.patience_s / 2 * NS_PER_S)
+        if own is None and suspicion.asked is not None:
+            due = max(due, suspicion.asked + int(spans.answer_s * NS_PER_S))
+        elif own is None:  # half of our patience is for others to speak, half for it to answer us
+            due += int(spans.patience_s / 2 * NS_PER_S)
             if not (suspicion.confirmations or suspicion.is_followed):
                 due = min(due, suspicion.since + int(spans.follow_s * NS_PER_S))
         self._timers.set(member.id, max(due, now.mono_ns, self._not_before))
@@ -180,12 +185,15 @@ class Doubts:
             if self.is_held or is_our_word_alone or len(suspicion.accusers) < self.needed(member):
                 suspicion.asked = None
                 self._timers.set(node, now.after(self._spans.again_s))
-            elif suspicion.asked is not None or not is_theirs:
-                verdicts.append((member, suspicion, _verdict(member, suspicion)))
-            else:
-                suspicion.asked = now.mono_ns
+            elif is_theirs and suspicion.asked is None:
+                suspicion.asked, suspicion.has_answered = now.mono_ns, False
                 self.arm(member, suspicion, now)
                 verdicts.append((member, suspicion, None))
+            elif is_theirs and suspicion.has_answered:  # whoever did not hear so may sign it: we do not
+                suspicion.asked = None
+                self._timers.set(node, now.after(self._spans.again_s))
+            else:
+                verdicts.append((member, suspicion, _verdict(member, suspicion)))
         return verdicts
 
     def next_deadline(self) -> Mono | None:
@@ -197,6 +205,7 @@ class Doubts:
         self._timers.postpone(by_ns)
         for member, suspicion in self._roster.doubted():
             suspicion.since += by_ns
+            suspicion.asked = None  # the answer may have come meanwhile
             self.arm(member, suspicion, now)
 
 

@@ -22,7 +22,7 @@ from protocol.primitives import NS_PER_MS, NS_PER_S, Instant, Mono, NodeId, Rng
 from protocol.prober import TELLING, Health, Prober
 from protocol.regions import Regions
 from protocol.replica import Heard, Me, Peer, standing
-from protocol.roster import ROUND_TRIP_S, Member, Own, Roster
+from protocol.roster import ROUND_TRIP_S, Accused, Member, Own, Roster
 from protocol.suspicion import Accusation, Suspicion
 from protocol.timers import Timers, soonest
 from protocol.wire.gossip import Alive, Confirm, Dead, Left, Suspect
@@ -158,6 +158,8 @@ class Membership:
         for member, suspicion, dead in self._doubts.due(now):
             if dead is None:
                 effects += self._prober.ask(member, now)
+                if not self._prober.probes.is_asked(member.id):
+                    suspicion.asked = None  # too many questions wait
             elif member.suspicion is suspicion and not self._doubts.is_held:  # the verdict before may have changed that
                 effects.append(Spread(dead))
                 effects += self._end(member, member.life, dead, tuple(sorted(suspicion.accusers)), now)
@@ -266,8 +268,8 @@ class Membership:
     def _on_ping(self, src: NodeId, life: int, ping: Ping, now: Instant) -> list[Effect]:
         effects: list[Effect] = []
         if ping.suspect_incarnation >= self._own.incarnation:
-            on_it = self._on_buried if ping.probe == TELLING else self._on_accused
-            effects += on_it(src, self._me.life, ping.suspect_incarnation, now)
+            said: Accused = "dead" if ping.probe == TELLING else "suspect"
+            effects += self._on_accused(src, said, self._me.life, ping.suspect_incarnation, now)
         effects.insert(0, Send(to=src, life=life, body=self._ack(ping.probe)))
         member = self._roster.get(src)
         if member is None or member.life != life:
@@ -290,6 +292,8 @@ class Membership:
             self._roster.agreement.hear(src, ack.view, ack.sees, now)
             effects = self._look_at_view(now)
         suspicion = member.suspicion
+        if suspicion is not None:
+            suspicion.has_answered = True
         if suspicion is not None and suspicion.incarnation < ack.incarnation <= limits.INCARNATION_OWN_MAX:
             effects += self._revive(member, ack.incarnation, now)
         return effects
@@ -324,7 +328,7 @@ class Membership:
 
     def _on_accusation(self, heard: Heard, body: Suspect | Confirm, now: Instant) -> list[Effect]:
         if body.peer == self._me.id:
-            return self._on_accused(heard.src, body.life, body.incarnation, now)
+            return self._on_accused(heard.src, "suspect", body.life, body.incarnation, now)
         accuser, member = self._roster.get(heard.src), self._roster.get(body.peer)
         if accuser is None or not accuser.is_living or accuser.life != heard.life or heard.src == body.peer:
             return []
@@ -414,7 +418,7 @@ class Membership:
 
     def _on_dead(self, heard: Heard, body: Dead, accusations: Sequence[Heard], now: Instant) -> list[Effect]:
         if body.peer == self._me.id:
-            return self._on_buried(heard.src, body.life, body.incarnation, now)
+            return self._on_accused(heard.src, "dead", body.life, body.incarnation, now)
         member = self._roster.get(body.peer)
         version = standing(life=body.life, incarnation=body.incarnation, state="dead")
         if (member is not None and version <= member.standing) or heard.src == body.peer:
@@ -470,15 +474,14 @@ class Membership:
             self._roster.bury(member, "left", now)
         return [*([Emit(event)] if was_living else []), *self._look_at_view(now)]
 
-    def _on_accused(self, by: NodeId, life: int, incarnation: int, now: Instant, said: str = "suspect") -> list[Effect]:
+    def _on_accused(self, by: NodeId, said: Accused, life: int, incarnation: int, now: Instant) -> list[Effect]:
         before = self._own.incarnation
-        effects = self._own.accused(by, said=said, life=life, incarnation=incarnation, now=now)
-        self._health.worse(min(1, self._own.incarnation - before))
+        effects = self._own.accused(by, said, life=life, incarnation=incarnation, now=now)
+        if self._own.incarnation > before:
+            self._health.worse()
+            if said == "dead":  # we were cut off: do we doubt others only therefore?
+                effects += self._prober.tell_each(self._doubts.own(), now)
         return effects
-
-    def _on_buried(self, src: NodeId, life: int, incarnation: int, now: Instant) -> list[Effect]:
-        effects = self._on_accused(src, life, incarnation, now, "dead")  # cut off: do we doubt others only therefore?
-        return [*effects, *(self._prober.tell_each(self._doubts.own(), now) if effects else ())]
 
     # --- our own doubt
 

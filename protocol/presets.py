@@ -17,7 +17,9 @@ class MembershipSettings(Struct, frozen=True, forbid_unknown_fields=True):
     suspicion_s_min: Annotated[float, Meta(ge=0.5, le=600, description="suspect to dead, well confirmed")] = 5.0
     suspicion_stretch: Annotated[float, Meta(ge=1, le=20, description="how much longer, unconfirmed")] = 6.0
     absent_s: Annotated[float, Meta(ge=0.2, le=600, description="suspect to dead when the broker says absent")] = 2.0
-    patience_s: Annotated[float, Meta(ge=0, le=60, description="how long others may declare before we do")] = 0.5
+    patience_s: Annotated[
+        float, Meta(ge=0, le=60, description="who does not accuse it waits so much longer, and asks it")
+    ] = 0.5
     verifiers: Annotated[int, Meta(ge=1, le=8, description="nodes that look after one suspicion")] = 3
     health_max: Annotated[int, Meta(ge=0, le=32, description="how slow a node may think it is")] = 8
     grace_s: Annotated[float, Meta(ge=0, le=600, description="nobody is accused so soon after the link is back")] = 2.0

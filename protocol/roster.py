@@ -7,6 +7,7 @@ state another is in.
 
 from bisect import bisect_left
 from collections.abc import Sequence
+from typing import Literal, TypeAlias
 
 from protocol import limits
 from protocol.agreement import Agreement
@@ -18,6 +19,8 @@ from protocol.regions import Regions
 from protocol.replica import Heard, Me, Peer, PeerState, Version, standing
 from protocol.suspicion import Suspicion
 from protocol.wire.gossip import Alive
+
+Accused: TypeAlias = Literal["suspect", "dead"]
 
 QUIET_INTERVALS = 2  # an accused node falls silent when it heard nothing for so many intervals
 ROUND_TRIP_S = 0.025  # until one was measured
@@ -57,10 +60,11 @@ class Own:
         alive = Alive(self.incarnation, me.name, me.region, me.domain, me.admission, is_fresh, me.version)
         return [Spread(alive)]
 
-    def accused(self, by: NodeId, *, life: int, incarnation: int, now: Instant, said: str = "suspect") -> list[Effect]:
+    def accused(self, by: NodeId, said: Accused, *, life: int, incarnation: int, now: Instant) -> list[Effect]:
         """Somebody says that we are suspect or dead: outbid it, and speak up until nobody says so any more.
 
         At once, but no oftener than we would repeat it: or one that accuses us whenever we speak up made us flood all.
+        Told is the first who says so after a while in which nobody did.
         """
         if life > self._me.life:
             return [Emit(PeerMisbehaved(by, "unknown_life", str(life)))]
@@ -70,11 +74,12 @@ class Own:
         self._accused_at = now.mono_ns
         if is_current:
             self.incarnation = incarnation + 1  # SWIM, section 4.2: only the node itself may
-            refuted = Emit(AccusationRefuted(by, said, life, self.incarnation))
+            is_told = self._say_at is not None
+            refuted = [] if is_told else [Emit(AccusationRefuted(by, said, life, self.incarnation))]
             if self._outbid_at is not None and now.since_s(self._outbid_at) < self._repeat_s:
                 self._say_at = self._outbid_at + int(self._repeat_s * NS_PER_S)
-                return [refuted]
-            return [*self._outbid(now), refuted]
+                return [*refuted]
+            return [*self._outbid(now), *refuted]
         if self._say_at is None:  # old news, but whoever says so has not heard our answer
             self._say_at = max(now.mono_ns, self._said_at + int(self._repeat_s * NS_PER_S))
         return []

@@ -14,7 +14,7 @@ from protocol.replica import Heard
 from protocol.wire.gossip import Alive, Confirm, Dead, Left, Suspect
 from protocol.wire.swim import Ack, Ping
 from tests.protocol.conversation import ANY, WALL_MS, heard, instant
-from tests.protocol.views import LIFE, alive, among, dead, fails_to_answer, lives, node, number_of, pings, probed, state
+from tests.protocol.views import LIFE, alive, among, dead, fails_to_answer, lives, node, probed, state
 
 # --- refutation
 
@@ -463,27 +463,3 @@ def test_a_death_says_how_long_we_had_not_heard_of_it_and_nothing_when_we_never_
     talk = node().hears("c", alive("c")).hears("d", alive("d")).hears("b", alive("b"), is_relayed=True)
     dead(talk.hears("c", doubt).at(5.0), "b", ["c", "d"])
     assert talk.said(PeerDead)[0].unheard_s is None
-
-
-def test_who_has_only_heard_of_a_suspicion_asks_the_suspect_before_it_signs_its_death() -> None:
-    talk = among(*"bcdefghijkl")
-    for accuser in "bc":
-        talk.hears(accuser, Suspect("l", 1, 0, "absent"))
-    assert "l" not in [ping.to for ping in pings(talk)], "others look after it"
-    lives(talk, 2.2, silent="l")
-    assert "l" not in [ping.to for ping in pings(talk)], "nor was it its turn"
-    lives(talk, 2.3, silent="l")
-    (asked,) = [ping for ping in pings(talk) if ping.to == "l"]
-    assert talk.said(Dead) == []
-    talk.gets("l", Ack(number_of(asked), 1)).expects(Emit(ANY)).expects_no(Dead)
-    assert state(talk, "l") == "alive"
-    assert lives(talk, 10.0).said(Dead) == []
-
-
-def test_a_suspect_that_does_not_answer_that_either_is_dead_when_the_patience_is_over() -> None:
-    talk = among(*"bcdefghijkl")
-    for accuser in "bc":
-        talk.hears(accuser, Suspect("l", 1, 0, "absent"))
-    lives(talk, 2.49, silent="l")
-    assert talk.said(Dead) == []
-    assert [each.peer for each in lives(talk, 2.51, silent="l").said(Dead)] == ["l"]
