@@ -16,9 +16,10 @@ from protocol.effects import Effect, Reply
 from protocol.errors import MeshError
 from protocol.inputs import Await, Input, Lagged, Tick
 from protocol.node import Node
+from protocol.presets import MembershipSettings
 from protocol.primitives import NS_PER_MS, NS_PER_S, Instant, Mono
 
-LAG_MS = 250  # who has heard nobody, or not all, for so long was stopped, starved or flooded: it is told
+LAG_MS = MembershipSettings().lag_ms
 TURN_NS_MAX = 50 * NS_PER_MS  # what else waits has the next turn, after what this one has to say is out
 REQUEST_S_MAX = 35.0  # the node answers every request within 30 s; longer means that it is stuck
 GRACE_S = 5.0  # for the answer to what the node itself ends in time
@@ -27,8 +28,11 @@ GRACE_S = 5.0  # for the answer to what the node itself ends in time
 class Engine:
     """Runs one node."""
 
-    def __init__(self, *, node: Node, performer: Performer, patience_s: float = REQUEST_S_MAX) -> None:
+    def __init__(
+        self, *, node: Node, performer: Performer, patience_s: float = REQUEST_S_MAX, lag_ms: int = LAG_MS
+    ) -> None:
         self.node = node
+        self._lag_ms = lag_ms  # who has heard nobody, or not all, for so long was stopped, starved or flooded
         self._performer = performer
         self._patience_s = patience_s
         self._inbox = Inbox()
@@ -124,13 +128,13 @@ class Engine:
         effects = []
         late_ms = self._late_ms(deadline, now.mono_ns)
         self._lag_ms_max = max(self._lag_ms_max, late_ms)
-        if late_ms >= LAG_MS:
+        if late_ms >= self._lag_ms:
             effects += self.node.handle(Lagged(late_ms), now)
-        if late_ms >= LAG_MS or not self._is_behind:
+        if late_ms >= self._lag_ms or not self._is_behind:
             self._deaf_since = now.mono_ns
         effects += self._heard(now)
         deadline = self.node.next_deadline()
-        if deadline is not None and deadline <= now.mono_ns and (not self._inbox or late_ms >= LAG_MS):
+        if deadline is not None and deadline <= now.mono_ns and (not self._inbox or late_ms >= self._lag_ms):
             effects += self.node.handle(Tick(), now)
             deadline = self.node.next_deadline()
         self._performer.submit(effects)  # ... to here

@@ -121,7 +121,8 @@ def wire(
         supervisor=supervisor,
         gate=auditing.gate,
     )
-    engine = Engine(node=node, performer=performer, patience_s=settings.tasks.answer_s + GRACE_S)
+    patience_s, lag_ms = settings.tasks.answer_s + GRACE_S, settings.membership.lag_ms
+    engine = Engine(node=node, performer=performer, patience_s=patience_s, lag_ms=lag_ms)
     attention = attention_of(shell, store, auditing.attention)
     views = _views(node, hosting, transport, mesh, shell, attention, store)
     service = Service(

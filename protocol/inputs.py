@@ -34,7 +34,7 @@ class LinkChanged(Struct, frozen=True):
 
 
 class Lagged(Struct, frozen=True):
-    """The engine's loop woke up `late_ms` later than asked: we are slow, not the others."""
+    """For `late_ms` the engine heard nobody, or not all that was said: we are slow, not the others."""
 
     late_ms: int
 

@@ -24,7 +24,7 @@ class MembershipSettings(Struct, frozen=True, forbid_unknown_fields=True):
     health_max: Annotated[int, Meta(ge=0, le=32, description="how slow a node may think it is")] = 8
     grace_s: Annotated[float, Meta(ge=0, le=600, description="nobody is accused so soon after the link is back")] = 2.0
     refute_interval_s: Annotated[float, Meta(ge=0.1, le=60, description="an accused node speaks up this often")] = 0.5
-    lag_ms: Annotated[int, Meta(ge=10, le=60_000, description="a loop as late as this is an ill one")] = 100
+    lag_ms: Annotated[int, Meta(ge=10, le=60_000, description="a loop as late as this is an ill one")] = 250
     settle_alone_s: Annotated[float, Meta(ge=0.5, le=600, description="hearing nobody for this long is a view")] = 5.0
     tombstone_s: Annotated[float, Meta(ge=60, le=31_536_000, description="how long the gone are remembered")] = 86_400.0
     damp_s: Annotated[float, Meta(ge=0, le=600, description="quiet asked of who died 3 times in 10 min; 0: none")] = (

@@ -65,7 +65,6 @@ from simulations.store import Store
 from simulations.timeline import Timeline, ns
 from simulations.trace import Trace
 
-LAG_MS = 250  # as the daemon's engine: a timer this late is told
 LATE_S_MAX = 0.001  # how late a timer fires on a machine with other things to do
 AGENT_START_S = (0.05, 0.3)  # from the start of a daemon to its agents' being ready
 DRAIN_S_MAX = 30.0  # a leaving node waits this long for what it has in hand
@@ -311,7 +310,7 @@ class Host:
     def _lag(self) -> None:
         deadline = None if self._node is None else self._node.next_deadline()
         late_ms = 0 if deadline is None else (self.now().mono_ns - deadline) // NS_PER_MS
-        if late_ms >= LAG_MS:
+        if late_ms >= self._around.settings.membership.lag_ms:
             self._handle(Lagged(late_ms))
 
     def starve(self, late_s: tuple[float, float] | None) -> None:

@@ -429,7 +429,7 @@ def test_when_others_see_what_we_see_we_are_not_ill() -> None:
 def test_many_who_see_what_we_see_make_us_no_better_than_one() -> None:
     talk = among("b", "c", "d", "e").until(0.5)
     silent = probed(talk).to
-    talk.until(1.05).do("on_lag", 200).do("on_lag", 200)
+    talk.until(1.05).do("on_lag", 300).do("on_lag", 300)
     assert talk.machine.health == 3
     for other in (each for each in "bcde" if each != silent):
         talk.hears(other, Confirm(silent, 1, 0, "timeout"))
@@ -437,7 +437,7 @@ def test_many_who_see_what_we_see_make_us_no_better_than_one() -> None:
 
 
 def test_an_answer_that_came_by_our_patience_alone_leaves_us_patient() -> None:
-    talk = among("b", "c", "d").do("on_lag", 200)  # everybody is slow, as while many daemons start on one machine
+    talk = among("b", "c", "d").do("on_lag", 300)  # everybody is slow, as while many daemons start on one machine
     assert lives(talk, 20.0, took_s=0.6).said(PeerSuspect) == []
     assert talk.machine.health == 1
     assert lives(talk, 30.0).machine.health == 0
@@ -464,14 +464,14 @@ def test_a_stopped_process_accuses_nobody_when_it_goes_on() -> None:
 
 
 def test_a_little_lag_is_none() -> None:
-    talk = among("b").do("on_lag", 99)
+    talk = among("b").do("on_lag", 249)
     assert talk.machine.health == 0
 
 
 def test_health_slows_probes_down_and_recovers() -> None:
     talk = among("b")
     for _ in range(20):
-        talk.do("on_lag", 200)
+        talk.do("on_lag", 300)
     assert talk.machine.health == 8
     assert lives(talk, 60.0).machine.health == 0
 
