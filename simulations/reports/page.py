@@ -176,7 +176,14 @@ def commands(given: Commands) -> list[str]:
         if line
     ]
     return (
-        [tag("details", tag("summary", "Run it again"), tag("pre", words("\n".join(lines)), class_="wrap"))]
+        [
+            tag(
+                "details",
+                tag("summary", "Run it again"),
+                tag("pre", words("\n".join(lines)), class_="wrap"),
+                class_="printed",
+            )
+        ]
         if lines
         else []
     )

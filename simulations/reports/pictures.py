@@ -212,7 +212,7 @@ def funnel(work: Work) -> str:
             drawn.append(svg.label((LEFT + 470, y + 16), f"{stage.tasks:,}", "value", anchor="end"))
         drawn.append(svg.label((LEFT + 540, y + 16), f"{stage.count:,}", "value", anchor="end"))
         drawn.append(svg.label((LEFT + 556, y + 16), stage.about, "tick"))
-    return svg.picture(WIDTH + 40, 26 + 26.0 * len(work.stages), *drawn, label="The way of the tasks")
+    return svg.picture(WIDTH + 80, 26 + 26.0 * len(work.stages), *drawn, label="The way of the tasks")
 
 
 # --- standings
@@ -251,18 +251,19 @@ def _frame(frame: Frame, size: int) -> list[str]:
 
 
 def chosen(standings: Standings) -> list[int]:
-    """The frames that show most: the first, the last, and those before and after which most had changed."""
+    """The frames that show most: the first with anybody in it, the last, and those after which most had changed."""
     frames = standings.frames
-    if len(frames) <= MULTIPLES:
-        return list(range(len(frames)))
+    first = next((number for number, frame in enumerate(frames) if any(row.strip() for row in frame.rows)), 0)
+    if len(frames) - first <= MULTIPLES:
+        return list(range(first, len(frames)))
     changes = [0] * len(frames)
     for number in range(1, len(frames)):
         before, after = frames[number - 1].rows, frames[number].rows
         changes[number] = sum(
             a != b for one, other in zip(before, after, strict=True) for a, b in zip(one, other, strict=True)
         )
-    inner = sorted(range(1, len(frames) - 1), key=lambda number: (-changes[number], number))[: MULTIPLES - 2]
-    return sorted({0, len(frames) - 1, *inner})
+    inner = sorted(range(first + 1, len(frames) - 1), key=lambda number: (-changes[number], number))[: MULTIPLES - 2]
+    return sorted({first, len(frames) - 1, *inner})
 
 
 def most_told(standings: Standings) -> int:

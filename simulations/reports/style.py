@@ -109,7 +109,8 @@ summary{cursor:pointer;color:var(--accent);font-weight:600}
 footer{margin-top:4rem;color:var(--muted);font-size:.82rem;border-top:1px solid var(--faint);padding-top:.75rem}
 @media print{main{max-width:none;padding:0}.scrub{display:none}.spacetime{max-height:none;overflow:visible;border:0}
 .wide{overflow:visible}.wide>svg,.spacetime>svg{min-width:0}h2{break-after:avoid}svg,tr,.tile{break-inside:avoid}
-pre{white-space:pre-wrap}*{print-color-adjust:exact;-webkit-print-color-adjust:exact}
+pre{white-space:pre-wrap}.two{grid-template-columns:1fr 1fr}
+details.printed::details-content{display:block;content-visibility:visible;height:auto}*{print-color-adjust:exact;-webkit-print-color-adjust:exact}
 .spacetime svg{break-inside:auto}}
 """.strip()
 
@@ -122,6 +123,9 @@ document.querySelectorAll('.scrub').forEach(function (box) {
     use.setAttribute('href', '#frame-' + input.value);
     said.textContent = document.getElementById('frame-' + input.value).getAttribute('data-at');
   });
+});
+window.addEventListener('beforeprint', function () {
+  document.querySelectorAll('details.printed').forEach(function (box) { box.open = true; });
 });
 document.querySelectorAll('.spacetime').forEach(function (box) { box.scrollTop = box.scrollHeight; });
 """.strip()

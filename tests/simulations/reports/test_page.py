@@ -4,9 +4,11 @@ import re
 from xml.etree import ElementTree
 
 import pytest
+from msgspec import structs
 
+from simulations.reports import pictures
 from simulations.reports.files import page
-from simulations.reports.shapes import Report, RunReport
+from simulations.reports.shapes import Frame, Report, RunReport
 from simulations.reports.style import SCRIPT
 from simulations.reports.ticket import ticket
 from simulations.scenario import parsed
@@ -107,3 +109,14 @@ def test_where_frames_were_not_encoded_no_bytes_are_shown_and_the_page_says_why(
         assert [word for word in ("B per node and s", "Bytes sent", "<dt>Bytes") if word in text] == []
     assert "Frames were not encoded" in ticket(report)
     assert "B per node and s" not in ticket(report)
+
+
+def test_the_maps_begin_with_somebody_who_sees_and_paper_shows_the_commands(passing: RunReport) -> None:
+    nobody = Frame(0.0, (" " * 4,) * 4)
+    sighted = [Frame(float(at), (" .." + ".s"[at % 2],) * 4) for at in range(1, 12)]
+    standings = structs.replace(passing.standings, frames=(nobody, *sighted))
+    assert pictures.chosen(standings)[0] == 1
+    assert len(pictures.chosen(standings)) == pictures.MULTIPLES
+    assert pictures.chosen(structs.replace(standings, frames=(nobody, *sighted[:3]))) == [1, 2, 3]
+    assert '<details class="printed">' in page(passing)
+    assert "beforeprint" in page(passing)
