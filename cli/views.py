@@ -31,6 +31,8 @@ def show_views(session: Session, *, is_all: bool) -> None:
         told = [_number(n, view) for n, view in _numbered(views) if view["told"]]
         write("\n")
         table(session, ("NODE", *told), [[shown(str(each["name"])), *_seen(each)] for each in subjects])
+    if value["more"]:
+        write(f"and {count(value['more'], 'node')} more\n")
 
 
 def _sentence(value: Item) -> str:

@@ -29,6 +29,7 @@ from protocol.wire.ops import AnyOrder, Forget, Look, Report, Sights, Steer, Sur
 SURVEYED_MAX = 256  # nodes asked at once: a frame each
 VIEWS_MAX = 1_024  # nodes asked for their view, a batch after the other
 LOOKED_MAX = 16  # views told in full, each up to a frame; more than a few is a mesh that has not settled
+LOOKS_AT_ONCE = 2  # a frame of names costs the engine 30 ms to open
 AGAIN_S = 0.3  # views that differ are compared once more: news may have been on its way
 LEVEL = "log.level"
 
@@ -97,45 +98,57 @@ class Upkeep:
 
     async def views(self, *, is_all: bool) -> AllViews:
         """Ask every node whom it sees: a hash of all, and of each other view than ours one of those who have it."""
-        found = await self._views_now(is_all)
-        if len(found.views) > 1:
+        heard = await self._heard()
+        if any(report is not None and report.view != self._own_view for _, report in heard):
             await asyncio.sleep(AGAIN_S)
-            found = await self._views_now(is_all)
-        return found
+            heard = await self._heard()
+        peers, own = self._node.membership.snapshot(), self._own_view
+        held: dict[bytes, list[Peer]] = {}
+        alive: dict[bytes, int] = {}
+        for peer, report in heard:
+            if report is not None:
+                held.setdefault(report.view, []).append(peer)
+                alive.setdefault(report.view, report.alive)
+        names = (self._views.name_of(self._node.me.id), *(peer.name for peer in held.pop(own, ())))
+        ours = sights.Group(own, names, sum(peer.state == "alive" for peer in peers), sights.of_peers(peers))
+        ranked = sorted(held.items(), key=lambda each: (-len(each[1]), each[0]))
+        told = await self._looked_at([holders for _, holders in ranked])
+        others = [
+            sights.Group(view, tuple(peer.name for peer in holders), alive[view], seen)
+            for (view, holders), seen in zip(ranked, told, strict=True)
+        ]
+        silent = tuple(peer.name for peer, report in heard if report is None)
+        living = sum(peer.state in sights.LIVING and not peer.is_self for peer in peers)
+        found = await asyncio.to_thread(sights.compared, ours, others, is_all=is_all)
+        return structs.replace(found, silent=silent, unasked=max(0, living - len(heard)))
 
-    async def _views_now(self, is_all: bool) -> AllViews:
-        others = [peer for peer in self._living(*sights.LIVING) if not peer.is_self]
-        asked = others[:VIEWS_MAX]
+    @property
+    def _own_view(self) -> bytes:
+        return self._node.membership.agreement.view
+
+    async def _heard(self) -> list[tuple[Peer, Report | None]]:
+        """Every other node, as far as so many are asked, and what it says of its view."""
+        asked = [peer for peer in self._living(*sights.LIVING) if not peer.is_self][:VIEWS_MAX]
         reports: list[Report | None] = []
         for first in range(0, len(asked), SURVEYED_MAX):
             batch = asked[first : first + SURVEYED_MAX]
             reports += await asyncio.gather(*(self._reached(peer, Survey(0)) for peer in batch))
-        me, own = self._node.me, self._node.membership.agreement.view
-        mine = Sights(0, own, sights.of_peers(self._node.membership.snapshot()))
-        held: dict[bytes, list[Peer]] = {}
-        alive: dict[bytes, int] = {own: len(self._living())}
-        for peer, report in zip(asked, reports, strict=True):
-            if report is not None:
-                held.setdefault(report.view, []).append(peer)
-                alive.setdefault(report.view, report.alive)
-        with_us = (self._views.name_of(me.id), *(peer.name for peer in held.pop(own, ())))
-        ranked = sorted(held.items(), key=lambda each: (-len(each[1]), each[0]))
-        looks = await asyncio.gather(*(self._looked(peers) for _, peers in ranked[:LOOKED_MAX]))
-        told = [*looks, *([None] * (len(ranked) - len(looks)))]
-        groups = [
-            sights.Group(view, tuple(peer.name for peer in peers), alive[view], seen)
-            for (view, peers), seen in zip(ranked, told, strict=True)
-        ]
-        found = sights.compared(sights.Group(own, with_us, alive[own], mine), groups, is_all=is_all)
-        silent = tuple(peer.name for peer, report in zip(asked, reports, strict=True) if report is None)
-        return structs.replace(found, silent=silent, unasked=len(others) - len(asked))
+        return list(zip(asked, reports, strict=True))
 
-    async def _looked(self, peers: list[Peer]) -> Sights | None:
+    async def _looked_at(self, views: list[list[Peer]]) -> list[sights.Told | None]:
+        """What is seen by those who have each of these views, as far as so many are looked at."""
+        told: list[sights.Told | None] = []
+        looked = views[:LOOKED_MAX]
+        for first in range(0, len(looked), LOOKS_AT_ONCE):
+            told += await asyncio.gather(*(self._looked(holders) for holders in looked[first : first + LOOKS_AT_ONCE]))
+        return [*told, *([None] * (len(views) - len(told)))]
+
+    async def _looked(self, holders: list[Peer]) -> sights.Told | None:
         """What one of these sees, who all say that they see the same."""
-        for peer in peers[:2]:
+        for peer in holders[:2]:
             seen = await self._seen_by(peer.id)
             if seen is not None:
-                return seen
+                return sights.told(seen.sights)
         return None
 
     async def _seen_by(self, node: NodeId) -> Sights | None:

@@ -83,13 +83,15 @@ class Subject(Struct, frozen=True):
 class Views(Struct, frozen=True):
     """Who sees what: the views of all nodes that answered, this one's first, and the nodes that they have otherwise.
 
-    `silent` did not answer, `unasked` is how many were not asked. One look is one answer, however large the mesh is.
+    Those that are seen differently come first; `more` is how many nodes are left out, since there are more than one
+    answer holds. `silent` did not answer, `unasked` is how many were not asked.
     """
 
     views: tuple[OneView, ...]
     subjects: tuple[Subject, ...]
     silent: tuple[str, ...] = ()
     unasked: int = 0
+    more: int = 0
 
 
 class ViewsQuery(Struct, frozen=True, forbid_unknown_fields=True):

@@ -47,12 +47,17 @@ def test_many_holders_and_many_silent_ones_are_counted_and_other_lives_are_told_
         ),
         (Subject("d", "d" * 32, (Sighting("alive", 7), Sighting("alive", 8))),),
         silent=many,
+        more=3_072,
     )
     out = meshctl("peers", "--all-views").out
     assert "n06, n07 and 32 more\n" in out
     assert "no answer from n00, n01, n02, n03, n04, n05, n06, n07 and 32 more\n" in out
     assert "3     1        2      y (whom they see was not told)\n" in out
-    assert out.splitlines()[-2:] == ["NODE  1 *             2", "d     alive (life 7)  alive (life 8)"]
+    assert out.splitlines()[-3:] == [
+        "NODE  1 *             2",
+        "d     alive (life 7)  alive (life 8)",
+        "and 3072 nodes more",
+    ]
 
 
 def test_a_hostile_name_moves_no_cursor(meshctl: Meshctl, served: Served, backend: FakeBackend) -> None:

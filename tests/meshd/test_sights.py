@@ -1,15 +1,18 @@
 """Views side by side: who has which, and whom they have otherwise."""
 
+import msgspec
+
 from meshd.api.view_schemas import OneView, Sighting
-from meshd.sights import STRANGERS_MAX, UNKNOWN, Group, compared, of_peers
+from meshd.sights import SUBJECTS_MAX, UNKNOWN, Group, compared, of_peers, told
+from protocol import limits
 from protocol.replica import Peer
-from protocol.wire.ops import Sight, Sights
+from protocol.wire.ops import Sight
 
 OURS, THEIRS = b"ours....", b"theirs.."
 
 
-def group(view: bytes, holder: str, *told: Sight) -> Group:
-    return Group(view, (holder,), len(told), Sights(0, view, told))
+def group(view: bytes, holder: str, *sights: Sight) -> Group:
+    return Group(view, (holder,), len(sights), told(sights))
 
 
 def sight(name: str, state: str = "alive", life: int = 1, incarnation: int = 0) -> Sight:
@@ -63,13 +66,42 @@ def test_our_name_for_a_node_counts_before_a_strangers() -> None:
 
 
 def test_of_the_nodes_that_only_others_see_no_more_are_shown_than_can_be_looked_at_at_once() -> None:
-    invented = tuple(Sight(f"{number:032x}", "x", "alive", 1, 0) for number in range(STRANGERS_MAX + 9))
-    others = (group(THEIRS, "b", *invented), group(b"third...", "c", sight("c", "dead")))
+    invented = tuple(Sight(f"{number:032x}", "x", "alive", 1, 0) for number in range(SUBJECTS_MAX + 9))
+    others = (group(THEIRS, "b", sight("a"), *invented), group(b"third...", "c", sight("a"), sight("c", "dead")))
     found = compared(group(OURS, "a", sight("a"), sight("c")), others, is_all=True)
-    assert len(found.subjects) == 2 + STRANGERS_MAX
-    assert {"a", "c"} < {each.name for each in found.subjects}
+    assert [each.name for each in found.subjects[:2]] == ["c", "x"], "whom all see the same stand last"
+    assert (len(found.subjects), found.more) == (SUBJECTS_MAX, 11)
+
+
+def test_of_a_mesh_as_large_as_can_be_who_is_seen_otherwise_is_shown_first_and_the_others_are_counted() -> None:
+    same = [Sight(f"{number:032x}", f"n{number}", "alive", 1, 0) for number in range(limits.PEERS_MAX)]
+    ours, theirs = sight("z"), sight("z", "suspect")
+    found = compared(group(OURS, "a", ours, *same), (group(THEIRS, "b", theirs, *same),), is_all=True)
+    assert [each.name for each in found.subjects[:2]] == ["z", "n0"]
+    assert (len(found.subjects), found.more) == (SUBJECTS_MAX, limits.PEERS_MAX + 1 - SUBJECTS_MAX)
+    others = [
+        group(bytes([number]) * 8, "b", *(Sight(each.peer, each.name, "alive", 10**12 + number, 0) for each in same))
+        for number in range(2, 18)
+    ]
+    found = compared(group(OURS, "a", *same), others, is_all=False)
+    assert (len(found.subjects), found.more) == (SUBJECTS_MAX, limits.PEERS_MAX - SUBJECTS_MAX)
+    assert len(msgspec.json.encode(found)) < 1_500_000
+
+
+def test_what_liars_invent_takes_no_place_of_those_whom_we_know() -> None:
+    invented = tuple(Sight(f"{number:032x}", "a", "alive", 1, 0) for number in range(SUBJECTS_MAX + 9))
+    others = (group(THEIRS, "b", *invented), group(b"third...", "c", sight("z", "dead")))
+    found = compared(group(OURS, "a", sight("z")), others, is_all=False)
+    assert (found.subjects[0].name, found.subjects[1].name) == ("z", "a")
+    assert (len(found.subjects), found.more) == (SUBJECTS_MAX, 10)
 
 
 def test_what_this_node_sees_is_told_as_others_tell_theirs() -> None:
     peer = Peer("b" * 32, "b", 7, "suspect", 3, "r", "d", 0)
-    assert of_peers((peer,)) == (Sight("b" * 32, "b", "suspect", 7, 3),)
+    assert of_peers((peer,)) == told((Sight("b" * 32, "b", "suspect", 7, 3),))
+
+
+def test_of_the_gone_this_node_shows_no_more_than_it_would_tell_others() -> None:
+    gone = [Peer(f"{number:032x}", "x", 7, "dead", 3, "r", "d", 0) for number in range(limits.SIGHTS_MAX)]
+    shown = of_peers((*gone, Peer("b" * 32, "b", 7, "alive", 3, "r", "d", 0)))
+    assert (len(shown.sights), next(iter(shown.sights))) == (limits.SIGHTS_MAX, "b" * 32)

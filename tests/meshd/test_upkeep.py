@@ -1,16 +1,19 @@
 """What an operator asks of a daemon: draining here and elsewhere, forgetting, and a look at how all stands."""
 
 import logging
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Sequence
 
 import pytest
 
-from meshd import clock, upkeep
+from meshd import clock, sights, upkeep
+from meshd.api.view_schemas import Views
 from meshd.observe import logs
 from protocol.errors import MeshError
 from protocol.inputs import Leave
+from protocol.primitives import NodeId
 from protocol.replica import Peer
-from protocol.wire.ops import Report
+from protocol.wire.ops import Report, Sights
 from tests.meshd.little_daemons import Actor, Held, LittleDaemon, little_daemons
 
 
@@ -177,6 +180,42 @@ async def test_who_sees_otherwise_is_shown_with_whom_and_who_is_cut_off_is_silen
         cut_off = await d.service.upkeep.views(is_all=False)
         assert [each.held_by for each in cut_off.views] == [("d",)]
         assert cut_off.silent == ("a", "b", "c")
+
+
+async def test_views_that_differ_are_looked_at_once_a_few_at_a_time_and_compared_outside_the_loop(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async with little_daemons() as mesh:
+        a, *others = [await mesh.start(name) for name in "abcd"]
+        for daemon in others:
+            daemon.node.membership.agreement.view = daemon.name.encode() * 8
+        began: list[NodeId] = []
+        at_once: list[int] = []
+        threads: list[threading.Thread] = []
+        look, compare = a.service.upkeep._seen_by, sights.compared
+
+        async def looks(node: NodeId) -> Sights | None:
+            began.append(node)
+            under_way.add(node)
+            at_once.append(len(under_way))
+            try:
+                return await look(node)
+            finally:
+                under_way.remove(node)
+
+        def compares(own: sights.Group, others: Sequence[sights.Group], *, is_all: bool) -> Views:
+            threads.append(threading.current_thread())
+            return compare(own, others, is_all=is_all)
+
+        under_way: set[NodeId] = set()
+        monkeypatch.setattr(a.service.upkeep, "_seen_by", looks)
+        monkeypatch.setattr(sights, "compared", compares)
+        found = await a.service.upkeep.views(is_all=False)
+        assert [view.told for view in found.views] == [True] * 4
+        assert sorted(began) == sorted(daemon.me.id for daemon in others)
+        assert max(at_once) == upkeep.LOOKS_AT_ONCE
+        assert threading.main_thread() not in threads
+        assert len(threads) == 1
 
 
 async def test_no_more_nodes_are_asked_and_no_more_views_told_than_there_is_a_bound(
