@@ -291,11 +291,10 @@ class Membership:
         if self._prober.on_ack(member, ack.probe, now):
             self._roster.agreement.hear(src, ack.view, ack.sees, now)
             effects = self._look_at_view(now)
-        suspicion = member.suspicion
-        if suspicion is not None:
+        if (suspicion := member.suspicion) is not None:
             suspicion.has_answered = True
-        if suspicion is not None and suspicion.incarnation < ack.incarnation <= limits.INCARNATION_OWN_MAX:
-            effects += self._revive(member, ack.incarnation, now)
+            if suspicion.incarnation < ack.incarnation <= limits.INCARNATION_OWN_MAX:
+                effects += self._revive(member, ack.incarnation, now)
         return effects
 
     def _on_unanswered(self, number: int, evidence: str, now: Instant) -> list[Effect]:
@@ -402,8 +401,8 @@ class Membership:
         member.incarnation, member.suspicion = incarnation, None
         self._doubts.clear(member.id)
         self._prober.heard(member)
+        self._prober.meet(member, now)
         self._roster.raise_up(member, "alive", now)
-        self._prober.wake(now)
         name = self._roster.shown_name(member)
         return [Emit(PeerAlive(member.id, name, member.life, incarnation, *past)), *self._look_at_view(now)]
 

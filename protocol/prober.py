@@ -47,8 +47,14 @@ class Prober:
         self.sent = {"turn": 0, "word": 0, "again": 0}  # everybody's turn, somebody's word, a question asked once more
         self.ended = {"answered": 0, "timeout": 0, "absent": 0}
 
-    def wake(self, now: Instant) -> None:
-        """There is somebody to ask: the first turn is at a drawn time, so that not all ask at once."""
+    def meet(self, member: Member, now: Instant) -> None:
+        """It is there: whoever came, or came back, has its turn among the others.
+
+        The first turn of all is at a drawn time, so that not all ask at once.
+        """
+        if not member.is_living:
+            walk = self._far_walk if self._roster.regions.is_far(member.id) else self._walk
+            walk.join(member.id, self._rng)
         if self._timers.deadline(_TURN) is None:
             self._timers.set(_TURN, now.after(self._interval_s * self._rng.random()))
 
@@ -292,14 +298,17 @@ class Health:
 class ProbeWalk:
     """Everybody once a round, in another order each round, without shuffling a list.
 
-    Step i of a round visits position (offset + i × stride) mod n, the stride prime to n. Who
-    joins is visited in the next round, so within 2n - 1 steps of joining (SWIM, section 4.3).
+    Step i of a round visits position (offset + i × stride) mod n, the stride prime to n. Who joins
+    in the midst of one has its turn at a drawn step of it, which may be over (SWIM, section 4.3): where
+    the rounds of all began together it is visited as often as any other all the same.
     """
 
-    __slots__ = ("_index", "_offset", "_round", "_stride")
+    __slots__ = ("_guests", "_index", "_invited", "_offset", "_round", "_stride")
 
     def __init__(self) -> None:
         self._round: Sequence[NodeId] = ()
+        self._guests: dict[int, list[NodeId]] = {}  # by the step before which they are visited
+        self._invited = 0
         self._index = 0
         self._offset = 0
         self._stride = 1
@@ -307,9 +316,7 @@ class ProbeWalk:
     def next(self, members: Sequence[NodeId], is_member: Callable[[NodeId], bool], rng: Rng) -> NodeId | None:
         """The next of `members` to probe, or None when there is none; leavers are passed over."""
         for _ in range(2):
-            while self._index < len(self._round):
-                node = self._round[(self._offset + self._index * self._stride) % len(self._round)]
-                self._index += 1
+            while (node := self._step()) is not None:
                 if is_member(node):
                     return node
             if not members:
@@ -317,8 +324,25 @@ class ProbeWalk:
             self._begin(members, rng)
         return None
 
+    def join(self, node: NodeId, rng: Rng) -> None:
+        """It was not there when the round began."""
+        step = chosen(rng, len(self._round) + 1)
+        if self._index <= step and self._index < len(self._round) and self._invited < limits.PEERS_MAX:
+            self._guests.setdefault(step, []).append(node)
+            self._invited += 1
+
+    def _step(self) -> NodeId | None:
+        """Whose turn it is next in this round; None when it is over."""
+        if guests := self._guests.get(self._index):
+            return guests.pop()
+        if self._index >= len(self._round):
+            return None
+        self._index += 1
+        return self._round[(self._offset + (self._index - 1) * self._stride) % len(self._round)]
+
     def _begin(self, members: Sequence[NodeId], rng: Rng) -> None:
         count = len(members)
+        self._guests, self._invited = {}, 0
         self._round = tuple(members)
         self._index = 0
         self._offset = chosen(rng, count)

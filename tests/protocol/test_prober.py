@@ -5,6 +5,7 @@ from random import Random
 from hypothesis import given
 from hypothesis import strategies as st
 
+from protocol import limits
 from protocol.effects import Send, Spread
 from protocol.events import PeerSuspect
 from protocol.primitives import NS_PER_S
@@ -81,7 +82,30 @@ def test_a_newcomer_is_probed_within_two_rounds(count: int, steps: int, seed: in
     for _ in range(steps):
         walk.next(members, lambda node: True, rng)
     members.append("new")
+    walk.join("new", rng)
     assert "new" in [walk.next(members, lambda node: True, rng) for _ in range(2 * len(members) - 1)]
+
+
+def test_who_came_in_the_midst_of_a_round_that_all_began_together_is_asked_as_often_as_any() -> None:
+    members, rng = [f"n{index:02}" for index in range(50)], Random(1)
+    walks = [ProbeWalk() for _ in range(200)]
+    for walk in walks:
+        walk.next(members, lambda node: True, rng)
+        walk.join("new", rng)
+    for _ in range(4):  # of the fifty steps of this round
+        seen = [walk.next([*members, "new"], lambda node: True, rng) for walk in walks for _ in range(12)]
+        assert 24 <= seen.count("new") <= 72, "two hundred times twelve of fifty, a fiftieth each: 48"
+
+
+def test_guests_of_a_round_are_bounded_and_forgotten_with_it() -> None:
+    walk, rng = ProbeWalk(), Random(1)
+    walk.join("early", rng)
+    walk.next(ANYONE, lambda node: True, rng)
+    for _ in range(limits.PEERS_MAX + 1_000):
+        walk.join("new", rng)
+    assert sum(map(len, walk._guests.values())) <= limits.PEERS_MAX
+    assert [walk.next(["b"], lambda node: node == "b", rng) for _ in range(10)] == ["b"] * 10
+    assert walk._guests == {}
 
 
 def test_a_walk_passes_over_who_left_and_ends_when_all_did() -> None:
