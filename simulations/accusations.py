@@ -8,7 +8,7 @@ from collections.abc import Mapping
 
 from protocol.effects import Spread
 from protocol.envelope import Frames, Peeked
-from protocol.events import PeerDead
+from protocol.events import PeerDamped, PeerDead
 from protocol.primitives import NodeId
 from protocol.wire.gossip import Confirm, Dead, Suspect
 from simulations.host import Host
@@ -52,7 +52,7 @@ class Accusations:
             what = f"{whom} dead, {body.evidence}, as {' and '.join(accusers)} say"
         known[charge] = body.incarnation, self._trace.note(self._timeline.now_ns, src, ACCUSES, what)
 
-    def note(self, seen: Happened, death: PeerDead) -> int:
+    def note(self, seen: Happened, death: PeerDead | PeerDamped) -> int:
         """A node takes another for dead; the line that says so."""
         timeline = self._timeline
         former = timeline.cause

@@ -15,7 +15,7 @@ from msgspec import structs
 
 from simulations import traffic
 from simulations.comparison import Parting, parting, replayed, shown
-from simulations.deaths import LIVES_SHOWN, deaths, subject_of
+from simulations.deaths import DEATHS_SHOWN, deaths, subject_of
 from simulations.deaths import told as why
 from simulations.grids import command as grids
 from simulations.lineage import chain, collected, told
@@ -306,12 +306,14 @@ def _explain(asked: argparse.Namespace) -> int:
 
 
 def _died(trace: Recorded, asked: argparse.Namespace) -> list[str]:
-    """Why each life of a node that was declared dead was, the last ones."""
+    """Why a node was declared dead, each time, the last ones."""
     found = deaths(trace, asked.event)
     if not found:
         return [f"{asked.event} was never declared dead"]
     again = f"{asked.program} explain {shlex.quote(str(asked.trace))}"
-    lines = [line for death in found[-LIVES_SHOWN:] for line in (*why(death, asked.event), "")]
+    lines = [line for death in found[-DEATHS_SHOWN:] for line in (*why(death, asked.event), "")]
+    if len(found) > DEATHS_SHOWN:
+        lines = [f"{asked.event} was declared dead {len(found)} times; the last {DEATHS_SHOWN}:", "", *lines]
     return [visible(line) for line in lines] + [f"what led to one of these lines: {again} {found[-1].line.seq}"]
 
 

@@ -5,7 +5,8 @@ Neighbours: `accusations` notes who accuses whom, `recorded` opens traces, `comm
 """
 
 import ast
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator, Mapping
+from typing import Literal
 
 from msgspec import Struct
 
@@ -17,8 +18,7 @@ from simulations.signing import Keys
 from simulations.trace import Line
 
 DONE_SHOWN = 5  # of what was done to it before, the last
-LIVES_SHOWN = 3
-_DEATH = "PeerDead("
+DEATHS_SHOWN = 3
 
 
 class Heard(Struct):
@@ -41,40 +41,49 @@ class Accused(Struct, frozen=True):
 
 
 class Death(Struct):
-    """A life that was declared dead: the first who said so, and how many followed. Mutable."""
+    """One death of a life, which may be back and die again: the first who said so, and who followed. Mutable."""
 
+    life: object
     line: Record
     accusers: tuple[str, ...]
     evidence: str
     after_s: float | None  # since it was suspected there, if it was
+    count: int  # deaths of late, where it was damped for them; else 0
     done: tuple[Record, ...]
     accusations: dict[str, Accused]
-    believers: int = 1
-    last_ns: int = 0
+    believed: dict[int, str]  # a line in which it was believed, and by whom
+    last_ns: int
+    returned: set[str] = set()  # who believed it, and sees it alive again
+
+    @property
+    def believers(self) -> int:
+        """How many nodes believed it."""
+        return len(set(self.believed.values()))
 
     def knows(self, line: Line) -> bool:
         """Is that line of this death, whoever says it?"""
-        return self.line.t <= line.at_ns <= self.last_ns
+        return line.seq in self.believed
 
 
 def deaths(trace: Recorded, node: str) -> tuple[Death, ...]:
-    """Each life of a node that somebody declared dead, in their order."""
+    """Each time that somebody declared a node dead who was taken for alive, in their order."""
     return tuple(_Reading(trace.scenario, node).read(trace))
 
 
 def subject_of(line: Record | Line) -> str:
     """Who is declared dead by this line; nobody when it is about something else."""
-    is_death = line.kind == "event" and line.what.startswith(_DEATH)
-    return str(_fields(line.what).get("name", "")) if is_death else ""
+    return str(_fields(line.what).get("name", "")) if _fate(line) == "dead" else ""
 
 
 def told(death: Death, node: str) -> list[str]:
     """The whole answer, for people."""
     line = death.line
     since = "unsuspected there" if death.after_s is None else f"{death.after_s:g} s after it was suspected there"
+    if death.count:
+        since = f"death {death.count} of it there, where it was damped for dying so often"
     others = f"; {death.believers - 1} more believed it by {_s(death.last_ns)}" if death.believers > 1 else ""
     said = [f"{node} was declared dead by {line.node} at {_s(line.t)} (line {line.seq}), {since}{others}"]
-    said += [f"  what was done: {each.what}, at {_s(each.t)} (line {each.seq})" for each in death.done]
+    said += [f"  what was done: {each.what.strip()}, at {_s(each.t)} (line {each.seq})" for each in death.done]
     if not death.done:
         said.append("  nothing was done to it, nor to the mesh")
     for accuser in death.accusers:
@@ -100,7 +109,7 @@ class _Reading:
 
     def read(self, trace: Recorded) -> Iterator[Death]:
         """Its deaths."""
-        found: dict[object, Death] = {}
+        found: list[Death] = []
         for record in trace.records():
             if isinstance(record, End):
                 break
@@ -111,11 +120,11 @@ class _Reading:
                     self._hear(record)
                 case kind if kind == ACCUSES and record.what.startswith(f"{self._node} "):
                     self._accuse(record)
-                case "event" if subject_of(record) == self._node:
-                    self._die(record, found)
+                case "event" if fate := _fate(record):
+                    self._befell(record, fate, found)
                 case _:
                     pass
-        yield from found.values()
+        yield from found
 
     def _is_done(self, record: Record) -> bool:
         """A fault of this node, or of all."""
@@ -155,28 +164,62 @@ class _Reading:
             return  # the verdict of one who has accused it before
         self._accused[record.node] = Accused(record, evidence, _heard(self._with(record.node), self._node))
 
-    def _die(self, record: Record, found: dict[object, Death]) -> None:
+    def _befell(self, record: Record, fate: str, found: list[Death]) -> None:
+        """A node takes it for dead, or for alive again."""
         fields = _fields(record.what)
-        life = fields.get("life")
-        if life in found:
-            found[life].believers += 1
-            found[life].last_ns = record.t
+        if fields.get("name") != self._node:
             return
-        accusers: object = fields.get("accusers")
-        names = [self._names.get(str(each), str(each)) for each in accusers] if isinstance(accusers, tuple) else []
-        after_s = fields.get("after_s")
-        found[life] = Death(
+        former = next((death for death in reversed(found) if death.life == fields.get("life")), None)
+        if fate == "dead":
+            accusers: object = fields.get("accusers")
+            names = [self._names.get(str(each), str(each)) for each in accusers] if isinstance(accusers, tuple) else []
+            if former is None or self._is_another(former, record.node, names):
+                found.append(self._died(record, fields, names))
+            else:
+                former.believed[record.seq] = record.node
+                former.last_ns = record.t
+        elif former is not None and record.node in former.believed.values():
+            if not former.returned:
+                self._accused = {}
+            former.returned.add(record.node)
+
+    def _is_another(self, former: Death, observer: str, accusers: Collection[str]) -> bool:
+        """Was it back in between? Where it was; and where it was not, if it was accused anew since it was elsewhere."""
+        return observer in former.returned or (
+            bool(former.returned) and any(each in self._accused for each in accusers)
+        )
+
+    def _died(self, record: Record, fields: Mapping[str, object], names: Collection[str]) -> Death:
+        after_s, count = fields.get("after_s"), fields.get("deaths")
+        accused, self._accused = self._accused, {}
+        return Death(
+            fields.get("life"),
             record,
-            tuple(
-                sorted(names, key=lambda name: self._accused[name].line.seq if name in self._accused else record.seq)
-            ),
+            tuple(sorted(names, key=lambda name: accused[name].line.seq if name in accused else record.seq)),
             str(fields.get("evidence")),
             after_s if isinstance(after_s, float) else None,
+            count if isinstance(count, int) else 0,
             tuple(self._done),
-            {name: self._accused[name] for name in names if name in self._accused},
+            {name: accused[name] for name in names if name in accused},
+            believed={record.seq: record.node},
             last_ns=record.t,
+            returned=set(),
         )
-        self._accused = {}
+
+
+def _fate(line: Record | Line) -> Literal["alive", "dead", ""]:
+    """What a node takes another for in this line: it died often, and is not told of as others are."""
+    if line.kind != "event":
+        return ""
+    match line.what.partition("(")[0]:
+        case "PeerAlive":
+            return "alive"
+        case "PeerDead":
+            return "dead"
+        case "PeerDamped":
+            return "dead" if _fields(line.what).get("state") == "dead" else "alive"
+        case _:
+            return ""
 
 
 def _heard(known: Heard, node: str) -> str:

@@ -11,7 +11,7 @@ from typing import TypeAlias, assert_never, get_args
 
 from msgspec import Struct
 
-from protocol.events import PeerDead
+from protocol.events import PeerDamped, PeerDead
 from protocol.ids import mesh_id
 from protocol.primitives import NS_PER_S
 from simulations.accusations import Accusations
@@ -190,7 +190,7 @@ class World:
     def _note(self, seen: Seen) -> int:
         now_ns, note = self.timeline.now_ns, self._trace.note
         match seen:
-            case Happened(event=PeerDead() as death):
+            case Happened(event=PeerDead() | PeerDamped(state="dead") as death):
                 return self._accusations.note(seen, death)
             case Happened():
                 return note(now_ns, seen.node, "event", str(seen.event))

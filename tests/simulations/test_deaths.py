@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from simulations.command import main
-from simulations.deaths import deaths, told
+from simulations.deaths import DEATHS_SHOWN, Death, _fate, _Reading, deaths, told
 from simulations.recorded import Record, Recorded
 from simulations.running import BAD_SCENARIO, PASSED
 
@@ -24,6 +24,20 @@ node = "n2"
 at_s = 16
 """
 
+FLAPPING = """
+about = "one of five is cut off four times, and is declared dead by all the others each time, in one life"
+nodes = 5
+run_s = 60
+wire = "none"
+[[fault]]
+kind = "partition"
+groups = [["n1", "n2", "n3", "n4"], ["n5"]]
+at_s = 4
+for_s = 9
+every_s = 14
+times = 4
+"""
+
 
 @pytest.fixture(scope="module")
 def trace(tmp_path_factory: pytest.TempPathFactory) -> Path:
@@ -31,6 +45,15 @@ def trace(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (folder / "stopped.toml").write_text(STOPPED)
     path = folder / "stopped.trace"
     assert main(["run", str(folder / "stopped.toml"), "--seed", "2", "--once", "--trace", str(path)]) == PASSED
+    return path
+
+
+@pytest.fixture(scope="module")
+def flapping(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("flapping")
+    (folder / "flapping.toml").write_text(FLAPPING)
+    path = folder / "flapping.trace"
+    assert main(["run", str(folder / "flapping.toml"), "--once", "--trace", str(path)]) == PASSED
     return path
 
 
@@ -92,3 +115,41 @@ def test_where_the_dead_was_never_suspect_no_time_is_made_up(trace: Path) -> Non
     assert f"{death.after_s:g} s after it was suspected there" in told(death, "n4")[0]
     death.after_s = None
     assert ", unsuspected there" in told(death, "n4")[0]
+
+
+def test_each_death_of_one_life_is_told_for_itself_and_believed_by_no_more_than_there_are(flapping: Path) -> None:
+    found = deaths(Recorded(flapping), "n5")
+    assert [death.believers for death in found] == [4, 4, 4, 4]
+    assert [int(death.line.t // 14e9) for death in found] == [0, 1, 2, 3], "one in each cut"
+    for death in found:
+        assert set(death.accusations) == set(death.accusers), "each with what it had heard before this one"
+        assert all(death.line.t - 9e9 < each.line.t <= death.line.t for each in death.accusations.values())
+        assert "; 3 more believed it by" in told(death, "n5")[0]
+
+
+def test_a_death_of_who_is_damped_is_one_too_and_has_its_accusers_for_a_cause(flapping: Path) -> None:
+    *_, death = deaths(Recorded(flapping), "n5")
+    assert death.line.what.startswith("PeerDamped(")
+    assert "death 4 of it there, where it was damped for dying so often" in told(death, "n5")[0]
+    assert _records(flapping)[death.line.cause].kind == "accuses"
+
+
+def test_who_died_often_is_told_so_and_the_last_deaths_alone(
+    flapping: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["explain", str(flapping), "n5"]) == PASSED
+    said = capsys.readouterr().out
+    assert said.startswith("n5 was declared dead 4 times; the last 3:\n")
+    assert said.count("; 3 more believed it by") == DEATHS_SHOWN
+    assert "what was done: partition begins, at 18.000 s" in said
+
+
+def test_a_death_that_some_still_learn_of_while_others_have_it_back_is_no_second_one(flapping: Path) -> None:
+    reading = _Reading(Recorded(flapping).scenario, "n5")
+    found: list[Death] = []
+    dead, alive = "PeerDead(name='n5', life=7, accusers=(), after_s=5.0)", "PeerAlive(name='n5', life=7)"
+    said = (("n1", dead), ("n2", dead), ("n1", alive), ("n4", alive), ("n3", dead), ("n2", alive), ("n2", dead))
+    for seq, (node, what) in enumerate(said, start=1):
+        line = Record(seq, seq, node, "event", 0, what)
+        reading._befell(line, _fate(line), found)
+    assert [sorted(death.believed.items()) for death in found] == [[(1, "n1"), (2, "n2"), (5, "n3")], [(7, "n2")]]
