@@ -12,8 +12,8 @@ from simulations.world import World
 LITTLE = 'about = "a few know each other"\nnodes = 3\nrun_s = 9\n[expect]\nalways = ["rehearsed"]\n'
 
 
-def _broken(scenario: Scenario) -> list[str]:
-    return [each.what for each in World(scenario, seed=1).run().violations]
+def _broken(scenario: Scenario, *, seed: int = 1) -> list[str]:
+    return [each.what for each in World(scenario, seed=seed).run().violations]
 
 
 def test_frames_that_must_have_no_effect_have_none() -> None:
@@ -42,7 +42,8 @@ def test_a_core_that_minds_frames_of_before_is_found_out(
 
 def test_a_core_that_does_not_check_signatures_is_found_out(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("simulations.signing.is_maced", lambda key, message, signature: True)
-    assert "with one bit turned" in _broken(parsed(LITTLE, origin="here"))[0]
+    found = [what for seed in range(1, 6) for what in _broken(parsed(LITTLE, origin="here"), seed=seed)]
+    assert [what for what in found if "with one bit turned" in what], "one bit of many is of no account now and then"
 
 
 def test_a_frame_that_was_cut_to_nothing_is_not_rehearsed() -> None:
