@@ -72,7 +72,7 @@ def measured(
         if progress is not None:
             progress.at(done + seeds * len(cells) - len(waiting), cell.name)
         if keep is not None:
-            _append(keep, Kept(_key(cell, seed), sample))
+            _append(keep, Kept(_key(cell, seed), {name: [*map(float, values)] for name, values in sample.items()}))
         yield cell.name, seed, sample
 
 

@@ -147,6 +147,21 @@ def test_a_row_of_speed_is_put_among_those_that_were_kept_in_the_order_of_the_go
     assert simulator.verdict(row, Proof("200 s", is_met=False)) == f"**not met**: {row.stops}"
 
 
+def test_a_yes_or_no_is_kept_as_a_number_and_read_again(tmp_path: Path) -> None:
+    scenario = world("tiny", nodes=1, run_s=1.0)
+    cell = Cell("yes", scenario, _says_no)
+    path = tmp_path / "kept.jsonl"
+    assert (
+        list(measured([cell], seeds=1, keep=path))
+        == list(measured([cell], seeds=0, keep=path))
+        == [("yes", 1, {"is": [0.0]})]
+    )
+
+
+def _says_no(scenario: Scenario, seed: int) -> Sample:
+    return {"is": [scenario.nodes > seed]}
+
+
 def test_what_was_not_measured_leaves_its_place_empty_and_meets_nothing() -> None:
     assert [study.rows({}) for study in EVERY] == [[]] * len(EVERY)
     [row] = kinship.rows({kinship.name_of(50, 1, 0.01, "on"): [{"deaths": [0], "suspicions": [30]}]})
