@@ -13,7 +13,7 @@ from typing import TypeAlias
 
 from msgspec import structs
 
-from simulations import traffic
+from simulations import outputs, traffic
 from simulations.comparison import Parting, parting, replayed, shown
 from simulations.deaths import DEATHS_SHOWN, deaths, subject_of
 from simulations.deaths import told as why
@@ -43,6 +43,7 @@ from simulations.shrink import RUNS_MAX, shrunk
 from simulations.sweep import sweep
 from simulations.trace import Line
 from simulations.visible import visible
+from simulations.wording import trouble_of
 from simulations.words import Words, refuse, seed_of
 from simulations.world import Violation
 from simulations.written import written
@@ -54,6 +55,7 @@ SECONDS_MAX = 86_400
 SEEDS_MAX = 10_000_000  # a year of computing
 EXAMPLE = "split"  # of the stock
 _OF_TRACES = ("replay", "explain", "diff")
+_CUT = "what there is can be replayed with --until, and explained by the number of a line"
 COUNT = 25  # lines of a chain, unless told otherwise
 
 
@@ -68,11 +70,27 @@ def main(arguments: Sequence[str], *, program: str = PROGRAM, also: str = "") ->
     asked.program = program
     do: Do = asked.do
     try:
-        files.check(getattr(asked, "report", []))
+        _check_files(asked)
         return do(asked)
     except ScenarioError as error:
         print(f"error[bad_scenario]: {visible(str(error))}\ntry: {_next_step(str(error), asked)}", file=sys.stderr)
         return BAD_SCENARIO
+
+
+def _check_files(asked: argparse.Namespace) -> None:
+    """Raises ScenarioError, before anything runs, for a file that is not to be written."""
+    reports: list[Path] = getattr(asked, "report", [])
+    trace: Path | None = getattr(asked, "trace", None)
+    files.check(reports)
+    if asked.command == "replay":
+        outputs.check(reports=reports, read=[asked.trace])
+    elif asked.command == "run" and not asked.scenario:
+        outputs.check(traces=[trace] if trace else [], reports=reports)
+        for name in stock():
+            own = [_own(path, name) for path in reports]
+            outputs.check(traces=[_own(trace, name)] if trace else [], reports=own)
+    elif asked.command in ("run", "sweep"):
+        outputs.check(traces=[trace] if trace else [], reports=reports, read=[Path(asked.scenario)])
 
 
 def _next_step(problem: str, asked: argparse.Namespace) -> str:
@@ -85,7 +103,7 @@ def _next_step(problem: str, asked: argparse.Namespace) -> str:
         return f"{asked.program} replay {shlex.quote(name)}"
     if asked.command in _OF_TRACES:
         return f"{asked.program} run {EXAMPLE} --trace FILE, which writes a trace"
-    if Path(name).suffix in (".toml", ".py"):
+    if Path(name).suffix in (".toml", ".py") and Path(name).exists():
         return f"{asked.program} show {EXAMPLE}, to see how a scenario is written"
     return f"{asked.program} list"
 
@@ -254,8 +272,24 @@ def _seeds(text: str) -> range:
     return seeds
 
 
+def _whole(path: Path) -> Recorded:
+    """A trace that is as it was written, to its end. Raises ScenarioError."""
+    trace = Recorded(path)
+    if cut := trace.check():
+        raise ScenarioError(f"{cut}; {_CUT}")
+    return trace
+
+
+def _begun(path: Path) -> Recorded:
+    """A trace that is as it was written; of one that is cut it is said that nothing vouches for it."""
+    trace = Recorded(path)
+    if cut := trace.check():
+        print(f"note: {visible(cut)}; so nothing says that it was not changed", file=sys.stderr)
+    return trace
+
+
 def _replay(asked: argparse.Namespace) -> int:
-    trace = Recorded(asked.trace)
+    trace = _whole(asked.trace) if asked.until is None else _begun(asked.trace)
     if asked.node is not None and asked.node not in trace.scenario.names:
         raise ScenarioError(f"--node: there is no node {asked.node!r}; there are n1 to n{trace.scenario.nodes}")
 
@@ -285,7 +319,7 @@ def _replay(asked: argparse.Namespace) -> int:
 
 
 def _explain(asked: argparse.Namespace) -> int:
-    trace = Recorded(asked.trace)
+    trace = _begun(asked.trace) if (asked.event or "").isdecimal() else _whole(asked.trace)
     if asked.event in trace.scenario.names:
         print("\n".join(_died(trace, asked)))
         return PASSED
@@ -329,7 +363,7 @@ def _said(violation: Violation) -> str:
 
 
 def _diff(asked: argparse.Namespace) -> int:
-    one, other = Recorded(asked.one), Recorded(asked.other)
+    one, other = _whole(asked.one), _whole(asked.other)
     if one.header.seed != other.header.seed:
         print(f"they are of different seeds: {one.header.seed} and {other.header.seed}")
     if one.scenario != other.scenario:
@@ -350,9 +384,10 @@ def _shrink(asked: argparse.Namespace) -> int:
     else:
         if asked.set or asked.swarm or asked.seed is not None:
             raise ScenarioError(f"{path} is a trace, which has its scenario and seed in it: no --set, --swarm, --seed")
-        trace = Recorded(path)
+        trace = _begun(path)
         name, seed, scenario = Path(trace.header.name).stem, trace.header.seed, trace.scenario
     out = asked.out or Path(f"{name}-{seed}-small.toml")
+    outputs.check(reports=asked.report, small=out, read=[path])
     progress = Progress(asked.runs)
     small = shrunk(scenario, seed=seed, runs_max=asked.runs, progress=progress)
     progress.clear()
@@ -361,7 +396,7 @@ def _shrink(asked: argparse.Namespace) -> int:
     try:
         out.write_text(written(structs.replace(left, about=about)), encoding="utf-8")
     except OSError as error:
-        raise ScenarioError(f"--out: {error}") from None
+        raise ScenarioError(f"--out {out}: {trouble_of(error)}") from None
     was = f"{len(scenario.fault)} faults, {scenario.nodes} nodes, {scenario.run_s:g} s"
     print(f"{name}: {was} became {len(left.fault)} faults, {left.nodes} nodes, {left.run_s:g} s, in {small.runs} runs")
     print(f"  VIOLATED {_said(violation)}")

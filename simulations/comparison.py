@@ -40,9 +40,8 @@ def replayed(
 ) -> Verdict | Parting:
     """The world of a trace once more, held against it line by line; `heed` gets every line up to a difference.
 
-    `watch` is told what the rules are told. Raises ScenarioError for a trace that was changed after it was written.
+    `watch` is told what the rules are told. Raises ScenarioError where a line of the trace is none.
     """
-    trace.check()
     scenario = trace.scenario
     if until_s is not None:
         scenario = structs.replace(scenario, run_s=min(until_s, scenario.run_s))

@@ -5,7 +5,6 @@ with the file and the line. Neighbours: `trace` makes lines, `comparison` and `l
 """
 
 from collections.abc import Callable, Iterator
-from contextlib import suppress
 from hashlib import blake2b
 from pathlib import Path
 from typing import IO
@@ -14,9 +13,11 @@ from zlib import crc32
 import msgspec
 from msgspec import Struct, structs
 
+from protocol.primitives import NS_PER_S
 from simulations.people import STRANGER
 from simulations.scenario import Scenario, ScenarioError, parsed
 from simulations.trace import Line
+from simulations.wording import trouble_of
 from simulations.world import Violation
 from simulations.written import written
 
@@ -140,11 +141,16 @@ class Recorded:
             return
         raise _CutError(f"{self._path} is cut: it has no end")
 
-    def check(self) -> None:
-        """Raises ScenarioError when this is not what was written; one that is cut is good up to there."""
-        with suppress(_CutError):
-            for _ in self.records():
-                pass
+    def check(self) -> str:
+        """Where it is cut, if it is. Raises ScenarioError when this is not what was written."""
+        last: Record | End | None = None
+        try:
+            for record in self.records():
+                last = record
+        except _CutError:
+            until = f"after line {last.seq}, at {last.t / NS_PER_S:g} s" if isinstance(last, Record) else "nor a line"
+            return f"{self._path} is cut: it has no end, {until}; its run was stopped or crashed, or the file was cut"
+        return ""
 
     def _raw(self) -> Iterator[bytes]:
         try:
@@ -154,7 +160,7 @@ class Recorded:
                         raise ScenarioError(f"{self._path} {_TOO_LONG}")
                     yield raw
         except OSError as error:
-            raise ScenarioError(f"{self._path} cannot be read: {error.strerror}") from None
+            raise ScenarioError(f"{self._path} cannot be read: {trouble_of(error)}") from None
 
     def _opened(self, raw: bytes) -> Header:
         try:

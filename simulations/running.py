@@ -21,6 +21,7 @@ from simulations.reports.shapes import Commands
 from simulations.scenario import Scenario, ScenarioError, named
 from simulations.swarm import drawn
 from simulations.trace import Line
+from simulations.wording import trouble_of
 from simulations.world import Verdict, World
 from simulations.written import changed, keys_of, on_one_line
 
@@ -133,4 +134,4 @@ def _traced(
             recorder.end(End(verdict.digest, verdict.violations))
             return verdict
     except OSError as error:
-        raise ScenarioError(f"--trace: {error}") from None
+        raise ScenarioError(f"--trace {trace}: {trouble_of(error)}") from None

@@ -32,10 +32,10 @@ from simulations.links import LinkModel
 from simulations.sights import SIGHTS
 from simulations.signing import Wire
 from simulations.store import StoreModel
-from simulations.wording import worded
+from simulations.wording import trouble_of, worded
 from simulations.work import WorkModel
 
-_TRACE = b'{"trace":'  # how every file of `recorded` begins
+TRACE = b'{"trace":'  # how every file of `recorded` begins
 
 
 class ScenarioError(ValueError):
@@ -197,7 +197,8 @@ def named(name: str) -> Scenario:
     try:
         return parsed(path.read_text(encoding="utf-8"), origin=name)
     except (OSError, UnicodeDecodeError) as error:
-        raise ScenarioError(f"{name} cannot be read: {error}") from None
+        why = trouble_of(error) if isinstance(error, OSError) else f"it is no UTF-8: {error}"
+        raise ScenarioError(f"{name} cannot be read: {why}") from None
 
 
 def _no_scenario(path: Path, known: Iterable[str]) -> str:
@@ -206,7 +207,7 @@ def _no_scenario(path: Path, known: Iterable[str]) -> str:
         if path.is_dir():
             return f"{path} is a folder; name a .toml file in it, or a .py file"
         with path.open("rb") as file:
-            is_trace = file.read(len(_TRACE)) == _TRACE
+            is_trace = file.read(len(TRACE)) == TRACE
     except OSError:  # not there, or nothing that can be read: then it was meant as a name
         return f"there is no scenario {str(path)!r}; there are: {', '.join(known)}; or name a .toml file, or a .py file"
     if is_trace:
@@ -237,5 +238,5 @@ def _raised(path: Path, error: BaseException) -> str:
     """What a Python file raised, and in which of its lines; of one that did not even begin, that it cannot be read."""
     lines = [line for frame, line in walk_tb(error.__traceback__) if frame.f_code.co_filename == str(path)]
     if not lines:
-        return f" cannot be read: {error}"
+        return f" cannot be read: {trouble_of(error) if isinstance(error, OSError) else error}"
     return f", line {lines[-1]}: {type(error).__name__}: {error}"

@@ -18,6 +18,11 @@ _UNNAMED = "..."  # what msgspec calls every key of a table of the writer's own
 Step: TypeAlias = str | int  # a key, or a place in a list
 
 
+def trouble_of(error: OSError) -> str:
+    """Why a file cannot be read or written, in a few words."""
+    return "there is no such file" if isinstance(error, FileNotFoundError) else (error.strerror or str(error)).lower()
+
+
 def worded(struct: type, problem: str, values: object) -> str:
     """A text of msgspec's about `values` that are no `struct`, with the key that is meant, and what may stand there."""
     said, at, place = problem.replace("`", "").partition(" - at $")

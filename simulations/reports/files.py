@@ -1,7 +1,7 @@
 """Writes a report to files, by what their names end in.
 
-Invariant: a name that cannot be written is refused before anything runs. Neighbours: `command`
-checks and hands names over, `running` and `sweep` save.
+Invariant: a name that no report can have is refused before anything runs. Neighbours: `command`
+checks and hands names over, `outputs` says which files may be written, `running` and `sweep` save.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -14,6 +14,7 @@ from simulations.reports.page import run_page
 from simulations.reports.shapes import Report, RunReport
 from simulations.reports.ticket import ticket
 from simulations.scenario import ScenarioError
+from simulations.wording import trouble_of
 
 
 def page(report: Report) -> str:
@@ -35,14 +36,10 @@ WRITERS: Mapping[str, Callable[[Report], str]] = {".html": page, ".md": ticket, 
 
 
 def check(paths: Sequence[Path]) -> None:
-    """Raises ScenarioError for a name that no report can have."""
+    """Raises ScenarioError for an end that no report has; `outputs` says the rest."""
     for path in paths:
         if path.suffix not in WRITERS:
             raise ScenarioError(f"--report {path}: a report ends in {', '.join(WRITERS)}")
-        if path.is_dir() or not path.parent.is_dir():
-            raise ScenarioError(
-                f"--report {path}: {'that is a folder' if path.is_dir() else 'there is no such folder'}"
-            )
 
 
 def save(report: Report, paths: Sequence[Path]) -> None:
@@ -51,4 +48,4 @@ def save(report: Report, paths: Sequence[Path]) -> None:
         try:
             path.write_text(WRITERS[path.suffix](report), encoding="utf-8", newline="\n")
         except OSError as error:
-            raise ScenarioError(f"--report: {error}") from None
+            raise ScenarioError(f"--report {path}: {trouble_of(error)}") from None

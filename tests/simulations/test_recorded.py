@@ -113,10 +113,31 @@ def test_a_trace_that_was_changed_after_it_was_written_is_refused_and_not_called
     assert "DETERMINISTIC" not in caught.out
 
 
-def test_a_trace_that_is_cut_is_good_up_to_there(trace: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    "words", [["explain", "MINE", "20"], ["explain", "MINE"], ["diff", "TRACE", "MINE"], ["shrink", "MINE"]]
+)
+@pytest.mark.parametrize(("at", "values"), [(20, {"what": "SomethingInvented"}), (0, {"seed": 4})])
+def test_a_trace_that_was_changed_is_believed_by_no_command(
+    at: int, values: dict[str, Any], words: list[str], trace: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = _changed(trace, tmp_path / "mine.trace", at, values, is_sealed=True)
+    files = {"TRACE": str(trace), "MINE": str(path)}
+    assert main([files.get(word, word) for word in words]) == BAD_SCENARIO
+    said = capsys.readouterr()
+    assert said.err.startswith(f"error[bad_scenario]: {path} was changed after it was written")
+    assert not said.out
+
+
+def test_a_trace_that_is_cut_is_good_up_to_there_and_said_to_be_cut(
+    trace: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     path, raw = tmp_path / "cut.trace", trace.read_bytes()
     path.write_bytes(raw[: raw.index(b"\n", len(raw) // 2) + 9])
-    assert main(["replay", str(path), "--until", "1s"]) == PASSED
+    for words in (["replay", str(path), "--until", "1s"], ["explain", str(path), "20"]):
+        assert main(words) == PASSED
+        [note] = capsys.readouterr().err.splitlines()
+        assert note.startswith(f"note: {path} is cut: it has no end, after line ")
+        assert "its run was stopped or crashed" in note
 
 
 def test_what_a_trace_or_a_scenario_says_does_not_steer_the_terminal(
@@ -204,9 +225,9 @@ SPOILED: dict[str, tuple[Callable[[bytes], bytes], str]] = {
     "a header that says more": (lambda raw: raw.replace(b'{"trace":1', b'{"trace":1,"x":1', 1), "unknown field x"),
     "a scenario that is none": (lambda raw: raw.replace(b"nodes = 3", b"nodes = x", 1), "its scenario"),
     "a scenario of another kind": (lambda raw: raw.replace(b"nodes = 3", b"nodes = -3", 1), "nodes"),
-    "cut in a line": (lambda raw: raw[: raw.index(b"\n", len(raw) // 2) + 9], "line "),
-    "cut after a line": (lambda raw: raw[: raw.index(b"\n", len(raw) // 2) + 1], "is cut: it has no end"),
-    "cut after the header": (lambda raw: raw[: raw.index(b"\n") + 1], "is cut"),
+    "cut in a line": (lambda raw: raw[: raw.index(b"\n", len(raw) // 2) + 9], "is cut: it has no end, after line "),
+    "cut after a line": (lambda raw: raw[: raw.index(b"\n", len(raw) // 2) + 1], "is cut: it has no end, after line "),
+    "cut after the header": (lambda raw: raw[: raw.index(b"\n") + 1], "is cut: it has no end, nor a line"),
     "a line twice": (lambda raw: raw.replace(b'{"seq":9,', b'{"seq":8,', 1), "line 8 of the trace stands where 9"),
     "a cause after it": (lambda raw: raw.replace(b'"cause":4,', b'"cause":9999,', 1), "does not stand before it"),
     "a negative cause": (lambda raw: raw.replace(b'"cause":4,', b'"cause":-8,', 1), "does not stand before it"),
