@@ -11,16 +11,14 @@ import importlib
 import logging
 import os
 import signal
-import socket
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AsyncExitStack
-from importlib.metadata import version
 from pathlib import Path
 from typing import Protocol
 
 from msgspec import Struct
 
-from meshd import clock, config, invitation, notify, running
+from meshd import clock, config, invitation, lives, notify, running
 from meshd.addresses import host_of, is_loopback
 from meshd.api import schemas
 from meshd.api.server import Api
@@ -37,10 +35,9 @@ from meshd.supervise import Supervisor
 from meshd.upkeep import Premises
 from meshd.wiring import Reach, Shell, Wired, wire
 from protocol.errors import INTERRUPTED, MeshError
-from protocol.ids import fingerprint, is_token, presence_key
+from protocol.ids import fingerprint, presence_key
 from protocol.inputs import Found
-from protocol.primitives import NS_PER_S
-from protocol.replica import Me
+from protocol.primitives import NS_PER_S, WallMs
 
 
 class Said(Protocol):
@@ -53,10 +50,6 @@ class Said(Protocol):
 JOINED_S_MAX = 20.0  # a node whose first write is not acknowledged by then starts all the same, and says so
 FIRST_CONTACT_S = 30.0  # how long the server of `nats.urls` may take to come up before founding a mesh there fails
 SEEN_S = 10.0  # between two looks at how far the record has come: a file, synced
-BEGAN_ABOVE = (
-    "this life began above one on record that the directory did not know: the host's clock was set back, or the"
-    " directory is an older image"
-)
 RECORD_S = 1.0  # between two tries to open the record, by a node that came up without
 
 
@@ -102,32 +95,34 @@ class _Daemon:
 
     def __init__(self, order: Order, loaded: config.Config, state: StateDir, said: Said, *, above: int) -> None:
         self._order = order
-        self._origins = loaded.origins
+        self._loaded = loaded
         self._settings = settings = loaded.settings
         self._state = state
         self._said = said
         self._log = logs.configure(
             level=settings.log.level, format=settings.log.format, rotation=_rotation(order.log, settings.log)
         )
-        self._stop = asyncio.Event()
-        self._failure: BaseException | None = None
+        self._course = lives.Course()
         self._supervisor = Supervisor(self._on_failure)
         self._server: EmbeddedServer | None = None
         self._former_listen = ""  # where an earlier start let other hosts find the server
-        self._notes: list[str] = [BEGAN_ABOVE] if above else []
+        self._notes: list[str] = [lives.BEGAN_ABOVE] if above else []
         self._starting: asyncio.Task[None] | None = None
         self._is_up = False
         self._has_others = False  # the record knows more nodes than this one
         self._was_member = False  # the directory belonged to a mesh before this start
         self._is_signalled = False
         self.was_interrupted = False  # by Ctrl-C, before it was ready
-        self.outdone_by = 0  # the life of this node that is on record above this one, which has ended therefore
+
+    @property
+    def outdone_by(self) -> WallMs:
+        """The later life of this node, on record, that has ended this one; 0 when none has."""
+        return self._course.outdone_by
 
     def _on_failure(self, name: str, failure: BaseException) -> None:
         """A background task failed: that is a bug here. Say it, and stop rather than limp."""
         self._log.critical("%s failed: %r", name, failure, exc_info=failure)
-        self._failure = self._failure or failure
-        self._stop.set()
+        self._course.fail(failure)
         if self._starting is not None:
             self._starting.cancel()
 
@@ -140,17 +135,17 @@ class _Daemon:
             try:
                 await self._up(stack)
             except asyncio.CancelledError:
-                if not self._stop.is_set():
+                if not self._course.is_over:
                     raise
-                if self._failure is None and not self.outdone_by:
+                if self._course.failure is None and not self.outdone_by:
                     self._log.info("told to stop while starting")
             self._starting = None
-            await self._stop.wait()
+            await self._course.wait()
             if not self.outdone_by:
                 self._log.info("stopping")
                 notify.tell(notify.STOPPING)
-        if self._failure is not None:
-            raise MeshError("internal", what=str(self._failure) or repr(self._failure))
+        if (failure := self._course.failure) is not None:
+            raise MeshError("internal", what=str(failure) or repr(failure))
 
     def _catch_signals(self) -> None:
         loop = asyncio.get_running_loop()
@@ -164,18 +159,23 @@ class _Daemon:
             logging.shutdown()
             os._exit(INTERRUPTED)
         self._is_signalled = True
-        self.outdone_by = 0
-        self._stop.set()
+        self._stop()
         if self._starting is not None:
             self.was_interrupted = number == signal.SIGINT
             self._starting.cancel()
+
+    def _stop(self) -> None:
+        """Told to, by a signal or by the API."""
+        if self.outdone_by:
+            self._log.info("told to stop while it begins anew")
+        self._course.stop()
 
     # --- up
 
     async def _up(self, stack: AsyncExitStack) -> None:
         mesh = self._belong()
         urls, credential = await self._reach(mesh, stack)
-        me = self._me()
+        me = lives.next_life(self._state, self._loaded)
         wired = wire(
             me=me,
             mesh=mesh,
@@ -186,10 +186,10 @@ class _Daemon:
             reach=Reach(urls, credential.user, credential.password),
             shell=Shell(
                 invite=lambda: self._invitation(urls, credential),
-                stop=self._stop.set,
+                stop=self._stop,
                 notes=lambda: tuple(self._notes),
                 attention=self._attention,
-                premises=Premises(self._state.path, self._origins, self._exposed()),
+                premises=Premises(self._state.path, self._loaded.origins, self._exposed()),
                 blocked=self._blocked,
             ),
         )
@@ -214,29 +214,6 @@ class _Daemon:
         gc.collect()
         gc.freeze()  # what a start leaves stays: the collector held up the engine for 20 ms to look through it again
 
-    def _me(self) -> Me:
-        """This life of this node."""
-        node = self._settings.node
-        name = node.name or _host_name()
-        self._keep("node.name", name)
-        for key, told in (("node.region", node.region), ("node.domain", node.domain)):
-            self._keep(key, told if self._origins[key].origin != "default" else "")
-        return Me(
-            id=self._state.identity().id,
-            life=self._state.next_life(clock.wall_ms()),
-            name=name,
-            region=node.region,
-            domain=node.domain,
-            admission=self._state.admission(),
-            seen=self._state.seen(),
-            version=version("agent-meshd"),
-        )
-
-    def _keep(self, key: str, told: str) -> None:
-        """Let the next start go on with it; nothing was not told."""
-        if told and told != config.kept(self._state.path, key):
-            self._state.write(config.KEPT_FILES[key], told.encode() + b"\n")
-
     async def _connect(self, wired: Wired, stack: AsyncExitStack) -> None:
         """Server, bucket, who was admitted before, subscriptions; then the engine runs."""
         stack.push_async_callback(wired.auditing.close)
@@ -250,10 +227,13 @@ class _Daemon:
             self._supervisor.spawn("record", self._keep_opening_record(wired))
         else:
             try:
-                await self._open_record(wired)
+                life = await self._open_record(wired)
             except MeshError as failure:
                 self._do_without(failure)
                 self._supervisor.spawn("record", self._keep_opening_record(wired))
+            else:
+                if life > wired.engine.node.me.life:
+                    self._begin_above(life)
         me, subjects = wired.engine.node.me, wired.subjects
         for subject in (subjects.inbox(dst=me.id, life=me.life), subjects.facts(), subjects.carries(me.region)):
             await wired.transport.subscribe(subject)
@@ -261,6 +241,7 @@ class _Daemon:
         stack.callback(wired.engine.close)
         wired.auditing.start()
         self._supervisor.spawn("engine", wired.engine.run())
+        self._supervisor.spawn("life", self._look_for_later_life(wired.engine))
         self._supervisor.spawn("seen", self._remember_seen(wired))
         self._supervisor.spawn("copies", wired.views.keep_copies_known(wired.store))
 
@@ -285,26 +266,30 @@ class _Daemon:
             raise failure
         self._log.warning("%s; going on without", failure.message)
 
-    async def _open_record(self, wired: Wired) -> None:
-        """The bucket, and who was admitted before."""
+    async def _open_record(self, wired: Wired) -> WallMs:
+        """The bucket, and who was admitted before; the life of this node that stands there, or 0."""
         await wired.store.open()
-        if not wired.engine.node.me.seen:
+        node = wired.engine.node
+        if not node.me.seen:
             wired.store.made_anew = ""  # it was never there before, as far as this node knows
         entries = await wired.store.scan("node")
-        self._has_others = any(entry.key != presence_key(wired.engine.node.me.id) for entry in entries)
+        self._has_others = any(entry.key != presence_key(node.me.id) for entry in entries)
         for entry in entries:
-            life = wired.engine.node.own_life_in(entry.key, entry.frame)
-            if life > wired.engine.node.me.life:
-                return self._begin_above(life)
             wired.engine.put(Found(entry.key, entry.revision, entry.frame))
-        return None
+        return lives.on_record(node, entries)
 
-    def _begin_above(self, life: int) -> None:
+    async def _look_for_later_life(self, engine: Engine) -> None:
+        """The first write of a life is shown what stands in its place, however late the record can be reached."""
+        link = engine.node.link
+        await engine.until(lambda: link.outdone_by > 0)
+        if link.outdone_by:
+            self._begin_above(link.outdone_by)
+
+    def _begin_above(self, life: WallMs) -> None:
         """Nobody listens to a life below one that is on record: this one ends, and the next is above that."""
         self._log.warning("a later life of this node, %d, is on record: it begins anew above that", life)
         self._state.keep_life(life)
-        self.outdone_by = 0 if self._is_signalled else life
-        self._stop.set()
+        self._course.give_way(life)
         if self._starting is not None:
             self._starting.cancel()
 
@@ -312,7 +297,8 @@ class _Daemon:
         """Until it is open; what the node writes meanwhile waits for that."""
         while True:
             try:
-                return await self._open_record(wired)
+                await self._open_record(wired)
+                return
             except MeshError as failure:
                 if wired.transport.is_up:  # else there is one thing to say, and it was said
                     self._log.warning("%s; trying again", failure.message)
@@ -366,15 +352,16 @@ class _Daemon:
             disk_mb=disk_mb(self._settings.results.bytes_max),
         )
         stack.push_async_callback(self._let_go_of_server)
-        self._former_listen = config.kept(self._state.path, config.NATS_LISTEN)
+        with contextlib.suppress(MeshError):  # it was spoilt, and is told anew
+            self._former_listen = config.kept(self._state.path, config.NATS_LISTEN)
         await self._server.start()
-        self._keep(config.NATS_LISTEN, nats.listen)
+        lives.keep(self._state, config.NATS_LISTEN, nats.listen)
         return (self._server.url,), credential
 
     async def _let_go_of_server(self) -> None:
         """End it when that was asked for; others may be using it when this daemon only failed."""
         server = self._server
-        is_asked = self._stop.is_set() and self._failure is None
+        is_asked = self._course.is_over and self._course.failure is None
         if server is not None and not self.outdone_by and (is_asked or not (self._is_up or server.is_adopted)):
             await server.stop()
 
@@ -397,7 +384,7 @@ class _Daemon:
             return f"{line}; it is {node.state} ({why}), and joins when that mends"
         if self._state.root() is None:
             return line
-        if self._server is not None and self._origins[config.NATS_LISTEN].origin == config.KEPT:
+        if self._server is not None and self._loaded.origins[config.NATS_LISTEN].origin == config.KEPT:
             line = f"{line}; its nats-server listens on {self._settings.nats.listen}, {config.KEPT}"
         line = f"{line}; to join another host: meshctl --dir {self._state.path} invite"
         return f"{line} (this host only, until it is started with {LISTEN_FLAG})" if self._is_private() else line
@@ -468,10 +455,3 @@ class _Daemon:
 def _rotation(log: Path | None, settings: LogSettings) -> Rotation | None:
     """How the log goes on when it is full; whoever gave us another stderr sees to that."""
     return Rotation(log, bytes_max=settings.file_bytes_max, kept=settings.files_kept) if log is not None else None
-
-
-def _host_name() -> str:
-    """The host's name as a subject token."""
-    text = socket.gethostname().partition(".")[0].lower()
-    token = "".join(char if is_token(char) else "-" for char in text)[:32]
-    return token or "node"

@@ -115,12 +115,17 @@ def look(
 
 
 def kept(directory: Path, key: str) -> str:
-    """What an earlier start was told of it, or nothing. Raises MeshError("config") for what cannot be what it is."""
+    """What an earlier start was told of it, or nothing. Raises MeshError("directory") for what cannot be what it is."""
     file = directory / KEPT_FILES[key]
     if not file.exists():
         return ""
     row = next(row for row in rows() if row.key == key)
-    return str(_converted(row, Given(_text_of(file).strip(), f"file {file}")))
+    try:
+        told = _text_of(file).strip()
+        return str(_converted(row, Given(told, f"file {file}"))) if told else ""
+    except MeshError as failure:
+        problem, cure = failure.fields["problem"], f"start with {FLAGS[key]}, which is kept instead, or remove the file"
+        raise MeshError("directory", path=str(file), problem=problem, cure=cure) from None
 
 
 def with_kept(config: Config, directory: Path) -> Config:

@@ -12,7 +12,7 @@ from protocol import ids, limits
 from protocol.effects import Effect, Emit, Write
 from protocol.events import RecordLost, StateChanged
 from protocol.inputs import BUCKET_FULL, Lost, Unsent, Written
-from protocol.primitives import Instant, Mono
+from protocol.primitives import Instant, Mono, WallMs
 from protocol.replica import Me
 from protocol.timers import Timers
 from protocol.wire.task import Presence
@@ -38,6 +38,9 @@ class Link:
         self._timers: Timers[str] = Timers()
         self._key = ids.presence_key(me.id)
         self._revision = me.seen  # what an earlier life wrote last: less is a record that was lost
+        self._is_shown = False  # what stood in the record when this life came to it
+        self._is_begun = False  # something of this life stands there
+        self.outdone_by = 0  # a later life of ours that was found there instead: this one never writes
         self._beat = 0
         self._is_up = False
         self._is_writing = False
@@ -65,19 +68,22 @@ class Link:
         return self._write(now)
 
     def _write(self, now: Instant) -> list[Effect]:
+        if self.outdone_by:
+            return []
         self._is_writing = True
         self._beat += 1
         self._timers.set("overdue", now.after(self._settings.islanded_after_s))
         presence = Presence(self._me.life, self._beat, self._me.name, self._me.admission)
-        return [Write(self._key, presence, expect=self._revision, keep_s=KEEP_S, urgent=True)]
+        expect = self._revision if self._is_shown else 0  # a life overwrites nothing that it was not shown
+        return [Write(self._key, presence, expect=expect, keep_s=KEEP_S, urgent=True)]
 
-    def on_outcome(self, outcome: Written | Lost | Unsent, now: Instant) -> list[Effect]:
-        """What became of our last write."""
+    def on_outcome(self, outcome: Written | Lost | Unsent, now: Instant, *, stands: WallMs = 0) -> list[Effect]:
+        """What became of our last write; `stands`: the life of ours whose beat is in its place, 0 when none is."""
         match outcome:
             case Written():
                 return self.on_written(outcome.revision, now)
             case Lost():
-                return self.on_lost(outcome.revision, now)
+                return self.on_lost(outcome.revision, now, stands=stands)
             case Unsent():
                 return self.on_unsent(outcome.reason, now)
             case _:
@@ -85,15 +91,23 @@ class Link:
 
     def on_written(self, revision: int, now: Instant) -> list[Effect]:
         """Our key was written: so can others be."""
-        self._is_writing = False
+        was_lost: list[Effect] = [] if self._is_shown or not self._revision else [Emit(RecordLost(0))]
+        self._is_writing, self._is_shown, self._is_begun = False, True, True
         self._revision = revision
         self._timers.cancel("overdue")
         self._timers.set("beat", now.after(self._settings.beat_s))
-        return self._become("joined", "") if self._is_up else []
+        return was_lost + (self._become("joined", "") if self._is_up else [])
 
-    def on_lost(self, revision: int, now: Instant) -> list[Effect]:
-        """An earlier life's beat stands there, or a write of ours that was thought lost: go on from it."""
-        self._is_writing = False
+    def on_lost(self, revision: int, now: Instant, *, stands: WallMs = 0) -> list[Effect]:
+        """An earlier life's beat stands there, or a write of ours that was thought lost: go on from it.
+
+        A later life's is left there when we have written nothing yet: nobody would listen to us beside it. Once we
+        have, it is a twin's, and to outbid each other would have no end.
+        """
+        self._is_writing, self._is_shown = False, True
+        if stands > self._me.life and not self._is_begun:
+            self.outdone_by = stands
+            self._timers.cancel("overdue")
         former, self._revision = self._revision, revision
         lost: list[Effect] = (
             [Emit(RecordLost(revision))] if revision < former else []

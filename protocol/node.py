@@ -438,7 +438,8 @@ class Node:
         if origin == "link":
             if isinstance(outcome, inputs.Written):
                 self.membership.on_answered(now)
-            return self._carry(origin, self.link.on_outcome(outcome, now), now)
+            of_life = self.own_life_in(outcome.key, outcome.frame) if isinstance(outcome, inputs.Lost) else 0
+            return self._carry(origin, self.link.on_outcome(outcome, now, stands=of_life), now)
         if not ids.is_task_key(outcome.key) or not isinstance(write.record, TaskRecord):
             return []  # a late result, kept to be shown
         if origin == "reader":

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from meshd import clock
-from meshd.app import BEGAN_ABOVE
+from meshd.lives import BEGAN_ABOVE
 from meshd.statedir import LIFE
 from tests.live.hosts import SCRIPTS, Host, mesh, told
 from tests.servers import free_port
@@ -17,6 +17,7 @@ from tests.waiting import until, until_told
 pytestmark = pytest.mark.live
 
 BROKEN = 'name = "half"\nkind = "stdio"\nrun = ["true"]\ncapabilities = ["half@1"]\nslots = "many"\n'
+BEGINS_ANEW = "is on record: it begins anew above that"
 BRIEF = {"MESHD_AGENTS__DRAIN_S": "1"}
 
 
@@ -123,6 +124,50 @@ async def test_a_first_join_of_a_server_that_is_away_fails_and_says_why(tmp_path
         assert "error[broker]: the nats-server does not answer at " in said.err
 
 
+async def test_a_life_that_reaches_the_record_late_is_begun_anew_above_the_one_there_and_a_stop_ends_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    a, b = Host(tmp_path, "a"), Host(tmp_path, "b")
+    b.agent(slots=1)
+    ahead = clock.wall_ms() + 3_600_000
+    try:
+        await a.start("--nats-listen", f"127.0.0.2:{free_port()}")
+        _, token = await a.meshctl("invite", "-o", "name")
+        b.dir.chmod(0o700)
+        (b.dir / LIFE).write_text(f"{ahead}\n")
+        await b.start("--join", token.strip())
+        await _start_below_its_life_without_server(a, b)
+        await a.start()
+        await until(lambda: b.events("state_changed")[-1]["state"] == "joined", what="the next life")
+        await until((b.dir / "api.sock").exists, what="its API")
+        await a.sees(b="alive")
+        status = await b.ask("GET", "/v1/status")
+        assert (status["life"], BEGAN_ABOVE in status["notes"]) == (ahead + 2, True)
+        await _start_below_its_life_without_server(a, b)
+        pid = b.pid
+        calling = asyncio.ensure_future(b.ask("POST", "/v1/call/work@1", {"input": {"s": 4.0}}))
+        await until_told(lambda: _has_no_slot(b), what="a call")
+        await a.start()
+        await until(lambda: (b.dir / "meshd.log").read_text().count(BEGINS_ANEW) == 2, what="the end of its life")
+        await b.ask("POST", "/v1/stop", {})
+        assert "error" not in await calling
+        await until(lambda: not Path(f"/proc/{pid}").exists(), what="the end of the daemon")
+        log = (b.dir / "meshd.log").read_text()
+        assert all(log.count(f"{life}, {BEGINS_ANEW}") == 1 for life in (ahead + 1, ahead + 2))
+        assert "told to stop while it begins anew" in log
+        assert b.complaints() == []
+    finally:
+        await asyncio.gather(a.close(), b.close())
+
+
+async def _start_below_its_life_without_server(a: Host, b: Host) -> None:
+    await b.meshd("stop")
+    await a.meshd("stop")
+    (b.dir / LIFE).write_text("1\n")
+    await b.start()
+    assert (await b.ask("GET", "/v1/status"))["state"] == "detached"
+
+
 async def test_a_life_below_one_on_record_is_begun_anew_above_it(tmp_path: Path) -> None:
     host = Host(tmp_path, "a")
     ahead = clock.wall_ms() + 3_600_000
@@ -137,7 +182,7 @@ async def test_a_life_below_one_on_record_is_begun_anew_above_it(tmp_path: Path)
         assert (status["state"], status["life"]) == ("joined", ahead + 2)
         assert BEGAN_ABOVE in status["notes"]
         log = (host.dir / "meshd.log").read_text()
-        assert log.count(f"a later life of this node, {ahead + 1}, is on record: it begins anew above that") == 1
+        assert log.count(f"a later life of this node, {ahead + 1}, {BEGINS_ANEW}") == 1
         assert host.complaints() == []
         server = host.server_pid
         await host.meshd("stop")

@@ -246,7 +246,17 @@ def test_a_kept_address_that_was_spoilt_is_refused_with_its_file(tmp_path: Path,
     (tmp_path / "nats-listen").write_bytes(spoilt)
     with pytest.raises(MeshError) as caught:
         with_kept(load(), tmp_path)
-    assert (caught.value.code, caught.value.fields["origin"]) == ("config", f"file {tmp_path / 'nats-listen'}")
+    assert (caught.value.code, caught.value.fields["path"]) == ("directory", str(tmp_path / "nats-listen"))
+    assert caught.value.hint == "start with --nats-listen, which is kept instead, or remove the file"
+    told = load(flags={"nats.listen": "127.0.0.1:4222"})
+    assert with_kept(told, tmp_path) == told, "nobody asks for what was kept"
+
+
+@pytest.mark.parametrize("key", sorted(KEPT_FILES))
+def test_a_kept_file_without_anything_in_it_was_not_told(tmp_path: Path, key: str) -> None:
+    for content in ("", "\n", " \n\n"):
+        (tmp_path / KEPT_FILES[key]).write_text(content)
+        assert with_kept(load(), tmp_path) == load()
 
 
 @given(st.dictionaries(st.sampled_from([f"MESHD_{row.key.upper().replace('.', '__')}" for row in rows()]), st.text()))

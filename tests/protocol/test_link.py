@@ -30,6 +30,10 @@ class _Line:
     def outcome(self, outcome: Written | Lost | Unsent) -> list[Effect]:
         return self.link.on_outcome(outcome, instant(self.seconds))
 
+    def lost(self, revision: int, *, stands: int) -> list[Effect]:
+        """Our write, to a beat of this life."""
+        return self.link.on_outcome(Lost(KEY, revision, b"its beat"), instant(self.seconds), stands=stands)
+
     def after(self, seconds: float) -> list[Effect]:
         """With a tick at each deadline."""
         end, effects = self.seconds + seconds, list[Effect]()
@@ -171,6 +175,43 @@ def test_a_first_beat_that_is_told_of_a_full_bucket_is_an_answer() -> None:
 @pytest.mark.parametrize(("stands", "is_lost"), [(0, True), (40, True), (60, False)])
 def test_what_stood_below_what_an_earlier_life_saw_was_lost(stands: int, is_lost: bool) -> None:
     line = _Line(seen=50)
-    assert only_write(line.up()).expect == 50
+    assert only_write(line.up()).expect == 0
     assert bool(said(line.outcome(Lost(KEY, stands, b"")), RecordLost)) is is_lost
     assert line.link.revision == stands
+
+
+@pytest.mark.parametrize(("seen", "is_lost"), [(50, True), (0, False)])
+def test_what_an_earlier_life_saw_and_stands_no_more_was_lost(seen: int, is_lost: bool) -> None:
+    line = _Line(seen=seen)
+    line.up()
+    effects = line.outcome(Written(KEY, 7))
+    assert [event.revision for event in said(effects, RecordLost)] == [0] * is_lost
+    assert _states(effects) == ["joined"]
+    line.after(2.0)
+    assert not said(line.outcome(Written(KEY, 8)), RecordLost), "it is told once"
+
+
+@pytest.mark.parametrize("seen", [0, 40, 41])
+def test_a_life_below_the_one_on_record_is_shown_that_and_never_writes_over_it(seen: int) -> None:
+    line = _Line(seen=seen)
+    assert only_write(line.up()).expect == 0, "also when nothing stands there that was not seen before"
+    assert not line.lost(41, stands=LIFE + 1)
+    assert line.link.outdone_by == LIFE + 1
+    line.up(False)
+    assert not [each for each in line.up() + line.after(60.0) if isinstance(each, Write)]
+    assert line.link.state == "detached"
+
+
+@pytest.mark.parametrize("stands", [0, LIFE - 1, LIFE])
+def test_a_life_that_is_not_below_the_one_on_record_writes_over_it(stands: int) -> None:
+    line = _Line()
+    line.up()
+    assert only_write(line.lost(41, stands=stands)).expect == 41
+    assert line.link.outdone_by == 0
+
+
+def test_a_life_that_stands_in_the_record_does_not_give_way_to_a_twin() -> None:
+    line = _joined()
+    line.after(2.0)
+    assert only_write(line.lost(9, stands=LIFE + 1)).expect == 9
+    assert line.link.outdone_by == 0

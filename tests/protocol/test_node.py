@@ -1,5 +1,6 @@
 """The switchboard: what one machine says reaches the other, and nothing that enters can stop it."""
 
+from random import Random
 from typing import Any
 
 import pytest
@@ -11,13 +12,15 @@ from protocol import effects as fx
 from protocol import ids, inputs
 from protocol.calls import Answered
 from protocol.effects import Effect
-from protocol.envelope import Sealer
+from protocol.envelope import Frames, Opener, Sealer
 from protocol.events import FrameRefused, StateChanged, TaskAwarded, TaskDone
 from protocol.inputs import Entry
-from protocol.node import Node
+from protocol.node import Node, NodeSettings
+from protocol.replica import Me
 from protocol.wire import call, task
 from protocol.wire.kinds import KINDS
 from protocol.wire.task import TaskRecord, TaskState
+from simulations.signing import is_maced
 from tests.explore import CAPABILITY, KEY, KEYS, SUBJECTS, TASK, World, record_in
 from tests.protocol.bodies import EXAMPLES
 from tests.protocol.work import said
@@ -260,3 +263,25 @@ def test_its_own_life_on_record_is_read_from_what_it_signed_under_its_own_key_al
     assert node.own_life_in(*beat(src=1, of=1, life=9)) == 0
     assert node.own_life_in(beat(src=1, of=1, life=9)[0], frame) == 0, "it was put under another key"
     assert [node.own_life_in(key, junk) for junk in (b"", b"junk", frame[:-1] + b"\0")] == [0, 0, 0]
+
+
+@pytest.mark.parametrize(("ahead", "is_outdone"), [(7, True), (-7, False)])
+def test_a_first_write_that_a_later_life_of_ours_refuses_is_the_last_one(ahead: int, is_outdone: bool) -> None:
+    world = _world()
+    opener = Opener(me=world.hosts[0].id, subjects=SUBJECTS, root_key=KEYS.root_key, frames=Frames(is_maced))
+    signer, life = KEYS.signer("a"), world.now.wall_ms
+    me = Me(world.hosts[0].id, life, "a", "r", "", KEYS.admission("a"), seen=41)
+    node = Node(
+        me=me,
+        mesh=SUBJECTS.mesh,
+        settings=NodeSettings(),
+        sealer=Sealer(signer=signer, life=life),
+        opener=opener,
+        rng=Random(7),
+    )
+    (first,) = (each for each in node.handle(inputs.LinkChanged(True), world.now) if isinstance(each, fx.Write))
+    beat = task.Presence(life + ahead, 1, "a", me.admission)
+    stands = Sealer(signer=signer, life=life + ahead).seal(beat, subject=SUBJECTS.record(first.key), now=world.now)
+    effects = node.handle(inputs.Lost(first.key, 41, stands), world.now)
+    assert any(isinstance(each, fx.Write) for each in effects) is not is_outdone
+    assert node.link.outdone_by == (life + ahead if is_outdone else 0)
