@@ -20,6 +20,7 @@ sys.path.insert(0, str(Path(__file__).parents[2]))  # a bench is a program, star
 from msgspec import Struct, structs
 
 from simulations.grids import tables
+from simulations.grids.study import NOTHING
 from simulations.running import Choice
 from simulations.scenario import Scenario, checked
 from simulations.trace import Line
@@ -231,6 +232,7 @@ ROWS: Sequence[Row] = (
         stops="a line of a trace is text",
     ),
 )
+UNMEASURED = "not measured"
 COLUMNS = ("goal", "what", "measured", "aim", "verdict")
 NOTES = (
     "Processor time of one core of a small and shared machine, the best of several, so only what differs by more than "
@@ -244,9 +246,12 @@ def verdict(row: Row, found: Proof) -> str:
 
 
 def keep(measured: dict[str, tuple[str, ...]], path: Path = tables.README) -> None:
-    """Put these rows into the table of the README, where the others stay."""
+    """Put these rows into the table of the README, where the others stay; each goal has its row, measured or not."""
     old = {row[0]: tuple(row) for row in tables.read("speed", path.read_text(encoding="utf-8"))[1:]}
-    rows = tuple(found for row in ROWS if (found := measured.get(row.name) or old.get(row.name)))
+    rows = tuple(
+        measured.get(row.name) or old.get(row.name) or (row.name, row.what, UNMEASURED, row.goal, NOTHING)
+        for row in ROWS
+    )
     said = "`python tests/bench/simulator.py --all`: how fast the simulator is, how large, and what it proves."
     tables.kept(tables.Table("speed", said, "", COLUMNS, rows, NOTES), path)
 
