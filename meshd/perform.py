@@ -141,9 +141,7 @@ class Performer:
         match effect:
             case Send():
                 self._publish(effect.subject, effect.frame, effect.reply)
-            case Spread() | Announce():
-                self._publish(effect.subject, effect.frame, "")
-            case Carry():
+            case Spread() | Announce() | Carry():
                 self._publish(effect.subject, effect.frame, "")
             case Tune():
                 self._supervisor.spawn(f"tune {effect.on}", self._tune(effect))
