@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from cli.client import Client
-from cli.output import Item, count, listing, table, write
+from cli.output import Item, count, listing, note, table, write
 from cli.session import Session
 from meshd.observe.text import shown
 
@@ -17,6 +17,8 @@ def show_views(session: Session, *, is_all: bool) -> None:
     subjects: Sequence[Item] = value["subjects"]
     if session.output != "table":
         listing(session, answer, subjects, (), name=lambda each: each["name"], empty="")
+        if value["more"]:
+            note(session, f"and {count(value['more'], 'node')} more")
         return
     write(f"{_sentence(value)}\n")
     views: Sequence[Item] = value["views"]

@@ -58,6 +58,8 @@ def test_many_holders_and_many_silent_ones_are_counted_and_other_lives_are_told_
         "d     alive (life 7)  alive (life 8)",
         "and 3072 nodes more",
     ]
+    names = meshctl("peers", "--all-views", "-o", "name")
+    assert (names.out, names.err) == ("d\n", "and 3072 nodes more\n")
 
 
 def test_a_hostile_name_moves_no_cursor(meshctl: Meshctl, served: Served, backend: FakeBackend) -> None:
