@@ -140,6 +140,11 @@ def twin(told: Told) -> Found:
             "stop the one whose directory is the copy; if this is the right one, start it anew; if nobody made a copy,"
             " the key was stolen: start this node with another --dir, and invite it anew"
         )
+        if silent_s := told.status.get("twin_silent_s"):
+            what = (
+                f"a newer daemon ran with this node's key, not heard for {silent_s:.0f} s; the mesh listens to no older"
+            )
+            cure = "start this one anew, if that one is gone"
         yield Finding("error", "twin", what, str(told.diagnosis["directory"]), cure)
 
 

@@ -16,8 +16,9 @@ from protocol.clocks import spoken
 
 
 def _state(peer: Item) -> str:
-    ahead_ms = peer.get("clock_ahead_ms")
-    return f"{peer['state']}, clock {spoken(ahead_ms).removesuffix(' of')}" if ahead_ms else str(peer["state"])
+    ahead_ms, twice = peer.get("clock_ahead_ms"), ", twice" if peer.get("twin") else ""
+    clock = f", clock {spoken(ahead_ms).removesuffix(' of')}" if ahead_ms else ""
+    return f"{peer['state']}{twice}{clock}"
 
 
 def _region(peer: Item) -> str:
@@ -85,6 +86,7 @@ def show(session: Session, name: str) -> None:
         ("agents", peer["agents"]),
         ("accused by", peer.get("accusers")),
         ("damped", peer.get("damped")),
+        ("two lives", peer.get("twin")),
     ]
     details(session, answer, fields, name=peer["name"])
     if session.output == "table":

@@ -22,17 +22,49 @@ NameOf = Callable[[NodeId], str]
 
 LONG_S = 60.0  # digests mend a view within seconds: who is heard to differ for so long needs a look
 SHOWN_MAX = 16  # names in one answer; --all-views tells all
+TWIN = (
+    "goes on in a life that it had before a newer one: two daemons have its key, for its directory was copied, or its"
+    " key stolen, and the mesh listens to the newer one alone"
+)
 
 
 OUTLIVED = (
     "another daemon runs with this node's key, and the mesh listens to that one, for it is newer:"
     " its directory was copied, or its key stolen; stop one of the two, and start this one anew if it is the right one"
 )
+SILENT_S = 30.0  # a node that is there says so more often
 
 
 def outlived(node: Node) -> tuple[str, ...]:
     """A sentence when somebody has begun a newer life with this node's key."""
-    return (OUTLIVED,) if node.refusals.is_outlived else ()
+    if not node.refusals.is_outlived:
+        return ()
+    silent_s = twin_silent_s(node)
+    if not silent_s:
+        return (OUTLIVED,)
+    return (
+        f"a newer daemon ran with this node's key, and was not heard for {silent_s:.0f} s; the mesh listens to none"
+        " that is older: start this one anew, if that one is gone",
+    )
+
+
+def twin_silent_s(node: Node) -> float:
+    """For how long the newer daemon with this node's key has not been heard; 0 while it is, or there is none."""
+    silent_s = node.refusals.twin_silent_s(clock.now())
+    return silent_s if node.refusals.is_outlived and silent_s >= SILENT_S else 0.0
+
+
+def twins(node: Node, name_of: NameOf) -> tuple[str, ...]:
+    """A sentence for each node whose key two daemons have."""
+    found = node.refusals.twins(clock.now())
+    told = tuple(f"{name_of(each)} {TWIN}: stop one of the two" for each in found[:SHOWN_MAX])
+    more = len(found) - SHOWN_MAX
+    return (*told, f"so it is with {more} more") if more > 0 else told
+
+
+def twin(node: Node, peer: NodeId) -> str:
+    """That a node's key is in two hands, or nothing."""
+    return f"it {TWIN}" if peer in node.refusals.twins(clock.now()) else ""
 
 
 def standing_of(node: Node) -> Standing:

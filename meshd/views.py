@@ -163,6 +163,7 @@ class Views:
                 *self._damage(),
                 *(problem.message for problem in self._hosting.problems),
                 *_shared_names(peers),
+                *outlook.twins(node, self.name_of),
                 *self._clocks_off(),
                 *outlook.disagreement(standing, self.name_of),
             ),
@@ -171,6 +172,7 @@ class Views:
             other_regions=len(node.regions.names) - 1,
             bridge=node.regions.is_bridge and not node.regions.is_one,
             outlived=node.refusals.is_outlived,
+            twin_silent_s=round(outlook.twin_silent_s(node), 1),
         )
 
     def _reason(self) -> str:
@@ -235,6 +237,7 @@ class Views:
             accusers=tuple(sorted(map(self.name_of, peer.accusers))),
             bridge=not self._node.regions.is_one and peer.id in self._node.regions.bridges(peer.region),
             damped=damped,
+            twin=outlook.twin(self._node, peer.id),
         )
 
     def _clocks_off(self) -> list[str]:

@@ -50,7 +50,9 @@ REFUSALS: dict[str, str] = {
     "bad_signature": "the signature is not the signer's over these bytes",
     "bad_body": "the body is not what its kind says",
     "echo": "the frame is this node's own",
+    "two_lives": "the sender goes on in a life after it began a newer one: its directory was copied, or its key stolen",
     "twin": "somebody with this node's own key has begun a newer life: its directory was copied, or its key stolen",
+    "twin_left": "somebody with this node's own key had begun a newer life, and has left",
     "outdated": "the task has ended since, and its end is too large to be put back from memory",
     "too_often": "its source accuses others more often than any node finds out",
     "not_known": "it is about a life that is not known here, or not any more",
@@ -90,13 +92,15 @@ class Envelope(Struct, frozen=True, dict=True):
 class Refusal(Struct, frozen=True):
     """A frame that has no effect; `code` is a row of `REFUSALS`.
 
-    `opened` is what it says, when nothing but its date is wrong, and that is worth asking its signer about.
+    `opened` is what it says, when nothing but its date is wrong, and that is worth asking its signer about. `life` is
+    the newer one of a twin.
     """
 
     code: str
     src: str
     subject: str
     opened: Envelope | None = None
+    life: int = 0
 
 
 class Signer(Protocol):
@@ -328,16 +332,18 @@ class Opener:
         if family != "topic" and source(subject) != src:  # a topic is everybody's: who signed is the source
             return Refusal("wrong_signer", src, subject)
         if src == self._me:
-            return Refusal(self._own_code(peeked, frame), src, subject)
+            return self._of_own_key(peeked, frame, subject)
         if src not in self._admitted and header.kind not in SELF_ADMITTING:
             return Refusal("not_admitted", src, subject)
         misdated = "" if header.kind in UNDATED else self._misdated(src, header, now)
         if misdated and not self.clocks.may_ask(src, now):
             return Refusal(misdated, src, subject)
         stale = "" if family == "fact" else self._staleness(src, header, family)
-        if stale:
+        if stale and (misdated or stale != "old_life" or not self._goes_on(src, header)):
             return Refusal(misdated or stale, src, subject)
         opened = self._finish(peeked, frame, subject)
+        if stale:
+            return Refusal("two_lives", src, subject) if isinstance(opened, Envelope) else opened
         if misdated:
             return Refusal(misdated, src, subject, opened) if isinstance(opened, Envelope) else opened
         if isinstance(opened, Envelope) and family != "fact":
@@ -355,7 +361,7 @@ class Opener:
         if source(header.subject) != src:
             return Refusal("wrong_signer", src, header.subject)
         if src == self._me and not is_own:
-            return Refusal(self._own_code(peeked, frame), src, header.subject)
+            return self._of_own_key(peeked, frame, header.subject)
         if src not in self._admitted and header.kind not in SELF_ADMITTING and not is_own:
             return Refusal("not_admitted", src, header.subject)
         return self._finish(peeked, frame, header.subject)
@@ -408,10 +414,12 @@ class Opener:
             return Refusal(peeked.code, peeked.src, subject)
         return peeked if peeked.header.subject == subject else Refusal("wrong_subject", peeked.src, subject)
 
-    def _own_code(self, peeked: Peeked, frame: bytes) -> str:
-        """Of a frame that says it is our own: a newer life with our key is somebody else."""
-        is_newer = peeked.header.life > self._life
-        return "twin" if is_newer and isinstance(self._frames.open(peeked, frame), Envelope) else "echo"
+    def _of_own_key(self, peeked: Peeked, frame: bytes, subject: str) -> Refusal:
+        """A frame that says it is our own: a newer life with our key is somebody else."""
+        header = peeked.header
+        if header.life <= self._life or not isinstance(self._frames.open(peeked, frame), Envelope):
+            return Refusal("echo", self._me, subject)
+        return Refusal("twin_left" if header.kind == "left" else "twin", self._me, subject, life=header.life)
 
     def _staleness(self, src: NodeId, header: Header, family: str) -> str:
         """Why a message is of the past, or nothing. Facts carry versions of their own instead."""
@@ -421,6 +429,11 @@ class Opener:
         if header.life < window.life:
             return "old_life"
         return "" if window.is_new(header.seq) else "replayed"
+
+    def _goes_on(self, src: NodeId, header: Header) -> bool:
+        """Does it say that it was sent well after its sender's newer life began?"""
+        window = self._windows.get(src)
+        return window is not None and goes_on(header.life, header.sent_ms, newer=window.life)
 
     def _remember(self, src: NodeId, header: Header, family: str) -> None:
         name = _window_of(src, family)
@@ -448,6 +461,14 @@ class Opener:
         if src not in self._admitted and src != self._me and self.admit(getattr(opened.body, "admission", b"")) != src:
             return Refusal("not_admitted", src, subject)
         return opened
+
+
+def goes_on(life: int, sent_ms: WallMs, *, newer: int) -> bool:
+    """Was this said in a life so long after a newer one of the same key began that it was not on its way then?
+
+    A life is the time of its beginning, by the clock that dates frames.
+    """
+    return life < newer and sent_ms >= newer + limits.TWIN_MS
 
 
 def _window_of(src: NodeId, family: str) -> str:

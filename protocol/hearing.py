@@ -13,7 +13,7 @@ from protocol.allowances import Allowances
 from protocol.bridging import Bridging
 from protocol.catalogue import Catalogue
 from protocol.effects import Effect, Emit
-from protocol.envelope import Envelope, Opener, Refusal
+from protocol.envelope import Envelope, Opener, Refusal, goes_on
 from protocol.events import PeerMisbehaved
 from protocol.gossip import Gossip
 from protocol.ledger import Ledger
@@ -147,6 +147,11 @@ class Hearing:
             yield from self.refuse(Refusal("not_known", heard.src, heard.subject), now)
         return is_taken
 
+    def _has_newer_life(self, heard: Heard) -> bool:
+        """Was it said, now, in a former life of a node that has begun a newer one?"""
+        peer = self._membership.peer(heard.src)
+        return not heard.is_relayed and peer is not None and goes_on(heard.life, heard.sent_ms, newer=peer.life)
+
     def _learn(self, heard: Heard, now: Instant) -> Generator[_Step, None, tuple[bool, bool]]:
         """Whether it was taken, and whether anything followed."""
         body = heard.body
@@ -161,6 +166,8 @@ class Hearing:
         if repairs:
             yield "gossip", repairs
         if not is_new:
+            if isinstance(body, Alive) and self._has_newer_life(heard):
+                yield "gossip", self._refusals.told(Refusal("two_lives", heard.src, heard.subject), now)
             return False, bool(repairs)
         match body:
             case Capabilities() | Load():

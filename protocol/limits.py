@@ -41,6 +41,8 @@ ACCUSATIONS_AT_ONCE_MAX = 512  # when it was cut off from half of a large mesh, 
 
 # memory
 REPLAY_WINDOW_BITS = 1_024  # messages of one life that may arrive out of order
+TWIN_MS = 5_000  # what a former life sent so long after the newer one began was not on its way: both go on
+TWINS_MAX = 64  # nodes remembered as going on in two lives: a list that a person reads
 LIVES_TRACKED_MAX = 8_192  # replay windows kept, the least recently used dropped first
 ADMISSION_BYTES_MAX = 512  # three keys and two signatures are 220; 8,192 of them are remembered, proven or not
 SEALED_KEPT = 256  # own facts and records whose signature we need not check; they come back within milliseconds

@@ -39,8 +39,8 @@ class Status(Struct, frozen=True):
 
     `reason` says why the state is not joined; `held_by` what keeps it from new work: operator, audit or leaving.
     `other_regions`: in how many more somebody lives; `bridge`: it hears these, and carries what they say into its own.
-    `outlived`: a newer daemon runs with its key, and the mesh listens to that one. `peers_unreachable`: suspects, when
-    they are so many that this node may be at fault.
+    `outlived`: a newer daemon runs with its key, and the mesh listens to that one; `twin_silent_s`: not heard for so
+    long, or 0. `peers_unreachable`: suspects, when they are so many that this node may be at fault.
     """
 
     node: str
@@ -66,6 +66,7 @@ class Status(Struct, frozen=True):
     bridge: bool = False
     outlived: bool = False
     peers_unreachable: int = 0
+    twin_silent_s: float = 0.0
 
 
 class PeerLoad(Struct, frozen=True):
@@ -85,7 +86,8 @@ class Peer(Struct, frozen=True):
     `clock_ahead_ms` is how far its clock is ahead of most others, or of ours; 0 unless it is off by seconds.
     `accusers` say that it is gone, on `evidence`. `damped`: why it is back and gets no work yet. `story`, what befell
     it last, is told where one is asked for.
-    `bridge`: it is one of those that its region and the others hear of each other by.
+    `bridge`: it is one of those that its region and the others hear of each other by. `twin`: that two daemons have its
+    key, when both are heard.
     """
 
     name: str
@@ -106,6 +108,7 @@ class Peer(Struct, frozen=True):
     story: tuple[StoryLine, ...] = ()
     bridge: bool = False
     damped: str = ""
+    twin: str = ""
 
 
 class Peers(Struct, frozen=True):

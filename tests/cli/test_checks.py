@@ -109,6 +109,7 @@ def test_a_setting_of_the_environment_that_would_stop_a_start_is_found(tmp_path:
     ("check", "told", "severity", "what"),
     [
         (checks.twin, _told(a_status(outlived=True)), "error", "a newer daemon runs with this node's key"),
+        (checks.twin, _told(a_status(outlived=True, twin_silent_s=41.2)), "error", "key, not heard for 41 s"),
         (checks.server, _told(a_status(state="detached", reason="no server answers")), "error", "is detached"),
         (checks.server, _told(server_version="2.9.10"), "error", "2.9.10; meshd needs 2.14"),
         (checks.streams, _told(store_problem="the store gave no answer", streams=()), "error", "gave no answer"),

@@ -5,6 +5,7 @@ import json
 from msgspec import structs
 
 from meshd.api.schemas import PeerLoad
+from meshd.outlook import TWIN
 from tests.cli.conftest import Meshctl
 from tests.meshd.api.fake_backend import A, B, FakeBackend, Served, a_peer
 
@@ -37,6 +38,15 @@ def test_a_living_node_is_not_forgotten(meshctl: Meshctl, served: Served) -> Non
 def test_a_clock_that_is_off_is_told_beside_the_state(meshctl: Meshctl, served: Served, backend: FakeBackend) -> None:
     backend.peers_ = [structs.replace(peer, clock_ahead_ms=-10_800_000) for peer in backend.peers_]
     assert "alive, clock 3 h 0 min behind" in meshctl("peers").out
+
+
+def test_a_node_that_runs_twice_is_marked_and_shown_with_the_reason(
+    meshctl: Meshctl, served: Served, backend: FakeBackend
+) -> None:
+    backend.peers_ = [a_peer("a", A), a_peer("b", B, twin=f"it {TWIN}")]
+    (_, a, b) = meshctl("peers").out.splitlines()
+    assert ("twice" in a, "alive, twice" in b) == (False, True)
+    assert "two daemons have its key" in meshctl("peers", "show", "b").out
 
 
 def test_how_old_the_word_of_how_busy_a_node_is_and_why_it_gets_no_work_is_told(

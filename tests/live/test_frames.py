@@ -12,7 +12,7 @@ from meshd import clock
 from protocol import ids
 from protocol.envelope import MAGIC, VERSION, Header
 from protocol.identity import Identity
-from protocol.limits import FRAME_BYTES_MAX, SWIM_BYTES_MAX
+from protocol.limits import FRAME_BYTES_MAX, SWIM_BYTES_MAX, TWIN_MS
 from protocol.primitives import Instant
 from protocol.wire.ops import Survey
 from tests.live.hosts import Host, Mesh, mesh
@@ -77,7 +77,10 @@ async def _what_is_nearly_right_is_refused(s: Stranger, to: Host, src: Host, lif
     for code, later_s in (("expired", -120), ("from_future", 120)):  # a probe alone needs no date
         misdated = sealed(node, subject=subject, at=_now(later_s=later_s), life=life, body=Survey(1))
         await s.is_refused(code, subject, misdated)
-    await s.is_refused("old_life", subject, sealed(node, subject=subject, at=_now(), life=life - 1))
+    begun = Instant(clock.monotonic_ns(), life)
+    await s.is_refused("old_life", subject, sealed(node, subject=subject, at=begun, life=life - 1))
+    long_after = Instant(clock.monotonic_ns(), life + TWIN_MS)
+    await s.is_refused("two_lives", subject, sealed(node, subject=subject, at=long_after, life=life - 1))
     elsewhere = s.inbox(src, node.id)
     await s.is_refused("wrong_subject", subject, sealed(node, subject=elsewhere, at=_now(), life=life))
     fact = s.subjects.fact(region="local", src=node.id)

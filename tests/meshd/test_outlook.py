@@ -1,9 +1,11 @@
 """Do others see the same, and what befell each of them: as status, figures and the story of a peer tell it."""
 
+import pytest
+
 from meshd import clock
 from meshd.api.view_schemas import Agreement
-from meshd.outlook import OUTLIVED, disagreement, standing_of
-from protocol import events
+from meshd.outlook import OUTLIVED, TWIN, disagreement, standing_of
+from protocol import events, limits
 from protocol.envelope import Refusal
 from protocol.primitives import NS_PER_S, Instant
 from tests.meshd.little_daemons import LittleDaemon, little_daemons
@@ -124,7 +126,34 @@ async def test_a_node_that_is_outlived_by_its_twin_says_so_and_nothing_of_the_ot
         a = await mesh.start("a")
         await mesh.start("b")
         await a.until(lambda: a.views.status().agreement.share == 1.0, what="b saying what it sees")
-        a.node.refusals.told(Refusal("twin", a.me.id, ""), clock.now())
+        a.node.refusals.told(Refusal("twin", a.me.id, "", life=a.me.life + 1), clock.now())
         status = a.views.status()
         assert (status.attention[0], status.outlived) == (OUTLIVED, True)
         assert status.agreement.share is None
+
+
+async def test_a_node_whose_twin_has_fallen_silent_says_that_and_what_to_do() -> None:
+    async with little_daemons() as mesh:
+        a = await mesh.start("a")
+        now = clock.now()
+        before = Instant(now.mono_ns - 41 * NS_PER_S, now.wall_ms - 41_000)
+        a.node.refusals.told(Refusal("twin", a.me.id, "", life=a.me.life + 1), before)
+        status = a.views.status()
+        assert round(status.twin_silent_s) == 41
+        assert status.attention[0].startswith("a newer daemon ran with this node's key, and was not heard for 41 s")
+        assert status.attention[0].endswith("start this one anew, if that one is gone")
+
+
+async def test_others_see_that_two_daemons_run_with_one_key(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(limits, "TWIN_MS", 0)
+    async with little_daemons() as mesh:
+        a, b = await mesh.start("a"), await mesh.start("b")
+        assert (a.views.status().attention, a.service.peer("b").twin) == ((), "")
+        await mesh.start("b")
+        try:
+            await a.until(lambda: a.views.status().attention, what="the older of the two being heard")
+            assert a.views.status().attention == (f"b {TWIN}: stop one of the two",)
+            assert a.service.peer("b").twin == f"it {TWIN}"
+            await b.until(lambda: b.node.refusals.is_outlived, what="the older of the two knowing it")
+        finally:
+            await b.kill()

@@ -3,9 +3,10 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
+from protocol import limits
 from protocol.envelope import Refusal
 from protocol.events import FrameRefused
-from protocol.refusals import TOLD_PER_S, Refusals
+from protocol.refusals import TOLD_PER_S, TWIN_S, Refusals
 from tests.protocol.conversation import instant
 from tests.protocol.work import said
 
@@ -30,12 +31,31 @@ def test_our_own_echo_is_no_news() -> None:
     assert _told(Refusals(), "echo") == []
 
 
-def test_who_hears_a_newer_life_of_its_own_key_knows_that_it_is_outlived() -> None:
+def _twin(refusals: Refusals, code: str, life: int, seconds: float = 0.0) -> None:
+    refusals.told(Refusal(code, "src", "subject", life=life), instant(seconds))
+
+
+def test_who_hears_a_newer_life_of_its_own_key_knows_that_it_is_outlived_since_when_it_is_silent_and_that_it_left() -> (
+    None
+):
     refusals = Refusals()
     _told(refusals, "echo")
     assert not refusals.is_outlived
-    _told(refusals, "twin")
-    assert refusals.is_outlived
+    _twin(refusals, "twin", 7, 1.0)
+    assert (refusals.is_outlived, refusals.outlived_by, refusals.twin_left) == (True, 7, 0)
+    assert refusals.twin_silent_s(instant(31.0)) == 30.0
+    _twin(refusals, "twin_left", 7, 2.0)
+    _twin(refusals, "twin", 9, 3.0)
+    assert (refusals.outlived_by, refusals.twin_left) == (9, 7), "another one has begun since"
+
+
+def test_whose_key_two_daemons_have_is_known_for_a_while_and_of_so_many() -> None:
+    refusals = Refusals()
+    for number in range(limits.TWINS_MAX + 1):
+        refusals.told(Refusal("two_lives", f"n{number}", "subject"), instant(0.0))
+    assert refusals.twins(instant(TWIN_S - 0.1)) == tuple(f"n{number}" for number in range(1, limits.TWINS_MAX + 1))
+    refusals.told(Refusal("two_lives", "n3", "subject"), instant(TWIN_S))
+    assert refusals.twins(instant(TWIN_S)) == ("n3",)
 
 
 @given(st.lists(st.tuples(st.sampled_from(["replayed", "expired"]), st.integers(0, 3)), max_size=300))
