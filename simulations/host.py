@@ -202,7 +202,7 @@ class Host:
             rng=around.chance.stream(self.name, f"node {self.life - EPOCH_MS}"),
         )
         present = around.store.presences()
-        above = max((self._node.own_life_in(entry.key, entry.frame) for entry in present), default=0)
+        above = max((self._node.own_life_in(one.key, one.frame) for one in present if self.id in one.key), default=0)
         if above > self.life:
             self._node = None
             self.disk.remember(above)
