@@ -1,5 +1,9 @@
 """What a host remembers of its lives."""
 
+import pytest
+
+from protocol import ids
+from protocol.node import Node
 from simulations.checks_bounds import NoException
 from simulations.disk import Disk
 from simulations.scenario import parsed
@@ -68,3 +72,17 @@ def test_who_lost_its_disk_while_its_clock_was_behind_begins_above_the_life_on_r
     assert verdict.violations == ()
     former, last = lives
     assert last == former + 1
+
+
+def test_a_start_looks_for_its_life_under_its_own_key_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[bool] = []
+    real = Node.own_life_in
+
+    def own_life_in(node: Node, key: str, frame: bytes) -> int:
+        asked.append(key == ids.presence_key(node.me.id))
+        return real(node, key, frame)
+
+    monkeypatch.setattr(Node, "own_life_in", own_life_in)
+    World(parsed(BEHIND, origin="here"), seed=1).run()
+    assert asked
+    assert all(asked), "a signature is checked for each"
