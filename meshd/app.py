@@ -279,15 +279,20 @@ class _Daemon:
         return lives.on_record(node, entries)
 
     async def _look_for_later_life(self, engine: Engine) -> None:
-        """The first write of a life is shown what stands in its place, however late the record can be reached."""
-        link = engine.node.link
-        await engine.until(lambda: link.outdone_by > 0)
+        """The first write of a life is shown what stands in its place, however late the record can be reached.
+
+        A twin's that goes on is left alone, for it would do the same; once that has left, nobody is in its way.
+        """
+        link, refusals = engine.node.link, engine.node.refusals
+        await engine.until(lambda: link.outdone_by > 0 or refusals.is_bereft)
         if link.outdone_by:
             self._begin_above(link.outdone_by)
+        elif refusals.is_bereft:
+            self._begin_above(refusals.outlived_by, "has left")
 
-    def _begin_above(self, life: WallMs) -> None:
-        """Nobody listens to a life below one that is on record: this one ends, and the next is above that."""
-        self._log.warning("a later life of this node, %d, is on record: it begins anew above that", life)
+    def _begin_above(self, life: WallMs, how: str = "is on record") -> None:
+        """Nobody listens to a life below one that was heard of: this one ends, and the next is above that."""
+        self._log.warning("a later life of this node, %d, %s: it begins anew above that", life, how)
         self._state.keep_life(life)
         self._course.give_way(life)
         if self._starting is not None:

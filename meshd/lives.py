@@ -19,8 +19,8 @@ from protocol.primitives import WallMs
 from protocol.replica import Me
 
 BEGAN_ABOVE = (
-    "this life began above one on record that the directory did not know: the host's clock was set back, or the"
-    " directory is an older image"
+    "this life began above one that the directory did not know: the host's clock was set back, or the directory is an"
+    " older image, or was copied"
 )
 
 

@@ -31,6 +31,11 @@ class Refusals:
         """Somebody has begun a newer life with our key: nobody listens to this one."""
         return self.outlived_by > 0
 
+    @property
+    def is_bereft(self) -> bool:
+        """Whoever had begun that life has left, so that nobody with our key is listened to."""
+        return 0 < self.outlived_by <= self.twin_left
+
     def twin_silent_s(self, now: Instant) -> float:
         """For how long nothing was heard of the newer daemon with our key."""
         return now.since_s(self._twin_at)

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from meshd.lives import BEGAN_ABOVE
 from tests.live.hosts import Host, mesh
 from tests.servers import free_port
 from tests.waiting import until_told
@@ -127,7 +128,14 @@ async def test_a_log_says_more_from_the_moment_it_is_told_to(tmp_path: Path) -> 
         await until_told(is_told, what="a line of level debug")
 
 
-async def test_who_is_outlived_by_a_copy_of_its_directory_is_told_so_first(tmp_path: Path) -> None:
+async def _is_listened_to(by: Host, name: str, *, above: int) -> bool:
+    peers = (await by.ask("GET", "/v1/peers"))["peers"]
+    return [(peer["state"], peer["life"] > above) for peer in peers if peer["name"] == name] == [("alive", True)]
+
+
+async def test_who_is_outlived_by_a_copy_of_its_directory_is_told_so_first_and_begins_anew_once_that_has_left(
+    tmp_path: Path,
+) -> None:
     async with mesh(tmp_path, "a", "b", workers="") as m:
         copy = Host(tmp_path, "copy")
         try:
@@ -141,5 +149,10 @@ async def test_who_is_outlived_by_a_copy_of_its_directory_is_told_so_first(tmp_p
             assert "the mesh listens to the newer daemon with this node's key" in said.out.splitlines()[-1]
             assert (await m.b.tell("status", "--wait", "0.1")).code == 9
             assert "twin" not in await _findings(copy)
+            life = (await copy.ask("GET", "/v1/status"))["life"]
+            assert (await copy.meshd("stop"))[0] == 0
+            await until_told(lambda: _is_listened_to(m.a, "b", above=life), what="the one that is left being heard")
+            status = await m.b.ask("GET", "/v1/status")
+            assert (status["outlived"], BEGAN_ABOVE in status["notes"]) == (False, True)
         finally:
             await copy.close()
