@@ -23,6 +23,7 @@ ROLES = (OWNER, HOME, *MOMENTS)
 Lie: TypeAlias = Literal["accuse", "bury", "inflate", "outbid", "ahead", "pose", "invent", "relay", "boast", "idle"]
 Shape: TypeAlias = Literal["halves", "isolate", "ring", "bridge", "swizzle"]
 SHAPES: tuple[Shape, ...] = get_args(Shape)
+OF_NODES = ("isolate", "bridge", "swizzle")  # shapes that `nodes` are named for
 Lasting = Annotated[float, Meta(ge=0, le=172_800, description="0: for ever")]
 
 
@@ -113,18 +114,18 @@ class FullDisk(OnNodes, frozen=True, forbid_unknown_fields=True, tag_field="kind
 
 
 class Partition(Timed, frozen=True, forbid_unknown_fields=True, tag_field="kind", tag="partition"):
-    """Nodes that do not reach each other: those in different `groups`, who is in none is in the first; or in a shape:
+    """Nodes that do not reach each other: those in different `groups`, who is in none is in the first; or in a `shape`:
 
-    `halves`: the first half of all and the second; `isolate`: each of `nodes` alone; `ring`: each
-    node reaches the nearest half of all, no two the same; `bridge`: two halves that only the first
-    of `nodes` reaches both; `swizzle`: `nodes` are isolated one by one, and come back in another order.
+    `halves` (where nothing else is said): the first half of all and the second; `isolate`: each of `nodes`
+    alone; `ring`: each node reaches the nearest half of all, no two the same; `bridge`: two halves that only
+    the first of `nodes` reaches both; `swizzle`: `nodes` are isolated one by one, and come back in another order.
     No `nodes` are all. The record stays with the node `record`; without one with the first group,
     or in reach of all. With `noticed_s` the brokers know after that time who is cut off, and say "no responders";
     without, messages vanish.
     """
 
     groups: tuple[tuple[str, ...], ...] = ()
-    shape: Shape = "halves"
+    shape: Shape | None = None  # halves, where no groups are named either
     nodes: tuple[str, ...] = (ALL,)
     record: str = ""
     for_s: Lasting = 0.0
@@ -132,7 +133,7 @@ class Partition(Timed, frozen=True, forbid_unknown_fields=True, tag_field="kind"
 
     def __post_init__(self) -> None:
         """Raises ValueError when the shape lacks what it needs."""
-        if self.shape == "swizzle" and not self.groups and not self.for_s:
+        if self.shape == "swizzle" and not self.for_s:
             raise ValueError("for_s: a swizzle ends")
 
 
@@ -312,9 +313,25 @@ def problem_of(fault: Fault, names: tuple[str, ...]) -> str:
         return ".every_s: it begins again before it has ended"
     if isinstance(fault, Impostor) and len(span(fault.of)) != 1:
         return f".of: it poses as one node, not as {fault.of!r}"
-    if isinstance(fault, Partition):
-        listed = [name for group in fault.groups for name in members(group, names)]
-        twice = sorted({name for name in listed if listed.count(name) > 1})
-        if twice:
-            return f".groups: {twice[0]} stands in two groups"
-    return ""
+    return _parts(fault, names) if isinstance(fault, Partition) else ""
+
+
+def _parts(fault: Partition, names: tuple[str, ...]) -> str:
+    """What is wrong with a partition: it says two things at once, or cuts nobody off."""
+    if not fault.nodes:
+        return ".nodes: there is nobody in it"
+    if fault.nodes != (ALL,) and (fault.groups or fault.shape not in OF_NODES):
+        kind = "a partition in groups" if fault.groups else f"shape {fault.shape or 'halves'}"
+        return f".nodes: {kind} is of all nodes; some are named for {', '.join(OF_NODES)} alone"
+    if not fault.groups:
+        return ""
+    if fault.shape is not None:
+        return f".shape: it has groups, and so no shape; leave out one of the two (shape = {fault.shape!r})"
+    if len(fault.groups) == 1:
+        return ".groups: one group is cut off from nobody; name two, and who is in none is in the first"
+    for number, group in enumerate(fault.groups):
+        if not group:
+            return f".groups[{number}]: there is nobody in it"
+    listed = [name for group in fault.groups for name in members(group, names)]
+    twice = sorted({name for name in listed if listed.count(name) > 1})
+    return f".groups: {twice[0]} stands in two groups" if twice else ""

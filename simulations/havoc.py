@@ -68,7 +68,7 @@ class Havoc:
 
     def _unravelled(self, fault: Fault) -> list[Fault]:
         """A swizzle is one isolation for each of its nodes, in drawn orders."""
-        if not isinstance(fault, what.Partition) or fault.groups or fault.shape != "swizzle":
+        if not isinstance(fault, what.Partition) or fault.shape != "swizzle":
             return [fault]
         rng = self._chance.stream(f"swizzle at {fault.at_s:g}", "order")
         leaving = list(members(fault.nodes, self._names))
@@ -233,7 +233,7 @@ class Havoc:
         match fault.shape:
             case _ if fault.groups:
                 groups = {name: number for number, group in enumerate(fault.groups) for name in members(group, names)}
-            case "halves":
+            case None | "halves":
                 groups = {name: int(number >= len(names) / 2) for number, name in enumerate(names)}
             case "isolate" | "swizzle":
                 groups = {name: number for number, name in enumerate(members(fault.nodes, names), start=1)}

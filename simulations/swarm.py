@@ -16,7 +16,7 @@ from msgspec import structs
 from protocol.presets import PRESETS
 from simulations.chance import Chance
 from simulations.crowds import spans
-from simulations.faults import SHAPES, Fault
+from simulations.faults import OF_NODES, SHAPES, Fault
 from simulations.links import LinkModel
 from simulations.scenario import Scenario, ScenarioError
 from simulations.work import WorkModel
@@ -112,8 +112,17 @@ def several(
         for field in structs.fields(kind):
             if field.name in _FIELDS and (field.required or rng.random() < 0.5):
                 values[field.name] = _FIELDS[field.name](rng, names)
-        made.append(msgspec.convert(values, kind))
+        made.append(msgspec.convert(_of_one_mind(values), kind))
     return made
+
+
+def _of_one_mind(values: dict[str, object]) -> dict[str, object]:
+    """Of a partition, either groups or a shape, and nodes where that shape asks for some."""
+    if "groups" in values:
+        values.pop("shape", None)
+    if "groups" in values or values.get("shape") not in OF_NODES:
+        values.pop("nodes", None)
+    return values
 
 
 def apart(faults: Collection[Fault]) -> tuple[Fault, ...]:

@@ -45,6 +45,30 @@ WRONG = {
         '[[fault]]\nkind = "partition"\ngroups = [["n1"], ["n1", "n2"]]\nrecord = "n1"\nat_s = 1\n',
         "n1 stands in two groups",
     ),
+    "one group": (
+        '[[fault]]\nkind = "partition"\ngroups = [["n1"]]\nat_s = 1\n',
+        "fault[0].groups: one group is cut off from nobody",
+    ),
+    "group of nobody": (
+        '[[fault]]\nkind = "partition"\ngroups = [[], ["n2"]]\nat_s = 1\n',
+        "fault[0].groups[0]: there is nobody in it",
+    ),
+    "groups and a shape": (
+        '[[fault]]\nkind = "partition"\ngroups = [["n1"], ["n2"]]\nshape = "halves"\nat_s = 1\n',
+        "fault[0].shape: it has groups, and so no shape",
+    ),
+    "groups and nodes": (
+        '[[fault]]\nkind = "partition"\ngroups = [["n1"], ["n2"]]\nnodes = ["n3"]\nat_s = 1\n',
+        "fault[0].nodes: a partition in groups is of all nodes",
+    ),
+    "a shape that takes no nodes": (
+        '[[fault]]\nkind = "partition"\nshape = "ring"\nnodes = ["n3"]\nat_s = 1\n',
+        "fault[0].nodes: shape ring is of all nodes; some are named for isolate, bridge, swizzle alone",
+    ),
+    "shape of nobody": (
+        '[[fault]]\nkind = "partition"\nshape = "bridge"\nnodes = []\nat_s = 1\n',
+        "fault[0].nodes: there is nobody in it",
+    ),
     "share above one": ("[link]\nloss = 1.5\n", "link.loss"),
     "unknown predicate": ('[expect]\nalways = ["peace"]\n', "expect.always: there is no 'peace'"),
     "unknown promise": ("[expect]\neventually = { peace = 3 }\n", "expect.eventually: there is no 'peace'"),
