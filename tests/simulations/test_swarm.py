@@ -107,7 +107,8 @@ def test_a_failing_seed_of_a_swarm_is_told_with_all_that_was_drawn(capsys: pytes
     assert main(["sweep", "swarm", "--swarm", *words, "--set", "work.tasks=1", "--seeds", "1:1"]) == VIOLATED
     said = capsys.readouterr().out
     assert "drawn: nodes=3 run_s=30.0 " in said
-    assert "--swarm" in said.splitlines()[-2]
+    (small,) = [line for line in said.splitlines() if line.startswith("  shrink: ")]
+    assert "--swarm" in small
 
 
 def test_what_a_seed_draws_can_be_kept_as_a_file_and_run_from_it(
