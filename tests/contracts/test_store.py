@@ -240,6 +240,12 @@ async def test_closing_cancels_the_writes_under_way(site: Site) -> None:
         await site.store.close()
 
 
+async def test_a_write_that_begins_after_the_close_is_cancelled_as_well(site: Site) -> None:
+    await site.store.close()
+    with pytest.raises(asyncio.CancelledError):
+        await asyncio.create_task(site.store.write("p00.a", b"x", expect=0))
+
+
 async def test_a_key_with_a_time_to_live_removes_itself_and_can_be_created_again(site: Site) -> None:
     first = await _create(site.store, "p00.a", b"one")
     assert isinstance(await site.store.write("p00.a", b"done", expect=first, keep_s=0.3), Written)
