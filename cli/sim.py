@@ -37,7 +37,9 @@ def sim(ctx: click.Context, words: tuple[str, ...]) -> int:
     Exit codes: 0 passed, 1 a rule was broken, 2 bad scenario, 50 not deterministic, 51 something never seen.
     """
     if words and words[0] == FROM_LIVE:
-        with from_live.make_context(FROM_LIVE, list(words[1:]), parent=ctx) as own:
+        # Named as it is typed: its parent's name would say that words of any kind come before it.
+        name = f"{ctx.info_name} {FROM_LIVE}"
+        with from_live.make_context(name, list(words[1:]), parent=ctx.parent, obj=ctx.obj) as own:
             code: int = from_live.invoke(own)
             return code
     from simulations.command import main
@@ -54,38 +56,43 @@ def sim(ctx: click.Context, words: tuple[str, ...]) -> int:
 @click.option("--pause", multiple=True, metavar="NODES@T+D", help="Stopped, as by SIGSTOP, for D.")
 @click.option("--broker-down", multiple=True, metavar="T+D", help="The broker is gone for D.")
 @click.option("--run", "run", default=RUN_S, show_default=True, metavar="S", help="How long to look on.")
-@click.option("--seed", type=click.IntRange(0), default=1, show_default=True, help="What all chance comes from.")
+@click.option("--seed", default="1", show_default=True, metavar="N", help="What all chance comes from.")
 @click.option(
-    "--save", type=click.Path(path_type=Path), metavar="FILE.toml", help="Keep the scenario: sim run takes it."
+    "--save",
+    type=click.Path(path_type=Path),
+    metavar="FILE.toml",
+    help="Keep the scenario in a new file: sim run takes it.",
 )
 @click.option(
     "--report", multiple=True, type=click.Path(path_type=Path), metavar="FILE", help="Also .html, .md or .json."
 )
 @click.pass_obj
 def from_live(
-    session: Session, /, run: str, seed: int, save: Path | None, report: Sequence[Path], **wished: Sequence[str]
+    session: Session, /, run: str, seed: str, save: Path | None, report: Sequence[Path], **wished: Sequence[str]
 ) -> int:
     """What would happen to this mesh: who would notice what when, which tasks would move, how long until one view.
 
     Takes the nodes, regions, agents, tasks and settings that the daemon sees, and plays faults on them in virtual
     time. The live mesh is only asked. Every option can be given several times; NODES may be region:NAME.
     """
-    from simulations import forecast, live, wishes
+    from simulations import forecast, live, outputs, wishes, wording
     from simulations.scenario import ScenarioError
+    from simulations.words import seed_for
 
     asked = [wishes.Wish(_kind(option), text) for option, texts in wished.items() for text in texts]
     try:
-        run_s = wishes.seconds(run, "--run")
+        run_s, chosen = wishes.seconds(run, "--run"), seed_for("--seed", seed)
+        outputs.check(reports=report, save=save)
         plan = forecast.planned(live.heard(_asked(Client(session))), asked, run_s=run_s)
         if save is not None:
             save.write_text(plan.text(), encoding="utf-8")
-        answer = forecast.foretold(plan, seed=seed, reports=report)
+        answer = forecast.foretold(plan, seed=chosen, reports=report)
     except ScenarioError as error:
         raise of(
             MeshError("bad_input", what=str(error)), hint="meshctl sim from-live --help, or meshctl peers"
         ) from None
     except OSError as error:
-        raise of(MeshError("bad_input", what=f"--save: {error}")) from None
+        raise of(MeshError("bad_input", what=f"--save {save}: {wording.trouble_of(error)}")) from None
     if session.wants_json():
         write(msgspec.json.encode(answer).decode() + "\n")
     else:

@@ -44,7 +44,7 @@ from simulations.sweep import sweep
 from simulations.trace import Line
 from simulations.visible import visible
 from simulations.wording import trouble_of
-from simulations.words import Words, refuse, seed_of
+from simulations.words import Words, refuse, seed_for, seed_of
 from simulations.world import Violation
 from simulations.written import written
 
@@ -81,7 +81,6 @@ def _check_files(asked: argparse.Namespace) -> None:
     """Raises ScenarioError, before anything runs, for a file that is not to be written."""
     reports: list[Path] = getattr(asked, "report", [])
     trace: Path | None = getattr(asked, "trace", None)
-    files.check(reports)
     if asked.command == "replay":
         outputs.check(reports=reports, read=[asked.trace])
     elif asked.command == "run" and not asked.scenario:
@@ -261,10 +260,9 @@ def _sweep(asked: argparse.Namespace) -> int:
 
 def _seeds(text: str) -> range:
     first, _, last = text.partition(":")
-    try:
-        seeds = range(int(first), int(last) + 1)
-    except ValueError:
-        raise ScenarioError(f"--seeds: {text!r} is not A:B, for example 1:100") from None
+    if not first or not last:
+        raise ScenarioError(f"--seeds: {text!r} is not A:B, for example 1:100")
+    seeds = range(seed_for("--seeds", first), seed_for("--seeds", last) + 1)
     if seeds.stop <= seeds.start:
         raise ScenarioError(f"--seeds: there is no seed from {first} to {last}")
     if seeds.stop - seeds.start > SEEDS_MAX:

@@ -31,6 +31,8 @@ def check(
     taken = {_place(path): "what this command reads" for path in read}
     for option, path in asked:
         said = f"{option} {path}"
+        if option == "--report" and path.suffix not in REPORTS:
+            raise ScenarioError(f"{said}: a report ends in {', '.join(REPORTS)}")
         if problem := _folder(path):
             raise ScenarioError(f"{said}: {problem}")
         if not path.exists() or path.is_file():  # a pipe or a device takes whatever comes
@@ -64,7 +66,7 @@ def _lost(option: str, path: Path) -> str:
         case "--trace":
             is_own, noun = begins.startswith(TRACE), "is no trace"
         case "--report":
-            is_own, noun = REPORTS.get(path.suffix, TRACE) in begins, "is no report"
+            is_own, noun = REPORTS[path.suffix] in begins, "is no report"
         case "--out":
             is_own, noun = begins.startswith(SMALL), "was not made small"
         case _:

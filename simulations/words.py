@@ -12,6 +12,7 @@ from difflib import get_close_matches
 from typing import NoReturn
 
 from simulations.running import BAD_SCENARIO
+from simulations.scenario import ScenarioError
 from simulations.visible import visible
 
 SEED_MAX = 1 << 63
@@ -46,8 +47,16 @@ def seed_of(text: str) -> int:
     """A seed. Raises ArgumentTypeError."""
     number = int(text) if re.fullmatch(r"[0-9]{1,19}", text, re.ASCII) else -1
     if not 0 <= number < SEED_MAX:
-        raise argparse.ArgumentTypeError(f"{text!r} is no seed, which is a whole number")
+        raise argparse.ArgumentTypeError(f"{text!r} is no seed, which is a whole number from 0 to {SEED_MAX - 1}")
     return number
+
+
+def seed_for(option: str, text: str) -> int:
+    """The same, where no parser asks. Raises ScenarioError."""
+    try:
+        return seed_of(text)
+    except argparse.ArgumentTypeError as error:
+        raise ScenarioError(f"{option}: {error}") from None
 
 
 def _said(message: str) -> str:

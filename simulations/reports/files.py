@@ -1,7 +1,7 @@
 """Writes a report to files, by what their names end in.
 
-Invariant: a name that no report can have is refused before anything runs. Neighbours: `command`
-checks and hands names over, `outputs` says which files may be written, `running` and `sweep` save.
+Invariant: the same report gives the same bytes. Neighbours: `outputs` refused before anything ran what cannot be
+written; `running` and `sweep` save.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -33,13 +33,6 @@ def schema() -> str:
 
 
 WRITERS: Mapping[str, Callable[[Report], str]] = {".html": page, ".md": ticket, ".json": as_json}
-
-
-def check(paths: Sequence[Path]) -> None:
-    """Raises ScenarioError for an end that no report has; `outputs` says the rest."""
-    for path in paths:
-        if path.suffix not in WRITERS:
-            raise ScenarioError(f"--report {path}: a report ends in {', '.join(WRITERS)}")
 
 
 def save(report: Report, paths: Sequence[Path]) -> None:

@@ -42,6 +42,34 @@ def test_what_is_kept_can_be_run(meshctl: Meshctl, served: Served, tmp_path: Pat
     assert "passed. seed 1, 2 nodes, 40 s" in ran.out
 
 
+def test_what_is_kept_is_a_new_file_and_a_seed_is_one_of_run(meshctl: Meshctl, served: Served, tmp_path: Path) -> None:
+    mine = tmp_path / "mine.toml"
+    mine.write_text("mine\n")
+    for words, what in (
+        (("--save", str(mine)), f"--save {mine}: that is there already"),
+        (("--save", str(tmp_path / "no" / "x.toml")), f"--save {tmp_path / 'no' / 'x.toml'}: there is no such folder"),
+        (
+            ("--save", str(tmp_path / "r.md"), "--report", str(tmp_path / "r.md")),
+            f"--save {tmp_path / 'r.md'}: that is",
+        ),
+        (("--seed", "-1"), "--seed: '-1' is no seed, which is a whole number from 0 to 9223372036854775807"),
+        (("--seed", "9" * 19), f"--seed: '{'9' * 19}' is no seed"),
+        (("--seed", "x"), "--seed: 'x' is no seed"),
+    ):
+        said = meshctl(*ASKED, *words)
+        assert (said.code, said.out) == (2, "")
+        assert said.err.startswith(f"error[bad_input]: {what}")
+    assert mine.read_text() == "mine\n"
+    assert [path.name for path in tmp_path.iterdir() if path.is_file()] == ["mine.toml"]
+
+
+def test_a_misuse_is_answered_with_a_command_that_can_be_typed(meshctl: Meshctl) -> None:
+    said = meshctl("sim", "from-live", "--bogus")
+    assert said.code == 2
+    assert said.err.splitlines()[-1] == "try: meshctl sim from-live --help"
+    assert "Usage: meshctl sim from-live [OPTIONS]" in meshctl("sim", "from-live", "--help").out
+
+
 def test_a_report_is_written_and_says_who_is_who(meshctl: Meshctl, served: Served, tmp_path: Path) -> None:
     page = tmp_path / "report.html"
     said = meshctl(*ASKED, "--report", str(page))
@@ -66,7 +94,7 @@ def test_what_cannot_be_played_is_one_error(meshctl: Meshctl, served: Served, tm
         assert said.err.splitlines()[0] == f"error[bad_input]: {what}"
     lost = meshctl(*ASKED, "--save", str(tmp_path))
     assert lost.code == 2
-    assert lost.err.startswith("error[bad_input]: --save: ")
+    assert lost.err.startswith(f"error[bad_input]: --save {tmp_path}: that is a folder")
 
 
 def test_a_name_of_control_characters_does_not_reach_the_terminal(

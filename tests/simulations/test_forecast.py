@@ -29,6 +29,14 @@ def test_a_kill_is_noticed_by_all_others_and_its_task_moves_to_who_can_do_it() -
     assert "  1 of 2 stay where they are" in told(found)
 
 
+def test_where_all_are_killed_nobody_is_left_and_there_is_no_view() -> None:
+    found = forecast(("kill", "a,b,c,d,e@5s"), run_s=8.0)
+    assert (found.one_view_s, found.lacking) == (None, "nobody is left")
+    lines = told(found)
+    assert "  nobody is left to notice anything" in lines
+    assert lines[-1] == "nobody is left"
+
+
 def test_a_cut_that_heals_ends_in_one_view_and_one_that_stays_does_not() -> None:
     healed = forecast(("cut", "region:east,region:west@3s+6s"))
     assert healed.one_view_s is not None

@@ -7,6 +7,7 @@ import pytest
 
 from simulations import outputs
 from simulations.command import main
+from simulations.reports import files
 from simulations.running import BAD_SCENARIO, PASSED
 from simulations.scenario import ScenarioError
 
@@ -63,6 +64,10 @@ def test_a_trace_that_is_replayed_is_not_overwritten_by_its_report(mine: Path, t
     assert main(["replay", str(trace), "--report", str(trace)]) == BAD_SCENARIO
     assert main(["run", str(mine), "--once", "--report", str(trace)]) == BAD_SCENARIO
     assert main(["replay", str(trace)]) == PASSED
+
+
+def test_every_end_of_a_report_is_known_by_what_such_a_report_says() -> None:
+    assert [*outputs.REPORTS] == [*files.WRITERS]
 
 
 def test_what_was_made_small_is_replaced_by_what_is_made_small_again(mine: Path) -> None:

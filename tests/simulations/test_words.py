@@ -10,7 +10,7 @@ from simulations.running import BAD_SCENARIO
 @pytest.mark.parametrize(
     ("words", "said", "step"),
     [
-        (["run", "--seed", "x"], "--seed: 'x' is no seed, which is a whole number", "run --help"),
+        (["run", "--seed", "x"], "--seed: 'x' is no seed, which is a whole number from 0 to 92233", "run --help"),
         (["run", "--seed", "-1"], "--seed: '-1' is no seed, which is a whole number", "run --help"),
         (["shrink", "split", "--seed", "9" * 20], f"--seed: '{'9' * 20}' is no seed", "shrink --help"),
         (["repaly"], "command: there is no 'repaly'; did you mean replay?", "--help"),
