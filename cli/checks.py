@@ -21,7 +21,8 @@ T = TypeVar("T")  # what a table of checks looks at
 
 Severity: TypeAlias = Literal["error", "warning", "note"]  # a note is what was meant: nobody has to see to it
 
-PRIVATE = ("identity.key", "root.key", "credential.json", "api.json")  # nobody else may read these
+ROOT = "root.key"
+PRIVATE = ("identity.key", ROOT, "credential.json", "api.json")  # nobody else may read these
 DISK_BYTES_MIN, DISK_BYTES_LOW = 100 << 20, 1 << 30
 SKEW_MS_HIGH = 2_000
 LAG_MS_HIGH = 250.0  # so late an engine may be taken for dead
@@ -87,6 +88,14 @@ def files(host: Host) -> Found:
         if mode & 0o077:
             what = f"{name} can be read by others (mode {mode:04o})"
             yield Finding("error", "files", what, str(path), f"chmod 600 {path}; and renew it if others log in here")
+
+
+def root(host: Host) -> Found:
+    """Whether the key that admits nodes lies where a daemon runs."""
+    path = host.directory / ROOT
+    if path.exists():
+        what = "the mesh's root key is online: whoever copies it may admit anybody"
+        yield Finding("note", "root", what, str(path), "keep it elsewhere, and put it here to invite somebody")
 
 
 def disk(host: Host) -> Found:
@@ -332,7 +341,7 @@ def _answering(told: Told) -> Iterator[Mapping[str, Any]]:
     return (peer for peer in told.diagnosis["peers"] if peer["answered"])
 
 
-HOST: tuple[Callable[[Host], Found], ...] = (files, disk, manifests, program, settings)
+HOST: tuple[Callable[[Host], Found], ...] = (files, root, disk, manifests, program, settings)
 MESH: tuple[Callable[[Told], Found], ...] = (
     twin,
     server,

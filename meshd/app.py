@@ -49,6 +49,7 @@ class Said(Protocol):
 
 JOINED_S_MAX = 20.0  # a node whose first write is not acknowledged by then starts all the same, and says so
 FIRST_CONTACT_S = 30.0  # how long the server of `nats.urls` may take to come up before founding a mesh there fails
+ROOT_NOTE = "this node founded the mesh: its root key is online, in root.key"
 SEEN_S = 10.0  # between two looks at how far the record has come: a file, synced
 RECORD_S = 1.0  # between two tries to open the record, by a node that came up without
 
@@ -175,6 +176,8 @@ class _Daemon:
     async def _up(self, stack: AsyncExitStack) -> None:
         mesh = self._belong()
         urls, credential = await self._reach(mesh, stack)
+        if self._state.root() is not None:
+            self._notes.append(ROOT_NOTE)
         me = lives.next_life(self._state, self._loaded)
         wired = wire(
             me=me,
@@ -331,7 +334,6 @@ class _Daemon:
             return invitation.accept(invited, self._state, now=clock.now())
         if known is not None:
             return known
-        self._notes.append("this node founded the mesh: its root key is online, in root.key")
         return invitation.found_mesh(self._state, now=clock.now())
 
     async def _reach(self, mesh: Mesh, stack: AsyncExitStack) -> tuple[tuple[str, ...], Credential]:

@@ -64,6 +64,15 @@ def test_a_key_that_others_can_read_is_an_error(tmp_path: Path, name: str) -> No
     assert "mode 0640" in finding.what
 
 
+def test_a_root_key_where_a_daemon_runs_is_noted(tmp_path: Path) -> None:
+    host = _host(tmp_path / "d")
+    assert list(checks.root(host)) == []
+    (host.directory / "root.key").touch(mode=0o600)
+    found = _one(checks.root, host)
+    assert (found.severity, found.where) == ("note", str(host.directory / "root.key"))
+    assert "the mesh's root key is online" in found.what
+
+
 def test_a_state_directory_that_others_can_enter_is_an_error(tmp_path: Path) -> None:
     host = _host(tmp_path / "d")
     host.directory.chmod(0o755)

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from meshd import clock
+from meshd.app import ROOT_NOTE
 from meshd.lives import BEGAN_ABOVE
 from meshd.statedir import LIFE
 from tests.live.hosts import SCRIPTS, Host, mesh, told
@@ -180,7 +181,7 @@ async def test_a_life_below_one_on_record_is_begun_anew_above_it(tmp_path: Path)
         await host.start()
         status = await host.ask("GET", "/v1/status")
         assert (status["state"], status["life"]) == ("joined", ahead + 2)
-        assert BEGAN_ABOVE in status["notes"]
+        assert status["notes"] == [BEGAN_ABOVE, ROOT_NOTE]
         log = (host.dir / "meshd.log").read_text()
         assert log.count(f"a later life of this node, {ahead + 1}, {BEGINS_ANEW}") == 1
         assert host.complaints() == []
