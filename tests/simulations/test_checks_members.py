@@ -55,7 +55,7 @@ def test_a_death_needs_two_who_said_so_where_two_are_there() -> None:
 
 
 def test_who_said_so_before_it_was_back_is_no_witness_for_those_who_cannot_hear_that_it_is() -> None:
-    world, (n1, n2, n3, n4) = _world(nodes=4, more='[expect]\nalways = ["own-word"]\n')  # of this cut no rule knows
+    world, (n1, n2, n3, n4) = _world(nodes=4)
     world.network.cut(groups={"n1": 0, "n2": 1, "n3": 1, "n4": 0})
     _pass(world, 40.0)
     words = [_accusation(n2, n3), _accusation(n4, n3)]
