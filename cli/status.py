@@ -12,6 +12,7 @@ from cli.waiting import Deadline
 from meshd.observe.text import shown
 from protocol.errors import DEGRADED, OK, MeshError
 
+NAMED_MAX = 4  # of those who were found dead: the list of peers has all
 DOUBTED = ("suspect", "unreachable")  # as the list of peers has it
 
 
@@ -68,7 +69,7 @@ def sentence(value: Item, session: Session) -> str:
     peers, tasks = count(value["peers_alive"], "peer"), count(value["tasks_running"], "task")
     waiting = f", {value['tasks_waiting']} waiting" if value["tasks_waiting"] else ""
     doubted = "".join(f", {value[f'peers_{each}']} {each}" for each in DOUBTED if value.get(f"peers_{each}"))
-    seen = f"{peers} alive{doubted}{_agreement(value['agreement'])}"
+    seen = f"{peers} alive{doubted}{_found_dead(value.get('found_dead'))}{_agreement(value['agreement'])}"
     return (
         f"{painted(value['state'], session)} as {value['name']} in mesh {value['mesh']}{_region(value)}{reason}: "
         f"{seen}; here {tasks} running{waiting}; {_record(value['record'])}"
@@ -80,6 +81,16 @@ def _region(value: Item) -> str:
     others = value.get("other_regions")
     bridge = f", a bridge to {count(others, 'other')}" if others and value.get("bridge") else ""
     return f", region {shown(str(value['region']))}{bridge}" if others else ""
+
+
+def _found_dead(told: Any) -> str:
+    """Who has died in the last minutes."""
+    if not told or not told["count"]:
+        return ""
+    names = [shown(str(name)) for name in told["names"][:NAMED_MAX]]
+    who = ", ".join([*names, "..."] if told["count"] > len(names) else names)
+    last = ", the last" if told["count"] > 1 else ""
+    return f", {told['count']} found dead{last} {told['ago_s']:.0f} s ago ({who})"
 
 
 def _agreement(told: Any) -> str:

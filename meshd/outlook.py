@@ -4,19 +4,20 @@ Invariant: reads and never changes; what others see is what they said last, and 
 is cut off. Neighbours: `views` and `upkeep` ask for these; `protocol.agreement` knows.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 from msgspec import structs
 
 from meshd import clock
-from meshd.api.view_schemas import Agreement, StoryLine
+from meshd.api.view_schemas import Agreement, FoundDead, StoryLine
 from meshd.observe.fates import Befell, Fates, fate
 from meshd.observe.metrics import Figure
 from protocol import events
 from protocol.agreement import Standing
 from protocol.flaps import WINDOW_S
 from protocol.node import Node
-from protocol.primitives import NodeId
+from protocol.primitives import NodeId, WallMs
+from protocol.replica import Peer
 
 NameOf = Callable[[NodeId], str]
 
@@ -32,6 +33,7 @@ OUTLIVED = (
     "another daemon runs with this node's key, and the mesh listens to that one, for it is newer:"
     " its directory was copied, or its key stolen; stop one of the two, and start this one anew if it is the right one"
 )
+LATELY_MS = 600_000  # whoever was found dead before that stands in the list of peers alone
 SILENT_S = 30.0  # a node that is there says so more often
 
 
@@ -102,6 +104,17 @@ def disagreement(standing: Standing, name_of: NameOf) -> tuple[str, ...]:
         f"{who} {see} other nodes than this one, for {standing.differs_s:.0f} s now:"
         " see who sees what with: meshctl peers --all-views",
     )
+
+
+def found_dead(peers: Iterable[Peer], now_ms: WallMs) -> FoundDead:
+    """Who was found dead not long ago, and is not back."""
+    late = sorted((peer for peer in peers if peer.state == "dead" and now_ms - peer.since_ms < LATELY_MS), key=_since)
+    ago_s = (now_ms - late[-1].since_ms) / 1_000 if late else 0.0
+    return FoundDead(len(late), tuple(peer.name for peer in late[: -SHOWN_MAX - 1 : -1]), round(max(0.0, ago_s), 1))
+
+
+def _since(peer: Peer) -> WallMs:
+    return peer.since_ms
 
 
 def damped(node: Node, peer: NodeId) -> str:

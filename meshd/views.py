@@ -172,6 +172,7 @@ class Views:
             other_regions=len(node.regions.names) - 1,
             bridge=node.regions.is_bridge and not node.regions.is_one,
             outlived=node.refusals.is_outlived,
+            found_dead=outlook.found_dead(peers, clock.wall_ms()),
             twin_silent_s=round(outlook.twin_silent_s(node), 1),
         )
 

@@ -11,7 +11,7 @@ from msgspec import Meta, Struct
 
 from meshd.api.agent_schemas import HearingView, RunsView
 from meshd.api.history import AttemptView, RefusedResult, RetryView
-from meshd.api.view_schemas import Agreement, StoryLine
+from meshd.api.view_schemas import Agreement, FoundDead, StoryLine
 from meshd.waits import Waits
 from protocol import limits
 from protocol.events import Event
@@ -67,6 +67,7 @@ class Status(Struct, frozen=True):
     outlived: bool = False
     peers_unreachable: int = 0
     twin_silent_s: float = 0.0
+    found_dead: FoundDead = FoundDead()
 
 
 class PeerLoad(Struct, frozen=True):

@@ -33,6 +33,14 @@ class Agreement(Struct, frozen=True):
     slowest_heard_s: float = 0.0
 
 
+class FoundDead(Struct, frozen=True):
+    """Who was found dead in the last minutes and is dead still: how many, the last first, and that one `ago_s`."""
+
+    count: int = 0
+    names: tuple[str, ...] = ()
+    ago_s: float = 0.0
+
+
 class StoryLine(Struct, frozen=True):
     """One thing that befell a node, as this node heard of it: `text` follows the node's name.
 

@@ -3,7 +3,7 @@
 import msgspec
 import pytest
 
-from meshd.api.view_schemas import Agreement, OneView, Sighting, StoryLine, Subject, Views
+from meshd.api.view_schemas import Agreement, FoundDead, OneView, Sighting, StoryLine, Subject, Views
 from tests.cli.conftest import Meshctl
 from tests.meshd.api.fake_backend import LIFE, FakeBackend, Served, a_status
 
@@ -143,6 +143,23 @@ def test_status_says_that_somebody_is_suspect(meshctl: Meshctl, served: Served, 
     assert "3 peers alive, 2 suspect" in meshctl("status").out
     backend.status_ = a_status(peers_unreachable=2)
     assert "3 peers alive, 2 unreachable; here" in meshctl("status").out
+
+
+@pytest.mark.parametrize(
+    ("found", "said"),
+    [
+        (FoundDead(1, ("b",), 12.4), "3 peers alive, 1 found dead 12 s ago (b); here"),
+        (
+            FoundDead(9, tuple("bcdefghij"), 7.0),
+            "3 peers alive, 9 found dead, the last 7 s ago (b, c, d, e, ...); here",
+        ),
+    ],
+)
+def test_status_says_who_was_just_found_dead(
+    meshctl: Meshctl, served: Served, backend: FakeBackend, found: FoundDead, said: str
+) -> None:
+    backend.status_ = a_status(found_dead=found)
+    assert said in meshctl("status").out
 
 
 def test_waiting_for_a_node_waits_until_the_mesh_is_in_view(

@@ -3,11 +3,12 @@
 import pytest
 
 from meshd import clock
-from meshd.api.view_schemas import Agreement
-from meshd.outlook import OUTLIVED, TWIN, disagreement, standing_of
+from meshd.api.view_schemas import Agreement, FoundDead
+from meshd.outlook import OUTLIVED, SHOWN_MAX, TWIN, disagreement, found_dead, standing_of
 from protocol import events, limits
 from protocol.envelope import Refusal
 from protocol.primitives import NS_PER_S, Instant
+from protocol.replica import Peer, PeerState
 from tests.meshd.little_daemons import LittleDaemon, little_daemons
 
 OTHER = b"another."
@@ -157,3 +158,16 @@ async def test_others_see_that_two_daemons_run_with_one_key(monkeypatch: pytest.
             await b.until(lambda: b.node.refusals.is_outlived, what="the older of the two knowing it")
         finally:
             await b.kill()
+
+
+def _peer(name: str, state: PeerState, since_s: float) -> Peer:
+    return Peer(name, name, 1, state, 0, "r", "d", round(since_s * 1_000))
+
+
+def test_who_was_found_dead_in_the_last_minutes_is_told_the_last_first() -> None:
+    peers = [_peer("a", "dead", 1_000), _peer("b", "dead", 1_090), _peer("c", "left", 1_090), _peer("d", "dead", 400)]
+    assert found_dead(peers, 1_100_000) == FoundDead(2, ("b", "a"), 10.0)
+    assert found_dead(peers[2:], 1_100_000) == FoundDead()
+    many = [_peer(f"n{number}", "dead", number) for number in range(SHOWN_MAX + 2)]
+    told = found_dead(many, 100_000)
+    assert (told.count, len(told.names), told.names[0]) == (SHOWN_MAX + 2, SHOWN_MAX, f"n{SHOWN_MAX + 1}")
