@@ -136,8 +136,9 @@ class _Daemon:
             try:
                 await self._up(stack)
             except asyncio.CancelledError:
-                if not self._course.is_over:
+                if not self._course.is_over or self._starting is None:
                     raise
+                self._starting.uncancel()  # what follows is not cancelled
                 if self._course.failure is None and not self.outdone_by:
                     self._log.info("told to stop while starting")
             self._starting = None

@@ -49,6 +49,16 @@ class Supervisor:
             await asyncio.sleep(0)  # whoever had ended is taken off the list by a callback
 
 
+def heed_cancellation() -> None:
+    """Be cancelled now, when a library took the cancellation of this task for itself: asked after its calls.
+
+    Else the task goes on until it is cancelled once more, ten seconds later. Raises asyncio.CancelledError.
+    """
+    task = asyncio.current_task()
+    if task is not None and task.cancelling():
+        raise asyncio.CancelledError
+
+
 async def end(*tasks: asyncio.Task[None]) -> None:
     """Cancel these until they have ended. One cancellation may be lost in a library.
 

@@ -17,6 +17,7 @@ from nats.aio.msg import Msg
 
 from meshd.addresses import server_of
 from meshd.store import wire
+from meshd.supervise import heed_cancellation
 from protocol.errors import MeshError
 
 ANSWER_S_MAX = 2.0  # an answer takes milliseconds; a new leader takes seconds, and then we ask again
@@ -54,8 +55,10 @@ class Line:
         line = cls()
         try:
             await line._connect(url, name, user, password)
+            heed_cancellation()
         except (OSError, nats.errors.Error, *STRANGE) as fault:
             await line.close()
+            heed_cancellation()
             raise Unanswered(f"cannot reach {where}: {line._fault or _said(fault)}") from None
         except asyncio.CancelledError:
             await line.close()

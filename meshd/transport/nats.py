@@ -19,7 +19,7 @@ from nats.aio.subscription import Subscription
 
 from meshd.addresses import server_of
 from meshd.ports import Sink
-from meshd.supervise import Supervisor, end
+from meshd.supervise import Supervisor, end, heed_cancellation
 from meshd.transport.subjects import check_absences, check_pattern, check_publish, probe_of
 from protocol.errors import MeshError
 from protocol.inputs import Absent, LinkChanged, Received
@@ -174,7 +174,9 @@ class NatsTransport:
             try:
                 await connection.open(url, name=self._name, user=self._user, password=self._password)
                 await connection.listen(self._subscriptions)
+                heed_cancellation()
             except (OSError, nats.errors.Error, *STRANGE) as fault:
+                heed_cancellation()
                 refusal = _refusal(self._server, connection.fault or fault)
                 self.problem = refusal.message
             else:

@@ -1,11 +1,16 @@
 """Background work with a name."""
 
 import asyncio
+import contextlib
+import random
 
 import pytest
+from nats.aio.client import Client
 
 from meshd import supervise
+from meshd.store.jetstream import JetStreamStore
 from meshd.supervise import Supervisor
+from meshd.transport.nats import NatsTransport
 from tests.waiting import until
 
 
@@ -114,6 +119,37 @@ async def test_work_that_has_just_ended_does_not_keep_it() -> None:
         while not tasks[-1].done():  # noqa: ASYNC110 - until the very turn in which it ends
             await asyncio.sleep(0)
         await told.supervisor.close()
+    assert told.failures == []
+
+
+@pytest.mark.parametrize("ends_well", [True, False])
+async def test_a_connection_that_takes_a_cancellation_for_itself_gives_it_back(
+    monkeypatch: pytest.MonkeyPatch, ends_well: bool
+) -> None:
+    opened: list[Client] = []
+
+    async def connect(client: Client, **_: object) -> None:
+        opened.append(client)
+        with contextlib.suppress(asyncio.CancelledError):
+            await _for_ever()
+        if not ends_well:
+            raise ConnectionRefusedError
+
+    async def nothing(*_: object, **__: object) -> None:
+        return None
+
+    monkeypatch.setattr(Client, "connect", connect)
+    for name in ("subscribe", "close"):
+        monkeypatch.setattr(Client, name, nothing)
+    told = Told()
+    url, rng = "nats://127.0.0.1:1", random.Random(7)
+    transport = NatsTransport([url], name="a", supervisor=told.supervisor, rng=rng)
+    transport.open_later(lambda input: None)
+    told.supervisor.spawn("store", JetStreamStore([url], bucket="b", name="a", rng=rng).open())
+    await until(lambda: len(opened) == 2, what="both at it")
+    async with asyncio.timeout(supervise.AGAIN_S / 2):
+        await told.supervisor.close()
+    assert len(opened) == 2, "nobody went on"
     assert told.failures == []
 
 
