@@ -33,6 +33,9 @@ from simulations.checks_tasks import (
 )
 from simulations.setting import Check, Setting
 
+# Broken by what does not happen in time: what happens just then has nothing to do with it.
+LATE = frozenset({"dead-are-found", "refuted-soon", "goodbyes-heard"})
+
 CHECKS: Mapping[str, Callable[[Setting], Check]] = {
     "no-exception": NoException,
     "lawful-records": LawfulRecords,

@@ -40,6 +40,8 @@ from simulations.running import (
 )
 from simulations.scenario import ScenarioError, parsed, stock
 from simulations.shrink import RUNS_MAX, shrunk
+from simulations.suspicions import SHOWN, suspicions
+from simulations.suspicions import told as doubt
 from simulations.sweep import sweep
 from simulations.trace import Line
 from simulations.visible import visible
@@ -341,7 +343,12 @@ def _died(trace: Recorded, asked: argparse.Namespace) -> list[str]:
     """Why a node was declared dead, each time, the last ones."""
     found = deaths(trace, asked.event)
     if not found:
-        return [f"{asked.event} was never declared dead"]
+        doubts = suspicions(trace, asked.event)
+        often = f", but suspected {len(doubts)} times; the last {SHOWN}:" if len(doubts) > SHOWN else ""
+        return [
+            f"{asked.event} was never declared dead{often}",
+            *(visible(doubt(each, asked.event)) for each in doubts[-SHOWN:]),
+        ]
     again = f"{asked.program} explain {shlex.quote(str(asked.trace))}"
     lines = [line for death in found[-DEATHS_SHOWN:] for line in (*why(death, asked.event), "")]
     if len(found) > DEATHS_SHOWN:

@@ -4,6 +4,7 @@ Invariant: a failure names seed, rule and virtual time, shows what led to it, an
 repeats it. Neighbours: `world` gives verdicts, `command` prints.
 """
 
+import re
 import shlex
 from collections.abc import Sequence
 from pathlib import Path
@@ -17,7 +18,9 @@ from simulations.world import Verdict, Violation
 
 PROGRAM = "python -m simulations"
 LINES_SHOWN = 25
-DULL = frozenset({"Ping", "Ack", "Alive", "Load", "Ask", "Answer", "Digest", "lost"})  # there are most of these
+_NAMED = re.compile(r"\b(?:n[0-9]+|\w{26})\b")  # nodes and tasks
+# There are most of these; what a Confirm says stands in the line of the accusation.
+DULL = frozenset({"Ping", "Ack", "Alive", "Load", "Ask", "Answer", "Digest", "Confirm", "lost"})
 TELLING_INPUTS = frozenset({"LinkChanged", "Lagged", "AgentFinished", "AgentFailed", "Advertise", "Leave", "Drain"})
 
 
@@ -84,9 +87,13 @@ def unseen(name: str, scenario: Scenario, verdicts: list[Verdict]) -> list[str]:
 
 
 def _story(lines: tuple[Line, ...], violation: Violation) -> list[str]:
-    """The last lines before a violation that may have to do with it: those that tell something."""
+    """The last lines before a violation that tell something: of faults, and of the nodes and tasks it names."""
     until_ns = int(violation.at_s * NS_PER_S) + 1
-    return [str(line) for line in lines if line.at_ns <= until_ns and is_telling(line)][-LINES_SHOWN:]
+    named = frozenset(_NAMED.findall(violation.what))
+    telling = [line for line in lines if line.at_ns <= until_ns and is_telling(line)]
+    if named:
+        telling = [line for line in telling if line.kind == "fault" or {line.node, *_NAMED.findall(line.what)} & named]
+    return [str(line) for line in telling[-LINES_SHOWN:]]
 
 
 def is_telling(line: Line) -> bool:

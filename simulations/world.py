@@ -5,20 +5,21 @@ the protocol. Neighbours: everything else in this package; `report` shows a `Ver
 """
 
 import gc
+import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import TypeAlias, assert_never, get_args
 
 from msgspec import Struct
 
-from protocol.events import PeerDamped, PeerDead
+from protocol.events import PeerAlive, PeerDamped, PeerDead, PeerLeft, PeerSuspect
 from protocol.ids import mesh_id
 from protocol.primitives import NS_PER_S
 from simulations.accusations import Accusations
 from simulations.acquainted import acquaint
 from simulations.broker import Broker
 from simulations.chance import Chance
-from simulations.checks import CHECKS
+from simulations.checks import CHECKS, LATE
 from simulations.crowds import Places, members
 from simulations.ends import ENDS
 from simulations.faults import Impostor, Join
@@ -41,6 +42,7 @@ from simulations.work import Client
 _On: TypeAlias = Callable[[Seen], str | None]
 _PASSING = (Handled, Unmoved, Said)  # too many of them to be lines of the trace
 ALLOCATIONS_PER_SEARCH = 100_000  # of the interpreter's search for garbage; 700 unless told
+_NODE = re.compile(r"\bn[0-9]+\b")
 LOOK_S = 0.25  # how often the promises are looked at
 
 
@@ -140,6 +142,8 @@ class World:
         self._kept: dict[str, float] = {}
         self._sights: dict[str, int] = {}
         self._by_kind = by_kind()
+        self._views: dict[tuple[str, str], int] = {}  # observer, subject → the line of what the one last found out
+        self._done_to: dict[str, int] = {}  # node → the line of the last fault that began or ended there
 
     def _made_havoc(self) -> Havoc:
         return Havoc(
@@ -192,6 +196,9 @@ class World:
         match seen:
             case Happened(event=PeerDead() | PeerDamped(state="dead") as death):
                 return self._accusations.note(seen, death)
+            case Happened(event=PeerAlive(name=name) | PeerSuspect(name=name) | PeerLeft(name=name)):
+                line = self._views[seen.node, name] = note(now_ns, seen.node, "event", str(seen.event))
+                return line
             case Happened():
                 return note(now_ns, seen.node, "event", str(seen.event))
             case Stored():
@@ -203,12 +210,10 @@ class World:
             case Broke():
                 return note(now_ns, seen.node, "broke", f"{seen.kind}: {seen.error}")
             case Span():
-                return note(
-                    now_ns,
-                    "world",
-                    "fault",
-                    f"{seen.fault} {'begins' if seen.is_on else 'ends'} {' '.join(seen.nodes)}",
-                )
+                said = f"{seen.fault} {'begins' if seen.is_on else 'ends'} {' '.join(seen.nodes)}"
+                line = note(now_ns, "world", "fault", said)
+                self._done_to |= dict.fromkeys(seen.nodes, line)
+                return line
             case Sight():
                 return note(now_ns, seen.node, "sight", seen.kind)
             case Handled() | Unmoved() | Said():
@@ -218,10 +223,17 @@ class World:
 
     def _break(self, rule: str, what: str, line: int = 0) -> None:
         """A rule was broken by what this line of the trace tells, if there is one."""
-        cause = (
-            self._trace.last_about(what) if rule in ENDS else line or self.timeline.cause
-        )  # a promise is looked at by nobody
+        cause = line or self.timeline.cause
+        if rule in ENDS:  # a promise is looked at by nobody
+            cause = self._trace.last_about(what)
+        elif rule in LATE:
+            cause = self._last_between(what) or cause
         self._violations.append(Violation(rule, self.timeline.now_s, what, self._trace.ancestry(cause)))
+
+    def _last_between(self, what: str) -> int:
+        """The last line in which the first node of a sentence found something out of the second, or that was hit."""
+        observer, subject, *_ = [*_NODE.findall(what), "", ""]
+        return max(self._views.get((observer, subject), 0), self._done_to.get(subject, 0))
 
     # --- a run
 
