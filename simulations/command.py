@@ -19,7 +19,7 @@ from simulations.deaths import DEATHS_SHOWN, deaths, subject_of
 from simulations.deaths import told as why
 from simulations.grids import command as grids
 from simulations.lineage import chain, collected, told
-from simulations.progress import Progress
+from simulations.progress import Course, Progress
 from simulations.recorded import End, Recorded
 from simulations.report import PROGRAM, repeat
 from simulations.reports import files
@@ -298,8 +298,10 @@ def _replay(asked: argparse.Namespace) -> int:
             print(line)
 
     observer = Observer(trace.scenario) if asked.report else None
-    watch = () if observer is None else (observer.begin,)
+    course = Course(asked.until or trace.scenario.run_s)
+    watch = [*([] if observer is None else [observer.begin]), *([] if asked.node else course.watch)]
     found = replayed(trace, until_s=asked.until, heed=heed, watch=watch)
+    course.clear()
     if isinstance(found, Parting):
         print(f"{asked.trace}: NOT DETERMINISTIC: the run is not what the trace says")
         print("\n".join(f"  {line}" for line in shown(found, trace, None, names=("trace", "run"))))

@@ -20,13 +20,13 @@ from simulations.agents import AgentModel, Oddity
 from simulations.crowds import spans
 from simulations.ends import ENDS
 from simulations.live import LiveMesh
-from simulations.progress import Progress
+from simulations.progress import Course
 from simulations.reports import files
 from simulations.reports.building import Occasion, run_report
 from simulations.reports.observer import Observer
 from simulations.reports.shapes import Commands
 from simulations.scenario import Expectation, Scenario, ScenarioError, checked
-from simulations.seen import Handled, Happened, Seen, Stored
+from simulations.seen import Happened, Seen, Stored
 from simulations.setting import Setting
 from simulations.wishes import Granted, Wish, granted
 from simulations.work import WorkModel
@@ -154,13 +154,11 @@ def _who_is_who(mesh: LiveMesh) -> str:
 class _Story:
     """Looks on, from the first fault on."""
 
-    wants: ClassVar[tuple[type, ...]] = (Handled, Happened, Stored)
+    wants: ClassVar[tuple[type, ...]] = (Happened, Stored)
 
     def __init__(self, setting: Setting, plan: Plan) -> None:
         self._setting = setting
         self._since_s = FROM_S + plan.granted[0].at_s
-        self._progress = Progress(int(plan.scenario.run_s))
-        self._shown_s = 0
         self._ids = {host.id: host.name for host in setting.hosts.values()}
         self._gone: set[tuple[str, str]] = set()  # observer, subject: of whom it said something bad
         self.told: dict[tuple[str, str], dict[str, float]] = {}  # (subject, what) → observer → when first
@@ -173,10 +171,6 @@ class _Story:
         """Keep what is news."""
         now_s = self._setting.timeline.now_s
         match seen:
-            case Handled():
-                if now_s - self._shown_s >= 1.0:
-                    self._shown_s = int(now_s)
-                    self._progress.at(self._shown_s)
             case Happened():
                 if isinstance(seen.event, VIEW):
                     self.last_view_s = now_s
@@ -190,10 +184,6 @@ class _Story:
                     self.moves.append((now_s, record.capability, former, owner))
             case _:
                 pass
-
-    def done(self) -> None:
-        """The run is over."""
-        self._progress.clear()
 
     def _happened(self, now_s: float, seen: Happened) -> None:
         match seen.event:
@@ -228,10 +218,12 @@ def foretold(plan: Plan, *, seed: int, reports: Sequence[Path] = ()) -> Forecast
         return stories[-1]
 
     observer = Observer(plan.scenario)
-    world = World(plan.scenario, seed=seed, watch=[watch, observer.begin] if reports else [watch])
+    course = Course(plan.scenario.run_s)
+    watching = [watch, *course.watch, *[observer.begin] * bool(reports)]
+    world = World(plan.scenario, seed=seed, watch=watching)
     verdict = world.run()
+    course.clear()
     [story] = stories
-    story.done()
     if reports:
         files.save(run_report(Occasion("from-live", Commands()), plan.scenario, verdict, observer), reports)
     owners = {record.capability: record.owner for record in world.store.records() if record.state is TaskState.AWARDED}

@@ -4,11 +4,12 @@ Invariant: each line of a chain is the cause of the next, and the first has none
 Neighbours: `trace` knows causes, `recorded` keeps them; `report` and the commands show chains.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 from protocol.primitives import NS_PER_MS, NS_PER_S
 from simulations.recorded import End, Record, Recorded
 from simulations.scenario import Scenario, ScenarioError
+from simulations.setting import Check, Setting
 from simulations.trace import TICK, Ancestry, Line
 from simulations.world import Verdict, World
 
@@ -33,7 +34,9 @@ _LINKS: tuple[tuple[str, str, str], ...] = (
 )
 
 
-def again(scenario: Scenario, *, seed: int, wanted: Iterable[int]) -> tuple[Verdict, list[Line]]:
+def again(
+    scenario: Scenario, *, seed: int, wanted: Iterable[int], watch: Sequence[Callable[[Setting], Check]] = ()
+) -> tuple[Verdict, list[Line]]:
     """The same run once more, and those lines of it that were asked for."""
     numbers = frozenset(wanted)
     found: list[Line] = []
@@ -42,7 +45,7 @@ def again(scenario: Scenario, *, seed: int, wanted: Iterable[int]) -> tuple[Verd
         if line.seq in numbers:
             found.append(line)
 
-    return World(scenario, seed=seed, write=keep).run(), found
+    return World(scenario, seed=seed, write=keep, watch=watch).run(), found
 
 
 def chain(trace: Recorded, seq: int, *, count: int) -> list[Line]:

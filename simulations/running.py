@@ -13,6 +13,7 @@ from msgspec import Struct
 
 from simulations import report
 from simulations.lineage import again
+from simulations.progress import Course
 from simulations.recorded import End, Recorder, header_of
 from simulations.reports import files
 from simulations.reports.building import Occasion, run_report
@@ -70,7 +71,9 @@ def run(
     codes = [PASSED]
     ancestors: Sequence[Line] = ()
     if is_checked or verdict.violations:
-        second, ancestors = again(scenario, seed=seed, wanted=wanted_of(verdict))
+        course = Course(scenario.run_s, "virtual seconds, the second time")
+        second, ancestors = again(scenario, seed=seed, wanted=wanted_of(verdict), watch=course.watch)
+        course.clear()
         if second.digest != verdict.digest:
             print(f"{choice.name}: NOT DETERMINISTIC: seed {seed} gave {verdict.digest}, then {second.digest}")
             codes.append(NOT_DETERMINISTIC)
@@ -124,13 +127,17 @@ def reported(occasion: Occasion, scenario: Scenario, seed: int, reports: Sequenc
 def _traced(
     choice: Choice, scenario: Scenario, seed: int, trace: Path | None, observer: Observer | None = None
 ) -> Verdict:
-    watch = () if observer is None else (observer.begin,)
+    course = Course(scenario.run_s)
+    watch = [*course.watch, *([] if observer is None else [observer.begin])]
     if trace is None:
-        return World(scenario, seed=seed, watch=watch).run()
+        verdict = World(scenario, seed=seed, watch=watch).run()
+        course.clear()
+        return verdict
     try:
         with trace.open("wb") as file:
             recorder = Recorder(file, header_of(choice.name, scenario, seed=seed, options=choice.options))
             verdict = World(scenario, seed=seed, write=recorder.note, watch=watch).run()
+            course.clear()
             recorder.end(End(verdict.digest, verdict.violations))
             return verdict
     except OSError as error:
