@@ -11,7 +11,7 @@ import signal
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import click
 from msgspec import structs
@@ -19,6 +19,7 @@ from msgspec import structs
 from protocol.errors import FAILED, INTERRUPTED, OK, TIMED_OUT, USAGE, MeshError
 
 LOG = "meshd.log"
+JOIN_BYTES_MAX = 65_536  # read of what should be an invitation, which has 4,096 at most
 DETACH_S_MAX = 60.0  # a daemon that is not ready by then is ended, and its log says why
 STOP_S_MAX = 60.0  # draining, leaving and stopping the server are each bounded below this
 STOP_S_HIGHEST = 7_200.0  # twice the longest draining
@@ -69,7 +70,7 @@ def run(arguments: Sequence[str]) -> int:
     "--dir", "dir_", type=_Directory(path_type=Path), help="State directory; else $MESHD_DIR, else the user's."
 )
 @click.option("--name", help="Name of this node, kept for later starts; else the host's.")
-@click.option("--join", metavar="TOKEN", help="Join a mesh: what `meshctl invite` printed on one of its nodes.")
+@click.option("--join", metavar="TOKEN|@FILE|-", help="Join a mesh: what `meshctl invite -o name` printed on a node.")
 @click.option("--config", "files", multiple=True, type=click.Path(path_type=Path), help="Settings (TOML); repeatable.")
 @click.option("--listen", metavar="HOST:PORT", help="The HTTP API; else a free port on 127.0.0.1.")
 @click.option("--nats-listen", metavar="HOST:PORT", help="Where other hosts may join, kept; else 127.0.0.1.")
@@ -85,8 +86,6 @@ def start(dir_: Path | None, join: str | None, files: tuple[Path, ...], detach: 
 
     gc.freeze()
     gc.enable()
-    if join is not None and not join.strip():  # a variable that was not set would found a mesh of its own
-        raise MeshError("bad_join", problem="it is empty")
     settings = {
         "node.name": flags["name"],
         "node.region": flags["region"],
@@ -96,7 +95,7 @@ def start(dir_: Path | None, join: str | None, files: tuple[Path, ...], detach: 
     }
     order = Order(
         dir=dir_ or default_dir(),
-        join=join or "",
+        join="" if join is None else _invitation(join),
         files=files,
         flags={key: value for key, value in settings.items() if value is not None},
     )
@@ -141,6 +140,28 @@ def version() -> None:
     from importlib.metadata import version as installed
 
     click.echo(installed("agent-meshd"))
+
+
+def _invitation(told: str) -> str:
+    """The token, as it is, or from a file or stdin: what a process was started with, everybody on its host can read."""
+    origin, text = "it", told.strip()
+    if text == "-":
+        origin, text = "stdin", _read(sys.stdin.buffer)
+    elif text.startswith("@"):
+        origin = text[1:]
+        try:
+            with Path(origin).open("rb") as file:
+                text = _read(file)
+        except OSError as failure:
+            raise MeshError("bad_join", problem=f"{origin or '@'} cannot be read: {failure.strerror}") from None
+    if not text:  # a variable that was not set would found a mesh of its own
+        raise MeshError("bad_join", problem=f"{origin} is empty")
+    return text
+
+
+def _read(file: BinaryIO) -> str:
+    """What should be an invitation: whatever else it is, is told by who decodes it."""
+    return file.read(JOIN_BYTES_MAX).decode("ascii", "replace").strip()
 
 
 def _printed(line: str, warnings: Sequence[str] = (), /) -> None:

@@ -2,6 +2,7 @@
 
 import asyncio
 import gc
+import io
 import os
 import signal
 import subprocess
@@ -76,6 +77,35 @@ def test_an_empty_invitation_founds_no_mesh(meshd_: Callable[..., Said], tmp_pat
     said = meshd_("start", "--dir", str(tmp_path), "--join", " ")
     assert (said.code, said.out) == (2, "")
     assert said.err.startswith("error[bad_join]: this is no invitation: it is empty\n")
+
+
+def test_an_invitation_is_read_from_a_file_or_from_stdin_so_that_no_list_of_processes_shows_it(
+    meshd_: Callable[..., Said], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "invitation").write_text("mj1_x\n")
+    monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(b"mj1_x\n")))
+    order = Order(dir=tmp_path, join="mj1_x")
+    for told in (f"@{tmp_path / 'invitation'}", "-"):
+        assert meshd_("start", "--dir", str(tmp_path), "--join", told) == Said(0, f"{order!r}\n", "")
+
+
+@pytest.mark.parametrize(
+    ("told", "problem"),
+    [
+        ("-", "stdin is empty"),
+        ("@", "@ cannot be read: Is a directory"),
+        ("@no-such-file", "no-such-file cannot be read: No such file or directory"),
+        ("@/", "/ cannot be read: Is a directory"),
+        ("@/dev/null", "/dev/null is empty"),
+    ],
+)
+def test_an_invitation_that_cannot_be_read_founds_no_mesh(
+    meshd_: Callable[..., Said], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, told: str, problem: str
+) -> None:
+    monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(b"")))
+    said = meshd_("start", "--dir", str(tmp_path), "--join", told)
+    assert (said.code, said.out) == (2, "")
+    assert said.err.startswith(f"error[bad_join]: this is no invitation: {problem}\n")
 
 
 def test_what_is_not_given_is_left_to_the_settings(

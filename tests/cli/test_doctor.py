@@ -139,7 +139,8 @@ def test_the_files_of_a_daemon_elsewhere_are_not_looked_for_here(
     (healthy / "api.json").chmod(0o644)
     said = meshctl("doctor", "--node", served.address.url)
     assert said.code == 0
-    assert "skipped: files, root, disk, manifests, program, settings, for they look at the daemon's own host" in said.out
+    skipped = "skipped: files, root, disk, manifests, program, settings"
+    assert f"{skipped}, for they look at the daemon's own host" in said.out
 
 
 def test_words_of_others_move_no_cursor(meshctl: Meshctl, healthy: Path, backend: FakeBackend) -> None:
