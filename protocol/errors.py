@@ -48,7 +48,9 @@ ERRORS: dict[str, ErrorRow] = {
     "unknown_goal": ErrorRow(
         404, NOT_FOUND, "no task has the goal {goal}", "the goal of a task stands in: meshctl tasks show ID"
     ),
-    "unknown_peer": ErrorRow(404, NOT_FOUND, "no peer is called {peer}", "list the peers with: meshctl peers"),
+    "unknown_peer": ErrorRow(
+        404, NOT_FOUND, "no peer is called {peer}", "list those that were seen alive here with: meshctl peers"
+    ),
     "unknown_record": ErrorRow(
         404, NOT_FOUND, "nothing is on record of {id}", "see what there is with: meshctl audit tail"
     ),

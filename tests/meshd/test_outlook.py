@@ -7,6 +7,8 @@ from meshd.api.view_schemas import Agreement, FoundDead
 from meshd.outlook import OUTLIVED, SHOWN_MAX, TWIN, disagreement, found_dead, standing_of
 from protocol import events, limits
 from protocol.envelope import Refusal
+from protocol.errors import MeshError
+from protocol.inputs import Leave
 from protocol.primitives import NS_PER_S, Instant
 from protocol.replica import Peer, PeerState
 from tests.meshd.little_daemons import LittleDaemon, little_daemons
@@ -158,6 +160,20 @@ async def test_others_see_that_two_daemons_run_with_one_key(monkeypatch: pytest.
             await b.until(lambda: b.node.refusals.is_outlived, what="the older of the two knowing it")
         finally:
             await b.kill()
+
+
+async def test_who_left_before_a_node_began_is_remembered_there_and_listed_by_who_saw_it() -> None:
+    async with little_daemons() as mesh:
+        a, b = await mesh.start("a"), await mesh.start("b")
+        b.engine.put(Leave())
+        await a.until(lambda: "left" in [peer.state for peer in a.views.peers()], what="b having left")
+        await mesh.kill("b")
+        c = await mesh.start("c")
+        await c.until(lambda: c.node.gossip.gone == 1, what="the goodbye having come by a digest")
+        assert [peer.name for peer in c.views.peers()] == ["a", "c"]
+        with pytest.raises(MeshError, match="no peer is called b"):
+            c.service.peer("b")
+        assert (await a.service.upkeep.remove("b")).removed_on == ("a", "c")
 
 
 def _peer(name: str, state: PeerState, since_s: float) -> Peer:
