@@ -35,7 +35,9 @@ def told(each: Suspicion, node: str) -> str:
     line = each.line
     evidence = "the broker said that nobody listens there" if ", absent" in line.what else "it did not answer"
     said = f"{node} was suspected by {line.node} at {_s(line)} (line {line.seq}): {evidence}"
-    if more := len(each.accusers) - 1:
+    if not each.accusers:
+        said = f"{node} was suspected at {_s(line)} (line {line.seq}): {line.node} had heard so; of who said it there is no line"
+    elif more := len(each.accusers) - 1:
         said += f"; {more} more accused it"
     said += f"; {len(each.believers)} took it for suspect"
     if each.open or each.last is None:
@@ -52,8 +54,13 @@ def _read(trace: Recorded, node: str) -> Iterator[Suspicion]:
         if record.kind == ACCUSES and record.what.startswith(f"{node} suspect"):
             current = current or Suspicion(record, set(), set(), set())
             current.accusers.add(record.node)
-        elif record.kind == "event" and named in record.what and current is not None:
-            if record.what.startswith("PeerSuspect("):
+        elif record.kind == "event" and named in record.what:
+            is_suspect = record.what.startswith("PeerSuspect(")
+            if current is None and is_suspect:  # of what a liar says there is no line
+                current = Suspicion(record, set(), set(), set())
+            if current is None:
+                continue
+            if is_suspect:
                 current.believers.add(record.node)
                 current.open.add(record.node)
             elif record.what.startswith(("PeerAlive(", "PeerDead(", "PeerLeft(", "PeerDamped(")):

@@ -50,6 +50,18 @@ def test_who_was_never_declared_dead_is_told_of_what_it_was_suspected(
     assert capsys.readouterr().out == "n1 was never declared dead\n"
 
 
+def test_of_what_a_liar_says_it_is_told_who_believed_it(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path, trace = tmp_path / "lie.toml", tmp_path / "lie.trace"
+    lie = '[[fault]]\nkind = "attack"\nshape = "accuse"\nnode = "n4"\nof = "n2"\nat_s = 6\nfor_s = 0.1\n'
+    path.write_text(f'about = "one lies"\nnodes = 4\nrun_s = 8\nexpect = {{ always = [] }}\n{lie}')
+    assert main(["run", str(path), "--once", "--trace", str(trace)]) == PASSED
+    capsys.readouterr()
+    assert main(["explain", str(trace), "n2"]) == PASSED
+    _, first, *_ = capsys.readouterr().out.splitlines()
+    assert first.startswith("n2 was suspected at 6.00")
+    assert "had heard so; of who said it there is no line; 2 took it for suspect, none of them after 6.0" in first
+
+
 class _Impatient:
     """A rule that is broken a second after somebody is suspect, by whatever comes then."""
 
