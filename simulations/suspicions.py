@@ -36,7 +36,8 @@ def told(each: Suspicion, node: str) -> str:
     evidence = "the broker said that nobody listens there" if ", absent" in line.what else "it did not answer"
     said = f"{node} was suspected by {line.node} at {_s(line)} (line {line.seq}): {evidence}"
     if not each.accusers:
-        said = f"{node} was suspected at {_s(line)} (line {line.seq}): {line.node} had heard so; of who said it there is no line"
+        said = f"{node} was suspected at {_s(line)} (line {line.seq}): {line.node} had heard so"
+        said += "; of who said it there is no line"
     elif more := len(each.accusers) - 1:
         said += f"; {more} more accused it"
     said += f"; {len(each.believers)} took it for suspect"

@@ -1,8 +1,14 @@
 """How far a long command is: on a terminal only, and gone at the end."""
 
 import io
+import sys
+from pathlib import Path
 
+import pytest
+
+from simulations.command import main
 from simulations.progress import WIDTH, Course, Progress
+from simulations.running import PASSED
 from simulations.scenario import parsed
 from simulations.world import World
 
@@ -24,6 +30,20 @@ def test_a_single_run_shows_how_far_it_is_and_leaves_an_empty_line() -> None:
     assert 4 <= len([text for text in shown if text.startswith("[")]) <= 7
     assert not shown[-2].strip()
     assert watched == World(parsed(TINY, origin="tiny"), seed=1).run(), "who looks on changes nothing"
+
+
+def test_run_and_replay_show_it_on_a_terminal(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path, trace = tmp_path / "tiny.toml", str(tmp_path / "tiny.trace")
+    path.write_text(TINY)
+    for words, said in (
+        (["run", str(path), "--trace", trace], "virtual seconds, the second time"),
+        (["run", str(path), "--once"], "3 of 6, virtual seconds"),
+        (["replay", trace], "3 of 6, virtual seconds"),
+    ):
+        out = _Terminal()
+        monkeypatch.setattr(sys, "stderr", out)
+        assert main(words) == PASSED
+        assert said in out.getvalue()
 
 
 def test_where_nobody_would_see_it_nothing_is_watched_or_written() -> None:
