@@ -266,7 +266,7 @@ class KnownAgents:
     wants: ClassVar[Wanted] = (Happened,)
 
     def __init__(self, setting: Setting) -> None:
-        del setting
+        self._setting = setting
         self._versions: dict[tuple[str, int, NodeId], int] = {}
 
     def on(self, seen: Seen) -> str | None:
@@ -280,7 +280,9 @@ class KnownAgents:
             subject = (seen.node, seen.life, event.peer)
             former = self._versions.get(subject, 0)
             self._versions[subject] = event.version
-            if event.version <= former:
+            host = self._setting.hosts.get(seen.node)
+            is_going = host is not None and host.is_leaving  # after its goodbye it heeds no new life
+            if event.version <= former and not is_going:
                 return f"{seen.node} took in version {event.version} of the agents of {event.name} after {former}"
         return None
 

@@ -121,7 +121,7 @@ class Host:
         self.disk = Disk()
         self._armed_ns: int | None = None
         self._wakes = (0, 0)  # the instant of the last wake-up, and how many there were at it
-        self._is_leaving = False
+        self.is_leaving = False
         self._numbers = (0, 0)  # life and incarnation, as they were seen last
         self.life: WallMs = 0
         self.is_paused = False
@@ -140,7 +140,7 @@ class Host:
     @property
     def is_well(self) -> bool:
         """Up, running, connected, and not about to leave."""
-        return self.is_up and self.is_linked and not self._is_leaving and not self.is_ailing
+        return self.is_up and self.is_linked and not self.is_leaving and not self.is_ailing
 
     @property
     def is_ailing(self) -> bool:
@@ -209,7 +209,7 @@ class Host:
             return self.start()
         around.broker.tune(self.name, subjects.facts())
         self._disturbed_ns = self._timeline.now_ns
-        self._is_leaving = self.is_paused = self.is_outlived = False
+        self.is_leaving = self.is_paused = self.is_outlived = False
         self._agents = self._new_agents()
         self._connect(self._node.start(now))
         for entry in present:
@@ -258,7 +258,7 @@ class Host:
 
     def leave(self) -> None:
         """Asked to stop: drain, say goodbye, end."""
-        self._is_leaving = True
+        self.is_leaving = True
         self.receive(Drain(on=True), self.life)
         self._leave_when_done(self.life, self._timeline.now_ns + ns(DRAIN_S_MAX))
 

@@ -51,6 +51,7 @@ class _Well:
     def __init__(self, name: str) -> None:
         self.id = name
         self.well_since_ns = -ns(3_600)
+        self.is_leaving = False
 
 
 class _Setting:
