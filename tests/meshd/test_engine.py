@@ -160,7 +160,7 @@ async def test_a_flood_without_end_keeps_no_timer_from_coming_due() -> None:
     await until(lambda: Tick() in stage.node.handled)
     before = stage.node.handled[: stage.node.handled.index(Tick())]
     assert [each for each in before if isinstance(each, Lagged)], "it is told that it has not heard all for a while"
-    assert len(before) > 40
+    assert len(before) > 5, "all this while something waited"
     await stage.supervisor.close()
 
 
