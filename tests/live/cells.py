@@ -183,4 +183,4 @@ def _account(made: Ground, row: Row, fault: Fault) -> None:
     row.problems += [f"{by} called {name} dead" for name, by in sorted(dead) if name not in fault.may_die]
     for host in made.hosts.values():
         complaints = [] if fault.is_noisy else host.complaints()
-        row.problems += [f"{host.name} complained: {line[:160]}" for line in complaints[:1]]
+        row.problems += [f"{host.name} complained: {line[:2_000]}" for line in complaints[:1]]
