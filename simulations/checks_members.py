@@ -359,7 +359,7 @@ class RefutedSoon:
         elif isinstance(seen, Happened):
             suspects = self._suspects.setdefault(seen.node, {})
             match seen.event:
-                case PeerSuspect(peer=peer):
+                case PeerSuspect(peer=peer, accuser=accuser) if not self._are_parted(accuser, peer):
                     suspects.setdefault(peer, now_ns)
                 case PeerAlive(peer=peer) | PeerDead(peer=peer) | PeerLeft(peer=peer):
                     suspects.pop(peer, None)
@@ -379,6 +379,11 @@ class RefutedSoon:
             if not is_excused and self._excuses.are_clear(observer, subject, since_ns):
                 return f"{seen.node} suspects {subject.name} for {self._within_s:g} s, which is well and within reach"
         return None
+
+    def _are_parted(self, accuser: NodeId, suspect: NodeId) -> bool:
+        """Does a cut keep one from asking or the other from answering? Then it is asked when its time is up."""
+        one, other = name_of(self._setting, accuser), name_of(self._setting, suspect)
+        return not (self._setting.network.reaches(one, other) and self._setting.network.reaches(other, one))
 
 
 class GoodbyesHeard:

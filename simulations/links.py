@@ -19,7 +19,7 @@ from simulations.crowds import members
 
 BODIES = frozenset(kind.body.__name__ for kind in KINDS.values())
 BYTES_PER_KB = 1_000
-LOSS_CLEAR_MAX = 0.25  # more is lost, or later than this: who is there may not be seen
+LOSS_CLEAR_MAX = 0.25  # more is lost or of no use, or later than this: who is there may not be seen
 DELAY_CLEAR_MS_MAX = 400.0
 
 Share = Annotated[float, Meta(ge=0.0, le=1.0)]
@@ -94,7 +94,8 @@ class Alteration:
         self._other = frozenset(members(between.other, names))
         self._is_both = between.way == "both"
         worst = _changed(Manner(), between.link)
-        self.is_bad = worst.loss > LOSS_CLEAR_MAX or worst.delay.p99_ms > DELAY_CLEAR_MS_MAX or worst.kb_s > 0
+        useless = worst.loss + worst.corrupt + worst.truncate + worst.oversize
+        self.is_bad = useless > LOSS_CLEAR_MAX or worst.delay.p99_ms > DELAY_CLEAR_MS_MAX or worst.kb_s > 0
         self.until_ns: int | None = None
 
     def concerns(self, one: str, other: str) -> bool:

@@ -115,6 +115,19 @@ def test_who_is_well_and_within_reach_does_not_stay_suspect() -> None:
         assert (check.on(_tick(n1)) is not None) is is_broken
 
 
+def test_who_cannot_hear_its_accuser_has_until_it_is_asked_to_refute() -> None:
+    world, (n1, n2, n3) = _world()
+    suspect = Happened(n1.name, n1.life, PeerSuspect(n2.id, n2.name, n2.life, n3.id, "timeout"))
+    for pairs, is_broken in ((frozenset({("n3", "n2")}), False), (frozenset({("n3", "n1")}), True)):
+        world.timeline.now_ns = ns(20)
+        cut = world.network.cut(groups={}, pairs=pairs)
+        check = CHECKS["refuted-soon"](world)
+        assert check.on(suspect) is None
+        world.timeline.now_ns = ns(22.5)
+        world.network.heal(cut)
+        assert (check.on(_tick(n1)) is not None) is is_broken
+
+
 def test_a_goodbye_is_heard_by_everybody_within_a_second() -> None:
     world, (n1, n2, _) = _world()
     goodbye = Handled(n2.name, n2.life, "Leave", 0, effects=(Spread(Left(0)),))

@@ -113,6 +113,15 @@ def test_links_between_groups_are_otherwise_both_ways_and_only_in_what_was_said(
     assert network.arrivals("n1", "n2") == [50_000_000]
 
 
+def test_a_link_whose_frames_are_mostly_of_no_use_is_no_clear_one() -> None:
+    timeline = Timeline()
+    network = Network(timeline=timeline, chance=Chance(1), model=LinkModel(), names=NAMES)
+    timeline.now_ns = 7
+    network.alter(Between(one=("n1",), other=("n2",), link={"corrupt": 0.2, "truncate": 0.2}))
+    network.alter(Between(one=("n1",), other=("n3",), link={"truncate": 0.2}))
+    assert (network.clear_since_ns("n1", "n2"), network.clear_since_ns("n1", "n3")) == (7, 0)
+
+
 def test_a_link_that_is_altered_for_a_while_is_as_before_afterwards() -> None:
     timeline = Timeline()
     network = Network(timeline=timeline, chance=Chance(1), model=LinkModel(), names=NAMES)
