@@ -4,6 +4,7 @@ Invariant: told of events, never polling pairs; who was disturbed, cut off or lo
 Neighbour: `checks` lists these.
 """
 
+from collections.abc import Iterator
 from typing import ClassVar
 
 from protocol.effects import Spread
@@ -29,6 +30,13 @@ CLEAR_S = 8.0  # who was disturbed or cut off so shortly before may be found dea
 FOUND_S = 20.0  # a hang is found within 8.5 s for the most part; two who lost messages take longer
 REFUTED_S = 2.0  # and four times as long as a probe waits, where they wait long
 HEARD_S = 1.0
+
+
+def _accusations(seen: Handled) -> Iterator[Suspect | Confirm | Dead]:
+    """What a node says of others because of this input."""
+    for effect in seen.effects:
+        if isinstance(effect, Spread) and isinstance(effect.body, Suspect | Confirm | Dead):
+            yield effect.body
 
 
 class NoFalseDeath:
@@ -70,12 +78,10 @@ class NoFalseDeath:
         return None
 
     def _note(self, seen: Handled) -> None:
-        for effect in seen.effects:
-            if isinstance(effect, Spread) and isinstance(effect.body, Suspect | Confirm | Dead):
-                said = effect.body
-                words, number = (self._setting.hosts[seen.node].id, said.peer), (said.life, said.incarnation)
-                if self._said.get(words, ((0, -1), 0))[0] < number:  # what is said again was said before
-                    self._said[words] = number, self._setting.timeline.now_ns
+        for said in _accusations(seen):
+            words, number = (self._setting.hosts[seen.node].id, said.peer), (said.life, said.incarnation)
+            if self._said.get(words, ((0, -1), 0))[0] < number:  # what is said again was said before
+                self._said[words] = number, self._setting.timeline.now_ns
 
     def _said_ns(self, accuser: Host, dead: Host) -> int:
         found = self._said.get((accuser.id, dead.id))
@@ -198,11 +204,9 @@ class OwnWord:
         elif isinstance(seen, Handled):
             me = self._setting.hosts[seen.node].id
             self._own[me] = max(self._own.get(me, (0, 0)), (seen.life, seen.incarnation))  # two may have one key
-            for effect in seen.effects:
-                if isinstance(effect, Spread) and isinstance(effect.body, Suspect | Confirm | Dead):
-                    said = effect.body
-                    if problem := self._ahead(said.peer, said.life, 0 if self._is_attacked else said.incarnation):
-                        return f"{seen.node} accuses {problem}"
+            for said in _accusations(seen):
+                if problem := self._ahead(said.peer, said.life, 0 if self._is_attacked else said.incarnation):
+                    return f"{seen.node} accuses {problem}"
         elif isinstance(seen, Happened) and isinstance(seen.event, PeerAlive):
             event = seen.event
             if problem := self._ahead(event.peer, event.life, event.incarnation) or self._another(event):
@@ -246,9 +250,7 @@ class ProvenDeath:
         """Accusations as they are made, and deaths."""
         host = self._setting.hosts[seen.node] if isinstance(seen, Handled | Happened) else None
         if isinstance(seen, Handled) and host is not None:
-            for effect in seen.effects:
-                if isinstance(effect, Spread) and isinstance(effect.body, Suspect | Confirm | Dead):
-                    self._accused.add((host.id, effect.body.peer, effect.body.life))
+            self._accused |= {(host.id, said.peer, said.life) for said in _accusations(seen)}
         elif isinstance(seen, Happened) and isinstance(seen.event, PeerDead) and host is not None:
             death = seen.event
             for accuser in death.accusers:
