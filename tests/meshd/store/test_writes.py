@@ -42,6 +42,7 @@ async def test_a_write_whose_cancellation_was_lost_is_cancelled_by_what_it_comes
                 await asyncio.Event().wait()
             raise what
 
+    # A task each, for that is what closing cancels.
     tasks = [asyncio.create_task(write(what=what)) for what in (MeshError("store", problem="is closed"), ValueError())]
     await is_begun.wait()
     writes.cancel()
