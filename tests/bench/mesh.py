@@ -29,6 +29,7 @@ TRIALS: Mapping[str, Callable[[Fleet], Awaitable[None]]] = {
     "idle": trials.idle,
     "blocked": trials.blocked,
     "burners": trials.burners,
+    "holders": trials.holders,
     "server": trials.server,
     "rolling": trials.rolling,
     "leaves": trials.leaves,  # last: few are left after it

@@ -16,6 +16,7 @@ from collections.abc import Iterator, Sequence
 from protocol.presets import PRESETS
 from tests.bench.fleet import APART_S, READY_S, Daemon, Fleet
 from tests.bench.meter import cpu_s, memory_mib
+from tests.live.hosts import SCRIPTS, told
 from tests.waiting import until
 
 KILLS, HANGS, STOPS = 8, 4, 3
@@ -26,6 +27,15 @@ OUTAGES_S = (1.0, 10.0, 60.0)
 LEAVE_EVERY_S = 0.2
 LEFT_OVER = 3
 SETTLE_S = 3.0  # what a start brings is over by then
+HOLD_S = 10.0
+HOLDER = """import ctypes
+from meshd.sdk import Agent
+agent = Agent("hold")
+@agent.handles("{capability}@1")
+def hold(seconds: float) -> float:
+    ctypes.PyDLL(None).usleep(int(seconds * 1e6))  # unlike CDLL it does not let go of the interpreter
+    return seconds
+"""
 
 HEAD = f"{'goal':<5}{'figure':<56}{'measured':<36}{'aim':<26}{'best peer':<26}verdict"
 
@@ -213,6 +223,31 @@ async def burners(fleet: Fleet) -> None:
     deaths, doubts = (len(fleet.told(kind, began_s)) for kind in ("peer_dead", "peer_suspect"))
     measured = f"{deaths}; {doubts} suspicions at all nodes"
     row("G8", "8 busy processes for 20 s: deaths", measured, aim="0", peer="0", is_met=deaths == 0)
+
+
+async def holders(fleet: Fleet) -> None:
+    """At a tenth of all, an agent of theirs keeps its interpreter to itself: no other thread of it runs."""
+    victims = _victims(fleet, max(1, len(fleet.nodes) // 10))
+    for number, victim in enumerate(victims):
+        folder, told_s = victim.dir / "agents.d", time.time()
+        folder.mkdir(exist_ok=True)
+        (folder / "hold.py").write_text(HOLDER.format(capability=f"hold{number}"))
+        (folder / "hold.toml").write_text(
+            f'name = "hold"\nkind = "python"\nrun = "hold:agent"\ncapabilities = ["hold{number}@1"]\n'
+        )
+        await fleet.saw("capabilities_changed", victim, told_s, observers=[victim], within_s=READY_S)
+    began_s = time.time()
+    calls = [
+        [str(SCRIPTS / "meshctl"), "--dir", str(victim.dir), "call", f"hold{number}@1", "--input", f"{HOLD_S:g}"]
+        for number, victim in enumerate(victims)
+    ]
+    answers = await asyncio.gather(*(told(call) for call in calls))
+    await fleet.one_view(VIEW_S)
+    deaths, doubts = (len(fleet.told(kind, began_s)) for kind in ("peer_dead", "peer_suspect"))
+    held = sum(answer.code == 0 for answer in answers)
+    figure = f"agents of {len(victims)} hold the GIL for {HOLD_S:g} s: deaths"
+    measured = f"{deaths}; {doubts} suspicions, {held} held it"
+    row("G8", figure, measured, aim="0", peer="0 (Rust)", is_met=deaths == 0 and held == len(victims))
 
 
 async def server(fleet: Fleet) -> None:
