@@ -107,9 +107,11 @@ class Doubts:
             confirmations = suspicion.confirmations
             seconds = doubt.wait_s(confirmations=confirmations, expected=expected, min_s=spans.min_s, max_s=spans.max_s)
         due = suspicion.since + int(seconds * NS_PER_S)
-        if own is None and suspicion.asked is not None:
-            due = max(due, suspicion.asked + int(spans.answer_s * NS_PER_S))
-        elif own is None:  # half of our patience is for others to speak, half for it to answer us
+        if suspicion.in_vain is not None:
+            due = max(due, suspicion.in_vain)
+        elif own is not None:  # what it did not answer is void since: it is asked again in time
+            due -= int(spans.answer_s * NS_PER_S)
+        else:  # half of our patience is for others to speak, half for it to answer us
             due += int(spans.patience_s / 2 * NS_PER_S)
             if not (suspicion.confirmations or suspicion.is_followed):
                 due = min(due, suspicion.since + int(spans.follow_s * NS_PER_S))
@@ -183,14 +185,14 @@ class Doubts:
                 continue
             is_our_word_alone = len(suspicion.accusers) == 1 and self._answered < suspicion.since
             if self.is_held or is_our_word_alone or len(suspicion.accusers) < self.needed(member):
-                suspicion.asked = None
+                suspicion.in_vain = None
                 self._timers.set(node, now.after(self._spans.again_s))
-            elif is_theirs and suspicion.asked is None:
-                suspicion.asked, suspicion.has_answered = now.mono_ns, False
+            elif suspicion.in_vain is None:
+                suspicion.in_vain, suspicion.has_answered = now.after(self._spans.answer_s), False
                 self.arm(member, suspicion, now)
                 verdicts.append((member, suspicion, None))
-            elif is_theirs and suspicion.has_answered:  # whoever did not hear so may sign it: we do not
-                suspicion.asked = None
+            elif suspicion.has_answered:  # whoever did not hear so may sign it: we do not
+                suspicion.in_vain = None
                 self._timers.set(node, now.after(self._spans.again_s))
             else:
                 verdicts.append((member, suspicion, _verdict(member, suspicion)))
@@ -205,7 +207,7 @@ class Doubts:
         self._timers.postpone(by_ns)
         for member, suspicion in self._roster.doubted():
             suspicion.since += by_ns
-            suspicion.asked = None  # the answer may have come meanwhile
+            suspicion.in_vain = None  # the answer may have come meanwhile, and who accuses may have been cut off itself
             self.arm(member, suspicion, now)
 
 

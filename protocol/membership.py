@@ -159,7 +159,7 @@ class Membership:
             if dead is None:
                 effects += self._prober.ask(member, now)
                 if not self._prober.probes.is_asked(member.id):
-                    suspicion.asked = None  # too many questions wait
+                    suspicion.in_vain = None  # too many questions wait
             elif member.suspicion is suspicion and not self._doubts.is_held:  # the verdict before may have changed that
                 effects.append(Spread(dead))
                 effects += self._end(member, member.life, dead, tuple(sorted(suspicion.accusers)), now)
@@ -353,14 +353,15 @@ class Membership:
             suspicion = member.suspicion = Suspicion(incarnation=member.incarnation, since=now.mono_ns)
             if member.state == "alive":
                 self._roster.raise_up(member, "suspect", now)
-                name = self._roster.shown_name(member)
-                whose, what = (member.id, name, member.life), (accuser, accusation.evidence, incarnation)
-                effects.append(Emit(PeerSuspect(*whose, *what, member.unheard_s(now), self._health.score)))
+                what = (accuser, accusation.evidence, incarnation, member.unheard_s(now), self._health.score)
+                effects.append(Emit(PeerSuspect(member.id, self._roster.shown_name(member), member.life, *what)))
         if incarnation > suspicion.incarnation:
             accusation = Accusation(accusation.evidence)  # it counts here, and proves nothing to others
         if not suspicion.add(accuser, accusation):
             return effects
-        if accuser != self._me.id and self._me.id in suspicion.accusers and suspicion.confirmations == 1:
+        if accuser == self._me.id:
+            suspicion.in_vain, suspicion.has_answered = now.mono_ns, False
+        elif self._me.id in suspicion.accusers and suspicion.confirmations == 1:
             self._health.better()  # another sees what we see: it is not us, and that was counted once
         self._doubts.arm(member, suspicion, now)
         return effects + self._look_at_view(now)
@@ -422,8 +423,7 @@ class Membership:
         version = standing(life=body.life, incarnation=body.incarnation, state="dead")
         if (member is not None and version <= member.standing) or heard.src == body.peer:
             return []
-        oldest_ms = now.wall_ms - int(self._settings.tombstone_s * 1_000)
-        last = doubt.last_alive(body, accusations, since_ms=oldest_ms)
+        last = doubt.last_alive(body, accusations, since_ms=now.wall_ms - int(self._settings.tombstone_s * 1_000))
         member = member or Member(body.peer)
         is_known = member.is_living and member.life == body.life
         if not is_known and last is None:
@@ -465,8 +465,8 @@ class Membership:
         event: PeerLeft | PeerDead = PeerLeft(member.id, name, life, was)
         if isinstance(last, Dead):
             after_s = None if suspicion is None else round(now.since_s(suspicion.since), 3)
-            unheard_s, health = member.unheard_s(now), self._health.score
-            event = PeerDead(member.id, name, life, accusers, last.evidence, after_s, unheard_s, health)
+            seen = (after_s, member.unheard_s(now), self._health.score)
+            event = PeerDead(member.id, name, life, accusers, last.evidence, *seen)
             self._roster.bury(member, "dead", now)
             member.evidence, member.accusers = last.evidence, accusers
         else:

@@ -25,7 +25,7 @@ class Accusation(Struct, frozen=True):
 class Suspicion:
     """Who accuses one incarnation of one life of a node, and since when."""
 
-    __slots__ = ("accusers", "asked", "has_answered", "incarnation", "is_followed", "is_judged", "since")
+    __slots__ = ("accusers", "has_answered", "in_vain", "incarnation", "is_followed", "is_judged", "since")
 
     def __init__(self, *, incarnation: int, since: Mono) -> None:
         self.incarnation = incarnation
@@ -33,8 +33,8 @@ class Suspicion:
         self.accusers: dict[NodeId, Accusation] = {}
         self.is_judged = False  # others waited for it already, and declared it dead
         self.is_followed = False  # nobody else had a word on it for a while, so we asked it ourselves
-        self.asked: Mono | None = None  # when who accuses it not, and would declare it dead, asked it a last time
-        self.has_answered = False  # since then, if only as it was
+        self.in_vain: Mono | None = None  # from when on our own question to it was in vain; None: ask it first
+        self.has_answered = False  # since that question, if only as it was
 
     def add(self, accuser: NodeId, accusation: Accusation) -> bool:
         """Count an accuser; False when it was counted before."""

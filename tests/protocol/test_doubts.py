@@ -21,6 +21,7 @@ def view(*accusers: str, evidence: str = "timeout") -> tuple[Doubts, Member, Sus
     suspicion = member.suspicion = Suspicion(incarnation=0, since=instant(0.0).mono_ns)
     for accuser in accusers:
         suspicion.add(accuser, Accusation(evidence, accuser.encode()))
+    suspicion.in_vain = instant(0.0).mono_ns if "a" in accusers else None
     doubts = Doubts(me="a", roster=roster, spans=SPANS)
     doubts.arm(member, suspicion, instant(0.0))
     return doubts, member, suspicion
@@ -103,8 +104,21 @@ def test_time_in_which_nobody_could_be_heard_is_not_counted() -> None:
     doubts, _, suspicion = view("a", "b")
     before_s = due_s(doubts)
     doubts.stood_still(10_000_000_000, instant(10.0))
-    assert due_s(doubts) == before_s + 10.0
+    assert due_s(doubts) == before_s + 10.0 - SPANS.answer_s, "to be asked"
     assert suspicion.since == instant(10.0).mono_ns
+
+
+def test_who_accuses_asks_anew_when_it_may_have_been_cut_off_itself_and_signs_no_later_for_that() -> None:
+    doubts, member, suspicion = view("a", "b")
+    at_s = due_s(doubts)
+    doubts.stood_still(0, instant(1.0))
+    assert due_s(doubts) == at_s - SPANS.answer_s
+    assert doubts.due(instant(at_s - SPANS.answer_s)) == [(member, suspicion, None)], "it is asked, not judged"
+    assert due_s(doubts) == at_s
+    suspicion.has_answered = True
+    assert doubts.due(instant(at_s)) == [], "it lives, if it says nothing new"
+    ((_, _, nothing),) = doubts.due(instant(at_s + SPANS.again_s))
+    assert nothing is None, "and is asked once more"
 
 
 def test_a_word_against_a_suspect_is_believed_while_it_counts_and_a_death_once_it_was_judged_or_stands() -> None:
