@@ -15,9 +15,8 @@ from protocol.link import LinkSettings
 from protocol.presets import PRESETS, MembershipSettings
 from protocol.watched import TaskSettings
 from simulations.placed import PLACED_MAX, Placed
-from simulations.scenario import ScenarioError
+from simulations.scenario import NODES_MAX, ScenarioError
 
-NODES_MAX = 1_000  # of a scenario
 SLOTS_MAX = 64  # of an agent of a scenario
 UP = ("alive", "suspect", "unreachable")
 UNDER_WAY = ("awarded", "running")

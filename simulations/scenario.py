@@ -36,6 +36,7 @@ from simulations.wording import trouble_of, worded
 from simulations.work import WorkModel
 
 TRACE = b'{"trace":'  # how every file of `recorded` begins
+NODES_MAX = 2_048  # what they know of one another takes 1.4 KB a pair: 6 GiB
 
 
 class ScenarioError(ValueError):
@@ -55,7 +56,7 @@ class Scenario(Struct, frozen=True, forbid_unknown_fields=True):
     """One world, but for its seed."""
 
     about: str
-    nodes: Annotated[int, Meta(ge=1, le=1_000)]
+    nodes: Annotated[int, Meta(ge=1, le=NODES_MAX)]
     run_s: Annotated[float, Meta(gt=0, le=172_800)]  # two days: past the tombstones
     preset: str = "lan"
     membership: dict[str, float | int | bool] = {}  # settings that are not as in the preset

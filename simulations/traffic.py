@@ -14,7 +14,7 @@ from protocol.gossip import GossipSettings
 from protocol.presets import PRESETS, MembershipSettings
 from protocol.replica import BUCKETS
 from simulations.running import PASSED, VIOLATED
-from simulations.scenario import Expectation, Scenario
+from simulations.scenario import NODES_MAX, Expectation, Scenario
 from simulations.seen import Said, Seen
 from simulations.setting import Setting, Wanted
 from simulations.world import World
@@ -24,7 +24,6 @@ Adding: TypeAlias = Callable[[str, Callable[[argparse.Namespace], int], str], ar
 SETTLED_S = 15.0  # by then all know all, and what each said at its start is repeated
 COUNTED_S_MIN = 30.0  # several of all periods but that of the beacons, which grows with the mesh
 NODES = (10, 100)
-NODES_MAX = 1_000
 TOLERANCE = 0.1  # of a rate: a beacon falls into the time that is counted, or just behind it
 
 FRAME_BYTES = {"Ping": 249, "Ack": 258, "Alive": 431}  # with their header and signature

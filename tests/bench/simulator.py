@@ -22,7 +22,7 @@ from msgspec import Struct, structs
 from simulations.grids import tables
 from simulations.grids.study import NOTHING
 from simulations.running import Choice
-from simulations.scenario import Scenario, checked
+from simulations.scenario import NODES_MAX, Scenario, checked
 from simulations.trace import Line
 from simulations.world import World
 from tests.bench import proofs
@@ -196,7 +196,7 @@ ROWS: Sequence[Row] = (
         "S2-10000",
         "10,000 nodes",
         "1 virtual s a second, 1,024 MiB",
-        lambda _: Proof("none: a world has 1,000 nodes at most", is_met=False),
+        lambda _: Proof(f"none: a world has {NODES_MAX:,} nodes at most", is_met=False),
         stops=PAIRS,
     ),
     Row(
