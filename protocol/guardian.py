@@ -75,8 +75,10 @@ class _Ranks:
         return self._better if self._me in alive else [GUARDIANS] * PARTITIONS
 
     def _count(self, nodes: list[NodeId], step: int) -> None:
-        for partition, ours in enumerate(self._ours):
-            self._better[partition] += step * sum(_places(node)[partition] < ours for node in nodes)
+        for node in nodes:  # none, mostly: who is suspected or cleared changes places, and is still there
+            for partition, (theirs, ours) in enumerate(zip(_places(node), self._ours, strict=True)):
+                if theirs < ours:
+                    self._better[partition] += step
 
 
 class Guardian:
