@@ -14,8 +14,9 @@ from protocol.inputs import Found, Received
 from protocol.subjects import Subjects
 from protocol.wire.gossip import Delta
 from protocol.wire.task import Presence
-from simulations.host import Host, Surroundings
+from simulations.host import Host
 from simulations.hostclock import EPOCH_MS
+from simulations.surroundings import Surroundings
 from simulations.timeline import ns
 
 STRANGER = "stranger"  # no node of a scenario has this name

@@ -156,10 +156,11 @@ class RisingNumbers:
     """A1, A2, A4: nobody's standing goes down, its own or as each life of another sees it.
 
     Lives and incarnations rise; who was suspected or found dead is alive again by a higher incarnation
-    only, who left by a new life only.
+    only, who left by a new life only. A host whose disk was put back or lost knows of no life above its clock until
+    it has read the record.
     """
 
-    wants: ClassVar[Wanted] = (Handled, Happened)
+    wants: ClassVar[Wanted] = (Handled, Happened, Sight)
 
     def __init__(self, setting: Setting) -> None:
         del setting
@@ -167,7 +168,9 @@ class RisingNumbers:
         self._seen: dict[tuple[str, int, NodeId], tuple[int, int, int]] = {}  # life, incarnation, rank of the state
 
     def on(self, seen: Seen) -> str | None:
-        """Every input handled, and every event about a peer."""
+        """Every input handled, every event about a peer, and what a disk forgot."""
+        if isinstance(seen, Sight) and seen.kind in ("disk-old", "disk-lost"):
+            self._own.pop(seen.node, None)
         if isinstance(seen, Handled):
             number, before = (seen.life, seen.incarnation), self._own.get(seen.node, (0, 0))
             self._own[seen.node] = number

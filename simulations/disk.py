@@ -15,6 +15,11 @@ class Disk:
         self._lives: list[WallMs] = []  # every one that was written, the last one counts
         self.is_full = False
 
+    @property
+    def is_blank(self) -> bool:
+        """Is nothing written here? Then its host never was a member."""
+        return not self._lives
+
     def next_life(self, wall_ms: WallMs) -> WallMs:
         """The number of the life that begins now: the wall clock, but above what is written here."""
         life = max(wall_ms, self._lives[-1] + 1) if self._lives else wall_ms

@@ -5,11 +5,8 @@ timers, writes one at a time a key, a late wake-up told as `Lagged`. Decides not
 Neighbours: `broker`, `store` and `agents` carry out; `faults` crash, pause and unlink.
 """
 
-from collections import deque
 from collections.abc import Callable
 from typing import TypeAlias, assert_never
-
-from msgspec import Struct
 
 from protocol.effects import (
     Announce,
@@ -27,13 +24,14 @@ from protocol.effects import (
     Tune,
     Write,
 )
-from protocol.envelope import Frames, Opener, Sealer
+from protocol.envelope import Sealer
 from protocol.inputs import (
     Advertise,
     AgentFailed,
     AgentFinished,
     AgentStopped,
     Drain,
+    Entry,
     Found,
     Input,
     Lagged,
@@ -45,25 +43,21 @@ from protocol.inputs import (
     Tick,
     Written,
 )
-from protocol.node import Node, NodeSettings
+from protocol.node import Node
 from protocol.primitives import NS_PER_MS, Instant, NodeId, WallMs
 from protocol.replica import Me
 from protocol.subjects import Subjects
 from protocol.timers import ALL
 from simulations.accents import Accent, AccentedFrames
-from simulations.agents import AgentModel, Agents
-from simulations.broker import Broker
-from simulations.chance import Chance
-from simulations.crowds import Places
+from simulations.agents import Agents
 from simulations.disk import Disk
 from simulations.hostclock import EPOCH_MS, HostClock
 from simulations.intake import Intake
-from simulations.placed import OTHERS_S, Placed, placed_at
-from simulations.seen import Answered, Broke, Handled, Happened, Seen, Sight, Unmoved, where
-from simulations.signing import Keys
-from simulations.store import Store
-from simulations.timeline import Timeline, ns
-from simulations.trace import Trace
+from simulations.lanes import Lanes
+from simulations.placed import OTHERS_S, placed_at
+from simulations.seen import Answered, Broke, Handled, Happened, Sight, Unmoved, where
+from simulations.surroundings import Surroundings
+from simulations.timeline import ns
 
 LATE_S_MAX = 0.001  # how late a timer fires on a machine with other things to do
 AGENT_START_S = (0.05, 0.3)  # from the start of a daemon to its agents' being ready
@@ -71,27 +65,10 @@ DRAIN_S_MAX = 30.0  # a leaving node waits this long for what it has in hand
 GOODBYE_S = 0.2  # from the goodbye to the end: what was said is flushed
 WAKES_PER_INSTANT_MAX = 50  # more at one instant is a node that spins
 START_AGAIN_S = 0.5  # from a start that failed to the next
+RECORD_S = 1.0  # between two tries to open the record, by a node that came up without
 
 Outcome: TypeAlias = Written | Lost | Found | Listed
 _BY_WIRE = (Send, Spread, Carry, Tune, Write, Read, List)
-
-
-class Surroundings(Struct, frozen=True):
-    """What every host shares."""
-
-    timeline: Timeline
-    chance: Chance
-    broker: Broker
-    store: Store
-    trace: Trace
-    keys: Keys
-    frames: Frames
-    mesh: str
-    settings: NodeSettings
-    agents: AgentModel
-    see: Callable[[Seen], None]
-    placed: tuple[Placed, ...] = ()
-    places: Places = Places({})
 
 
 class Host:
@@ -109,7 +86,6 @@ class Host:
         self.clock = HostClock(around.timeline, origin_ns=booted_ns)
         self._late = around.chance.stream(name, "wake")
         self._node: Node | None = None
-        self._lanes: dict[str, deque[Write]] = {}
         self.intake = Intake(
             timeline=around.timeline,
             rng=around.chance.stream(name, "intake"),
@@ -122,13 +98,14 @@ class Host:
         self._armed_ns: int | None = None
         self._wakes = (0, 0)  # the instant of the last wake-up, and how many there were at it
         self.is_leaving = False
+        self._is_followed = False  # by a life above the one for which this one gives way
         self._numbers = (0, 0)  # life and incarnation, as they were seen last
         self.life: WallMs = 0
         self.is_paused = False
         self.is_linked = False
         self.is_outlived = False  # has another begun a newer life with its key?
         self._disturbed_ns = 0
-        self._agents = self._new_agents()
+        self._agents, self._lanes = self._new_agents(), self._new_lanes()
 
     # --- what is known of it
 
@@ -179,46 +156,61 @@ class Host:
     # --- life and death
 
     def start(self) -> None:
-        """A new life begins; a daemon that finds no broker, or cannot write which life it is, is started again."""
+        """A new life begins, cut off while there is no broker.
+
+        Who never was a member cannot without one; nor can who cannot write which life it is. These are started again.
+        """
         around = self._around
         if self._node is not None:
             return
-        if around.broker.is_down or self.disk.is_full:
+        if self.disk.is_full or (self.disk.is_blank and around.broker.is_down):
             self._timeline.after(ns(START_AGAIN_S), self.start)
             return
         now = self.now()
         self.life = self.disk.next_life(now.wall_ms)
         around.trace.note(self._timeline.now_ns, self.name, "life", "begins")
-        me = Me(self.id, self.life, self.known_as, self.region, "", around.keys.admission(self.key_of), "sim")
-        subjects = Subjects(around.mesh)
-        frames = AccentedFrames(around.frames, self.accent) if self.accent else around.frames
-        self.sealer = Sealer(signer=around.keys.signer(self.key_of), life=self.life, frames=frames)
-        self._node = Node(
-            me=me,
-            mesh=around.mesh,
-            settings=around.settings,
-            sealer=self.sealer,
-            opener=Opener(me=self.id, subjects=subjects, root_key=around.keys.root_key, frames=around.frames),
-            rng=around.chance.stream(self.name, f"node {self.life - EPOCH_MS}"),
-        )
-        present = around.store.presences()
-        above = max((self._node.own_life_in(one.key, one.frame) for one in present if self.id in one.key), default=0)
+        node = self._node = self._new_node()
+        present = around.store.presences(self.name)
+        above = max((node.own_life_in(one.key, one.frame) for one in present or () if self.id in one.key), default=0)
         if above > self.life:
             self._node = None
             self.disk.remember(above)
             return self.start()
-        around.broker.tune(self.name, subjects.facts())
+        around.broker.tune(self.name, Subjects(around.mesh).facts())
         self._disturbed_ns = self._timeline.now_ns
-        self.is_leaving = self.is_paused = self.is_outlived = False
-        self._agents = self._new_agents()
-        self._connect(self._node.start(now))
-        for entry in present:
-            self.receive(Found(entry.key, entry.revision, entry.frame), self.life)
+        self.is_leaving = self.is_paused = self.is_outlived = self._is_followed = False
+        self._agents, self._lanes = self._new_agents(), self._new_lanes()
+        first = node.start(now)
+        if around.broker.is_down:
+            self._perform(first)
+            self._arm()
+        else:
+            self._connect(first)
+        self._learn(present, self.life)
         least_s, most_s = AGENT_START_S
         delay_s = least_s + around.chance.stream(self.name, "agent start").random() * (most_s - least_s)
         self._timeline.after(ns(delay_s), self._advertise, self.life)
         if around.placed and self._timeline.now_s < OTHERS_S:
             self._timeline.at(ns(OTHERS_S), self._advertise, self.life)
+
+    def _new_node(self) -> Node:
+        around = self._around
+        me = Me(self.id, self.life, self.known_as, self.region, "", around.keys.admission(self.key_of), "sim")
+        frames = AccentedFrames(around.frames, self.accent) if self.accent else around.frames
+        self.sealer = Sealer(signer=around.keys.signer(self.key_of), life=self.life, frames=frames)
+        rng = around.chance.stream(self.name, f"node {self.life - EPOCH_MS}")
+        return around.node(me, sealer=self.sealer, rng=rng)
+
+    def _learn(self, present: list[Entry] | None, life: WallMs) -> None:
+        """Who was admitted before stands in the record, which is opened later when it is out of reach now."""
+        if present is None:
+            self._timeline.after(ns(RECORD_S), self._open_record, life)
+        for entry in present or ():
+            self.receive(Found(entry.key, entry.revision, entry.frame), life)
+
+    def _open_record(self, life: WallMs) -> None:
+        if self._node is not None and life == self.life:
+            self._learn(self._around.store.presences(self.name), life)
 
     def start_unheard(self, early_ns: int) -> None:
         """A new life began that long ago with its agents ready, and nobody heard its first words."""
@@ -253,11 +245,13 @@ class Host:
     def crash(self, *, noticed_ns: int) -> None:
         """Gone without a word, its agents too; the broker notices that much later."""
         life = self.life
+        self._is_followed = False
         self._end()
         self._timeline.after(noticed_ns, self._forget_connection, life)
 
     def leave(self) -> None:
-        """Asked to stop: drain, say goodbye, end."""
+        """Asked to stop: drain, say goodbye, end; also when it was about to begin anew."""
+        self._is_followed = False
         self.is_leaving = True
         self.receive(Drain(on=True), self.life)
         self._leave_when_done(self.life, self._timeline.now_ns + ns(DRAIN_S_MAX))
@@ -275,12 +269,22 @@ class Host:
         if self._node is not None and self.life == life:
             self._end()
             self._around.broker.disconnect(self.name)
+            if self._is_followed:
+                self.start()
+
+    def _give_way(self, node: Node) -> None:
+        """Nobody listens to a life below one that was heard of: this one ends, and the next is above that."""
+        later = node.link.outdone_by or (node.refusals.outlived_by if node.refusals.is_bereft else 0)
+        if later and not self.is_leaving:
+            self._around.trace.note(self._timeline.now_ns, self.name, "life", "gives way")
+            self.disk.remember(later)
+            self.leave()
+            self._is_followed = True
 
     def _end(self) -> None:
         self._disturb()
         self._agents.lose_all()
         self._node = None
-        self._lanes.clear()
         self.intake.clear()
         self._outbox = None
         self._armed_ns = None
@@ -389,6 +393,8 @@ class Host:
             self._around.see(Handled(self.name, self.life, kind, numbers[1], input, effects))
             self._perform(effects)
         self._arm()
+        if node.link.outdone_by or node.refusals.is_outlived:
+            self._give_way(node)
 
     def _arm(self) -> None:
         """One entry on the timeline; a deadline that moved later is found out when the entry comes."""
@@ -444,7 +450,7 @@ class Host:
                 case Announce() | Listen():
                     pass  # its agents publish nothing
                 case Write():
-                    self._queue(effect)
+                    self._lanes.put(effect)
                 case Read():
                     around.store.read(self.name, effect.key, self._answer(life), self._lives(life))
                 case List():
@@ -468,25 +474,11 @@ class Host:
     def _answer(self, life: WallMs) -> Callable[[Outcome], None]:
         return lambda outcome: self.receive(outcome, life)
 
-    def _queue(self, write: Write) -> None:
-        lane = self._lanes.setdefault(write.key, deque())
-        lane.append(write)
-        if len(lane) == 1:
-            self._write_next(write.key)
-
-    def _write_next(self, key: str) -> None:
-        life = self.life
-
-        def answered(outcome: Outcome) -> None:
-            lane = self._lanes[key]
-            lane.popleft()
-            if lane:
-                self._write_next(key)
-            else:
-                del self._lanes[key]
-            self.receive(outcome, life)
-
-        self._around.store.write(self.name, self._lanes[key][0], answered, self._lives(life))
+    def _new_lanes(self) -> Lanes:
+        store, is_wanted = self._around.store, self._lives(self.life)
+        return Lanes(
+            begin=lambda write, answer: store.write(self.name, write, answer, is_wanted), tell=self._answer(self.life)
+        )
 
     def _new_agents(self) -> Agents:
         around = self._around

@@ -23,7 +23,8 @@ from simulations.accents import LATER, unheard_of
 from simulations.agents import CAPABILITY
 from simulations.crowds import members
 from simulations.faults import Attack, Lie, Stranger
-from simulations.host import Host, Surroundings
+from simulations.host import Host
+from simulations.surroundings import Surroundings
 from simulations.timeline import ns
 
 DAY_MS = 86_400_000

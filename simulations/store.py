@@ -90,8 +90,10 @@ class Store:
         rows = [self.row(key) for key in sorted(self._rows) if key.count(".") == 1]
         return [row.record for row in rows if row is not None and row.record is not None]
 
-    def presences(self) -> list[Entry]:
-        """The keys that nodes write of themselves, as a starting daemon reads them."""
+    def presences(self, src: str) -> list[Entry] | None:
+        """The keys that nodes write of themselves, as a starting daemon reads them; None: out of its reach."""
+        if self._is_stalled or not (self._network.reaches(src, RECORD) and self._network.reaches(RECORD, src)):
+            return None
         rows = [(key, self.row(key)) for key in sorted(self._rows) if key.startswith("node.")]
         return [Entry(key, row.revision, row.frame) for key, row in rows if row is not None]
 

@@ -26,7 +26,7 @@ from simulations.faults import Impostor, Join
 from simulations.frames import frames_of
 from simulations.glimpses import Glimpses
 from simulations.havoc import Havoc
-from simulations.host import Host, Surroundings
+from simulations.host import Host
 from simulations.network import Network
 from simulations.people import People
 from simulations.scenario import Scenario
@@ -35,6 +35,7 @@ from simulations.setting import Check, Setting
 from simulations.sights import by_kind, kind_of, told
 from simulations.signing import Keys
 from simulations.store import Store
+from simulations.surroundings import Surroundings
 from simulations.timeline import Timeline, ns
 from simulations.trace import Line, Trace
 from simulations.work import Client

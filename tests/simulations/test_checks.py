@@ -99,6 +99,8 @@ GOOD: dict[str, list[Seen]] = {
     "rising-numbers": [
         Handled("n1", 5, "Tick", 1),
         Handled("n1", 6, "Tick", 0),
+        Sight("n1", "disk-lost"),
+        Handled("n1", 4, "Tick", 0),
         _alive(5, 1),
         _alive(6, 0),
         SUSPECT,
@@ -148,6 +150,8 @@ BAD: dict[str, list[list[Seen]]] = {
     "one-answer": [[Answered("n1", Reply(1)), Answered("n1", Reply(1))]],
     "rising-numbers": [
         [Handled("n1", 5, "Tick", 1), Handled("n1", 5, "Tick", 0)],
+        [Handled("n1", 5, "Tick", 1), Sight("n2", "disk-lost"), Handled("n1", 4, "Tick", 0)],
+        [Handled("n1", 5, "Tick", 1), Sight("n1", "doubled"), Handled("n1", 4, "Tick", 0)],
         [_alive(5, 1), _alive(5, 0)],
         [_alive(6, 0), _alive(5, 3)],
         [_alive(6, 0), SUSPECT, _alive(6, 0)],

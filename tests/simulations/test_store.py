@@ -1,7 +1,7 @@
 """The record of the world keeps the promises of the daemon's store port."""
 
 from protocol.effects import Write
-from protocol.inputs import Found, Listed, Lost, Written
+from protocol.inputs import Entry, Found, Listed, Lost, Written
 from protocol.wire.task import Presence
 from simulations.chance import Chance
 from simulations.links import LinkModel
@@ -143,3 +143,16 @@ def test_what_is_purged_is_gone_and_a_bucket_made_anew_counts_its_revisions_from
     bench.store.purge(0.0, is_anew=True)
     bench.write(b"three", expect=0)
     assert bench.wait(2.0) == [Written("p00.x", 1)]
+
+
+def test_who_is_there_is_read_by_those_alone_who_reach_the_record() -> None:
+    bench = _Bench()
+    bench.store.write("a", Write("node.a", Presence(1, 1, "a"), expect=0, frame=b"beat"), bench.answered, lambda: True)
+    bench.wait(1)
+    assert bench.store.presences("a") == [Entry("node.a", 1, b"beat")]
+    cut = bench.network.cut(groups={}, pairs=frozenset({(RECORD, "a")}))
+    assert bench.store.presences("a") is None, "what is asked is heard there, and the answer is not heard here"
+    assert bench.store.presences("b") is not None
+    bench.network.heal(cut)
+    bench.store.stall()
+    assert bench.store.presences("a") is None
