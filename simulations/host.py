@@ -183,7 +183,7 @@ class Host:
         first = node.start(now)
         if around.broker.is_down:
             self._perform(first)
-            self._arm()
+            self.receive(LinkChanged(up=False), self.life)
         else:
             self._connect(first)
         self._learn(present, self.life)
