@@ -92,7 +92,7 @@ class Proxy:
     def cut(self) -> None:
         """Reset every connection now; new ones are taken."""
         for writer in self._writers:
-            _reset(writer)
+            reset(writer)
 
     async def storm(self, every_s: float, lasts_s: float) -> None:
         """Reset every connection again and again."""
@@ -128,7 +128,7 @@ class Proxy:
         self._writers.add(writer)
         try:
             if self._refuses:
-                _reset(writer)
+                reset(writer)
                 return
             up_reader, up_writer = await asyncio.open_connection("127.0.0.1", self._target_port)
             self._writers.add(up_writer)
@@ -136,7 +136,7 @@ class Proxy:
                 group.create_task(_pass(reader, up_writer, self.up))
                 group.create_task(_pass(up_reader, writer, self.down))
         except OSError:
-            _reset(writer)
+            reset(writer)
         finally:
             self._writers -= {writer, up_writer}
 
@@ -170,7 +170,8 @@ async def _pass(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, way:
     writer.close()
 
 
-def _reset(writer: asyncio.StreamWriter) -> None:
+def reset(writer: asyncio.StreamWriter) -> None:
+    """End it at once, as a link does that is cut."""
     found = writer.get_extra_info("socket")
     if found is not None and found.fileno() >= 0:
         found.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET)

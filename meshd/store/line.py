@@ -12,10 +12,10 @@ from typing import TypeAlias
 
 import msgspec
 import nats.errors
-from nats.aio.client import Client
 from nats.aio.msg import Msg
 
 from meshd.addresses import server_of
+from meshd.natsclient import NatsClient
 from meshd.store import wire
 from meshd.supervise import heed_cancellation
 from protocol.errors import MeshError
@@ -42,7 +42,7 @@ class Line:
     """One connection and the answers awaited on it. When it ends every question fails at once, and it stays ended."""
 
     def __init__(self) -> None:
-        self._client = Client()
+        self._client = NatsClient()
         self._inbox = f"_INBOX.{secrets.token_hex(11)}"
         self._waiting: dict[str, Answers] = {}
         self._asked = 0

@@ -13,11 +13,11 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import TypeAlias
 
 import nats.errors
-from nats.aio.client import Client
 from nats.aio.msg import Msg
 from nats.aio.subscription import Subscription
 
 from meshd.addresses import server_of
+from meshd.natsclient import NatsClient
 from meshd.ports import Sink
 from meshd.supervise import Supervisor, end, heed_cancellation
 from meshd.transport.subjects import check_absences, check_pattern, check_publish, probe_of
@@ -208,7 +208,7 @@ class _Connection:
     """One client from its first byte to its last, and the frames that wait to be handed to it."""
 
     def __init__(self, on_fault: Callable[[Exception], None]) -> None:
-        self._client = Client()
+        self._client = NatsClient()
         self._on_fault = on_fault
         self._outbox: asyncio.Queue[_Frame | asyncio.Event] = asyncio.Queue()
         self._outbox_bytes = 0
