@@ -6,7 +6,7 @@ old. Neighbours: `node` carries the effects out; `watching` is the same for work
 """
 
 from collections.abc import Generator
-from typing import Literal, TypeAlias
+from typing import Literal, TypeAlias, assert_never
 
 from protocol import limits
 from protocol.allowances import Allowances
@@ -23,7 +23,7 @@ from protocol.refusals import Refusals
 from protocol.regions import Regions
 from protocol.replica import Heard, heard_of, sealed_inside
 from protocol.subjects import region_of
-from protocol.wire.gossip import Alive, Capabilities, Carried, Confirm, Dead, Delta, Load, Suspect
+from protocol.wire.gossip import Alive, Capabilities, Carried, Confirm, Dead, Delta, Digest, Load, Repair, Suspect
 
 _Step: TypeAlias = tuple[Literal["gossip", "membership", "catalogue", "ledger"], list[Effect]]
 Said: TypeAlias = Generator[_Step, None, None]
@@ -53,6 +53,8 @@ class Hearing:
         self._ledger = ledger
         self._bridging = bridging
         self._accusing = Allowances(per_s=limits.ACCUSATIONS_PER_S_MAX, most=limits.ACCUSATIONS_AT_ONCE_MAX)
+        self._comparing = Allowances(per_s=limits.DIGESTS_PER_S_MAX, most=limits.DIGESTS_AT_ONCE_MAX)
+        self._paging = Allowances(per_s=limits.PAGES_PER_S_MAX, most=limits.PAGES_AT_ONCE_MAX)
 
     def refuse(self, refusal: Refusal, now: Instant) -> Said:
         """A frame that may not take effect: counted, and a sign that we missed something, perhaps."""
@@ -83,7 +85,23 @@ class Hearing:
         else:
             yield from self._take(heard, now)
 
-    def on_delta(self, src: NodeId, body: Delta, now: Instant) -> Said:
+    def on_repair(self, said: Envelope, body: Repair, now: Instant) -> Said:
+        """A digest or a page of facts, if its signer has not sent too many: one key must not keep us busy."""
+        allowances = self._comparing if isinstance(body, Digest) else self._paging
+        if not allowances.take(said.src, now):
+            yield "gossip", self._refusals.told(Refusal("too_often", said.src, said.header.subject), now)
+            return
+        match body:
+            case Digest():
+                yield "gossip", self._gossip.on_digest(said.src, said.header.life, body, now)
+            case Delta():
+                yield from self._on_delta(said.src, body, now)
+            case Carried():
+                yield from self._on_carried(said.src, body, now)
+            case _:
+                assert_never(body)
+
+    def _on_delta(self, src: NodeId, body: Delta, now: Instant) -> Said:
         """A page of what we lack. What somebody of another region knew of it is news in ours, too."""
         is_far = self._regions.is_far(src)
         for frame in body.facts:
@@ -97,7 +115,7 @@ class Hearing:
                 yield from self._on_far(heard, now) if is_far else self._take(heard, now)
                 self._gossip.repaired += is_news and not self._gossip.is_news(heard)
 
-    def on_carried(self, src: NodeId, body: Carried, now: Instant) -> Said:
+    def _on_carried(self, src: NodeId, body: Carried, now: Instant) -> Said:
         """A bridge of our region passes on what others say; who is a bridge each node sees for itself.
 
         What any neighbour carries is taken, for its sources signed it; only what a bridge carried, and was believed

@@ -38,6 +38,10 @@ AUDIT_WAITING_MAX = 65_536  # records that wait for a disk that takes nothing: s
 # what one node may say
 ACCUSATIONS_PER_S_MAX = 64  # of others: it asks twice a second, looks after what it hears, and says each thing twice
 ACCUSATIONS_AT_ONCE_MAX = 512  # when it was cut off from half of a large mesh, or its words were held up
+DIGESTS_PER_S_MAX = 4  # each may be answered with all we know; honest nodes compare twice a second at most
+DIGESTS_AT_ONCE_MAX = 32  # after one comparison of whole views: ROWS_PER_DIGEST_MAX rows each
+PAGES_PER_S_MAX = 32  # of facts, some 6 ms each to prove; a bridge carries five a second, and loads of many nodes
+PAGES_AT_ONCE_MAX = 128  # FACTS_PER_DELTA_MAX facts each: a view of 1,000 nodes is told in 50 of them
 
 # memory
 REPLAY_WINDOW_BITS = 1_024  # messages of one life that may arrive out of order

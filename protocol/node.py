@@ -329,8 +329,8 @@ class Node:
             out = self._carry("membership", again, now)
             self._is_unmoved = not out
             return out
-        if isinstance(opened.body, gossip.Carried):
-            return self._carry_all(self._hearing.on_carried(opened.src, opened.body, now), now)
+        if isinstance(opened.body, gossip.Repair):
+            return self._carry_all(self._hearing.on_repair(opened, opened.body, now), now)
         me, body, header = self.me, opened.body, opened.header
         if isinstance(body, topic.Published):
             told = self.topics.on_published(opened.src, received.subject, body, iid=header.iid, gid=header.gid)
@@ -348,10 +348,8 @@ class Node:
         match body:
             case swim.Ping() | swim.Ack():
                 return self._carry("membership", self.membership.on_message(src, life, body, now), now)
-            case gossip.Digest():
-                return self._carry("gossip", self.gossip.on_digest(src, life, body, now), now)
-            case gossip.Delta():
-                return self._carry_all(self._hearing.on_delta(src, body, now), now)
+            case gossip.Digest() | gossip.Delta():
+                return []  # frames alone bring these
             case task.Ask():
                 return self._carry("holder", self.holder.on_ask(src, life, body, now), now)
             case task.Award() | auction.Reserve():

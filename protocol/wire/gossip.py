@@ -124,3 +124,6 @@ class Delta(Struct, frozen=True, array_like=True, tag="delta"):
 
     round: int
     facts: Page
+
+
+Repair: TypeAlias = Digest | Delta | Carried  # what it costs to answer, or to read, is more than it weighs

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from protocol import limits
-from protocol.effects import Carry, Effect, Emit, Tune
+from protocol.effects import Carry, Effect, Emit, Send, Tune
 from protocol.envelope import Sealer
 from protocol.events import FrameRefused, PeerMisbehaved
 from protocol.hearing import Hearing
@@ -15,7 +15,7 @@ from protocol.inputs import Received, Tick
 from protocol.node import Node
 from protocol.primitives import Instant
 from protocol.subjects import Subjects
-from protocol.wire.gossip import Alive, Capabilities, Carried, Dead, Delta, Left, Suspect
+from protocol.wire.gossip import Alive, Capabilities, Carried, Dead, Delta, Digest, Left, Repair, Suspect
 from simulations.checks_frames import state_of
 from simulations.host import Host
 from simulations.scenario import parsed
@@ -366,6 +366,42 @@ def test_a_flood_of_accusations_by_one_key_is_cut_short_and_counted_and_another_
     assert standing is not None
     assert set(standing.accusers) == {europe.hosts[name].id for name in (liar, other)}
     assert node.hears(europe.fact(liar, Alive(1, liar, "eu", "", KEYS.admission(liar), False, "sim"))) == []
+
+
+def _counted(node: Ear, code: str) -> int:
+    """How many frames were refused with a code, those included that a flood left to be told a second later."""
+    later = Instant(node.now.after(1.0), node.now.wall_ms + 1_000)
+    told = [each.event for each in [*node.effects, *node.node.handle(Tick(), later)] if isinstance(each, Emit)]
+    return sum(each.count for each in told if isinstance(each, FrameRefused) and each.code == code)
+
+
+@pytest.mark.parametrize(
+    ("body", "most"),
+    [
+        (Digest(1, scope=tuple(range(64))), limits.DIGESTS_AT_ONCE_MAX),
+        (Delta(1, ()), limits.PAGES_AT_ONCE_MAX),
+        (Carried(()), limits.PAGES_AT_ONCE_MAX),
+    ],
+    ids=["digests", "deltas", "carried"],
+)
+def test_a_flood_of_repairs_by_one_key_is_cut_short_and_another_is_answered(body: Repair, most: int) -> None:
+    europe = Europe()
+    name = europe.others[0]
+    node, host = europe.node(name), europe.hosts[name]
+    liar, other = europe.bridges[:2]
+
+    def said(by: str) -> Received:
+        if isinstance(body, Carried):
+            return europe.carried(by)
+        src = europe.hosts[by].id
+        return europe.frame(by, body, europe.subjects.node(dst=host.id, life=host.life, src=src))
+
+    assert node.hears(*(said(liar) for _ in range(most))) == []
+    answers = [each for each in node.effects if isinstance(each, Send)]
+    node.hears(*(said(liar) for _ in range(100)))
+    assert [each for each in node.effects if isinstance(each, Send)] == answers
+    assert _counted(node, "too_often") == 100
+    assert node.hears(said(other)) == []
 
 
 def test_what_others_pass_on_of_a_node_counts_not_against_what_it_may_say() -> None:
