@@ -16,6 +16,7 @@ import yaml
 from meshd.api.guards import OPEN_PATHS
 from meshd.config import load
 from meshd.observe.metrics import METRICS
+from protocol.envelope import REFUSALS
 
 ROOT = Path(__file__).parent.parent
 ALERTS = ROOT / "configs" / "alerts.yml"
@@ -24,6 +25,12 @@ KUBERNETES = ROOT / "configs" / "kubernetes.yaml"
 # Figures that are not ours: of Prometheus itself, and of every process.
 OTHERS = {"up", "process_resident_memory_bytes", "process_cpu_seconds_total"}
 LABELS = {"instance", "job"}
+# A few of these: a start, a cut, a clock, another version, a link that harms. Many are what MeshdFramesRefused tells of.
+HARMLESS_REFUSALS = {
+    *("too_short", "too_large", "bad_magic", "bad_version", "bad_header", "bad_body", "unknown_kind"),
+    *("wrong_family", "not_admitted", "expired", "from_future", "old_life", "replayed", "echo"),
+    *("outdated", "not_known", "unasked"),
+}
 PROMTOOL = shutil.which("promtool") or shutil.which("promtool", path=Path(sys.executable).parent)  # see .ci/promtool
 needs_promtool = pytest.mark.skipif(PROMTOOL is None, reason="needs promtool on PATH (Debian package prometheus)")
 
@@ -79,6 +86,18 @@ def test_an_alert_watches_figures_that_exist_and_says_what_to_do(rule: dict[str,
     assert _unknown(rule["expr"]) == []
     assert rule["labels"]["severity"] in ("page", "ticket")
     assert rule["annotations"].keys() == {"summary", "description"}
+
+
+def test_whatever_tells_of_an_attack_or_a_twin_has_an_alert_that_waits_for_no_second_time() -> None:
+    once = [rule["expr"] for rule in _alerts() if "increase(" in rule["expr"] and "for" not in rule]
+    named = {
+        code
+        for expr in once
+        for codes in re.findall(r'frames_refused_total\{code=~?"([^"]+)"', expr)
+        for code in codes.split("|")
+    }
+    assert named == set(REFUSALS) - HARMLESS_REFUSALS
+    assert {kind for expr in once for kind in re.findall(r'kind="(\w+)"', expr)} >= {"peer_misbehaved", "name_conflict"}
 
 
 def test_the_dashboard_shows_figures_that_exist_in_panels_that_do_not_overlap() -> None:
