@@ -25,7 +25,7 @@ KUBERNETES = ROOT / "configs" / "kubernetes.yaml"
 # Figures that are not ours: of Prometheus itself, and of every process.
 OTHERS = {"up", "process_resident_memory_bytes", "process_cpu_seconds_total"}
 LABELS = {"instance", "job"}
-# A few of these: a start, a cut, a clock, another version, a link that harms. Many are what MeshdFramesRefused tells of.
+# A few of these: a start, a cut, a clock, another version, a bad link. Many are what MeshdFramesRefused tells of.
 HARMLESS_REFUSALS = {
     *("too_short", "too_large", "bad_magic", "bad_version", "bad_header", "bad_body", "unknown_kind"),
     *("wrong_family", "not_admitted", "expired", "from_future", "old_life", "replayed", "echo"),
