@@ -70,7 +70,7 @@ def run(arguments: Sequence[str]) -> int:
     "--dir", "dir_", type=_Directory(path_type=Path), help="State directory; else $MESHD_DIR, else the user's."
 )
 @click.option("--name", help="Name of this node, kept for later starts; else the host's.")
-@click.option("--join", metavar="TOKEN|@FILE|-", help="Join a mesh: what `meshctl invite -o name` printed on a node.")
+@click.option("--join", metavar="TOKEN|@FILE|-", help="Join a mesh: what `meshctl invite` printed on a node.")
 @click.option("--config", "files", multiple=True, type=click.Path(path_type=Path), help="Settings (TOML); repeatable.")
 @click.option("--listen", metavar="HOST:PORT", help="The HTTP API; else a free port on 127.0.0.1.")
 @click.option("--nats-listen", metavar="HOST:PORT", help="Where other hosts may join, kept; else 127.0.0.1.")

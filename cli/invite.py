@@ -12,7 +12,7 @@ from meshd.observe.text import shown
 @verb("invite")
 @click.pass_obj
 def invite(session: Session) -> None:
-    """Print an invitation. It is a secret: who has it can join. With -o name: the token alone."""
+    """Print an invitation: what `meshd start --join` takes. It is a secret: who has it can join."""
     answer = Client(session).post("v1", "invitations", body={})
     value = answer.value
     match session.output:
@@ -21,8 +21,9 @@ def invite(session: Session) -> None:
         case "name":
             write(f"{value['token']}\n")
         case _:
-            note(session, f"On the other host run this; anyone who has the token can join mesh {shown(value['mesh'])}:")
-            write(f"meshd start --join {value['token']}\n")
+            note(session, "On the other host: meshd start --join TOKEN, or --join @FILE with the token in a file.")
+            note(session, f"Anyone who has this one can join mesh {shown(value['mesh'])}:")
+            write(f"{value['token']}\n")
             note(session, f"the fingerprint of the mesh's key is {shown(value['fingerprint'])}")
             if value.get("reach"):
                 note(session, shown(value["reach"]))
