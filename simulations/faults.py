@@ -2,7 +2,7 @@
 
 Invariant: a fault can happen several times (`times`, `every_s`) and, when it is one of nodes, to one
 after another (`step_s`); all of that is told here, so that `havoc` carries single deeds out.
-Neighbours: `scenario` reads them, `havoc` carries them out.
+Neighbours: `scenario` reads them, `flaws` says which cannot be, `havoc` carries them out.
 """
 
 from collections.abc import Iterator
@@ -302,36 +302,3 @@ def deeds(fault: Fault, names: tuple[str, ...]) -> Iterator[Fault]:
 def last_s(fault: Fault, names: tuple[str, ...]) -> float:
     """When the last of it begins or ends."""
     return max((deed.at_s + deed.for_s for deed in deeds(fault, names)), default=fault.at_s)
-
-
-def problem_of(fault: Fault, names: tuple[str, ...]) -> str:
-    """The key that is wrong with it and why, beyond its types; nothing when it can happen."""
-    for name in names_in(fault):
-        if name not in names:
-            return f": there is no node {name!r}; there are n1 to n{len(names)}"
-    if fault.times > 1 and (not fault.for_s or fault.every_s <= fault.for_s):
-        return ".every_s: it begins again before it has ended"
-    if isinstance(fault, Impostor) and len(span(fault.of)) != 1:
-        return f".of: it poses as one node, not as {fault.of!r}"
-    return _parts(fault, names) if isinstance(fault, Partition) else ""
-
-
-def _parts(fault: Partition, names: tuple[str, ...]) -> str:
-    """What is wrong with a partition: it says two things at once, or cuts nobody off."""
-    if not fault.nodes:
-        return ".nodes: there is nobody in it"
-    if fault.nodes != (ALL,) and (fault.groups or fault.shape not in OF_NODES):
-        kind = "a partition in groups" if fault.groups else f"shape {fault.shape or 'halves'}"
-        return f".nodes: {kind} is of all nodes; some are named for {', '.join(OF_NODES)} alone"
-    if not fault.groups:
-        return ""
-    if fault.shape is not None:
-        return f".shape: it has groups, and so no shape; leave out one of the two (shape = {fault.shape!r})"
-    if len(fault.groups) == 1:
-        return ".groups: one group is cut off from nobody; name two, and who is in none is in the first"
-    for number, group in enumerate(fault.groups):
-        if not group:
-            return f".groups[{number}]: there is nobody in it"
-    listed = [name for group in fault.groups for name in members(group, names)]
-    twice = sorted({name for name in listed if listed.count(name) > 1})
-    return f".groups: {twice[0]} stands in two groups" if twice else ""

@@ -23,6 +23,24 @@ from simulations.seen import Happened, Seen, Sight, Span, Stored
 from simulations.store import Store
 from simulations.timeline import Timeline, ns
 
+# What such a fault does it does once, however many there are of it: it lasts as long as any of them.
+SHARED = (
+    what.Crash
+    | what.Leave
+    | what.Pause
+    | what.Starve
+    | what.Block
+    | what.Slow
+    | what.Clock
+    | what.FullDisk
+    | what.Stall
+    | what.LoseAcks
+    | what.StaleReads
+    | what.Outage
+    | what.Hold
+)
+GRADED = what.Starve | what.Slow | what.Clock | what.LoseAcks | what.StaleReads  # the last of them says how much
+
 ROLE_STEP_S = 0.02  # how often the world looks whether somebody plays a role
 
 Undo = Callable[[], None]
@@ -54,6 +72,9 @@ class Havoc:
         self._see = see
         self._for_moment: dict[str, list[what.AnyOnNodes]] = {role: [] for role in MOMENTS}
         self.open = 0  # faults that have not begun, or will end and have not
+        self._standing: dict[tuple[str, str], list[Fault]] = {}  # shared ones that have not ended, by kind and node
+        self._undoing: dict[tuple[str, str], list[Undo]] = {}  # what to do when the last of them has
+        self._waiting: dict[int, Fault] = {}  # those that have not begun
         self.last_ns = 0  # when the last one began or ended
 
     def arrange(self, faults: tuple[Fault, ...]) -> None:
@@ -64,13 +85,14 @@ class Havoc:
             for deed in what.deeds(fault, self._names):
                 for one in self._unravelled(deed):
                     self.open += 1
+                    self._waiting[id(one)] = one
                     self._timeline.at(ns(one.at_s), self._begin, one)
 
     def _unravelled(self, fault: Fault) -> list[Fault]:
         """A swizzle is one isolation for each of its nodes, in drawn orders."""
         if not isinstance(fault, what.Partition) or fault.shape != "swizzle":
             return [fault]
-        rng = self._chance.stream(f"swizzle at {fault.at_s:g}", "order")
+        rng = self._chance.stream(f"swizzle of {' '.join(fault.nodes)} at {fault.at_s}", "order")
         leaving = list(members(fault.nodes, self._names))
         rng.shuffle(leaving)
         returning = [*leaving]
@@ -96,6 +118,18 @@ class Havoc:
             self._timeline.after(ns(ROLE_STEP_S), self._begin, fault)
         else:
             self._carry_out(fault, name or (fault.node if isinstance(fault, what.OnNodes) else ""))
+
+    def missed(self) -> str:
+        """What never began of all this, the first of it told; nothing when all has."""
+        for fault in self._waiting.values():
+            kind, more = (
+                str(fault.__struct_config__.tag),
+                f", and {len(self._waiting) - 1} more" * (len(self._waiting) > 1),
+            )
+            if isinstance(fault, what.OnNodes) and fault.node in ROLES and ns(fault.at_s) <= self._timeline.now_ns:
+                return f"{kind} of {fault.node}, from {fault.at_s:g} s on, never began{more}: nobody played that role"
+            return f"{kind} at {fault.at_s:g} s never began{more}: the run ended before"
+        return ""
 
     def heed(self, seen: Seen) -> None:
         """Somebody may be playing the role of a moment that a fault waits for."""
@@ -129,8 +163,12 @@ class Havoc:
     # --- one deed
 
     def _carry_out(self, fault: Fault, name: str) -> None:
+        del self._waiting[id(fault)]
         self._mark(fault, name, is_on=True)
-        undo = self._on_host(fault, self._hosts[name]) if isinstance(fault, what.OnNodes) else self._on_mesh(fault)
+        undo = self._done(fault, name)
+        if isinstance(fault, SHARED):
+            self._standing.setdefault(_shared(fault, name), []).append(fault)
+            self._undoing.setdefault(_shared(fault, name), []).append(undo)
         if fault.for_s > 0:
             self._timeline.after(ns(fault.for_s), self._finish, fault, name, undo)
         else:
@@ -139,7 +177,19 @@ class Havoc:
     def _finish(self, fault: Fault, name: str, undo: Undo) -> None:
         self.open -= 1
         self._mark(fault, name, is_on=False)
-        undo()
+        if not isinstance(fault, SHARED):
+            undo()
+            return
+        standing = self._standing[_shared(fault, name)]
+        standing.remove(fault)
+        if not standing:
+            for each in reversed(self._undoing.pop(_shared(fault, name))):
+                each()
+        elif isinstance(standing[-1], GRADED):
+            self._done(standing[-1], name)
+
+    def _done(self, fault: Fault, name: str) -> Undo:
+        return self._on_host(fault, self._hosts[name]) if isinstance(fault, what.OnNodes) else self._on_mesh(fault)
 
     def _mark(self, fault: Fault, name: str, *, is_on: bool) -> None:
         self.last_ns = self._timeline.now_ns
@@ -169,8 +219,7 @@ class Havoc:
                 host.slow(fault.cost_ms)
                 return lambda: host.slow(0.0)
             case what.Unlink():
-                host.unlink()
-                return host.relink
+                return self._keep_off(host)
             case what.Clock():
                 self._set_clock(host, ahead_s=fault.ahead_s, drift=fault.drift)
                 return lambda: self._set_clock(host)
@@ -207,8 +256,8 @@ class Havoc:
                 store.stall()
                 return store.resume
             case what.LoseAcks():
-                former, store.acks_lost = store.acks_lost, fault.share
-                return lambda: setattr(store, "acks_lost", former)
+                store.lose_acks(fault.share)
+                return lambda: store.lose_acks(None)
             case what.Outage():
                 return self._go_down()
             case what.Hold():
@@ -266,8 +315,21 @@ class Havoc:
             self._broker.is_down = False
             self._network.heal(cut)
             for host in self._hosts.values():
-                rng = self._chance.stream(host.name, "reconnect")
+                rng = self._chance.stream(host.name, f"reconnect at {self._timeline.now_ns}")
                 self._timeline.after(self._broker.model.reconnect.draw_ns(rng), host.relink)
+
+        return back
+
+    def _keep_off(self, host: Host) -> Undo:
+        """Its connection is lost, and no new one can be made, by this life or the next."""
+        cut = self._network.cut(groups={}, pairs=frozenset(((host.name, RECORD), (RECORD, host.name))))
+        host.kept_off += 1
+        host.unlink()
+
+        def back() -> None:
+            self._network.heal(cut)
+            host.kept_off -= 1
+            host.relink()
 
         return back
 
@@ -290,6 +352,8 @@ class Havoc:
         return back
 
     def _begin_life(self, host: Host, disk: str) -> None:
+        if host.is_up:
+            return
         if disk == "old":
             host.disk.restore()
         elif disk == "lost":
@@ -309,6 +373,11 @@ class Havoc:
             self._timeline.after(ns(ROLE_STEP_S), self._begin_life_when_ended, host)
         else:
             host.start()
+
+
+def _shared(fault: Fault, name: str) -> tuple[str, str]:
+    """What it has in common with others: who leaves is as gone as who crashed."""
+    return "gone" if isinstance(fault, what.Crash | what.Leave) else str(fault.__struct_config__.tag), name
 
 
 def _begin_again(host: Host) -> None:

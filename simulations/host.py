@@ -103,6 +103,7 @@ class Host:
         self.life: WallMs = 0
         self.is_paused = False
         self.is_linked = False
+        self.kept_off = 0  # faults that keep it from the broker
         self.is_outlived = False  # has another begun a newer life with its key?
         self._disturbed_ns = 0
         self._agents, self._lanes = self._new_agents(), self._new_lanes()
@@ -163,7 +164,7 @@ class Host:
         around = self._around
         if self._node is not None:
             return
-        if self.disk.is_full or (self.disk.is_blank and around.broker.is_down):
+        if self.disk.is_full or (self.disk.is_blank and self._is_kept_off):
             self._timeline.after(ns(START_AGAIN_S), self.start)
             return
         now = self.now()
@@ -181,7 +182,7 @@ class Host:
         self.is_leaving = self.is_paused = self.is_outlived = self._is_followed = False
         self._agents, self._lanes = self._new_agents(), self._new_lanes()
         first = node.start(now)
-        if around.broker.is_down:
+        if self._is_kept_off:
             self._perform(first)
             self.receive(LinkChanged(up=False), self.life)
         else:
@@ -308,7 +309,8 @@ class Host:
         self._disturb()
         self.is_paused = False
         self._lag()
-        self.intake.take_all()
+        if self._outbox is None:  # or it is blocked, too, and reads when it is no more
+            self.intake.take_all()
         self._handle(Tick())
 
     def _lag(self) -> None:
@@ -352,10 +354,14 @@ class Host:
         self.receive(LinkChanged(up=False), self.life)
 
     def relink(self) -> None:
-        """Connected again, once there is a broker."""
+        """Connected again, once there is a broker, and nothing keeps it off."""
         self._disturb()
-        if self._node is not None and not self.is_linked and not self._around.broker.is_down:
+        if self._node is not None and not self.is_linked and not self._is_kept_off:
             self._connect([])
+
+    @property
+    def _is_kept_off(self) -> bool:
+        return self._around.broker.is_down or self.kept_off > 0
 
     def _connect(self, first: list[Effect]) -> None:
         """A daemon is connected before its engine runs, so its first words are heard."""

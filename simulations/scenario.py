@@ -27,7 +27,8 @@ from simulations.broker import BrokerModel
 from simulations.checks import CHECKS
 from simulations.crowds import ALL, span
 from simulations.ends import ENDS
-from simulations.faults import Fault, last_s, problem_of
+from simulations.faults import Fault, last_s
+from simulations.flaws import flaw_of, nobody_between
 from simulations.links import LinkModel
 from simulations.sights import SIGHTS
 from simulations.signing import Wire
@@ -155,10 +156,11 @@ def _problem(scenario: Scenario) -> str:
         for text in between.names():
             if text != ALL and not (span(text) and known.issuperset(span(text))):
                 return f"link.between[{number}]: there is no node {text!r}"
+        if not between.link or nobody_between(between.one, between.other, scenario.names):
+            return f"link.between[{number}]: no link is otherwise by it"
+    if flaw := flaw_of(scenario.fault, scenario.names):
+        return flaw
     for number, fault in enumerate(scenario.fault):
-        problem = problem_of(fault, scenario.names)
-        if problem:
-            return f"fault[{number}]{problem}"
         if fault.at_s >= scenario.run_s:
             return f"fault[{number}].at_s: {fault.at_s:g} is after the end of the run"
     tables = (("always", CHECKS), ("eventually", ENDS), ("sometimes", SIGHTS), ("never", SIGHTS))

@@ -25,6 +25,8 @@ from simulations.written import on_one_line
 RUNS_MAX = 600  # then what there is must do
 SINGLE_MAX = 6  # of several nodes, so many are tried alone
 MARGIN_S = 0.5  # of the run after the rule was broken
+FEW_FAULTS = 8  # more are not looked at one by one before there are fewer nodes
+ROOM = 2  # times as long as the best so far
 FEW_NODES = (2, 3, 4, 5, 6, 8, 12, 16, 24, 32, 48)
 NEVER = "never "  # how a rule begins that forbids a sight
 _NODE = re.compile(r"n[0-9]+")
@@ -66,6 +68,7 @@ class _Search:
         self.best = scenario
         self.runs = 0
         self._seed = seed
+        self._run_s = scenario.run_s
         self._runs_max = runs_max
         self._progress = progress
         self._tried: set[str] = set()
@@ -91,6 +94,10 @@ class _Search:
         if same is not None:
             self._keep(candidate, same)
         return same is not None
+
+    def room_s(self) -> float:
+        """How long another world may run: fewer take longer to find something out."""
+        return min(self._run_s, ROOM * self.best.run_s)
 
     def _keep(self, scenario: Scenario, violation: Violation) -> None:
         """What would come after the violation never happens: leaving it out is free."""
@@ -146,19 +153,26 @@ def _work(search: _Search) -> None:
 
 def _nodes(search: _Search) -> None:
     for nodes in FEW_NODES:
-        if nodes < search.best.nodes and any(search.attempt(each) for each in _smaller(search.best, nodes)):
+        if nodes < search.best.nodes and any(
+            search.attempt(each) for each in _smaller(search.best, nodes, run_s=search.room_s())
+        ):
             return
 
 
-def _smaller(scenario: Scenario, nodes: int) -> Iterator[Scenario]:
-    """With that many nodes: those named in faults stay, or become the first, or share the places there are."""
+def _smaller(scenario: Scenario, nodes: int, *, run_s: float) -> Iterator[Scenario]:
+    """With that many nodes, so long: those named in faults stay, or become the first, or share the places there are."""
     numbers = sorted({int(name[1:]) for fault in scenario.fault for name in _names(msgspec.to_builtins(fault))})
     keep = {f"n{number}": f"n{number}" for number in numbers}
     pack = {f"n{number}": f"n{place}" for place, number in enumerate(numbers, start=1)}
     fold = {name: f"n{(int(place[1:]) - 1) % nodes + 1}" for name, place in pack.items()}
     values = msgspec.json.decode(msgspec.json.encode(scenario))
     for places in (keep, pack, fold):
-        candidate = {**values, "nodes": nodes, "fault": [_moved(fault, places) for fault in values["fault"]]}
+        candidate = {
+            **values,
+            "nodes": nodes,
+            "run_s": run_s,
+            "fault": [_moved(fault, places) for fault in values["fault"]],
+        }
         candidate["regions"] = _regions(scenario, nodes)
         candidate["agents"] = {**values["agents"], "odd": _moved(values["agents"]["odd"], places)}
         try:
@@ -301,6 +315,16 @@ def _default_of(field: structs.FieldInfo) -> Any:
     return field.default if field.default_factory is msgspec.NODEFAULT else field.default_factory()
 
 
+def _ends(search: _Search) -> None:
+    """No end of a fault, where no promise waits for it: what lasts shows in fewer nodes, too."""
+    if search.rule in ENDS or len(search.best.fault) > FEW_FAULTS:
+        return
+    for number in _numbers(search):
+        for field in structs.fields(search.best.fault[number]):
+            if field.name == "for_s" and search.best.fault[number].times == 1:
+                _plain(search, number, field)
+
+
 def _details(search: _Search) -> None:
     """Each fault once and of few nodes, and plain in all that it can say."""
     for number in _numbers(search):
@@ -351,4 +375,4 @@ def _kind(fault: Fault) -> str:
 
 
 # Few nodes first: runs are short.
-_STEPS = (_nodes, _kinds, _plan, _work, _nodes, _links, _defaults, _time, _details)
+_STEPS = (_nodes, _kinds, _plan, _ends, _work, _nodes, _links, _defaults, _time, _details)

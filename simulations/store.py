@@ -70,7 +70,7 @@ class Store:
         self._revision = 0
         self._is_stalled = False
         self._held: list[_Operation] = []
-        self.acks_lost = model.acks_lost  # share; a fault may raise it for a while
+        self._acks_lost = model.acks_lost  # share; a fault may change it for a while
         self.forgotten: set[str] = set()  # tasks that had ended, and whose record somebody removed
         self._former: dict[str, tuple[int, Row | None]] = {}  # until when something else stood there, and what
         self._stale: tuple[float, int] = (0.0, 0)  # how many readings are of the past, and how long that is ago
@@ -138,13 +138,17 @@ class Store:
             self._timeline.cause = operation.cause
             self._arrive(operation)
 
+    def lose_acks(self, share: float | None) -> None:
+        """From now on so many writes are not acknowledged; None: as many as ever."""
+        self._acks_lost = self._model.acks_lost if share is None else share
+
     def age(self, share: float, behind_ns: int) -> None:
         """From now on so many readings show what stood there so long ago; none again with a share of 0."""
         self._stale = (share, behind_ns)
 
     def purge(self, share: float, *, is_anew: bool) -> None:
         """So much of what stands is removed; or all of it, and revisions begin again."""
-        rng = self._chance.stream("store", "purge")
+        rng = self._chance.stream("store", f"purge at {self._timeline.now_ns}")
         for key, row in sorted(self._rows.items()):
             if is_anew or rng.random() < share:
                 del self._rows[key]
@@ -173,7 +177,7 @@ class Store:
             return
         outcome = operation.apply()
         delay_ns = self._delay_ns(operation.src)
-        is_lost = operation.repeats and self._chance.stream(operation.src, "acks").random() < self.acks_lost
+        is_lost = operation.repeats and self._chance.stream(operation.src, "acks").random() < self._acks_lost
         if is_lost:
             self._see(Sight(operation.src, "ack-lost"))
         elif self._network.reaches(RECORD, operation.src):

@@ -6,6 +6,7 @@ other; at two thirds of the run every fault has ended, and the promises have the
 """
 
 from collections.abc import Callable, Collection, Mapping
+from itertools import islice
 from math import exp, log
 from random import Random
 from typing import TypeAlias, TypeVar, get_args
@@ -17,6 +18,7 @@ from protocol.presets import PRESETS
 from simulations.chance import Chance
 from simulations.crowds import spans
 from simulations.faults import OF_NODES, SHAPES, Fault
+from simulations.flaws import flaw_of
 from simulations.links import LinkModel
 from simulations.scenario import Scenario, ScenarioError
 from simulations.work import WorkModel
@@ -26,6 +28,7 @@ SETTLED_S = 5.0  # after the last node's start, before the first fault
 NODES = (3, 60)
 KINDS = (2, 6)  # kinds of fault in one world
 PER_KIND_MAX = 6  # faults of one kind for each minute
+TRIES = 16  # of drawing one fault that does something
 APART_S = 1.0  # between two faults of one node
 FACTOR = (0.3, 3.0)  # of timers and caps
 SIGNED_NODES_MAX = 8  # real signatures cost forty times all the rest
@@ -106,14 +109,20 @@ def several(
     """So many faults of one kind."""
     made = []
     for _ in range(count):
-        at_s = round(begin_s + rng.random() * (until_s - begin_s) * 0.95, 2)
-        for_s = round(max(0.01, min(_between(rng, 0.3, 20), until_s - at_s)), 2)
-        values: dict[str, object] = {"kind": str(kind.__struct_config__.tag), "at_s": at_s, "for_s": for_s}
-        for field in structs.fields(kind):
-            if field.name in _FIELDS and (field.required or rng.random() < 0.5):
-                values[field.name] = _FIELDS[field.name](rng, names)
-        made.append(msgspec.convert(_of_one_mind(values), kind))
+        drawn = (_drawn(kind, names, rng, begin_s=begin_s, until_s=until_s) for _ in range(TRIES))
+        made += list(islice((fault for fault in drawn if not flaw_of([fault], names)), 1))
     return made
+
+
+def _drawn(kind: type[Fault], names: tuple[str, ...], rng: Random, *, begin_s: float, until_s: float) -> Fault:
+    """One fault of this kind, which may come to nothing: a clock that stays right."""
+    at_s = round(begin_s + rng.random() * (until_s - begin_s) * 0.95, 2)
+    for_s = round(max(0.01, min(_between(rng, 0.3, 20), until_s - at_s)), 2)
+    values: dict[str, object] = {"kind": str(kind.__struct_config__.tag), "at_s": at_s, "for_s": for_s}
+    for field in structs.fields(kind):
+        if field.name in _FIELDS and (field.required or rng.random() < 0.5):
+            values[field.name] = _FIELDS[field.name](rng, names)
+    return msgspec.convert(_of_one_mind(values), kind)
 
 
 def _of_one_mind(values: dict[str, object]) -> dict[str, object]:

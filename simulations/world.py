@@ -310,11 +310,16 @@ class World:
                 raise _Stop
 
     def _conclude(self) -> None:
-        if self._havoc.open:
-            what = f"{self._havoc.open} faults never began or never ended: nobody played their role"
-            self._break("faults-happen", what)
+        promised = self._scenario.expect.eventually
+        if missed := self._havoc.missed():
+            self._break("faults-happen", missed)
             return
-        for name in self._scenario.expect.eventually:
+        if self._havoc.open and promised:
+            self._break(
+                "faults-happen", f"{self._havoc.open} faults had not ended with the run, and promises wait for it"
+            )
+            return
+        for name in promised:
             if name not in self._kept:
                 lacking = ENDS[name](self) or "it held, and then did not"
                 self._break(name, lacking)

@@ -1,5 +1,7 @@
 """Faults as they are carried out: who is hit when, and that everything is as before afterwards."""
 
+from collections.abc import Callable
+
 import pytest
 
 from simulations.scenario import parsed
@@ -102,7 +104,7 @@ def test_whatever_ails_the_mesh_for_a_while_it_has_one_view_again_afterwards(fau
     assert not verdict.violations, verdict.violations
 
 
-def test_during_an_outage_nobody_is_linked_and_nobody_starts() -> None:
+def test_during_an_outage_nobody_is_linked_and_who_starts_is_cut_off() -> None:
     world = _world(
         "[[fault]]\nkind = 'outage'\nat_s = 5\nfor_s = 8\n[[fault]]\nkind = 'crash'\nnode = 'n3'\nat_s = 6\nfor_s = 1\n"
     )
@@ -115,7 +117,7 @@ def test_during_an_outage_nobody_is_linked_and_nobody_starts() -> None:
             ),
         )
     world.run()
-    assert seen == [(6, 6), (5, 0), (6, 6)]
+    assert seen == [(6, 6), (6, 0), (6, 6)]
 
 
 def test_what_a_broker_held_comes_in_a_burst() -> None:
@@ -125,6 +127,95 @@ def test_what_a_broker_held_comes_in_a_burst() -> None:
     at = [line.at_ns / 1e9 for line in lines if line.kind == "message"]
     assert not [each for each in at if 10 < each < 14]
     assert len([each for each in at if 14 <= each < 14.02]) > 40
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        "kind = 'outage'\nat_s = 4\nfor_s = 4",
+        "kind = 'unlink'\nnode = 'n2'\nat_s = 4\nfor_s = 4",
+        "kind = 'crash'\nnode = 'n2'\nat_s = 7\nfor_s = 1",
+    ],
+)
+def test_who_is_kept_off_the_broker_stays_so_whatever_else_ends_or_begins_meanwhile(other: str) -> None:
+    world = _world(f"[[fault]]\nkind = 'unlink'\nnode = 'n2'\nat_s = 6\nfor_s = 9\n[[fault]]\n{other}\n")
+    linked: list[bool] = []
+    for at_s in (3.0, 9.0, 14.9, 15.1):
+        world.timeline.at(int(at_s * 1e9), lambda: linked.append(world.hosts["n2"].is_linked))
+    world.run()
+    assert linked == [True, False, False, True]
+
+
+@pytest.mark.parametrize("kind", ["crash", "pause", "starve", "block", "slow", "unlink", "full-disk"])
+def test_of_two_faults_of_a_node_at_once_the_end_of_one_is_not_that_of_the_other(kind: str) -> None:
+    def state(world: World) -> tuple[object, ...]:
+        host = world.hosts["n2"]
+        late = host.intake.late_s, host.intake.cost_ns, host.intake._is_held
+        return host.is_up, host.is_paused, host.kept_off, host.disk.is_full, *late
+
+    _lasts_as_long_as_any(f"kind = '{kind}'\nnode = 'n2'\n", state)
+
+
+@pytest.mark.parametrize("kind", ["stall", "outage", "hold", "lose-acks", "stale-reads"])
+def test_of_two_faults_of_the_mesh_at_once_the_end_of_one_is_not_that_of_the_other(kind: str) -> None:
+    def state(world: World) -> tuple[object, ...]:
+        store, broker = world.store, world._broker
+        return store._is_stalled, store._acks_lost, store._stale[0], broker.is_down, broker._held is None
+
+    _lasts_as_long_as_any(f"kind = '{kind}'\n", state)
+
+
+def _lasts_as_long_as_any(fault: str, state: Callable[[World], tuple[object, ...]]) -> None:
+    """From the first beginning to the last end."""
+    world = _world(f"[[fault]]\n{fault}at_s = 5\nfor_s = 4\n[[fault]]\n{fault}at_s = 7\nfor_s = 6\n")
+    states: list[tuple[object, ...]] = []
+    for at_s in (4.9, 6.0, 10.0, 13.6):
+        world.timeline.at(int(at_s * 1e9), lambda: states.append(state(world)))
+    world.run()
+    assert [each == states[0] for each in states] == [True, False, False, True]
+
+
+def test_the_last_of_two_faults_says_how_much_and_then_the_first_again() -> None:
+    world = _world(
+        "[[fault]]\nkind = 'slow'\nnode = 'n2'\ncost_ms = 5\nat_s = 5\nfor_s = 9\n"
+        "[[fault]]\nkind = 'slow'\nnode = 'n2'\ncost_ms = 20\nat_s = 7\nfor_s = 4\n"
+    )
+    costs: list[int] = []
+    for at_s in (6, 8, 12, 15):
+        world.timeline.at(int(at_s * 1e9), lambda: costs.append(world.hosts["n2"].intake.cost_ns // 1_000_000))
+    world.run()
+    assert costs == [5, 20, 5, 0]
+
+
+def test_who_is_blocked_reads_nothing_when_it_goes_on() -> None:
+    world = _world(
+        "[[fault]]\nkind = 'pause'\nnode = 'n2'\nat_s = 5\nfor_s = 4\n"
+        "[[fault]]\nkind = 'block'\nnode = 'n2'\nat_s = 7\nfor_s = 9\n"
+    )
+    held: list[bool] = []
+    for at_s in (8, 12, 20):
+        world.timeline.at(int(at_s * 1e9), lambda: held.append(world.hosts["n2"].intake._is_held))
+    world.run()
+    assert held == [True, True, False]
+
+
+def test_who_has_no_connection_writes_nothing_either() -> None:
+    lines: list[Line] = []
+    text = HEAD + "store.acks_lost = 0.9\n[[fault]]\nkind = 'unlink'\nnode = 'n1-n6'\nat_s = 6\nfor_s = 9\n"
+    World(parsed(text, origin="here"), seed=1, write=lines.append).run()
+    wrote = [line.at_ns / 1e9 for line in lines if line.kind in ("stored", "sight")]
+    assert not [at for at in wrote if 6.2 < at < 15]
+    assert [at for at in wrote if at < 6]
+
+
+def test_a_fault_that_comes_after_the_end_is_told_as_that_and_one_that_lasts_to_the_end_is_none() -> None:
+    pauses = "[[fault]]\nkind = 'pause'\nnode = 'n1'\nat_s = 20\nfor_s = 2\ntimes = 4\nevery_s = 5\n"
+    (missed,) = _world(pauses).run().violations
+    assert (missed.rule, missed.what) == (
+        "faults-happen",
+        "pause at 35 s never began: the run ended before",
+    )
+    assert not _world("[[fault]]\nkind = 'pause'\nnode = 'n1'\nat_s = 20\nfor_s = 60\n").run().violations
 
 
 def test_a_disk_that_is_full_lets_no_new_life_begin() -> None:

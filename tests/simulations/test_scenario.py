@@ -33,6 +33,32 @@ WRONG = {
         '[[fault]]\nkind = "outage"\nat_s = 1\nfor_s = 5\ntimes = 3\nevery_s = 4\n',
         "fault[0].every_s: it begins again",
     ),
+    "one way to oneself": (
+        '[[fault]]\nkind = "one-way"\nsrc = ["n1"]\ndst = ["n1"]\nat_s = 1\n',
+        "fault[0].dst: no node is cut off from another",
+    ),
+    "one way from nobody": ('[[fault]]\nkind = "one-way"\nsrc = []\ndst = ["n1"]\nat_s = 1\n', "fault[0].dst"),
+    "a link to oneself": (
+        '[[fault]]\nkind = "links"\none = ["n1"]\nother = ["n1"]\nlink = { loss = 1 }\nat_s = 1\n',
+        "fault[0].other: there is no link between these",
+    ),
+    "links as before": ('[[fault]]\nkind = "links"\none = ["n1"]\nlink = {}\nat_s = 1\n', "fault[0].link: it says"),
+    "a link of oneself": ('[[link.between]]\none = ["n1"]\nother = ["n1"]\nlink = { loss = 1 }\n', "link.between[0]"),
+    "a clock that is right": ('[[fault]]\nkind = "clock"\nnode = "n1"\nat_s = 1\n', "fault[0].ahead_s"),
+    "a share of nothing": ('[[fault]]\nkind = "lose-acks"\nshare = 0\nat_s = 1\nfor_s = 1\n', "fault[0].share"),
+    "a pose as oneself": (
+        '[[fault]]\nkind = "impostor"\nnode = "n3"\nof = "n3"\nshape = "key"\nat_s = 1\n',
+        "fault[0].of: it poses as itself",
+    ),
+    "lies of oneself": (
+        '[[fault]]\nkind = "attack"\nnode = "n3"\nof = "n3"\nshape = "bury"\nat_s = 1\nfor_s = 1\n',
+        "fault[0].of: it tells lies of others",
+    ),
+    "two other versions at once": (
+        '[[fault]]\nkind = "skew"\nshape = "newer"\nnode = "all"\nstep_s = 1\nat_s = 1\nfor_s = 5\n'
+        '[[fault]]\nkind = "skew"\nshape = "older"\nnode = "n3"\nat_s = 6\nfor_s = 5\n',
+        "fault[1].at_s: n3 is in the midst of fault[0] at 6 s",
+    ),
     "negative delay": ("[link]\ndelay = { p50_ms = -1 }\n", "link.delay.p50_ms"),
     "impossible link": ('[[fault]]\nkind = "links"\none = ["n1"]\nlink = { loss = 3 }\nat_s = 1\n', "loss"),
     "link of nobody": (

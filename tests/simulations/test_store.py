@@ -58,20 +58,20 @@ def test_a_write_with_the_revision_that_stands_is_written_and_any_other_is_lost(
 
 def test_a_write_whose_acknowledgement_was_lost_comes_back_as_written_once() -> None:
     bench = _Bench()
-    bench.store.acks_lost = 1.0
+    bench.store.lose_acks(1.0)
     bench.write(b"one", expect=0)
     assert bench.wait(3) == []
-    bench.store.acks_lost = 0.0
+    bench.store.lose_acks(None)
     assert bench.wait(3) == [Written("p00.x", 1)]
     assert sum(isinstance(each, Stored) for each in bench.seen) == 1
 
 
 def test_a_write_whose_acknowledgement_was_lost_and_that_was_overtaken_is_lost() -> None:
     bench = _Bench()
-    bench.store.acks_lost = 1.0
+    bench.store.lose_acks(1.0)
     bench.write(b"one", expect=0)
     bench.wait(0.5)
-    bench.store.acks_lost = 0.0
+    bench.store.lose_acks(None)
     bench.write(b"two", expect=1, src="b")
     assert bench.wait(3) == [Written("p00.x", 2), Lost("p00.x", 2, b"two")]
 

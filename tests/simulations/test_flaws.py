@@ -1,0 +1,54 @@
+"""Faults that cannot be: each is refused with its key, and what does something is not."""
+
+import msgspec
+import pytest
+
+from simulations.faults import Fault
+from simulations.flaws import flaw_of, nobody_between
+
+NAMES = ("n1", "n2", "n3")
+
+
+def _faults(*several: dict[str, object]) -> list[Fault]:
+    return msgspec.convert([{"at_s": 1, **each} for each in several], list[Fault])
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [
+        {"kind": "one-way", "src": ["n1"], "dst": ["all"]},
+        {"kind": "links", "one": ["n1"], "other": ["n1-n2"], "link": {"loss": 0.5}},
+        {"kind": "clock", "node": "n1", "drift": 0.1},
+        {"kind": "purge", "shape": "bucket", "share": 0},
+        {"kind": "attack", "node": "n1", "of": "n1", "shape": "idle", "for_s": 1},
+        {"kind": "partition", "shape": "bridge", "nodes": ["n2"]},
+    ],
+)
+def test_what_does_something_is_no_flaw(fault: dict[str, object]) -> None:
+    assert not flaw_of(_faults(fault), NAMES)
+
+
+def test_a_bridge_needs_two_sides() -> None:
+    bridge = _faults({"kind": "partition", "shape": "bridge"})
+    assert flaw_of(bridge, NAMES[:2]).startswith("fault[0].shape: a bridge has two sides")
+
+
+def test_two_of_one_kind_may_follow_each_other_and_others_may_meet() -> None:
+    posing = {"kind": "impostor", "node": "n3", "shape": "name", "for_s": 2}
+    assert not flaw_of(_faults({**posing, "of": "n1"}, {**posing, "of": "n2", "at_s": 4}), NAMES)
+    assert flaw_of(_faults({**posing, "of": "n1", "at_s": 3}, {**posing, "of": "n2"}), NAMES).startswith(
+        "fault[0].at_s: n3"
+    )
+    pause = {"kind": "pause", "node": "all", "for_s": 2}
+    assert not flaw_of(_faults(pause, pause), NAMES), "it lasts as long as either"
+
+
+def test_a_role_may_be_hit_again_and_again() -> None:
+    skew = {"kind": "skew", "node": "owner", "shape": "older", "for_s": 2}
+    assert not flaw_of(_faults(skew, skew), NAMES)
+
+
+def test_between_a_node_and_itself_there_is_nobody() -> None:
+    assert nobody_between(["n1"], ["n1"], NAMES)
+    assert nobody_between([], ["all"], NAMES)
+    assert not nobody_between(["all"], ["n1"], NAMES)
