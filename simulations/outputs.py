@@ -1,7 +1,8 @@
 """The files that a command is asked to write: refused before anything runs where one would cost somebody something.
 
 Invariant: what stands there already is replaced only where the same command can make it again: a trace by a
-trace, a report by a report, what was made small by that. Neighbours: `command` and `meshctl sim` ask before they run.
+trace, a report by a report, what was made small by that; samples are added to samples. Neighbours: `command`,
+`grids.command` and `meshctl sim` ask before they run.
 """
 
 import os
@@ -12,6 +13,7 @@ from simulations.scenario import TRACE, ScenarioError
 from simulations.wording import trouble_of
 
 SMALL = b'about = "made small of '  # how every scenario of `shrink` begins
+SAMPLES = b'{"key":"'  # and every line of those that --keep has
 LOOKED_AT = 1 << 16  # bytes at the beginning of a file that tell what it is
 # What stands near the beginning of every report.
 REPORTS = {".html": b"default-src 'none'; style-src", ".md": b"\n## Verdicts\n", ".json": b'{\n "report": "'}
@@ -23,11 +25,14 @@ def check(
     reports: Sequence[Path] = (),
     small: Path | None = None,
     save: Path | None = None,
+    keep: Path | None = None,
     read: Iterable[Path] = (),
 ) -> None:
     """Raises ScenarioError for a file that cannot be written, that is one of `read`, or that two would write to."""
     asked = [("--trace", path) for path in traces] + [("--report", path) for path in reports]
-    asked += [(option, path) for option, path in (("--out", small), ("--save", save)) if path is not None]
+    asked += [
+        (option, path) for option, path in (("--out", small), ("--save", save), ("--keep", keep)) if path is not None
+    ]
     taken = {_place(path): "what this command reads" for path in read}
     for option, path in asked:
         said = f"{option} {path}"
@@ -69,6 +74,8 @@ def _lost(option: str, path: Path) -> str:
             is_own, noun = REPORTS[path.suffix] in begins, "is no report"
         case "--out":
             is_own, noun = begins.startswith(SMALL), "was not made small"
+        case "--keep":
+            is_own, noun = begins.startswith(SAMPLES), "has no samples"
         case _:
             is_own, noun = False, "is not replaced"
     return "" if is_own or not begins else f"that is there already, and {noun}"

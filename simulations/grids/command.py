@@ -12,11 +12,12 @@ from typing import TypeAlias
 
 from msgspec import structs
 
+from simulations import outputs
 from simulations.grids import goals, kinship, lifeguard, swim
 from simulations.grids.measures import Sample
 from simulations.grids.samples import Cell, code, measured
 from simulations.grids.study import Study
-from simulations.grids.tables import Table, kept, markdown, merged
+from simulations.grids.tables import README, Table, find_place, kept, markdown, merged
 from simulations.progress import Progress
 from simulations.running import PASSED
 from simulations.scenario import ScenarioError
@@ -96,6 +97,9 @@ def run(study: Study, asked: argparse.Namespace, *, command: str) -> int:
         for cell in cells:
             print(f"{cell.name:<24} {cell.scenario.about}")
         return PASSED
+    if asked.write:
+        find_place(study.name)
+    outputs.check(keep=asked.keep, read=[README] if asked.write else [])
     table = filled(study, cells, asked, command=command)
     print(markdown(table))
     if asked.write:

@@ -5,6 +5,7 @@ that it is an older one's. All else stays as it is.
 Neighbours: the studies fill tables, `command` shows and keeps them.
 """
 
+import os
 import re
 from collections.abc import Sequence
 from pathlib import Path
@@ -67,6 +68,13 @@ def kept(table: Table, path: Path = README) -> None:
         path.write_text(f"{before}{begin}\n{markdown(table)}\n{end}{rest.split(end)[1]}", encoding="utf-8")
     except OSError as error:
         raise ScenarioError(f"--write: {error}") from None
+
+
+def find_place(name: str, path: Path = README) -> None:
+    """Raises ScenarioError where the table of this name has no place, or the file cannot be written."""
+    _text(name, path)
+    if not os.access(path, os.W_OK):
+        raise ScenarioError(f"--write: {path.name} cannot be written here")
 
 
 def marks(name: str) -> tuple[str, str]:

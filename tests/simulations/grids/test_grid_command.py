@@ -8,7 +8,7 @@ from msgspec import structs
 from protocol.presets import MembershipSettings
 from simulations.command import main
 from simulations.faults import Attack
-from simulations.grids import goals, kinship, lifeguard, samples, swim, tables
+from simulations.grids import command, goals, kinship, lifeguard, samples, swim, tables
 from simulations.grids.command import STUDIES
 from simulations.grids.measures import Sample, attacked, detection, flapping
 from simulations.grids.samples import Cell, measured, quantile
@@ -230,7 +230,10 @@ def test_a_quantile_is_that_of_the_nearest_rank() -> None:
         (["grid", "kinship", "--cells", "51-*"], "no cell '51-*'"),
         (["grid", "swim", "--show", "nothing"], "no cell 'nothing'"),
         (["figures", "G99"], "no figure 'G99'"),
-        (["grid", "swim", "--cells", "16-quiet", "--seeds", "1", "--keep", "."], "--keep: "),
+        (["grid", "swim", "--cells", "16-quiet", "--seeds", "1", "--keep", "."], "--keep .: that is a folder"),
+        (["grid", "swim", "--keep", "nowhere/kept"], "--keep nowhere/kept: there is no such folder"),
+        (["grid", "swim", "--keep", str(tables.README)], "that is there already, and has no samples"),
+        (["grid", "swim", "--keep", str(tables.README), "--write"], "that is what this command reads"),
     ],
 )
 def test_what_cannot_be_measured_is_one_sentence(
@@ -253,8 +256,19 @@ def test_a_file_of_samples_that_is_none_is_said_and_left_alone(
     path = tmp_path / "kept.jsonl"
     path.write_bytes(line)
     assert main(["grid", "swim", "--cells", "16-quiet", "--keep", str(path)]) == BAD_SCENARIO
-    assert "--keep: " in capsys.readouterr().err
+    assert "--keep" in capsys.readouterr().err
     assert path.read_bytes() == line
+
+
+def test_a_table_without_a_place_is_refused_before_anything_is_measured(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "README.md"
+    path.write_text("no marks")
+    monkeypatch.setattr(command, "find_place", lambda name: tables.find_place(name, path))
+    monkeypatch.setattr(command, "filled", lambda *_, **__: pytest.fail("it was measured"))
+    assert main(["grid", "swim", "--cells", "16-quiet", "--write"]) == BAD_SCENARIO
+    assert "--write: README.md has no place for swim" in capsys.readouterr().err
 
 
 def test_a_cell_can_be_shown_as_a_scenario(capsys: pytest.CaptureFixture[str]) -> None:
