@@ -1,5 +1,6 @@
 """Why a node was declared dead: one answer, with its accusers and what each of them had heard."""
 
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -40,21 +41,13 @@ times = 4
 
 
 @pytest.fixture(scope="module")
-def trace(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("deaths")
-    (folder / "stopped.toml").write_text(STOPPED)
-    path = folder / "stopped.trace"
-    assert main(["run", str(folder / "stopped.toml"), "--seed", "2", "--once", "--trace", str(path)]) == PASSED
-    return path
+def trace(traced: Callable[[str, int], Path]) -> Path:
+    return traced(STOPPED, 2)
 
 
 @pytest.fixture(scope="module")
-def flapping(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("flapping")
-    (folder / "flapping.toml").write_text(FLAPPING)
-    path = folder / "flapping.trace"
-    assert main(["run", str(folder / "flapping.toml"), "--once", "--trace", str(path)]) == PASSED
-    return path
+def flapping(traced: Callable[[str, int], Path]) -> Path:
+    return traced(FLAPPING, 1)
 
 
 def _records(path: Path) -> dict[int, Record]:

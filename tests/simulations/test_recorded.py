@@ -25,12 +25,8 @@ at_s = 3
 
 
 @pytest.fixture(scope="module")
-def trace(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("traces")
-    (folder / "tiny.toml").write_text(TINY)
-    path = folder / "tiny.trace"
-    assert main(["run", str(folder / "tiny.toml"), "--seed", "3", "--once", "--trace", str(path)]) == PASSED
-    return path
+def trace(traced: Callable[[str, int], Path]) -> Path:
+    return traced(TINY, 3)
 
 
 def _records(path: Path) -> list[Record]:

@@ -1,5 +1,6 @@
 """Suspicions as a trace tells them, and what is told of a rule that one of them broke by lasting too long."""
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import ClassVar
 
@@ -27,18 +28,10 @@ for_s = 3
 """
 
 
-@pytest.fixture
-def stopped(tmp_path: Path) -> Path:
-    path = tmp_path / "stopped.toml"
-    path.write_text(STOPPED)
-    return path
-
-
 def test_who_was_never_declared_dead_is_told_of_what_it_was_suspected(
-    stopped: Path, capsys: pytest.CaptureFixture[str]
+    traced: Callable[[str, int], Path], capsys: pytest.CaptureFixture[str]
 ) -> None:
-    trace = stopped.with_suffix(".trace")
-    assert main(["run", str(stopped), "--once", "--trace", str(trace)]) == PASSED
+    trace = traced(STOPPED, 1)
     capsys.readouterr()
     assert main(["explain", str(trace), "n4"]) == PASSED
     first, *doubts = capsys.readouterr().out.splitlines()
@@ -50,11 +43,11 @@ def test_who_was_never_declared_dead_is_told_of_what_it_was_suspected(
     assert capsys.readouterr().out == "n1 was never declared dead\n"
 
 
-def test_of_what_a_liar_says_it_is_told_who_believed_it(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    path, trace = tmp_path / "lie.toml", tmp_path / "lie.trace"
+def test_of_what_a_liar_says_it_is_told_who_believed_it(
+    traced: Callable[[str, int], Path], capsys: pytest.CaptureFixture[str]
+) -> None:
     lie = '[[fault]]\nkind = "attack"\nshape = "accuse"\nnode = "n4"\nof = "n2"\nat_s = 6\nfor_s = 0.1\n'
-    path.write_text(f'about = "one lies"\nnodes = 4\nrun_s = 8\nexpect = {{ always = [] }}\n{lie}')
-    assert main(["run", str(path), "--once", "--trace", str(trace)]) == PASSED
+    trace = traced(f'about = "one lies"\nnodes = 4\nrun_s = 8\nexpect = {{ always = [] }}\n{lie}', 1)
     capsys.readouterr()
     assert main(["explain", str(trace), "n2"]) == PASSED
     _, first, *_ = capsys.readouterr().out.splitlines()
@@ -80,10 +73,12 @@ class _Impatient:
 
 
 def test_a_rule_that_is_broken_by_waiting_is_led_to_by_what_was_waited_for(
-    stopped: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
+    path = tmp_path / "stopped.toml"
+    path.write_text(STOPPED)
     monkeypatch.setattr(world, "CHECKS", {**checks.CHECKS, "refuted-soon": _Impatient})
-    assert main(["run", str(stopped), "--once"]) == VIOLATED
+    assert main(["run", str(path), "--once"]) == VIOLATED
     led, _, story = capsys.readouterr().out.partition("what led to it, the last first:")[2].partition("what happened")
     assert "PeerSuspect(" in led.splitlines()[1]
     assert "name='n4'" in led.splitlines()[1]
