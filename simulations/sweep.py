@@ -7,12 +7,9 @@ processes. Neighbours: `running` says which world a seed means, `command` asks.
 import shlex
 from collections import Counter, deque
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Future, ProcessPoolExecutor
-from concurrent.futures.process import BrokenProcessPool
+from concurrent.futures import Future
 from hashlib import blake2b
-from multiprocessing import get_context
 from pathlib import Path
-from signal import SIG_DFL, SIGINT, signal
 from textwrap import wrap
 
 from msgspec import Struct, structs
@@ -24,9 +21,10 @@ from simulations.reports.gathering import Gathering, Measured, measured
 from simulations.reports.observer import Observer
 from simulations.reports.shapes import Seed
 from simulations.running import NEVER_SEEN, PASSED, VIOLATED, Choice, print_paths
-from simulations.scenario import Scenario, ScenarioError
+from simulations.scenario import Scenario
 from simulations.sights import SIGHTS
 from simulations.visible import visible
+from simulations.workers import workers
 from simulations.world import Verdict, World
 from simulations.written import on_one_line
 
@@ -150,17 +148,10 @@ def _results(one: Callable[[Choice, int], Result], choice: Choice, seeds: range,
         yield from (one(choice, seed) for seed in seeds)
         return
     waiting: deque[Future[Result]] = deque()
-    many, context = min(jobs, len(seeds)), get_context("spawn")
-    # Ctrl-C ends each of them at once, and without a traceback of each.
-    with ProcessPoolExecutor(many, context, initializer=signal, initargs=(SIGINT, SIG_DFL)) as pool:
-        try:
-            for seed in seeds:
-                waiting.append(pool.submit(one, choice, seed))
-                if len(waiting) >= jobs * AHEAD:
-                    yield waiting.popleft().result()
-            while waiting:
+    with workers(min(jobs, len(seeds))) as pool:
+        for seed in seeds:
+            waiting.append(pool.submit(one, choice, seed))
+            if len(waiting) >= jobs * AHEAD:
                 yield waiting.popleft().result()
-        except BrokenProcessPool:
-            raise ScenarioError("a process of the sweep was killed; fewer --jobs need less memory") from None
-        finally:
-            pool.shutdown(wait=False, cancel_futures=True)
+        while waiting:
+            yield waiting.popleft().result()

@@ -6,13 +6,12 @@ measure; `tables` shows.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from concurrent.futures import FIRST_COMPLETED, Future, wait
 from functools import cache
 from hashlib import blake2b
 from importlib import resources
 from itertools import count
 from math import ceil
-from multiprocessing import get_context
 from pathlib import Path
 from typing import TypeAlias
 
@@ -22,6 +21,7 @@ from msgspec import Struct
 from simulations.grids.measures import Sample
 from simulations.progress import Progress
 from simulations.scenario import Scenario, ScenarioError
+from simulations.workers import workers
 
 Measure: TypeAlias = Callable[[Scenario, int], Sample]
 Samples: TypeAlias = Mapping[str, Sequence[Sample]]  # by cell
@@ -108,17 +108,14 @@ def _all(waiting: Sequence[tuple[Cell, int]], jobs: int) -> Iterator[tuple[Cell,
         for cell, seed in waiting:
             yield cell, seed, cell.measure(cell.scenario, seed)
         return
-    with ProcessPoolExecutor(min(jobs, len(waiting)), mp_context=get_context("spawn")) as pool:
+    with workers(min(jobs, len(waiting))) as pool:
         open_: dict[Future[Sample], tuple[Cell, int]] = {}
-        try:
-            for cell, seed in waiting:
-                open_[pool.submit(cell.measure, cell.scenario, seed)] = cell, seed
-            while open_:
-                for future in wait(open_, return_when=FIRST_COMPLETED).done:
-                    cell, seed = open_.pop(future)
-                    yield cell, seed, future.result()
-        finally:
-            pool.shutdown(wait=False, cancel_futures=True)
+        for cell, seed in waiting:
+            open_[pool.submit(cell.measure, cell.scenario, seed)] = cell, seed
+        while open_:
+            for future in wait(open_, return_when=FIRST_COMPLETED).done:
+                cell, seed = open_.pop(future)
+                yield cell, seed, future.result()
 
 
 # --- the file

@@ -83,6 +83,28 @@ def test_whoever_stops_reading_is_not_answered_with_a_traceback() -> None:
     assert (ended.returncode, ended.stderr) == (PASSED, "")
 
 
+@pytest.mark.parametrize("text", ["", "x" * 100_000])
+def test_a_reader_who_goes_away_changes_nothing_about_the_exit_code(text: str) -> None:
+    reader, writer = os.pipe()
+    os.close(reader)
+    door = f"from simulations import __main__ as m; m.main = lambda _: print('{text}') or 1; raise SystemExit(m.door())"
+    ended = subprocess.run([sys.executable, "-c", door], stdout=writer, stderr=subprocess.PIPE, text=True, check=False)
+    os.close(writer)
+    assert (ended.returncode, ended.stderr) == (VIOLATED, "")
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="a device that is always full")
+def test_a_stdout_that_is_full_or_closed_is_no_traceback() -> None:
+    command = [sys.executable, "-m", "simulations", "list"]
+    with open("/dev/full", "wb") as full:
+        ended = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, text=True, check=False)
+    assert ended.returncode == BAD_SCENARIO
+    assert ended.stderr.startswith("error[bad_input]: stdout: no space left on device\ntry: ")
+    shell = ["/bin/sh", "-c", 'exec "$@" >&-', "sh", *command]
+    closed = subprocess.run(shell, stderr=subprocess.PIPE, text=True, check=False)
+    assert (closed.returncode, closed.stderr) == (PASSED, "")
+
+
 def test_ctrl_c_is_a_quiet_end_with_130(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     def stopped(_: object) -> int:
         raise KeyboardInterrupt
