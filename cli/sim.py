@@ -1,7 +1,7 @@
 """`meshctl sim`: the mesh in a virtual world, without a daemon; and the live mesh in it, as a daemon tells it.
 
 Invariant: the same words and exit codes as `python -m simulations`, which this hands over to; only
-`from-live` is its own, since that alone asks a daemon.
+`from-live` is its own, since that alone asks a daemon, and no word at all is a question, not all of the stock.
 """
 
 from collections.abc import Sequence
@@ -45,7 +45,7 @@ def sim(ctx: click.Context, words: tuple[str, ...]) -> int:
     from simulations.command import main
 
     try:
-        return main(words, program="meshctl sim", also=ALSO)
+        return main(words or ["--help"], program="meshctl sim", also=ALSO)
     except SystemExit as ended:  # how its parser says that it only printed help
         return ended.code if isinstance(ended.code, int) else 0
 

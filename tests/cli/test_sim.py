@@ -3,8 +3,10 @@
 import json
 from pathlib import Path
 
+import pytest
 from msgspec import structs
 
+from simulations.world import World
 from tests.cli.conftest import Meshctl
 from tests.meshd.api.fake_backend import FakeBackend, Served, a_task
 
@@ -120,3 +122,13 @@ def test_its_help_tells_the_options(meshctl: Meshctl) -> None:
     said = meshctl("sim", "from-live", "--help")
     assert said.code == 0
     assert "--broker-down T+D" in said.out
+
+
+def test_sim_without_a_word_says_what_there_is_and_runs_nothing(
+    meshctl: Meshctl, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(World, "run", lambda _: pytest.fail("it was run"))
+    said = meshctl("sim")
+    assert (said.code, said.err) == (0, "")
+    assert said.out == meshctl("sim", "--help").out
+    assert all(word in said.out for word in ("list", "run", "sweep", "from-live"))
