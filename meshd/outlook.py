@@ -177,7 +177,7 @@ def _with_evidence(line: StoryLine, event: events.Event, name_of: NameOf) -> Sto
                 unheard_s=event.unheard_s,
                 health=event.health,
             )
-        case events.PeerDead():
+        case events.PeerDead() | events.PeerDamped():
             return structs.replace(
                 line,
                 life=event.life,
@@ -187,9 +187,6 @@ def _with_evidence(line: StoryLine, event: events.Event, name_of: NameOf) -> Sto
                 unheard_s=event.unheard_s,
                 health=event.health,
             )
-        case events.PeerDamped():
-            accusers = tuple(sorted(map(name_of, event.accusers)))
-            return structs.replace(line, life=event.life, accusers=accusers, evidence=event.evidence)
         case events.AccusationRefuted():
             return structs.replace(line, life=event.life, accusers=(name_of(event.accuser),))
         case events.PeerLeft():

@@ -60,8 +60,8 @@ class PeerLeft(Struct, frozen=True, tag_field="kind", tag="peer_left"):
 class PeerDamped(Struct, frozen=True, tag_field="kind", tag="peer_damped"):
     """A node that died `deaths` times in `within_s` is back, or dead again: `state` is alive or dead.
 
-    It is told as alive, and gets work that others can do, after `quiet_s` of quiet. `evidence` and `accusers` are
-    those of a death.
+    It is told as alive, and gets work that others can do, after `quiet_s` of quiet. What follows that is of a death,
+    as in `PeerDead`.
     """
 
     peer: NodeId
@@ -73,6 +73,9 @@ class PeerDamped(Struct, frozen=True, tag_field="kind", tag="peer_damped"):
     quiet_s: float
     evidence: str = ""
     accusers: tuple[NodeId, ...] = ()
+    after_s: float | None = None
+    unheard_s: float | None = None
+    health: int = 0
 
 
 class AccusationRefuted(Struct, frozen=True, tag_field="kind", tag="accusation_refuted"):

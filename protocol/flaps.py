@@ -1,7 +1,7 @@
 """Who died again and again: such a node is shown as back, and given work where others can do it, after a quiet while.
 
     back from its third death in ten minutes ─▶ damped ─30 s without a doubt─▶ alive, and told so
-                                                   └─dead again─▶ told as damped, not as one more death
+                                                   └─the same life dead again─▶ told as damped, not as one more death
 
 Invariant: it changes what is told and who gets new work, nothing else: probes, verdicts, the view and work in hand
 know nothing of it. What it counts is what this node saw. Neighbours: `node` asks it before it tells what befell a
@@ -15,7 +15,7 @@ from msgspec import Struct, structs
 from protocol import limits
 from protocol.effects import Effect, Emit
 from protocol.events import Event, PeerAlive, PeerDamped, PeerDead, PeerLeft, PeerSuspect
-from protocol.primitives import NS_PER_S, Instant, Mono, NodeId
+from protocol.primitives import NS_PER_S, Instant, Mono, NodeId, WallMs
 from protocol.timers import Timers
 
 DEATHS = 3  # fewer may be two restarts in a row, or a cable that was plugged in twice
@@ -34,7 +34,7 @@ class Flaps:
 
     def __init__(self, *, quiet_s: float) -> None:
         self._quiet_s = quiet_s
-        self._deaths: dict[NodeId, tuple[Mono, ...]] = {}  # the least recently dead first
+        self._deaths: dict[NodeId, tuple[tuple[Mono, WallMs], ...]] = {}  # when, in which life; the least recent first
         self._held: dict[NodeId, tuple[PeerAlive, Mono]] = {}  # how each came back, not yet told, and when
         self._timers: Timers[NodeId] = Timers()
 
@@ -45,7 +45,7 @@ class Flaps:
                 return self._on_alive(event, now)
             case PeerSuspect() if event.peer in self._held:
                 self._timers.cancel(event.peer)
-                return []
+                return [] if self._has_died(event, now) else [event]
             case PeerDead():
                 return self._on_dead(event, now)
             case PeerLeft():
@@ -70,27 +70,39 @@ class Flaps:
         return [self._damped(event, "alive", now)] if is_new else []
 
     def _on_dead(self, event: PeerDead, now: Instant) -> list[Event]:
-        died = (*self._recent(event.peer, now), now.mono_ns)
+        is_again = self._has_died(event, now)
+        died = (*self._recent(event.peer, now), (now.mono_ns, event.life))
         self._deaths.pop(event.peer, None)
         self._deaths[event.peer] = died
         if len(self._deaths) > limits.PEERS_MAX:
             del self._deaths[next(iter(self._deaths))]
-        return [self._damped(event, "dead", now)] if self._release(event.peer) else [event]
+        return [self._damped(event, "dead", now)] if self._release(event.peer) and is_again else [event]
+
+    def _has_died(self, event: PeerSuspect | PeerDead, now: Instant) -> bool:
+        """Was this very life found dead before? The first death of each is told, however often the node begins anew."""
+        return any(life == event.life for _, life in self._recent(event.peer, now))
 
     def _release(self, node: NodeId) -> bool:
         self._timers.cancel(node)
         return self._held.pop(node, None) is not None
 
-    def _recent(self, node: NodeId, now: Instant) -> tuple[Mono, ...]:
+    def _recent(self, node: NodeId, now: Instant) -> tuple[tuple[Mono, WallMs], ...]:
         oldest = now.mono_ns - int(WINDOW_S * NS_PER_S)
-        return tuple(at for at in self._deaths.get(node, ()) if at >= oldest)
+        return tuple((at, life) for at, life in self._deaths.get(node, ()) if at >= oldest)
 
     def _damped(self, event: PeerAlive | PeerDead, state: str, now: Instant) -> PeerDamped:
         deaths = len(self._recent(event.peer, now))
         told = PeerDamped(event.peer, event.name, event.life, state, deaths, WINDOW_S, self._quiet_s)
         if isinstance(event, PeerAlive):
             return told
-        return structs.replace(told, evidence=event.evidence, accusers=event.accusers)
+        return structs.replace(
+            told,
+            evidence=event.evidence,
+            accusers=event.accusers,
+            after_s=event.after_s,
+            unheard_s=event.unheard_s,
+            health=event.health,
+        )
 
     def on_tick(self, now: Instant) -> list[Effect]:
         """Those who were quiet for long enough are back."""

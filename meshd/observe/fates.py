@@ -107,7 +107,8 @@ def _came(event: events.PeerAlive) -> str:
 def _damped(event: events.PeerDamped, name_of: NameOf) -> str:
     often = f"it died {event.deaths} times in {_span(event.within_s)}"
     if event.state == "dead":
-        return f"is dead again, and damped: {often}; {_doubt(event.evidence, sorted(map(name_of, event.accusers)))}"
+        why = _doubt(event.evidence, sorted(map(name_of, event.accusers)))
+        return f"is dead again, and damped: {often}; {why}{_aside(event)}"
     return f"is back, and damped: {often}, so others get its work until it was quiet for {_span(event.quiet_s)}"
 
 
@@ -118,7 +119,7 @@ def _doubt(evidence: str, accusers: Iterable[str]) -> str:
     return f"{who} got no answer from it"
 
 
-def _aside(event: events.PeerSuspect | events.PeerDead) -> str:
+def _aside(event: events.PeerSuspect | events.PeerDead | events.PeerDamped) -> str:
     """How far this node's own word goes: when it heard of it last, and whether it is well itself."""
     heard = "never heard here" if event.unheard_s is None else f"last heard here {_span(event.unheard_s)} before"
     unwell = f"; this node was not well itself (health {event.health})" if event.health else ""

@@ -111,7 +111,11 @@ def _settled(event: Event) -> Share:
 
 
 def _death(event: Event) -> Share:
-    return ((event.evidence,), 1) if isinstance(event, events.PeerDead) else None
+    match event:
+        case events.PeerDead() | events.PeerDamped(state="dead"):
+            return (event.evidence,), 1
+        case _:
+            return None
 
 
 def _undone(event: Event) -> Share:

@@ -8,7 +8,7 @@ from protocol.limits import PEERS_MAX
 from tests.protocol.conversation import Script, instant, script
 
 QUIET_S = 30.0
-DIED = PeerDead("b", "b", 1, ("c", "d"), "timeout", 6.0)
+DIED = PeerDead("b", "b", 1, ("c", "d"), "timeout", 6.0, 7.5, 1)
 BACK = PeerAlive("b", "b", 1, 5, "dead", 20.0)
 DOUBTED = PeerSuspect("b", "b", 1, "c", "timeout")
 REFUTED = PeerAlive("b", "b", 1, 6, "suspect", 1.0)
@@ -34,7 +34,9 @@ def dies(talk: Script, *at_s: float) -> Script:
 
 def damped(deaths: int, state: str = "alive", *, life: int = 1) -> PeerDamped:
     told_as = PeerDamped("b", "b", life, state, deaths, WINDOW_S, QUIET_S)
-    return structs.replace(told_as, evidence="timeout", accusers=("c", "d")) if state == "dead" else told_as
+    if state != "dead":
+        return told_as
+    return structs.replace(told_as, evidence="timeout", accusers=("c", "d"), after_s=6.0, unheard_s=7.5, health=1)
 
 
 def test_two_deaths_in_ten_minutes_change_nothing() -> None:
@@ -73,6 +75,18 @@ def test_who_dies_while_it_is_damped_is_told_as_damped_with_who_said_so() -> Non
     assert told(talk.at(120), DIED) == [damped(4, "dead")]
     assert talk.until(200).said(PeerAlive) == []
     assert told(talk, BACK) == [damped(4)]
+
+
+def test_the_first_doubt_and_death_of_each_life_are_told_however_often_it_begins_anew() -> None:
+    talk = dies(flaps(), 0, 40, 80).at(100)
+    assert told(talk, PeerAlive("b", "b", 2, 0, "dead", 20.0, True)) == [damped(3, life=2)]
+    doubted, died = structs.replace(DOUBTED, life=2), structs.replace(DIED, life=2)
+    assert told(talk.at(110), doubted) == [doubted]
+    assert told(talk.at(112), died) == [died]
+    back = PeerAlive("b", "b", 2, 1, "dead", 5.0)
+    assert told(talk.at(117), back) == [damped(4, life=2)]
+    assert told(talk.at(120), doubted) == []
+    assert told(talk.at(125), died) == [damped(5, "dead", life=2)]
 
 
 def test_another_life_has_to_be_quiet_as_well_and_is_told_as_what_it_is() -> None:

@@ -32,8 +32,9 @@ CASES: dict[str, Event] = {
     "is back, and damped: it died 3 times in 10 min, so others get its work until it was quiet for 30 s": (
         events.PeerDamped("p", "b", 1, "alive", 3, 600.0, 30.0)
     ),
-    "is dead again, and damped: it died 4 times in 10 min; c and d got no answer from it": events.PeerDamped(
-        "p", "b", 1, "dead", 4, 600.0, 30.0, "timeout", ("q", "r")
+    "is dead again, and damped: it died 4 times in 10 min; c and d got no answer from it; "
+    "last heard here 6.1 s before": (
+        events.PeerDamped("p", "b", 1, "dead", 4, 600.0, 30.0, "timeout", ("q", "r"), 5.0, 6.1)
     ),
     "was called suspect by c: it refuted that (incarnation 4)": events.AccusationRefuted("q", "suspect", 1, 4),
     "left: it said goodbye": events.PeerLeft("p", "b", 1),
