@@ -25,9 +25,10 @@ TELLING_INPUTS = frozenset({"LinkChanged", "Lagged", "AgentFinished", "AgentFail
 
 
 def passed(name: str, scenario: Scenario, verdict: Verdict) -> str:
-    """One line, and one for the promises."""
+    """One line, and one each for promises, figures and sights."""
     kept = ", ".join(f"{rule} {at_s:.2f} s" for rule, at_s in verdict.kept.items())
-    sights = ", ".join(f"{sight} ×{verdict.sights.get(sight, 0)}" for sight in scenario.expect.sometimes)
+    expect = scenario.expect
+    sights = ", ".join(f"{sight} ×{verdict.sights.get(sight, 0)}" for sight in expect.sometimes)
     sent = sum(verdict.sent.values())
     lines = [
         f"{name}: passed. seed {verdict.seed}, {scenario.nodes} nodes, {verdict.ended_s:g} s, {verdict.steps} steps, "
@@ -35,6 +36,9 @@ def passed(name: str, scenario: Scenario, verdict: Verdict) -> str:
     ]
     if kept:
         lines.append(f"  kept after the last fault: {kept}")
+    if verdict.figures:
+        said = (f"{figure} {value:.6g} of {expect.figures[figure]:g}" for figure, value in verdict.figures.items())
+        lines.append(f"  measured: {', '.join(said)}")
     if sights:
         lines.append(f"  seen: {sights}")
     return "\n".join(lines)

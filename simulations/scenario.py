@@ -28,6 +28,7 @@ from simulations.checks import CHECKS
 from simulations.crowds import ALL, span
 from simulations.ends import ENDS
 from simulations.faults import Fault, last_s
+from simulations.figures import FIGURES
 from simulations.flaws import flaw_of, nobody_between
 from simulations.links import LinkModel
 from simulations.sights import SIGHTS
@@ -45,12 +46,15 @@ class ScenarioError(ValueError):
 
 
 class Expectation(Struct, frozen=True, forbid_unknown_fields=True):
-    """Rules that always hold (all, unless named), promises with seconds, what must be seen, and what must not."""
+    """Rules that always hold (all, unless named), promises with seconds, what must be seen, what must not, and figures
+    with the most that each may be.
+    """
 
     always: tuple[str, ...] = tuple(CHECKS)
     eventually: dict[str, Seconds] = {}
     sometimes: tuple[str, ...] = ()
     never: tuple[str, ...] = ()
+    figures: dict[str, Annotated[float, Meta(ge=0)]] = {}
 
 
 class Scenario(Struct, frozen=True, forbid_unknown_fields=True):
@@ -163,7 +167,7 @@ def _problem(scenario: Scenario) -> str:
     for number, fault in enumerate(scenario.fault):
         if fault.at_s >= scenario.run_s:
             return f"fault[{number}].at_s: {fault.at_s:g} is after the end of the run"
-    tables = (("always", CHECKS), ("eventually", ENDS), ("sometimes", SIGHTS), ("never", SIGHTS))
+    tables = (("always", CHECKS), ("eventually", ENDS), ("sometimes", SIGHTS), ("never", SIGHTS), ("figures", FIGURES))
     for field, table in tables:
         for name in getattr(scenario.expect, field):
             if name not in table:

@@ -19,7 +19,7 @@ from simulations.ends import ENDS
 from simulations.faults import Fault
 from simulations.progress import Progress
 from simulations.scenario import Expectation, Scenario, ScenarioError, checked
-from simulations.world import Violation, World
+from simulations.world import MEASURED, Violation, World
 from simulations.written import on_one_line
 
 RUNS_MAX = 600  # then what there is must do
@@ -119,7 +119,8 @@ def _only(rule: str, expect: Expectation) -> Expectation:
     """This rule, and nothing else is expected."""
     eventually = {name: within_s for name, within_s in expect.eventually.items() if name == rule}
     never = (rule.removeprefix(NEVER),) if rule.startswith(NEVER) else ()
-    return Expectation(always=(rule,) if rule in CHECKS else (), eventually=eventually, never=never)
+    figures = {name: most for name, most in expect.figures.items() if rule in (name, MEASURED)}
+    return Expectation(always=(rule,) if rule in CHECKS else (), eventually=eventually, never=never, figures=figures)
 
 
 # --- the steps, in their order
@@ -316,8 +317,8 @@ def _default_of(field: structs.FieldInfo) -> Any:
 
 
 def _ends(search: _Search) -> None:
-    """No end of a fault, where no promise waits for it: what lasts shows in fewer nodes, too."""
-    if search.rule in ENDS or len(search.best.fault) > FEW_FAULTS:
+    """No end of a fault, where no promise or figure depends on it: what lasts shows in fewer nodes, too."""
+    if search.rule not in CHECKS or len(search.best.fault) > FEW_FAULTS:
         return
     for number in _numbers(search):
         for field in structs.fields(search.best.fault[number]):

@@ -23,6 +23,7 @@ from simulations.checks import CHECKS, LATE
 from simulations.crowds import Places, members
 from simulations.ends import ENDS
 from simulations.faults import Impostor, Join
+from simulations.figures import FIGURES, Figures
 from simulations.frames import frames_of
 from simulations.glimpses import Glimpses
 from simulations.havoc import Havoc
@@ -44,6 +45,7 @@ _On: TypeAlias = Callable[[Seen], str | None]
 _PASSING = (Handled, Unmoved, Said)  # too many of them to be lines of the trace
 ALLOCATIONS_PER_SEARCH = 100_000  # of the interpreter's search for garbage; 700 unless told
 _NODE = re.compile(r"\bn[0-9]+\b")
+MEASURED = "figures-measured"  # broken by a figure that has no number
 LOOK_S = 0.25  # how often the promises are looked at
 
 
@@ -65,6 +67,7 @@ class Verdict(Struct, frozen=True):
     ended_s: float
     violations: tuple[Violation, ...]
     kept: dict[str, float]  # promise → seconds after the last fault
+    figures: dict[str, float]  # those that were asked for, and measured
     sights: dict[str, int]  # every sight that was seen, and how often
     sent: dict[str, int]  # messages by kind
     lines: tuple[Line, ...]  # the last things that happened
@@ -141,6 +144,7 @@ class World:
         self._is_begun = True  # what nodes know from before is no line of the trace
         self._violations: list[Violation] = []
         self._kept: dict[str, float] = {}
+        self._measured: dict[str, float] = {}
         self._sights: dict[str, int] = {}
         self._by_kind = by_kind()
         self._views: dict[tuple[str, str], int] = {}  # observer, subject → the line of what the one last found out
@@ -161,6 +165,8 @@ class World:
     def _told(self, watch: Sequence[Callable[[Setting], Check]]) -> dict[type, list[tuple[str, _On]]]:
         """Who is told of what kind of thing, by name."""
         checks = [(name, CHECKS[name](self)) for name in self._scenario.expect.always]
+        self._figures = Figures(self)
+        checks += [("figures", self._figures)] if self._scenario.expect.figures else []
         checks += [(make.__name__, make(self)) for make in watch]
         return {kind: [(name, check.on) for name, check in checks if kind in check.wants] for kind in get_args(Seen)}
 
@@ -265,6 +271,7 @@ class World:
             ended_s=self.timeline.now_s,
             violations=tuple(self._violations),
             kept=self._kept,
+            figures=self._measured,
             sights=self._sights,
             sent=dict(sorted(self._broker.sent.items())),
             lines=self._trace.lines,
@@ -323,3 +330,11 @@ class World:
             if name not in self._kept:
                 lacking = ENDS[name](self) or "it held, and then did not"
                 self._break(name, lacking)
+        for name, most in self._scenario.expect.figures.items():
+            value = FIGURES[name](self._figures)
+            if value is None:
+                self._break(MEASURED, f"{name}: nothing happened that it could be measured of")
+                continue
+            self._measured[name] = value
+            if value > most:
+                self._break(name, f"{value:.6g}, and at most {most:g} was expected")

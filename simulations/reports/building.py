@@ -105,6 +105,11 @@ def rules(scenario: Scenario, verdict: Verdict) -> tuple[Rule, ...]:
     for name in expect.never:
         broken_s = first.pop(f"never {name}", None)
         rows.append(Rule(name, "never", "", "", HELD if broken_s is None else BROKEN, _rounded(broken_s)))
+    for name, most in expect.figures.items():
+        value, broken_s = verdict.figures.get(name), first.pop(name, None)
+        about = f"{'not measured' if value is None else f'{value:.6g}'}, at most {most:g}"
+        outcome = BROKEN if broken_s is not None else CUT_SHORT if value is None else HELD
+        rows.append(Rule(name, "figure", "", about, outcome, _rounded(broken_s)))
     return (*rows, *(Rule(name, "always", "", "", BROKEN, _rounded(at_s)) for name, at_s in first.items()))
 
 

@@ -130,6 +130,10 @@ class Gathering:
             rows.append(Rule(name, "sometimes", "", "", SEEN if runs else NOT_SEEN, count=times, seeds=runs))
         for name in expect.never:
             rows.append(self._rule(name, "never", broken.pop(f"never {name}", 0)))
+        for name, most in expect.figures.items():
+            count = broken.pop(name, 0)
+            about = f"at most {most:g}"
+            rows.append(Rule(name, "figure", "", about, BROKEN if count else HELD, seeds=count))
         return (*rows, *(self._rule(name, "always", count) for name, count in broken.items()))
 
     def _rule(self, name: str, sort: str, count: int) -> Rule:

@@ -24,6 +24,7 @@ PROMISED = {
     "eventually": "holds in the end",
     "sometimes": "is to be seen",
     "never": "is not to be seen",
+    "figure": "is not exceeded",
 }
 
 

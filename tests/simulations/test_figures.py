@@ -1,0 +1,71 @@
+"""Figures that a scenario bounds: told when they are met, and broken when they are exceeded or not measured at all."""
+
+from pathlib import Path
+
+import pytest
+
+from simulations.command import main
+from simulations.figures import FIGURES
+from simulations.running import PASSED, VIOLATED
+from simulations.scenario import Scenario, ScenarioError, parsed
+from simulations.shrink import shrunk
+from simulations.world import MEASURED, Verdict, World
+from simulations.written import written
+
+HEAD = 'about = "one dies"\nnodes = 6\nrun_s = 20\nstart = "known"\nexpect.always = ["no-exception"]\n'
+DEATH = '[[fault]]\nkind = "crash"\nnode = "n2"\nat_s = 5\nnoticed_s = 60\n'
+EVERY = dict.fromkeys(FIGURES, 0.0)
+
+
+def _scenario(figures: dict[str, float], *, then: str = DEATH) -> Scenario:
+    bounds = ", ".join(f'"{name}" = {most}' for name, most in figures.items())
+    return parsed(f"{HEAD}expect.figures = {{ {bounds} }}\n{then}", origin="here")
+
+
+def _run(figures: dict[str, float], *, then: str = DEATH) -> Verdict:
+    return World(_scenario(figures, then=then), seed=1).run()
+
+
+def test_a_bound_that_is_met_is_told_with_what_was_measured() -> None:
+    verdict = _run({"detection-p50-s": 9, "false-deaths": 0, "messages-node-s": 100})
+    assert not verdict.violations
+    assert 4 < verdict.figures["detection-p50-s"] < 9
+    assert verdict.figures["false-deaths"] == 0
+
+
+@pytest.mark.parametrize("name", sorted(EVERY.keys() - {"false-deaths", "false-suspicions"}))
+def test_a_bound_that_is_exceeded_is_a_broken_rule_of_that_name(name: str) -> None:
+    (broken,) = _run({name: 0.0}).violations
+    assert broken.rule == name
+    assert "at most 0 was expected" in broken.what
+
+
+def test_those_who_are_doubted_and_buried_alive_are_counted() -> None:
+    split = '[[fault]]\nkind = "partition"\ngroups = [["n1-n3"], ["n4-n6"]]\nat_s = 5\n'
+    assert {each.rule for each in _run(EVERY, then=split).violations} >= {"false-deaths", "false-suspicions"}
+
+
+def test_what_was_not_measured_meets_no_bound() -> None:
+    (broken,) = _run({"detection-p99-s": 100}, then="").violations
+    assert (broken.rule, broken.what[:17]) == (MEASURED, "detection-p99-s: ")
+
+
+def test_an_unknown_figure_and_one_below_nothing_are_refused_with_their_key() -> None:
+    with pytest.raises(ScenarioError, match=r"expect\.figures: there is no 'speed'; there are suspected-p50-s"):
+        _scenario({"speed": 3})
+    with pytest.raises(ScenarioError, match=r"expect\.figures\.false-deaths"):
+        _scenario({"false-deaths": -1})
+
+
+def test_a_figure_that_is_exceeded_is_made_small_without_losing_what_it_is_measured_of() -> None:
+    small = shrunk(_scenario({"detection-p50-s": 1.0}), seed=1, runs_max=30).scenario
+    assert [type(fault).__name__ for fault in small.fault] == ["Crash"]
+
+
+def test_it_stands_in_the_output_and_in_the_report(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path, report = tmp_path / "mine.toml", tmp_path / "mine.md"
+    path.write_text(written(_scenario({"detection-max-s": 15})))
+    assert main(["run", str(path), "--report", str(report)]) == PASSED
+    assert "  measured: detection-max-s " in capsys.readouterr().out
+    assert "at most 15" in report.read_text()
+    assert main(["run", str(path), "--once", "--set", "expect.figures.detection-max-s=1"]) == VIOLATED
