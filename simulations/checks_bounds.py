@@ -9,7 +9,7 @@ from protocol.events import FrameRefused, PeerMisbehaved
 from protocol.limits import PASSED_OVER_MAX
 from protocol.primitives import NodeId
 from protocol.prober import ASKS
-from simulations.seen import Broke, Handled, Happened, Said, Seen, Sight, Span, Stored
+from simulations.seen import Broke, Handled, Happened, Routine, Said, Seen, Sight, Span, Stored
 from simulations.setting import Setting, Wanted
 from simulations.timeline import ns
 
@@ -143,6 +143,11 @@ class Quiet:
         self._since_ns = 0
         self._said = 0
         self._is_torn: bool | None = None  # not looked at since the last fault began or ended
+        settings = setting.settings.membership
+        again_s = settings.probe_timeout_s / ASKS  # who is too far away to answer by then is asked again
+        asks = min(ASKS, 1 + int(setting.network.round_trip_s / again_s))
+        per_s = IDLE_PER_S + IDLE_PER_PROBE * asks / settings.probe_interval_s
+        self._most = int(per_s * IDLE_S * len(setting.hosts))
 
     def on(self, seen: Seen) -> str | None:
         """Faults and writes, and every message long enough after them."""
@@ -154,14 +159,9 @@ class Quiet:
             if now_ns - self._since_ns > ns(IDLE_S):
                 self._since_ns, self._said = now_ns, 0
             self._said += 1
-            settings = self._setting.settings.membership
-            again_s = settings.probe_timeout_s / ASKS  # who is too far away to answer by then is asked again
-            asks = min(ASKS, 1 + int(self._setting.network.round_trip_s / again_s))
-            per_s = IDLE_PER_S + IDLE_PER_PROBE * asks / settings.probe_interval_s
-            most = int(per_s * IDLE_S * len(self._setting.hosts))
-            if self._said > most and self._is_torn is None:
+            if self._said > self._most and self._is_torn is None:
                 self._is_torn = self._is_in_part_apart()
-            if self._said > (TORN * most if self._is_torn else most):
+            if self._said > (TORN * self._most if self._is_torn else self._most):
                 return f"{self._said} messages within {IDLE_S:g} s of an idle mesh, the last a {seen.kind}"
         return None
 
@@ -175,7 +175,7 @@ class Quiet:
 class Bounded:
     """A18: what a node does about one input is bounded by the size of the mesh and of its work."""
 
-    wants: ClassVar[Wanted] = (Handled,)
+    wants: ClassVar[Wanted] = (Handled, Routine)
 
     def __init__(self, setting: Setting) -> None:
         self._setting = setting

@@ -15,7 +15,7 @@ from protocol.inputs import Received, Tick
 from protocol.node import Node
 from protocol.primitives import NS_PER_MS, Instant
 from simulations.host import Host
-from simulations.seen import Handled, Seen, Span, Unmoved
+from simulations.seen import Handled, Routine, Seen, Span, Unmoved
 from simulations.setting import Setting, Wanted
 from simulations.timeline import ns
 
@@ -33,7 +33,7 @@ LISTENS_NS = ns(5.0)  # so long before a rehearsal frames are kept for it
 class Rehearsed:
     """A15, A16, A17: a frame takes effect once, unchanged, where it was sent; like inputs have like effects."""
 
-    wants: ClassVar[Wanted] = (Handled, Unmoved, Span)
+    wants: ClassVar[Wanted] = (Handled, Routine, Unmoved, Span)
 
     def __init__(self, setting: Setting) -> None:
         self._setting = setting
@@ -50,9 +50,9 @@ class Rehearsed:
         if isinstance(seen, Span) and not seen.is_on and now_ns >= ns(FIRST_S):
             soon_ns = max(now_ns + ns(SOON_S), self._not_before_ns)
             self._due_ns, self._owed = min(self._due_ns, soon_ns), len(self._setting.hosts) - 1
-        if not isinstance(seen, Handled | Unmoved) or not isinstance(seen.input, Received):
+        if now_ns < self._due_ns - LISTENS_NS or not isinstance(seen, Handled | Unmoved):
             return None
-        if now_ns < self._due_ns - LISTENS_NS or not seen.input.frame:
+        if not isinstance(seen.input, Received) or not seen.input.frame:
             return None  # of a frame that was cut to nothing no bit can be turned
         kept = self._heard.get(seen.node)
         if kept is None:

@@ -22,7 +22,7 @@ from protocol.limits import INCARNATION_MAX
 from protocol.primitives import NodeId
 from protocol.wire.gossip import Confirm, Dead, Left, Suspect
 from simulations.host import Host
-from simulations.seen import Handled, Happened, Seen, Sight, Span
+from simulations.seen import Handled, Happened, Routine, Seen, Sight, Span
 from simulations.setting import Setting, Wanted
 from simulations.timeline import ns
 
@@ -317,7 +317,7 @@ class _Excuses:
 class DeadAreFound:
     """E1: while nobody else is disturbed, a node that crashed stands alive nowhere after a while."""
 
-    wants: ClassVar[Wanted] = (Handled, Span)
+    wants: ClassVar[Wanted] = (Handled, Routine, Span)
 
     def __init__(self, setting: Setting) -> None:
         self._setting = setting
@@ -348,7 +348,7 @@ class DeadAreFound:
 class RefutedSoon:
     """E3: who is well and within reach does not stay suspect."""
 
-    wants: ClassVar[Wanted] = (Handled, Happened, Sight)
+    wants: ClassVar[Wanted] = (Handled, Routine, Happened, Sight)
 
     def __init__(self, setting: Setting) -> None:
         self._setting = setting
@@ -394,7 +394,7 @@ class RefutedSoon:
 class GoodbyesHeard:
     """E6: within a second of a goodbye nobody in reach takes that life for a living one."""
 
-    wants: ClassVar[Wanted] = (Handled, Sight)
+    wants: ClassVar[Wanted] = (Handled, Routine, Sight)
 
     def __init__(self, setting: Setting) -> None:
         self._setting = setting

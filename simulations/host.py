@@ -55,7 +55,7 @@ from simulations.hostclock import EPOCH_MS, HostClock
 from simulations.intake import Intake
 from simulations.lanes import Lanes
 from simulations.placed import OTHERS_S, placed_at
-from simulations.seen import Answered, Broke, Handled, Happened, Sight, Unmoved, where
+from simulations.seen import Answered, Broke, Handled, Happened, Routine, Sight, Unmoved, is_routine, where
 from simulations.surroundings import Surroundings
 from simulations.timeline import ns
 
@@ -395,8 +395,9 @@ class Host:
         if not effects and isinstance(input, Received) and numbers == self._numbers:
             self._around.see(Unmoved(self.name, input))
         else:
+            seen = Routine if numbers == self._numbers and is_routine(input, effects) else Handled
             self._numbers = numbers
-            self._around.see(Handled(self.name, self.life, kind, numbers[1], input, effects))
+            self._around.see(seen(self.name, self.life, kind, numbers[1], input, effects))
             self._perform(effects)
         self._arm()
         if node.link.outdone_by or node.refusals.is_outlived:

@@ -7,7 +7,7 @@ import sys
 from collections.abc import Callable
 from typing import ClassVar, TextIO
 
-from simulations.seen import Handled, Seen
+from simulations.seen import Routine, Seen
 from simulations.setting import Check, Setting, Wanted
 
 WIDTH = 30
@@ -43,7 +43,7 @@ class Progress:
 class Course:
     """How far one run is, in virtual seconds: a rule that breaks nothing."""
 
-    wants: ClassVar[Wanted] = (Handled,)
+    wants: ClassVar[Wanted] = (Routine,)
 
     def __init__(self, run_s: float, note: str = "virtual seconds", *, out: TextIO | None = None) -> None:
         self._progress = Progress(int(run_s), out=out)

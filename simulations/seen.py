@@ -11,9 +11,9 @@ from typing import TypeAlias
 
 from msgspec import Struct
 
-from protocol.effects import Effect, Reply
+from protocol.effects import Effect, List, Read, Reply, Send, Write
 from protocol.events import Event
-from protocol.inputs import Input, Received
+from protocol.inputs import Found, Input, Listed, Lost, Received, Tick, Written
 from protocol.wire.task import TaskRecord
 
 
@@ -50,6 +50,18 @@ class Handled(Struct, frozen=True):
     incarnation: int
     input: Input | None = None
     effects: Sequence[Effect] = ()
+
+
+class Routine(Handled, frozen=True):
+    """The same of what most inputs lead to: a question or an answer to one other, or to the record, and no more."""
+
+
+_ROUTINE: frozenset[type] = frozenset({Received, Tick, Written, Lost, Found, Listed, Send, Write, Read, List})
+
+
+def is_routine(input: Input, effects: Sequence[Effect]) -> bool:
+    """Was it for this node alone, or for it and one other? Its own numbers are looked at elsewhere."""
+    return _ROUTINE.issuperset(map(type, (input, *effects)))
 
 
 class Unmoved(Struct, frozen=True, gc=False):
@@ -96,4 +108,4 @@ class Sight(Struct, frozen=True):
     kind: str
 
 
-Seen: TypeAlias = Happened | Stored | Answered | Handled | Unmoved | Broke | Said | Span | Sight
+Seen: TypeAlias = Happened | Stored | Answered | Handled | Routine | Unmoved | Broke | Said | Span | Sight

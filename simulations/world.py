@@ -31,7 +31,7 @@ from simulations.host import Host
 from simulations.network import Network
 from simulations.people import People
 from simulations.scenario import Scenario
-from simulations.seen import Answered, Broke, Handled, Happened, Said, Seen, Sight, Span, Stored, Unmoved
+from simulations.seen import Answered, Broke, Handled, Happened, Routine, Said, Seen, Sight, Span, Stored, Unmoved
 from simulations.setting import Check, Setting
 from simulations.sights import by_kind, kind_of, told
 from simulations.signing import Keys
@@ -42,7 +42,7 @@ from simulations.trace import Line, Trace
 from simulations.work import Client
 
 _On: TypeAlias = Callable[[Seen], str | None]
-_PASSING = (Handled, Unmoved, Said)  # too many of them to be lines of the trace
+_PASSING = (Handled, Routine, Unmoved, Said)  # too many of them to be lines of the trace
 ALLOCATIONS_PER_SEARCH = 100_000  # of the interpreter's search for garbage; 700 unless told
 _NODE = re.compile(r"\bn[0-9]+\b")
 MEASURED = "figures-measured"  # broken by a figure that has no number

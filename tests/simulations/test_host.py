@@ -1,14 +1,17 @@
 """What a host does with its lives, as a daemon does: it comes up without a broker, and gives way to a later life."""
 
 from collections.abc import Callable
+from typing import ClassVar
 
 import pytest
 
+from protocol.effects import Emit, Reply, RunAgent, Spread, StopAgent
 from protocol.inputs import Leave
 from simulations.checks_bounds import NoException
 from simulations.host import Host
 from simulations.scenario import parsed
-from simulations.setting import Check, Setting
+from simulations.seen import Handled, Routine, Seen
+from simulations.setting import Check, Setting, Wanted
 from simulations.timeline import ns
 from simulations.trace import Line
 from simulations.world import Verdict, World
@@ -118,3 +121,40 @@ def test_who_is_ended_while_it_gives_way_is_not_followed(way: str) -> None:
 
     _run(ALONE, {20: end, 49: lambda host: seen.append(host.is_up)})
     assert seen == [False]
+
+
+class _Told:
+    """What a host says that it was given, by kind."""
+
+    wants: ClassVar[Wanted] = (Handled, Routine)
+
+    def __init__(self, setting: Setting) -> None:
+        del setting
+        self.handled: list[Handled] = []
+        self.routine: list[Handled] = []
+
+    def on(self, seen: Seen) -> str | None:
+        assert isinstance(seen, Handled)
+        (self.routine if isinstance(seen, Routine) else self.handled).append(seen)
+        return None
+
+
+def test_questions_and_answers_are_routine_and_whatever_rules_judge_is_not() -> None:
+    told: list[_Told] = []
+
+    def watch(setting: Setting) -> Check:
+        told.append(_Told(setting))
+        return told[0]
+
+    busy = ALONE + 'work = { tasks = 3, from_s = 5 }\n[[fault]]\nkind = "pause"\nnode = "n2"\nat_s = 8\nfor_s = 12\n'
+    assert World(parsed(busy, origin="here"), seed=1, watch=[watch]).run().violations == ()
+    judged = (Spread, RunAgent, StopAgent, Emit, Reply)
+    assert not [seen for seen in told[0].routine if any(isinstance(effect, judged) for effect in seen.effects)]
+    assert {seen.kind for seen in told[0].routine} <= {"Received", "Tick", "Written", "Lost", "Found", "Listed"}
+    assert {"LinkChanged", "AgentFinished", "Advertise", "Submit"} <= {seen.kind for seen in told[0].handled}
+    assert len(told[0].routine) > 5 * len(told[0].handled)
+    numbers: dict[str, tuple[int, int]] = {}
+    for seen in told[0].handled:
+        numbers[seen.node] = max(numbers.get(seen.node, (0, 0)), (seen.life, seen.incarnation))
+    assert all((seen.life, seen.incarnation) <= numbers[seen.node] for seen in told[0].routine)
+    assert max(incarnation for _, incarnation in numbers.values()) > 0, "n2 outbids what was said of it"
