@@ -10,11 +10,11 @@ from protocol.envelope import Envelope, Frames, Header, Peeked, Refusal, Signer,
 from protocol.wire.kinds import KINDS, AnyBody
 from simulations.signing import Wire, verify_of
 
-KEPT = 32_768  # facts, each read by everybody, and again when it is passed on
+KEPT = 32_768  # facts, each read by everybody, and again when it is passed on; records, by all who list them
 
 
 class SharedFrames(Frames):
-    """Remembers the facts that were read last."""
+    """Remembers the facts and the records that were read last."""
 
     def __init__(self, verify: Verify) -> None:
         super().__init__(verify)
@@ -31,7 +31,7 @@ class SharedFrames(Frames):
         if known is not None:
             return known
         peeked = super().peek(frame)
-        if isinstance(peeked, Peeked) and peeked.family == "fact":
+        if isinstance(peeked, Peeked) and peeked.family in ("fact", "record"):
             self._peeked[frame] = peeked
             if len(self._peeked) > KEPT:
                 oldest = next(iter(self._peeked))

@@ -6,7 +6,9 @@ was lost comes back as written. What was sent may arrive after its sender died.
 Neighbours: hosts write and read; `network` says whether the record can be reached.
 """
 
+from bisect import bisect_left
 from collections.abc import Callable
+from itertools import takewhile
 from typing import Annotated, TypeAlias
 
 from msgspec import Meta, Struct
@@ -67,6 +69,7 @@ class Store:
         self._model = model
         self._see = see
         self._rows: dict[str, Row] = {}
+        self._keys: list[str] | None = None  # of all rows, sorted; None: one came or went
         self._revision = 0
         self._is_stalled = False
         self._held: list[_Operation] = []
@@ -81,21 +84,31 @@ class Store:
         """What stands under this key now."""
         row = self._rows.get(key)
         if row is not None and row.removed_ns and row.removed_ns <= self._timeline.now_ns:
-            del self._rows[key]
+            self._remove(key)
             return None
         return row
 
     def records(self) -> list[TaskRecord]:
         """Every task's record, by key."""
-        rows = [self.row(key) for key in sorted(self._rows) if key.count(".") == 1]
+        rows = [self.row(key) for key in self._under("") if key.count(".") == 1]
         return [row.record for row in rows if row is not None and row.record is not None]
 
     def presences(self, src: str) -> list[Entry] | None:
         """The keys that nodes write of themselves, as a starting daemon reads them; None: out of its reach."""
         if self._is_stalled or not (self._network.reaches(src, RECORD) and self._network.reaches(RECORD, src)):
             return None
-        rows = [(key, self.row(key)) for key in sorted(self._rows) if key.startswith("node.")]
+        rows = [(key, self.row(key)) for key in self._under("node.")]
         return [Entry(key, row.revision, row.frame) for key, row in rows if row is not None]
+
+    def _under(self, prefix: str) -> list[str]:
+        """The keys that begin so, in order."""
+        if self._keys is None:
+            self._keys = sorted(self._rows)
+        return list(takewhile(lambda key: key.startswith(prefix), self._keys[bisect_left(self._keys, prefix) :]))
+
+    def _remove(self, key: str) -> None:
+        del self._rows[key]
+        self._keys = None
 
     # --- what nodes ask
 
@@ -151,7 +164,7 @@ class Store:
         rng = self._chance.stream("store", f"purge at {self._timeline.now_ns}")
         for key, row in sorted(self._rows.items()):
             if is_anew or rng.random() < share:
-                del self._rows[key]
+                self._remove(key)
                 self._former[key] = (self._timeline.now_ns, row)
                 if row.record is not None and row.record.state in ENDED:
                     self.forgotten.add(row.record.id)
@@ -202,6 +215,7 @@ class Store:
         record = change.record if isinstance(change.record, TaskRecord) else None
         removed_ns = self._timeline.now_ns + ns(change.keep_s) if change.keep_s > 0 else 0
         self._former[change.key] = (self._timeline.now_ns, standing)
+        self._keys = self._keys if change.key in self._rows else None
         self._rows[change.key] = Row(self._revision, change.frame, record, removed_ns)
         self._see(Stored(src, change.key, self._revision, record))
         return Written(change.key, self._revision)
@@ -215,11 +229,9 @@ class Store:
         return Found(key, 0, b"") if row is None else Found(key, row.revision, row.frame)
 
     def _listed(self, src: str, partitions: tuple[int, ...]) -> Listed:
-        prefixes = tuple(f"p{partition:02d}." for partition in partitions)
         is_stale = self._is_stale(src)
-        rows = [
-            (key, self._shown(key, is_stale)) for key in sorted(key for key in self._rows if key.startswith(prefixes))
-        ]
+        keys = [key for partition in sorted(partitions) for key in self._under(f"p{partition:02d}.")]
+        rows = [(key, self._shown(key, is_stale)) for key in keys]
         return Listed(partitions, tuple(Entry(key, row.revision, row.frame) for key, row in rows if row is not None))
 
     def _is_stale(self, src: str) -> bool:

@@ -5,8 +5,11 @@ import copy
 from protocol.envelope import Envelope, Opener, Refusal, Sealer
 from protocol.wire.gossip import Alive
 from protocol.wire.swim import Ping
+from protocol.wire.task import Presence
 from simulations.frames import BareFrames, SharedFrames
 from tests.protocol.sealing import ALICE, BOB, FROM_ALICE, LIFE, MALLORY, NOW, ROOT, SUBJECTS, TO_BOB, proof_of
+
+KEY = f"node.{ALICE.id}"
 
 
 class _Counting(SharedFrames):
@@ -36,6 +39,16 @@ def test_a_fact_is_proven_once_however_many_read_it_and_however_it_came() -> Non
     fact = _fact(frames)
     first = _opener(frames).open(FROM_ALICE, fact, NOW)
     again = _opener(frames).open_relayed(bytes(bytearray(fact)))
+    assert isinstance(first, Envelope)
+    assert again is first
+    assert frames.proven == 1
+
+
+def test_a_record_is_proven_once_however_many_find_it() -> None:
+    frames = _Counting()
+    beat = Presence(LIFE, 1, "alice", proof_of(ALICE))
+    frame = Sealer(signer=ALICE, life=LIFE, frames=frames).seal(beat, subject=SUBJECTS.record(KEY), now=NOW)
+    first, again = (_opener(frames).open_record(KEY, bytes(bytearray(frame))) for _ in range(2))
     assert isinstance(first, Envelope)
     assert again is first
     assert frames.proven == 1

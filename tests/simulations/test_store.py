@@ -156,3 +156,17 @@ def test_who_is_there_is_read_by_those_alone_who_reach_the_record() -> None:
     bench.network.heal(cut)
     bench.store.stall()
     assert bench.store.presences("a") is None
+
+
+def test_a_listing_shows_each_key_of_its_partitions_as_it_stands_then() -> None:
+    bench = _Bench()
+    for key in ("p02.b", "p00.x", "p01.a", "p02.a"):
+        bench.store.write("a", Write(key, Presence(1, 1, "a"), expect=0, frame=b"f"), bench.answered, lambda: True)
+        bench.wait(1)
+    bench.store.list("a", (2, 1), bench.answered, lambda: True)
+    [listed] = bench.wait(1)
+    assert isinstance(listed, Listed)
+    assert [entry.key for entry in listed.entries] == ["p01.a", "p02.a", "p02.b"]
+    bench.store.purge(1.0, is_anew=False)
+    bench.store.list("a", (2,), bench.answered, lambda: True)
+    assert bench.wait(1) == [Listed((2,), ())]
