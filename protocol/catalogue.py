@@ -326,6 +326,10 @@ class Catalogue:
             )
         return found
 
+    def able(self, capability: str) -> set[NodeId]:
+        """Nodes with the capability that take work."""
+        return {node for node, _ in self._able.get(capability, {}) if not self._places[node].is_draining}
+
     def capabilities(self, now: Instant) -> tuple[Offered, ...]:
         """Everything anybody can do, by capability, node and agent."""
         return tuple(row for capability in sorted(self._able) for row in self.offered(capability, now))

@@ -111,6 +111,7 @@ class Node:
             auction=asking,
             guardian=self._guardian,
             reader=self._reader,
+            homes=places.homes,
         )
         self._absences: dict[Origin, Callable[[int, Instant], list[Effect]]] = {
             "membership": self.membership.on_absent,
@@ -212,7 +213,7 @@ class Node:
             case inputs.Found():
                 return self._on_found(input, now)
             case inputs.Listed():
-                return self._carry_all(self._watching.on_listed(input, self._places.homes(now), now), now)
+                return self._carry_all(self._watching.on_listed(input, now), now)
             case inputs.Submit() | inputs.Retry():
                 return self._carry("ledger", self._requests.order(input, now), now)
             case inputs.Cancel():

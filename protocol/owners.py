@@ -95,6 +95,9 @@ class Owners:
         """Seconds since the owner of an exclusive task was first believed to hold it."""
         return now.since_s(self._clocks[self._owner_of[task]].exclusive[task])
 
+    def __len__(self) -> int:
+        return len(self._clocks)
+
     def all(self) -> tuple[Owner, ...]:
         """Every owner that is asked, in the order they came."""
         return tuple(self._clocks)

@@ -102,7 +102,7 @@ class Places:
 
     def homes(self, now: Instant) -> Homes:
         """Who may watch tasks, as seen from here."""
-        alive = tuple(sorted({*self._membership.alive(), self._me.id}))
+        alive = self._standing()
         settled_s = self._membership.settled_s(now)
 
         def is_known(node: NodeId) -> bool:
@@ -115,8 +115,12 @@ class Places:
 
     def guards(self, node: NodeId, task: str) -> bool:
         """May this node be a guardian of this task, as seen from here?"""
-        alive = tuple(sorted({*self._membership.alive(), self._me.id}))
-        return guards(node, task, (*alive, *self._doubtful()))
+        return guards(node, task, (*self._standing(), *self._doubtful()))
+
+    def _standing(self) -> tuple[NodeId, ...]:
+        """Who is alive, oneself included, after the goodbye, too; sorted."""
+        alive = self._membership.alive()
+        return tuple(alive if self._membership.is_alive(self._me.id) else sorted([*alive, self._me.id]))
 
     def _doubtful(self) -> tuple[NodeId, ...]:
         """Who is suspected and will be cleared or found dead in seconds: until then its place is its own.

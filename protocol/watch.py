@@ -102,7 +102,7 @@ class Watch:
 
     def next_deadline(self) -> Mono | None:
         """When the next round is due, or None while nobody holds anything."""
-        return self._next if self._owners.all() else None
+        return self._next if len(self._owners) else None
 
     def _may_judge(self, now: Instant) -> bool:
         return self._is_usable and now.mono_ns >= self._patient_until

@@ -4,6 +4,7 @@ Invariant: it decides nothing; effects come back beside the machine they are of.
 them out; `duty` is the same for what operators want.
 """
 
+from collections.abc import Callable
 from typing import Literal, TypeAlias
 
 from protocol import ids
@@ -31,7 +32,15 @@ class Watching:
     """Ledger, watch, auction and guardian of one node."""
 
     def __init__(
-        self, *, me: NodeId, ledger: Ledger, watch: Watch, auction: Auction, guardian: Guardian, reader: Reader
+        self,
+        *,
+        me: NodeId,
+        ledger: Ledger,
+        watch: Watch,
+        auction: Auction,
+        guardian: Guardian,
+        reader: Reader,
+        homes: Callable[[Instant], Homes],
     ) -> None:
         self._me = me
         self._ledger = ledger
@@ -39,6 +48,7 @@ class Watching:
         self._auction = auction
         self._guardian = guardian
         self._reader = reader
+        self._homes = homes
         self._adopted: dict[NodeId, int] = {}  # tasks taken up that nobody was told of yet, by their home
         self._timers: Timers[Literal["adopted"]] = Timers()
 
@@ -85,9 +95,12 @@ class Watching:
             return self._lapsed(self._watch.on_absent(number, now), now)
         return self._heard(*self._auction.on_absent(number, now), now)
 
-    def on_listed(self, listed: Listed, homes: Homes, now: Instant) -> Said:
+    def on_listed(self, listed: Listed, now: Instant) -> Said:
         """A page of a listing: what is ours is taken up, what we know is confirmed, what is another's let go."""
         self._guardian.on_listed(listed.partitions, failed=bool(listed.failed), now=now)
+        if not listed.entries:
+            return []
+        homes = self._homes(now)
         effects: list[Effect] = []
         unseen = {
             entry.key for entry in self._guardian.unseen(listed.entries, homes, now, self._ledger.tasks.revision_of)

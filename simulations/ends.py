@@ -55,7 +55,7 @@ def agents_known(world: Whole) -> str | None:
     names = {host.id: host.name for host in world.hosts.values()}
     for host in world.hosts.values():
         if host.is_up:
-            known = {candidate.node for candidate in host.node.catalogue.match(CAPABILITY, host.now())}
+            known = host.node.catalogue.able(CAPABILITY)
             if known != able:
                 seen = ", ".join(sorted(names[node] for node in known))
                 return f"{host.name} knows agents of: {seen or 'nobody'}"

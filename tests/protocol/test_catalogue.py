@@ -357,3 +357,11 @@ def test_an_agent_that_can_nothing_and_only_listens_is_listed_with_the_others() 
     catalogue.advertise((ear,), Instant(0, 0))
     assert [(each.card, each.free) for each in catalogue.agents(Instant(0, 0))] == [(ear, 1)]
     assert catalogue.capabilities(Instant(0, 0)) == ()
+
+
+def test_able_are_those_who_have_it_and_take_work() -> None:
+    talk = catalogue().hears("b", Capabilities(1, (SCORER,))).hears("c", Capabilities(1, (SCORER,)))
+    assert talk.machine.able("score@2") == {"b", "c"}
+    talk.hears("c", Load(1, (), 0, 0, draining=True))
+    assert talk.machine.able("score@2") == {"b"}
+    assert talk.machine.able("rank@9") == set()

@@ -1,5 +1,6 @@
 """The watcher's side put together: an auction from the wish to the award, over real nodes and frames."""
 
+from collections.abc import Callable
 from random import Random
 from typing import cast
 
@@ -25,6 +26,8 @@ from tests.explore import World
 from tests.protocol.conversation import instant
 from tests.protocol.work import ME, SETTINGS, B, C, D, Home, Mesh, frame, record
 
+ALONE = Homes((ME,), lambda node: True, 60.0)
+
 
 class Opened:
     """Reads frames without a signature."""
@@ -38,7 +41,13 @@ class Opened:
         return Standing(msgspec.msgpack.decode(frame, type=TaskRecord), revision, frame)
 
 
-def _watching(home: Home, guardian: Guardian, auction: Auction | None = None, reader: Opened | None = None) -> Watching:
+def _watching(
+    home: Home,
+    guardian: Guardian,
+    auction: Auction | None = None,
+    reader: Opened | None = None,
+    homes: Callable[[Instant], Homes] = lambda now: ALONE,
+) -> Watching:
     return Watching(
         me=ME,
         ledger=home.ledger,
@@ -46,6 +55,7 @@ def _watching(home: Home, guardian: Guardian, auction: Auction | None = None, re
         auction=auction or Auction(settings=SETTINGS, view=Mesh({}), lapses=Lapses(), rng=Random(7)),
         guardian=guardian,
         reader=cast(Reader, reader or Opened()),
+        homes=homes,
     )
 
 
@@ -125,10 +135,9 @@ def test_an_end_or_an_owner_of_other_work_under_the_id_of_a_task_is_looked_up() 
 def test_tasks_of_a_home_that_is_gone_are_opened_once_taken_up_without_a_write_and_told_of_together() -> None:
     home, reader = Home({}), Opened()
     watching = _watching(home, Guardian(me=ME, settings=SETTINGS), reader=reader)
-    homes = Homes((ME,), lambda node: True, 60.0)
     tasks = [record(f"k{number}", home=D) for number in range(6)]
     for page in (tasks[:3], tasks[3:], tasks):  # the last is the next sweep
-        assert watching.on_listed(_listed(*page), homes, instant(600)) == [("ledger", [])]
+        assert watching.on_listed(_listed(*page), instant(600)) == [("ledger", [])]
     assert len(reader.keys) == 6
     assert (home.ledger.watched, home.ledger.waiting) == (6, 6)
     told = [each for _, effects in watching.on_tick(instant(600 + ADOPTED_S)) for each in effects]
@@ -138,8 +147,10 @@ def test_tasks_of_a_home_that_is_gone_are_opened_once_taken_up_without_a_write_a
 
 def test_open_tasks_are_let_go_in_the_next_listing_once_their_home_is_back() -> None:
     home = Home({})
-    watching = _watching(home, Guardian(me=ME, settings=SETTINGS))
+    seen = iter((ALONE, Homes((ME, D), lambda node: True, 60.0)))
+    watching = _watching(home, Guardian(me=ME, settings=SETTINGS), homes=lambda now: next(seen))
     tasks = [record(f"k{number}", home=D) for number in range(3)]
-    watching.on_listed(_listed(*tasks), Homes((ME,), lambda node: True, 60.0), instant(600))
-    watching.on_listed(_listed(*tasks[:2]), Homes((ME, D), lambda node: True, 60.0), instant(601))
+    watching.on_listed(_listed(*tasks), instant(600))
+    assert watching.on_listed(_listed(), instant(600)) == []  # nobody is looked up where nothing stands
+    watching.on_listed(_listed(*tasks[:2]), instant(601))
     assert home.ledger.watched == 1
