@@ -187,15 +187,14 @@ class Broker:
         return self.model.absent.draw_ns(self._network.dice(src, "broker"))
 
     def _carry(self, src: str, dst: str, subject: str, frame: bytes, kind: str) -> None:
-        arrivals = self._network.arrivals(src, dst, kind=kind, size=len(frame))
+        arrivals = self._network.arrivals(src, dst, frame, kind=kind)
         if not arrivals:
             self._trace.note(self._timeline.now_ns, src, "lost", f"{kind} to {dst}", frame)
             self._see(Sight(src, "lost"))
         elif len(arrivals) > 1:
             self._see(Sight(src, "doubled"))
         life = self._listeners[dst][2]
-        for when_ns in arrivals:
-            worn = self._network.worn(src, dst, frame, kind)
+        for when_ns, worn in arrivals:
             if worn is not frame:
                 self._see(Sight(dst, "harmed"))
             self._timeline.at(when_ns, self._arrive, src, dst, life, subject, worn, kind)

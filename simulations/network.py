@@ -127,16 +127,12 @@ class Network:
         """Of the delays between a node and a place that is none."""
         return self._line(src, dst)[0].stream("delay")
 
-    def arrivals(self, src: str, dst: str, *, kind: str = "", size: int = 0) -> list[int]:
-        """When the copies of one message arrive: none when it is lost, two when it is doubled."""
+    def arrivals(self, src: str, dst: str, frame: bytes = b"", *, kind: str = "") -> list[tuple[int, bytes]]:
+        """When the copies of one frame arrive, each as it has become: none when it is lost, two when it is doubled."""
         line, manner = self._line(src, dst)
         is_open = not self._open or self.reaches(src, dst)
-        return line.arrivals(manner, now_ns=self._timeline.now_ns, is_open=is_open, kind=kind, size=size)
-
-    def worn(self, src: str, dst: str, frame: bytes, kind: str) -> bytes:
-        """A frame that arrives, as it has become on the way."""
-        line, manner = self._line(src, dst)
-        return line.worn(manner, frame, kind)
+        times = line.arrivals(manner, now_ns=self._timeline.now_ns, is_open=is_open, kind=kind, size=len(frame))
+        return [(when_ns, line.worn(manner, frame, kind)) for when_ns in times]
 
     def _line(self, src: str, dst: str) -> tuple[Line, Manner]:
         lines = self._lines.get(src)

@@ -110,7 +110,7 @@ def test_links_between_groups_are_otherwise_both_ways_and_only_in_what_was_said(
     model = LinkModel(delay=slow, between=(Between(one=("n1-n2",), other=("n3",), link={"loss": 1.0}),))
     network = Network(timeline=Timeline(), chance=Chance(1), model=model, names=NAMES)
     assert network.arrivals("n1", "n3") == network.arrivals("n3", "n2") == []
-    assert network.arrivals("n1", "n2") == [50_000_000]
+    assert network.arrivals("n1", "n2") == [(50_000_000, b"")]
 
 
 def test_a_link_whose_frames_are_mostly_of_no_use_is_no_clear_one() -> None:

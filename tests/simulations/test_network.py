@@ -72,7 +72,7 @@ def test_a_delay_has_the_median_it_was_given() -> None:
 
 
 def test_in_a_crowd_the_links_of_one_node_share_dice_and_those_of_others_have_their_own() -> None:
-    def arrivals(nodes: int, before: tuple[tuple[str, str], ...]) -> list[int]:
+    def arrivals(nodes: int, before: tuple[tuple[str, str], ...]) -> list[tuple[int, bytes]]:
         names = tuple(f"n{number}" for number in range(nodes))
         network = Network(timeline=Timeline(), chance=Chance(1), model=LinkModel(), names=names)
         for src, dst in before:
