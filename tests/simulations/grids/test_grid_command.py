@@ -171,6 +171,13 @@ def test_what_was_not_measured_leaves_its_place_empty_and_meets_nothing() -> Non
     assert goals.judged(goals.HANG[0], [{}]) == ("never", False)
 
 
+def test_a_row_that_only_explains_another_has_no_aim_and_no_verdict() -> None:
+    explaining = next(figure for figure in goals.figures() if not figure.is_goal)
+    samples = {explaining.cells[0].name: [{"deaths": [96.0]}]}
+    (row,) = goals.rows(samples)
+    assert (row[0], row[4], row[6]) == ("G6", "–", "–")
+
+
 def test_a_time_that_somebody_never_had_is_no_goal_met() -> None:
     assert goals.judged(goals.HANG[0], [{"detect_s": [5.9], "missed": [0]}]) == ("p50 5.90 s", True)
     assert goals.judged(goals.HANG[0], [{"detect_s": [5.9], "missed": [1]}]) == ("p50 5.90 s, some never", False)
