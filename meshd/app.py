@@ -30,6 +30,7 @@ from meshd.observe import logs
 from meshd.observe.rotation import Rotation
 from meshd.reach import reachable
 from meshd.settings import LogSettings
+from meshd.signals import Signals
 from meshd.statedir import Credential, Mesh, StateDir, read_credential
 from meshd.supervise import Supervisor
 from meshd.upkeep import Premises
@@ -70,15 +71,23 @@ def run(order: Order, *, said: Said) -> None:
     state = StateDir.open(order.dir)
     try:
         loaded = config.with_kept(loaded, state.path)
-        daemon: _Daemon | None = None
-        while daemon is None or daemon.outdone_by:
-            daemon = _Daemon(order, loaded, state, said, above=0 if daemon is None else daemon.outdone_by)
-            with asyncio.Runner(loop_factory=_loop_factory()) as runner:
-                runner.run(daemon.run())
-            if daemon.was_interrupted:
-                raise KeyboardInterrupt
+        with Signals() as signals:
+            _live(lambda above: _Daemon(order, loaded, state, said, signals, above=above))
     finally:
         state.close()
+
+
+def _live(begin: Callable[[WallMs], "_Daemon"]) -> None:
+    """One life after the other: each above the one that has ended the one before."""
+    daemon = begin(0)
+    while True:
+        with asyncio.Runner(loop_factory=_loop_factory()) as runner:
+            runner.run(daemon.run())
+        if daemon.was_interrupted:
+            raise KeyboardInterrupt
+        if not daemon.outdone_by:
+            return
+        daemon = begin(daemon.outdone_by)
 
 
 def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
@@ -94,12 +103,15 @@ def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
 class _Daemon:
     """One run of the daemon."""
 
-    def __init__(self, order: Order, loaded: config.Config, state: StateDir, said: Said, *, above: int) -> None:
+    def __init__(
+        self, order: Order, loaded: config.Config, state: StateDir, said: Said, signals: Signals, *, above: WallMs
+    ) -> None:
         self._order = order
         self._loaded = loaded
         self._settings = settings = loaded.settings
         self._state = state
         self._said = said
+        self._signals = signals
         self._log = logs.configure(
             level=settings.log.level, format=settings.log.format, rotation=_rotation(order.log, settings.log)
         )
@@ -129,10 +141,10 @@ class _Daemon:
 
     async def run(self) -> None:
         """Up, on, and down again."""
-        self._catch_signals()
         async with AsyncExitStack() as stack:
             stack.push_async_callback(self._supervisor.close)
             self._starting = asyncio.current_task()
+            self._signals.listen(self._on_signal)
             try:
                 await self._up(stack)
             except asyncio.CancelledError:
@@ -148,11 +160,6 @@ class _Daemon:
                 notify.tell(notify.STOPPING)
         if (failure := self._course.failure) is not None:
             raise MeshError("internal", what=str(failure) or repr(failure))
-
-    def _catch_signals(self) -> None:
-        loop = asyncio.get_running_loop()
-        for number in (signal.SIGTERM, signal.SIGINT):
-            loop.add_signal_handler(number, self._on_signal, number)
 
     def _on_signal(self, number: signal.Signals) -> None:
         """The first signal: leave in order, as told by the API. A second: end at once; the server is adopted later."""
@@ -369,8 +376,10 @@ class _Daemon:
     async def _let_go_of_server(self) -> None:
         """End it when that was asked for; others may be using it when this daemon only failed."""
         server = self._server
+        if self.outdone_by:
+            return self._signals.leave()  # who tells us to stop from now on tells the next life, which can end it
         is_asked = self._course.is_over and self._course.failure is None
-        if server is not None and not self.outdone_by and (is_asked or not (self._is_up or server.is_adopted)):
+        if server is not None and (is_asked or not (self._is_up or server.is_adopted)):
             await server.stop()
 
     def _on_server_given_up(self, reason: str) -> None:

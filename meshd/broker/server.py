@@ -212,7 +212,7 @@ class EmbeddedServer:
     async def _adopt(self) -> bool:
         """Take over the server that runs on this directory; end it if it runs another configuration."""
         config = self._settled
-        found = ServerProcess.find(config.pid_path, config.path)
+        found = self._process = ServerProcess.find(config.pid_path, config.path)
         if found is None:
             return False
         try:
@@ -220,9 +220,9 @@ class EmbeddedServer:
         except (OSError, UnicodeDecodeError):
             is_same = False
         if is_same and await self._answers(PROBE_S_MAX):
-            self._process = found
             return True
         await found.stop()
+        self._process = None
         return False
 
     async def _launch(self) -> None:

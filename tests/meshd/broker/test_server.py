@@ -150,6 +150,29 @@ async def test_the_next_daemon_adopts_the_server_and_watches_it(tmp_path: Path, 
     assert not await second.answers()
 
 
+async def test_a_daemon_that_is_told_to_stop_while_it_adopts_its_server_ends_it(
+    daemons: Daemons, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = daemons()
+    await first.server.start()
+    listen = "{}:{}".format(*first.server.address)
+    await first.supervisor.close()
+    asked = asyncio.Event()
+
+    async def silent(*_: object, **__: object) -> None:
+        asked.set()
+        await asyncio.Event().wait()
+
+    monkeypatch.setattr(server, "probe", silent)
+    second = daemons(listen=listen)
+    async with asyncio.TaskGroup() as group:
+        starting = group.create_task(second.server.start())
+        await asked.wait()
+        starting.cancel()
+    await second.server.stop()
+    assert not await first.answers()
+
+
 @pytest.mark.parametrize("change", ["credential", "address", "limits"])
 async def test_a_server_with_another_configuration_is_replaced_not_adopted(
     tmp_path: Path, daemons: Daemons, change: str
