@@ -458,7 +458,8 @@ class Opener:
         opened, src = self._frames.open(peeked, frame, is_proven=is_proven), peeked.src
         if isinstance(opened, Refusal):
             return Refusal(opened.code, src, subject)
-        if src not in self._admitted and src != self._me and self.admit(getattr(opened.body, "admission", b"")) != src:
+        is_due = src != self._me and (src not in self._admitted or peeked.header.kind == "alive")
+        if is_due and self.admit(getattr(opened.body, "admission", b"")) != src:  # a newcomer would refuse it, too
             return Refusal("not_admitted", src, subject)
         return opened
 

@@ -194,6 +194,9 @@ class Hearing:
                 yield "ledger", self._ledger.on_capacity(now)
             case Dead():
                 opened = [self._opener.open_relayed(frame) for frame in sealed_inside(body)]
+                forged = next((each for each in opened if isinstance(each, Refusal) and each.code != "echo"), None)
+                if forged is not None and not self._gossip.is_about_nobody(heard):
+                    yield "gossip", self._refusals.told(forged, now)  # it is no more than its source's own word
                 proof = tuple(heard_of(each, is_relayed=True) for each in opened if isinstance(each, Envelope))
                 effects = self._membership.on_fact(heard, now, proof)
                 yield "membership", effects

@@ -16,6 +16,7 @@ from protocol.wire.bounds import Token
 
 Page: TypeAlias = Annotated[tuple[bytes, ...], Meta(max_length=limits.FACTS_PER_DELTA_MAX)]  # of sealed facts
 Buckets: TypeAlias = Annotated[tuple[int, ...], Meta(max_length=limits.DIGEST_BUCKETS)]
+Bucket: TypeAlias = Annotated[int, Meta(ge=0, lt=limits.DIGEST_BUCKETS)]
 
 
 class Alive(Struct, frozen=True, array_like=True, tag="alive"):
@@ -108,7 +109,7 @@ class Digest(Struct, frozen=True, array_like=True, tag="digest"):
 
     round: int
     buckets: Buckets = ()
-    scope: Buckets = ()
+    scope: Annotated[tuple[Bucket, ...], Meta(max_length=limits.DIGEST_BUCKETS)] = ()
     rows: Annotated[tuple[Row, ...], Meta(max_length=limits.ROWS_PER_DIGEST_MAX)] = ()
     more: bool = False  # other buckets differ too: ask again soon
 

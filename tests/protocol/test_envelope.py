@@ -44,7 +44,11 @@ from tests.protocol.sealing import (
 
 PING = swim.Ping(17)
 SURVEY = ops.Survey(17)
-FACTS = [body for body in EXAMPLES if KINDS[str(body.__struct_config__.tag)].family == "fact"]
+BODIES = [
+    msgspec.structs.replace(body, admission=proof_of(ALICE)) if isinstance(body, gossip.Alive) else body
+    for body in EXAMPLES
+]
+FACTS = [body for body in BODIES if KINDS[str(body.__struct_config__.tag)].family == "fact"]
 MESSAGES = [
     body for body in EXAMPLES if KINDS[str(body.__struct_config__.tag)].family in ("swim", "gossip", "task", "call")
 ]
@@ -190,6 +194,15 @@ def test_an_alive_fact_admits_nobody_whom_its_proof_does_not_name(proof: bytes) 
     assert _code(opener().open_relayed(frame)) == "not_admitted"
 
 
+@pytest.mark.parametrize("proof", [b"", b"\x93junk", proof_of(BOB)], ids=["none", "junk", "another's"])
+def test_an_alive_fact_whose_proof_names_another_is_refused_of_a_known_node_too_for_newcomers_would(
+    proof: bytes,
+) -> None:
+    frame = sealer().seal(gossip.Alive(1, "m", "eu", "", proof), subject=FROM_ALICE, now=NOW)
+    assert _code(opener().open(FROM_ALICE, frame, NOW)) == "not_admitted"
+    assert _code(opener().open_relayed(frame)) == "not_admitted"
+
+
 def test_a_frame_of_its_own_node_is_an_echo() -> None:
     subject = SUBJECTS.fact(region="eu", src=BOB.id)
     frame = sealer(BOB).seal(gossip.Load(1, (), 0, 0), subject=subject, now=NOW)
@@ -313,7 +326,7 @@ def test_a_signature_of_one_family_opens_as_no_other() -> None:
             assert _code(opened) == "bad_signature"
 
 
-@pytest.mark.parametrize("body", EXAMPLES, ids=lambda body: type(body).__name__)
+@pytest.mark.parametrize("body", BODIES, ids=lambda body: type(body).__name__)
 def test_no_kind_may_travel_where_another_family_belongs(body: gossip.Load) -> None:
     family = KINDS[str(body.__struct_config__.tag)].family
     bob, key = opener(), "p07.key"

@@ -135,7 +135,7 @@ def test_what_came_carried_goes_no_further() -> None:
 def test_a_bridge_carries_neither_beacons_nor_the_facts_of_its_own_region() -> None:
     europe = Europe()
     node = europe.node(europe.bridges[0])
-    beacon = europe.fact("n6", Alive(0, "n6", "us", "", b"", False, "sim"))
+    beacon = europe.fact("n6", Alive(0, "n6", "us", "", KEYS.admission("n6"), False, "sim"))
     near = europe.fact(europe.others[0], Left(0))
     node.hears(beacon, near)
     assert node.carries() == []
@@ -187,7 +187,7 @@ def test_a_bridge_that_lies_can_invent_nothing() -> None:
 
 
 def refuted(name: str) -> Alive:
-    return Alive(1, name, "us", "", b"", False, "sim")
+    return Alive(1, name, "us", "", KEYS.admission(name), False, "sim")
 
 
 def unproven(europe: "Europe", by: str) -> Received:
@@ -307,7 +307,7 @@ def test_who_says_to_one_region_that_it_lives_in_another_is_not_believed() -> No
     europe = Europe()
     node = europe.node(europe.others[0])
     before = state_of(node.node)
-    lie = europe.fact("n6", Alive(0, "n6", "us", "", b""), region="eu")
+    lie = europe.fact("n6", Alive(0, "n6", "us", "", KEYS.admission("n6")), region="eu")
     assert node.hears(lie) == ["wrong_region"]
     assert state_of(node.node) == before
 
@@ -373,6 +373,22 @@ def _counted(node: Ear, code: str) -> int:
     later = Instant(node.now.after(1.0), node.now.wall_ms + 1_000)
     told = [each.event for each in [*node.effects, *node.node.handle(Tick(), later)] if isinstance(each, Emit)]
     return sum(each.count for each in told if isinstance(each, FrameRefused) and each.code == code)
+
+
+def test_a_death_with_forged_proof_is_one_word_and_is_counted() -> None:
+    europe = Europe()
+    node = europe.node(europe.others[0])
+    liar, accused = europe.bridges[0], europe.hosts["n7"]
+    word = Suspect(accused.id, accused.life, 0, "timeout")
+    subject = europe.subjects.fact(region="eu", src=europe.hosts[europe.others[1]].id)
+    forged = europe.frame(liar, word, subject).frame
+    sealed = europe.fact(europe.others[1], word).frame
+    broken = sealed[:-1] + bytes((sealed[-1] ^ 1,))
+    node.hears(europe.fact(liar, Dead(accused.id, accused.life, 0, "timeout", (forged, broken))))
+    assert codes(node.effects) == ["wrong_signer"]
+    standing = node.node.membership.peer(accused.id)
+    assert standing is not None
+    assert (standing.state, standing.accusers) == ("suspect", (europe.hosts[liar].id,))
 
 
 @pytest.mark.parametrize(

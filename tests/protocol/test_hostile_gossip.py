@@ -160,11 +160,11 @@ def test_a_fact_inside_a_page_is_its_owners_or_nothing() -> None:
 
 WRONG: dict[str, tuple[Any, str]] = {
     "its incarnation at the end of all": (
-        lambda n3, me: Alive(limits.INCARNATION_MAX, "n2", "r1", "", b""),
+        lambda n3, me: Alive(limits.INCARNATION_MAX, "n2", "r1", "", KEYS.admission("n2")),
         "bad_incarnation",
     ),
     "its incarnation beyond the end": (
-        lambda n3, me: Alive(limits.INCARNATION_MAX + 1, "n2", "r1", "", b""),
+        lambda n3, me: Alive(limits.INCARNATION_MAX + 1, "n2", "r1", "", KEYS.admission("n2")),
         "bad_incarnation",
     ),
     "another's incarnation at the end": (
@@ -180,8 +180,8 @@ WRONG: dict[str, tuple[Any, str]] = {
         "incarnation_jump",
     ),
     "our life a year ahead": (lambda n3, me: Suspect(me.id, me.life + YEAR_MS, 0, "timeout"), "unknown_life"),
-    "a name of control characters": (lambda n3, me: Alive(1, "n2\x1b[2J", "r1", "", b""), "bad_name"),
-    "a name that is long": (lambda n3, me: Alive(1, "n" * 500, "r1", "", b""), "bad_name"),
+    "a name of control characters": (lambda n3, me: Alive(1, "n2\x1b[2J", "r1", "", KEYS.admission("n2")), "bad_name"),
+    "a name that is long": (lambda n3, me: Alive(1, "n" * 500, "r1", "", KEYS.admission("n2")), "bad_name"),
     "evidence of its own making": (lambda n3, me: Suspect(n3.id, n3.life, 0, "rumour"), "bad_evidence"),
     "loads below none": (lambda n3, me: Load(99, (("worker", -1),), 1, 1), "bad_load"),
     "agents of control characters": (lambda n3, me: Capabilities(9, (Card("a\n", ("b@1",), 1),)), "bad_cards"),
@@ -212,6 +212,12 @@ def test_a_death_of_another_that_brings_junk_for_its_last_word_is_counted_and_no
     attack = Attack()
     body = Dead(attack.n3.id, attack.n3.life + YEAR_MS, 0, "timeout", (b"junk",), alive=b"junk")
     assert attack.hears(attack.sealed(body)) == ["not_known"]
+
+
+def test_buckets_that_a_digest_does_not_have_are_no_body() -> None:
+    attack = Attack()
+    for bucket in (-1, limits.DIGEST_BUCKETS):
+        assert attack.hears(attack.sealed(Digest(1, scope=(bucket,)))) == ["bad_body"]
 
 
 def test_twenty_thousand_invented_nodes_do_not_fit_into_one_digest() -> None:
