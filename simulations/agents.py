@@ -50,6 +50,11 @@ class AgentModel(Struct, frozen=True, forbid_unknown_fields=True):
     cost: Annotated[float, Meta(ge=0, le=1e6)] = 0.0
     odd: Mapping[str, Oddity] = {}
 
+    def __post_init__(self) -> None:
+        """Raises ValueError when the least time is above the most."""
+        if self.runs_s[0] > self.runs_s[1]:
+            raise ValueError("runs_s: the least is above the most")
+
     def of(self, host: str) -> Oddity:
         """What is different about the agent of this host."""
         return self.odd.get(host, Oddity())

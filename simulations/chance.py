@@ -45,6 +45,8 @@ class Delay(Struct, frozen=True, forbid_unknown_fields=True):
 
     def __post_init__(self) -> None:
         """Raises ValueError when no such shape has these two."""
+        if self.p99_ms < self.p50_ms and self.shape != "constant":
+            raise ValueError(f"p99_ms: {self.p99_ms:g} is below p50_ms, which is {self.p50_ms:g}; set both")
         least_ms, _ = _bounds(self)
         if least_ms < 0:
             raise ValueError(f"{self.shape}: p99_ms is too far above p50_ms, some times would be negative")

@@ -174,3 +174,5 @@ ENDS: Mapping[str, End] = {
     "slow-spared": slow_spared,
     "few-moves": few_moves,
 }
+# These are kept by themselves where nothing is submitted.
+OF_WORK = frozenset({"tasks-end", "tasks-done", "hands-empty", "slow-spared", "few-moves"})

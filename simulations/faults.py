@@ -78,6 +78,11 @@ class Starve(OnNodes, frozen=True, forbid_unknown_fields=True, tag_field="kind",
     for_s: Lasting = 0.0
     late_s: tuple[Seconds, Seconds] = (0.5, 2.5)
 
+    def __post_init__(self) -> None:
+        """Raises ValueError when the least time is above the most, or it is never late."""
+        if self.late_s[0] > self.late_s[1] or not self.late_s[1]:
+            raise ValueError("late_s: the least and the most, which is not 0")
+
 
 class Block(OnNodes, frozen=True, forbid_unknown_fields=True, tag_field="kind", tag="block"):
     """A daemon neither sends nor reads while its timers run; then it reads `per_s` of what waits a second."""

@@ -53,8 +53,15 @@ class Manner(Struct, frozen=True, forbid_unknown_fields=True):
         for kind in self.kinds:
             if kind not in BODIES:
                 raise ValueError(f"kinds: there is no message {kind!r}; there are {', '.join(sorted(BODIES))}")
+
+    def misfit(self) -> str:
+        """What in it cannot be at once, with the key."""
         if self.corrupt + self.truncate + self.oversize > 1.0:
-            raise ValueError("corrupt, truncate and oversize are more than all messages")
+            return "corrupt: with truncate and oversize it is more than all messages"
+        if self.burst > 1.0 and self.burst / (self.burst + 1.0) < self.loss < 1.0:
+            least = self.loss / (1.0 - self.loss)
+            return f"burst: to lose {self.loss:g} of all takes {least:.3g} in a row, not {self.burst:g}"
+        return ""
 
     @property
     def harms(self) -> bool:
@@ -72,7 +79,8 @@ class Between(Struct, frozen=True, forbid_unknown_fields=True):
 
     def __post_init__(self) -> None:
         """Raises ValueError when `link` says what no link can be."""
-        _changed(Manner(), self.link)
+        if misfit := clash(Manner(), self.link):
+            raise ValueError(f"link.{misfit}")
 
     def names(self) -> tuple[str, ...]:
         """All that are named, spans as they stand."""
@@ -83,6 +91,12 @@ class LinkModel(Manner, frozen=True, forbid_unknown_fields=True):
     """How messages travel between any two nodes, and between whom otherwise; the last that names a pair counts."""
 
     between: tuple[Between, ...] = ()
+
+    def __post_init__(self) -> None:
+        """Raises ValueError for what cannot be at once."""
+        super().__post_init__()
+        if misfit := self.misfit():
+            raise ValueError(misfit)
 
 
 class Alteration:
@@ -185,9 +199,15 @@ class Line:
         return waits_ns + takes_ns
 
 
+def clash(manner: Manner, link: dict[str, Any]) -> str:
+    """What cannot be at once on a link like this that is by `link` otherwise. Raises ValueError for what never can."""
+    return _changed(manner, link).misfit()
+
+
 def _changed(manner: Manner, link: dict[str, Any]) -> Manner:
     fields = {field: getattr(manner, field) for field in Manner.__struct_fields__}
     try:
         return msgspec.convert({**fields, **link}, Manner)
     except msgspec.ValidationError as error:
-        raise ValueError(f"link: {error}") from None
+        said, at, place = str(error).partition(" - at `$")
+        raise ValueError(f"link{place.rstrip('`') if at else ''}: {said}") from None

@@ -26,11 +26,11 @@ from simulations.agents import AgentModel, Seconds
 from simulations.broker import BrokerModel
 from simulations.checks import CHECKS
 from simulations.crowds import ALL, span
-from simulations.ends import ENDS
-from simulations.faults import Fault, last_s
+from simulations.ends import ENDS, OF_WORK
+from simulations.faults import Fault, Links, last_s
 from simulations.figures import FIGURES
 from simulations.flaws import flaw_of, nobody_between
-from simulations.links import LinkModel
+from simulations.links import LinkModel, clash
 from simulations.sights import SIGHTS
 from simulations.signing import Wire
 from simulations.store import StoreModel
@@ -162,9 +162,13 @@ def _problem(scenario: Scenario) -> str:
                 return f"link.between[{number}]: there is no node {text!r}"
         if not between.link or nobody_between(between.one, between.other, scenario.names):
             return f"link.between[{number}]: no link is otherwise by it"
+        if misfit := clash(scenario.link, between.link):
+            return f"link.between[{number}].link.{misfit}"
     if flaw := flaw_of(scenario.fault, scenario.names):
         return flaw
     for number, fault in enumerate(scenario.fault):
+        if isinstance(fault, Links) and (misfit := clash(scenario.link, fault.link)):
+            return f"fault[{number}].link.{misfit}, as the other links are"
         if fault.at_s >= scenario.run_s:
             return f"fault[{number}].at_s: {fault.at_s:g} is after the end of the run"
     tables = (("always", CHECKS), ("eventually", ENDS), ("sometimes", SIGHTS), ("never", SIGHTS), ("figures", FIGURES))
@@ -172,9 +176,25 @@ def _problem(scenario: Scenario) -> str:
         for name in getattr(scenario.expect, field):
             if name not in table:
                 return f"expect.{field}: there is no {name!r}; there are {', '.join(table)}"
+    if problem := _vain(scenario):
+        return problem
     latest_s = max(scenario.expect.eventually.values(), default=0.0) + _quiet_s(scenario)
     if scenario.expect.eventually and latest_s > scenario.run_s:
         return f"run_s: the last promise is due after {latest_s:g} s, and the run ends before"
+    return ""
+
+
+def _vain(scenario: Scenario) -> str:
+    """What comes to nothing: work that is never submitted, a promise about none, a sight that must be and must not."""
+    work, expect = scenario.work, scenario.expect
+    if work.tasks and work.from_s >= scenario.run_s:
+        return f"work.from_s: {work.from_s:g} is after the end of the run"
+    for name in expect.eventually:
+        if name in OF_WORK and not (work.tasks or work.placed):
+            return f"expect.eventually.{name}: there is no work; set work.tasks"
+    for name in expect.never:
+        if name in expect.sometimes:
+            return f"expect.never: {name} is in expect.sometimes, too"
     return ""
 
 

@@ -6,7 +6,6 @@ is a scenario like any other. Neighbours: `command` asks, `written` turns the re
 
 import re
 from collections.abc import Iterable, Iterator
-from math import ceil
 from typing import Any
 
 import msgspec
@@ -106,12 +105,12 @@ class _Search:
         if self.rule not in CHECKS and self.rule not in ENDS and not self.rule.startswith(NEVER):
             return
         at_s, work = violation.at_s, scenario.work
-        submitted = ceil((at_s - work.from_s) / work.every_s + 1) if work.every_s else work.tasks
+        submitted = int((at_s - work.from_s) / work.every_s) + 1 if work.every_s else work.tasks
         self.best = structs.replace(
             scenario,
             run_s=min(scenario.run_s, round(at_s + MARGIN_S, 2)),
             fault=tuple(fault for fault in scenario.fault if fault.at_s <= at_s),
-            work=structs.replace(work, tasks=max(0, min(work.tasks, submitted))),
+            work=structs.replace(work, tasks=min(work.tasks, submitted) if work.from_s <= at_s else 0),
         )
 
 

@@ -221,7 +221,7 @@ def _work(rng: Random, scenario: Scenario, begin_s: float, until_s: float) -> Wo
         scenario.work,
         from_s=round(begin_s - SETTLED_S / 2, 2),
         every_s=every_s,
-        tasks=min(300, int((until_s - begin_s) / every_s * rng.random())),
+        tasks=min(300, 1 + int((until_s - begin_s) / every_s * rng.random())),
         exclusive=rng.random() < 0.2,
         route=rng.choice(("auto", "auto", "bids", "late")),
     )

@@ -59,6 +59,30 @@ WRONG = {
         '[[fault]]\nkind = "skew"\nshape = "older"\nnode = "n3"\nat_s = 6\nfor_s = 5\n',
         "fault[1].at_s: n3 is in the midst of fault[0] at 6 s",
     ),
+    "a tail before the median": ("[link]\ndelay = { p50_ms = 50 }\n", "p99_ms: 5 is below p50_ms, which is 50"),
+    "a burst too short for its share": (
+        "[link]\nloss = 0.9\nburst = 2\n",
+        "burst: to lose 0.9 of all takes 9 in a row",
+    ),
+    "a link that cannot be otherwise as well": (
+        '[link]\ncorrupt = 0.6\n[[fault]]\nkind = "links"\none = ["n1"]\nlink = { truncate = 0.6 }\nat_s = 1\n',
+        "fault[0].link.corrupt: with truncate and oversize it is more than all",
+    ),
+    "the key of a link": (
+        '[[fault]]\nkind = "links"\none = ["n1"]\nlink = { delay = { p50_ms = -1 } }\nat_s = 1\n',
+        "link.delay.p50_ms: Expected float > 0.0 - at $.fault[0]",
+    ),
+    "work after the end": ("work = { tasks = 3, from_s = 30 }\n", "work.from_s: 30 is after the end of the run"),
+    "a promise about no work": ("[expect.eventually]\nhands-empty = 3\n", "expect.eventually.hands-empty: there is no"),
+    "a sight that must be and must not": (
+        '[expect]\nsometimes = ["peer-dead"]\nnever = ["peer-dead"]\n',
+        "expect.never: peer-dead is in expect.sometimes, too",
+    ),
+    "a span of time that ends before it begins": ("agents.runs_s = [3, 1]\n", "runs_s: the least is above the most"),
+    "who reads late, never": (
+        '[[fault]]\nkind = "starve"\nnode = "n1"\nlate_s = [0, 0]\nat_s = 1\n',
+        "late_s: the least and the most",
+    ),
     "negative delay": ("[link]\ndelay = { p50_ms = -1 }\n", "link.delay.p50_ms"),
     "impossible link": ('[[fault]]\nkind = "links"\none = ["n1"]\nlink = { loss = 3 }\nat_s = 1\n', "loss"),
     "link of nobody": (
