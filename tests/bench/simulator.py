@@ -163,10 +163,15 @@ PAIRS = "what a node knows of another is its own, some 0.1 ms to be told and 1.4
 MUTANTS = (
     "refutes-nothing",
     "new-life-wins-nothing",
-    "death-outbids-nothing",
     "goodbye-is-not-heard",
     "own-word-forgotten-after-a-cut",
     "others-raise-incarnations",
+    "clears-without-a-word",
+    "commits-blindly",
+    "no-replay-window",
+    "window-forgets-the-late",
+    "signatures-are-decoration",
+    "mail-for-others",
 )
 ROWS: Sequence[Row] = (
     Row("S1", "50 nodes, 1 % loss, 120 s", "0.8 s", seconds(world(50, 120, loss=0.01), most_s=0.8), stops=WHOLE),
