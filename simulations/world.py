@@ -253,14 +253,13 @@ class World:
             if isinstance(fault, Join | Impostor)
             for name in members((fault.node,), scenario.names)
         }
-        self._start([host for name, host in self.hosts.items() if name not in late])
-        self.client.arrange()
-        self._havoc.arrange(scenario.fault)
-        self.timeline.at(ns(LOOK_S), self._look)
-        end_ns = ns(scenario.run_s)
         try:
             with _seldom_collected():
-                self.timeline.run(end_ns)
+                self._start([host for name, host in self.hosts.items() if name not in late])
+                self.client.arrange()
+                self._havoc.arrange(scenario.fault)
+                self.timeline.at(ns(LOOK_S), self._look)
+                self.timeline.run(ns(scenario.run_s))
             self._conclude()
         except _Stop:
             pass
