@@ -21,7 +21,7 @@ from msgspec import Struct
 from cli.exits import Refusal, of, of_problem
 from cli.session import Session
 from meshd import clock
-from meshd.running import announced, standing_still
+from meshd.running import announced, silent, standing_still
 from meshd.where import default_dir
 from protocol.errors import MeshError
 
@@ -239,7 +239,8 @@ class Client:
         return of(MeshError("unreachable", where=where), hint="check the address; DIR/api.json holds the right one")
 
     def _unreachable(self, reason: str) -> Refusal:
-        return of(MeshError("unreachable", where=f"{self.where} ({reason})"), hint=self._address.cure)
+        cure = _patience(self._address.directory) or self._address.cure
+        return of(MeshError("unreachable", where=f"{self.where} ({reason})"), hint=cure)
 
     def _failed(self, failure: Exception, seconds: float) -> Refusal:
         if isinstance(failure, TimeoutError):
@@ -262,13 +263,22 @@ def _at_dir(session: Session) -> Address:
     try:
         found = msgspec.json.decode(file.read_bytes(), type=_ApiFile)
     except FileNotFoundError:
-        raise of(MeshError("unreachable", where=str(path)), hint=_elsewhere(session) or cure) from None
+        hint = _patience(path) or _elsewhere(session) or cure
+        raise of(MeshError("unreachable", where=str(path)), hint=hint) from None
     except OSError as failure:
         reason = f"{file} ({failure.strerror})"
         raise of(MeshError("unreachable", where=reason), hint="run this as the user that runs the daemon") from None
     except ValueError:
         raise of(MeshError("unreachable", where=f"{file} (which is not what a daemon writes)"), hint=cure) from None
     return Address(shown=str(path), socket=found.socket, directory=path, cure=cure)
+
+
+def _patience(directory: Path | None) -> str:
+    """What to do about a daemon that is there and has no API at this moment."""
+    pid = silent(directory) if directory is not None else 0
+    if not pid:
+        return ""
+    return f"process {pid} starts, stops or begins anew there; wait for it with: meshctl status --wait 30"
 
 
 def _elsewhere(session: Session) -> str:

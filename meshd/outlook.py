@@ -135,7 +135,7 @@ def figures(node: Node) -> dict[str, Figure]:
             "other": float(len(standing.differing)),
             "unheard": float(standing.unheard),
         },
-        "meshd_view_differs_seconds": standing.differs_s,
+        "meshd_view_differs_seconds": standing.proven_s,
         "meshd_probes_sent_total": dict(membership.prober.sent),
         "meshd_probes_ended_total": dict(membership.prober.ended),
         "meshd_probes_waiting": float(membership.prober.waiting),

@@ -64,13 +64,31 @@ def standing_still(directory: Path) -> int:
     The lock is read and not tried: a daemon that starts at this moment must find it free. Where there is no /proc
     nothing is known.
     """
+    pid, state = _holder(directory)
+    return pid if state == b"T" else 0
+
+
+def silent(directory: Path) -> int:
+    """The process id of a directory's daemon that is there; of use when nobody answers: it starts, stops, begins anew.
+
+    0 when there is none: what stands in the lock may be of one that was killed.
+    """
+    pid, state = _holder(directory)
+    try:
+        is_there = state not in (b"", b"Z") and b"meshd" in Path(f"/proc/{pid}/cmdline").read_bytes()
+    except OSError:
+        return 0
+    return pid if is_there else 0
+
+
+def _holder(directory: Path) -> tuple[int, bytes]:
+    """What the lock names: a process id, and its state as the kernel has it; 0 and nothing without one."""
     try:
         with (directory / LOCK).open("rb") as lock:
             pid = int(lock.read(32))
-        state = Path(f"/proc/{pid}/stat").read_bytes().rpartition(b")")[2].split()[0]
+        return pid, Path(f"/proc/{pid}/stat").read_bytes().rpartition(b")")[2].split()[0]
     except (OSError, ValueError, IndexError):
-        return 0
-    return pid if state == b"T" else 0
+        return 0, b""
 
 
 def _folder(environ: Mapping[str, str]) -> Path:

@@ -177,9 +177,9 @@ class Views:
         )
 
     def _reason(self) -> str:
-        """Why it is not joined, or nothing."""
+        """Why it is not joined, or takes nothing new, or nothing."""
         node = self._node
-        return _held(node.duty.held_by) if node.state == "draining" else _REASONS.get(node.state, "")
+        return ", and ".join(filter(None, (_REASONS.get(node.state, ""), _held(node.duty.held_by))))
 
     def readiness(self) -> schemas.Readiness:
         """Whether this node takes and does work, and why not."""
@@ -399,7 +399,7 @@ def named(peers: tuple[Peer, ...], name: str) -> Peer:
     if not found and name:
         found = [peer for peer in peers if peer.id.startswith(name)]
         if found and len(name) < ids.PREFIX_CHARS_MIN:
-            raise MeshError("short_id", given=repr(name), chars=ids.PREFIX_CHARS_MIN)
+            raise MeshError("short_id", given=f"no peer is called {name}, and it", chars=ids.PREFIX_CHARS_MIN)
     if not found:
         raise MeshError("unknown_peer", peer=name)
     if len(found) > 1:

@@ -181,7 +181,7 @@ METRICS: tuple[Metric, ...] = (
     Metric("meshd_views", "gauge", "Peers that see what this node sees, or other, or did not say since", ("view",)),
     Metric("meshd_view_share", "gauge", "Share of the peers that said so which see what this node sees"),
     Metric("meshd_view_complete", "gauge", "Share of the nodes seen by most that this node sees"),
-    Metric("meshd_view_differs_seconds", "gauge", "For how long the slowest peer has seen something else"),
+    Metric("meshd_view_differs_seconds", "gauge", "For how long the slowest peer was heard to see something else"),
     Metric("meshd_suspects", "gauge", "Peers that are suspect here"),
     Metric("meshd_damped", "gauge", "Peers back from several deaths, that are to be quiet before they get work"),
     Metric("meshd_probes_sent_total", "counter", "Probes by cause: its turn, another's word, once more", ("why",)),

@@ -76,6 +76,15 @@ def test_nobody_there_is_exit_3_and_says_how_to_start_one(meshctl: Meshctl, tmp_
     assert f"try: start one with: meshd start --dir {tmp_path}" in said.err
 
 
+def test_a_daemon_that_has_no_api_at_this_moment_is_waited_for(
+    meshctl: Meshctl, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("cli.client.silent", lambda directory: 4711)
+    said = meshctl("peers", "--dir", str(tmp_path))
+    assert said.code == 3
+    assert "try: process 4711 starts, stops or begins anew there; wait for it with: meshctl status --wait" in said.err
+
+
 def test_a_daemon_that_was_killed_is_exit_3(meshctl: Meshctl, tmp_path: Path) -> None:
     gone = tmp_path / "api.sock"
     left = socket.socket(socket.AF_UNIX)

@@ -53,7 +53,9 @@ async def test_who_differs_for_long_is_named_and_somebody_should_see_to_it() -> 
         assert (told.share, told.differing, told.slowest) == (0.0, ("b",), "b")
         assert 70 <= told.slowest_s == told.slowest_heard_s < 80
         assert disagreement(standing_of(a.node), a.views.name_of) == ()  # it was heard once: it may have agreed since
+        assert a.views.gauges(a.engine, a.performer)["meshd_view_differs_seconds"] == 0.0
         _hears(a, b, OTHER, -5)
+        assert a.views.gauges(a.engine, a.performer)["meshd_view_differs_seconds"] == standing_of(a.node).proven_s > 60
         (sentence,) = disagreement(standing_of(a.node), a.views.name_of)
         assert 5 <= a.views.status().agreement.slowest_heard_s < 15
         assert sentence.startswith("b sees other nodes than this one, for 7")

@@ -1,11 +1,13 @@
 """Who runs on this host: told while it runs, and not believed of anybody else."""
 
 import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
-from meshd.running import announce, announced, standing_still, withdraw
+from meshd.running import announce, announced, silent, standing_still, withdraw
 
 
 @pytest.fixture
@@ -76,3 +78,15 @@ def test_nobody_is_said_to_stand_still_for_what_a_lock_says(tmp_path: Path, lock
     assert standing_still(tmp_path) == 0
     (tmp_path / "lock").write_text(str(os.getpid()))
     assert standing_still(tmp_path) == 0
+
+
+@pytest.mark.skipif(not Path("/proc/self/cmdline").exists(), reason="no /proc")
+def test_a_daemon_that_is_there_is_told_from_one_that_was_killed(tmp_path: Path) -> None:
+    assert silent(tmp_path) == 0
+    (tmp_path / "lock").write_text("1")
+    assert silent(tmp_path) == 0, "a process that has its number now is no daemon"
+    with subprocess.Popen([sys.executable, "-c", "input()", "meshd start"], stdin=subprocess.PIPE) as process:
+        (tmp_path / "lock").write_text(str(process.pid))
+        assert silent(tmp_path) == process.pid
+        process.communicate(b"\n")
+    assert silent(tmp_path) == 0

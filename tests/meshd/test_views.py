@@ -64,6 +64,9 @@ async def test_a_status_says_why_a_node_takes_no_work() -> None:
         mesh.bus.start()
         a.engine.put(Drain(on=True))
         assert (await state_of(a, "draining")).reason == "it was asked to take no new work"
+        mesh.bus.stop()
+        both = "no server answers, and it was asked to take no new work"
+        assert (await state_of(a, "detached")).reason == both
 
 
 async def test_what_is_wrong_with_the_agents_wants_attention(tmp_path: Path) -> None:
@@ -183,6 +186,14 @@ async def test_a_draining_node_has_no_free_slots_on_any_node() -> None:
             (agent,), (capability,) = daemon.views.agents(), daemon.views.capabilities()
             free = {peer.name: (peer.load.free, peer.load.slots) for peer in daemon.views.peers()}
             assert (agent.free, agent.slots, capability.free, free["a"]) == (0, 2, 0, (0, 2))
+
+
+async def test_who_asks_for_a_node_that_is_not_in_view_by_a_short_name_is_told_that() -> None:
+    async with little_daemons() as mesh:
+        a = await mesh.start("a")
+        given = a.me.id[:2]
+        with pytest.raises(MeshError, match=f"^no peer is called {given}, and it is too short for the beginning of"):
+            views.named(tuple(a.node.membership.snapshot()), given)
 
 
 async def test_a_name_that_is_not_known_is_the_short_id() -> None:
