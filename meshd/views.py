@@ -437,11 +437,11 @@ def _shared_names(peers: tuple[Peer, ...]) -> list[str]:
     for peer in peers:
         if peer.state in ("alive", "suspect"):
             bearers.setdefault(ids.bare(peer.name), []).append(peer)
+    shared = {name: sorted(found, key=lambda peer: peer.life) for name, found in bearers.items() if len(found) > 1}
     return [
-        f"{len(found)} nodes are called {name}: {', '.join(peer.name for peer in found)};"
-        " start all but one of them again with another --name"
-        for name, found in bearers.items()
-        if len(found) > 1
+        f"{len(found)} nodes are called {name}: {', '.join(peer.name for peer in found)}; the first has run longest:"
+        " start the others again with another --name"
+        for name, found in shared.items()
     ]
 
 

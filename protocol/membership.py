@@ -389,11 +389,11 @@ class Membership:
         if member.life != heard.life:
             self._prober.probes.forget(member.id)
         is_news = member.state != "alive" or member.life != heard.life
-        holder = self._roster.take(member, heard, body)
+        conflict = self._roster.take(member, heard, body)
         effects = self._revive(member, body.incarnation, now) if is_news else []
         member.incarnation = body.incarnation
-        if holder is not None:
-            effects.append(Emit(NameConflict(member.name, holder, member.id)))
+        if conflict is not None:
+            effects.append(Emit(NameConflict(member.name, *conflict)))
         return effects
 
     def _revive(self, member: Member, incarnation: int, now: Instant) -> list[Effect]:

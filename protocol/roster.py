@@ -23,6 +23,7 @@ from protocol.wire.gossip import Alive
 Accused: TypeAlias = Literal["suspect", "dead"]
 
 QUIET_INTERVALS = 2  # an accused node falls silent when it heard nothing for so many intervals
+NEWCOMER_MS = 10_000  # whoever speaks so soon after we began, and began before us, bore its name when we came
 ROUND_TRIP_S = 0.025  # until one was measured
 ROUND_TRIP_WEIGHT = 0.125  # of the newest sample (RFC 6298)
 
@@ -299,22 +300,31 @@ class Roster:
 
     # --- names
 
-    def take(self, member: Member, heard: Heard, body: Alive) -> NodeId | None:
-        """Believe what it says of itself; says who bears its name already, if it is new that it does too."""
+    def take(self, member: Member, heard: Heard, body: Alive) -> tuple[NodeId, NodeId] | None:
+        """Believe what it says of itself; if it is new that it bears its name, and another does: who did first, and who
+        does as well."""
         is_new = not member.is_living or member.name != body.name
         if is_new:
             self.give_up_name(member)
         member.take(heard, body)
         self.regions.settle(member.id, body.region)
-        bearer = self.claim_name(member)
-        return bearer if is_new else None
+        was_here = member.life < self._me.life and heard.sent_ms < self._me.life + NEWCOMER_MS
+        conflict = self.claim_name(member, was_here=was_here)
+        return conflict if is_new else None
 
-    def claim_name(self, member: Member) -> NodeId | None:
-        """A living member bears its name; says who bore it first, if that is another."""
+    def claim_name(self, member: Member, *, was_here: bool = False) -> tuple[NodeId, NodeId] | None:
+        """A living member bears its name; says who bore it first, if another does, and who bears it as well.
+
+        The first is whom we met first, and before ourselves who was here when we came.
+        """
         bearers = self._names.get(member.name, ())
-        if member.id not in bearers:
-            self._names[member.name] = bearers = (*bearers, member.id)
-        return None if bearers[0] == member.id else bearers[0]
+        if member.id in bearers:
+            return None if bearers[0] == member.id else (bearers[0], member.id)
+        is_first = was_here and bearers[:1] == (self._me.id,)
+        self._names[member.name] = (member.id, *bearers) if is_first else (*bearers, member.id)
+        if not bearers:
+            return None
+        return (member.id, bearers[0]) if is_first else (bearers[0], member.id)
 
     def give_up_name(self, member: Member) -> None:
         """It does not bear its name any more."""

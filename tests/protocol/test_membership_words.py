@@ -345,8 +345,15 @@ def test_a_conflict_of_names_is_said_once_and_again_when_the_second_comes_back()
     talk.hears("c", Left(0), life=2).hears("c", alive("twin"), life=3).expects(Emit(NameConflict("twin", "b", "c")))
 
 
+def test_of_a_newcomer_and_who_bore_its_name_before_it_began_the_newcomer_is_the_second_for_itself_too() -> None:
+    talk = node().hears("b", alive("a"), life=LIFE - 1)
+    talk.expects(Emit(NameConflict("a", "b", "a")))
+    talk.hears("c", alive("a"), life=LIFE + 1).expects(Emit(NameConflict("a", "b", "c")))
+    talk.hears("b", alive("a", 1), life=LIFE - 1).expects_no(NameConflict)
+
+
 def test_our_own_name_that_another_bears_is_shown_to_us_as_to_all() -> None:
-    talk = node().hears("b", alive("a")).expects(Emit(NameConflict("a", "a", "b")))
+    talk = node().at(10.0).hears("b", alive("a")).expects(Emit(NameConflict("a", "a", "b")))
     assert [peer.name for peer in talk.machine.snapshot()] == ["a#a", "a#b"]
     assert talk.machine.peer("a").name == "a#a"
     talk.hears("b", alive("b", 1))

@@ -42,10 +42,10 @@ def test_living_holds_the_alive_and_the_suspect_in_order() -> None:
 def test_a_shared_name_is_shown_with_the_id_for_all_its_bearers_until_one_is_left() -> None:
     roster = Roster(ME)
     first, second, third = all_three = [member(roster, f"{letter}bcdefghijk", "twin") for letter in "abc"]
-    assert roster.claim_name(second) == first.id
+    assert roster.claim_name(second) == (first.id, second.id)
     assert [roster.shown_name(each) for each in all_three] == ["twin#abcdefgh", "twin#bbcdefgh", "twin#cbcdefgh"]
     roster.bury(first, "dead", instant(1.0))
-    assert roster.claim_name(third) == second.id
+    assert roster.claim_name(third) == (second.id, third.id)
     assert [roster.shown_name(each) for each in all_three] == ["twin#abcdefgh", "twin#bbcdefgh", "twin#cbcdefgh"]
     roster.bury(second, "dead", instant(1.0))
     assert roster.shown_name(third) == "twin"
