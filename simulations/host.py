@@ -104,7 +104,8 @@ class Host:
         self.is_paused = False
         self.is_linked = False
         self.kept_off = 0  # faults that keep it from the broker
-        self.is_outlived = False  # has another begun a newer life with its key?
+        self.is_outlived = False  # has a newer life with its key begun, another's or its own?
+        self._newest: WallMs = 0  # of its lives
         self._disturbed_ns = 0
         self._agents, self._lanes = self._new_agents(), self._new_lanes()
 
@@ -179,7 +180,8 @@ class Host:
             return self.start()
         around.broker.tune(self.name, Subjects(around.mesh).facts())
         self._disturbed_ns = self._timeline.now_ns
-        self.is_leaving = self.is_paused = self.is_outlived = self._is_followed = False
+        self.is_leaving = self.is_paused = self._is_followed = False
+        self.is_outlived, self._newest = self.life < self._newest, max(self.life, self._newest)
         self._agents, self._lanes = self._new_agents(), self._new_lanes()
         first = node.start(now)
         if self._is_kept_off:

@@ -94,10 +94,12 @@ def test_a_host_that_was_never_a_member_is_started_again_until_there_is_a_broker
 
 
 def test_a_life_that_finds_a_later_one_on_record_gives_way_to_one_above_that() -> None:
-    lives: list[int] = []
-    verdict, lines = _run(OUTDONE, {at_s: lambda host: lives.append(host.life) for at_s in (7, 12, 49)})
+    lives: list[tuple[int, bool]] = []
+    looks = {at_s: lambda host: lives.append((host.life, host.is_well)) for at_s in (6.9, 11, 49)}
+    verdict, lines = _run(OUTDONE, looks)
     former, outdone, last = lives
     assert outdone < former < last
+    assert [is_well for _, is_well in lives] == [True, False, True]
     assert [line.what for line in lines if (line.node, line.kind) == ("n2", "life")][1:] == [
         "begins",
         "gives way",
