@@ -153,8 +153,8 @@ class Gossip:
         is_ahead = former.heard.sent_ms > now.wall_ms and not heard.is_relayed  # its clock was, and is right again
         if heard.sent_ms <= former.heard.sent_ms and not is_ahead:
             return False
-        if heard.place is not None:
-            self._replica.put(heard.place[0], Entry(former.version, heard))
+        if heard.kept is not None:
+            self._replica.put(*heard.kept)
         return True
 
     def is_about_nobody(self, heard: Heard) -> bool:
@@ -237,13 +237,12 @@ class Gossip:
         return max(heard.sent_ms, heard.life) + self._tombstone_s * 1_000 < now.wall_ms
 
     def _store(self, heard: Heard) -> None:
-        place = heard.place
-        if place is None:
+        if heard.kept is None:
             return
-        key, version = place
-        about, slot = key
+        key, entry = heard.kept
+        (about, slot), version = key, entry.version
         former = self._replica.get(about, slot)
-        self._replica.put(key, Entry(version, heard))
+        self._replica.put(key, entry)
         if slot != "standing":
             return
         if former is not None and former.version.life < version.life:

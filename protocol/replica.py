@@ -62,6 +62,11 @@ class Heard(Struct, frozen=True, dict=True):
         return None if found is None else ((found[0], found[1]), found[2])
 
     @cached_property
+    def kept(self) -> "tuple[Key, Entry] | None":
+        """As replicas keep it: one entry, however many of a process do. None for what is not kept."""
+        return None if self.place is None else (self.place[0], Entry(self.place[1], self))
+
+    @cached_property
     def fault(self) -> str:
         """Why no honest node says this, as a short code, or nothing."""
         return fault(self.body)

@@ -195,3 +195,10 @@ GOOD = Card(name="scorer", capabilities=("scoring@2",), slots=4)
 )
 def test_what_no_honest_node_says_is_named(body: object, code: str) -> None:
     assert fault(body) == code  # type: ignore[arg-type] # any body of the wire may come in
+
+
+def test_a_fact_is_kept_as_one_entry_however_many_keep_it() -> None:
+    load = heard("a", Load(4, (), 0, 0), life=5)
+    assert load.kept == (("a", "load"), Entry(Version(5, 4), load))
+    assert load.kept is load.kept
+    assert heard("a", Suspect("x", 9, 2, "timeout")).kept is None
