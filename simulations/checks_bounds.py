@@ -128,6 +128,9 @@ class Calm:
         return count if at == second else 0
 
 
+TALKING = frozenset({"attack", "stranger"})  # faults
+
+
 class Quiet:
     """E5: when nothing is done to the mesh and no task moves, its traffic falls to that of idle nodes.
 
@@ -142,6 +145,7 @@ class Quiet:
         self._moved_ns = 0  # when something last happened that has consequences
         self._since_ns = 0
         self._said = 0
+        self._talking = 0  # people who lie, or play what they heard
         self._is_torn: bool | None = None  # not looked at since the last fault began or ended
         settings = setting.settings.membership
         again_s = settings.probe_timeout_s / ASKS  # who is too far away to answer by then is asked again
@@ -155,15 +159,24 @@ class Quiet:
         if isinstance(seen, Span) or (isinstance(seen, Stored) and seen.record is not None):
             self._moved_ns = now_ns
             self._is_torn = None if isinstance(seen, Span) else self._is_torn
+            if isinstance(seen, Span) and seen.fault in TALKING:
+                self._talking += 1 if seen.is_on else -1
         elif isinstance(seen, Said) and now_ns - self._moved_ns > ns(QUIET_S):
             if now_ns - self._since_ns > ns(IDLE_S):
                 self._since_ns, self._said = now_ns, 0
             self._said += 1
+            if self._said > self._most and self._is_disturbed():
+                self._moved_ns, self._said = now_ns, 0
             if self._said > self._most and self._is_torn is None:
                 self._is_torn = self._is_in_part_apart()
             if self._said > (TORN * self._most if self._is_torn else self._most):
                 return f"{self._said} messages within {IDLE_S:g} s of an idle mesh, the last a {seen.kind}"
         return None
+
+    def _is_disturbed(self) -> bool:
+        """Does something go on that others must talk about, again and again?"""
+        ails = any(host.is_up and host.is_ailing for host in self._setting.hosts.values())
+        return ails or self._talking > 0 or self._setting.network.is_rough
 
     def _is_in_part_apart(self) -> bool:
         """Does somebody reach two who do not reach each other? Never when all are in parts, each a whole."""

@@ -14,6 +14,7 @@ from protocol.events import TaskDone, TaskStarted, TaskSubmitted
 from protocol.inputs import AgentFailed, AgentFinished
 from protocol.records import TRANSITIONS
 from protocol.wire.task import ENDED, TaskRecord, TaskState
+from simulations.host import Host
 from simulations.seen import Answered, Handled, Happened, Seen, Span, Stored
 from simulations.setting import Setting, Wanted
 from simulations.timeline import ns
@@ -244,10 +245,16 @@ class RightClocks:
         for host in (names[seen.record.owner], self._setting.hosts[seen.node]):
             since_ns = max(host.clock.set_ns, host.well_since_ns)  # whoever has just begun has measured nobody yet
             is_known = self._setting.timeline.now_ns - since_ns > ns(CLOCK_KNOWN_S)
-            if is_known and abs(host.clock.ahead_s) > CLOCK_OFF_S:
+            if is_known and self._is_off(host):
                 ahead = f"{host.clock.ahead_s:g} s ahead"
                 return f"{seen.node} gives {seen.record.id} to {names[seen.record.owner].name}: {host.name} is {ahead}"
         return None
+
+    def _is_off(self, host: Host) -> bool:
+        """Is its clock wrong, and another than half of all? Of what all have wrong nobody can know."""
+        others = [other.clock.ahead_s for other in self._setting.hosts.values()]
+        apart = sum(abs(host.clock.ahead_s - ahead_s) > CLOCK_OFF_S for ahead_s in others)
+        return abs(host.clock.ahead_s) > CLOCK_OFF_S and 2 * apart >= len(others)
 
 
 class OneStart:

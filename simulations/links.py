@@ -21,6 +21,8 @@ BODIES = frozenset(kind.body.__name__ for kind in KINDS.values())
 BYTES_PER_KB = 1_000
 LOSS_CLEAR_MAX = 0.25  # more is lost or of no use, or later than this: who is there may not be seen
 DELAY_CLEAR_MS_MAX = 400.0
+KB_S_CLEAR_MIN = 16.0  # ten times what goes over one in a settled mesh
+BURST_CLEAR_MAX = 5.0  # more in a row are all that somebody asks, and again
 
 Share = Annotated[float, Meta(ge=0.0, le=1.0)]
 
@@ -62,6 +64,18 @@ class Manner(Struct, frozen=True, forbid_unknown_fields=True):
             least = self.loss / (1.0 - self.loss)
             return f"burst: to lose {self.loss:g} of all takes {least:.3g} in a row, not {self.burst:g}"
         return ""
+
+    @property
+    def is_bad(self) -> bool:
+        """May who is there not be seen over it?"""
+        useless = self.loss + self.corrupt + self.truncate + self.oversize
+        is_late = self.delay.p99_ms > DELAY_CLEAR_MS_MAX or 0 < self.kb_s < KB_S_CLEAR_MIN
+        return useless > LOSS_CLEAR_MAX or is_late or (self.loss > 0 and self.burst > BURST_CLEAR_MAX)
+
+    @property
+    def is_rough(self) -> bool:
+        """Is much more said because of it?"""
+        return self.is_bad or self.duplicate + self.replay > LOSS_CLEAR_MAX
 
     @property
     def harms(self) -> bool:
@@ -108,8 +122,7 @@ class Alteration:
         self._other = frozenset(members(between.other, names))
         self._is_both = between.way == "both"
         worst = _changed(Manner(), between.link)
-        useless = worst.loss + worst.corrupt + worst.truncate + worst.oversize
-        self.is_bad = useless > LOSS_CLEAR_MAX or worst.delay.p99_ms > DELAY_CLEAR_MS_MAX or worst.kb_s > 0
+        self.is_bad, self.is_rough = worst.is_bad, worst.is_rough
         self.until_ns: int | None = None
 
     def concerns(self, one: str, other: str) -> bool:

@@ -107,7 +107,8 @@ class Network:
 
     def clear_since_ns(self, one: str, other: str) -> int:
         """Since when they reach each other both ways; now, when they do not."""
-        since_ns, now_ns = 0, self._timeline.now_ns
+        now_ns = self._timeline.now_ns
+        since_ns = now_ns if self._model.is_bad else 0
         for cut in self._cuts:
             if cut.parts(one, other) or cut.parts(other, one):
                 since_ns = max(since_ns, now_ns if cut.until_ns is None else cut.until_ns)
@@ -115,6 +116,11 @@ class Network:
             if alteration.concerns(one, other):
                 since_ns = max(since_ns, now_ns if alteration.until_ns is None else alteration.until_ns)
         return since_ns
+
+    @property
+    def is_rough(self) -> bool:
+        """Is so much lost, or doubled, that much more is said?"""
+        return self._model.is_rough or any(alteration.is_rough for alteration in self._alterations)
 
     @property
     def round_trip_s(self) -> float:

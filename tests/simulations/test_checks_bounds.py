@@ -1,5 +1,7 @@
 """Rules of any node, as they depend on time and on the size of the mesh."""
 
+import pytest
+
 from protocol.effects import List
 from protocol.inputs import Tick
 from protocol.prober import ASKS
@@ -33,6 +35,26 @@ def test_an_idle_mesh_says_little_once_nothing_is_left_to_say() -> None:
         said = [check.on(Said("n1", "Digest")) for _ in range(count)]
         assert any(each is not None for each in said) is is_broken
         world.timeline.now_ns = 0
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [
+        "kind = 'starve'\nnode = 'n1'\nat_s = 1",
+        "kind = 'attack'\nshape = 'accuse'\nnode = 'n1'\nat_s = 1\nfor_s = 60",
+        "kind = 'links'\none = ['n1']\nlink = { duplicate = 1 }\nat_s = 1",
+    ],
+)
+def test_a_mesh_in_which_something_goes_on_for_ever_is_no_idle_one(fault: str) -> None:
+    head = 'about = "x"\nnodes = 3\nrun_s = 2\nexpect.always = []\nstart = "known"\n[[fault]]\n'
+    for text in ("", fault):
+        world = World(parsed(head + (text or "kind = 'leave'\nnode = 'n3'\nat_s = 1"), origin="x"), seed=1)
+        check = CHECKS["quiet"](world)
+        world._rules[Span] = [("quiet", check.on)]
+        world.run()
+        world.timeline.now_ns = ns(QUIET_S + 9)
+        said = [check.on(Said("n1", "Digest")) for _ in range(1_000)]
+        assert any(each is not None for each in said) is not bool(text)
 
 
 def test_who_is_in_part_apart_doubts_and_refutes_without_end_and_a_clean_cut_does_not() -> None:

@@ -20,6 +20,21 @@ def test_groups_do_not_reach_each_other_until_they_heal() -> None:
     assert network.reaches("a", "b")
 
 
+def test_over_links_that_are_bad_from_the_beginning_nobody_is_in_reach_for_certain() -> None:
+    bad = [
+        LinkModel(loss=0.6),
+        LinkModel(loss=0.1, burst=20),
+        LinkModel(delay=Delay(p50_ms=2_000, p99_ms=4_000)),
+        LinkModel(kb_s=1),
+    ]
+    good = [LinkModel(loss=0.2), LinkModel(loss=0.1, burst=3), LinkModel(kb_s=1_000), LinkModel(duplicate=0.9)]
+    for models, is_bad in ((bad, True), (good, False)):
+        for model in models:
+            network = _network(model)
+            network._timeline.now_ns = 9
+            assert (network.clear_since_ns("a", "b") == 9) is is_bad, model
+
+
 def test_a_one_way_cut_lets_the_other_way_pass() -> None:
     network = _network()
     network.cut(groups={}, pairs=frozenset({("a", "b")}))
