@@ -280,11 +280,24 @@ def _whole(path: Path) -> Recorded:
     return trace
 
 
+def _read(path: Path) -> Recorded:
+    """The same, to be believed and not run again: of one without a check sum it is said that nothing vouches for it."""
+    trace = _whole(path)
+    if not trace.has_sum:
+        _warn(f"{path} has no check sum")
+    return trace
+
+
+def _warn(what: str) -> None:
+    print(f"note: {visible(what)}; so nothing says that it was not changed", file=sys.stderr)
+
+
 def _begun(path: Path) -> Recorded:
     """A trace that is as it was written; of one that is cut it is said that nothing vouches for it."""
     trace = Recorded(path)
-    if cut := trace.check():
-        print(f"note: {visible(cut)}; so nothing says that it was not changed", file=sys.stderr)
+    cut = trace.check()
+    if cut or not trace.has_sum:
+        _warn(cut or f"{path} has no check sum")
     return trace
 
 
@@ -321,7 +334,7 @@ def _replay(asked: argparse.Namespace) -> int:
 
 
 def _explain(asked: argparse.Namespace) -> int:
-    trace = _begun(asked.trace) if (asked.event or "").isdecimal() else _whole(asked.trace)
+    trace = _begun(asked.trace) if (asked.event or "").isdecimal() else _read(asked.trace)
     if asked.event in trace.scenario.names:
         print("\n".join(_died(trace, asked)))
         return PASSED
@@ -370,7 +383,7 @@ def _said(violation: Violation) -> str:
 
 
 def _diff(asked: argparse.Namespace) -> int:
-    one, other = _whole(asked.one), _whole(asked.other)
+    one, other = _read(asked.one), _read(asked.other)
     if one.header.seed != other.header.seed:
         print(f"they are of different seeds: {one.header.seed} and {other.header.seed}")
     if one.scenario != other.scenario:

@@ -110,6 +110,7 @@ class Recorded:
 
     def __init__(self, path: Path) -> None:
         self._path = path
+        self.has_sum = False  # known once it was checked
         lines = self._raw()
         self.header = self._opened(next(lines, b""))
         self.scenario = parsed(self.header.scenario, origin=f"{path}: its scenario")
@@ -137,6 +138,7 @@ class Recorded:
             whole.update(msgspec.json.encode(end) + b"\n")
             if record.lines and record.lines != whole.hexdigest():
                 raise ScenarioError(f"{self._path} was changed after it was written: its check sum does not fit")
+            self.has_sum = bool(record.lines)
             yield end
             return
         raise _CutError(f"{self._path} is cut: it has no end")

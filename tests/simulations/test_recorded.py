@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -122,6 +123,20 @@ def test_a_trace_that_was_changed_is_believed_by_no_command(
     said = capsys.readouterr()
     assert said.err.startswith(f"error[bad_scenario]: {path} was changed after it was written")
     assert not said.out
+
+
+def test_a_trace_without_its_check_sum_is_read_and_said_to_be_vouched_for_by_nothing(
+    trace: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path, raw = tmp_path / "unsealed.trace", trace.read_bytes()
+    path.write_bytes(re.sub(rb',"lines":"[0-9a-f]+"', b"", raw))
+    assert path.stat().st_size < len(raw)
+    for words in (["explain", str(path), "20"], ["explain", str(path), "n2"], ["diff", str(trace), str(path)]):
+        assert main(words) == PASSED
+        note = f"note: {path} has no check sum; so nothing says that it was not changed\n"
+        assert capsys.readouterr().err == note
+    assert main(["replay", str(path)]) == PASSED, "which finds out for itself"
+    assert not capsys.readouterr().err
 
 
 def test_a_trace_that_is_cut_is_good_up_to_there_and_said_to_be_cut(
