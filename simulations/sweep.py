@@ -5,6 +5,7 @@ processes. Neighbours: `running` says which world a seed means, `command` asks.
 """
 
 import shlex
+import sys
 from collections import Counter, deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future
@@ -71,7 +72,8 @@ def sweep(choice: Choice, seeds: range, *, jobs: int, program: str, reports: Seq
     failures = 0
     gathering = Gathering(choice.base()) if reports else None
     progress = Progress(len(seeds))
-    for done, each in enumerate(_results(watched if reports else result, choice, seeds, jobs), start=1):
+    results = _results(watched if reports else result, choice, seeds, jobs)
+    for done, each in enumerate(_told_when_stopped(results, len(seeds), progress), start=1):
         whole.update(f"{each.seed} {each.digest}\n".encode())
         sights.update(each.sights.keys())
         if gathering is not None and each.found is not None:
@@ -100,6 +102,19 @@ def sweep(choice: Choice, seeds: range, *, jobs: int, program: str, reports: Seq
     for sight in never:
         print(f"{choice.name}: {sight} was never seen, in {len(seeds)} runs")
     return NEVER_SEEN if never else PASSED
+
+
+def _told_when_stopped(results: Iterator[Result], seeds: int, progress: Progress) -> Iterator[Result]:
+    """The same; how far it came is told when somebody stops it."""
+    done = failed = 0
+    try:
+        for each in results:
+            done, failed = done + 1, failed + bool(each.broken)
+            yield each
+    except KeyboardInterrupt:
+        progress.clear()
+        print(f"stopped after {done} of {seeds} seeds, {failed} of them failed", file=sys.stderr)
+        raise
 
 
 def _saw(sights: Counter[str], runs: int) -> list[str]:

@@ -45,6 +45,7 @@ _On: TypeAlias = Callable[[Seen], str | None]
 _PASSING = (Handled, Routine, Unmoved, Said)  # too many of them to be lines of the trace
 ALLOCATIONS_PER_SEARCH = 100_000  # of the interpreter's search for garbage; 700 unless told
 _NODE = re.compile(r"\bn[0-9]+\b")
+HAPPEN = "faults-happen"  # broken by a fault that never began, or did not end
 MEASURED = "figures-measured"  # broken by a figure that has no number
 LOOK_S = 0.25  # how often the promises are looked at
 
@@ -233,6 +234,8 @@ class World:
         cause = line or self.timeline.cause
         if rule in ENDS:  # a promise is looked at by nobody
             cause = self._trace.last_about(what)
+        elif rule in (*FIGURES, MEASURED, HAPPEN):  # of the whole run, and of no line of it
+            cause = 0
         elif rule in LATE:
             cause = self._last_between(what) or cause
         self._violations.append(Violation(rule, self.timeline.now_s, what, self._trace.ancestry(cause)))
@@ -318,7 +321,7 @@ class World:
     def _conclude(self) -> None:
         promised = self._scenario.expect.eventually
         if missed := self._havoc.missed():
-            self._break("faults-happen", missed)
+            self._break(HAPPEN, missed)
             return
         if self._havoc.open and promised:
             self._break(

@@ -38,6 +38,7 @@ def test_a_bound_that_is_exceeded_is_a_broken_rule_of_that_name(name: str) -> No
     (broken,) = _run({name: 0.0}).violations
     assert broken.rule == name
     assert "at most 0 was expected" in broken.what
+    assert not broken.ancestry, "it is of the whole run, and no line of it led there"
 
 
 def test_those_who_are_doubted_and_buried_alive_are_counted() -> None:

@@ -6,9 +6,10 @@ from pathlib import Path
 
 import pytest
 
+from simulations import sweep
 from simulations.command import main
 from simulations.progress import Progress
-from simulations.running import BAD_SCENARIO, PASSED, VIOLATED
+from simulations.running import BAD_SCENARIO, PASSED, VIOLATED, Choice
 from simulations.sights import SIGHTS
 
 TINY = 'about = "two nodes"\nnodes = 2\nrun_s = 4\n'
@@ -94,3 +95,20 @@ def test_progress_is_shown_on_a_terminal_and_nowhere_else(tmp_path: Path, capsys
     progress.clear()
     assert "2 of 4, 1 failed" in terminal.getvalue()
     assert terminal.getvalue().endswith("\r")
+
+
+def test_a_sweep_that_is_stopped_says_how_far_it_came(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    real = sweep.result
+
+    def stopped(choice: Choice, seed: int) -> sweep.Result:
+        if seed == 3:
+            raise KeyboardInterrupt
+        return real(choice, seed)
+
+    monkeypatch.setattr(sweep, "result", stopped)
+    (tmp_path / "two.toml").write_text('about = "two"\nnodes = 2\nrun_s = 2\n')
+    with pytest.raises(KeyboardInterrupt):
+        main(["sweep", str(tmp_path / "two.toml"), "--seeds", "1:9"])
+    assert capsys.readouterr().err == "stopped after 2 of 9 seeds, 0 of them failed\n"
