@@ -53,6 +53,7 @@ class Hearing:
         self._ledger = ledger
         self._bridging = bridging
         self._accusing = Allowances(per_s=limits.ACCUSATIONS_PER_S_MAX, most=limits.ACCUSATIONS_AT_ONCE_MAX)
+        self._telling = Allowances(per_s=limits.NEWS_PER_S_MAX, most=limits.NEWS_AT_ONCE_MAX)
         self._comparing = Allowances(per_s=limits.DIGESTS_PER_S_MAX, most=limits.DIGESTS_AT_ONCE_MAX)
         self._paging = Allowances(per_s=limits.PAGES_PER_S_MAX, most=limits.PAGES_AT_ONCE_MAX)
 
@@ -170,14 +171,21 @@ class Hearing:
         peer = self._membership.peer(heard.src)
         return not heard.is_relayed and peer is not None and goes_on(heard.life, heard.sent_ms, newer=peer.life)
 
+    def _bound(self, heard: Heard) -> Allowances | None:
+        """What limits how often its source may say such a thing; nothing limits what others pass on, or what is old."""
+        if heard.is_relayed:
+            return None
+        if isinstance(heard.body, Suspect | Confirm | Dead):
+            return self._accusing
+        return self._telling if self._gossip.is_news(heard) else None
+
     def _learn(self, heard: Heard, now: Instant) -> Generator[_Step, None, tuple[bool, bool]]:
         """Whether it was taken, and whether anything followed."""
         body = heard.body
         if isinstance(body, Alive) and body.region != region_of(heard.subject):
             yield "gossip", [Emit(PeerMisbehaved(heard.src, "wrong_region", body.region))]
             return False, True
-        is_against = isinstance(body, Suspect | Confirm | Dead) and not heard.is_relayed
-        if is_against and not self._accusing.take(heard.src, now):
+        if (bound := self._bound(heard)) is not None and not bound.take(heard.src, now):
             yield "gossip", self._refusals.told(Refusal("too_often", heard.src, heard.subject), now)
             return False, True
         is_new, repairs = self._gossip.on_fact(heard, now)

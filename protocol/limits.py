@@ -38,6 +38,8 @@ AUDIT_WAITING_MAX = 65_536  # records that wait for a disk that takes nothing: s
 # what one node may say
 ACCUSATIONS_PER_S_MAX = 64  # of others: it asks twice a second, looks after what it hears, and says each thing twice
 ACCUSATIONS_AT_ONCE_MAX = 512  # when it was cut off from half of a large mesh, or its words were held up
+NEWS_PER_S_MAX = 16  # of itself: five loads, two refutations, now and then what its agents can do
+NEWS_AT_ONCE_MAX = 512  # when its words were held up
 DIGESTS_PER_S_MAX = 4  # each may be answered with all we know; honest nodes compare twice a second at most
 DIGESTS_AT_ONCE_MAX = 32  # after one comparison of whole views: ROWS_PER_DIGEST_MAX rows each
 PAGES_PER_S_MAX = 32  # of facts, some 6 ms each to prove; a bridge carries five a second, and loads of many nodes

@@ -123,6 +123,10 @@ class Oracle:
 class Quiet:
     """In place of gossip: every fact is news, and nothing is repaired."""
 
+    def is_news(self, *args: Any) -> bool:
+        """Nothing that has a bound."""
+        return False
+
     def __init__(self, **_: Any) -> None:
         pass
 

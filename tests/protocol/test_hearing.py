@@ -1,6 +1,7 @@
 """Facts between regions: a bridge passes on its sources' own word, and no region hears another by mistake."""
 
 import copy
+from collections.abc import Callable
 from functools import cache
 from typing import Any
 
@@ -418,6 +419,30 @@ def test_a_flood_of_repairs_by_one_key_is_cut_short_and_another_is_answered(body
     assert [each for each in node.effects if isinstance(each, Send)] == answers
     assert _counted(node, "too_often") == 100
     assert node.hears(said(other)) == []
+
+
+def _lives(host: Host, number: int) -> Alive:
+    return Alive(number, host.name, "eu", "", KEYS.admission(host.name))
+
+
+def _able(host: Host, number: int) -> Capabilities:
+    return Capabilities(1_000 + number, ())
+
+
+@pytest.mark.parametrize("news", [_lives, _able], ids=["incarnations", "capabilities"])
+def test_a_flood_of_news_of_itself_by_one_key_is_cut_short_and_counted(news: Callable[[Host, int], Any]) -> None:
+    europe = Europe()
+    node = europe.node(europe.others[0])
+    host = europe.hosts[europe.bridges[0]]
+    most = limits.NEWS_AT_ONCE_MAX
+    first = host.node.membership.incarnation + 1
+    flood = [europe.fact(host.name, news(host, first + number)) for number in range(most + 100)]
+    assert node.hears(*flood[:most], *flood[:most]) == [], "what is said again is no news"
+    stood = node.node.gossip.frames()
+    node.hears(*flood[most:])
+    assert node.node.gossip.frames() == stood
+    assert _counted(node, "too_often") == 100
+    assert node.hears(europe.fact(europe.bridges[1], news(europe.hosts[europe.bridges[1]], first))) == []
 
 
 def test_what_others_pass_on_of_a_node_counts_not_against_what_it_may_say() -> None:
