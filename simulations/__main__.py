@@ -7,11 +7,10 @@ import os
 import sys
 from typing import TextIO, cast
 
+from protocol.errors import INTERRUPTED
 from simulations.command import main
 from simulations.running import BAD_SCENARIO
 from simulations.wording import trouble_of
-
-INTERRUPTED = 130
 
 
 class Outlet:

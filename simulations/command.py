@@ -13,6 +13,7 @@ from typing import TypeAlias
 
 from msgspec import structs
 
+from protocol.errors import INTERRUPTED
 from simulations import outputs, traffic
 from simulations.comparison import Parting, parting, replayed, shown
 from simulations.deaths import DEATHS_SHOWN, deaths, subject_of
@@ -419,6 +420,8 @@ def _shrink(asked: argparse.Namespace) -> int:
         raise ScenarioError(f"--out {out}: {trouble_of(error)}") from None
     was = f"{len(scenario.fault)} faults, {scenario.nodes} nodes, {scenario.run_s:g} s"
     print(f"{name}: {was} became {len(left.fault)} faults, {left.nodes} nodes, {left.run_s:g} s, in {small.runs} runs")
+    if small.was_stopped:
+        print("stopped: that is the smallest so far", file=sys.stderr)
     print(f"  VIOLATED {_said(violation)}")
     print(f"  run: {repeat(str(out), seed, program=asked.program)}")
     if asked.report:
@@ -427,4 +430,4 @@ def _shrink(asked: argparse.Namespace) -> int:
         )
         reported(said, left, seed, asked.report)
         print_paths(asked.report)
-    return PASSED
+    return INTERRUPTED if small.was_stopped else PASSED

@@ -39,6 +39,7 @@ class Shrunk(Struct, frozen=True):
     scenario: Scenario
     violation: Violation
     runs: int
+    was_stopped: bool = False  # by Ctrl-C: a smaller one may be left to find
 
 
 def shrunk(scenario: Scenario, *, seed: int, runs_max: int = RUNS_MAX, progress: Progress | None = None) -> Shrunk:
@@ -47,13 +48,17 @@ def shrunk(scenario: Scenario, *, seed: int, runs_max: int = RUNS_MAX, progress:
     if not first.violations:
         raise ScenarioError(f"nothing is broken in this run, with seed {seed}: there is nothing to make small")
     search = _Search(scenario, first.violations[0], seed=seed, runs_max=runs_max, progress=progress)
-    for _ in range(2):  # what is dropped late makes room to drop more
-        before = search.best
-        for step in _STEPS:
-            step(search)
-        if search.best == before:
-            break
-    return Shrunk(search.best, search.violation, search.runs + 1)
+    was_stopped = False
+    try:
+        for _ in range(2):  # what is dropped late makes room to drop more
+            before = search.best
+            for step in _STEPS:
+                step(search)
+            if search.best == before:
+                break
+    except KeyboardInterrupt:
+        was_stopped = True
+    return Shrunk(search.best, search.violation, search.runs + 1, was_stopped)
 
 
 class _Search:

@@ -7,6 +7,7 @@ import pytest
 from msgspec import structs
 
 from protocol.effects import Effect, Emit
+from protocol.errors import INTERRUPTED
 from protocol.events import PeerDead
 from protocol.inputs import Input, LinkChanged
 from protocol.node import Node
@@ -14,6 +15,7 @@ from protocol.primitives import Instant
 from simulations.chance import Chance
 from simulations.command import main
 from simulations.faults import Starve
+from simulations.progress import Progress
 from simulations.running import BAD_SCENARIO, PASSED, VIOLATED
 from simulations.scenario import Scenario, parsed
 from simulations.shrink import _smaller, shrunk
@@ -99,6 +101,21 @@ def test_what_is_left_is_a_file_that_fails_when_it_is_run_with_the_printed_comma
     command = printed[-1].removeprefix("  run: python -m simulations ").split()
     assert command == ["run", "long-1-small.toml", "--seed", "1"]
     assert main(command) == VIOLATED
+
+
+def test_who_stops_it_has_the_smallest_so_far(
+    defect: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def stop(self: Progress, done: int, note: str) -> None:
+        if done == 5:
+            raise KeyboardInterrupt
+
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(Progress, "at", stop)
+    Path("long.toml").write_text(written(_long(nodes=4, each=8)))
+    assert main(["shrink", "long.toml"]) == INTERRUPTED
+    assert "smallest so far" in capsys.readouterr().err
+    assert len(parsed(Path("long-1-small.toml").read_text(), origin="small").fault) < 40
 
 
 def test_where_nothing_is_broken_there_is_nothing_to_make_small(
