@@ -72,8 +72,10 @@ class Doubts:
         self._answered = now.mono_ns
 
     def hold_until(self, at: Mono) -> None:
-        """Nobody is declared dead before that."""
+        """Nobody is declared dead before that, nor by what we asked until now: we may have been cut off ourselves."""
         self._not_before = max(self._not_before, at)
+        for _, suspicion in self._roster.doubted():
+            suspicion.in_vain = None
 
     def look(self, now: Instant, *, is_doubtful: bool) -> list[Effect]:
         """More than half of the view suspect, ourselves counted: it may be us, so nobody is declared dead."""
@@ -207,7 +209,8 @@ class Doubts:
         self._timers.postpone(by_ns)
         for member, suspicion in self._roster.doubted():
             suspicion.since += by_ns
-            suspicion.in_vain = None  # the answer may have come meanwhile, and who accuses may have been cut off itself
+            if suspicion.in_vain is not None and suspicion.in_vain > now.mono_ns - by_ns:
+                suspicion.in_vain = None  # the answer may have come meanwhile
             self.arm(member, suspicion, now)
 
 

@@ -43,7 +43,7 @@ NEWS_AT_ONCE_MAX = 512  # when its words were held up
 DIGESTS_PER_S_MAX = 4  # each may be answered with all we know; honest nodes compare twice a second at most
 DIGESTS_AT_ONCE_MAX = 32  # after one comparison of whole views: ROWS_PER_DIGEST_MAX rows each
 PAGES_PER_S_MAX = 32  # of facts, some 6 ms each to prove; a bridge carries five a second, and loads of many nodes
-PAGES_AT_ONCE_MAX = 128  # FACTS_PER_DELTA_MAX facts each: a view of 1,000 nodes is told in 50 of them
+PAGES_AT_ONCE_MAX = 256  # a view of 1,000 nodes, and 5,000 deaths with it, are told in 172 of them
 
 # memory
 REPLAY_WINDOW_BITS = 1_024  # messages of one life that may arrive out of order

@@ -23,7 +23,7 @@ from protocol.wire.gossip import Alive
 Accused: TypeAlias = Literal["suspect", "dead"]
 
 QUIET_INTERVALS = 2  # an accused node falls silent when it heard nothing for so many intervals
-NEWCOMER_MS = 10_000  # whoever speaks so soon after we began, and began before us, bore its name when we came
+NEWCOMER_MS = 10_000 + limits.CLOCK_SKEW_MS_MAX  # who speaks so soon after we began, and began before us, was here
 ROUND_TRIP_S = 0.025  # until one was measured
 ROUND_TRIP_WEIGHT = 0.125  # of the newest sample (RFC 6298)
 

@@ -79,6 +79,14 @@ def test_who_does_not_accuse_it_asks_it_before_the_verdict_and_gives_it_time_to_
     assert isinstance(dead, Dead)
 
 
+def test_a_question_whose_answer_may_have_come_in_a_lag_is_put_again() -> None:
+    doubts, member, suspicion = view("b", "c")
+    at_s = due_s(doubts)
+    assert doubts.due(instant(at_s)) == [(member, suspicion, None)]
+    doubts.stood_still(300_000_000, instant(at_s + 0.3))
+    assert doubts.due(instant(at_s + 0.3 + SPANS.patience_s)) == [(member, suspicion, None)]
+
+
 def test_a_word_that_nobody_takes_up_or_refutes_is_looked_after_by_all_who_heard_it() -> None:
     doubts, member, suspicion = view("b")
     assert due_s(doubts) == SPANS.follow_s
@@ -104,14 +112,18 @@ def test_time_in_which_nobody_could_be_heard_is_not_counted() -> None:
     doubts, _, suspicion = view("a", "b")
     before_s = due_s(doubts)
     doubts.stood_still(10_000_000_000, instant(10.0))
-    assert due_s(doubts) == before_s + 10.0 - SPANS.answer_s, "to be asked"
+    assert due_s(doubts) == before_s + 10.0
     assert suspicion.since == instant(10.0).mono_ns
 
 
 def test_who_accuses_asks_anew_when_it_may_have_been_cut_off_itself_and_signs_no_later_for_that() -> None:
     doubts, member, suspicion = view("a", "b")
     at_s = due_s(doubts)
-    doubts.stood_still(0, instant(1.0))
+    doubts.stood_still(500_000_000, instant(0.5))
+    at_s += 0.5
+    assert due_s(doubts) == at_s, "a lag since is no reason"
+    doubts.hold_until(instant(1.0).mono_ns)
+    doubts.arm(member, suspicion, instant(1.0))
     assert due_s(doubts) == at_s - SPANS.answer_s
     assert doubts.due(instant(at_s - SPANS.answer_s)) == [(member, suspicion, None)], "it is asked, not judged"
     assert due_s(doubts) == at_s
