@@ -277,12 +277,13 @@ def _converted(row: Row, given: Given) -> object:
     """The value as its type; text from outside a file stands for any type, lists split at commas."""
     value = given.value
     is_text = given.origin.startswith(("environment", "flag"))
+    how = ""
     if is_text and isinstance(value, str) and isinstance(row.default, tuple):
-        value = [part.strip() for part in value.split(",") if part.strip()]
+        value, how = [part.strip() for part in value.split(",") if part.strip()], ", parted by commas"
     try:
         return msgspec.convert(value, row.type, strict=not is_text)
     except msgspec.ValidationError:
-        problem = f"must be {row.rule}, not {quoted(given.value)}"
+        problem = f"must be {row.rule}{how}, not {quoted(given.value)}"
         raise MeshError("config", key=row.key, problem=problem, origin=given.origin) from None
 
 

@@ -190,6 +190,11 @@ def test_a_missing_file_and_a_folder_are_named(tmp_path: Path) -> None:
         ("MESHD_TASK__LEASE_S", "3", "no such setting; did you mean tasks.lease_s?"),
         ("MESHD_WIB", "1", "no such setting"),
         ("MESHD_INSECURE", "perhaps", "must be true or false, not 'perhaps'"),
+        (
+            "MESHD_NATS__URLS",
+            '["nats://a:4222"]',
+            """must be a list of up to 16, each nats://HOST:PORT, parted by commas, not '["nats://a:4222"]'""",
+        ),
     ],
 )
 def test_a_mistake_in_the_environment_names_the_variable(name: str, value: str, problem: str) -> None:
