@@ -61,7 +61,7 @@ class PeerDamped(Struct, frozen=True, tag_field="kind", tag="peer_damped"):
     """A node that died `deaths` times in `within_s` is back, or dead again: `state` is alive or dead.
 
     It is told as alive, and gets work that others can do, after `quiet_s` of quiet. What follows that is of a death,
-    as in `PeerDead`.
+    as in `PeerDead`; and then of a return, as in `PeerAlive`: it `was` suspect only if that was told.
     """
 
     peer: NodeId
@@ -76,6 +76,9 @@ class PeerDamped(Struct, frozen=True, tag_field="kind", tag="peer_damped"):
     after_s: float | None = None
     unheard_s: float | None = None
     health: int = 0
+    was: str = ""
+    incarnation: int = 0
+    restarted: bool = False
 
 
 class AccusationRefuted(Struct, frozen=True, tag_field="kind", tag="accusation_refuted"):
@@ -424,3 +427,12 @@ Event: TypeAlias = (
     | AuditDamaged
     | AuditRestarted
 )
+
+
+def death(event: Event) -> PeerDead | PeerDamped | None:
+    """It, if it tells that a node was declared dead, damped or not."""
+    match event:
+        case PeerDead() | PeerDamped(state="dead"):
+            return event
+        case _:
+            return None

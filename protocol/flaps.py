@@ -1,7 +1,8 @@
 """Who died again and again: such a node is shown as back, and given work where others can do it, after a quiet while.
 
     back from its third death in ten minutes ─▶ damped ─30 s without a doubt─▶ alive, and told so
-                                                   └─the same life dead again─▶ told as damped, not as one more death
+                                                   ├─the same life dead again─▶ told as damped, not as one more death
+                                                   └─a new life suspect, and cleared─▶ both told, and still damped
 
 Invariant: it changes what is told and who gets new work, nothing else: probes, verdicts, the view and work in hand
 know nothing of it. What it counts is what this node saw. Neighbours: `node` asks it before it tells what befell a
@@ -45,7 +46,7 @@ class Flaps:
                 return self._on_alive(event, now)
             case PeerSuspect() if event.peer in self._held:
                 self._timers.cancel(event.peer)
-                return [] if self._has_died(event, now) else [event]
+                return [] if self._has_died(event.peer, event.life, now) else [event]
             case PeerDead():
                 return self._on_dead(event, now)
             case PeerLeft():
@@ -58,19 +59,21 @@ class Flaps:
         node, former = event.peer, self._held.get(event.peer)
         if former is not None:  # it refuted a doubt, or began anew: the quiet begins again
             came, since = former
-            is_new = event.life != came.life
-            restarted = came.restarted or is_new
+            if event.was == "suspect" and self._has_died(node, came.life, now):
+                event = structs.replace(event, was="alive")  # its doubt was not told, nor is the end of that
+            is_told = event.life != came.life or event.was == "suspect"
+            restarted = came.restarted or event.life != came.life
             self._held[node] = structs.replace(event, was=came.was, after_s=came.after_s, restarted=restarted), since
         elif self._quiet_s and event.was in ("dead", "left") and len(self._recent(node, now)) >= DEATHS:
-            is_new = True
+            is_told = True
             self._held[node] = event, now.mono_ns
         else:
             return [event]
         self._timers.set(node, now.after(self._quiet_s))
-        return [self._damped(event, "alive", now)] if is_new else []
+        return [self._damped(event, "alive", now)] if is_told else []
 
     def _on_dead(self, event: PeerDead, now: Instant) -> list[Event]:
-        is_again = self._has_died(event, now)
+        is_again = self._has_died(event.peer, event.life, now)
         died = (*self._recent(event.peer, now), (now.mono_ns, event.life))
         self._deaths.pop(event.peer, None)
         self._deaths[event.peer] = died
@@ -78,9 +81,9 @@ class Flaps:
             del self._deaths[next(iter(self._deaths))]
         return [self._damped(event, "dead", now)] if self._release(event.peer) and is_again else [event]
 
-    def _has_died(self, event: PeerSuspect | PeerDead, now: Instant) -> bool:
+    def _has_died(self, node: NodeId, life: int, now: Instant) -> bool:
         """Was this very life found dead before? The first death of each is told, however often the node begins anew."""
-        return any(life == event.life for _, life in self._recent(event.peer, now))
+        return any(each == life for _, each in self._recent(node, now))
 
     def _release(self, node: NodeId) -> bool:
         self._timers.cancel(node)
@@ -94,7 +97,7 @@ class Flaps:
         deaths = len(self._recent(event.peer, now))
         told = PeerDamped(event.peer, event.name, event.life, state, deaths, WINDOW_S, self._quiet_s)
         if isinstance(event, PeerAlive):
-            return told
+            return structs.replace(told, was=event.was, incarnation=event.incarnation, restarted=event.restarted)
         return structs.replace(
             told,
             evidence=event.evidence,

@@ -366,8 +366,8 @@ class RefutedSoon:
             match seen.event:
                 case PeerSuspect(peer=peer, accuser=accuser) if not self._are_parted(accuser, peer):
                     suspects.setdefault(peer, now_ns)
-                case PeerAlive(peer=peer) | PeerDead(peer=peer) | PeerLeft(peer=peer):
-                    suspects.pop(peer, None)
+                case PeerAlive() | PeerDamped() | PeerDead() | PeerLeft():
+                    suspects.pop(seen.event.peer, None)
                 case _:
                     pass
         elif isinstance(seen, Handled) and (suspects := self._suspects.get(seen.node, {})):

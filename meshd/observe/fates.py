@@ -109,7 +109,8 @@ def _damped(event: events.PeerDamped, name_of: NameOf) -> str:
     if event.state == "dead":
         why = _doubt(event.evidence, sorted(map(name_of, event.accusers)))
         return f"is dead again, and damped: {often}; {why}{_aside(event)}"
-    return f"is back, and damped: {often}, so others get its work until it was quiet for {_span(event.quiet_s)}"
+    what = "is suspect no more, and still damped" if event.was == "suspect" else "is back, and damped"
+    return f"{what}: {often}, so others get its work until it was quiet for {_span(event.quiet_s)}"
 
 
 def _doubt(evidence: str, accusers: Iterable[str]) -> str:

@@ -100,7 +100,7 @@ def _suspected(event: Event) -> Share:
 def _settled(event: Event) -> Share:
     """How a suspicion ended here: refuted by the suspect, confirmed by its death, or overtaken."""
     match event:
-        case events.PeerAlive(was="suspect"):
+        case events.PeerAlive(was="suspect") | events.PeerDamped(was="suspect"):
             return ("restarted" if event.restarted else "refuted",), 1
         case events.PeerDead() if event.after_s is not None:
             return ("confirmed",), 1
@@ -111,11 +111,8 @@ def _settled(event: Event) -> Share:
 
 
 def _death(event: Event) -> Share:
-    match event:
-        case events.PeerDead() | events.PeerDamped(state="dead"):
-            return (event.evidence,), 1
-        case _:
-            return None
+    found = events.death(event)
+    return None if found is None else ((found.evidence,), 1)
 
 
 def _undone(event: Event) -> Share:

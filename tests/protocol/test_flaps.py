@@ -32,10 +32,13 @@ def dies(talk: Script, *at_s: float) -> Script:
     return talk
 
 
-def damped(deaths: int, state: str = "alive", *, life: int = 1) -> PeerDamped:
-    told_as = PeerDamped("b", "b", life, state, deaths, WINDOW_S, QUIET_S)
-    if state != "dead":
-        return told_as
+def back(deaths: int, event: PeerAlive = BACK) -> PeerDamped:
+    told_as = PeerDamped("b", "b", event.life, "alive", deaths, WINDOW_S, QUIET_S)
+    return structs.replace(told_as, was=event.was, incarnation=event.incarnation, restarted=event.restarted)
+
+
+def dead(deaths: int, *, life: int = 1) -> PeerDamped:
+    told_as = PeerDamped("b", "b", life, "dead", deaths, WINDOW_S, QUIET_S)
     return structs.replace(told_as, evidence="timeout", accusers=("c", "d"), after_s=6.0, unheard_s=7.5, health=1)
 
 
@@ -45,7 +48,7 @@ def test_two_deaths_in_ten_minutes_change_nothing() -> None:
 
 def test_who_is_back_from_its_third_death_in_ten_minutes_is_told_after_thirty_quiet_seconds() -> None:
     talk = dies(flaps(), 0, 40, 80).at(100)
-    assert told(talk, BACK) == [damped(3)]
+    assert told(talk, BACK) == [back(3)]
     assert talk.machine.of("b", instant(110)) == Damped(3, 20.0)
     assert talk.until(129.9).said(PeerAlive) == []
     assert talk.until(130.1).said(PeerAlive) == [PeerAlive("b", "b", 1, 5, "dead", 50.0)]
@@ -72,28 +75,47 @@ def test_who_dies_while_it_is_damped_is_told_as_damped_with_who_said_so() -> Non
     talk = dies(flaps(), 0, 40, 80).at(100)
     told(talk, BACK)
     told(talk.at(115), DOUBTED)
-    assert told(talk.at(120), DIED) == [damped(4, "dead")]
+    assert told(talk.at(120), DIED) == [dead(4)]
     assert talk.until(200).said(PeerAlive) == []
-    assert told(talk, BACK) == [damped(4)]
+    assert told(talk, BACK) == [back(4)]
 
 
 def test_the_first_doubt_and_death_of_each_life_are_told_however_often_it_begins_anew() -> None:
     talk = dies(flaps(), 0, 40, 80).at(100)
-    assert told(talk, PeerAlive("b", "b", 2, 0, "dead", 20.0, True)) == [damped(3, life=2)]
+    began = PeerAlive("b", "b", 2, 0, "dead", 20.0, True)
+    assert told(talk, began) == [back(3, began)]
     doubted, died = structs.replace(DOUBTED, life=2), structs.replace(DIED, life=2)
     assert told(talk.at(110), doubted) == [doubted]
     assert told(talk.at(112), died) == [died]
-    back = PeerAlive("b", "b", 2, 1, "dead", 5.0)
-    assert told(talk.at(117), back) == [damped(4, life=2)]
+    returned = PeerAlive("b", "b", 2, 1, "dead", 5.0)
+    assert told(talk.at(117), returned) == [back(4, returned)]
     assert told(talk.at(120), doubted) == []
-    assert told(talk.at(125), died) == [damped(5, "dead", life=2)]
+    assert told(talk.at(125), died) == [dead(5, life=2)]
+
+
+def test_a_doubt_that_was_told_is_told_as_over() -> None:
+    talk = dies(flaps(), 0, 40, 80).at(100)
+    told(talk, PeerAlive("b", "b", 2, 0, "dead", 20.0, True))
+    doubted, refuted = structs.replace(DOUBTED, life=2), PeerAlive("b", "b", 2, 1, "suspect", 1.0)
+    assert told(talk.at(110), doubted) == [doubted]
+    assert told(talk.at(111), refuted) == [back(3, refuted)]
+    assert talk.until(140.9).said(PeerAlive) == [], "and it is still to be quiet"
+    assert talk.until(141.1).said(PeerAlive)
+
+
+def test_of_a_doubt_that_was_not_told_no_end_is_told() -> None:
+    talk = dies(flaps(), 0, 40, 80).at(100)
+    told(talk, BACK)
+    assert told(talk.at(110), DOUBTED) == []
+    again = PeerAlive("b", "b", 2, 0, "suspect", 1.0, True)
+    assert told(talk.at(111), again) == [back(3, structs.replace(again, was="alive"))]
 
 
 def test_another_life_has_to_be_quiet_as_well_and_is_told_as_what_it_is() -> None:
     talk = dies(flaps(), 0, 40, 80).at(100)
     told(talk, BACK)
     again = PeerAlive("b", "b", 2, 0, "alive", 5.0, True)
-    assert told(talk.at(120), again) == [damped(3, life=2)]
+    assert told(talk.at(120), again) == [back(3, again)]
     told(talk.at(125), DOUBTED)
     told(talk.at(126), PeerAlive("b", "b", 2, 1, "suspect", 1.0))
     assert talk.until(157).said(PeerAlive) == [PeerAlive("b", "b", 2, 1, "dead", 76.0, True)]

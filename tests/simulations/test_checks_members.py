@@ -3,7 +3,7 @@
 import pytest
 
 from protocol.effects import Spread
-from protocol.events import PeerAlive, PeerDead, PeerLeft, PeerSuspect
+from protocol.events import PeerAlive, PeerDamped, PeerDead, PeerLeft, PeerSuspect
 from protocol.inputs import LinkChanged
 from protocol.wire.gossip import Left, Suspect
 from simulations.checks import CHECKS
@@ -99,9 +99,12 @@ def test_who_is_well_and_within_reach_does_not_stay_suspect() -> None:
     world, (n1, n2, _) = _world()
     suspect = Happened(n1.name, n1.life, PeerSuspect(n2.id, n2.name, n2.life, n1.id, "timeout"))
     back = Happened(n1.name, n1.life, PeerAlive(n2.id, n2.name, n2.life, 1))
+    cleared = PeerDamped(n2.id, n2.name, n2.life, "alive", 3, 600.0, 30.0, was="suspect", incarnation=1)
+    damped = Happened(n1.name, n1.life, cleared)
     cases: list[tuple[list[Seen], bool]] = [
         ([suspect], True),
         ([suspect, back], False),
+        ([suspect, damped], False),
         ([suspect, Sight("n2", "lost")], False),
         ([suspect, Sight("n1", "harmed")], False),
         ([suspect, Sight("n2", "doubled")], True),

@@ -32,6 +32,8 @@ CASES: dict[str, Event] = {
     "is back, and damped: it died 3 times in 10 min, so others get its work until it was quiet for 30 s": (
         events.PeerDamped("p", "b", 1, "alive", 3, 600.0, 30.0)
     ),
+    "is suspect no more, and still damped: it died 3 times in 10 min, so others get its work until it was quiet for "
+    "30 s": events.PeerDamped("p", "b", 2, "alive", 3, 600.0, 30.0, was="suspect", incarnation=1),
     "is dead again, and damped: it died 4 times in 10 min; c and d got no answer from it; "
     "last heard here 6.1 s before": (
         events.PeerDamped("p", "b", 1, "dead", 4, 600.0, 30.0, "timeout", ("q", "r"), 5.0, 6.1)

@@ -61,6 +61,7 @@ def test_refused_frames_are_counted_by_the_rule_they_broke() -> None:
         (events.LeaseLapsed("t", "i", 1, "o", "absent", 1.0), 'meshd_leases_lapsed_total{evidence="absent"}'),
         (events.PeerDead("p", "b", 1, (), "absent", 3.0), _SETTLED.format("confirmed")),
         (events.PeerLeft("p", "b", 1, "suspect"), _SETTLED.format("left")),
+        (events.PeerDamped("p", "b", 1, "alive", 3, 600.0, 30.0, was="suspect"), _SETTLED.format("refuted")),
         (events.AgentChanged("scorer", "restarting", "exit 1"), 'meshd_agent_crashes_total{agent="scorer"}'),
         (events.AgentChanged("scorer", "failed", "given up"), 'meshd_agent_crashes_total{agent="scorer"}'),
     ],
