@@ -108,13 +108,18 @@ class Network:
     def clear_since_ns(self, one: str, other: str) -> int:
         """Since when they reach each other both ways; now, when they do not."""
         now_ns = self._timeline.now_ns
-        since_ns = now_ns if self._model.is_bad else 0
-        for cut in self._cuts:
-            if cut.parts(one, other) or cut.parts(other, one):
-                since_ns = max(since_ns, now_ns if cut.until_ns is None else cut.until_ns)
+        since_ns = now_ns if self._model.is_bad else self.uncut_since_ns(one, other)
         for alteration in self._bad:
             if alteration.concerns(one, other):
                 since_ns = max(since_ns, now_ns if alteration.until_ns is None else alteration.until_ns)
+        return since_ns
+
+    def uncut_since_ns(self, one: str, other: str) -> int:
+        """The same, however much is lost between them."""
+        now_ns, since_ns = self._timeline.now_ns, 0
+        for cut in self._cuts:
+            if cut.parts(one, other) or cut.parts(other, one):
+                since_ns = max(since_ns, now_ns if cut.until_ns is None else cut.until_ns)
         return since_ns
 
     @property

@@ -332,11 +332,13 @@ class World:
             if name not in self._kept:
                 lacking = ENDS[name](self) or "it held, and then did not"
                 self._break(name, lacking)
+        self._figures.end()
         for name, most in self._scenario.expect.figures.items():
-            value = FIGURES[name](self._figures)
+            value = FIGURES[name](self._figures, most)
             if value is None:
                 self._break(MEASURED, f"{name}: nothing happened that it could be measured of")
                 continue
             self._measured[name] = value
             if value > most:
-                self._break(name, f"{value:.6g}, and at most {most:g} was expected")
+                vain = self._figures.vain(name, most)
+                self._break(name, f"{value:.6g}, and at most {most:g} was expected{vain}")

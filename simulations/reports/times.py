@@ -34,8 +34,8 @@ class Times:
 
     def __init__(self, setting: Setting) -> None:
         self._setting = setting
-        self._struck: dict[str, int] = {}  # by name: since when
-        self._noticed: set[tuple[str, str]] = set()  # name, what it was noticed as
+        self.struck: dict[str, int] = {}  # by name: since when
+        self.noticed: dict[tuple[str, str], int] = {}  # name, what it was noticed as → when first
         self._first: dict[Fact, int] = {}
         self.detection = {name: Tally() for name in DETECTION}
         self.spread = {name: Tally() for name in SPREAD}
@@ -44,11 +44,12 @@ class Times:
     def strike(self, fault: str, names: tuple[str, ...], *, is_on: bool) -> None:
         """A fault began or ended."""
         for name in names if fault in SILENCING else ():
-            self._noticed -= {(name, what) for what in DETECTION}
+            for what in DETECTION:
+                self.noticed.pop((name, what), None)
             if is_on:
-                self._struck[name] = self._setting.timeline.now_ns
+                self.struck[name] = self._setting.timeline.now_ns
             else:
-                self._struck.pop(name, None)
+                self.struck.pop(name, None)
 
     def on(self, event: Event, *, began_ns: int) -> None:
         """What a node came to believe, in a life that began then."""
@@ -73,12 +74,13 @@ class Times:
         self._judged[column + 1] += host is not None and host.is_well
 
     def _notice(self, name: str, first: str, others: str) -> None:
-        since_ns = self._struck.get(name)
+        since_ns = self.struck.get(name)
         if since_ns is None:
             return
-        took_s = (self._setting.timeline.now_ns - since_ns) / NS_PER_S
-        if (name, first) not in self._noticed:
-            self._noticed.add((name, first))
+        now_ns = self._setting.timeline.now_ns
+        took_s = (now_ns - since_ns) / NS_PER_S
+        if (name, first) not in self.noticed:
+            self.noticed[name, first] = now_ns
             self.detection[first].add(took_s)
         elif others:
             self.detection[others].add(took_s)

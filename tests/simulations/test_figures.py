@@ -70,3 +70,41 @@ def test_it_stands_in_the_output_and_in_the_report(tmp_path: Path, capsys: pytes
     assert "  measured: detection-max-s " in capsys.readouterr().out
     assert "at most 15" in report.read_text()
     assert main(["run", str(path), "--once", "--set", "expect.figures.detection-max-s=1"]) == VIOLATED
+
+
+SILENT = '[[fault]]\nkind = "crash"\nnode = "n3-n5"\nat_s = 10\n'  # more than half: nobody is declared dead
+DEAF = '[[fault]]\nkind = "links"\none = ["n2-n6"]\nother = ["n1"]\nat_s = 4\nlink = { loss = 1.0 }\n'
+
+
+@pytest.mark.parametrize("point", ["p50", "p99", "max"])
+def test_a_death_that_nobody_found_out_is_over_the_bound_although_another_was_found_in_time(point: str) -> None:
+    (broken,) = _run({f"detection-{point}-s": 9}, then=DEATH.replace("at_s = 5", "at_s = 1") + SILENT).violations
+    assert broken.rule == f"detection-{point}-s"
+    assert broken.what == (
+        "10, and at most 9 was expected; after 10 s n1 had not found out about n3, and 5 more such pairs"
+    )
+
+
+def test_who_had_less_time_than_the_bound_gives_does_not_exceed_it() -> None:
+    late = '[[fault]]\nkind = "crash"\nnode = "n3"\nat_s = 19\n'
+    verdict = _run({"detection-max-s": 9}, then=DEATH + late)
+    assert not verdict.violations
+    assert verdict.figures["detection-max-s"] < 9
+
+
+def test_a_silence_that_ended_before_anybody_minded_is_over_a_bound_that_is_shorter() -> None:
+    brief = '[[fault]]\nkind = "pause"\nnode = "n3"\nat_s = 5\nfor_s = 0.5\n'
+    assert [each.rule for each in _run({"detection-max-s": 0.4}, then=brief).violations] == ["detection-max-s"]
+    assert [each.rule for each in _run({"suspected-max-s": 0.4}, then=brief).violations] == ["suspected-max-s"]
+    assert [each.rule for each in _run({"suspected-max-s": 0.6}, then=brief).violations] == [MEASURED]
+
+
+def test_who_never_hears_of_a_death_that_others_know_is_over_the_bound_of_its_spread() -> None:
+    (broken,) = _run({"spread-max-s": 5}, then=DEAF + DEATH).violations
+    assert broken.rule == "spread-max-s"
+    assert "n1 had not found out about n2" in broken.what
+
+
+def test_who_was_cut_off_from_the_dead_need_not_find_out() -> None:
+    cut = '[[fault]]\nkind = "partition"\ngroups = [["n2-n6"], ["n1"]]\nat_s = 4\n'
+    assert not _run({"detection-max-s": 9, "spread-max-s": 5}, then=cut + DEATH).violations
