@@ -202,10 +202,11 @@ class Havoc:
                 return host.start
             case what.Crash():
                 host.crash(noticed_ns=ns(fault.noticed_s))
-                return lambda: self._begin_life(host, fault.disk)
+                self._change_disk(host, fault.disk)
+                return host.start
             case what.Leave():
                 host.leave()
-                return lambda: self._begin_life_when_ended(host)
+                return host.start
             case what.Pause():
                 host.pause()
                 return host.resume
@@ -340,27 +341,30 @@ class Havoc:
     def _skew(self, fault: what.Skew, host: Host) -> Undo:
         """It is another version from now on."""
         host.accent = fault.shape
-        _begin_again(host)
+        self._begin_again(host)
         fall_silent = self._people.speak_of_later(host) if fault.shape == "newer" else None
 
         def back() -> None:
             if fall_silent is not None:
                 fall_silent()
             host.accent = None
-            _begin_again(host)
+            self._begin_again(host)
 
         return back
 
-    def _begin_life(self, host: Host, disk: str) -> None:
-        if host.is_up:
-            return
+    def _begin_again(self, host: Host) -> None:
+        """A new life; of who is gone for a while, when it comes back."""
+        if ("gone", host.name) not in self._undoing:
+            host.crash(noticed_ns=0)
+            host.start()
+
+    def _change_disk(self, host: Host, disk: str) -> None:
         if disk == "old":
             host.disk.restore()
         elif disk == "lost":
             host.disk.lose()
         if disk != "kept":
             self._see(Sight(host.name, f"disk-{disk}"))
-        host.start()
 
     def _set_clock(self, host: Host, *, ahead_s: float = 0.0, drift: float = 0.0) -> None:
         former_s = host.clock.ahead_s
@@ -368,21 +372,10 @@ class Havoc:
         if ahead_s < former_s:
             self._see(Sight(host.name, "clock-set-back"))
 
-    def _begin_life_when_ended(self, host: Host) -> None:
-        if host.is_up:
-            self._timeline.after(ns(ROLE_STEP_S), self._begin_life_when_ended, host)
-        else:
-            host.start()
-
 
 def _shared(fault: Fault, name: str) -> tuple[str, str]:
     """What it has in common with others: who leaves is as gone as who crashed."""
     return "gone" if isinstance(fault, what.Crash | what.Leave) else str(fault.__struct_config__.tag), name
-
-
-def _begin_again(host: Host) -> None:
-    host.crash(noticed_ns=0)
-    host.start()
 
 
 def _unmask(host: Host) -> None:

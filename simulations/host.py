@@ -98,7 +98,7 @@ class Host:
         self._armed_ns: int | None = None
         self._wakes = (0, 0)  # the instant of the last wake-up, and how many there were at it
         self.is_leaving = False
-        self._is_followed = False  # by a life above the one for which this one gives way
+        self._is_wanted = False  # does somebody want it up? Then who leaves is followed by its next life
         self._numbers = (0, 0)  # life and incarnation, as they were seen last
         self.life: WallMs = 0
         self.is_paused = False
@@ -158,15 +158,15 @@ class Host:
     # --- life and death
 
     def start(self) -> None:
-        """A new life begins, cut off while there is no broker.
+        """A new life begins, cut off while there is no broker; of who is about to leave, when it has left.
 
         Who never was a member cannot without one; nor can who cannot write which life it is. These are started again.
         """
-        around = self._around
+        around, self._is_wanted = self._around, True
         if self._node is not None:
             return
         if self.disk.is_full or (self.disk.is_blank and self._is_kept_off):
-            self._timeline.after(ns(START_AGAIN_S), self.start)
+            self._timeline.after(ns(START_AGAIN_S), self._start_if_wanted)
             return
         now = self.now()
         self.life = self.disk.next_life(now.wall_ms)
@@ -180,7 +180,7 @@ class Host:
             return self.start()
         around.broker.tune(self.name, Subjects(around.mesh).facts())
         self._disturbed_ns = self._timeline.now_ns
-        self.is_leaving = self.is_paused = self._is_followed = False
+        self.is_leaving = self.is_paused = False
         self.is_outlived, self._newest = self.life < self._newest, max(self.life, self._newest)
         self._agents, self._lanes = self._new_agents(), self._new_lanes()
         first = node.start(now)
@@ -190,8 +190,7 @@ class Host:
         else:
             self._connect(first)
         self._learn(present, self.life)
-        least_s, most_s = AGENT_START_S
-        delay_s = least_s + around.chance.stream(self.name, "agent start").random() * (most_s - least_s)
+        delay_s = around.chance.stream(self.name, "agent start").uniform(*AGENT_START_S)
         self._timeline.after(ns(delay_s), self._advertise, self.life)
         if around.placed and self._timeline.now_s < OTHERS_S:
             self._timeline.at(ns(OTHERS_S), self._advertise, self.life)
@@ -247,14 +246,13 @@ class Host:
 
     def crash(self, *, noticed_ns: int) -> None:
         """Gone without a word, its agents too; the broker notices that much later."""
-        life = self.life
-        self._is_followed = False
+        self._is_wanted = False
         self._end()
-        self._timeline.after(noticed_ns, self._forget_connection, life)
+        self._timeline.after(noticed_ns, self._forget_connection, self.life)
 
     def leave(self) -> None:
         """Asked to stop: drain, say goodbye, end; also when it was about to begin anew."""
-        self._is_followed = False
+        self._is_wanted = False
         self.is_leaving = True
         self.receive(Drain(on=True), self.life)
         self._leave_when_done(self.life, self._timeline.now_ns + ns(DRAIN_S_MAX))
@@ -272,8 +270,11 @@ class Host:
         if self._node is not None and self.life == life:
             self._end()
             self._around.broker.disconnect(self.name)
-            if self._is_followed:
-                self.start()
+            self._start_if_wanted()
+
+    def _start_if_wanted(self) -> None:
+        if self._is_wanted:
+            self.start()
 
     def _give_way(self, node: Node) -> None:
         """Nobody listens to a life below one that was heard of: this one ends, and the next is above that."""
@@ -282,7 +283,7 @@ class Host:
             self._around.trace.note(self._timeline.now_ns, self.name, "life", "gives way")
             self.disk.remember(later)
             self.leave()
-            self._is_followed = True
+            self._is_wanted = True
 
     def _end(self) -> None:
         self._disturb()

@@ -243,3 +243,51 @@ def test_a_fault_that_is_taken_out_moves_nothing_that_happened_before_it() -> No
 def test_a_daemon_that_is_not_there_yet_cannot_be_stopped_and_starts_as_any_other() -> None:
     text = 'about = "x"\nnodes = 2\nrun_s = 8\n[[fault]]\nkind = "pause"\nnode = "n1"\nat_s = 0.01\nfor_s = 2\n'
     assert not World(parsed(text + "[expect.eventually]\none-view = 4\n", origin="x"), seed=1).run().violations
+
+
+@pytest.mark.parametrize(
+    ("before", "ups"),
+    [
+        (("leave", 3, 7, ""), [False, True, False, False]),
+        (("full-disk", 3, 16, ""), [False, False, False, False]),
+        (("skew", 17, 2, "shape = 'newer'\n"), [False, True, False, False]),
+    ],
+)
+def test_who_crashed_for_ever_stays_down_whatever_ends_afterwards_or_was_to_begin(
+    before: tuple[str, float, float, str], ups: list[bool]
+) -> None:
+    kind, at_s, for_s, more = before
+    crash = "[[fault]]\nkind = 'crash'\nnode = 'n2'\n"
+    world = _world(
+        f"[[fault]]\nkind = '{kind}'\nnode = 'n2'\nat_s = {at_s}\nfor_s = {for_s}\n{more}"
+        f"{crash}at_s = 5\nfor_s = 2\n{crash}at_s = 15\n"
+    )
+    seen: list[bool] = []
+    for looked_s in (6, 12, 16, 29):
+        world.timeline.at(int(looked_s * 1e9), lambda: seen.append(world.hosts["n2"].is_up))
+    world.run()
+    assert seen == ups
+
+
+def test_who_is_to_come_back_while_it_still_leaves_does_when_it_has_left() -> None:
+    world = _world("[[fault]]\nkind = 'leave'\nnode = 'n2'\nat_s = 10\nfor_s = 0.05\n")
+    lives: list[tuple[bool, int]] = []
+    for at_s in (9.9, 10.1, 12):
+        world.timeline.at(int(at_s * 1e9), lambda: lives.append((world.hosts["n2"].is_well, world.hosts["n2"].life)))
+    world.run()
+    (_, first), leaving, (is_well, last) = lives
+    assert leaving == (False, first)
+    assert is_well
+    assert last > first
+
+
+def test_a_disk_is_lost_in_the_crash_that_says_so_however_long_another_lasts() -> None:
+    world = _world(
+        "[[fault]]\nkind = 'crash'\nnode = 'n2'\ndisk = 'lost'\nat_s = 10\nfor_s = 3\n"
+        "[[fault]]\nkind = 'crash'\nnode = 'n2'\nat_s = 11\nfor_s = 9\n"
+    )
+    blank: list[bool] = []
+    for at_s in (9, 12, 19, 21):
+        world.timeline.at(int(at_s * 1e9), lambda: blank.append(world.hosts["n2"].disk.is_blank))
+    world.run()
+    assert blank == [False, True, True, False]
