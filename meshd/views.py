@@ -392,10 +392,13 @@ def _held(causes: tuple[Cause, ...]) -> str:
 
 
 def named(peers: tuple[Peer, ...], name: str) -> Peer:
-    """One node by its name, its id or a unique prefix of its id. Raises unknown_peer, short_id or ambiguous."""
+    """One node by its name, its id or a unique prefix of its id. Raises unknown_peer, short_id or ambiguous.
+
+    Of several that bear a name it is the one that is shown by it, if one is.
+    """
     exact = [peer for peer in peers if name in (peer.name, ids.bare(peer.name), peer.id)]
     living = [peer for peer in exact if peer.state in ("alive", "suspect")]
-    found = living or exact
+    found = [peer for peer in living if name in (peer.name, peer.id)] or living or exact
     if not found and name:
         found = [peer for peer in peers if peer.id.startswith(name)]
         if found and len(name) < ids.PREFIX_CHARS_MIN:
@@ -437,11 +440,12 @@ def _shared_names(peers: tuple[Peer, ...]) -> list[str]:
     for peer in peers:
         if peer.state in ("alive", "suspect"):
             bearers.setdefault(ids.bare(peer.name), []).append(peer)
-    shared = {name: sorted(found, key=lambda peer: peer.life) for name, found in bearers.items() if len(found) > 1}
+    shared = {name: sorted(found, key=lambda peer: (peer.name != name, peer.life)) for name, found in bearers.items()}
     return [
-        f"{len(found)} nodes are called {name}: {', '.join(peer.name for peer in found)}; the first has run longest:"
-        " start the others again with another --name"
+        f"{len(found)} nodes are called {name}: {', '.join(peer.name for peer in found)}; the first"
+        f" {'came first' if found[0].name == name else 'has run longest'}: start the others again with another --name"
         for name, found in shared.items()
+        if len(found) > 1
     ]
 
 

@@ -389,7 +389,7 @@ class Membership:
         if member.life != heard.life:
             self._prober.probes.forget(member.id)
         is_news = member.state != "alive" or member.life != heard.life
-        conflict = self._roster.take(member, heard, body)
+        conflict = self._roster.take(member, heard, body, now)
         effects = self._revive(member, body.incarnation, now) if is_news else []
         member.incarnation = body.incarnation
         if conflict is not None:

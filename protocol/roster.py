@@ -201,6 +201,7 @@ class Roster:
         self._members: dict[NodeId, Member] = {}
         self._buried: dict[NodeId, Mono] = {}  # oldest first
         self._names: dict[str, tuple[NodeId, ...]] = {me.name: (me.id,)}  # who lives under it, the first one first
+        self._undecided: set[str] = set()  # names of several whom we met when we began: which was first, we cannot know
         self._suspects: dict[NodeId, None] = {}
         self.agreement = Agreement(me=me.id, life=me.life)
         self.living: tuple[NodeId, ...] = ()
@@ -300,7 +301,7 @@ class Roster:
 
     # --- names
 
-    def take(self, member: Member, heard: Heard, body: Alive) -> tuple[NodeId, NodeId] | None:
+    def take(self, member: Member, heard: Heard, body: Alive, now: Instant) -> tuple[NodeId, NodeId] | None:
         """Believe what it says of itself; if it is new that it bears its name, and another does: who did first, and who
         does as well."""
         is_new = not member.is_living or member.name != body.name
@@ -308,11 +309,12 @@ class Roster:
             self.give_up_name(member)
         member.take(heard, body)
         self.regions.settle(member.id, body.region)
-        was_here = member.life < self._me.life and heard.sent_ms < self._me.life + NEWCOMER_MS
-        conflict = self.claim_name(member, was_here=was_here)
+        newcomer_until = self._me.life + NEWCOMER_MS
+        was_here = member.life < self._me.life and heard.sent_ms < newcomer_until
+        conflict = self._claim_name(member, was_here=was_here, is_undecided=now.wall_ms < newcomer_until)
         return conflict if is_new else None
 
-    def claim_name(self, member: Member, *, was_here: bool = False) -> tuple[NodeId, NodeId] | None:
+    def _claim_name(self, member: Member, *, was_here: bool, is_undecided: bool) -> tuple[NodeId, NodeId] | None:
         """A living member bears its name; says who bore it first, if another does, and who bears it as well.
 
         The first is whom we met first, and before ourselves who was here when we came.
@@ -320,23 +322,28 @@ class Roster:
         bearers = self._names.get(member.name, ())
         if member.id in bearers:
             return None if bearers[0] == member.id else (bearers[0], member.id)
-        is_first = was_here and bearers[:1] == (self._me.id,)
+        is_ours = bearers[:1] == (self._me.id,)
+        is_first = was_here and is_ours
         self._names[member.name] = (member.id, *bearers) if is_first else (*bearers, member.id)
         if not bearers:
             return None
+        if is_undecided and not is_ours:
+            self._undecided.add(member.name)
         return (member.id, bearers[0]) if is_first else (bearers[0], member.id)
 
     def give_up_name(self, member: Member) -> None:
         """It does not bear its name any more."""
         others = tuple(node for node in self._names.get(member.name, ()) if node != member.id)
+        if len(others) < 2:
+            self._undecided.discard(member.name)
         if others:
             self._names[member.name] = others
         else:
             self._names.pop(member.name, None)
 
     def shown_name(self, node: Me | Member) -> str:
-        """Its name; with a piece of its id when another living node bears the same."""
-        is_its_own = self._names.get(node.name, (node.id,)) == (node.id,)
+        """Its name; with a piece of its id when another living node bore it first, or may have."""
+        is_its_own = self._names.get(node.name, (node.id,))[0] == node.id and node.name not in self._undecided
         return node.name if is_its_own else distinct(node.name, node.id)
 
     # --- for readers

@@ -29,13 +29,14 @@ def test_the_name_of_a_dead_node_is_free_and_when_that_is_back_both_are_told_apa
     assert shown(talk, "e") == "web"
     (said,) = talk.hears("b", alive("web"), life=3).said(NameConflict)
     assert (said.holder, said.claimant) == ("e", "b")
-    assert shown(talk, "b") != shown(talk, "e") != "web"
+    assert (shown(talk, "b"), shown(talk, "e")) == ("web#b", "web")
 
 
 def test_the_first_stays_the_first_however_high_the_life_and_incarnation_of_the_second() -> None:
-    talk = node().hears("b", alive("web"))
+    talk = node().at(60.0).hears("b", alive("web"))
     (said,) = talk.hears("c", alive("web", 1_000), life=WALL_MS).said(NameConflict)
     assert (said.holder, said.claimant) == ("b", "c")
+    assert (shown(talk, "b"), shown(talk, "c")) == ("web", "web#c")
     talk.hears("b", Left(0))
     assert shown(talk, "c") == "web"
 

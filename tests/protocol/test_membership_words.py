@@ -352,10 +352,10 @@ def test_of_a_newcomer_and_who_bore_its_name_before_it_began_the_newcomer_is_the
     talk.hears("b", alive("a", 1), life=LIFE - 1).expects_no(NameConflict)
 
 
-def test_our_own_name_that_another_bears_is_shown_to_us_as_to_all() -> None:
+def test_our_own_name_stays_ours_when_another_comes_to_bear_it() -> None:
     talk = node().at(40.0).hears("b", alive("a")).expects(Emit(NameConflict("a", "a", "b")))
-    assert [peer.name for peer in talk.machine.snapshot()] == ["a#a", "a#b"]
-    assert talk.machine.peer("a").name == "a#a"
+    assert [peer.name for peer in talk.machine.snapshot()] == ["a", "a#b"]
+    assert talk.machine.peer("a").name == "a"
     talk.hears("b", alive("b", 1))
     assert [peer.name for peer in talk.machine.snapshot()] == ["a", "b"]
 

@@ -1,6 +1,7 @@
 """The table of one view: states, names, tombstones; and our own word, repeated until it is quiet."""
 
 import pytest
+from msgspec import structs
 
 from protocol import limits
 from protocol.effects import Emit, Spread
@@ -9,7 +10,7 @@ from protocol.primitives import NS_PER_S
 from protocol.replica import Me
 from protocol.roster import Member, Own, Roster
 from protocol.wire.gossip import Alive
-from tests.protocol.conversation import ANY, heard, instant
+from tests.protocol.conversation import ANY, WALL_MS, heard, instant
 
 ME = Me(id="me", life=9, name="me", region="r", domain="d", admission=b"proof", version="1")
 
@@ -17,10 +18,14 @@ ME = Me(id="me", life=9, name="me", region="r", domain="d", admission=b"proof", 
 def member(roster: Roster, node: str, name: str = "") -> Member:
     """A living member."""
     found = Member(node)
-    found.take(heard(node, None), Alive(0, name or node, "r", "", b""))
-    roster.claim_name(found)
+    bears(roster, found, name or node)
     roster.raise_up(found, "alive", instant(0.0))
     return found
+
+
+def bears(roster: Roster, member: Member, name: str) -> tuple[str, str] | None:
+    """It says that it is called so."""
+    return roster.take(member, heard(member.id, None), Alive(0, name, "r", "", b""), instant(0.0))
 
 
 def test_living_holds_the_alive_and_the_suspect_in_order() -> None:
@@ -39,24 +44,32 @@ def test_living_holds_the_alive_and_the_suspect_in_order() -> None:
     assert [roster.is_living("a"), roster.is_living("b"), roster.is_alive("b")] == [False, True, False]
 
 
-def test_a_shared_name_is_shown_with_the_id_for_all_its_bearers_until_one_is_left() -> None:
+def test_of_several_of_one_name_the_first_keeps_it_and_the_others_are_shown_with_their_ids() -> None:
     roster = Roster(ME)
     first, second, third = all_three = [member(roster, f"{letter}bcdefghijk", "twin") for letter in "abc"]
-    assert roster.claim_name(second) == (first.id, second.id)
-    assert [roster.shown_name(each) for each in all_three] == ["twin#abcdefgh", "twin#bbcdefgh", "twin#cbcdefgh"]
+    assert [roster.shown_name(each) for each in all_three] == ["twin", "twin#bbcdefgh", "twin#cbcdefgh"]
     roster.bury(first, "dead", instant(1.0))
-    assert roster.claim_name(third) == (second.id, third.id)
-    assert [roster.shown_name(each) for each in all_three] == ["twin#abcdefgh", "twin#bbcdefgh", "twin#cbcdefgh"]
+    assert [roster.shown_name(each) for each in all_three] == ["twin#abcdefgh", "twin", "twin#cbcdefgh"]
+    assert bears(roster, first, "twin") == (second.id, first.id)
+    roster.bury(first, "dead", instant(1.0))
     roster.bury(second, "dead", instant(1.0))
     assert roster.shown_name(third) == "twin"
     assert roster.shown_name(second) == "twin#bbcdefgh", "the dead do not pass for the living"
 
 
-def test_our_own_name_is_shown_with_the_id_while_another_bears_it() -> None:
+def test_of_two_of_one_name_whom_we_met_when_we_began_both_are_shown_with_their_ids() -> None:
+    roster = Roster(structs.replace(ME, life=WALL_MS))
+    first, second = both = [member(roster, f"{letter}bcdefghijk", "twin") for letter in "ab"]
+    assert [roster.shown_name(each) for each in both] == ["twin#abcdefgh", "twin#bbcdefgh"]
+    roster.bury(second, "left", instant(1.0))
+    assert roster.shown_name(first) == "twin"
+
+
+def test_our_own_name_is_ours_unless_another_bore_it_when_we_began() -> None:
     roster = Roster(ME)
     assert roster.shown_name(ME) == "me"
     other = member(roster, "other", "me")
-    assert [roster.shown_name(each) for each in (ME, other)] == ["me#me", "me#other"]
+    assert [roster.shown_name(each) for each in (ME, other)] == ["me", "me#other"]
     roster.bury(other, "left", instant(1.0))
     assert roster.shown_name(ME) == "me"
 
