@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import msgspec
-from msgspec import Struct
+from msgspec import Struct, structs
 
 from protocol.primitives import NS_PER_S
 from simulations.checks import CHECKS
@@ -27,13 +27,17 @@ from simulations.reports.shapes import (
 )
 from simulations.scenario import Scenario
 from simulations.trace import Line
-from simulations.world import Verdict
+from simulations.world import HAPPEN, MEASURED, Verdict
 from simulations.written import written
 
 STEPS_MAX = 200  # of a diagram
 LANES_MAX = 24
 HELD, BROKEN, CUT_SHORT, SEEN, NOT_SEEN = "held", "broken", "cut short", "seen", "not seen"
 _LETTERED = re.compile(r"((?:[A-Z]\d+(?:, )?)+): (.+)", re.DOTALL)
+_UNASKED = {
+    HAPPEN: "every fault begins, and those that promises wait for end",
+    MEASURED: "what has a bound can be measured",
+}
 _SENDER = re.compile(r"\bfrom (\S+)$")
 
 
@@ -110,7 +114,12 @@ def rules(scenario: Scenario, verdict: Verdict) -> tuple[Rule, ...]:
         about = f"{'not measured' if value is None else f'{value:.6g}'}, at most {most:g}"
         outcome = BROKEN if broken_s is not None else CUT_SHORT if value is None else HELD
         rows.append(Rule(name, "figure", "", about, outcome, _rounded(broken_s)))
-    return (*rows, *(Rule(name, "always", "", "", BROKEN, _rounded(at_s)) for name, at_s in first.items()))
+    return (*rows, *(structs.replace(of_the_run(name), at_s=_rounded(at_s)) for name, at_s in first.items()))
+
+
+def of_the_run(name: str) -> Rule:
+    """What is broken although no scenario asks for it."""
+    return Rule(name, "unasked", "", _UNASKED.get(name, ""), BROKEN)
 
 
 def _always(name: str, broken_s: float | None) -> Rule:

@@ -4,13 +4,14 @@ Invariant: what is kept of a run that passed is one row and a few counts; rows a
 of failures come first. Neighbours: `sweep` runs and adds, `observer` has watched each.
 """
 
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 
 from msgspec import Struct, structs
 
 from simulations.checks import CHECKS
 from simulations.ends import ENDS
-from simulations.reports.building import BROKEN, HELD, NOT_SEEN, SEEN, said_of, settings
+from simulations.reports.building import BROKEN, CUT_SHORT, HELD, NOT_SEEN, SEEN, of_the_run, said_of, settings
 from simulations.reports.observer import Observer
 from simulations.reports.shapes import Figure, Judged, Rule, Seed, Seen, SweepReport
 from simulations.reports.tally import Tally
@@ -35,6 +36,8 @@ class Measured(Struct, frozen=True):
     bytes_node_s: float | None
     whole_s: float | None
     kept: dict[str, float]
+    figures: dict[str, float]  # those with a bound that could be measured
+    broken: frozenset[str]  # rules
 
 
 def measured(scenario: Scenario, verdict: Verdict, observer: Observer) -> Measured:
@@ -50,7 +53,9 @@ def measured(scenario: Scenario, verdict: Verdict, observer: Observer) -> Measur
         messages_node_s=traffic.messages_node_s_mean,
         bytes_node_s=traffic.bytes_node_s_mean,
         whole_s=None if whole_s is None else round(max(0.0, whole_s - observer.struck_s), 3),
-        kept=dict(verdict.kept),
+        kept=dict(verdict.kept) if verdict.ended_s >= scenario.run_s else {},  # to the end, or not at all
+        figures=dict(verdict.figures),
+        broken=frozenset(violation.rule for violation in verdict.violations),
     )
 
 
@@ -62,7 +67,8 @@ class Gathering:
         self._failed: list[Seed] = []
         self._passed: list[Seed] = []
         self._runs = self._passes = 0
-        self._broken: dict[str, int] = {}
+        self._broken: Counter[str] = Counter()  # in how many runs, as the next
+        self._judged_in: Counter[str] = Counter()  # promises that were kept, and figures that were measured
         self._sights: dict[str, tuple[int, int]] = {}  # in how many runs, how often
         self._detection = {name: Tally() for name in DETECTION}
         self._spread = {name: Tally() for name in SPREAD}
@@ -76,8 +82,8 @@ class Gathering:
         rows = self._passed if row.passed else self._failed
         if len(rows) < ROWS_MAX:
             rows.append(row)
-        if row.rule:
-            self._broken[row.rule] = self._broken.get(row.rule, 0) + 1
+        self._broken.update(sorted(found.broken))
+        self._judged_in.update([*found.kept, *found.figures])
         for sight, count in sights.items():
             runs, times = self._sights.get(sight, (0, 0))
             self._sights[sight] = runs + 1, times + count
@@ -131,16 +137,17 @@ class Gathering:
         for name in expect.never:
             rows.append(self._rule(name, "never", broken.pop(f"never {name}", 0)))
         for name, most in expect.figures.items():
-            count = broken.pop(name, 0)
-            about = f"at most {most:g}"
-            rows.append(Rule(name, "figure", "", about, BROKEN if count else HELD, seeds=count))
-        return (*rows, *(self._rule(name, "always", count) for name, count in broken.items()))
+            about = f"{'' if self._judged_in[name] else 'not measured, '}at most {most:g}"
+            rows.append(structs.replace(self._rule(name, "figure", broken.pop(name, 0)), about=about))
+        return (*rows, *(structs.replace(of_the_run(name), seeds=count) for name, count in broken.items()))
 
     def _rule(self, name: str, sort: str, count: int) -> Rule:
         declared: Callable[..., object] | None = CHECKS.get(name) or ENDS.get(name)
         letter, about = ("", "") if declared is None or sort == "never" else said_of(declared)
         within_s = self._scenario.expect.eventually.get(name) if sort == "eventually" else None
-        return Rule(name, sort, letter, about, BROKEN if count else HELD, within_s=within_s, seeds=count)
+        is_told = sort not in ("eventually", "figure") or self._judged_in[name]  # in a run that went to its end
+        verdict = BROKEN if count else HELD if is_told else CUT_SHORT
+        return Rule(name, sort, letter, about, verdict, within_s=within_s, seeds=count)
 
 
 def figure(name: str, unit: str, values: Sequence[float]) -> Figure:

@@ -25,6 +25,7 @@ PROMISED = {
     "sometimes": "is to be seen",
     "never": "is not to be seen",
     "figure": "is not exceeded",
+    "unasked": "is so in every run",
 }
 
 

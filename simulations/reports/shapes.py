@@ -18,7 +18,7 @@ class Rule(Struct, frozen=True, omit_defaults=True):
     """One row of the verdicts. `verdict`: held, broken, cut short (the run ended before), seen or not seen."""
 
     name: str
-    sort: str  # always | eventually | sometimes | never | figure
+    sort: str  # always | eventually | sometimes | never | figure, or unasked
     letter: str  # of the invariant, where it has one
     about: str
     verdict: str

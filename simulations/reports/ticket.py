@@ -129,7 +129,7 @@ def _rules(rules: Sequence[Rule]) -> str:
     rows = []
     for rule in ranked(rules):
         at = "" if rule.at_s is None else f"{rule.at_s:.3f} s"
-        if rule.seeds is not None:
+        if rule.seeds:
             at = f"in {rule.seeds:,} runs"
         rows.append((rule.name, rule.letter, f"{SIGNS[rule.verdict]} {rule.verdict}", at, sentence_of(rule)))
     return _table(("rule", "letter", "verdict", "when", "what it says"), rows)
