@@ -4,19 +4,18 @@ Invariant: a noun's module is imported when it is asked for, never before; every
 exit code. Neighbours: one module a noun; `exits` says what went wrong.
 """
 
-import os
 import sys
 from collections.abc import Sequence
 from contextlib import suppress
 from importlib import import_module
 from io import TextIOWrapper
-from typing import TextIO
 
 import click
 
 from cli.exits import Refusal, of, say
 from cli.session import SETTINGS, Noun, Session
 from protocol.errors import INTERRUPTED, OK, USAGE, MeshError
+from simulations.outlet import nowhere, silence
 
 # noun: where its command is, and what it says of itself in the list
 NOUNS: dict[str, tuple[str, str]] = {
@@ -69,7 +68,7 @@ def root() -> None:
 
 def main() -> None:
     """The console script."""
-    sys.stdout, sys.stderr = sys.stdout or _nowhere(), sys.stderr or _nowhere()  # none when they came closed
+    sys.stdout, sys.stderr = sys.stdout or nowhere(), sys.stderr or nowhere()  # none when they came closed
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")  # a terminal that cannot show a letter is no failure
@@ -78,7 +77,7 @@ def main() -> None:
         try:
             stream.flush()
         except OSError:
-            _silence(stream)
+            silence(stream)
     sys.exit(code)
 
 
@@ -100,11 +99,12 @@ def run(arguments: Sequence[str]) -> int:
     except (click.Abort, KeyboardInterrupt):
         return INTERRUPTED
     except SystemExit:  # click's way to say that nobody reads what is printed any more; that is no failure
-        _silence(sys.stdout)
+        silence(sys.stdout)
         return OK
     except OSError as failure:  # all others are told where they happen
         problem = f"cannot be written: {failure.strerror or failure}"
-        refused = MeshError("directory", path="standard output", problem=problem, cure="send it elsewhere")
+        where = failure.filename or "standard output"
+        refused = MeshError("directory", path=where, problem=problem, cure="send it elsewhere")
         return _said(of(refused), session)
     return ended if isinstance(ended, int) else OK
 
@@ -127,12 +127,3 @@ def _said(refusal: Refusal, session: Session) -> int:
     with suppress(OSError):  # nobody can be told, but the exit code tells
         say(refusal, as_json=session.wants_json())
     return refusal.exit_code
-
-
-def _nowhere() -> TextIO:
-    return open(os.devnull, "w", encoding="utf-8")
-
-
-def _silence(stream: TextIO) -> None:
-    """Let what is still to be written go nowhere, else the interpreter complains at its end."""
-    os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())

@@ -36,6 +36,17 @@ def sim(ctx: click.Context, words: tuple[str, ...]) -> int:
 
     Exit codes: 0 passed, 1 a rule was broken, 2 bad scenario, 50 not deterministic, 51 something never seen.
     """
+    from simulations.outlet import through_outlet, told
+
+    try:
+        return through_outlet(lambda: _done(ctx, words))
+    except OSError as error:
+        what, cure = told(error)
+        raise of(MeshError("bad_input", what=what), hint=cure) from None
+
+
+def _done(ctx: click.Context, words: Sequence[str]) -> int:
+    """Here, or by `simulations`. Raises SystemExit for its help and for what it refuses."""
     if words and words[0] == FROM_LIVE:
         # Named as it is typed: its parent's name would say that words of any kind come before it.
         name = f"{ctx.info_name} {FROM_LIVE}"
@@ -44,10 +55,7 @@ def sim(ctx: click.Context, words: tuple[str, ...]) -> int:
             return code
     from simulations.command import main
 
-    try:
-        return main(words or ["--help"], program="meshctl sim", also=ALSO)
-    except SystemExit as ended:  # how its parser says that it only printed help
-        return ended.code if isinstance(ended.code, int) else 0
+    return main(words or ["--help"], program="meshctl sim", also=ALSO)
 
 
 @verb(FROM_LIVE)

@@ -246,10 +246,10 @@ def test_ctrl_c_is_exit_130_without_a_trace(served: Served) -> None:
     assert "Traceback" not in err
 
 
-ANSWERS = ["--help", "peers", "peers --help", "tasks --limit 1000", "version", "sim list"]
+ANSWERS = ["--help", "peers", "peers --help", "tasks --limit 1000", "version"]
 
 
-@pytest.mark.parametrize("line", ANSWERS)
+@pytest.mark.parametrize("line", [*ANSWERS, "sim list"])
 def test_a_reader_that_has_seen_enough_is_no_error(served: Served, backend: FakeBackend, line: str) -> None:
     backend.put(*(a_task(f"t{n:03d}") for n in range(500)))
     reading, writing = os.pipe()
@@ -272,6 +272,18 @@ def test_an_output_that_cannot_be_written_is_an_error(served: Served, backend: F
         "error[directory]: standard output: cannot be written: No space left on device",
         "try: send it elsewhere",
     ]
+
+
+def test_a_file_that_cannot_be_written_is_not_called_standard_output(
+    meshctl: Meshctl, served: Served, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object, **__: object) -> None:
+        raise OSError(28, "No space left on device", "/some/where")
+
+    monkeypatch.setattr("cli.version.write", full)
+    assert meshctl("version").err.splitlines()[0] == (
+        "error[directory]: /some/where: cannot be written: No space left on device"
+    )
 
 
 @pytest.mark.skipif(not os.path.exists("/dev/full"), reason="there is no full device on this platform")

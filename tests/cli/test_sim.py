@@ -1,11 +1,15 @@
 """`meshctl sim from-live`: what is asked of the daemon, what is printed, what is refused."""
 
 import json
+import os
+import sys
 from pathlib import Path
 
 import pytest
 from msgspec import structs
 
+from cli.meshctl import run
+from simulations import command, forecast
 from simulations.world import World
 from tests.cli.conftest import Meshctl
 from tests.meshd.api.fake_backend import FakeBackend, Served, a_task
@@ -132,3 +136,34 @@ def test_sim_without_a_word_says_what_there_is_and_runs_nothing(
     assert (said.code, said.err) == (0, "")
     assert said.out == meshctl("sim", "--help").out
     assert all(word in said.out for word in ("list", "run", "sweep", "from-live"))
+
+
+@pytest.mark.parametrize("words", [("run", "split"), ASKED[1:]])
+def test_a_broken_rule_is_exit_1_whoever_reads_along(
+    served: Served, monkeypatch: pytest.MonkeyPatch, words: tuple[str, ...]
+) -> None:
+    def broke(*_: object, **__: object) -> int:
+        print("x" * 100_000)
+        return 1
+
+    monkeypatch.setattr(command, "main", broke)
+    foretold = forecast.foretold
+    monkeypatch.setattr(
+        forecast, "foretold", lambda *told, **how: structs.replace(foretold(*told, **how), broken=("E2",))
+    )
+    reading, writing = os.pipe()
+    os.close(reading)
+    with open(writing, "w", encoding="utf-8") as unread:
+        monkeypatch.setattr(sys, "stdout", unread)
+        assert run(["sim", *words]) == 1
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="there is no full device on this platform")
+@pytest.mark.parametrize("words", [("list",), ("--help",), ("from-live", "--help"), ASKED[1:]])
+def test_a_stdout_without_room_is_no_broken_rule(
+    served: Served, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], words: tuple[str, ...]
+) -> None:
+    with open("/dev/full", "w", encoding="utf-8") as full:
+        monkeypatch.setattr(sys, "stdout", full)
+        assert run(["sim", *words]) == 2
+    assert capsys.readouterr().err == "error[bad_input]: stdout: no space left on device\ntry: send it elsewhere\n"
