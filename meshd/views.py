@@ -396,9 +396,9 @@ def named(peers: tuple[Peer, ...], name: str) -> Peer:
 
     Of several that bear a name it is the one that is shown by it, if one is.
     """
-    exact = [peer for peer in peers if name in (peer.name, ids.bare(peer.name), peer.id)]
+    exact = [peer for peer in peers if name in _calls(peer)]
     living = [peer for peer in exact if peer.state in ("alive", "suspect")]
-    found = [peer for peer in living if name in (peer.name, peer.id)] or living or exact
+    found = [peer for peer in living if name == peer.name] or living or exact
     if not found and name:
         found = [peer for peer in peers if peer.id.startswith(name)]
         if found and len(name) < ids.PREFIX_CHARS_MIN:
@@ -409,6 +409,12 @@ def named(peers: tuple[Peer, ...], name: str) -> Peer:
         candidates = ", ".join(f"{peer.name} ({peer.id})" for peer in found[:8])
         raise MeshError("ambiguous", given=name, candidates=candidates)
     return found[0]
+
+
+def _calls(peer: Peer) -> tuple[str, ...]:
+    """What it may be called in full: other nodes may show it by another of these than we do."""
+    bare = ids.bare(peer.name)
+    return (bare, ids.distinct(bare, peer.id), peer.id)
 
 
 def living(peers: tuple[Peer, ...], name: str) -> Peer:
