@@ -3,7 +3,7 @@
 Invariant: an event is complete by itself: whoever reads it needs no other state. Its kind is its tag.
 """
 
-from typing import TypeAlias
+from typing import TypeAlias, TypeGuard
 
 from msgspec import Struct
 
@@ -429,10 +429,6 @@ Event: TypeAlias = (
 )
 
 
-def death(event: Event) -> PeerDead | PeerDamped | None:
-    """It, if it tells that a node was declared dead, damped or not."""
-    match event:
-        case PeerDead() | PeerDamped(state="dead"):
-            return event
-        case _:
-            return None
+def is_death(event: Event) -> TypeGuard[PeerDead | PeerDamped]:
+    """Does it tell that a node was declared dead, damped or not?"""
+    return isinstance(event, PeerDead) or (isinstance(event, PeerDamped) and event.state == "dead")

@@ -5,7 +5,7 @@ Neighbour: `checks` lists these.
 """
 
 from collections.abc import Iterator
-from typing import ClassVar
+from typing import ClassVar, TypeAlias, assert_never
 
 from protocol.effects import Spread
 from protocol.events import (
@@ -16,6 +16,7 @@ from protocol.events import (
     PeerDead,
     PeerLeft,
     PeerSuspect,
+    is_death,
 )
 from protocol.inputs import LinkChanged
 from protocol.limits import INCARNATION_MAX
@@ -25,6 +26,8 @@ from simulations.host import Host
 from simulations.seen import Handled, Happened, Routine, Seen, Sight, Span
 from simulations.setting import Setting, Wanted
 from simulations.timeline import ns
+
+Standing: TypeAlias = tuple[int, int, int]  # life, incarnation, rank of the state
 
 CLEAR_S = 8.0  # who was disturbed or cut off so shortly before may be found dead still
 FOUND_S = 20.0  # a hang is found within 8.5 s for the most part; two who lost messages take longer
@@ -56,7 +59,7 @@ class NoFalseDeath:
         """Every accusation, and every death, as it is declared or believed."""
         if isinstance(seen, Handled):
             self._note(seen)
-        if not isinstance(seen, Happened) or not isinstance(seen.event, PeerDead):
+        if not isinstance(seen, Happened) or not is_death(seen.event):
             return None
         setting, death = self._setting, seen.event
         names = {host.id: host for host in setting.hosts.values()}
@@ -103,7 +106,7 @@ class NoHastyDeath:
         if isinstance(seen, Span):
             for name in seen.nodes or tuple(self._setting.hosts):
                 self._spans[name] = now_ns, self._spans.get(name, (0, 0, False))[0], seen.is_on
-        elif isinstance(seen, Happened) and isinstance(seen.event, PeerDead):
+        elif isinstance(seen, Happened) and is_death(seen.event):
             death, settings = seen.event, self._setting.settings.membership
             last_ns, before_ns, is_on = self._spans.get(death.name, (0, 0, False))
             if not is_on or last_ns - before_ns < ns(CLEAR_S):
@@ -113,7 +116,7 @@ class NoHastyDeath:
                 return f"{seen.node} believes that {death.name} is dead ({death.evidence}) within {least_s:g} s"
         return None
 
-    def _was_in_reach(self, death: PeerDead, at_ns: int) -> bool:
+    def _was_in_reach(self, death: PeerDead | PeerDamped, at_ns: int) -> bool:
         """Of all who accuse it: one that was cut off from it before it stopped has begun to count earlier."""
         accusers = [name_of(self._setting, each) for each in death.accusers]
         network, dead = self._setting.network, name_of(self._setting, death.peer)
@@ -142,7 +145,7 @@ class CutOffJudgesNobody:
             is_back = now_ns - self._up_ns.get((seen.node, seen.life), -lease_ns) >= lease_ns
             if seen.event.evidence != "node_restarted" and not is_back:
                 return f"{seen.node} calls a lease lapsed ({seen.event.evidence}) when its own link is hardly back"
-        elif isinstance(seen, Happened) and isinstance(seen.event, PeerSuspect | PeerDead):
+        elif isinstance(seen, Happened) and (isinstance(seen.event, PeerSuspect) or is_death(seen.event)):
             if self._down.get(seen.node) == seen.life:
                 return f"{seen.node} judges {seen.event.name} while its own link is down"
             is_its_own = isinstance(seen.event, PeerSuspect) and seen.event.accuser == self._setting.hosts[seen.node].id
@@ -165,7 +168,7 @@ class RisingNumbers:
     def __init__(self, setting: Setting) -> None:
         del setting
         self._own: dict[str, tuple[int, int]] = {}
-        self._seen: dict[tuple[str, int, NodeId], tuple[int, int, int]] = {}  # life, incarnation, rank of the state
+        self._seen: dict[tuple[str, int, NodeId], Standing] = {}
 
     def on(self, seen: Seen) -> str | None:
         """Every input handled, every event about a peer, and what a disk forgot."""
@@ -178,16 +181,30 @@ class RisingNumbers:
         if not isinstance(seen, Happened):
             return None
         event = seen.event
-        if not isinstance(event, PeerAlive | PeerSuspect | PeerDead | PeerLeft):
+        if not isinstance(event, PeerAlive | PeerDamped | PeerSuspect | PeerDead | PeerLeft):
             return None
         subject = (seen.node, seen.life, event.peer)
         former = self._seen.get(subject, (0, 0, 0))
-        incarnation = event.incarnation if isinstance(event, PeerAlive) else former[1] if former[0] == event.life else 0
-        standing = (event.life, INCARNATION_MAX if isinstance(event, PeerLeft) else incarnation, _RANKS[type(event)])
+        standing = self._standing(event, former[1] if former[0] == event.life else 0)
         if standing < former:
             return f"{seen.node} saw {event.name} go from life, incarnation, rank {former} to {standing}"
         self._seen[subject] = standing
         return None
+
+    @staticmethod
+    def _standing(event: PeerAlive | PeerDamped | PeerSuspect | PeerDead | PeerLeft, known: int) -> Standing:
+        """Who doubts it, or finds it dead, does not tell its incarnation: that is the `known` one."""
+        match event:
+            case PeerAlive(incarnation=incarnation) | PeerDamped(state="alive", incarnation=incarnation):
+                return event.life, incarnation, 0
+            case PeerSuspect():
+                return event.life, known, 1
+            case PeerDead() | PeerDamped():
+                return event.life, known, 2
+            case PeerLeft():
+                return event.life, INCARNATION_MAX, 3
+            case _:
+                assert_never(event)
 
 
 class OwnWord:
@@ -210,17 +227,17 @@ class OwnWord:
             for said in _accusations(seen):
                 if problem := self._ahead(said.peer, said.life, 0 if self._is_attacked else said.incarnation):
                     return f"{seen.node} accuses {problem}"
-        elif isinstance(seen, Happened) and isinstance(seen.event, PeerAlive):
-            event = seen.event
-            if problem := self._ahead(event.peer, event.life, event.incarnation) or self._another(event):
-                return f"{seen.node} believes in {problem}"
-        elif isinstance(seen, Happened) and isinstance(seen.event, PeerDead | PeerLeft):
+        elif isinstance(seen, Happened) and (isinstance(seen.event, PeerLeft) or is_death(seen.event)):
             host = self._setting.hosts.get(seen.node)
             if host is not None and host.id == seen.event.peer:
                 return f"{seen.node} says that it is itself gone"
+        elif isinstance(seen, Happened) and isinstance(seen.event, PeerAlive | PeerDamped):
+            event = seen.event
+            if problem := self._ahead(event.peer, event.life, event.incarnation) or self._another(event):
+                return f"{seen.node} believes in {problem}"
         return None
 
-    def _another(self, event: PeerAlive) -> str:
+    def _another(self, event: PeerAlive | PeerDamped) -> str:
         """Who is nobody here, or is called otherwise."""
         names = [host.known_as for host in self._setting.hosts.values() if host.id == event.peer]
         if event.name.partition("#")[0] in names:
@@ -254,7 +271,7 @@ class ProvenDeath:
         host = self._setting.hosts[seen.node] if isinstance(seen, Handled | Happened) else None
         if isinstance(seen, Handled) and host is not None:
             self._accused |= {(host.id, said.peer, said.life) for said in _accusations(seen)}
-        elif isinstance(seen, Happened) and isinstance(seen.event, PeerDead) and host is not None:
+        elif isinstance(seen, Happened) and is_death(seen.event) and host is not None:
             death = seen.event
             for accuser in death.accusers:
                 if (accuser, death.peer, death.life) not in self._accused:
@@ -445,7 +462,6 @@ class GoodbyesHeard:
 
 
 _LOSSES = ("lost", "harmed", "overrun")
-_RANKS: dict[type, int] = {PeerAlive: 0, PeerSuspect: 1, PeerDead: 2, PeerLeft: 3}
 
 
 def name_of(setting: Setting, node: NodeId) -> str:

@@ -14,7 +14,7 @@ from typing import ClassVar
 import msgspec
 from msgspec import Struct
 
-from protocol.events import PeerAlive, PeerDead, PeerLeft, PeerSuspect, PeerUnreachable, StateChanged
+from protocol.events import PeerAlive, PeerDamped, PeerDead, PeerLeft, PeerSuspect, PeerUnreachable, StateChanged
 from protocol.wire.task import TaskState
 from simulations.agents import AgentModel, Oddity
 from simulations.crowds import spans
@@ -38,7 +38,7 @@ RULES = ("no-exception", "own-word", "one-result")  # what cannot be broken by w
 NOBODY = "nobody is left"
 NOTICES_SHOWN = 30
 NAMES_SHOWN = 3
-VIEW = (PeerAlive, PeerSuspect, PeerDead, PeerLeft)
+VIEW = (PeerAlive, PeerDamped, PeerSuspect, PeerDead, PeerLeft)
 
 _STAND_IN = re.compile(r"\bn([0-9]+)\b", re.ASCII)
 
@@ -189,11 +189,11 @@ class _Story:
         match seen.event:
             case PeerSuspect(name=name):
                 self._note(now_s, seen.node, name, "suspect")
-            case PeerDead(name=name):
+            case PeerDead(name=name) | PeerDamped(state="dead", name=name):
                 self._note(now_s, seen.node, name, "dead")
             case PeerLeft(name=name):
                 self._note(now_s, seen.node, name, "left")
-            case PeerAlive(name=name):
+            case PeerAlive(name=name) | PeerDamped(name=name):
                 if (seen.node, name) in self._gone:
                     self._gone.discard((seen.node, name))
                     self.told.setdefault((name, "alive again"), {}).setdefault(seen.node, now_s)

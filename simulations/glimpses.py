@@ -7,7 +7,7 @@ shows it everything, `sights` has the names.
 from collections.abc import Callable, Mapping
 
 from protocol.effects import Spread
-from protocol.events import AuctionClosed, CapabilitiesChanged, PeerAlive, PeerDead, PeerLeft
+from protocol.events import AuctionClosed, CapabilitiesChanged, PeerAlive, PeerDamped, PeerDead, PeerLeft
 from protocol.wire.gossip import Alive
 from protocol.wire.task import TaskState
 from simulations.host import Host
@@ -15,7 +15,7 @@ from simulations.seen import Happened, Seen, Sight, Span
 from simulations.store import Store
 from simulations.trace import Trace
 
-_NEWS = PeerAlive | PeerDead | PeerLeft | CapabilitiesChanged
+_NEWS = PeerAlive | PeerDamped | PeerDead | PeerLeft | CapabilitiesChanged
 
 
 class Glimpses:

@@ -86,7 +86,7 @@ SIGHTS: Mapping[str, Glance] = {
     "suspicion-refuted": Glance((PeerAlive,), lambda seen: seen.event.incarnation > 0),
     "suspect-told": _below("suspect-told"),  # by a question that says so (Lifeguard's buddy system), and it answers
     "saved-by-verifier": _below("saved-by-verifier"),  # who asked it because another accused it
-    "takes-itself-for-slow": Glance((PeerSuspect, PeerDead), lambda seen: seen.event.health > 0),
+    "takes-itself-for-slow": Glance((PeerSuspect, PeerDead, PeerDamped), lambda seen: seen.event.health > 0),
     "gap-repaired": _below("gap-repaired"),
     "clock-off": _event(ClockOff),
     "clock-set-back": _below("clock-set-back"),

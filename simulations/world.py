@@ -12,7 +12,7 @@ from typing import TypeAlias, assert_never, get_args
 
 from msgspec import Struct
 
-from protocol.events import PeerAlive, PeerDamped, PeerDead, PeerLeft, PeerSuspect
+from protocol.events import PeerAlive, PeerLeft, PeerSuspect, is_death
 from protocol.ids import mesh_id
 from protocol.primitives import NS_PER_S
 from simulations.accusations import Accusations
@@ -202,8 +202,8 @@ class World:
     def _note(self, seen: Seen) -> int:
         now_ns, note = self.timeline.now_ns, self._trace.note
         match seen:
-            case Happened(event=PeerDead() | PeerDamped(state="dead") as death):
-                return self._accusations.note(seen, death)
+            case Happened(event=event) if is_death(event):
+                return self._accusations.note(seen, event)
             case Happened(event=PeerAlive(name=name) | PeerSuspect(name=name) | PeerLeft(name=name)):
                 line = self._views[seen.node, name] = note(now_ns, seen.node, "event", str(seen.event))
                 return line

@@ -111,8 +111,7 @@ def _settled(event: Event) -> Share:
 
 
 def _death(event: Event) -> Share:
-    found = events.death(event)
-    return None if found is None else ((found.evidence,), 1)
+    return ((event.evidence,), 1) if events.is_death(event) else None
 
 
 def _undone(event: Event) -> Share:

@@ -6,7 +6,7 @@ squared and the columns. Neighbours: `world` tells it, `building` makes a report
 
 from typing import ClassVar
 
-from protocol.events import PeerAlive, PeerDead, PeerForgotten, PeerLeft, PeerSuspect, PeerUnreachable
+from protocol.events import PeerAlive, PeerDamped, PeerDead, PeerForgotten, PeerLeft, PeerSuspect, PeerUnreachable
 from protocol.primitives import NS_PER_S, NodeId
 from simulations.crowds import members
 from simulations.faults import OnNodes
@@ -107,13 +107,13 @@ class Observer:
             self.views.turn(observer, is_up=True, now_s=now_s)
         event, see = seen.event, self.views.see
         match event:
-            case PeerAlive(peer=peer):
+            case PeerAlive(peer=peer) | PeerDamped(state="alive", peer=peer):
                 see(observer, self._ids[peer], ALIVE, now_s=now_s)
             case PeerSuspect(peer=peer):
                 subject = self._ids[peer]
                 if self.views.standing(observer, subject) != UNREACHABLE:
                     see(observer, subject, SUSPECT, now_s=now_s)
-            case PeerDead(peer=peer):
+            case PeerDead(peer=peer) | PeerDamped(peer=peer):
                 see(observer, self._ids[peer], DEAD, now_s=now_s)
             case PeerLeft(peer=peer):
                 see(observer, self._ids[peer], LEFT, now_s=now_s)

@@ -6,7 +6,7 @@ from the beginning of a fault that names a node. Neighbours: `observer` tells it
 
 from typing import TypeAlias
 
-from protocol.events import Event, PeerAlive, PeerDead, PeerLeft, PeerSuspect
+from protocol.events import Event, PeerAlive, PeerDamped, PeerDead, PeerLeft, PeerSuspect
 from protocol.primitives import NS_PER_S, NodeId
 from simulations.reports.shapes import Distribution, Judged
 from simulations.reports.tally import Tally
@@ -37,6 +37,7 @@ class Times:
         self.struck: dict[str, int] = {}  # by name: since when
         self.noticed: dict[tuple[str, str], int] = {}  # name, what it was noticed as → when first
         self._first: dict[Fact, int] = {}
+        self._back: dict[NodeId, tuple[int, int]] = {}  # life and incarnation of the last return of each
         self.detection = {name: Tally() for name in DETECTION}
         self.spread = {name: Tally() for name in SPREAD}
         self._judged = [0, 0, 0, 0]
@@ -57,13 +58,16 @@ class Times:
             case PeerSuspect(name=name):
                 self._notice(name, "suspected", "")
                 self._judge(0, name)
-            case PeerDead(name=name):
+            case PeerDead(name=name) | PeerDamped(state="dead", name=name):
                 self._notice(name, "found dead", "known dead")
                 self._judge(2, name)
                 self._tell((PeerDead, event.peer, event.life, 0), began_ns)
             case PeerLeft():
                 self._tell((PeerLeft, event.peer, event.life, 0), began_ns)
+            case PeerDamped():
+                self._return(event)
             case PeerAlive():
+                self._return(event)
                 self._tell((PeerAlive, event.peer, event.life, event.incarnation), began_ns)
             case _:
                 pass
@@ -85,11 +89,16 @@ class Times:
         elif others:
             self.detection[others].add(took_s)
 
+    def _return(self, event: PeerAlive | PeerDamped) -> None:
+        """It refuted its death: another one of this life is another fact."""
+        number = event.life, event.incarnation
+        if number > self._back.get(event.peer, (0, -1)):
+            self._back[event.peer] = number
+            self._first.pop((PeerDead, event.peer, event.life, 0), None)
+
     def _tell(self, fact: Fact, began_ns: int) -> None:
         now_ns = self._setting.timeline.now_ns
-        kind, peer, life, _ = fact
-        if kind is PeerAlive and fact not in self._first:
-            self._first.pop((PeerDead, peer, life, 0), None)  # refuted: another death is another fact
+        kind = fact[0]
         first_ns = self._first.setdefault(fact, now_ns)
         if first_ns < now_ns and began_ns <= first_ns:
             self.spread[_NAMES[kind]].add((now_ns - first_ns) / NS_PER_S)

@@ -41,6 +41,13 @@ def _death(one: Host, gone: Host, *accusers: Host) -> Happened:
     return Happened(one.name, one.life, PeerDead(gone.id, gone.name, gone.life, ids, "timeout", 5.0))
 
 
+def _damped(one: Host, gone: Host, *accusers: Host) -> Happened:
+    """The same, of a node that died often."""
+    ids = tuple(each.id for each in accusers)
+    told = PeerDamped(gone.id, gone.name, gone.life, "dead", 4, 600.0, 30.0, "timeout", ids, 5.0)
+    return Happened(one.name, one.life, told)
+
+
 def _accusation(by: Host, of: Host, *, incarnation: int = 0) -> Handled:
     fact = Spread(Suspect(of.id, of.life, incarnation, "timeout"))
     return Handled(by.name, by.life, "Tick", 0, effects=(fact,))
@@ -52,6 +59,30 @@ def test_a_death_needs_two_who_said_so_where_two_are_there() -> None:
     assert _said("proven-death", world, *words, _death(n1, n3, n1, n2)) == []
     assert _said("proven-death", world, words[0], _death(n1, n3, n1, n2))
     assert _said("proven-death", world, *words, _death(n1, n3, n1))
+
+
+def test_a_death_that_is_told_as_damped_is_judged_like_any_other() -> None:
+    world, (n1, n2, n3) = _world()
+    words = [_accusation(n1, n3), _accusation(n2, n3)]
+    down = Handled(n1.name, n1.life, "LinkChanged", 0, LinkChanged(up=False))
+    assert _said("proven-death", world, *words, _damped(n1, n3, n1, n2)) == []
+    assert _said("proven-death", world, words[0], _damped(n1, n3, n1, n2))
+    assert _said("no-false-death", world, *words, _damped(n1, n3, n1, n2))
+    assert _said("no-hasty-death", world, Span("pause", ("n3",), is_on=True), _damped(n1, n3, n1, n2))
+    assert _said("own-word", world, _damped(n3, n3, n1, n2))
+    assert _said("cut-off-judges-nobody", world, down, _damped(n1, n3, n1, n2))
+
+
+def test_who_returns_from_a_death_that_was_told_as_damped_does_so_by_a_higher_incarnation() -> None:
+    world, (n1, n2, n3) = _world()
+
+    def returns(incarnation: int) -> Happened:
+        told = PeerDamped(n3.id, n3.name, n3.life, "alive", 4, 600.0, 30.0, was="dead", incarnation=incarnation)
+        return Happened(n1.name, n1.life, told)
+
+    again = Happened(n1.name, n1.life, PeerAlive(n3.id, n3.name, n3.life, 2, "dead", 30.0))
+    assert _said("rising-numbers", world, returns(1), _damped(n1, n3, n2), returns(2), again) == []
+    assert _said("rising-numbers", world, returns(1), _damped(n1, n3, n2), returns(1))
 
 
 def test_who_said_so_before_it_was_back_is_no_witness_for_those_who_cannot_hear_that_it_is() -> None:

@@ -46,8 +46,19 @@ def test_those_who_are_doubted_and_buried_alive_are_counted() -> None:
     assert {each.rule for each in _run(EVERY, then=split).violations} >= {"false-deaths", "false-suspicions"}
 
 
+def test_the_deaths_of_who_died_often_count_like_any_other() -> None:
+    head = HEAD.replace("run_s = 20", "run_s = 110") + 'expect.figures = { "false-deaths" = 100 }\n'
+    fault = '[[fault]]\nkind = "partition"\nshape = "isolate"\nnodes = ["n4"]\n'
+    again = "at_s = 5\nfor_s = 12\ntimes = 5\nevery_s = 20\n"
+    damped, told = (
+        World(parsed(f"{head}membership.damp_s = {damp_s}\n{fault}{again}", origin="here"), seed=1).run()
+        for damp_s in (30, 0)
+    )
+    assert damped.figures["false-deaths"] == told.figures["false-deaths"] == 25
+
+
 def test_what_was_not_measured_meets_no_bound() -> None:
-    (broken,) = _run({"detection-p99-s": 100}, then="").violations
+    (broken,) = _run({"detection-p99-s": 19}, then="").violations
     assert (broken.rule, broken.what[:17]) == (MEASURED, "detection-p99-s: ")
 
 
@@ -56,6 +67,21 @@ def test_an_unknown_figure_and_one_below_nothing_are_refused_with_their_key() ->
         _scenario({"speed": 3})
     with pytest.raises(ScenarioError, match=r"expect\.figures\.false-deaths"):
         _scenario({"false-deaths": -1})
+
+
+@pytest.mark.parametrize(
+    ("name", "most", "said"),
+    [
+        ("false-deaths", "inf", "0 to 1,000,000,000|at most|<= 1000000000"),
+        ("messages-node-s", "1e10", "0 to 1,000,000,000|at most|<= 1000000000"),
+        ("false-deaths", "nan", "."),
+        ("spread-max-s", "20", "nothing takes longer than 20 s in a run of 20 s"),
+    ],
+)
+def test_a_bound_that_nothing_can_exceed_is_refused_with_its_key(name: str, most: str, said: str) -> None:
+    with pytest.raises(ScenarioError, match=rf"expect\.figures\.{name}.*({said})") as error:
+        parsed(f"{HEAD}expect.figures.{name} = {most}\n{DEATH}", origin="here")
+    print(error.value)
 
 
 def test_a_figure_that_is_exceeded_is_made_small_without_losing_what_it_is_measured_of() -> None:
