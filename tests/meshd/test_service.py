@@ -452,9 +452,7 @@ async def test_a_peer_is_found_by_name_id_or_prefix_and_pinged() -> None:
         assert (silent.code, silent.fields["what"]) == ("timed_out", "b")
 
 
-async def test_of_two_nodes_of_one_name_the_first_keeps_it_where_that_is_known_and_both_are_told_apart_elsewhere() -> (
-    None
-):
+async def test_of_two_nodes_of_one_name_the_first_keeps_it_where_that_is_known() -> None:
     async with little_daemons() as mesh:
         daemons = [await mesh.start(key, called=called) for key, called in (("a", "twin"), ("b", "twin"), ("c", "c"))]
         a, b, c = daemons
