@@ -135,12 +135,13 @@ _TALLIES: Mapping[str, Callable[[Times], list[Tally]]] = {
     DETECTION: lambda times: [times.detection[name] for name in FOUND_DEAD],
     SPREAD: lambda times: [times.spread["death"]],
 }
+OF_TIME: Mapping[str, Measure] = {  # those that are seconds
+    f"{sort}-{point}": partial(_point, name=f"{sort}-{point}", tallies=tallies)
+    for sort, tallies in _TALLIES.items()
+    for point in _POINTS
+}
 FIGURES: Mapping[str, Measure] = {
-    **{
-        f"{sort}-{point}": partial(_point, name=f"{sort}-{point}", tallies=tallies)
-        for sort, tallies in _TALLIES.items()
-        for point in _POINTS
-    },
+    **OF_TIME,
     "false-suspicions": lambda figures, _: figures.times.judged.suspicions_of_well,
     "false-deaths": lambda figures, _: figures.times.judged.deaths_of_well,
     "messages-node-s": lambda figures, _: figures.a_node_and_second(figures.messages),

@@ -28,7 +28,7 @@ from simulations.checks import CHECKS
 from simulations.crowds import ALL, span
 from simulations.ends import ENDS, OF_WORK
 from simulations.faults import Fault, Links, last_s
-from simulations.figures import FIGURES
+from simulations.figures import FIGURES, OF_TIME
 from simulations.flaws import flaw_of, nobody_between
 from simulations.links import LinkModel, clash
 from simulations.sights import SIGHTS
@@ -38,6 +38,7 @@ from simulations.wording import trouble_of, worded
 from simulations.work import WorkModel
 
 TRACE = b'{"trace":'  # how every file of `recorded` begins
+FIGURE_MAX = 1e9  # so many bytes a second no node says, and a bound that nothing exceeds is none
 NODES_MAX = 2_048  # what they know of one another takes 1.4 KB a pair: 6 GiB
 
 
@@ -54,7 +55,7 @@ class Expectation(Struct, frozen=True, forbid_unknown_fields=True):
     eventually: dict[str, Seconds] = {}
     sometimes: tuple[str, ...] = ()
     never: tuple[str, ...] = ()
-    figures: dict[str, Annotated[float, Meta(ge=0)]] = {}
+    figures: dict[str, Annotated[float, Meta(ge=0, le=FIGURE_MAX)]] = {}
 
 
 class Scenario(Struct, frozen=True, forbid_unknown_fields=True):
@@ -185,7 +186,9 @@ def _problem(scenario: Scenario) -> str:
 
 
 def _vain(scenario: Scenario) -> str:
-    """What comes to nothing: work that is never submitted, a promise about none, a sight that must be and must not."""
+    """What comes to nothing: work that is never submitted, a promise about none, a sight that must be and must not,
+    a bound that no time within the run exceeds.
+    """
     work, expect = scenario.work, scenario.expect
     if work.tasks and work.from_s >= scenario.run_s:
         return f"work.from_s: {work.from_s:g} is after the end of the run"
@@ -195,6 +198,9 @@ def _vain(scenario: Scenario) -> str:
     for name in expect.never:
         if name in expect.sometimes:
             return f"expect.never: {name} is in expect.sometimes, too"
+    for name, most in expect.figures.items():
+        if name in OF_TIME and most >= scenario.run_s:
+            return f"expect.figures.{name}: nothing takes longer than {most:g} s in a run of {scenario.run_s:g} s"
     return ""
 
 

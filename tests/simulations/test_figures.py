@@ -72,16 +72,16 @@ def test_an_unknown_figure_and_one_below_nothing_are_refused_with_their_key() ->
 @pytest.mark.parametrize(
     ("name", "most", "said"),
     [
-        ("false-deaths", "inf", "0 to 1,000,000,000|at most|<= 1000000000"),
-        ("messages-node-s", "1e10", "0 to 1,000,000,000|at most|<= 1000000000"),
-        ("false-deaths", "nan", "."),
+        ("false-deaths", "inf", "Expected float <= "),
+        ("messages-node-s", "1e10", "Expected float <= "),
+        ("false-deaths", "nan", "Expected float >= "),
         ("spread-max-s", "20", "nothing takes longer than 20 s in a run of 20 s"),
     ],
 )
 def test_a_bound_that_nothing_can_exceed_is_refused_with_its_key(name: str, most: str, said: str) -> None:
-    with pytest.raises(ScenarioError, match=rf"expect\.figures\.{name}.*({said})") as error:
+    with pytest.raises(ScenarioError, match=rf"expect\.figures\.{name}") as error:
         parsed(f"{HEAD}expect.figures.{name} = {most}\n{DEATH}", origin="here")
-    print(error.value)
+    assert said in str(error.value)
 
 
 def test_a_figure_that_is_exceeded_is_made_small_without_losing_what_it_is_measured_of() -> None:
