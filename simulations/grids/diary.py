@@ -5,29 +5,31 @@ speak of it. Neighbours: `measures` lets a world run with it and reads it.
 """
 
 from collections.abc import Collection
-from typing import ClassVar, TypeAlias
+from typing import ClassVar, TypeAlias, assert_never
 
 from msgspec import Struct
 
 from protocol.effects import Spread
-from protocol.events import NameConflict, PeerAlive, PeerDead, PeerLeft
+from protocol.events import NameConflict, PeerAlive, PeerDamped, PeerDead, PeerLeft
 from protocol.primitives import NS_PER_S, NodeId
 from protocol.wire.gossip import Dead, Suspect
 from simulations.host import Host
 from simulations.seen import Handled, Happened, Said, Seen, Span
 from simulations.setting import Setting, Wanted
 
+Belief: TypeAlias = PeerAlive | PeerDamped | PeerDead | PeerLeft
 Incident: TypeAlias = tuple[NodeId, int, int]  # whom, in which life, at which incarnation
 
 
 class Word(Struct, frozen=True):
-    """From then on one node takes another for alive, dead or left."""
+    """From then on one node takes another for alive, dead or left; or only shows it as alive, which `was` damped."""
 
     at_s: float
     observer: str
     subject: str
     state: str
     was: str = ""  # of who is alive: what it was before
+    is_damped: bool = False  # it is not shown as that
 
 
 class Accused(Struct, frozen=True):
@@ -52,6 +54,7 @@ class Diary:
         self.raised_dead = 0  # as often as somebody took who was down for alive
         self.unheard_of = 0  # as often as somebody took for alive who is no host at all
         self.words: list[Word] = []
+        self._held: set[tuple[str, int, NodeId]] = set()  # who shows whom as damped, in which life
         self.spans: list[tuple[float, str, tuple[str, ...], bool]] = []  # when, fault, nodes, does it begin
 
     def on(self, seen: Seen) -> None:
@@ -61,8 +64,8 @@ class Diary:
                 for effect in seen.effects:
                     if isinstance(effect, Spread) and isinstance(effect.body, Suspect | Dead):
                         self._accused(effect.body)
-            case Happened(event=PeerAlive() | PeerDead() | PeerLeft() as event):
-                self._believed(seen.node, event)
+            case Happened(event=PeerAlive() | PeerDamped() | PeerDead() | PeerLeft() as event):
+                self._believed(seen, event)
             case Happened(event=NameConflict()):
                 self.conflicts += 1
             case Span():
@@ -80,15 +83,21 @@ class Diary:
         is_false = host.is_up and host.life == said.life
         into.setdefault((said.peer, said.life, said.incarnation), Accused(self._now_s, is_false))
 
-    def _believed(self, observer: str, event: PeerAlive | PeerDead | PeerLeft) -> None:
-        host = self._hosts.get(event.peer)
+    def _believed(self, seen: Happened, event: Belief) -> None:
+        host, state = self._hosts.get(event.peer), _state(event)
         if host is None:
-            self.unheard_of += isinstance(event, PeerAlive)
+            self.unheard_of += state == "alive"
             return
-        self.killed_alive += isinstance(event, PeerDead) and host.is_up and host.life == event.life
-        self.raised_dead += isinstance(event, PeerAlive) and not host.is_up
-        was = event.was if isinstance(event, PeerAlive) else ""
-        self.words.append(Word(self._now_s, observer, host.name, _STATES[type(event)], was))
+        is_damped, key = isinstance(event, PeerDamped), (seen.node, seen.life, event.peer)
+        was = event.was if isinstance(event, PeerAlive | PeerDamped) else ""
+        if isinstance(event, PeerAlive) and key in self._held:
+            was = "damped"
+        self.killed_alive += state == "dead" and host.is_up and host.life == event.life
+        self.raised_dead += state == "alive" and was != "damped" and not host.is_up
+        self.words.append(Word(self._now_s, seen.node, host.name, state, was, is_damped))
+        self._held.discard(key)
+        if is_damped and state == "alive":
+            self._held.add(key)
 
     # --- readers
 
@@ -139,8 +148,15 @@ class Traffic:
             self.sent[seen.kind] = self.sent.get(seen.kind, 0) + 1
 
 
-_STATES: dict[type[PeerAlive] | type[PeerDead] | type[PeerLeft], str] = {
-    PeerAlive: "alive",
-    PeerDead: "dead",
-    PeerLeft: "left",
-}
+def _state(event: Belief) -> str:
+    match event:
+        case PeerDamped(state=state):
+            return state
+        case PeerAlive():
+            return "alive"
+        case PeerDead():
+            return "dead"
+        case PeerLeft():
+            return "left"
+        case _:
+            assert_never(event)

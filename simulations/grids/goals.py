@@ -188,6 +188,8 @@ def _flaps() -> list[Figure]:
         none("healthy_dead", "healthy dead"),
         Limit("removed_a_minute", 1.0, 1.0, "removals a minute"),
         Limit("back_a_minute", 1.0, 1.0, "returns a minute"),
+        Limit("shown_removed_a_minute", 1.0, 1.0, "removals shown a minute"),
+        Limit("shown_back_a_minute", 1.0, 1.0, "returns shown a minute"),
     )
     cut = {"kind": "partition", "shape": "isolate", "nodes": ["n50"], "at_s": 5.0, "for_s": 20.0}
     lossy = {"kind": "links", "one": ["n50"], "link": {"loss": 0.8}, "at_s": 5.0, "for_s": 235.0}
@@ -352,6 +354,8 @@ STUDY = Study(
         "confirm what they see, and then nothing is stretched. Nor does a blocked node kill others, for where most are "
         "silent it may be the one. What Lifeguard is worth here are the suspicions, five to ten times as many without "
         "it (kinship's grid). "
+        "G11 asks for one removal in all: a view follows each cut that outlasts a verdict, and what is damped are what "
+        "is shown and who gets work. "
         "G1, G4, G7 to G9 and G13 to G15 are measured with real daemons as well: `make bench-mesh`."
     ),
 )

@@ -117,18 +117,20 @@ def healing(scenario: Scenario, seed: int) -> Sample:
 
 
 def flapping(scenario: Scenario, seed: int) -> Sample:
-    """Nodes that are cut off or lose most messages: how often they are removed, and who else is."""
+    """Nodes that are cut off or lose most messages: how often they are removed, and shown as that, and who else is."""
     _, diary = _lived(scenario, seed)
     faulty = _afflicted(scenario)
     names = set(scenario.names) - faulty
     observer = min(names)
-    removed = [word for word in diary.words if word.state == "dead" and word.observer == observer]
-    returned = [word for word in diary.words if word.was == "dead" and word.observer == observer]
+    of_faulty = [word for word in diary.words if word.subject in faulty and word.observer == observer]
     began_s = min(fault.at_s for fault in scenario.fault)
-    minutes = (scenario.run_s - began_s) / 60
+    minutes = (scenario.run_s - began_s) / 60 * len(faulty)
+    shown = [word for word in of_faulty if not word.is_damped]
     return {
-        "removed_a_minute": [sum(word.subject in faulty for word in removed) / minutes / len(faulty)],
-        "back_a_minute": [sum(word.subject in faulty for word in returned) / minutes / len(faulty)],
+        "removed_a_minute": [sum(word.state == "dead" for word in of_faulty) / minutes],
+        "back_a_minute": [sum(word.was == "dead" for word in of_faulty) / minutes],
+        "shown_removed_a_minute": [sum(word.state == "dead" for word in shown) / minutes],
+        "shown_back_a_minute": [sum(word.was in ("dead", "damped") for word in shown) / minutes],
         "healthy_dead": [diary.count("dead", but=faulty, observers=names)],
     }
 

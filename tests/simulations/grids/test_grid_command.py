@@ -218,6 +218,14 @@ def test_who_refutes_a_suspicion_has_not_been_away_and_is_no_return() -> None:
     assert sample["healthy_dead"] == [0]
 
 
+def test_who_is_removed_again_and_again_is_counted_as_often_as_the_views_change_and_as_it_is_shown() -> None:
+    cuts = {"kind": "partition", "shape": "isolate", "nodes": ["n5"], "at_s": 4.0, "for_s": 12.0}
+    sample = flapping(world("flaps", nodes=5, run_s=124.0, fault=[{**cuts, "times": 4, "every_s": 20.0}]), 1)
+    assert sample["removed_a_minute"] == sample["back_a_minute"] == [4 / 2]
+    assert sample["shown_removed_a_minute"] == [3 / 2]
+    assert sample["shown_back_a_minute"] == [3 / 2], "twice at once, and once after it was quiet for a while"
+
+
 def test_a_swarm_is_measured_in_the_worlds_that_its_sweep_draws() -> None:
     [cell] = [cell for cell in goals.cells() if cell.name == "G16-swarm-50"]
     choice = Choice("swarm", ("nodes=50", "run_s=120"), swarm=True)
