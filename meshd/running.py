@@ -59,11 +59,7 @@ def announced(environ: Mapping[str, str] = os.environ) -> list[Path]:
 
 
 def standing_still(directory: Path) -> int:
-    """The process id of a directory's daemon that a signal (SIGSTOP) has stopped; 0 for any other.
-
-    The lock is read and not tried: a daemon that starts at this moment must find it free. Where there is no /proc
-    nothing is known.
-    """
+    """The process id of a directory's daemon that a signal (SIGSTOP) has stopped; 0 for any other."""
     pid, state = _holder(directory)
     return pid if state == b"T" else 0
 
@@ -73,22 +69,30 @@ def silent(directory: Path) -> int:
 
     0 when there is none: what stands in the lock may be of one that was killed.
     """
-    pid, state = _holder(directory)
-    try:
-        is_there = state not in (b"", b"Z") and b"meshd" in Path(f"/proc/{pid}/cmdline").read_bytes()
-    except OSError:
-        return 0
-    return pid if is_there else 0
+    return _holder(directory)[0]
 
 
 def _holder(directory: Path) -> tuple[int, bytes]:
-    """What the lock names: a process id, and its state as the kernel has it; 0 and nothing without one."""
+    """The process id that the lock names, and its state as the kernel has it; 0 and nothing without one.
+
+    Another process that was given the number of a killed daemon has not the lock open. That is looked at and the
+    lock not tried: a daemon that starts at this moment must find it free. Without /proc nothing is known.
+    """
     try:
         with (directory / LOCK).open("rb") as lock:
-            pid = int(lock.read(32))
-        return pid, Path(f"/proc/{pid}/stat").read_bytes().rpartition(b")")[2].split()[0]
+            pid, held = int(lock.read(32)), os.fstat(lock.fileno())
+        state = Path(f"/proc/{pid}/stat").read_bytes().rpartition(b")")[2].split()[0]
+        files = list(Path(f"/proc/{pid}/fd").iterdir())
     except (OSError, ValueError, IndexError):
         return 0, b""
+    return (pid, state) if any(_is_same(file, held) for file in files) else (0, b"")
+
+
+def _is_same(file: Path, other: os.stat_result) -> bool:
+    try:
+        return os.path.samestat(file.stat(), other)
+    except OSError:  # closed meanwhile
+        return False
 
 
 def _folder(environ: Mapping[str, str]) -> Path:

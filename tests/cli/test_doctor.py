@@ -75,10 +75,11 @@ def test_a_daemon_that_a_signal_has_stopped_is_named_at_once_with_what_lets_it_g
     meshctl: Meshctl, tmp_path: Path
 ) -> None:
     path = str(tmp_path / "s")
-    frozen = subprocess.Popen([sys.executable, "-c", "import signal; signal.pause()"])
+    with (tmp_path / "lock").open("w+") as lock:
+        frozen = subprocess.Popen([sys.executable, "-c", "import signal; signal.pause()"], stdin=lock)
+        lock.write(f"{frozen.pid}\n")
     try:
         frozen.send_signal(signal.SIGSTOP)
-        (tmp_path / "lock").write_text(f"{frozen.pid}\n")
         asyncio.run(until(lambda: standing_still(tmp_path) == frozen.pid))
         with socket.socket(socket.AF_UNIX) as silent:
             silent.bind(path)

@@ -1,8 +1,11 @@
 """Who runs on this host: told while it runs, and not believed of anybody else."""
 
 import os
+import signal
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -80,13 +83,35 @@ def test_nobody_is_said_to_stand_still_for_what_a_lock_says(tmp_path: Path, lock
     assert standing_still(tmp_path) == 0
 
 
-@pytest.mark.skipif(not Path("/proc/self/cmdline").exists(), reason="no /proc")
+@contextmanager
+def frozen(lock: Path, *, holds: Path) -> Iterator[int]:
+    """The id of a process that has `holds` open and speaks of meshd, stopped, as it stands in the lock."""
+    with holds.open("rb") as held:
+        words = [sys.executable, "-c", "import signal; signal.pause()", "meshd start", str(lock.parent)]
+        process = subprocess.Popen(words, stdin=held)
+    try:
+        process.send_signal(signal.SIGSTOP)
+        os.waitid(os.P_PID, process.pid, os.WSTOPPED | os.WNOWAIT)
+        lock.write_text(f"{process.pid}\n")
+        yield process.pid
+    finally:
+        process.kill()
+        process.wait()
+
+
+@pytest.mark.skipif(not Path("/proc/self/fd").exists(), reason="no /proc")
 def test_a_daemon_that_is_there_is_told_from_one_that_was_killed(tmp_path: Path) -> None:
+    lock = tmp_path / "lock"
     assert silent(tmp_path) == 0
-    (tmp_path / "lock").write_text("1")
-    assert silent(tmp_path) == 0, "a process that has its number now is no daemon"
-    with subprocess.Popen([sys.executable, "-c", "input()", "meshd start"], stdin=subprocess.PIPE) as process:
-        (tmp_path / "lock").write_text(str(process.pid))
-        assert silent(tmp_path) == process.pid
-        process.communicate(b"\n")
-    assert silent(tmp_path) == 0
+    lock.touch()
+    with frozen(lock, holds=lock) as daemon:
+        assert (silent(tmp_path), standing_still(tmp_path)) == (daemon, daemon)
+    assert (silent(tmp_path), standing_still(tmp_path)) == (0, 0)
+
+
+@pytest.mark.skipif(not Path("/proc/self/fd").exists(), reason="no /proc")
+def test_a_process_that_has_the_number_of_a_killed_daemon_is_none_whatever_its_words(tmp_path: Path) -> None:
+    log = tmp_path / "meshd.log"
+    log.touch()
+    with frozen(tmp_path / "lock", holds=log):
+        assert (silent(tmp_path), standing_still(tmp_path)) == (0, 0)

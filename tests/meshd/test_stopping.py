@@ -24,10 +24,10 @@ from tests.waiting import until
 # Holds the lock as a daemon does, and ends so many signals later.
 HOLDER = """
 import fcntl, os, signal, sys
+signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGTERM])
 fd = os.open(sys.argv[1], os.O_RDWR | os.O_CREAT, 0o600)
 fcntl.flock(fd, fcntl.LOCK_EX)
 os.pwrite(fd, b"%d" % os.getpid(), 0)
-signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGTERM])
 for _ in range(int(sys.argv[2])):
     signal.sigwait([signal.SIGTERM])
 """
