@@ -296,7 +296,7 @@ class Replica:
                 ahead.append(mine)
             elif slot is not None and held < version:
                 behind.append(Row(about, slot, held.life, held.number))
-        for bucket in sorted({bucket for bucket in fine.scope if 0 <= bucket < BUCKETS}):
+        for bucket in sorted(set(fine.scope)):
             ahead += [entry for key, entry in self._rows[bucket].items() if key not in theirs]
         return ahead, behind
 

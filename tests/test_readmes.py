@@ -15,6 +15,7 @@ from meshd.observe.metrics import METRICS
 from protocol.envelope import REFUSALS
 from protocol.records import diagram
 from protocol.wire.kinds import KINDS
+from simulations.scenario import NODES_MAX
 
 ROOT = Path(__file__).parents[1]
 
@@ -101,6 +102,11 @@ def test_every_package_within_one_says_its_rule_and_how_to_add_to_it_and_names_o
     cells = [line.split(" | ")[0] for line in table.partition("\n\n")[0].splitlines()]
     missing = [name for cell in cells for name in re.findall(r"`([\w*/]+)`", cell) if not list(folder.glob(f"{name}*"))]
     assert missing == []
+
+
+def test_the_largest_world_that_a_readme_speaks_of_is_the_largest_that_is_taken() -> None:
+    told = re.findall(r"a world has ([0-9,]+) nodes at most", (ROOT / "simulations" / "README.md").read_text())
+    assert told == [f"{NODES_MAX:,}"]
 
 
 def test_every_link_to_a_file_in_a_readme_leads_somewhere() -> None:

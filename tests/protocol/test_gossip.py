@@ -432,9 +432,10 @@ BODIES = st.one_of(
     st.builds(Load, NUMBERS, st.just((("x", 1),)), NUMBERS, NUMBERS),
 )
 ROWS = st.lists(st.builds(Row, NODES, st.sampled_from(["standing", "load", "?"]), NUMBERS, NUMBERS), max_size=5)
+SCOPES = st.lists(st.integers(0, BUCKETS - 1), max_size=9).map(tuple)  # all others are no body
 DIGESTS = st.one_of(
     st.builds(Digest, NUMBERS, st.lists(NUMBERS, max_size=70).map(tuple)),
-    st.builds(Digest, NUMBERS, st.just(()), st.lists(NUMBERS, max_size=9).map(tuple), ROWS.map(tuple), st.booleans()),
+    st.builds(Digest, NUMBERS, st.just(()), SCOPES, ROWS.map(tuple), st.booleans()),
 )
 
 

@@ -109,10 +109,11 @@ def test_dropping_what_was_put_leaves_no_trace() -> None:
     assert (replica.hashes(), len(replica)) == (empty, 0)
 
 
-def test_a_digest_that_makes_no_sense_does_no_harm() -> None:
+def test_a_slot_that_is_none_and_a_bucket_that_is_named_twice_do_no_harm() -> None:
     replica = merged([("a", "standing", Version(1, 1))])
-    ahead, behind = replica.against(Digest(1, scope=(-1, BUCKETS, 9_999), rows=(Row("z", "nonsense", -5, 1 << 63),)))
-    assert (ahead, behind) == ([], [])
+    twice = (*range(BUCKETS), *range(BUCKETS))
+    ahead, behind = replica.against(Digest(1, scope=twice, rows=(Row("z", "nonsense", -5, 1 << 63),)))
+    assert ([entry.heard.src for entry in ahead], behind) == (["a"], [])
 
 
 def test_a_death_yields_only_to_a_higher_incarnation_and_a_goodbye_only_to_a_new_life() -> None:
