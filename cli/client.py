@@ -10,7 +10,7 @@ import select
 import socket
 import sys
 from collections.abc import Iterator, Mapping
-from contextlib import suppress
+from contextlib import closing, suppress
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote, urlencode, urlsplit
@@ -294,8 +294,8 @@ def _elsewhere(session: Session) -> str:
 def _answers(path: Path) -> bool:
     try:
         address = msgspec.json.decode((path / "api.json").read_bytes(), type=_ApiFile)
-        connection = _UnixConnection(address.socket, LOOK_S)
-        connection.connect()
+        with closing(_UnixConnection(address.socket, LOOK_S)) as connection:
+            connection.connect()
     except (OSError, ValueError):
         return False
     connection.close()

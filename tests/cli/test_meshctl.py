@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from cli.meshctl import NOUNS
+from meshd.running import announce
 from protocol.errors import ERRORS, MeshError
 from protocol.events import TaskSubmitted
 from tests.cli.conftest import ENVIRON, ROOT, Meshctl, Said, spawned
@@ -94,6 +95,25 @@ def test_a_daemon_that_was_killed_is_exit_3(meshctl: Meshctl, tmp_path: Path) ->
     said = meshctl("peers", "--dir", str(tmp_path))
     assert said.code == 3
     assert "Connection refused" in said.err
+
+
+def test_without_a_directory_it_says_which_daemons_answer_on_this_host(
+    meshctl: Meshctl, served: Served, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "run").mkdir()
+    for name, value in (("XDG_RUNTIME_DIR", "run"), ("XDG_STATE_HOME", "state"), ("HOME", "home")):
+        monkeypatch.setenv(name, str(tmp_path / value))
+    monkeypatch.delenv("MESHD_DIR")
+    gone = tmp_path / "gone"
+    gone.mkdir()
+    (gone / "api.json").write_text(json.dumps({"url": "", "token": "", "socket": str(gone / "api.sock")}))
+    for path in (served.folder, gone):
+        announce(path)
+    said = meshctl("peers")
+    assert said.code == 3
+    assert (
+        said.err.splitlines()[1] == f"try: choose a daemon with --dir or MESHD_DIR; on this host run: {served.folder}"
+    )
 
 
 @pytest.mark.parametrize("content", ["", "[]", '{"url": 1}', "\x00"])
