@@ -23,7 +23,7 @@ from protocol.limits import INCARNATION_MAX
 from protocol.primitives import NodeId
 from protocol.wire.gossip import Confirm, Dead, Left, Suspect
 from simulations.host import Host
-from simulations.seen import Handled, Happened, Routine, Seen, Sight, Span
+from simulations.seen import Handled, Happened, Routine, Seen, Sight, Span, stands
 from simulations.setting import Setting, Wanted
 from simulations.timeline import ns
 
@@ -98,23 +98,32 @@ class NoHastyDeath:
 
     def __init__(self, setting: Setting) -> None:
         self._setting = setting
-        self._spans: dict[str, tuple[int, int, bool]] = {}  # the last two faults of a node: when, and is the last on
+        # Of a node: when a fault began after a quiet time (0: none did), when one last began or ended, and what stands
+        # of those that began since.
+        self._spans: dict[str, tuple[int, int, tuple[str, ...]]] = {}
 
     def on(self, seen: Seen) -> str | None:
         """Faults, and every death."""
         now_ns = self._setting.timeline.now_ns
         if isinstance(seen, Span):
             for name in seen.nodes or tuple(self._setting.hosts):
-                self._spans[name] = now_ns, self._spans.get(name, (0, 0, False))[0], seen.is_on
+                self._spans[name] = self._after(self._spans.get(name, (0, 0, ())), seen)
         elif isinstance(seen, Happened) and is_death(seen.event):
             death, settings = seen.event, self._setting.settings.membership
-            last_ns, before_ns, is_on = self._spans.get(death.name, (0, 0, False))
-            if not is_on or last_ns - before_ns < ns(CLEAR_S):
+            since_ns, _, standing = self._spans.get(death.name, (0, 0, ()))
+            if not since_ns or not standing:
                 return None
             least_s = settings.absent_s if death.evidence == "absent" else settings.suspicion_s_min
-            if now_ns - last_ns < ns(least_s) and self._was_in_reach(death, last_ns - ns(CLEAR_S)):
+            if now_ns - since_ns < ns(least_s) and self._was_in_reach(death, since_ns - ns(CLEAR_S)):
                 return f"{seen.node} believes that {death.name} is dead ({death.evidence}) within {least_s:g} s"
         return None
+
+    def _after(self, before: tuple[int, int, tuple[str, ...]], seen: Span) -> tuple[int, int, tuple[str, ...]]:
+        since_ns, last_ns, standing = before
+        now_ns = self._setting.timeline.now_ns
+        if now_ns - last_ns >= ns(CLEAR_S):
+            since_ns, standing = now_ns if seen.is_on else 0, ()
+        return since_ns, now_ns, stands(standing, seen.fault, is_on=seen.is_on)
 
     def _was_in_reach(self, death: PeerDead | PeerDamped, at_ns: int) -> bool:
         """Of all who accuse it: one that was cut off from it before it stopped has begun to count earlier."""
@@ -346,12 +355,11 @@ class DeadAreFound:
         now_ns = self._setting.timeline.now_ns
         if isinstance(seen, Span):
             self._span_ns = now_ns
-            for name in seen.nodes if seen.fault == "crash" else ():
-                self._down.pop(name, None)
-                if seen.is_on:
-                    self._down[name] = now_ns
+            for name in seen.nodes if seen.fault == "crash" and seen.is_on else ():
+                self._down[name] = now_ns
         elif isinstance(seen, Handled) and self._down:
             observer = self._setting.hosts[seen.node]
+            self._down.pop(seen.node, None)  # it is back, whatever of its faults have ended or have not
             for name, since_ns in self._down.items():
                 quiet_ns = max(since_ns, self._span_ns, observer.well_since_ns)
                 if now_ns - quiet_ns < ns(FOUND_S) or observer.node.membership.is_frozen():

@@ -101,6 +101,14 @@ class Span(Struct, frozen=True):
     is_on: bool
 
 
+def stands(before: tuple[str, ...], fault: str, *, is_on: bool) -> tuple[str, ...]:
+    """Of faults that stood, which do after this one began or ended; the end of one that did not is none."""
+    if is_on:
+        return (*before, fault)
+    at = before.index(fault) if fault in before else len(before)
+    return before[:at] + before[at + 1 :]
+
+
 class Sight(Struct, frozen=True):
     """Something that happened below the nodes: a message lost or doubled, an acknowledgement lost."""
 

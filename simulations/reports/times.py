@@ -8,8 +8,10 @@ from typing import TypeAlias
 
 from protocol.events import Event, PeerAlive, PeerDamped, PeerDead, PeerLeft, PeerSuspect
 from protocol.primitives import NS_PER_S, NodeId
+from simulations.host import Host
 from simulations.reports.shapes import Distribution, Judged
 from simulations.reports.tally import Tally
+from simulations.seen import stands
 from simulations.setting import Setting
 
 Fact: TypeAlias = tuple[type, NodeId, int, int]
@@ -35,6 +37,7 @@ class Times:
     def __init__(self, setting: Setting) -> None:
         self._setting = setting
         self.struck: dict[str, int] = {}  # by name: since when
+        self._silencing: dict[str, tuple[str, ...]] = {}  # by name: what keeps it silent
         self.noticed: dict[tuple[str, str], int] = {}  # name, what it was noticed as → when first
         self._first: dict[Fact, int] = {}
         self._back: dict[NodeId, tuple[int, int]] = {}  # life and incarnation of the last return of each
@@ -43,14 +46,26 @@ class Times:
         self._judged = [0, 0, 0, 0]
 
     def strike(self, fault: str, names: tuple[str, ...], *, is_on: bool) -> None:
-        """A fault began or ended."""
+        """A fault began or ended; who is silent by several of them is from the first to the end of the last."""
         for name in names if fault in SILENCING else ():
+            before = self._silencing.get(name, ())
+            now = self._silencing[name] = self._silenced(before, fault, self._setting.hosts[name], is_on=is_on)
+            if bool(now) == bool(before):
+                continue
             for what in DETECTION:
                 self.noticed.pop((name, what), None)
-            if is_on:
+            if now:
                 self.struck[name] = self._setting.timeline.now_ns
             else:
                 self.struck.pop(name, None)
+
+    @staticmethod
+    def _silenced(before: tuple[str, ...], fault: str, host: Host, *, is_on: bool) -> tuple[str, ...]:
+        """What stands now: a crash ends what its life suffered from, and who is down cannot be paused."""
+        if is_on and fault == "pause" and not host.is_up:
+            return before
+        kept = tuple(each for each in before if not (is_on and fault == "crash" and each in ("pause", "block")))
+        return stands(kept, fault, is_on=is_on)
 
     def on(self, event: Event, *, began_ns: int) -> None:
         """What a node came to believe, in a life that began then."""

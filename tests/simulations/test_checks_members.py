@@ -119,6 +119,8 @@ def test_who_crashed_stands_alive_nowhere_after_a_while() -> None:
     check = CHECKS["dead-are-found"](world)
     n3._end()  # its view of itself goes, and nobody is told
     check.on(Span("crash", ("n3",), is_on=True))
+    check.on(Span("crash", ("n3",), is_on=True))
+    check.on(Span("crash", ("n3",), is_on=False))  # the other goes on
     world.timeline.now_ns = ns(35)
     assert check.on(_tick(n1)) is None
     world.timeline.now_ns = ns(41)
@@ -189,6 +191,16 @@ def test_who_stopped_a_moment_ago_is_not_dead_yet(after_s: float, is_broken: boo
     assert (check.on(_death(n1, n3, n1, n2)) is not None) is is_broken
     world.network.cut(groups={"n2": 1})
     assert check.on(_death(n1, n3, n1, n2)) is None, "n2 did not reach it anyway"
+
+
+@pytest.mark.parametrize(("ended", "is_broken"), [(1, True), (2, False)])
+def test_who_is_stopped_by_two_faults_is_until_both_have_ended(ended: int, is_broken: bool) -> None:
+    world, (n1, n2, n3) = _world()
+    check = CHECKS["no-hasty-death"](world)
+    for is_on in (True, True, *[False] * ended):
+        check.on(Span("crash", ("n3",), is_on=is_on))
+        world.timeline.now_ns += ns(0.2)
+    assert (check.on(_death(n1, n3, n1, n2)) is not None) is is_broken
 
 
 def test_whose_link_is_down_or_hardly_back_accuses_nobody() -> None:

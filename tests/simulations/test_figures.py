@@ -57,6 +57,24 @@ def test_the_deaths_of_who_died_often_count_like_any_other() -> None:
     assert damped.figures["false-deaths"] == told.figures["false-deaths"] == 25
 
 
+def _node(kind: str, *, at_s: float, for_s: float) -> str:
+    return f'[[fault]]\nkind = "{kind}"\nnode = "n2"\nat_s = {at_s}\nfor_s = {for_s}\n'
+
+
+@pytest.mark.parametrize("kind", ["crash", "pause", "unlink"])
+def test_who_is_silent_by_two_faults_is_silent_when_one_of_them_ends(kind: str) -> None:
+    both = _node(kind, at_s=5, for_s=0.5) + _node(kind, at_s=5.2, for_s=14)
+    verdict = _run({"detection-p50-s": 9}, then=both)
+    assert not verdict.violations
+    assert verdict.figures["detection-p50-s"] > 1
+
+
+def test_a_pause_ends_with_the_life_that_was_stopped() -> None:
+    figures = {"detection-p50-s": 6.0}
+    (unmeasured,) = _run(figures, then=_node("pause", at_s=5, for_s=60) + _node("crash", at_s=7, for_s=1)).violations
+    assert unmeasured.rule == MEASURED
+
+
 def test_what_was_not_measured_meets_no_bound() -> None:
     (broken,) = _run({"detection-p99-s": 19}, then="").violations
     assert (broken.rule, broken.what[:17]) == (MEASURED, "detection-p99-s: ")
