@@ -181,11 +181,12 @@ class Havoc:
             undo()
             return
         standing = self._standing[_shared(fault, name)]
+        was_last = standing[-1] == fault
         standing.remove(fault)
         if not standing:
             for each in reversed(self._undoing.pop(_shared(fault, name))):
                 each()
-        elif isinstance(standing[-1], GRADED):
+        elif was_last and isinstance(standing[-1], GRADED):
             self._done(standing[-1], name)
 
     def _done(self, fault: Fault, name: str) -> Undo:
