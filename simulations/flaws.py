@@ -1,7 +1,8 @@
-"""What is wrong with faults beyond their types: one hits nobody, or changes nothing, or two are in each other's way.
+"""What is wrong with faults beyond their types: one hits nobody, or says nothing, or two are in each other's way.
 
-Invariant: a fault that passes does something, and two that are of one life do not meet. Where somebody
-plays a role shows only in the run. Neighbours: `faults` says what there is, `scenario` asks.
+Invariant: a fault that passes says something of somebody, and two that are of one life do not meet. Where somebody
+plays a role, and whether all is already as it would make it, shows only in the run. Neighbours: `faults` says what
+there is, `scenario` asks.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
@@ -32,9 +33,11 @@ _OF_OTHERS = ("accuse", "bury", "inflate", "outbid", "ahead", "pose")  # lies th
 BRIDGED_MIN = 3  # nodes: two that do not reach each other, and who reaches both
 
 
-def flaw_of(faults: Sequence[Fault], names: tuple[str, ...]) -> str:
-    """The first fault that cannot be, with its key and why; nothing when all can happen."""
+def flaw_of(faults: Sequence[Fault], names: tuple[str, ...], *, acks_lost: float = 0.0) -> str:
+    """The first fault that cannot be, with its key and why, where this share of acknowledgements is lost anyway."""
     for number, fault in enumerate(faults):
+        if isinstance(fault, LoseAcks) and not fault.share and acks_lost:
+            continue  # for a while none is lost
         if problem := _of_one(fault, names):
             return f"fault[{number}]{problem}"
     return _in_the_way(faults, names)
@@ -54,7 +57,7 @@ def _of_one(fault: Fault, names: tuple[str, ...]) -> str:
         return ".every_s: it begins again before it has ended"
     if isinstance(fault, Impostor) and len(span(fault.of)) != 1:
         return f".of: it poses as one node, not as {fault.of!r}"
-    return _parts(fault, names) if isinstance(fault, Partition) else _changes_nothing(fault, names)
+    return _parts(fault, names) if isinstance(fault, Partition) else _says_nothing(fault, names)
 
 
 def _parts(fault: Partition, names: tuple[str, ...]) -> str:
@@ -67,7 +70,8 @@ def _parts(fault: Partition, names: tuple[str, ...]) -> str:
     if fault.shape == "bridge" and len(names) < BRIDGED_MIN:
         return f".shape: a bridge has two sides, and there are {len(names)} nodes"
     if not fault.groups:
-        return ""
+        is_of_one = len(names) == 1 and fault.shape not in OF_NODES
+        return ".shape: there is one node, and nobody to part it from" if is_of_one else ""
     if fault.shape is not None:
         return f".shape: it has groups, and so no shape; leave out one of the two (shape = {fault.shape!r})"
     if len(fault.groups) == 1:
@@ -80,8 +84,8 @@ def _parts(fault: Partition, names: tuple[str, ...]) -> str:
     return f".groups: {twice[0]} stands in two groups" if twice else ""
 
 
-def _changes_nothing(fault: Fault, names: tuple[str, ...]) -> str:
-    """The key for which all stays as it is."""
+def _says_nothing(fault: Fault, names: tuple[str, ...]) -> str:
+    """The key for which nothing is to be otherwise."""
     match fault:
         case OneWay(src=src, dst=dst) if nobody_between(src, dst, names):
             return ".dst: no node is cut off from another"

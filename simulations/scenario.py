@@ -165,7 +165,7 @@ def _problem(scenario: Scenario) -> str:
             return f"link.between[{number}]: no link is otherwise by it"
         if misfit := clash(scenario.link, between.link):
             return f"link.between[{number}].link.{misfit}"
-    if flaw := flaw_of(scenario.fault, scenario.names):
+    if flaw := flaw_of(scenario.fault, scenario.names, acks_lost=scenario.store.acks_lost):
         return flaw
     for number, fault in enumerate(scenario.fault):
         if isinstance(fault, Links) and (misfit := clash(scenario.link, fault.link)):

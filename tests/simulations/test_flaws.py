@@ -5,6 +5,7 @@ import pytest
 
 from simulations.faults import Fault
 from simulations.flaws import flaw_of, nobody_between
+from simulations.scenario import ScenarioError, parsed
 
 NAMES = ("n1", "n2", "n3")
 
@@ -31,6 +32,19 @@ def test_what_does_something_is_no_flaw(fault: dict[str, object]) -> None:
 def test_a_bridge_needs_two_sides() -> None:
     bridge = _faults({"kind": "partition", "shape": "bridge"})
     assert flaw_of(bridge, NAMES[:2]).startswith("fault[0].shape: a bridge has two sides")
+
+
+@pytest.mark.parametrize("shape", [{}, {"shape": "ring"}])
+def test_one_node_is_parted_from_nobody_and_isolated_from_the_record(shape: dict[str, object]) -> None:
+    assert flaw_of(_faults({"kind": "partition", **shape}), NAMES[:1]).startswith("fault[0].shape: there is one node")
+    assert not flaw_of(_faults({"kind": "partition", "shape": "isolate"}), NAMES[:1])
+
+
+def test_no_acknowledgement_is_lost_for_a_while_where_some_are_otherwise() -> None:
+    clean = 'about = "x"\nnodes = 3\nrun_s = 9\n[[fault]]\nkind = "lose-acks"\nshare = 0\nat_s = 1\nfor_s = 1\n'
+    assert parsed(clean + "[store]\nacks_lost = 0.3\n", origin="here").fault
+    with pytest.raises(ScenarioError, match=r"fault\[0\]\.share"):
+        parsed(clean, origin="here")
 
 
 def test_two_of_one_kind_may_follow_each_other_and_others_may_meet() -> None:
