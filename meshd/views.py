@@ -30,6 +30,7 @@ from protocol.events import (
     CapabilitiesChanged,
     Event,
     PeerAlive,
+    PeerDamped,
     PeerDead,
     PeerLeft,
     PeerSuspect,
@@ -105,7 +106,7 @@ class Views:
             self._wounds["lost"] += 1
         elif isinstance(event, TaskPutBack):
             self._wounds["put back"] += 1
-        if isinstance(event, CapabilitiesChanged | PeerAlive | PeerSuspect | PeerDead | PeerLeft):
+        if isinstance(event, CapabilitiesChanged | PeerAlive | PeerSuspect | PeerDamped | PeerDead | PeerLeft):
             now, is_alive = clock.now(), self._node.membership.is_alive
             offered = (each.capability for each in self._node.catalogue.capabilities(now) if is_alive(each.node))
             self._gone.note(frozenset(offered), now.wall_ms)

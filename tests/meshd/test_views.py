@@ -14,7 +14,7 @@ from protocol import ids, limits
 from protocol.calls import Answered
 from protocol.effects import Effect, Send
 from protocol.errors import MeshError
-from protocol.events import PeerDead, PeerSuspect, RecordLost, TaskPutBack
+from protocol.events import PeerDamped, PeerDead, PeerSuspect, RecordLost, TaskPutBack
 from protocol.inputs import Absent, Advertise, Drain, Input
 from protocol.primitives import NS_PER_MS, Instant
 from protocol.wire.auction import Attempt
@@ -304,6 +304,14 @@ async def test_a_status_says_what_was_wrong_with_the_record() -> None:
         lost, back = a.views.status().attention
         assert "was lost" in lost
         assert back.startswith("2 records of tasks")
+
+
+async def test_since_when_nobody_offers_something_is_known_of_a_damped_death_too() -> None:
+    async with little_daemons() as mesh:
+        a = await mesh.start("a")
+        a.views._gone.note(frozenset({CAPABILITY}), 1)
+        a.views.on_event(PeerDamped("b", "b", 1, "dead", 4, 600.0, 30.0))
+        assert a.views._gone.since(CAPABILITY) is not None
 
 
 async def test_every_gauge_has_a_source_and_moves() -> None:
