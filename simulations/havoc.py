@@ -122,10 +122,8 @@ class Havoc:
     def missed(self) -> str:
         """What never began of all this, the first of it told; nothing when all has."""
         for fault in self._waiting.values():
-            kind, more = (
-                str(fault.__struct_config__.tag),
-                f", and {len(self._waiting) - 1} more" * (len(self._waiting) > 1),
-            )
+            kind = str(fault.__struct_config__.tag)
+            more = f", and {len(self._waiting) - 1} more" if len(self._waiting) > 1 else ""
             if isinstance(fault, what.OnNodes) and fault.node in ROLES and ns(fault.at_s) <= self._timeline.now_ns:
                 return f"{kind} of {fault.node}, from {fault.at_s:g} s on, never began{more}: nobody played that role"
             return f"{kind} at {fault.at_s:g} s never began{more}: the run ended before"

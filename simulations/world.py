@@ -324,9 +324,7 @@ class World:
             self._break(HAPPEN, missed)
             return
         if self._havoc.open and promised:
-            self._break(
-                "faults-happen", f"{self._havoc.open} faults had not ended with the run, and promises wait for it"
-            )
+            self._break(HAPPEN, f"{self._havoc.open} faults had not ended with the run, and promises wait for it")
             return
         for name in promised:
             if name not in self._kept:
