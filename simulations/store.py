@@ -8,7 +8,6 @@ Neighbours: hosts write and read; `network` says whether the record can be reach
 
 from bisect import bisect_left
 from collections.abc import Callable
-from itertools import takewhile
 from typing import Annotated, TypeAlias
 
 from msgspec import Meta, Struct
@@ -23,6 +22,7 @@ from simulations.seen import Seen, Sight, Stored
 from simulations.timeline import Timeline, ns
 
 READ_S_MAX = 5.0  # what is not answered by then has failed
+LAST = "~"  # above whatever a key may hold (`[a-z0-9._-]`)
 
 Answer: TypeAlias = Callable[[Written | Lost | Found | Listed], None]
 Wanted: TypeAlias = Callable[[], bool]
@@ -104,7 +104,7 @@ class Store:
         """The keys that begin so, in order."""
         if self._keys is None:
             self._keys = sorted(self._rows)
-        return list(takewhile(lambda key: key.startswith(prefix), self._keys[bisect_left(self._keys, prefix) :]))
+        return self._keys[bisect_left(self._keys, prefix) : bisect_left(self._keys, prefix + LAST)]
 
     def _remove(self, key: str) -> None:
         del self._rows[key]
