@@ -8,6 +8,8 @@ so that taking another out moves nothing. Neighbours: `faults` says what there i
 from collections.abc import Callable, Mapping
 from typing import assert_never
 
+from msgspec import Struct
+
 from protocol.events import AuctionClosed
 from protocol.wire.task import TaskRecord, TaskState
 from simulations import faults as what
@@ -46,6 +48,15 @@ ROLE_STEP_S = 0.02  # how often the world looks whether somebody plays a role
 Undo = Callable[[], None]
 
 
+class Deed(Struct, frozen=True):
+    """A fault that has begun: whom it hits, the how-manieth it is, and since when."""
+
+    fault: Fault
+    name: str
+    number: int
+    since_ns: int
+
+
 class Havoc:
     """What is done to one world."""
 
@@ -72,7 +83,8 @@ class Havoc:
         self._see = see
         self._for_moment: dict[str, list[what.AnyOnNodes]] = {role: [] for role in MOMENTS}
         self.open = 0  # faults that have not begun, or will end and have not
-        self._standing: dict[tuple[str, str], list[Fault]] = {}  # shared ones that have not ended, by kind and node
+        self._begun = 0
+        self._standing: dict[tuple[str, str], list[Deed]] = {}  # shared ones that have not ended, by kind and node
         self._undoing: dict[tuple[str, str], list[Undo]] = {}  # what to do when the last of them has
         self._waiting: dict[int, Fault] = {}  # those that have not begun
         self.last_ns = 0  # when the last one began or ended
@@ -162,39 +174,46 @@ class Havoc:
 
     def _carry_out(self, fault: Fault, name: str) -> None:
         del self._waiting[id(fault)]
-        self._mark(fault, name, is_on=True)
-        undo = self._done(fault, name)
+        self._begun += 1
+        deed = Deed(fault, name, number=self._begun, since_ns=self._timeline.now_ns)
+        self._mark(deed, is_on=True)
+        undo = self._done(deed)
         if isinstance(fault, SHARED):
-            self._standing.setdefault(_shared(fault, name), []).append(fault)
+            self._standing.setdefault(_shared(fault, name), []).append(deed)
             self._undoing.setdefault(_shared(fault, name), []).append(undo)
         if fault.for_s > 0:
-            self._timeline.after(ns(fault.for_s), self._finish, fault, name, undo)
+            self._timeline.after(ns(fault.for_s), self._finish, deed, undo)
         else:
             self.open -= 1
 
-    def _finish(self, fault: Fault, name: str, undo: Undo) -> None:
+    def _finish(self, deed: Deed, undo: Undo) -> None:
         self.open -= 1
-        self._mark(fault, name, is_on=False)
-        if not isinstance(fault, SHARED):
+        self._mark(deed, is_on=False)
+        if not isinstance(deed.fault, SHARED):
             undo()
             return
-        standing = self._standing[_shared(fault, name)]
-        was_last = standing[-1] == fault
-        standing.remove(fault)
+        shared = _shared(deed.fault, deed.name)
+        standing = self._standing[shared]
+        was_last = standing[-1] == deed
+        standing.remove(deed)
         if not standing:
-            for each in reversed(self._undoing.pop(_shared(fault, name))):
+            for each in reversed(self._undoing.pop(shared)):
                 each()
-        elif was_last and isinstance(standing[-1], GRADED):
-            self._done(standing[-1], name)
+        elif was_last and isinstance(standing[-1].fault, GRADED):
+            self._done(standing[-1])
 
-    def _done(self, fault: Fault, name: str) -> Undo:
-        return self._on_host(fault, self._hosts[name]) if isinstance(fault, what.OnNodes) else self._on_mesh(fault)
+    def _done(self, deed: Deed) -> Undo:
+        fault = deed.fault
+        if isinstance(fault, what.OnNodes):
+            return self._on_host(fault, self._hosts[deed.name], since_ns=deed.since_ns)
+        return self._on_mesh(fault)
 
-    def _mark(self, fault: Fault, name: str, *, is_on: bool) -> None:
+    def _mark(self, deed: Deed, *, is_on: bool) -> None:
         self.last_ns = self._timeline.now_ns
-        self._see(Span(str(fault.__struct_config__.tag), (name,) if name else (), is_on))
+        kind, nodes = str(deed.fault.__struct_config__.tag), (deed.name,) if deed.name else ()
+        self._see(Span(kind, nodes, is_on, deed.number))
 
-    def _on_host(self, fault: what.AnyOnNodes, host: Host) -> Undo:
+    def _on_host(self, fault: what.AnyOnNodes, host: Host, *, since_ns: int) -> Undo:
         match fault:
             case what.Join():
                 host.start()
@@ -221,7 +240,7 @@ class Havoc:
             case what.Unlink():
                 return self._keep_off(host)
             case what.Clock():
-                self._set_clock(host, ahead_s=fault.ahead_s, drift=fault.drift)
+                self._set_clock(host, ahead_s=fault.ahead_s, drift=fault.drift, since_ns=since_ns)
                 return lambda: self._set_clock(host)
             case what.FullDisk():
                 host.disk.is_full = True
@@ -365,10 +384,10 @@ class Havoc:
         if disk != "kept":
             self._see(Sight(host.name, f"disk-{disk}"))
 
-    def _set_clock(self, host: Host, *, ahead_s: float = 0.0, drift: float = 0.0) -> None:
+    def _set_clock(self, host: Host, *, ahead_s: float = 0.0, drift: float = 0.0, since_ns: int | None = None) -> None:
         former_s = host.clock.ahead_s
-        host.clock.set(ahead_s=ahead_s, drift=drift)
-        if ahead_s < former_s:
+        host.clock.set(ahead_s=ahead_s, drift=drift, since_ns=since_ns)
+        if host.clock.ahead_s < former_s:
             self._see(Sight(host.name, "clock-set-back"))
 
 

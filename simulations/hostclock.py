@@ -15,7 +15,7 @@ class HostClock:
 
     def __init__(self, timeline: Timeline, *, origin_ns: int) -> None:
         self._timeline = timeline
-        self._set: tuple[float, float] | None = None  # seconds ahead of the world's when it was set, and drift
+        self._set: tuple[float, float, int] | None = None  # seconds ahead of the world's, drift, and since when
         self.origin_ns = origin_ns  # the monotonic clock when the world begins
         self.early_ns = 0
         self.set_ns = 0  # when the wall clock was last set
@@ -31,10 +31,13 @@ class HostClock:
         """How far the wall clock is ahead of the world's."""
         if self._set is None:
             return 0.0
-        ahead_s, drift = self._set
-        return ahead_s + drift * (self._timeline.now_ns - self.set_ns) / NS_PER_S
+        ahead_s, drift, since_ns = self._set
+        return ahead_s + drift * (self._timeline.now_ns - since_ns) / NS_PER_S
 
-    def set(self, *, ahead_s: float = 0.0, drift: float = 0.0) -> None:
-        """Somebody sets the wall clock; right again, unless told otherwise. The monotonic one goes on."""
+    def set(self, *, ahead_s: float = 0.0, drift: float = 0.0, since_ns: int | None = None) -> None:
+        """Somebody sets the wall clock; right again, unless told otherwise. The monotonic one goes on.
+
+        With `since_ns` it stands where it would if it had been set then.
+        """
         self.set_ns = self._timeline.now_ns
-        self._set = (ahead_s, drift) if ahead_s or drift else None
+        self._set = (ahead_s, drift, self.set_ns if since_ns is None else since_ns) if ahead_s or drift else None

@@ -94,11 +94,12 @@ class Said(Struct, frozen=True):
 
 
 class Span(Struct, frozen=True):
-    """A fault began or ended."""
+    """A fault began or ended: the how-manieth of the run."""
 
     fault: str
     nodes: tuple[str, ...]
     is_on: bool
+    number: int = 0
 
 
 def stands(before: tuple[str, ...], fault: str, *, is_on: bool) -> tuple[str, ...]:

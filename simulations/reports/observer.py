@@ -40,7 +40,7 @@ class Observer:
         self._lives: dict[str, tuple[int, int]] = {}  # of each node: its life, and when we first heard of it
         self._restless: list[str] = []  # nodes that may be up by now, or down
         self.spans: list[FaultSpan] = []
-        self._open: dict[tuple[str, tuple[str, ...]], list[int]] = {}  # faults under way: their places in `spans`
+        self._open: dict[int, int] = {}  # faults under way, by their numbers: their places in `spans`
         self.spans_left_out = 0
         self.struck_s = 0.0  # when the last fault began or ended
 
@@ -131,14 +131,13 @@ class Observer:
         self.struck_s = now_s
         self.times.strike(seen.fault, seen.nodes, is_on=seen.is_on)
         self._restless += seen.nodes  # the deed follows the word
-        key = (seen.fault, seen.nodes)
         if seen.is_on and len(self.spans) < SPANS_MAX:
-            self._open.setdefault(key, []).append(len(self.spans))
+            self._open[seen.number] = len(self.spans)
             self.spans.append(FaultSpan(seen.fault, seen.nodes, round(now_s, 3), None))
         elif seen.is_on:
             self.spans_left_out += 1
-        elif self._open.get(key):
-            place = self._open[key].pop(0)
+        elif seen.number in self._open:
+            place = self._open.pop(seen.number)
             began = self.spans[place]
             self.spans[place] = FaultSpan(began.kind, began.nodes, began.from_s, round(now_s, 3))
 

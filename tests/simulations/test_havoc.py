@@ -199,6 +199,18 @@ def test_a_clock_goes_on_drifting_when_what_set_it_before_ends() -> None:
     assert ahead == [1.0, 0.2, 0.6, 0.8, 0.0]
 
 
+def test_a_drift_that_another_clock_fault_covered_goes_on_from_where_it_would_be() -> None:
+    world = _world(
+        "[[fault]]\nkind = 'clock'\nnode = 'n2'\nahead_s = 1\ndrift = 0.1\nat_s = 5\nfor_s = 20\n"
+        "[[fault]]\nkind = 'clock'\nnode = 'n2'\nahead_s = 9\nat_s = 8\nfor_s = 7\n"
+    )
+    ahead: list[float] = []
+    for at_s in (7, 10, 16, 20, 26):
+        world.timeline.at(int(at_s * 1e9), lambda: ahead.append(round(world.hosts["n2"].clock.ahead_s, 3)))
+    world.run()
+    assert ahead == [1.2, 9.0, 2.1, 2.5, 0.0]
+
+
 def test_who_is_blocked_reads_nothing_when_it_goes_on() -> None:
     world = _world(
         "[[fault]]\nkind = 'pause'\nnode = 'n2'\nat_s = 5\nfor_s = 4\n"

@@ -4,7 +4,7 @@ from msgspec import structs
 
 from simulations.reports.observer import SPANS_MAX, Observer
 from simulations.reports.shapes import RunReport
-from simulations.scenario import named
+from simulations.scenario import named, parsed
 from simulations.seen import Span
 from simulations.world import World
 from tests.simulations.reports.conftest import small
@@ -47,11 +47,19 @@ def test_work_is_followed_from_its_submit_to_its_result(passing: RunReport) -> N
 def test_more_faults_than_can_be_drawn_are_counted() -> None:
     observer = Observer(small())
     observer.begin(World(small(), seed=1))
-    for _ in range(SPANS_MAX + 5):
-        observer.on(Span("stall", (), is_on=True))
-        observer.on(Span("stall", (), is_on=False))
+    for number in range(SPANS_MAX + 5):
+        observer.on(Span("stall", (), is_on=True, number=number))
+        observer.on(Span("stall", (), is_on=False, number=number))
     assert len(observer.spans) == SPANS_MAX
     assert observer.spans_left_out == 5
+
+
+def test_of_two_faults_of_a_kind_at_once_each_is_drawn_to_its_own_end() -> None:
+    fault = '[[fault]]\nkind = "pause"\nnode = "n2"\n'
+    text = f'about = "x"\nnodes = 2\nrun_s = 12\n{fault}at_s = 3\nfor_s = 8\n{fault}at_s = 5\nfor_s = 1\n'
+    observer = Observer(scenario := parsed(text, origin="here"))
+    World(scenario, seed=1, watch=(observer.begin,)).run()
+    assert [(span.from_s, span.until_s) for span in observer.spans] == [(3.0, 11.0), (5.0, 6.0)]
 
 
 def test_a_large_mesh_is_drawn_with_the_nodes_that_faults_name() -> None:
