@@ -242,19 +242,25 @@ class RightClocks:
         if not isinstance(seen, Stored) or seen.record is None or seen.record.state is not TaskState.AWARDED:
             return None
         names = {host.id: host for host in self._setting.hosts.values()}
-        for host in (names[seen.record.owner], self._setting.hosts[seen.node]):
+        both = names[seen.record.owner], self._setting.hosts[seen.node]
+        for host in both:
             since_ns = max(host.clock.set_ns, host.well_since_ns)  # whoever has just begun has measured nobody yet
             is_known = self._setting.timeline.now_ns - since_ns > ns(CLOCK_KNOWN_S)
-            if is_known and self._is_off(host):
+            if is_known and self._is_off(host, both):
                 ahead = f"{host.clock.ahead_s:g} s ahead"
                 return f"{seen.node} gives {seen.record.id} to {names[seen.record.owner].name}: {host.name} is {ahead}"
         return None
 
-    def _is_off(self, host: Host) -> bool:
-        """Is its clock wrong, and another than half of all? Of what all have wrong nobody can know."""
-        others = [other.clock.ahead_s for other in self._setting.hosts.values()]
-        apart = sum(abs(host.clock.ahead_s - ahead_s) > CLOCK_OFF_S for ahead_s in others)
-        return abs(host.clock.ahead_s) > CLOCK_OFF_S and 2 * apart >= len(others)
+    def _is_off(self, host: Host, both: tuple[Host, Host]) -> bool:
+        """Is its clock wrong, and another than that of most? Of what all have wrong nobody can know, nor which half
+        of all is right; but of two of these that differ each takes the other's for wrong.
+        """
+        hosts = [*self._setting.hosts.values()]
+        apart = [other for other in hosts if abs(host.clock.ahead_s - other.clock.ahead_s) > CLOCK_OFF_S]
+        is_of_fewer = 2 * len(apart) > len(hosts) or (
+            2 * len(apart) == len(hosts) and any(one in apart for one in both)
+        )
+        return abs(host.clock.ahead_s) > CLOCK_OFF_S and is_of_fewer
 
 
 class OneStart:

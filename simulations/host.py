@@ -330,7 +330,7 @@ class Host:
     def slow(self, cost_ms: float) -> None:
         """Each input takes it so long, and due timers come after all that waits; 0: no time again."""
         self._disturb()
-        self.intake.cost_ns = int(cost_ms * NS_PER_MS)
+        self.intake.take_time(int(cost_ms * NS_PER_MS))
 
     def block(self) -> None:
         """It neither reads nor sends, as when its first send does not return; its timers run."""

@@ -81,6 +81,15 @@ class Intake:
         for _ in range(len(self._waiting)):
             self._plan(int(NS_PER_S / per_s) if per_s else 0)
 
+    def take_time(self, cost_ns: int) -> None:
+        """From now on each input takes it so long, those that wait, too."""
+        self.cost_ns = cost_ns
+        if self._waiting and not self._is_held and self.late_s is None:
+            self._generation += 1
+            self._last_ns = self._timeline.now_ns
+            for _ in range(len(self._waiting)):
+                self._plan(cost_ns)
+
     def take_all(self) -> None:
         """All that waits, now."""
         self._is_held = False

@@ -139,7 +139,7 @@ class Alteration:
 class Line:
     """One link, one way: its dice, and what waits on it. In a crowd all links of one node share dice."""
 
-    __slots__ = ("_chance", "_delay", "_fate", "_free_ns", "_is_bad", "_last_ns", "_src", "_to", "manner")
+    __slots__ = ("_chance", "_delay", "_fate", "_free_ns", "_is_bad", "_src", "_to", "last_ns", "manner")
 
     def __init__(self, chance: Chance, src: str, dst: str, *, is_crowd: bool = False) -> None:
         self.manner: Manner | None = None  # None: to be looked up
@@ -148,7 +148,7 @@ class Line:
         self._to = "all" if is_crowd else dst
         self._fate = self.stream("link")
         self._delay = self.stream("delay")
-        self._last_ns = 0
+        self.last_ns = 0  # when the last message that keeps its place arrives
         self._free_ns = 0
         self._is_bad = False  # in the middle of a burst of losses
 
@@ -174,7 +174,7 @@ class Line:
             if manner.replay and self.stream("replay").random() < manner.replay:
                 times.append(times[0] + int(manner.replay_s * NS_PER_S))
         if reordered >= manner.reorder:
-            times[0] = self._last_ns = max(self._last_ns, times[0])
+            times[0] = self.last_ns = max(self.last_ns, times[0])
         return times
 
     def worn(self, manner: Manner, frame: bytes, kind: str) -> bytes:

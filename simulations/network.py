@@ -82,8 +82,12 @@ class Network:
         return made
 
     def restore(self, alteration: Alteration) -> None:
-        """They are as before."""
-        alteration.until_ns = self._timeline.now_ns
+        """They are as before, and what is on its way over them arrives before anything that is said now."""
+        ways = [(src, dst, line) for src, lines in self._lines.items() for dst, line in lines.items()]
+        last_ns = (
+            [line.last_ns for src, dst, line in ways if alteration.concerns(src, dst)] if alteration.is_bad else []
+        )
+        alteration.until_ns = max((self._timeline.now_ns, *last_ns))
         self._alterations = [each for each in self._alterations if each is not alteration]
         self._look_again()
 

@@ -58,14 +58,24 @@ def test_a_record_that_was_removed_is_put_back_as_it_stood_once_and_goes_on_from
     assert stored(DONE, 2) is None
 
 
-def test_a_clock_that_is_as_wrong_as_most_others_is_held_for_right() -> None:
-    for wrong, is_violation in ((["n1"], True), (["n1", "n2", "n3"], False)):
-        world = World(parsed('about = "x"\nnodes = 3\nrun_s = 60\nstart = "known"\n', origin="x"), seed=1)
-        for host in world.hosts.values():
-            host.start()
-        for name in wrong:
-            world.hosts[name].clock.set(ahead_s=1_000.0, drift=0.0)
-        world.timeline.now_ns = ns(50)
-        record = structs.replace(AWARDED, owner=world.hosts["n1"].id)
-        seen = Stored("n1", task_key("t"), 2, record)
-        assert (CHECKS["right-clocks"](world).on(seen) is not None) is is_violation
+@pytest.mark.parametrize(
+    ("wrong", "by", "is_violation"),
+    [
+        (["n1"], "n1", True),
+        (["n1", "n2", "n3", "n4"], "n1", False),
+        (["n1", "n2"], "n1", False),
+        (["n1", "n2"], "n2", False),
+        (["n1", "n2"], "n3", True),
+    ],
+)
+def test_a_clock_that_is_as_wrong_as_half_of_all_is_held_for_right_by_that_half(
+    wrong: list[str], by: str, is_violation: bool
+) -> None:
+    world = World(parsed('about = "x"\nnodes = 4\nrun_s = 60\nstart = "known"\n', origin="x"), seed=1)
+    for host in world.hosts.values():
+        host.start()
+    for name in wrong:
+        world.hosts[name].clock.set(ahead_s=1_000.0, drift=0.0)
+    world.timeline.now_ns = ns(50)
+    record = structs.replace(AWARDED, owner=world.hosts["n1"].id)
+    assert (CHECKS["right-clocks"](world).on(Stored(by, task_key("t"), 2, record)) is not None) is is_violation

@@ -86,6 +86,17 @@ def test_a_slow_host_takes_its_time_for_each_and_is_busy_until_the_last(bench: B
     assert bench.intake.busy_until_ns == 0
 
 
+def test_who_is_slow_no_more_is_not_slow_with_what_waits_either(bench: Bench) -> None:
+    bench.intake.take_time(NS_PER_S)
+    bench.put(1, 2, 3, 4)
+    assert [probe for _, probe in bench.wait(1.5)] == [1]
+    bench.intake.take_time(NS_PER_S // 10)
+    assert [(round(at, 3), probe) for at, probe in bench.wait(0.1)] == [(1.0, 1), (1.6, 2)]
+    bench.intake.take_time(0)
+    assert [probe for _, probe in bench.wait(0)] == [1, 2, 3, 4]
+    assert not bench.intake.is_ailing
+
+
 def test_what_was_held_is_read_at_a_finite_rate_afterwards(bench: Bench) -> None:
     bench.intake.hold()
     bench.put(1, 2, 3)

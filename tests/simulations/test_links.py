@@ -130,11 +130,23 @@ def test_a_link_that_is_altered_for_a_while_is_as_before_afterwards() -> None:
     assert network.arrivals("n1", "n2") == []
     assert len(network.arrivals("n2", "n1")) == 1
     assert network.clear_since_ns("n2", "n1") == network.clear_since_ns("n1", "n2") == 7
-    timeline.now_ns = 9
+    timeline.now_ns = 9_000_000
     network.restore(altered)
-    timeline.now_ns = 11
+    timeline.now_ns = 11_000_000
     assert len(network.arrivals("n1", "n2")) == 1
-    assert network.clear_since_ns("n1", "n2") == 9
+    assert network.clear_since_ns("n1", "n2") == 9_000_000
+
+
+def test_a_link_is_clear_again_when_what_was_on_its_way_over_it_has_arrived() -> None:
+    timeline, late = Timeline(), {"p50_ms": 3_000, "p99_ms": 3_000, "shape": "constant"}
+    network = Network(timeline=timeline, chance=Chance(1), model=LinkModel(), names=NAMES)
+    altered = network.alter(Between(one=("n1",), other=("all",), link={"delay": late}))
+    assert network.arrivals("n1", "n2") == [(3_000_000_000, b"")]
+    timeline.now_ns = 9_000_000
+    network.restore(altered)
+    timeline.now_ns = 11_000_000
+    assert network.arrivals("n1", "n2") == [(3_000_000_000, b"")], "in order, after what is on its way"
+    assert network.clear_since_ns("n1", "n2") == 3_000_000_000
 
 
 @pytest.mark.parametrize(
