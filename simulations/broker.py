@@ -5,6 +5,7 @@ listens for is told so, if the message asked for it: `Absent`, as the real broke
 Neighbours: hosts connect and publish; `network` says what arrives when.
 """
 
+from collections import deque
 from collections.abc import Callable, Iterable
 from typing import Annotated, Protocol, TypeAlias
 
@@ -62,7 +63,10 @@ class Broker:
         self._listeners: dict[str, tuple[Listener, NodeId, int]] = {}
         self._narrow: dict[str, str] = {}  # who hears the facts of one region alone, and which subjects these are
         self._names: dict[tuple[NodeId, int], str] = {}
-        self._held: list[tuple[Callable[..., None], tuple[object, ...], int]] | None = None  # while it stands still
+        self._held: deque[tuple[Callable[..., None], tuple[object, ...], int]] = (
+            deque()
+        )  # what waits, each with its cause
+        self._is_still = self._is_flushing = False
         self._ears: list[Ear] = []  # who hears all, and should not
         self._heeders: list[Callable[[str, Spread], None]] = []  # are told of facts before they go out
         self.is_down = False  # nobody can connect
@@ -89,21 +93,32 @@ class Broker:
 
     def hold(self) -> None:
         """It stands still: everybody stays connected, and nothing arrives."""
-        self._held = [] if self._held is None else self._held
+        self._is_still = True
 
     def release(self) -> None:
-        """It goes on, with all that it was given meanwhile."""
-        held, self._held = self._held or [], None
-        gap_ns = int(NS_PER_S / self.model.flush_per_s) if self.model.flush_per_s else 0
-        for number, (deed, arguments, cause) in enumerate(held):
-            self._timeline.cause = cause
-            self._timeline.after(number * gap_ns, deed, *arguments)
+        """It goes on, with all that it was given meanwhile first."""
+        self._is_still = False
+        if not self._is_flushing:
+            self._is_flushing = True
+            self._timeline.after(0, self._flush)
+
+    def _flush(self) -> None:
+        """The first of what waits; what comes before the last of it waits behind it."""
+        self._is_flushing = False
+        if self._is_still or not self._held:
+            return
+        deed, arguments, self._timeline.cause = self._held.popleft()
+        deed(*arguments)
+        if self._held:
+            self._is_flushing = True
+            gap_ns = int(NS_PER_S / self.model.flush_per_s) if self.model.flush_per_s else 0
+            self._timeline.after(gap_ns, self._flush)
 
     def _is_held(self, deed: Callable[..., None], *arguments: object) -> bool:
-        if self._held is None:
-            return False
-        self._held.append((deed, arguments, self._timeline.cause))
-        return True
+        if self._is_still or self._is_flushing:
+            self._held.append((deed, arguments, self._timeline.cause))
+            return True
+        return False
 
     # --- people
 

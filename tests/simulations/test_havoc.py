@@ -129,6 +129,18 @@ def test_what_a_broker_held_comes_in_a_burst() -> None:
     assert len([each for each in at if 14 <= each < 14.02]) > 40
 
 
+def test_what_is_said_after_a_hold_does_not_overtake_what_was_held() -> None:
+    lines: list[Line] = []
+    text = HEAD + "broker.flush_per_s = 150\n[[fault]]\nkind = 'hold'\nat_s = 10\nfor_s = 4\n"
+    World(parsed(text, origin="here"), seed=1, write=lines.append).run()
+    causes: dict[tuple[str, str], list[int]] = {}
+    for line in lines:
+        if line.kind == "message":
+            causes.setdefault((line.node, line.what.rpartition(" ")[2]), []).append(line.cause)
+    assert len([line for line in lines if line.kind == "message" and 14.1 < line.at_ns / 1e9 < 14.5]) > 40
+    assert all(said == sorted(said) for said in causes.values())
+
+
 @pytest.mark.parametrize(
     "other",
     [
@@ -160,7 +172,7 @@ def test_of_two_faults_of_a_node_at_once_the_end_of_one_is_not_that_of_the_other
 def test_of_two_faults_of_the_mesh_at_once_the_end_of_one_is_not_that_of_the_other(kind: str) -> None:
     def state(world: World) -> tuple[object, ...]:
         store, broker = world.store, world._broker
-        return store._is_stalled, store._acks_lost, store._stale[0], broker.is_down, broker._held is None
+        return store._is_stalled, store._acks_lost, store._stale[0], broker.is_down, broker._is_still
 
     _lasts_as_long_as_any(f"kind = '{kind}'\n", state)
 
