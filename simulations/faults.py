@@ -5,7 +5,7 @@ after another (`step_s`); all of that is told here, so that `havoc` carries sing
 Neighbours: `scenario` reads them, `flaws` says which cannot be, `havoc` carries them out.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Annotated, Any, ClassVar, Literal, TypeAlias, get_args
 
 from msgspec import Meta, Struct, structs
@@ -307,3 +307,8 @@ def deeds(fault: Fault, names: tuple[str, ...]) -> Iterator[Fault]:
 def last_s(fault: Fault, names: tuple[str, ...]) -> float:
     """When the last of it begins or ends."""
     return max((deed.at_s + deed.for_s for deed in deeds(fault, names)), default=fault.at_s)
+
+
+def late(faults: Iterable[Fault], names: tuple[str, ...]) -> set[str]:
+    """Daemons that are not there from the beginning."""
+    return {name for fault in faults if isinstance(fault, Join | Impostor) for name in members((fault.node,), names)}

@@ -87,12 +87,14 @@ class Havoc:
         self._standing: dict[tuple[str, str], list[Deed]] = {}  # shared ones that have not ended, by kind and node
         self._undoing: dict[tuple[str, str], list[Undo]] = {}  # what to do when the last of them has
         self._waiting: dict[int, Fault] = {}  # those that have not begun
+        self._absent: set[str] = set()  # daemons that are not there yet, or no more: they come back from nothing
         self.last_ns = 0  # when the last one began or ended
 
     def arrange(self, faults: tuple[Fault, ...]) -> None:
         """Plan them all."""
         if any(isinstance(fault, what.Attack) for fault in faults):
             self._people.listen()
+        self._absent |= what.late(faults, self._names)
         for fault in faults:
             for deed in what.deeds(fault, self._names):
                 for one in self._unravelled(deed):
@@ -216,15 +218,15 @@ class Havoc:
     def _on_host(self, fault: what.AnyOnNodes, host: Host, *, since_ns: int) -> Undo:
         match fault:
             case what.Join():
-                host.start()
-                return host.start
+                self._bring(host)
+                return lambda: None
             case what.Crash():
                 host.crash(noticed_ns=ns(fault.noticed_s))
                 self._change_disk(host, fault.disk)
-                return host.start
+                return lambda: self._come_back(host)
             case what.Leave():
                 host.leave()
-                return host.start
+                return lambda: self._come_back(host)
             case what.Pause():
                 host.pause()
                 return host.resume
@@ -248,8 +250,8 @@ class Havoc:
             case what.Impostor():
                 host.pose(known_as=fault.of, key_of=fault.of if fault.shape == "key" else host.name)
                 self._hosts[fault.of].is_outlived = fault.shape == "key"
-                host.start()
-                return lambda: _unmask(host)
+                self._bring(host)
+                return lambda: self._unmask(host)
             case what.Skew():
                 return self._skew(fault, host)
             case what.Attack():
@@ -374,7 +376,22 @@ class Havoc:
         """A new life; of who is gone for a while, when it comes back."""
         if ("gone", host.name) not in self._undoing:
             host.crash(noticed_ns=0)
+            self._come_back(host)
+
+    def _come_back(self, host: Host) -> None:
+        if host.name not in self._absent:
             host.start()
+
+    def _bring(self, host: Host) -> None:
+        """It is there from now on; when it is gone for a while, it begins as that ends."""
+        self._absent.discard(host.name)
+        if ("gone", host.name) not in self._undoing:
+            host.start()
+
+    def _unmask(self, host: Host) -> None:
+        self._absent.add(host.name)
+        host.crash(noticed_ns=0)
+        host.pose(known_as=host.name, key_of=host.name)
 
     def _change_disk(self, host: Host, disk: str) -> None:
         if disk == "old":
@@ -394,8 +411,3 @@ class Havoc:
 def _shared(fault: Fault, name: str) -> tuple[str, str]:
     """What it has in common with others: who leaves is as gone as who crashed."""
     return "gone" if isinstance(fault, what.Crash | what.Leave) else str(fault.__struct_config__.tag), name
-
-
-def _unmask(host: Host) -> None:
-    host.crash(noticed_ns=0)
-    host.pose(known_as=host.name, key_of=host.name)

@@ -20,9 +20,9 @@ from simulations.acquainted import acquaint
 from simulations.broker import Broker
 from simulations.chance import Chance
 from simulations.checks import CHECKS, LATE
-from simulations.crowds import Places, members
+from simulations.crowds import Places
 from simulations.ends import ENDS
-from simulations.faults import Impostor, Join
+from simulations.faults import late
 from simulations.figures import FIGURES, Figures
 from simulations.frames import frames_of
 from simulations.glimpses import Glimpses
@@ -250,15 +250,10 @@ class World:
     def run(self) -> Verdict:
         """From the beginning to the end, or to the first broken rule."""
         scenario = self._scenario
-        late = {
-            name
-            for fault in scenario.fault
-            if isinstance(fault, Join | Impostor)
-            for name in members((fault.node,), scenario.names)
-        }
+        absent = late(scenario.fault, scenario.names)
         try:
             with _seldom_collected():
-                self._start([host for name, host in self.hosts.items() if name not in late])
+                self._start([host for name, host in self.hosts.items() if name not in absent])
                 self.client.arrange()
                 self._havoc.arrange(scenario.fault)
                 self.timeline.at(ns(LOOK_S), self._look)

@@ -8,6 +8,7 @@ from protocol.events import FrameRefused, PeerMisbehaved
 from simulations.checks_bounds import Honest
 from simulations.scenario import ScenarioError, parsed
 from simulations.seen import Happened, Span
+from simulations.timeline import ns
 from simulations.trace import Line
 from simulations.world import Verdict, World
 
@@ -83,6 +84,20 @@ def test_an_impostor_bears_the_name_and_is_somebody_else() -> None:
     assert [event for event in events if "NameConflict(name='n2'" in event]
     assert world.hosts["n4"].known_as == "n4"
     assert not world.hosts["n4"].is_up
+
+
+@pytest.mark.parametrize(
+    ("crash", "times", "ups"), [((9, 9), 1, "0100000"), ((9, 9), 2, "0100010"), ((2, 2), 1, "0110000")]
+)
+def test_who_only_poses_is_there_while_it_poses_and_is_not_gone(crash: tuple[int, int], times: int, ups: str) -> None:
+    pose = f"kind = 'impostor'\nnode = 'n4'\nof = 'n2'\nat_s = 6\nfor_s = 6\ntimes = {times}\nevery_s = 10"
+    gone = f"kind = 'crash'\nnode = 'n4'\nat_s = {crash[0]}\nfor_s = {crash[1]}"
+    world = World(parsed(f"{HEAD}[[fault]]\n{pose}\n[[fault]]\n{gone}\n", origin="here"), seed=1)
+    seen: list[bool] = []
+    for at_s in (5, 8, 10, 13, 17, 19, 23):
+        world.timeline.at(ns(at_s), lambda: seen.append(world.hosts["n4"].is_up))
+    world.run()
+    assert "".join(str(int(each)) for each in seen) == ups
 
 
 def test_the_older_of_two_with_one_key_says_so_and_is_well_again_in_its_next_life() -> None:
