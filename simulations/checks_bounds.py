@@ -9,6 +9,7 @@ from protocol.events import FrameRefused, PeerMisbehaved
 from protocol.limits import PASSED_OVER_MAX
 from protocol.primitives import NodeId
 from protocol.prober import ASKS
+from protocol.wire.task import ENDED
 from simulations.seen import Broke, Handled, Happened, Routine, Said, Seen, Sight, Span, Stored
 from simulations.setting import Setting, Wanted
 from simulations.timeline import ns
@@ -23,6 +24,7 @@ HARMED_REFUSALS = frozenset(
 PEOPLE = ("attack", "stranger", "skew", "impostor")  # faults of people
 INTRUDERS = ("attack", "stranger")  # who also speak as if they were nodes that are none
 SAID_PER_S_MAX = 100  # awards, answers, results and up to eight words a waiting task, of the load that scenarios bring
+LATE_SENDERS = ("hold", "block")  # faults after which others are given much at once
 LATE_S = 2.0  # of a host that was not well a second of the clock before this one
 SAID_PER_WRITE = 4  # of a task's record: three are asked, or it is reserved at four
 SAID_PER_S_PER_NODE = 10  # a burst of digests, deltas and verifications when a view changes
@@ -31,6 +33,7 @@ QUIET_S = 20.0  # so long after the last fault and the last write nothing of the
 IDLE_S = 5.0
 IDLE_PER_S = 4.0  # of one node: its beacon, a comparison, its beat and their answers
 IDLE_PER_PROBE = 2.0  # it is asked and it asks: each is a question or an answer of its own
+IDLE_PER_ASK = 2.0  # of a task that has not ended: its owner is asked and answers
 TORN = 2  # times what is idle, at most
 EFFECTS_PER_TASK = 5  # three are asked, and that is told; or it is reserved at four
 EFFECTS_MAX = PASSED_OVER_MAX * EFFECTS_PER_TASK  # of those looked at in one turn beyond the room there is
@@ -94,7 +97,8 @@ class Calm:
 
     A write that stands may be told to several, so many writes at once, as after a store that stood still, raise
     the bound. A host that reads or sends late says at once what is due since long: until a second later it is excused;
-    so are all when the broker stood still, and gives them at once the questions of that time.
+    so are all when the broker, or a host that could not send, stood still, and gives them at once the questions of
+    that time.
     """
 
     wants: ClassVar[Wanted] = (Said, Stored, Span)
@@ -108,7 +112,7 @@ class Calm:
     def on(self, seen: Seen) -> str | None:
         """Every message that is handed to the broker, and what may be the reason of many."""
         second = int(self._setting.timeline.now_s)
-        if isinstance(seen, Span) and seen.fault == "hold" and not seen.is_on:
+        if isinstance(seen, Span) and seen.fault in LATE_SENDERS and not seen.is_on:
             self._released_ns = self._setting.timeline.now_ns
         if isinstance(seen, Stored):
             self._owed[seen.node] = second, self._now(self._owed, seen.node, second) + SAID_PER_WRITE
@@ -134,6 +138,7 @@ TALKING = frozenset({"attack", "stranger"})  # faults
 class Quiet:
     """E5: when nothing is done to the mesh and no task moves, its traffic falls to that of idle nodes.
 
+    Beside that the owner of each task that is under way is asked how it goes.
     While two that do not reach each other both reach a third they go on doubting each other, who reaches both hears
     their accusations, and they refute them: such a mesh has no view to agree on, and may say so much more.
     """
@@ -147,6 +152,8 @@ class Quiet:
         self._said = 0
         self._talking = 0  # people who lie, or play what they heard
         self._is_torn: bool | None = None  # not looked at since the last fault began or ended
+        self._under_way: set[str] = set()  # tasks
+        self._per_task = IDLE_PER_ASK / setting.settings.tasks.ask_interval_s * IDLE_S
         settings = setting.settings.membership
         again_s = settings.probe_timeout_s / ASKS  # who is too far away to answer by then is asked again
         asks = min(ASKS, 1 + int(setting.network.round_trip_s / again_s))
@@ -159,17 +166,21 @@ class Quiet:
         if isinstance(seen, Span) or (isinstance(seen, Stored) and seen.record is not None):
             self._moved_ns = now_ns
             self._is_torn = None if isinstance(seen, Span) else self._is_torn
+            if isinstance(seen, Stored) and seen.record is not None:
+                self._under_way |= {seen.key}
+                self._under_way -= {seen.key} if seen.record.state in ENDED else set()
             if isinstance(seen, Span) and seen.fault in TALKING:
                 self._talking += 1 if seen.is_on else -1
         elif isinstance(seen, Said) and now_ns - self._moved_ns > ns(QUIET_S):
             if now_ns - self._since_ns > ns(IDLE_S):
                 self._since_ns, self._said = now_ns, 0
             self._said += 1
-            if self._said > self._most and self._is_disturbed():
+            most = self._most + int(self._per_task * len(self._under_way))
+            if self._said > most and self._is_disturbed():
                 self._moved_ns, self._said = now_ns, 0
-            if self._said > self._most and self._is_torn is None:
+            if self._said > most and self._is_torn is None:
                 self._is_torn = self._is_in_part_apart()
-            if self._said > (TORN * self._most if self._is_torn else self._most):
+            if self._said > (TORN * most if self._is_torn else most):
                 return f"{self._said} messages within {IDLE_S:g} s of an idle mesh, the last a {seen.kind}"
         return None
 

@@ -3,12 +3,14 @@
 import pytest
 
 from protocol.effects import List
+from protocol.ids import task_key
 from protocol.inputs import Tick
 from protocol.prober import ASKS
 from simulations.checks import CHECKS
 from simulations.checks_bounds import (
     EFFECTS_MAX,
     EFFECTS_PER_NODE,
+    IDLE_PER_ASK,
     IDLE_PER_PROBE,
     IDLE_PER_S,
     IDLE_S,
@@ -22,6 +24,7 @@ from simulations.scenario import parsed
 from simulations.seen import Handled, Said, Seen, Span, Stored
 from simulations.timeline import ns
 from simulations.world import World
+from tests.simulations.test_checks import AWARDED, DONE
 
 
 def test_an_idle_mesh_says_little_once_nothing_is_left_to_say() -> None:
@@ -34,6 +37,20 @@ def test_an_idle_mesh_says_little_once_nothing_is_left_to_say() -> None:
         world.timeline.now_ns = ns(at_s)
         said = [check.on(Said("n1", "Digest")) for _ in range(count)]
         assert any(each is not None for each in said) is is_broken
+        world.timeline.now_ns = 0
+
+
+def test_owners_of_tasks_that_are_under_way_may_be_asked_how_it_goes() -> None:
+    world = World(parsed('about = "x"\nnodes = 3\nrun_s = 600\n', origin="x"), seed=1)
+    most = int((IDLE_PER_S + IDLE_PER_PROBE / world.settings.membership.probe_interval_s) * IDLE_S * 3)
+    asked = int(IDLE_PER_ASK / world.settings.tasks.ask_interval_s * IDLE_S)
+    for writes, bound in (([AWARDED], most + asked), ([AWARDED, DONE], most)):
+        check = CHECKS["quiet"](world)
+        for record in writes:
+            check.on(Stored("n1", task_key("t"), 1, record))
+        world.timeline.now_ns = ns(QUIET_S + 1)
+        said = [check.on(Said("n1", "Ask")) for _ in range(bound + 1)]
+        assert [each is not None for each in said] == [False] * bound + [True]
         world.timeline.now_ns = 0
 
 
@@ -97,13 +114,14 @@ def test_a_node_that_floods_is_found_unless_its_writes_or_what_it_could_not_say_
     assert check.on(Said("n1", "Ack")) is None, "it answers what waited"
 
 
-def test_when_the_broker_gives_all_at_once_what_it_held_a_burst_of_answers_is_none_of_the_node() -> None:
+@pytest.mark.parametrize("fault", ["hold", "block"])
+def test_when_all_that_was_held_is_given_at_once_a_burst_of_answers_is_none_of_the_node(fault: str) -> None:
     world = World(parsed('about = "x"\nnodes = 3\nrun_s = 600\n', origin="x"), seed=1)
     for host in world.hosts.values():
         host.start()
     world.timeline.run(ns(20))
     check = CHECKS["calm"](world)
-    check.on(Span("hold", (), is_on=False))
+    check.on(Span(fault, (), is_on=False))
     assert all(check.on(Said("n1", "Ack")) is None for _ in range(1_000))
     world.timeline.run(ns(22.5))
     assert any(check.on(Said("n1", "Ack")) is not None for _ in range(1_000))
