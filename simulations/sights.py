@@ -119,6 +119,7 @@ SIGHTS: Mapping[str, Glance] = {
     "taken-late": _found("late"),
     "owner-silent": _says(LeaseLapsed, "evidence", "silent"),
     "owner-absent": _says(LeaseLapsed, "evidence", "absent"),
+    "exclusive-cut-off": _below("exclusive-cut-off"),  # at work when a cut began that lasted for two leases, and longer
     "crashed-at-work": _below("crashed-at-work"),
     "crashed-before-work": _below("crashed-before-work"),  # it had been awarded a task, and no agent had begun
     "result-refused": _event(ResultRefused),

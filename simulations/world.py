@@ -130,7 +130,7 @@ class World:
         )
         self.hosts: Mapping[str, Host] = {name: Host(name, around) for name in scenario.names}
         self._accusations = Accusations(trace=self._trace, frames=around.frames, hosts=self.hosts)
-        self._glimpses = Glimpses(trace=self._trace, store=self.store, hosts=self.hosts, see=self.see)
+        self._glimpses = Glimpses(trace=self._trace, store=self.store, setting=self, see=self.see)
         self._broker.heed(self._glimpses.said)
         self._broker.heed(self._accusations.said)
         self.client = Client(
@@ -333,5 +333,5 @@ class World:
                 continue
             self._measured[name] = value
             if value > most:
-                vain = self._figures.vain(name, most)
+                vain = self._figures.told(name, most)
                 self._break(name, f"{value:.6g}, and at most {most:g} was expected{vain}")

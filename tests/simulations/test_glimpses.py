@@ -1,5 +1,7 @@
 """Sights that hang together: each is shown by the world that brings it about, and not by one that cannot."""
 
+import pytest
+
 from simulations.scenario import parsed
 from simulations.world import World
 
@@ -37,6 +39,22 @@ def test_bids_count_as_those_of_a_cut_only_while_there_is_one() -> None:
     cut = '[[fault]]\nkind = "partition"\nshape = "isolate"\nnodes = ["n4"]\nat_s = {at_s}\nfor_s = {for_s}\n'
     assert "bids-in-a-cut" in _seen(work + cut.format(at_s=4, for_s=5))
     assert "bids-in-a-cut" not in _seen(work + cut.format(at_s=1, for_s=1))
+
+
+@pytest.mark.parametrize("cut", ["partition", "one-way", "unlink", "outage", "hold"])
+def test_exclusive_work_is_seen_cut_off_when_it_and_the_cut_outlast_two_leases(cut: str) -> None:
+    kinds = {"partition": "nodes = ['n2']\nshape = 'isolate'\n", "one-way": "src = ['n2']\ndst = ['n1']\n"}
+    fault = f"[[fault]]\nkind = '{cut}'\nat_s = 12\nfor_s = %d\n" + kinds.get(cut, "node = 'n2'\n" * (cut == "unlink"))
+    work = "[[work.placed]]\nhome = 'n1'\nowner = 'n2'\nexclusive = %s\n[expect]\nalways = []\n"
+    assert "exclusive-cut-off" in _seen(fault % 7 + work % "true", run_s=20)
+    assert "exclusive-cut-off" not in _seen(fault % 5 + work % "true", run_s=20), "a shorter one"
+    assert "exclusive-cut-off" not in _seen(fault % 7 + work % "false", run_s=20), "it may run twice"
+
+
+def test_exclusive_work_that_a_cut_parts_from_nobody_is_not_cut_off() -> None:
+    cut = "[[fault]]\nkind = 'partition'\nshape = 'isolate'\nnodes = ['n3']\nat_s = 12\nfor_s = 7\n"
+    work = "[[work.placed]]\nhome = 'n1'\nowner = 'n2'\nexclusive = true\n"
+    assert "exclusive-cut-off" not in _seen(cut + work, run_s=20)
 
 
 def test_a_clock_that_is_set_back_is_seen_when_it_is_set_or_set_right_again() -> None:
