@@ -9,28 +9,16 @@ from collections.abc import Callable, Mapping
 from functools import partial
 from typing import ClassVar, TypeAlias
 
-from msgspec import Struct
-
 from protocol.primitives import NS_PER_S
-from simulations.host import Host
 from simulations.reports.shapes import Distribution
-from simulations.reports.tally import Tally, tally_of
-from simulations.reports.times import Times
+from simulations.reports.tally import Tally
+from simulations.reports.times import Times, Vain
 from simulations.seen import Happened, Said, Seen, Span
 from simulations.setting import Setting, Wanted
 
 Point: TypeAlias = Callable[[Distribution], float | None]
 
 SUSPECTED, DETECTION, SPREAD = "suspected", "detection", "spread"  # how their figures begin
-FOUND_DEAD = ("found dead", "known dead")  # by the first, and by each other
-
-
-class Wait(Struct, frozen=True):
-    """For so long this observer took a node for living that answered nobody, or that another took for dead."""
-
-    observer: str
-    subject: str
-    waited_s: float
 
 
 class Figures:
@@ -43,7 +31,6 @@ class Figures:
         self.times = Times(setting)
         self.messages = self.bytes = 0
         self._lives: dict[str, tuple[int, int]] = {}  # of each node: its life, and when it was first heard of
-        self._waits: dict[str, list[Wait]] = {SUSPECTED: [], DETECTION: [], SPREAD: []}
 
     def on(self, seen: Seen) -> str | None:
         """One thing more."""
@@ -52,11 +39,7 @@ class Figures:
                 self.messages += 1
                 self.bytes += size
             case Span(fault=fault, nodes=nodes, is_on=is_on):
-                struck, noticed = dict(self.times.struck), dict(self.times.noticed)
                 self.times.strike(fault, nodes, is_on=is_on)
-                for name in nodes:
-                    if name in struck and self.times.struck.get(name) != struck[name]:
-                        self._give_up(name, struck[name], noticed)
             case Happened(node=node, life=life, event=event):
                 if self._lives.get(node, (0, 0))[0] != life:
                     self._lives[node] = life, self._setting.timeline.now_ns
@@ -66,46 +49,21 @@ class Figures:
         return None
 
     def end(self) -> None:
-        """The run is over: who has not found out by now never will."""
-        for name, since_ns in self.times.struck.items():
-            self._give_up(name, since_ns, self.times.noticed)
+        """The run is over."""
+        self.times.end()
 
-    def _give_up(self, name: str, since_ns: int, noticed: Mapping[tuple[str, str], int]) -> None:
-        """The silence of this node is over, or begins anew: whoever could have found out by now, and did not."""
-        now_ns = self._setting.timeline.now_ns
-        waited_s = (now_ns - since_ns) / NS_PER_S
-        unaware = self._unaware_of(self._setting.hosts[name], since_ns)
-        self._waits[DETECTION] += [Wait(each, name, waited_s) for each in unaware]
-        found_ns = noticed.get((name, FOUND_DEAD[0]))
-        if found_ns is not None:
-            spread_s = (now_ns - found_ns) / NS_PER_S
-            self._waits[SPREAD] += [Wait(each, name, spread_s) for each in unaware]
-        elif unaware and (name, SUSPECTED) not in noticed:
-            self._waits[SUSPECTED].append(Wait(unaware[0], name, waited_s))
+    def in_vain(self, name: str) -> list[Vain]:
+        """Those who never found out what this figure is of."""
+        return [self.times.vain[what] for what in _OF.get(name.partition("-")[0], ())]
 
-    def _unaware_of(self, silent: Host, since_ns: int) -> list[str]:
-        """Who takes it for living still, although well and within reach of it all along."""
-        return [
-            host.name
-            for host in self._setting.hosts.values()
-            if host is not silent
-            and host.is_well
-            and host.well_since_ns <= since_ns
-            and self._setting.network.uncut_since_ns(host.name, silent.name) <= since_ns
-            and host.node.membership.life_of(silent.id) is not None
-        ]
-
-    def waits(self, name: str, most_s: float) -> list[Wait]:
-        """Who waited longer than the bound of this figure, in vain."""
-        return [each for each in self._waits.get(name.partition("-")[0], ()) if each.waited_s > most_s]
-
-    def vain(self, name: str, most_s: float) -> str:
-        """The same, in words that follow a number; nothing when all found out in time."""
-        waits = self.waits(name, most_s)
-        if not waits:
+    def told(self, name: str, most_s: float) -> str:
+        """Who waited in vain for longer than the bound of this figure, in words that follow a number; or nothing."""
+        vain = self.in_vain(name)
+        pairs = sum(sum(each.tally.above(most_s).values()) for each in vain)
+        if not pairs:
             return ""
-        longest = max(waits, key=lambda wait: wait.waited_s)
-        more = f", and {len(waits) - 1} more such pairs" if len(waits) > 1 else ""
+        longest = max((each.longest for each in vain if each.longest), key=lambda wait: wait.waited_s)
+        more = f", and {pairs - 1} more such pairs" if pairs > 1 else ""
         return f"; after {longest.waited_s:.6g} s {longest.observer} had not found out about {longest.subject}{more}"
 
     def a_node_and_second(self, count: int) -> float | None:
@@ -116,11 +74,14 @@ class Figures:
 Measure: TypeAlias = Callable[[Figures, float], float | None]  # of one run, and for this bound
 
 
-def _point(figures: Figures, most: float, *, name: str, tallies: Callable[[Times], list[Tally]]) -> float | None:
-    whole = tally_of(wait.waited_s for wait in figures.waits(name, most))
-    for tally in tallies(figures.times):
-        whole.merge(tally.counts)
-    return _POINTS[name.partition("-")[2]](whole.shown("", ""))
+def _point(figures: Figures, most: float, *, name: str) -> float | None:
+    sort, _, point = name.partition("-")
+    whole = Tally()
+    for vain in figures.in_vain(name):
+        whole.merge(vain.tally.above(most))
+    for what in _OF[sort]:
+        whole.merge((figures.times.spread if sort == SPREAD else figures.times.detection)[what].counts)
+    return _POINTS[point](whole.shown("", ""))
 
 
 _POINTS: Mapping[str, Point] = {
@@ -130,15 +91,13 @@ _POINTS: Mapping[str, Point] = {
 }
 # From a crash, pause, block or unlink of a node to the first who suspects it, and to each who takes it for dead;
 # from the first death of it to each other; of those who were well; and what was sent.
-_TALLIES: Mapping[str, Callable[[Times], list[Tally]]] = {
-    SUSPECTED: lambda times: [times.detection[SUSPECTED]],
-    DETECTION: lambda times: [times.detection[name] for name in FOUND_DEAD],
-    SPREAD: lambda times: [times.spread["death"]],
+_OF: Mapping[str, tuple[str, ...]] = {
+    SUSPECTED: ("suspected",),
+    DETECTION: ("found dead", "known dead"),  # by the first, and by each other
+    SPREAD: ("death",),
 }
 OF_TIME: Mapping[str, Measure] = {  # those that are seconds
-    f"{sort}-{point}": partial(_point, name=f"{sort}-{point}", tallies=tallies)
-    for sort, tallies in _TALLIES.items()
-    for point in _POINTS
+    f"{sort}-{point}": partial(_point, name=f"{sort}-{point}") for sort in _OF for point in _POINTS
 }
 FIGURES: Mapping[str, Measure] = {
     **OF_TIME,

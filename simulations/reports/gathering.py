@@ -13,7 +13,7 @@ from simulations.checks import CHECKS
 from simulations.ends import ENDS
 from simulations.reports.building import BROKEN, CUT_SHORT, HELD, NOT_SEEN, SEEN, of_the_run, said_of, settings
 from simulations.reports.observer import Observer
-from simulations.reports.shapes import Figure, Judged, Rule, Seed, Seen, SweepReport
+from simulations.reports.shapes import Distribution, Figure, Judged, Rule, Seed, Seen, SweepReport
 from simulations.reports.tally import Tally
 from simulations.reports.times import DETECTION, SPREAD
 from simulations.scenario import Scenario
@@ -31,6 +31,7 @@ class Measured(Struct, frozen=True):
     nodes: int
     detection: dict[str, dict[int, int]]
     spread: dict[str, dict[int, int]]
+    never: dict[str, int]  # of all of these: how many never found out
     judged: Judged
     messages_node_s: float
     bytes_node_s: float | None
@@ -49,6 +50,7 @@ def measured(scenario: Scenario, verdict: Verdict, observer: Observer) -> Measur
         nodes=scenario.nodes,
         detection={name: tally.counts for name, tally in observer.times.detection.items()},
         spread={name: tally.counts for name, tally in observer.times.spread.items()},
+        never={name: vain.never for name, vain in observer.times.vain.items()},
         judged=observer.times.judged,
         messages_node_s=traffic.messages_node_s_mean,
         bytes_node_s=traffic.bytes_node_s_mean,
@@ -72,6 +74,7 @@ class Gathering:
         self._sights: dict[str, tuple[int, int]] = {}  # in how many runs, how often
         self._detection = {name: Tally() for name in DETECTION}
         self._spread = {name: Tally() for name in SPREAD}
+        self._never: Counter[str] = Counter()
         self._judged = [0, 0, 0, 0]
         self._figures: dict[tuple[str, str], list[float]] = {}
 
@@ -90,6 +93,7 @@ class Gathering:
         for tallies, counts in ((self._detection, found.detection), (self._spread, found.spread)):
             for name, each in counts.items():
                 tallies[name].merge(each)
+        self._never.update(found.never)
         self._judged = [one + other for one, other in zip(self._judged, structs.astuple(found.judged), strict=True)]
         self._measure("messages per node and second", "msg/s", found.messages_node_s)
         self._measure("bytes per node and second", "B/s", found.bytes_node_s)
@@ -117,8 +121,8 @@ class Gathering:
             rules=self._rules(),
             rows=rows,
             rows_left_out=self._runs - len(rows),
-            detection=tuple(self._detection[name].shown(name, about) for name, about in DETECTION.items()),
-            spread=tuple(self._spread[name].shown(name, about) for name, about in SPREAD.items()),
+            detection=self._shown(DETECTION, self._detection),
+            spread=self._shown(SPREAD, self._spread),
             judged=Judged(*self._judged),
             figures=tuple(figure(*key, values) for key, values in self._figures.items()),
             is_drawn=is_drawn,
@@ -126,6 +130,9 @@ class Gathering:
             settings=settings(scenario),
             sights=tuple(Seen(name, *self._sights.get(name, (0, 0))) for name in SIGHTS),
         )
+
+    def _shown(self, said: Mapping[str, str], tallies: Mapping[str, Tally]) -> tuple[Distribution, ...]:
+        return tuple(tallies[name].shown(name, about, never=self._never[name]) for name, about in said.items())
 
     def _rules(self) -> tuple[Rule, ...]:
         expect, broken = self._scenario.expect, dict(self._broken)

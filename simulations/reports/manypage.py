@@ -12,6 +12,7 @@ from simulations.reports.page import (
     detection,
     document,
     is_bad,
+    quoted,
     ranked,
     scenario,
     sentence_of,
@@ -61,9 +62,11 @@ def _head(report: SweepReport) -> list[str]:
             well,
         ),
     ]
-    dead = report.detection[-1] if report.detection[-1].count else report.detection[1]
-    if dead.count:
-        shown.append(("Death known after", f"{dead.p50_s:.2f} s", f"median; p99 {dead.p99_s:.2f} s"))
+    found_dead, known = report.detection[1:]
+    dead = known if known.count or known.never else found_dead
+    if dead.count or dead.never:
+        median, p99, _ = quoted(dead)
+        shown.append(("Death known after", median, f"median; p99 {p99}"))
     shown += [
         (
             each.name.capitalize(),

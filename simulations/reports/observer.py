@@ -76,6 +76,7 @@ class Observer:
     def end(self) -> float:
         """The world has stopped; when, in seconds."""
         now_ns = self._setting.timeline.now_ns
+        self.times.end()
         while now_ns >= self._closes_ns:
             self._close(self._closes_ns)
             self._closes_ns += self._column_ns

@@ -110,7 +110,8 @@ def _figures(report: RunReport) -> list[tuple[str, str, str]]:
             f"{max(0.0, whole_s - struck_s):.2f} s",
             "after the last fault" if report.faults else "after the start",
         )
-    dead = report.detection[-1] if report.detection[-1].count else report.detection[1]
+    found_dead, known = report.detection[1:]
+    dead = known if known.count or known.never else found_dead
     judged, traffic = report.judged, report.traffic
     found = [
         ("One view", *one_view),
@@ -123,8 +124,9 @@ def _figures(report: RunReport) -> list[tuple[str, str, str]]:
     ]
     if traffic.bytes_node_s_mean is not None:
         found.append(("Bytes", f"{traffic.bytes_node_s_mean:,.0f}", "per node and second"))
-    if dead.count:
-        found.insert(1, ("Death known after", f"{dead.p50_s:.2f} s", f"median; p99 {dead.p99_s:.2f} s"))
+    if dead.count or dead.never:
+        median, p99, _ = quoted(dead)
+        found.insert(1, ("Death known after", median, f"median; p99 {p99}"))
     if report.work is not None:
         first, last = report.work.stages[0], report.work.stages[-1]
         found.append(("Tasks done", f"{last.tasks or 0} / {first.tasks or 0}", "of those submitted"))
@@ -357,7 +359,7 @@ def _key() -> str:
 
 def detection(found: Sequence[Distribution], spread: Sequence[Distribution]) -> list[str]:
     """How soon faults were noticed, and how fast the news went round."""
-    if not any(each.count for each in (*found, *spread)):
+    if not any(each.count or each.never for each in (*found, *spread)):
         return []
     halves = [
         tag(
@@ -375,7 +377,8 @@ def detection(found: Sequence[Distribution], spread: Sequence[Distribution]) -> 
         tag("h2", "How soon it was known"),
         tag(
             "p",
-            "Share of all cases that took no longer. Nodes that were cut off count too, and wait for the cut to heal.",
+            "Share of all cases that took no longer. Nodes that were cut off count too, and wait for the cut to heal. "
+            "Never: well and within reach all along, and had not found out although there was time enough.",
             class_="note",
         ),
         tag("div", *halves, class_="two"),
@@ -386,8 +389,8 @@ def distributions(group: Sequence[Distribution]) -> str:
     """The numbers that are quoted from curves."""
     rows = []
     for number, each in enumerate(group):
-        if each.count:
-            values = [tag("td", seconds(value), class_="n") for value in (each.p50_s, each.p99_s, each.max_s)]
+        if each.count or each.never:
+            values = [tag("td", said, class_="n") for said in (str(each.never or ""), *quoted(each))]
             name = tag(
                 "td",
                 pictures.sample(number),
@@ -395,8 +398,14 @@ def distributions(group: Sequence[Distribution]) -> str:
                 tag("br"),
                 tag("span", words(each.about), class_="note"),
             )
-            rows.append(tag("tr", name, tag("td", f"{each.count:,}", class_="n"), *values))
-    return table(["", "*cases", "*median", "*p99", "*longest"], rows) if rows else ""
+            rows.append(tag("tr", name, tag("td", f"{each.count + each.never:,}", class_="n"), *values))
+    return table(["", "*cases", "*never", "*median", "*p99", "*longest"], rows) if rows else ""
+
+
+def quoted(times: Distribution) -> list[str]:
+    """Median, 99th percentile and the longest that came to an end, in words."""
+    none = "never" if times.never else ""
+    return [none if value is None else seconds(value) for value in (times.p50_s, times.p99_s, times.max_s)]
 
 
 def seconds(value: float | None) -> str:

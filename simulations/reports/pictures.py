@@ -153,7 +153,7 @@ def curves(distributions: Sequence[Distribution], *, name: str) -> str:
         return ""
     width, left, bottom = 460.0, 52.0, 190.0
     longest = max(each.max_s or 0.0 for each in shown)
-    median = min(each.p50_s or 0.0 for each in shown)
+    median = min(each.curve[-1][0] if each.p50_s is None else each.p50_s for each in shown)
     is_log = longest > LOG_RATIO * max(median, CURVE_LEAST_S) and longest > CURVE_LEAST_S
     if is_log:
         low = 10.0 ** floor(log10(max(median / 10, CURVE_LEAST_S)))
@@ -169,7 +169,7 @@ def curves(distributions: Sequence[Distribution], *, name: str) -> str:
         if each.count:
             points = [(times.at(each.curve[0][0]), shares.at(0.0))]
             points += [(times.at(took_s), shares.at(share)) for took_s, share in each.curve]
-            points.append((times.at(times.high), shares.at(1.0)))
+            points.append((times.at(times.high), shares.at(each.curve[-1][1])))
             drawn.append(svg.steps(points, LINES[number % len(LINES)]))
     return svg.picture(width, bottom + 26, *drawn, label=name)
 

@@ -83,7 +83,11 @@ class Agreement(Struct, frozen=True):
 
 
 class Distribution(Struct, frozen=True):
-    """How long something took: the curve is (seconds, share that took no longer)."""
+    """How long something took: the curve is (seconds, share that took no longer), of all cases.
+
+    `count` is of those that came to an end and `never` of those that did not: the curve ends below 1 by their
+    share, and a quantile that falls among them is None.
+    """
 
     name: str
     about: str
@@ -94,6 +98,7 @@ class Distribution(Struct, frozen=True):
     p99_s: float | None = None
     max_s: float | None = None
     curve: tuple[Pair, ...] = ()
+    never: int = 0
 
 
 class Judged(Struct, frozen=True):

@@ -7,7 +7,7 @@ become markup. Neighbour: `page` shows the same, and more.
 import re
 from collections.abc import Iterable, Sequence
 
-from simulations.reports.page import SIGNS, UNSIZED, ranked, seconds, sentence_of
+from simulations.reports.page import SIGNS, UNSIZED, quoted, ranked, sentence_of
 from simulations.reports.shapes import Distribution, Report, Rule, RunReport, Seen, Stage, SweepReport
 from simulations.visible import visible
 
@@ -137,11 +137,12 @@ def _rules(rules: Sequence[Rule]) -> str:
 
 def _times(group: Sequence[Distribution]) -> list[str]:
     rows = [
-        (each.name, f"{each.count:,}", seconds(each.p50_s), seconds(each.p99_s), seconds(each.max_s), each.about)
+        (each.name, f"{each.count + each.never:,}", f"{each.never:,}", *quoted(each), each.about)
         for each in group
-        if each.count
+        if each.count or each.never
     ]
-    return ["## How soon it was known", _table(("", "cases", "median", "p99", "longest", ""), rows)] if rows else []
+    heads = ("", "cases", "never", "median", "p99", "longest", "")
+    return ["## How soon it was known", _table(heads, rows)] if rows else []
 
 
 def _table(heads: Sequence[str], rows: Iterable[Sequence[str]]) -> str:

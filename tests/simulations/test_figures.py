@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import pytest
+from msgspec import structs
 
 from simulations.command import main
 from simulations.figures import FIGURES
@@ -152,3 +153,13 @@ def test_who_never_hears_of_a_death_that_others_know_is_over_the_bound_of_its_sp
 def test_who_was_cut_off_from_the_dead_need_not_find_out() -> None:
     cut = '[[fault]]\nkind = "partition"\ngroups = [["n2-n6"], ["n1"]]\nat_s = 4\n'
     assert not _run({"detection-max-s": 9, "spread-max-s": 5}, then=cut + DEATH).violations
+
+
+def test_a_death_that_nobody_found_is_over_the_bound_of_its_spread_once_it_should_have_been_found() -> None:
+    def broken(run_s: int) -> list[str]:
+        scenario = _scenario({"spread-max-s": 5}, then=DEATH.replace("at_s = 5", "at_s = 1") + SILENT)
+        return [each.what for each in World(structs.replace(scenario, run_s=run_s), seed=1).run().violations]
+
+    assert not broken(34), "it should have been found after 20 s at the latest, and may spread for 5"
+    (what,) = broken(37)
+    assert what.startswith("7, and at most 5 was expected; after 7 s n6 had not found out about n3")

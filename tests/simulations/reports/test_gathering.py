@@ -1,6 +1,10 @@
 """What a report of many runs says of their rules: what a report of one says of each."""
 
+from msgspec import structs
+
+from simulations.reports.page import run_page
 from simulations.reports.shapes import Rule
+from simulations.reports.ticket import ticket
 from simulations.scenario import Scenario, parsed
 from tests.simulations.reports.conftest import gathered, reported
 
@@ -45,3 +49,19 @@ def test_a_promise_in_runs_that_ended_before_it_was_due_was_not_held() -> None:
         one, many = _rows(_expecting(f'never = ["{never}"]\neventually = {{ agents-known = 10 }}'))
         assert one["agents-known"].verdict == many["agents-known"].verdict == "cut short"
         assert many[never].seeds == 3
+
+
+def test_who_never_found_out_shows_in_a_report_of_one_run_and_of_many() -> None:
+    deaf = '[[fault]]\nkind = "links"\none = ["n2-n4"]\nother = ["n1"]\nat_s = 2\nlink = { loss = 1.0 }\n'
+    long = structs.replace(parsed(f"{HEAD}{deaf}{DEATH}", origin="here"), run_s=26)
+    brief = structs.replace(long, run_s=16)  # too early to tell
+    assert not any(each.never for each in (*reported(brief).detection, *reported(brief).spread))
+    one, many = reported(long), gathered(long, range(1, 3))
+    for report, runs in ((one, 1), (many, 2)):
+        found = {each.name: each for each in (*report.detection, *report.spread)}
+        assert (found["known dead"].count, found["known dead"].never) == (runs, runs)
+        assert found["known dead"].curve[-1][1] == 0.5
+        assert (found["death"].never, found["found dead"].never) == (runs, 0)
+    (row,) = [line for line in ticket(one).splitlines() if line.startswith("| known dead |")]
+    assert row.split(" | ")[1:3] == ["2", "1"]
+    assert "never</td>" in run_page(one)
