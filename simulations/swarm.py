@@ -17,7 +17,7 @@ from msgspec import structs
 from protocol.presets import PRESETS
 from simulations.chance import Chance
 from simulations.crowds import spans
-from simulations.faults import OF_NODES, SHAPES, Fault
+from simulations.faults import OF_NODES, SHAPES, Fault, Hold, OneWay, Partition
 from simulations.flaws import flaw_of
 from simulations.links import LinkModel
 from simulations.scenario import Scenario, ScenarioError
@@ -33,6 +33,12 @@ APART_S = 1.0  # between two faults of one node
 FACTOR = (0.3, 3.0)  # of timers and caps
 SIGNED_NODES_MAX = 8  # real signatures cost forty times all the rest
 BUSY_SHARE = 0.4  # of all slots, on average: what is submitted must have ended in time
+LONG_SHARE = 0.25  # of the worlds have runs and a cut that outlast leases: only there shows who runs what is held
+LONG_LEASE = (0.3, 0.8)  # factor of timers of tasks: short ones, for what is run anew must end in time
+LONG_RUN = (2.5, 5.0)  # leases
+LONG_CUT = (2.5, 6.0)  # leases
+LONG_CUTS: tuple[type[Fault], ...] = (Partition, Partition, OneWay, Hold)
+EXCLUSIVE_SHARE, LONG_EXCLUSIVE_SHARE = 0.2, 0.7
 REGIONS = (2, 4)
 REGIONS_SHARE = 1 / 3  # of the worlds have more than one
 AILMENTS = ("loss", "duplicate", "reorder", "replay", "corrupt", "truncate")  # of links, for a while
@@ -63,19 +69,27 @@ def drawn(base: Scenario, *, seed: int, settled: Collection[str]) -> Scenario:
     scenario = settle(scenario, "wire", "ed25519" if is_signed else "mac")
     scenario = settle(scenario, "link", _link(dice("link"), base.link))
     scenario = settle(scenario, "membership", _membership(dice("membership"), base))
-    scenario = settle(scenario, "tasks", _scaled(base.tasks, TASK_TIMERS, dice("tasks")))
+    is_long = dice("long").random() < LONG_SHARE
+    factor = LONG_LEASE if is_long else FACTOR
+    scenario = settle(scenario, "tasks", _scaled(base.tasks, TASK_TIMERS, dice("tasks"), factor))
     begin_s = scenario.join_s + SETTLED_S
     if begin_s >= until_s:
         raise ScenarioError(f"run_s: {base.run_s:g} s leave a swarm no time for faults before its promises are due")
+    lease_s = scenario.tasks.lease_s
+    least_s, most_s = (round(leases * lease_s, 2) for leases in LONG_RUN)
     agents = structs.replace(
         base.agents,
         slots=round(_between(dice("slots"), 1, 6)),
-        runs_s=(0.1, round(_between(dice("runs"), 0.3, 6), 2)),
+        runs_s=(least_s, most_s) if is_long else (0.1, round(_between(dice("runs"), 0.3, 6), 2)),
         fails=dice("fails").choice((0.0, 0.0, 0.05)),
     )
     scenario = settle(scenario, "agents", agents)
-    scenario = settle(scenario, "work", _work(dice("work"), scenario, begin_s, until_s))
-    return settle(scenario, "fault", plan(scenario.names, chance, begin_s=begin_s, until_s=until_s))
+    work = _work(dice("work"), scenario, begin_s, until_s)
+    faults = plan(scenario.names, chance, begin_s=begin_s, until_s=until_s)
+    if is_long:
+        work = structs.replace(work, exclusive=dice("long work").random() < LONG_EXCLUSIVE_SHARE)
+        faults = _with_a_long_cut(faults, scenario, dice("long cut"), begin_s=begin_s, until_s=until_s)
+    return settle(settle(scenario, "work", work), "fault", faults)
 
 
 def plan(names: tuple[str, ...], chance: Chance, *, begin_s: float, until_s: float) -> tuple[Fault, ...]:
@@ -132,6 +146,18 @@ def _of_one_mind(values: dict[str, object]) -> dict[str, object]:
     if "groups" in values or values.get("shape") not in OF_NODES:
         values.pop("nodes", None)
     return values
+
+
+def _with_a_long_cut(
+    faults: Collection[Fault], scenario: Scenario, rng: Random, *, begin_s: float, until_s: float
+) -> tuple[Fault, ...]:
+    """Instead of all faults of its kind one that lasts for some leases, if there are nodes to part and time for it."""
+    kind, tasks = rng.choice(LONG_CUTS), scenario.tasks
+    for_s = round(min(_between(rng, *LONG_CUT) * tasks.lease_s, until_s - begin_s), 2)
+    at_s = round(begin_s + rng.random() * (until_s - for_s - begin_s), 2)
+    made = several(kind, scenario.names, rng, count=1, begin_s=begin_s, until_s=until_s)
+    cuts = [structs.replace(fault, at_s=at_s, for_s=for_s) for fault in made]
+    return apart([*cuts, *(fault for fault in faults if not isinstance(fault, kind))])
 
 
 def apart(faults: Collection[Fault]) -> tuple[Fault, ...]:
@@ -203,12 +229,12 @@ def _link(rng: Random, base: LinkModel) -> LinkModel:
 
 def _membership(rng: Random, base: Scenario) -> dict[str, float | int | bool]:
     """One factor for all timers of it: what is right is their proportion."""
-    scaled = _scaled(structs.replace(PRESETS[base.preset], **base.membership), MEMBERSHIP_TIMERS, rng)
+    scaled = _scaled(structs.replace(PRESETS[base.preset], **base.membership), MEMBERSHIP_TIMERS, rng, FACTOR)
     return {name: getattr(scaled, name) for name in MEMBERSHIP_TIMERS}
 
 
-def _scaled(settings: S, timers: Collection[str], rng: Random) -> S:
-    factor = _between(rng, *FACTOR)
+def _scaled(settings: S, timers: Collection[str], rng: Random, span: tuple[float, float]) -> S:
+    factor = _between(rng, *span)
     return structs.replace(settings, **{name: round(getattr(settings, name) * factor, 3) for name in timers})
 
 
@@ -222,6 +248,6 @@ def _work(rng: Random, scenario: Scenario, begin_s: float, until_s: float) -> Wo
         from_s=round(begin_s - SETTLED_S / 2, 2),
         every_s=every_s,
         tasks=min(300, 1 + int((until_s - begin_s) / every_s * rng.random())),
-        exclusive=rng.random() < 0.2,
+        exclusive=rng.random() < EXCLUSIVE_SHARE,
         route=rng.choice(("auto", "auto", "bids", "late")),
     )
