@@ -86,7 +86,7 @@ def _check_files(asked: argparse.Namespace) -> None:
     trace: Path | None = getattr(asked, "trace", None)
     if asked.command == "replay":
         outputs.check(reports=reports, read=[asked.trace])
-    elif asked.command == "run" and not asked.scenario:
+    elif asked.command == "run" and asked.scenario is None:
         outputs.check(traces=[trace] if trace else [], reports=reports)
         for name in stock():
             own = [_own(path, name) for path in reports]
@@ -97,7 +97,7 @@ def _check_files(asked: argparse.Namespace) -> None:
 
 def _next_step(problem: str, asked: argparse.Namespace) -> str:
     """A command that helps with what is wrong."""
-    name = getattr(asked, "scenario", "")
+    name = getattr(asked, "scenario", "") or ""
     is_of_event = problem.startswith("there is no line") or "nothing was broken" in problem
     if is_of_event or problem.startswith("--") or asked.command not in ("show", "run", "sweep", *_OF_TRACES):
         return f"{asked.program} {asked.command} --help"
@@ -125,7 +125,7 @@ def _parser(program: str, also: str) -> argparse.ArgumentParser:
     _choose(show)
     show.add_argument("--seed", type=seed_of, default=1, help="what --swarm draws from (default 1)")
     one = command("run", _run, "run one scenario, or every one of the stock")
-    one.add_argument("scenario", nargs="?", default="", help="a name of the stock, or a .toml file; all when omitted")
+    one.add_argument("scenario", nargs="?", help="a name of the stock, or a .toml file; all when omitted")
     _choose(one)
     one.add_argument("--seed", type=seed_of, default=1, help="what all chance comes from (default 1)")
     one.add_argument("--once", action="store_true", help="do not run it a second time to compare")
@@ -230,7 +230,7 @@ def _show(asked: argparse.Namespace) -> int:
 
 
 def _run(asked: argparse.Namespace) -> int:
-    is_one = bool(asked.scenario)
+    is_one = asked.scenario is not None
     return worst(
         [
             run(

@@ -39,6 +39,8 @@ from simulations.work import WorkModel
 
 TRACE = b'{"trace":'  # how every file of `recorded` begins
 FIGURE_MAX = 1e9  # so many bytes a second no node says, and a bound that nothing exceeds is none
+RUN_S_MAX = 172_800  # two days: past the tombstones
+FILE_BYTES_MAX = 16 << 20  # ten thousand faults take two
 NODES_MAX = 2_048  # what they know of one another takes 1.4 KB a pair: 6 GiB
 
 
@@ -63,7 +65,7 @@ class Scenario(Struct, frozen=True, forbid_unknown_fields=True):
 
     about: str
     nodes: Annotated[int, Meta(ge=1, le=NODES_MAX)]
-    run_s: Annotated[float, Meta(gt=0, le=172_800)]  # two days: past the tombstones
+    run_s: Annotated[float, Meta(gt=0, le=RUN_S_MAX)]
     preset: str = "lan"
     membership: dict[str, float | int | bool] = {}  # settings that are not as in the preset
     start: Literal["join", "known"] = "join"  # nodes join one another, or know each other from the beginning
@@ -226,16 +228,23 @@ def named(name: str) -> Scenario:
     if name.endswith(".py"):
         return programmed(path)
     if not name.endswith(".toml"):
-        raise ScenarioError(_no_scenario(path, known))
+        raise ScenarioError(_no_scenario(name, known))
     try:
-        return parsed(path.read_text(encoding="utf-8"), origin=name)
+        with path.open("rb") as file:
+            raw = file.read(FILE_BYTES_MAX + 1)
+        if len(raw) > FILE_BYTES_MAX:
+            raise ScenarioError(f"{name} has more than {FILE_BYTES_MAX >> 20} MiB, which no scenario needs")
+        return parsed(raw.decode(), origin=name)
     except (OSError, UnicodeDecodeError) as error:
         why = trouble_of(error) if isinstance(error, OSError) else f"it is no UTF-8: {error}"
         raise ScenarioError(f"{name} cannot be read: {why}") from None
 
 
-def _no_scenario(path: Path, known: Iterable[str]) -> str:
+def _no_scenario(name: str, known: Iterable[str]) -> str:
     """What a name is that is neither of the stock nor of a scenario's file."""
+    if not name:
+        return f"the name of a scenario is empty; there are: {', '.join(known)}; or name a .toml file, or a .py file"
+    path = Path(name)
     try:
         if path.is_dir():
             return f"{path} is a folder; name a .toml file in it, or a .py file"
@@ -250,6 +259,8 @@ def _no_scenario(path: Path, known: Iterable[str]) -> str:
 
 def programmed(path: Path) -> Scenario:
     """What the function `scenario` of a Python file returns. Raises ScenarioError, for all that file raises, too."""
+    if path.is_dir():
+        raise ScenarioError(f"{path} cannot be read: is a directory")
     try:
         made = runpy.run_path(str(path)).get("scenario")
         scenario = made() if callable(made) else None

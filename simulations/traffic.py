@@ -14,7 +14,7 @@ from protocol.gossip import GossipSettings
 from protocol.presets import PRESETS, MembershipSettings
 from protocol.replica import BUCKETS
 from simulations.running import PASSED, VIOLATED
-from simulations.scenario import NODES_MAX, Expectation, Scenario
+from simulations.scenario import NODES_MAX, RUN_S_MAX, Expectation, Scenario
 from simulations.seen import Said, Seen
 from simulations.setting import Setting, Wanted
 from simulations.world import World
@@ -120,7 +120,7 @@ def add(command: Adding) -> None:
     made = command("traffic", _traffic, "what each node of a quiet mesh says and hears: the formula beside counts")
     made.add_argument("nodes", nargs="*", type=_nodes, default=NODES, help="how many nodes (default 10 and 100)")
     made.add_argument("--preset", choices=sorted(PRESETS), default="lan")
-    made.add_argument("--seconds", type=float, help="how long each world lasts (default: a period of its beacons)")
+    made.add_argument("--seconds", type=_seconds, help="how long each world lasts (default: a period of its beacons)")
 
 
 def _nodes(text: str) -> int:
@@ -128,6 +128,16 @@ def _nodes(text: str) -> int:
     if not 1 <= number <= NODES_MAX:
         raise argparse.ArgumentTypeError(f"{text!r} is no number of nodes, from 1 to {NODES_MAX:,}")
     return number
+
+
+def _seconds(text: str) -> float:
+    try:
+        seconds = float(text)
+    except ValueError:
+        seconds = 0.0
+    if not SETTLED_S < seconds <= RUN_S_MAX:
+        raise argparse.ArgumentTypeError(f"{text!r} is no time above {SETTLED_S:g}, and at most {RUN_S_MAX:,}")
+    return seconds
 
 
 def _traffic(asked: argparse.Namespace) -> int:

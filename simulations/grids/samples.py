@@ -131,7 +131,7 @@ def _read(path: Path) -> dict[str, Sample]:
     try:
         lines = path.read_bytes().splitlines() if path.exists() else []
         return {kept.key: kept.sample for kept in (msgspec.json.decode(line, type=Kept) for line in lines)}
-    except (OSError, msgspec.DecodeError) as error:
+    except (OSError, msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise ScenarioError(f"--keep: {path}: {error}") from None
 
 

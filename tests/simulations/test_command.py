@@ -50,6 +50,7 @@ def test_a_bad_scenario_is_exit_2_and_one_sentence(tmp_path: Path, capsys: pytes
     [
         (["run", "nowhere"], "python -m simulations list"),
         (["run", "nowhere.toml"], "python -m simulations list"),
+        (["run", ""], "python -m simulations list"),
         (["sweep", "split", "--seeds", "x"], "python -m simulations sweep --help"),
         (["replay", "nowhere"], "python -m simulations run split --trace FILE"),
         (["figures", "g0"], "python -m simulations figures --help"),

@@ -172,9 +172,21 @@ def test_a_folder_and_a_file_of_another_kind_are_said_to_be_what_they_are(tmp_pa
         named(str(notes))
 
 
-def test_a_file_that_cannot_be_read_is_said_to_be_so(tmp_path: Path) -> None:
-    with pytest.raises(ScenarioError, match="cannot be read"):
-        named(str(tmp_path / "missing.toml"))
+@pytest.mark.parametrize("name", ["missing.toml", "missing.py", "folder.toml", "folder.py"])
+def test_a_file_that_cannot_be_read_is_said_to_be_so(tmp_path: Path, name: str) -> None:
+    if name.startswith("folder"):
+        (tmp_path / name).mkdir()
+    with pytest.raises(ScenarioError, match=r"cannot be read: (is a directory|there is no such file)"):
+        named(str(tmp_path / name))
+
+
+def test_a_file_without_an_end_is_refused_and_so_is_no_name_at_all(tmp_path: Path) -> None:
+    endless = tmp_path / "endless.toml"
+    endless.symlink_to("/dev/zero")
+    with pytest.raises(ScenarioError, match="has more than 16 MiB"):
+        named(str(endless))
+    with pytest.raises(ScenarioError, match="the name of a scenario is empty"):
+        named("")
 
 
 PROGRAM = """

@@ -5,6 +5,7 @@ import pytest
 from protocol.gossip import GossipSettings
 from protocol.presets import PRESETS
 from simulations.command import main
+from simulations.running import BAD_SCENARIO
 from simulations.traffic import SETTLED_S, Rate, counted, expected, is_near, lasts_s, whole
 
 
@@ -41,3 +42,13 @@ def test_the_command_prints_both_side_by_side(capsys: pytest.CaptureFixture[str]
     assert main(["traffic", "4"]) == 0
     rows = [line.split(" | ") for line in capsys.readouterr().out.splitlines()[2:]]
     assert [row[1] for row in rows] == ["formula", "counted"]
+
+
+@pytest.mark.parametrize("seconds", ["0", "-5", "15", "nan", "inf", "1e308", "172801", "x"])
+def test_a_time_that_no_world_can_last_is_a_misuse(seconds: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as caught:
+        main(["traffic", "2", "--seconds", seconds])
+    assert caught.value.code == BAD_SCENARIO
+    said, step = capsys.readouterr().err.splitlines()
+    assert said.startswith("error[bad_input]: --seconds: ")
+    assert step.startswith("try: ")

@@ -264,7 +264,9 @@ def test_a_number_of_seeds_that_is_none_is_a_misuse(number: str) -> None:
         main(["grid", "swim", "--seeds", number])
 
 
-@pytest.mark.parametrize("line", [b"{", b"[]", b'{"key": 1}', b'{"key": "a", "sample": {"x": ["y"]}}', b"\xff"])
+@pytest.mark.parametrize(
+    "line", [b"{", b"[]", b'{"key": 1}', b'{"key": "a", "sample": {"x": ["y"]}}', b"\xff", b'{"key":"\xff"}']
+)
 def test_a_file_of_samples_that_is_none_is_said_and_left_alone(
     line: bytes, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
