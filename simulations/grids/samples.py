@@ -18,6 +18,7 @@ from typing import TypeAlias
 import msgspec
 from msgspec import Struct
 
+from protocol.errors import UNREADABLE
 from simulations.grids.measures import Sample
 from simulations.progress import Progress
 from simulations.scenario import Scenario, ScenarioError
@@ -131,7 +132,7 @@ def _read(path: Path) -> dict[str, Sample]:
     try:
         lines = path.read_bytes().splitlines() if path.exists() else []
         return {kept.key: kept.sample for kept in (msgspec.json.decode(line, type=Kept) for line in lines)}
-    except (OSError, msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+    except (OSError, *UNREADABLE) as error:
         raise ScenarioError(f"--keep: {path}: {error}") from None
 
 
