@@ -103,7 +103,8 @@ def _agreement(told: Any) -> str:
     unheard = f", {count(told['unheard'], 'peer')} not since it changed" if told["unheard"] else ""
     if agreeing == heard:
         return f", all of one view (heard within {told['oldest_s']:.0f} s{unheard})"
-    return f", {agreeing} of {count(heard, 'other')} of this view ({_slowest(told)}{unheard})"
+    old = f"as heard up to {told['oldest_s']:.0f} s ago: "
+    return f", {agreeing} of {count(heard, 'other')} of this view ({old}{_slowest(told)}{unheard})"
 
 
 def _slowest(told: Any) -> str:
@@ -130,3 +131,7 @@ def _remarks(session: Session, value: Item) -> None:
     if not session.is_quiet:
         for text in value["notes"]:
             write(f"  - {shown(text)}\n")
+        if value["agreement"]["agreeing"] < value["agreement"]["heard"]:
+            write(
+                "  - those who were of another view may be of this one by now; to ask them: meshctl peers --all-views\n"
+            )

@@ -119,15 +119,23 @@ def test_the_story_of_a_peer_stands_below_what_is_known_of_it(
                 complete=1.0,
                 heard=3_000,
                 unheard=7,
+                oldest_s=17.6,
             ),
-            "3 peers alive, 1 of 3000 others of this view "
-            "(b has differed for 12 s, heard 3 s ago, 7 peers not since it changed); here",
+            "3 peers alive, 1 of 3000 others of this view (as heard up to 18 s ago: "
+            "b has differed for 12 s, heard 3 s ago, 7 peers not since it changed); here",
         ),
         (
             Agreement(
-                share=0.0, differing=("b",), slowest="b", slowest_s=12.4, slowest_heard_s=12.4, complete=1.0, heard=1
+                share=0.0,
+                differing=("b",),
+                slowest="b",
+                slowest_s=12.4,
+                slowest_heard_s=12.4,
+                complete=1.0,
+                heard=1,
+                oldest_s=12.4,
             ),
-            "3 peers alive, 0 of 1 other of this view (b differed 12 s ago); here",
+            "3 peers alive, 0 of 1 other of this view (as heard up to 12 s ago: b differed 12 s ago); here",
         ),
     ],
 )
@@ -135,7 +143,10 @@ def test_status_says_how_far_all_see_the_same(
     meshctl: Meshctl, served: Served, backend: FakeBackend, agreement: Agreement, said: str
 ) -> None:
     backend.status_ = a_status(agreement=agreement)
-    assert said in meshctl("status").out
+    out = meshctl("status").out
+    assert said in out
+    assert ("to ask them: meshctl peers --all-views" in out) is (" of this view " in said)
+    assert "all-views" not in meshctl("status", "-q").out
 
 
 def test_status_says_that_somebody_is_suspect(meshctl: Meshctl, served: Served, backend: FakeBackend) -> None:
