@@ -1,7 +1,7 @@
 """How often somebody may do something: so many a second, and a number at once after a while without.
 
-Invariant: bounded in those that it remembers; who was forgotten has all of it again. Pure leaf; `topics` and
-`hearing` ask.
+Invariant: bounded in those that it remembers; who was forgotten has all of it again. Pure leaf; `topics`,
+`hearing` and `duty` ask.
 """
 
 from msgspec import Struct

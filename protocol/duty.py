@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from typing import assert_never
 
 from protocol import ids, limits
+from protocol.allowances import Allowances
 from protocol.calls import Calls
 from protocol.effects import Effect, Emit
 from protocol.events import PeerForgotten, StateChanged
@@ -51,6 +52,7 @@ class Duty:
         self._membership = membership
         self._holder = holder
         self._calls = calls
+        self._asking = Allowances(per_s=limits.ORDERS_PER_S_MAX, most=limits.ORDERS_AT_ONCE_MAX)
         self._causes: tuple[Cause, ...] = ()
         self._shapes: tuple[Shape, ...] = ()
         self._private: frozenset[str] = frozenset()  # agents that other nodes are told nothing of
@@ -114,6 +116,10 @@ class Duty:
             for peer in peers[: limits.SIGHTS_MAX]
         )
         return Sights(order.request, self._membership.agreement.view, shown, more=len(peers) > len(shown))
+
+    def hears(self, asker: NodeId, now: Instant) -> bool:
+        """One order more of another node; False when it has asked too often: one key must not keep us busy."""
+        return self._asking.take(asker, now)
 
     def obey(self, asker: NodeId, order: AnyOrder, now: Instant) -> tuple[list[Effect], AnyReport]:
         """Do what an operator asks, and say how this node stands then, or what was asked for."""

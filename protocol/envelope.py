@@ -54,7 +54,7 @@ REFUSALS: dict[str, str] = {
     "twin": "somebody with this node's own key has begun a newer life: its directory was copied, or its key stolen",
     "twin_left": "somebody with this node's own key had begun a newer life, and has left",
     "outdated": "the task has ended since, and its end is too large to be put back from memory",
-    "too_often": "its source tells, accuses, compares or passes on more often than any node has reason to",
+    "too_often": "its source tells, accuses, compares, passes on or asks more often than any node has reason to",
     "not_known": "it is about a life that is not known here, or not any more",
     "unasked": "it says that nobody listens, to a message that waits for no such word",
 }

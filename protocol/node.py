@@ -333,6 +333,8 @@ class Node:
         if isinstance(opened.body, gossip.Repair):
             return self._carry_all(self._hearing.on_repair(opened, opened.body, now), now)
         me, body, header = self.me, opened.body, opened.header
+        if isinstance(body, ops.AnyOrder) and not self.duty.hears(opened.src, now):
+            return self._carry_all(self._hearing.refuse(Refusal("too_often", opened.src, header.subject), now), now)
         if isinstance(body, topic.Published):
             told = self.topics.on_published(opened.src, received.subject, body, iid=header.iid, gid=header.gid)
             return self._carry("topics", told, now)

@@ -12,6 +12,7 @@ from protocol.effects import Effect
 from protocol.envelope import Sealer
 from protocol.events import FrameRefused, PeerForgotten, StateChanged
 from protocol.node import Node
+from protocol.primitives import Instant
 from protocol.replica import Peer, PeerState
 from protocol.wire import ops
 from protocol.wire.agents import Card
@@ -243,3 +244,32 @@ def test_sights_leave_out_the_gone_first_and_fit_into_one_frame() -> None:
 def test_sights_that_nobody_asked_for_change_nothing() -> None:
     world = _settled(World(agents=(1, 2)))
     assert [each for each in _sent(world, ops.Sights(3, b"", ())) if not isinstance(each, fx.Emit)] == []
+
+
+@pytest.mark.parametrize("order", [ops.Survey(1), ops.Look(1), ops.Describe(1, "work@1"), ops.Steer(1, draining=True)])
+def test_a_flood_of_questions_by_one_key_is_cut_short_and_counted_and_another_is_answered(order: ops.AnyOrder) -> None:
+    world = _settled(World(agents=(1, 2)))
+    node = _node(world)
+    most = limits.ORDERS_AT_ONCE_MAX
+
+    def flood(first: int, last: int, *, index: int = 1) -> list[Effect]:
+        sender, signer = world.hosts[index], "abc"[index]
+        subject = SUBJECTS.node(dst=world.hosts[0].id, life=world.hosts[0].life, src=sender.id)
+        seal, effects = Sealer(signer=KEYS.signer(signer), life=sender.life), []
+        for seal._seq in range(first, last):
+            frame = seal.seal(order, subject=subject, now=world.now)
+            effects += node.handle(inputs.Received(subject, frame), world.now)
+        return effects
+
+    answers = (ops.Report, ops.Sights, ops.Description)
+    answered = [each for each in flood(7_000, 7_000 + most) if isinstance(each, fx.Send)]
+    assert [isinstance(each.body, answers) for each in answered] == [True] * most
+    node.duty.drain(is_on=False)
+    refused = flood(8_000, 8_050)
+    assert [type(each) for each in refused if not isinstance(each, fx.Emit)] == []
+    assert not node.duty.is_draining
+    later = Instant(world.now.after(1.0), world.now.wall_ms + 1_000)
+    told = said([*refused, *node.handle(inputs.Tick(), later)], FrameRefused)
+    assert {event.code for event in told} == {"too_often"}
+    assert sum(event.count for event in told) == 50
+    assert [each for each in flood(9_000, 9_001, index=2) if isinstance(each, fx.Send)]
