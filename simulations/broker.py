@@ -40,7 +40,7 @@ class BrokerModel(Struct, frozen=True, forbid_unknown_fields=True):
     absent: Delay = Delay()
     reconnect: Delay = Delay(p50_ms=200.0, p99_ms=298.0, shape="uniform")
     pending_max: Annotated[int, Meta(ge=1, le=10_000_000)] = INBOX_MAX
-    flush_per_s: Annotated[float, Meta(ge=0, le=1e9)] = 20_000.0
+    flush_per_s: Annotated[float, Meta(ge=0, le=1e9)] = 200_000.0
 
 
 class Broker:
@@ -67,6 +67,7 @@ class Broker:
             deque()
         )  # what waits, each with its cause
         self._is_still = self._is_flushing = False
+        self._over: list[Callable[[], None]] = []  # who is told when nothing waits any more
         self._ears: list[Ear] = []  # who hears all, and should not
         self._heeders: list[Callable[[str, Spread], None]] = []  # are told of facts before they go out
         self.is_down = False  # nobody can connect
@@ -95,9 +96,10 @@ class Broker:
         """It stands still: everybody stays connected, and nothing arrives."""
         self._is_still = True
 
-    def release(self) -> None:
-        """It goes on, with all that it was given meanwhile first."""
+    def release(self, over: Callable[[], None]) -> None:
+        """It goes on, with all that it was given meanwhile first; and says when that is over."""
         self._is_still = False
+        self._over.append(over)
         if not self._is_flushing:
             self._is_flushing = True
             self._timeline.after(0, self._flush)
@@ -105,14 +107,19 @@ class Broker:
     def _flush(self) -> None:
         """The first of what waits; what comes before the last of it waits behind it."""
         self._is_flushing = False
-        if self._is_still or not self._held:
+        if self._is_still:
             return
-        deed, arguments, self._timeline.cause = self._held.popleft()
-        deed(*arguments)
+        if self._held:
+            deed, arguments, self._timeline.cause = self._held.popleft()
+            deed(*arguments)
         if self._held:
             self._is_flushing = True
             gap_ns = int(NS_PER_S / self.model.flush_per_s) if self.model.flush_per_s else 0
             self._timeline.after(gap_ns, self._flush)
+            return
+        over, self._over = self._over, []
+        for each in over:
+            each()
 
     def _is_held(self, deed: Callable[..., None], *arguments: object) -> bool:
         if self._is_still or self._is_flushing:

@@ -18,7 +18,6 @@ from simulations.chance import Chance
 from simulations.crowds import members
 from simulations.faults import BIDDER, MOMENTS, OWNER, ROLES, TAKER, Fault
 from simulations.host import Host
-from simulations.links import Alteration
 from simulations.network import RECORD, Network
 from simulations.people import People
 from simulations.seen import Happened, Seen, Sight, Span, Stored
@@ -284,7 +283,7 @@ class Havoc:
             case what.Hold():
                 dark = network.darken()
                 self._broker.hold()
-                return lambda: self._release(dark)
+                return lambda: self._broker.release(lambda: network.restore(dark))
             case what.StaleReads():
                 store.age(fault.share, ns(fault.behind_s))
                 return lambda: store.age(0.0, 0)
@@ -353,10 +352,6 @@ class Havoc:
             host.relink()
 
         return back
-
-    def _release(self, dark: Alteration) -> None:
-        self._network.restore(dark)
-        self._broker.release()
 
     def _skew(self, fault: what.Skew, host: Host) -> Undo:
         """It is another version from now on."""

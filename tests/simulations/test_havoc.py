@@ -141,6 +141,16 @@ def test_what_is_said_after_a_hold_does_not_overtake_what_was_held() -> None:
     assert all(said == sorted(said) for said in causes.values())
 
 
+def test_nobody_can_be_seen_for_certain_before_all_that_was_held_has_come() -> None:
+    world = _world("broker.flush_per_s = 300\n[[fault]]\nkind = 'hold'\nat_s = 10\nfor_s = 4\n")
+    clear_s: list[float] = []
+    for at_s in (14.1, 29.0):
+        world.timeline.at(int(at_s * 1e9), lambda: clear_s.append(world.network.clear_since_ns("n1", "n2") / 1e9))
+    world.run()
+    assert clear_s[0] == 14.1
+    assert 14.1 < clear_s[1] < 29.0
+
+
 @pytest.mark.parametrize(
     "other",
     [
