@@ -88,7 +88,7 @@ class Reader:
         frame = self._endings.frame_of(task)
         ended = self._opener.open_record(key, frame) if frame else None
         if not isinstance(ended, Envelope) or not isinstance(ended.body, TaskRecord):
-            if record is not None:  # its end was too large to be kept: at least nobody takes this up
+            if record is not None and stands.revision:  # its end is not kept: at least nobody takes this up
                 self._tell(Refusal("outdated", "", key), key, stands.revision, now)
             return structs.replace(stands, record=None)
         if stands.revision and self._endings.may_put_back(task, now):

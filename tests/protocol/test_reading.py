@@ -119,6 +119,17 @@ def test_an_end_in_a_message_alone_is_not_proof_that_it_stood() -> None:
     assert reader.read(KEY, _frame(OPEN), NOW, revision=5).record == OPEN
 
 
+def test_a_message_from_before_a_retry_that_comes_late_is_refused_as_nobodys_fault() -> None:
+    reader = _reader()
+    failed = structs.replace(OPEN, state=TaskState.FAILED)
+    reader.read(KEY, _frame(failed), NOW, revision=4)
+    reader.read(KEY, _frame(structs.replace(OPEN, retries=OPEN.retries + 1)), NOW, revision=5)
+    assert reader.read(KEY, _frame(OPEN), NOW).record is None
+    assert reader.take_untold() == []
+    assert reader.read(KEY, _frame(OPEN), NOW, revision=6).record is None
+    assert [event.code for event in said(reader.take_untold(), FrameRefused)] == ["outdated"]
+
+
 def test_a_record_from_before_an_end_that_was_too_large_to_keep_is_not_taken_up(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
