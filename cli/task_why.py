@@ -28,9 +28,8 @@ _ENDED = {
     "draining": "declined, taking no new work",
     "no_agent": "declined, having no such agent",
     "deadline": "declined, the deadline being past",
-    "stopped": "declined, having been stopped",
     "drained": "gave it back, leaving",
-    "unheard": "never got it",
+    "unrenewed": "gave it back, having been without the record for a lease",
 }
 
 

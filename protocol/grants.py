@@ -5,12 +5,11 @@ is bounded; what has fallen out of it is looked up in the record. Pure leaf of `
 """
 
 from collections.abc import Callable, Iterator
-from typing import TypeVar
 
 from msgspec import Struct
 
-from protocol import limits
-from protocol.effects import RunAgent, Send
+from protocol import ids, limits
+from protocol.effects import Effect, RunAgent, Send, StopAgent, Write
 from protocol.primitives import NS_PER_S, Instant, Mono, NodeId
 from protocol.slots import Slots
 from protocol.watched import TaskSettings
@@ -19,6 +18,7 @@ from protocol.wire.task import Decline, TaskRecord
 LOOK_LEASES = 2  # without being asked: then an owner looks whether the task is still its own
 QUIET_LEASES = 1 / 3  # without its watcher, two asks: then a guardian is believed as well
 CHECK_S = 2.0  # between two looks at the record of a task because of what others say, or leave out
+RENEWALS = 3  # of an exclusive award in a lease: one may be lost, and one be late
 STALE_S = 0.5  # a result that is already on its way is refused and kept, not thrown away with the run
 
 
@@ -43,6 +43,28 @@ class Grant(Struct):
     stale_since: Mono | None = None  # when we heard that the task is not ours any more
     doubter: NodeId = ""  # who said so and need not know: the record is being read
     doubted: Mono | None = None  # when that was
+    is_begun: bool = False  # an agent is at it
+    sure: Mono = 0  # of an exclusive one: when the last write of ours left by which it stood as ours
+    tried: Mono | None = None  # when the write that is under way left
+    renew_at: Mono = 0
+
+    @property
+    def is_renewing(self) -> bool:
+        """True while the award is being written anew."""
+        return self.tried is not None
+
+    def renew(self, now: Instant, *, lease_s: float) -> list[Write]:
+        """Write the award of an exclusive task anew; whoever moves it on needs a revision that stood for two leases."""
+        if self.is_renewing:
+            return []
+        self.tried, self.renew_at = now.mono_ns, now.after(lease_s / RENEWALS)
+        return [Write(ids.task_key(self.record.id), self.record, expect=self.revision, urgent=True)]
+
+    def stands(self, revision: int) -> None:
+        """A write of the award took effect."""
+        self.revision = revision
+        if self.tried is not None:
+            self.sure, self.tried = self.tried, None
 
     def named_by(self, watcher: NodeId, life: int, now: Instant) -> None:
         """This watcher asks about it: that one is told from now on."""
@@ -82,7 +104,7 @@ def order_of(record: TaskRecord, agent: str, *, lease_s: float, now: Instant) ->
 
 
 class Grants:
-    """Tasks in hand by id, and the last that were given back, denied or ended."""
+    """Tasks in hand by id, and the last that were given back or ended."""
 
     def __init__(self, *, settings: TaskSettings, slots: Slots, guards: Callable[[NodeId, str], bool]) -> None:
         self._settings = settings
@@ -90,14 +112,13 @@ class Grants:
         self._guards = guards  # whether a node may be a guardian of a task
         self._grants: dict[str, Grant] = {}
         self._past: dict[str, _Past] = {}
-        self._denied: dict[str, dict[NodeId, int]] = {}  # task → epoch of an award that we said never came, by asker
 
     # --- in hand
 
     def begin(self, record: TaskRecord, revision: int, watcher: NodeId, watcher_life: int, now: Instant) -> Grant:
         """The task is in hand; its slot was taken before."""
         at_ms, at = now.wall_ms, now.mono_ns
-        grant = Grant(record, revision, watcher, watcher_life, at_ms, at, at_ms, checked=at, began=at)
+        grant = Grant(record, revision, watcher, watcher_life, at_ms, at, at_ms, checked=at, began=at, sure=at)
         self._grants[record.id] = grant
         return grant
 
@@ -128,10 +149,29 @@ class Grants:
         if self._grants.pop(task, None) is not None:
             self._slots.give_back(task)
 
-    def stop(self, task: str, epoch: int) -> None:
-        """It is in hand no more; its slot is free when the run has ended."""
-        if self._grants.pop(task, None) is not None:
-            self._slots.wind_down(task, epoch)
+    def stopped(self, task: str) -> list[Effect]:
+        """Stop the agent, unless the end is already on its way to the store: the fence judges that."""
+        grant = self.get(task)
+        if grant is None or grant.ending is not None:
+            return []
+        if not grant.is_begun:
+            self.release(task)
+            return []
+        del self._grants[task]
+        self._slots.wind_down(task, grant.record.epoch)
+        return [StopAgent(task, grant.record.epoch)]
+
+    def outdated(self, task: str, now: Instant) -> list[Effect]:
+        """The task is not ours any more: stop it soon, or at once when it must not run twice."""
+        grant = self.get(task)
+        if grant is None or grant.ending is not None:
+            return []
+        self.end(grant.record)  # who asks about it later reads the record
+        if grant.record.exclusive:
+            return self.stopped(task)
+        if grant.stale_since is None:
+            grant.stale_since = now.mono_ns
+        return []
 
     def open(self) -> list[Grant]:
         """Those that an agent works on."""
@@ -156,7 +196,9 @@ class Grants:
             return None
         lease_ns, stale_ns = int(self._settings.lease_s * NS_PER_S), int(STALE_S * NS_PER_S)
         open_grants = self.open()
-        ends = [grant.asked + lease_ns for grant in open_grants if grant.record.exclusive]
+        alone = [grant for grant in open_grants if grant.record.exclusive]
+        ends = [grant.sure + lease_ns for grant in alone]
+        ends += [grant.renew_at for grant in alone if not grant.is_renewing]
         ends += [grant.stale_since + stale_ns for grant in open_grants if grant.stale_since is not None]
         ends += [grant.checked + LOOK_LEASES * lease_ns for grant in open_grants]
         ends += [grant.tell_at for grant in open_grants if grant.untold is not None]
@@ -170,7 +212,6 @@ class Grants:
         past = self._past.get(record.id)
         if past is not None and past.iid != record.iid:
             del self._past[record.id]
-            self._denied.pop(record.id, None)
 
     def end(self, record: TaskRecord) -> None:
         """This award is over here: who still asks about it should read the record."""
@@ -197,20 +238,13 @@ class Grants:
         decline = None if past is None else past.given_back
         return decline if decline is not None and decline.epoch == epoch else None
 
-    def deny(self, task: str, epoch: int, asker: NodeId) -> None:
-        """We told this node that this award never came."""
-        _remember(self._denied, task, {**self._denied.get(task, {}), asker: epoch})
-
-    def is_denied(self, record: TaskRecord, watcher: NodeId) -> bool:
-        """True when we said so of this exclusive task to somebody who may watch it, and has moved it on by now."""
-        askers = self._denied.get(record.id, {}) if record.exclusive else {}
-        told = [asker for asker, epoch in askers.items() if epoch >= record.epoch]
-        return any(asker in (record.home, watcher) or self._guards(asker, record.id) for asker in told)
-
     def _past_of(self, record: TaskRecord) -> "_Past":
         self.learn(record)
         past = self._past.get(record.id) or _Past(record.iid)
-        _remember(self._past, record.id, past)
+        self._past.pop(record.id, None)
+        self._past[record.id] = past
+        if len(self._past) > limits.TASKS_ENDED_KEPT:
+            self._past.pop(next(iter(self._past)))
         return past
 
 
@@ -220,13 +254,3 @@ class _Past(Struct):
     iid: str
     ended: int = -1  # epoch whose end we committed, or that was taken from us
     given_back: Decline | None = None
-
-
-_Kept = TypeVar("_Kept")
-
-
-def _remember(book: dict[str, _Kept], task: str, value: _Kept) -> None:
-    book.pop(task, None)
-    book[task] = value
-    if len(book) > limits.TASKS_ENDED_KEPT:
-        book.pop(next(iter(book)))

@@ -14,7 +14,7 @@ from protocol.primitives import Instant, Rng
 from protocol.routing import Candidate
 from protocol.timers import Timers
 from protocol.view import View
-from protocol.watched import Phase, TaskSettings, Watched
+from protocol.watched import EXCLUSIVE_LEASES, Phase, TaskSettings, Watched
 from protocol.wire.task import Decline, Held
 
 BROKEN_BID = frozenset({"no_agent", "agent_unavailable"})  # not busy or draining: that may have come between
@@ -84,6 +84,10 @@ class Handover:
         self._owners.hold(watched.owner, line, is_exclusive=watched.record.exclusive, now=now)
         return []
 
+    def has_stood(self, watched: Watched, now: Instant) -> bool:
+        """True when an exclusive award was not written anew for so long that its owner has stopped."""
+        return self._owners.held_s(watched.record.id, now) >= EXCLUSIVE_LEASES * self._settings.lease_s
+
     def declined(self, watched: Watched, body: Decline, now: Instant) -> Emit:
         """The owner said no, or gives it back; when its agent failed, that counts against the task."""
         record = watched.record
@@ -93,8 +97,7 @@ class Handover:
         watched.decline(attempt, failures=int(body.counts))
         pause_s = awards.pause_s(body, watched.record.failures, settings=self._settings, rng=self._rng)
         if body.counts:
-            watched.not_before = now.after(pause_s)
-            watched.rests_until_ms = now.wall_ms + int(pause_s * 1_000)
+            watched.rest(pause_s, now)
             self.unreserve(watched, now)
         elif body.reason == "busy" and watched.reserved is not None:
             self._view.refused(*watched.reserved, record.id)
@@ -105,17 +108,14 @@ class Handover:
         self._timers.cancel(("award", record.id))
         return Emit(AwardDeclined(record.id, record.iid, body.epoch, owner, attempt.ended, attempt.detail, record.gid))
 
-    def unheard(self, watched: Watched, *, evidence: str, now: Instant) -> list[Effect]:
+    def unheard(self, watched: Watched, *, evidence: str, now: Instant) -> Emit:
         """The award was not answered in time, or nobody listens there."""
         record = watched.record
-        if record.exclusive:  # it may have been taken: only silence for two leases says that it was not
-            watched.holds(started_ms=0)
-            return self.keep_asking(watched, now)
         detail = "the award was not answered"
         watched.lapse(evidence, detail, now)
         watched.excluded[record.owner] = now.after(self._settings.lease_s)
         self._timers.cancel(("award", record.id))
-        return [Emit(AwardDeclined(record.id, record.iid, record.epoch, record.owner, evidence, detail, record.gid))]
+        return Emit(AwardDeclined(record.id, record.iid, record.epoch, record.owner, evidence, detail, record.gid))
 
     def lapsed(self, watched: Watched, *, evidence: str, silent_s: float, is_ours: bool, now: Instant) -> Emit:
         """Its owner kept no lease; unless the outage was ours, that is held against who lost it."""

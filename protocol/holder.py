@@ -1,18 +1,19 @@
 """The owner's side: what was awarded to this node, from the award to the commit of its end.
 
-Invariant: a result is committed by compare-and-set on the revision of its award, so a lost lease
-cannot commit. That a task is over is believed of its watcher; when others say so, the record is read.
-Neighbours: `grants` remembers what is in hand and who watches it, `slots` is shared with `calls`; `ledger` is
-the watcher's side.
+Invariant: a result is committed by compare-and-set on the revision of its award, so a lost lease cannot
+commit. An exclusive task is begun, and goes on, within a lease of a write of ours by which it stood as ours.
+Neighbours: `grants` remembers what is in hand and who watches it, `answering` speaks of it, `slots` is shared
+with `calls`; `ledger` is the watcher's side.
 """
 
 from collections.abc import Callable
 
 from protocol import ids, limits, records
+from protocol.answering import Answering
 from protocol.bidding import answer_to
-from protocol.effects import Effect, Emit, Read, Send, StopAgent, Write
+from protocol.effects import Effect, Emit, Read, Send, Write
 from protocol.events import PeerMisbehaved, ResultRefused, TaskAwarded, TaskDone, TaskFailed, TaskPutBack, TaskStarted
-from protocol.grants import CHECK_S, Grant, Grants, order_of
+from protocol.grants import Grant, Grants, order_of
 from protocol.inputs import AgentFailed, AgentFinished, AgentProgress
 from protocol.performance import BLAMELESS, Performance
 from protocol.primitives import NS_PER_MS, Instant, Mono, NodeId
@@ -30,7 +31,6 @@ from protocol.wire.task import (
     Decline,
     Failure,
     Result,
-    Running,
     TaskRecord,
     TaskState,
     Withdraw,
@@ -63,8 +63,8 @@ class Holder:
         self._seen = Performance()
         self._late = Reservations(lease_s=settings.lease_s)
         self._grants = Grants(settings=settings, slots=slots, guards=guards)
+        self._answering = Answering(self._grants)
         self._is_open = True
-        self._stale_until: Mono = 0  # after a stop of our own, what waited for us may be long out of date
 
     # --- what watchers say
 
@@ -88,14 +88,12 @@ class Holder:
         given_back = self._grants.given_back(record.id, record.epoch)
         if given_back is not None:
             return [_to(sender, life, given_back, record)]
-        if self._grants.is_denied(record, sender):
-            return [_to(sender, life, Decline(record.id, record.epoch, "unheard"), record)]  # it has moved on by now
         if grant is not None and not self._grants.is_watched_by(sender, grant, now):
-            return self._doubted(grant, sender, now)  # it will be sent again, once the record has said so
+            return self._answering.doubted(grant, sender, now)  # it will be sent again, once the record has said so
         if grant is not None:
             self._grants.end(grant.record)
         self._late.discard(record.id)
-        effects = self._stopped(record.id)
+        effects = self._grants.stopped(record.id)
         refusal = self._refusal(record, now)
         if refusal is not None:
             return [*effects, _to(sender, life, refusal, record)]
@@ -104,12 +102,19 @@ class Holder:
         if agent is None:
             busy = Decline(record.id, record.epoch, "busy", retry_after_ms=BUSY_RETRY_MS)
             return [*effects, _to(sender, life, busy, record)]
-        accepted = _to(sender, life, Accept(record.id, record.epoch), record)
         grant = self._grants.begin(record, body.revision, sender, life, now)
-        return [*effects, accepted, *self._begun(grant, agent, now)]
+        if record.exclusive:  # the award may have been on its way for long: a write says whether it stands still
+            return [*effects, *grant.renew(now, lease_s=self._settings.lease_s)]
+        return [*effects, *self._accepted(grant, agent, now)]
+
+    def _accepted(self, grant: Grant, agent: str, now: Instant) -> list[Effect]:
+        """Tell its watcher, and begin."""
+        record = grant.record
+        accepted = _to(grant.watcher, grant.watcher_life, Accept(record.id, record.epoch), record)
+        return [accepted, *self._begun(grant, agent, now)]
 
     def _begun(self, grant: Grant, agent: str, now: Instant) -> list[Effect]:
-        record = grant.record
+        record, grant.is_begun = grant.record, True
         return [
             Emit(TaskStarted(record.id, record.iid, record.epoch, agent, record.submitter, *_kin(record))),
             order_of(record, agent, lease_s=self._settings.lease_s, now=now),
@@ -120,57 +125,13 @@ class Holder:
             return Decline(record.id, record.epoch, "draining", retry_after_ms=60_000)
         if not self._slots.has(record.capability):
             return Decline(record.id, record.epoch, "no_agent", f"no agent here has {record.capability}")
-        if record.exclusive and now.mono_ns < self._stale_until:
-            pause_ms = int(self._settings.lease_s * 1_000)
-            return Decline(record.id, record.epoch, "stopped", "this node was stopped a moment ago", pause_ms)
         if record.deadline_ms <= now.wall_ms:
             return Decline(record.id, record.epoch, "deadline", "the deadline has passed", retry_after_ms=60_000)
         return None
 
     def on_ask(self, sender: NodeId, life: int, body: Ask, now: Instant) -> list[Effect]:
         """Say what of this is in hand; stop what the ask shows as stale."""
-        running: list[Running] = []
-        ended: list[str] = []
-        unknown: list[str] = []
-        effects: list[Effect] = []
-        room = limits.ANSWER_PROGRESS_BYTES_MAX
-        for line in body.held[: limits.TASKS_PER_ASK_MAX]:
-            grant = self._grants.get(line.task)
-            is_watcher = grant is None or self._grants.is_watched_by(sender, grant, now)
-            given_back = self._grants.given_back(line.task, line.epoch)
-            if grant is not None and grant.record.epoch == line.epoch:
-                if is_watcher:
-                    grant.named_by(sender, life, now)
-                progress = grant.progress if len(grant.progress) <= room else b""
-                room -= len(progress)
-                running.append(Running(line.task, line.epoch, grant.started_ms, progress))
-            elif grant is not None and grant.record.epoch > line.epoch:
-                ended.append(line.task)  # the asker is behind: it should read the record
-            elif self._grants.has_ended(line.task, line.epoch):
-                ended.append(line.task)
-                effects.append(Read(ids.task_key(line.task)))  # an end that does not stand there is put back
-            elif given_back is not None:
-                effects.append(Send(to=sender, life=life, body=given_back))
-            else:
-                effects += self._told_over(line.task, sender, now)
-                unknown.append(line.task)
-                self._grants.deny(line.task, line.epoch, sender)
-        answer = Answer(body.round, tuple(running), tuple(ended), tuple(unknown))
-        return [*effects, Send(to=sender, life=life, body=answer), *self._unnamed(sender, body, now)]
-
-    def _unnamed(self, sender: NodeId, body: Ask, now: Instant) -> list[Effect]:
-        """Tasks whose watcher no longer names them may be over: look at their records."""
-        if len(body.held) >= limits.TASKS_PER_ASK_MAX:
-            return []  # one page of several
-        named = {line.task for line in body.held}
-        effects: list[Effect] = []
-        for grant in self._grants:
-            task = grant.record.id
-            is_due = now.since_s(grant.checked) >= CHECK_S and grant.ending is None
-            if grant.watcher == sender and task not in named and is_due:
-                grant.checked = now.mono_ns
-                effects.append(Read(ids.task_key(task)))
-        return effects
+        return self._answering.on_ask(sender, life, body, now)
 
     def on_withdraw(self, sender: NodeId, body: Withdraw | Unreserve, now: Instant) -> list[Effect]:
         """The task was cancelled or given to another, says a node: its watcher, or who had it cancelled elsewhere."""
@@ -179,7 +140,7 @@ class Holder:
             return []
         grant = self._grants.get(body.task)
         is_of_this = grant is not None and grant.record.epoch <= body.epoch
-        return self._told_over(body.task, sender, now) if is_of_this else []
+        return self._answering.told_over(body.task, sender, now) if is_of_this else []
 
     def on_offer(self, sender: NodeId, life: int, body: Offer, now: Instant) -> list[Effect]:
         """Somebody asks whether a task could be done here, and how well."""
@@ -221,21 +182,17 @@ class Holder:
             return [Emit(awarded)]  # its watcher read our write before we heard of it, and gave us the task by it
         grant = self._grants.begin(record, revision, watcher, life, now)
         grant.untold, grant.tell_at = told, now.after(TELL_S)
-        if record.exclusive:  # it is ours since the write, for as long as a watcher waits that sees it there
-            grant.asked = reserved.tried
+        grant.sure = reserved.tried
         if why := self._why_not_begun(grant, now):
-            self._slots.give_back(record.id)  # nothing runs there
             return [Emit(awarded), told, *self._give_back(grant, *why, counts=False)]
         return [Emit(awarded), told, *self._begun(grant, agent, now)]
 
     def _why_not_begun(self, grant: Grant, now: Instant) -> tuple[str, str] | None:
-        """Reason and detail, when what we took here comes too late."""
+        """Reason and detail, when what is ours by now comes too late."""
         if not self._is_open:
             return "drained", "the node is leaving"
-        if self._grants.is_denied(grant.record, grant.watcher):  # a watcher read it there before us
-            return "unheard", "it was said not to be here"
-        if grant.record.exclusive and now.since_s(grant.asked) >= self._settings.lease_s:
-            return "unasked", "the store was away for a lease"
+        if grant.record.exclusive and now.since_s(grant.sure) >= self._settings.lease_s:
+            return "unrenewed", "the store was away for a lease"
         return None
 
     # --- what agents say
@@ -274,6 +231,8 @@ class Holder:
 
     def _commit(self, grant: Grant, ending: TaskRecord) -> list[Effect]:
         grant.ending, grant.again = ending, None
+        if grant.is_renewing:
+            return []  # after that, by the revision which it brings
         grant.commits += 1
         if len(self._grants.ending()) <= limits.ENDS_WAITING_MAX:
             self._slots.give_back(ending.id)  # the agent has finished, however long the store takes
@@ -292,8 +251,7 @@ class Holder:
         if grant is None or grant.record.epoch != record.epoch:
             return []
         if record.state is TaskState.AWARDED:
-            grant.revision = revision
-            return [Emit(TaskPutBack(record.id, record.iid, record.epoch, "missing", record.gid))]
+            return self._renewed(grant, revision, now, is_put_back=not write.expect)
         if grant.ending is None:
             return []
         self._grants.end(record)
@@ -309,11 +267,39 @@ class Holder:
         body = Result(record.id, record.epoch, revision, write.frame)
         return [event, _to(grant.watcher, grant.watcher_life, body, record)]
 
+    def _renewed(self, grant: Grant, revision: int, now: Instant, *, is_put_back: bool) -> list[Effect]:
+        """The award stands, says a write of ours: go on with it."""
+        record, was_renewing = grant.record, grant.is_renewing
+        grant.stands(revision)
+        put_back = Emit(TaskPutBack(record.id, record.iid, record.epoch, "missing", record.gid))
+        effects: list[Effect] = [put_back] if is_put_back else []
+        if grant.ending is not None:
+            return [*effects, *(self._commit(grant, grant.ending) if was_renewing else [])]
+        if grant.is_begun:
+            return effects
+        if why := self._why_not_begun(grant, now):
+            return [*effects, *self._give_back(grant, *why, counts=False)]
+        return [*effects, *self._accepted(grant, self._slots.agent_of(record.id), now)]
+
+    def _not_renewed(self, grant: Grant, stands: Standing, now: Instant) -> list[Effect]:
+        """Another write than we know of stands: ours is tried again, unless the task has moved on."""
+        grant.tried = None
+        if grant.ending is not None:
+            return self._commit(grant, grant.ending)
+        if stands.stranger:
+            return [Read(ids.presence_key(stands.stranger))]
+        if not self._is_damaged(grant, stands, now):
+            return self._grants.outdated(grant.record.id, now)
+        grant.revision = stands.revision
+        return []
+
     def on_lost(self, key: str, stands: Standing, now: Instant) -> list[Effect]:
         """The award does not stand any more: the result is refused, and shown. If it only was damaged, it is kept."""
         if self._is_not_taken(ids.task_of(key)):
             return []  # somebody was before us
         grant = self._grants.get(ids.task_of(key))
+        if grant is not None and grant.is_renewing:
+            return self._not_renewed(grant, stands, now)
         if grant is None or grant.ending is None or grant.again is not None:
             return []
         ours = grant.ending
@@ -352,10 +338,16 @@ class Holder:
         # The record of a task that ended removes itself, but not this soon after its watcher last asked for it.
         return stands.revision > 0 or now.wall_ms - grant.asked_ms < records.keep_s(grant.record, self._keep_s) * 1_000
 
-    def on_record_lost(self) -> list[Effect]:
+    def on_record_lost(self, now: Instant) -> list[Effect]:
         """The bucket came back empty, or older: the awards that are in hand are written again."""
-        in_hand = self._grants.open()
-        return [Write(ids.task_key(grant.record.id), grant.record, expect=0, urgent=True) for grant in in_hand]
+        effects: list[Effect] = []
+        for grant in self._grants.open():
+            grant.revision = 0
+            if grant.record.exclusive:
+                effects += grant.renew(now, lease_s=self._settings.lease_s)
+            else:
+                effects.append(Write(ids.task_key(grant.record.id), grant.record, expect=0, urgent=True))
+        return effects
 
     def on_unsent(self, key: str, reason: str, now: Instant) -> list[Effect]:
         """Ends always find room, so the daemon is stopping: the next owner will do it again."""
@@ -363,6 +355,8 @@ class Holder:
         if self._is_not_taken(ids.task_of(key)):
             return []
         grant = self._grants.get(ids.task_of(key))
+        if grant is not None:
+            grant.tried = None
         if grant is not None and grant.ending is not None:
             self._grants.release(grant.record.id)
         return []
@@ -379,40 +373,44 @@ class Holder:
         is_over = record.state in ENDED or (record.retries, record.epoch) > (grant.record.retries, grant.record.epoch)
         liar, grant.doubter = grant.doubter, ""
         if is_over:
-            return self._outdated(grant.record.id, now)
+            return self._grants.outdated(grant.record.id, now)
         is_lie = liar and record.epoch == grant.record.epoch
         return [Emit(PeerMisbehaved(liar, "not_its_watcher", record.id))] if is_lie else []
 
     # --- time and leaving
 
     def on_tick(self, now: Instant) -> list[Effect]:
-        """Stop what is not ours any more; an exclusive task that nobody asked about may not be, either."""
+        """Stop what is not ours any more; an exclusive task may not be, once its award was not renewed for a lease."""
         effects: list[Effect] = []
         for grant in self._grants.forgotten(now):
             grant.checked = now.mono_ns
             effects.append(Read(ids.task_key(grant.record.id)))
         for grant in self._grants:
             if grant.is_stale(now):
-                effects += self._stopped(grant.record.id)
+                effects += self._grants.stopped(grant.record.id)
                 continue
             if grant.again is not None and grant.ending is not None and now.mono_ns >= grant.again:
                 effects += self._commit(grant, grant.ending)
             if grant.untold is not None and now.mono_ns >= grant.tell_at:
                 grant.tell_at = now.after(TELL_S)
                 effects.append(grant.untold)
-            is_unasked = grant.record.exclusive and now.since_s(grant.asked) >= self._settings.lease_s
-            if is_unasked and grant.ending is None:
-                detail = "nobody asked about it for a lease"
-                effects += self._give_back(grant, "unasked", detail, counts=False)
+            if grant.record.exclusive and grant.ending is None:
+                effects += self._kept(grant, now)
         return effects
+
+    def _kept(self, grant: Grant, now: Instant) -> list[Effect]:
+        """An exclusive task stays ours for a lease from every write by which it stood as ours."""
+        lease_s = self._settings.lease_s
+        if now.since_s(grant.sure) >= lease_s:
+            return self._give_back(grant, "unrenewed", "its award was not renewed for a lease", counts=False)
+        return [*grant.renew(now, lease_s=lease_s)] if now.mono_ns >= grant.renew_at else []
 
     def next_deadline(self) -> Mono | None:
         """When the first task has to be stopped."""
         return self._grants.next_deadline()
 
-    def on_lag(self, now: Instant) -> None:
-        """We were stopped: an exclusive award that lay here meanwhile may be another's by now."""
-        self._stale_until = now.after(self._settings.lease_s)
+    def on_lag(self) -> None:
+        """We were stopped: what waited here may be another's by now."""
         self._late.clear()
 
     def close(self) -> None:
@@ -440,20 +438,6 @@ class Holder:
         """Tasks that have ended here, and whose end is not in the record yet."""
         return tuple(grant.record.id for grant in self._grants.ending())
 
-    # --- who is believed
-
-    def _told_over(self, task: str, sender: NodeId, now: Instant) -> list[Effect]:
-        """It is not ours any more, says somebody."""
-        grant = self._grants.get(task)
-        if grant is None or self._grants.is_watched_by(sender, grant, now):
-            return self._outdated(task, now)
-        return self._doubted(grant, sender, now)
-
-    def _doubted(self, grant: Grant, sender: NodeId, now: Instant) -> list[Effect]:
-        """Whoever need not know is not believed: the record is."""
-        may_look = grant.ending is None and grant.doubt(sender, now)
-        return [Read(ids.task_key(grant.record.id))] if may_look else []
-
     # --- keeping book
 
     def _give_back(self, grant: Grant, reason: str, detail: str, *, counts: bool) -> list[Effect]:
@@ -461,27 +445,7 @@ class Holder:
         text = detail[: limits.TEXT_CHARS_MAX]
         decline = Decline(record.id, record.epoch, reason, text, counts=counts)
         self._grants.give_back(record, decline)
-        return [*self._stopped(record.id), _to(grant.watcher, grant.watcher_life, decline, record)]
-
-    def _outdated(self, task: str, now: Instant) -> list[Effect]:
-        """The task is not ours any more: stop it soon, or at once when it must not run twice."""
-        grant = self._grants.get(task)
-        if grant is None or grant.ending is not None:
-            return []
-        self._grants.end(grant.record)  # who asks about it later reads the record
-        if grant.record.exclusive:
-            return self._stopped(task)
-        if grant.stale_since is None:
-            grant.stale_since = now.mono_ns
-        return []
-
-    def _stopped(self, task: str) -> list[Effect]:
-        """Stop the agent, unless the end is already on its way to the store: the fence judges that."""
-        grant = self._grants.get(task)
-        if grant is None or grant.ending is not None:
-            return []
-        self._grants.stop(task, grant.record.epoch)
-        return [StopAgent(task, grant.record.epoch)]
+        return [*self._grants.stopped(record.id), _to(grant.watcher, grant.watcher_life, decline, record)]
 
 
 def _to(node: NodeId, life: int, body: Accept | Answer | Decline | Result | Taken, record: TaskRecord) -> Send:

@@ -270,12 +270,12 @@ class Ledger:
         return [Read(ids.task_key(task))] if task in self.tasks else []
 
     def on_unknown(self, sender: NodeId, task: str, now: Instant) -> list[Effect]:
-        """A line of an answer: the award never arrived there. It is sent again."""
+        """A line of an answer: the award never arrived there. It is sent again, unless that word is an old one."""
         watched = self.tasks.get(task)
         if watched is None or watched.phase is Phase.OFFERED or not watched.is_awarded_to(sender, watched.record.epoch):
             return []
-        if watched.record.exclusive:  # another watcher may have moved it on: only a write is sure that it did not
-            return self.on_decline(sender, Decline(task, watched.record.epoch, "unheard", retry_after_ms=1), now)
+        if watched.is_begun and not self._handover.has_stood(watched, now):
+            return []
         self.tasks.backlog.discard(task)
         return [*self._late.drop(watched, now), self._handover.offer(watched, now)]
 
@@ -303,9 +303,7 @@ class Ledger:
         if watched is None or watched.phase is not Phase.OFFERED or watched.record.epoch != epoch:
             return []
         unheard = self._handover.unheard(watched, evidence=evidence, now=now)
-        if watched.record.exclusive:
-            return unheard
-        return unheard + (self._advance(watched, now) or self._handover.keep_asking(watched, now))
+        return [unheard] + (self._advance(watched, now) or self._handover.keep_asking(watched, now))
 
     def on_link(self, *, is_usable: bool, now: Instant) -> list[Effect]:
         """The store can be written again, or not. What fell silent meanwhile is not to blame."""
@@ -431,8 +429,13 @@ class Ledger:
 
     def _take_up(self, watched: Watched, record: TaskRecord, revision: int, frame: bytes, now: Instant) -> list[Effect]:
         """Go on from a record that another wrote: settle it, ask its owner, or give it out."""
+        if watched.is_renewed(record, revision):
+            watched.renewed(revision, frame, at_ms=now.wall_ms)
+            self.tasks.stand_by(watched, now)
+            return [*self._late.drop(watched, now), *self._advance(watched, now)]
         is_ours = record.retries == watched.record.retries or record.home == self._me
         watched.learn(record, revision=revision, frame=frame, at_ms=now.wall_ms)
+        self._reopening.rest(watched, now)
         if record.state in ENDED:
             return self._settle(watched, now)
         if not (is_ours or watched.cancels) and self._view.life_of(record.home) is not None:

@@ -415,13 +415,13 @@ class Node:
     def _on_lag(self, late_ms: int, now: Instant) -> list[Effect]:
         self._watch.on_lag(now)
         self.ledger.on_lag(now)
-        self.holder.on_lag(now)
+        self.holder.on_lag()
         return self._carry("membership", self.membership.on_lag(late_ms, now), now)
 
     def _on_record_lost(self, now: Instant) -> list[Effect]:
         """The bucket came back without what stood there: whoever still knows a task writes it anew."""
         self._guardian.on_record_lost()
-        out = self._carry("holder", self.holder.on_record_lost(), now)
+        out = self._carry("holder", self.holder.on_record_lost(now), now)
         return out + self._carry("ledger", self.ledger.on_record_lost(now), now)
 
     def _on_absent(self, probe: int, now: Instant) -> list[Effect]:

@@ -13,14 +13,15 @@ Owner: TypeAlias = tuple[NodeId, int]  # a node and its life
 
 
 class _Clock:
-    __slots__ = ("absences", "absent_in", "exclusive", "heard", "held")
+    __slots__ = ("absences", "absent_in", "exclusive", "heard", "held", "is_looked_up")
 
     def __init__(self, heard: Mono) -> None:
         self.heard = heard
         self.absences = 0
         self.absent_in = 0
         self.held: dict[str, Held] = {}
-        self.exclusive: dict[str, Mono] = {}  # since when it is held
+        self.exclusive: dict[str, Mono] = {}  # since when the revision of its award is known
+        self.is_looked_up = False  # since it fell silent
 
 
 class Owners:
@@ -37,9 +38,10 @@ class Owners:
         clock = self._clocks.get(owner)
         if clock is None:
             clock = self._clocks[owner] = _Clock(now.mono_ns)
+        former = clock.held.get(line.task)
         clock.held[line.task] = line
-        if is_exclusive:
-            clock.exclusive.setdefault(line.task, now.mono_ns)
+        if is_exclusive and (former is None or former.revision != line.revision):
+            clock.exclusive[line.task] = now.mono_ns
         self._owner_of[line.task] = owner
 
     def release(self, task: str) -> None:
@@ -59,6 +61,14 @@ class Owners:
         if clock is not None:
             clock.heard = now.mono_ns
             clock.absences = 0
+            clock.is_looked_up = False
+
+    def to_look_up(self, owner: Owner) -> list[str]:
+        """The exclusive tasks of an owner that has fallen silent, once: it may have renewed them since it was heard."""
+        clock = self._clocks[owner]
+        tasks = [] if clock.is_looked_up else list(clock.exclusive)
+        clock.is_looked_up = True
+        return tasks
 
     def absent(self, owner: Owner, round: int) -> int:
         """The broker knows nobody who listens for this owner: in how many rounds of asks by now."""
@@ -92,7 +102,7 @@ class Owners:
         return owner is not None and task in self._clocks[owner].exclusive
 
     def held_s(self, task: str, now: Instant) -> float:
-        """Seconds since the owner of an exclusive task was first believed to hold it."""
+        """Seconds since the revision by which the owner of an exclusive task holds it is known."""
         return now.since_s(self._clocks[self._owner_of[task]].exclusive[task])
 
     def __len__(self) -> int:

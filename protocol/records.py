@@ -170,6 +170,13 @@ def retried(record: TaskRecord, *, by: str, home: NodeId, deadline_s: float, now
     )
 
 
+def may_run_still(record: TaskRecord) -> bool:
+    """True for an exclusive task, open again, whose end its owner did not write, and may not know of."""
+    last = record.retried[-1] if record.retried and record.state is TaskState.OPEN else None
+    was_taken = last is not None and (last.state is TaskState.CANCELLED or last.code == "deadline")
+    return record.exclusive and last is not None and was_taken and bool(last.owner)
+
+
 def done(record: TaskRecord, *, result: bytes, started_ms: WallMs, now: Instant) -> TaskRecord:
     """Ended with a result (msgpack)."""
     return structs.replace(

@@ -14,7 +14,7 @@ from protocol.records import Standing
 from protocol.tasks import Tasks
 from protocol.timers import Timers
 from protocol.view import View
-from protocol.watched import TaskSettings, Watched
+from protocol.watched import EXCLUSIVE_LEASES, TaskSettings, Watched
 from protocol.wire.task import ENDED, TaskState
 
 
@@ -97,7 +97,13 @@ class Reopening:
         watched.reopening = None
         left_s = (watched.record.deadline_ms - now.wall_ms) / 1_000
         self._timers.set(("deadline", watched.record.id), now.after(left_s))
+        self.rest(watched, now)
         return [reopened(watched.record)]
+
+    def rest(self, watched: Watched, now: Instant) -> None:
+        """An exclusive task is not given out again before its last owner has surely stopped."""
+        if records.may_run_still(watched.record):
+            watched.rest(EXCLUSIVE_LEASES * self._settings.lease_s, now)
 
     def lost(self, watched: Watched, stands: Standing, now: Instant) -> list[Effect]:
         """Something else stands there: another opened it, or it removed itself, or its end was written anew."""

@@ -8,16 +8,16 @@ from typing import TypeAlias
 
 from msgspec import Struct
 
-from protocol import limits
-from protocol.effects import Send
+from protocol import ids, limits
+from protocol.effects import Read, Send
 from protocol.owners import Owner, Owners
 from protocol.primitives import Instant, Mono, NodeId
-from protocol.watched import TaskSettings
+from protocol.watched import EXCLUSIVE_LEASES, TaskSettings
 from protocol.wire.task import Answer, Ask, Held
 
 ABSENCES_MAX = 2  # one may be a client that is just reconnecting, or a lie: its word is not signed
 ASK_AGAIN_S = 0.5  # after the first: time for the owner to say, with its signature, that it is there
-EXCLUSIVE_LEASES = 2  # its owner stops after one lease without being asked; be sure that it has
+LOOK_LEASES = 1 / 3  # of silence: then the records of its exclusive tasks are read, to know the last write
 
 
 class Lapse(Struct, frozen=True):
@@ -28,7 +28,7 @@ class Lapse(Struct, frozen=True):
     silent_s: float
 
 
-Findings: TypeAlias = tuple[list[Send], list[Lapse]]
+Findings: TypeAlias = tuple[list[Send | Read], list[Lapse]]
 
 
 class Watch:
@@ -89,10 +89,12 @@ class Watch:
         self._next = now.after(self._settings.ask_interval_s)
         self._round += 1
         lapses: list[Lapse] = []
-        asks: list[Send] = []
+        asks: list[Send | Read] = []
         for owner in owners:
             if self._may_judge(now):
                 lapses += self._silences(owner, now)
+                if self._owners.silent_s(owner, now) >= LOOK_LEASES * self._settings.lease_s:
+                    asks += [Read(ids.task_key(task)) for task in self._owners.to_look_up(owner)]
             held = self._owners.held(owner)
             for start in range(0, len(held), limits.TASKS_PER_ASK_MAX):
                 asks.append(self._ask(owner, held[start : start + limits.TASKS_PER_ASK_MAX]))

@@ -61,6 +61,7 @@ class TaskSettings(Struct, frozen=True, forbid_unknown_fields=True):
     ] = "expected-finish"
 
 
+EXCLUSIVE_LEASES = 2  # without a write of its owner, which stops after one: then the award stands for nobody
 ASKING = ("bids", "broadcast")  # the gears that ask for bids
 LOOKS_MAX = 5  # at a record whose writer nobody has introduced, over half a minute
 UNBID_S = 1.0  # by then somebody may be free again
@@ -90,6 +91,7 @@ class Watched:
         "ended",
         "excluded",
         "frame",
+        "is_begun",
         "is_blamed",
         "is_known",
         "lapsed_epoch",
@@ -124,6 +126,7 @@ class Watched:
         self.is_known = revision > 0  # the first write stands
         self.ended: list[Attempt] = []  # attempts that ended since the last write
         self.excluded: dict[NodeId, Mono] = {}  # not to be asked again before then
+        self.is_begun = False  # its owner was seen to have written the award anew
         self.is_blamed = False  # the record counts its owner among the lost since then
         self.lapsed_epoch = 0  # the award whose owner fell silent
         self.declined_epoch = 0  # the award that its owner gave back
@@ -256,9 +259,23 @@ class Watched:
         self.record, self.revision, self.frame = record, revision, frame
         self.is_known = True
         self.confirmed_ms, self.amiss, self.looks = at_ms, "", 0
-        self.is_blamed = False
+        self.is_blamed = self.is_begun = False
         self.ended.clear()
         self.rounds.clear()
+
+    def is_renewed(self, record: TaskRecord, revision: int) -> bool:
+        """True when its owner wrote this award anew, and nothing else: it is alive, whether it is heard or not."""
+        same = (record.owner, record.owner_life, record.epoch, record.retries)
+        is_same = same == (*self.owner, self.record.epoch, self.record.retries)
+        is_anew = is_same and revision != self.revision
+        return is_anew and record.exclusive and record.state is self.record.state is TaskState.AWARDED
+
+    def renewed(self, revision: int, frame: bytes, *, at_ms: WallMs) -> None:
+        """That stands now; what is to be written of earlier awards is kept."""
+        self.revision, self.frame, self.is_begun = revision, frame, True
+        self.confirmed_ms, self.amiss, self.looks = at_ms, "", 0
+        if self.lapsed_epoch == self.record.epoch != self.declined_epoch:
+            self.holds(started_ms=self.started_ms)
 
     def holds(self, *, started_ms: WallMs) -> None:
         """The owner has it; if it had been blamed for silence, it was slow and not gone."""
@@ -276,6 +293,11 @@ class Watched:
         if self.record.owner not in self.record.died:
             self.record = structs.replace(self.record, died=(*self.record.died, self.record.owner))
             self.is_blamed = True
+
+    def rest(self, pause_s: float, now: Instant) -> None:
+        """Not to be awarded for so long."""
+        self.not_before = now.after(pause_s)
+        self.rests_until_ms = now.wall_ms + int(pause_s * 1_000)
 
     def resting_until(self, patient_until: Mono) -> Mono:
         """Not to be awarded before: its agent failed, or its owner may have seemed silent because of us."""

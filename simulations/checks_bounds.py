@@ -163,7 +163,7 @@ class Quiet:
     def on(self, seen: Seen) -> str | None:
         """Faults and writes, and every message long enough after them."""
         now_ns = self._setting.timeline.now_ns
-        if isinstance(seen, Span) or (isinstance(seen, Stored) and seen.record is not None):
+        if isinstance(seen, Span) or (isinstance(seen, Stored) and seen.record is not None and not seen.is_renewed):
             self._moved_ns = now_ns
             self._is_torn = None if isinstance(seen, Span) else self._is_torn
             if isinstance(seen, Stored) and seen.record is not None:

@@ -69,7 +69,7 @@ class LawfulRecords:
         former_revision, self._revision = self._revision, seen.revision
         if seen.revision <= former_revision:
             return f"revision {seen.revision} of {seen.key} follows {former_revision}"
-        if seen.record is None or not ids.is_task_key(seen.key):
+        if seen.record is None or seen.is_renewed or not ids.is_task_key(seen.key):
             return None
         record, former = seen.record, self._last.get(seen.key)
         self._last[seen.key] = record
@@ -240,6 +240,8 @@ class RightClocks:
     def on(self, seen: Seen) -> str | None:
         """Every award that the store took."""
         if not isinstance(seen, Stored) or seen.record is None or seen.record.state is not TaskState.AWARDED:
+            return None
+        if seen.is_renewed:
             return None
         names = {host.id: host for host in self._setting.hosts.values()}
         both = names[seen.record.owner], self._setting.hosts[seen.node]

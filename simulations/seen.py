@@ -26,12 +26,16 @@ class Happened(Struct, frozen=True):
 
 
 class Stored(Struct, frozen=True):
-    """The store took a write: `record` stands at `revision`. None for what is no task's record."""
+    """The store took a write: `record` stands at `revision`. None for what is no task's record.
+
+    An exclusive award `is_renewed` when the very same record stood there before: its owner goes on.
+    """
 
     node: str
     key: str
     revision: int
     record: TaskRecord | None
+    is_renewed: bool = False
 
 
 class Answered(Struct, frozen=True):

@@ -14,7 +14,7 @@ from msgspec import Meta, Struct
 
 from protocol.effects import Write
 from protocol.inputs import Entry, Found, Listed, Lost, Written
-from protocol.wire.task import ENDED, TaskRecord
+from protocol.wire.task import ENDED, TaskRecord, TaskState
 from simulations.chance import Chance, Delay
 from simulations.links import Share
 from simulations.network import RECORD, Network
@@ -217,7 +217,7 @@ class Store:
         self._former[change.key] = (self._timeline.now_ns, standing)
         self._keys = self._keys if change.key in self._rows else None
         self._rows[change.key] = Row(self._revision, change.frame, record, removed_ns)
-        self._see(Stored(src, change.key, self._revision, record))
+        self._see(Stored(src, change.key, self._revision, record, is_renewed=_is_renewed(standing, record)))
         return Written(change.key, self._revision)
 
     def _is_refused(self, standing: Row | None, expect: int) -> bool:
@@ -244,3 +244,9 @@ class Store:
     def _shown(self, key: str, is_stale: bool) -> Row | None:
         until_ns, former = self._former.get(key, (0, None)) if is_stale else (0, None)
         return former if until_ns > self._timeline.now_ns - self._stale[1] > 0 else self.row(key)
+
+
+def _is_renewed(standing: Row | None, record: TaskRecord | None) -> bool:
+    """Does the owner of an exclusive task write its award anew?"""
+    is_same = standing is not None and record is not None and standing.record == record
+    return is_same and record is not None and record.exclusive and record.state is TaskState.AWARDED

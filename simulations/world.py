@@ -211,7 +211,8 @@ class World:
                 return note(now_ns, seen.node, "event", str(seen.event))
             case Stored():
                 record = seen.record
-                what = "" if record is None else f": {record.state.value} epoch {record.epoch}"
+                word = "renewed" if seen.is_renewed else "" if record is None else record.state.value
+                what = "" if record is None else f": {word} epoch {record.epoch}"
                 return note(now_ns, seen.node, "stored", f"{seen.key} at {seen.revision}{what}")
             case Answered():
                 return note(now_ns, seen.node, "reply", f"{seen.reply.request} {seen.reply.code or 'ok'}")

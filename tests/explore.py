@@ -47,10 +47,12 @@ SETTINGS = NodeSettings(
 MARGIN_MS = 5 * STEP_MS  # two rounds of asks and an answer on its way
 RUN_STEPS = 3
 HANG_STEPS = 24  # longer than two leases
+LATE_STEPS = 14  # how long the broker may keep a message, or a process stand still: longer than two leases
 STALL_STEPS = 3  # how long the store may take
 NOTICE_STEPS = 4  # how long the others take to notice that somebody is gone
 EPOCH_MS = 1_800_000_000_000
 CAPABILITY = "echo@1"
+WITH_STORE = ("", "mute")
 KEYS = Keys("mac")
 SUBJECTS = Subjects(mesh_id(KEYS.root_key))
 TASK = ids.task_id(mesh=SUBJECTS.mesh, submitter="someone", key="k")
@@ -92,8 +94,9 @@ class Host(Struct):
     node: Node | None
     life: int
     id: NodeId
+    since: int = 0  # the step at which its trouble began
     back: int = 0  # step at which it starts again, is connected again, goes on; 0 for never
-    trouble: str = ""  # down | cut | paused
+    trouble: str = ""  # down | cut | mute | paused
     runs: dict[int, int] = {}  # epoch → step at which its agent is done
     facts: dict[str, inputs.Received] = {}
 
@@ -139,10 +142,10 @@ class World:
     def plain(self) -> Choice:
         """What happens next when nothing goes wrong."""
         for number, errand in enumerate(self.errands):
-            if not self.hosts[errand.host].trouble:
+            if self.hosts[errand.host].trouble in WITH_STORE:
                 return ("outcome" if errand.answer else "store", number)
         for number, packet in enumerate(self.packets):
-            if self.hosts[packet.to].trouble != "paused":
+            if self.hosts[packet.to].trouble != "paused" and packet.step <= self.step:
                 return ("deliver", number)
         for host in self._running():
             for epoch, done in self.hosts[host].runs.items():
@@ -154,6 +157,7 @@ class World:
         """Everything that may go wrong now, or come early."""
         for number, packet in enumerate(self.packets):
             yield ("drop", number)
+            yield ("delay", number)
             yield ("copy", number)
             if number:
                 yield ("deliver", number)
@@ -165,8 +169,8 @@ class World:
                 yield ("down", host, steps)
             for steps in (2, 16):
                 yield ("cut", host, steps)
-            if not self.is_exclusive:  # an award that lies in a stopped process for two leases is not fenced in time
-                yield ("paused", host, 9)
+            yield ("mute", host, 16)
+            yield ("paused", host, LATE_STEPS)
             for epoch in self.hosts[host].runs:
                 yield from (("finish", host, epoch), ("fail", host, epoch), ("hang", host, epoch))
             yield ("cancel", host)
@@ -182,12 +186,14 @@ class World:
             for packet in self.packets
         )
         is_stalled = any(
-            self.step - errand.step >= STALL_STEPS for errand in self.errands if not self.hosts[errand.host].trouble
+            self.step - errand.step >= STALL_STEPS
+            for errand in self.errands
+            if self.hosts[errand.host].trouble in WITH_STORE
         )
         if (self.packets or self.errands) and not is_late and not is_stalled:
             yield ("time",)
         for number in range(1, len(self.errands)):
-            if not self.hosts[self.errands[number].host].trouble and self._is_next(number):
+            if self.hosts[self.errands[number].host].trouble in WITH_STORE and self._is_next(number):
                 yield ("store", number)
 
     def _is_next(self, number: int) -> bool:
@@ -201,7 +207,7 @@ class World:
         return [index for index, host in enumerate(self.hosts) if not host.trouble]
 
     def _running(self) -> list[int]:
-        return [index for index, host in enumerate(self.hosts) if host.trouble in ("", "cut")]
+        return [index for index, host in enumerate(self.hosts) if host.trouble in ("", "cut", "mute")]
 
     @property
     def is_settled(self) -> bool:
@@ -231,7 +237,7 @@ class World:
     def _arrive(self, packet: Packet) -> None:
         host = self.hosts[packet.to]
         is_there = host.node is not None and host.life == packet.life
-        if is_there and not host.trouble:
+        if is_there and host.trouble in WITH_STORE:
             self._enter(packet.to, inputs.Received(packet.send.subject, packet.send.frame))
         elif not is_there:
             self._tell_absent(packet)
@@ -246,6 +252,12 @@ class World:
 
     def _drop(self, number: int) -> None:
         packet = self.packets.pop(number)
+        self._fault(packet.src, packet.to)
+
+    def _delay(self, number: int) -> None:
+        """The broker stands still with it, and goes on when whoever it was for is long thought dead."""
+        packet = self.packets[number]
+        packet.step += LATE_STEPS
         self._fault(packet.src, packet.to)
 
     def _store(self, number: int) -> None:
@@ -308,6 +320,9 @@ class World:
         for index, host in enumerate(self.hosts):
             if host.trouble:
                 self._fault(index)
+            if host.trouble == "paused" and self.is_exclusive and (self.step - host.since) * STEP_MS >= LEASE_MS:
+                host.runs = {}  # such agents end when their daemon stands still for a lease
+                self.judge.halted(index)
             if host.trouble and host.back == self.step:
                 self._come_back(index)
         for index in self._running():
@@ -353,24 +368,29 @@ class World:
         """SIGSTOP: what arrives waits."""
         self._into_trouble(host, "paused", steps)
 
+    def _mute(self, host: int, steps: int) -> None:
+        """It hears others and reaches the store, and nobody hears it."""
+        self._into_trouble(host, "mute", steps)
+
     def _into_trouble(self, host: int, trouble: str, steps: int) -> None:
         self._fault(host)
         self.hosts[host].trouble = trouble
-        self.hosts[host].back = self.step + steps if steps else 0
+        self.hosts[host].since, self.hosts[host].back = self.step, self.step + steps if steps else 0
         others = [other for other in range(3) if other != host]
         self.notices += [Notice(other, host, None, self.step) for other in others]
 
     def _come_back(self, index: int) -> None:
         host, trouble = self.hosts[index], self.hosts[index].trouble
         self._fault(index)
-        self.judge.outages[index] = self.step * STEP_MS
+        if trouble != "mute":  # of that nobody knows himself
+            self.judge.outages[index] = self.step * STEP_MS
         host.trouble = ""
         if trouble == "down":
             self._start(index)
             self._introduce(index)
         elif trouble == "cut":
             self._enter(index, inputs.LinkChanged(True))
-        else:
+        elif trouble == "paused":
             self._enter(index, inputs.Lagged((self.step - host.back) * STEP_MS + 2_000))
         others = [other for other in range(3) if other != index]
         self.notices += [Notice(other, index, host.life, self.step) for other in others]

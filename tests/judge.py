@@ -46,6 +46,10 @@ class Judge:
     def gone(self, host: int) -> None:
         """Its process is gone, and its agents with it."""
         del self._lives[host]
+        self.halted(host)
+
+    def halted(self, host: int) -> None:
+        """Its agents are gone."""
         self._running = {each: None for each in self._running if each[0] != host}
 
     def wants(self, record: TaskRecord, *, by: int) -> None:
@@ -54,7 +58,11 @@ class Judge:
             return
         former = self.history[-1]
         ended = record.attempts[-1].ended if record.attempts else ""
-        if former.epoch != record.epoch - 1 or ended not in ("silent", "absent"):
+        if (
+            former.state is not TaskState.AWARDED
+            or former.epoch != record.epoch - 1
+            or ended not in ("silent", "absent")
+        ):
             return
         apart_ms = self.now_ms - self.outages.get(by, LONG_AGO_MS)
         if apart_ms < self._lease_ms:
@@ -70,6 +78,8 @@ class Judge:
         self.history.append(record)
         before = TaskState.OPEN if former is None else former.state
         is_award = record.state is TaskState.AWARDED
+        if self._is_renewal(former, record, by=by, life=life):
+            return
         if record.state not in TRANSITIONS[before].values() and not (former is None and record.state is before):
             raise Violation(f"{before.value} became {record.state.value}")
         if record.epoch != (0 if former is None else former.epoch) + is_award:
@@ -82,6 +92,11 @@ class Judge:
             raise Violation(f"retry {record.retries} follows {former.retries if former else 0}")
         if is_award and record.epoch in self._robbers:
             raise Violation(f"robbed: {self._robbers[record.epoch]}")
+
+    def _is_renewal(self, former: TaskRecord | None, record: TaskRecord, *, by: int, life: int) -> bool:
+        """Who holds an exclusive task writes the same again."""
+        is_own = self._is_exclusive and record.owner_life == life == self._lives.get(by)
+        return is_own and record == former and record.state is TaskState.AWARDED
 
     def ran(self, host: int, life: int, epoch: int) -> None:
         """An agent began."""

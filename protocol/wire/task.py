@@ -128,7 +128,7 @@ class Accept(Struct, frozen=True, array_like=True, tag="accept"):
 
 
 class Decline(Struct, frozen=True, array_like=True, tag="decline"):
-    """Owner to watcher: not me, or not any more. `reason` is a refusal, drained, unasked, or how the agent failed."""
+    """Owner to watcher: not me, or not any more. `reason` is a refusal, drained, unrenewed, or how the agent failed."""
 
     task: str
     epoch: int

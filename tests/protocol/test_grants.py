@@ -1,4 +1,4 @@
-"""What an owner remembers of its awards: in hand, ended, given back, denied."""
+"""What an owner remembers of its awards: in hand, ended, given back."""
 
 from msgspec import structs
 
@@ -53,19 +53,6 @@ def test_an_award_that_is_over_covers_the_ones_before_it_and_none_after() -> Non
     assert not held.has_ended("other", 1)
 
 
-def test_what_was_denied_to_who_may_watch_it_is_denied_up_to_that_award_and_to_a_stranger_not_at_all() -> None:
-    held, _ = grants()
-    alone = structs.replace(AWARDED, exclusive=True, home="home")
-    held.deny(alone.id, 99, "stranger")
-    assert not held.is_denied(alone, "watcher")
-    for asker in ("home", "watcher", "guardian"):
-        held.deny(alone.id, 2, asker)
-        denied = [held.is_denied(structs.replace(alone, epoch=epoch), "watcher") for epoch in (1, 2, 3)]
-        assert denied == [True, True, False]
-        assert not held.is_denied(AWARDED, "watcher"), "it may run twice"
-        held.deny(alone.id, 0, asker)
-
-
 def test_its_home_and_who_asked_last_watch_a_task_and_a_guardian_once_those_are_silent() -> None:
     held, _ = grants()
     grant = held.begin(structs.replace(AWARDED, home="home"), 5, "watcher", 1, NOW)
@@ -94,14 +81,11 @@ def test_nothing_that_was_counts_for_other_work_under_the_same_id() -> None:
     alone = structs.replace(AWARDED, exclusive=True)
     held.end(alone)
     held.give_back(alone, Decline(alone.id, 2, "drained"))
-    held.deny(alone.id, 2, "watcher")
     held.learn(alone)
     assert held.has_ended(alone.id, 2)
-    assert held.is_denied(alone, "watcher")
     held.learn(structs.replace(alone, iid="j" * 26))
     assert not held.has_ended(alone.id, 2)
     assert held.given_back(alone.id, 2) is None
-    assert not held.is_denied(alone, "watcher")
 
 
 def test_what_was_is_remembered_within_bounds_the_oldest_forgotten_first() -> None:

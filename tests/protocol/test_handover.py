@@ -61,12 +61,6 @@ def test_who_declines_is_left_alone_for_as_long_as_it_says() -> None:
     assert (desk.watched.excluded, desk.asked()) == ({B: NOW.after(0.7)}, [])
 
 
-def test_an_exclusive_award_that_is_not_answered_may_have_been_taken() -> None:
-    desk = Desk(awarded(exclusive=True))
-    assert desk.handover.unheard(desk.watched, evidence="silent", now=NOW) == []
-    assert (desk.watched.phase, desk.asked()) == (Phase.HELD, [desk.watched.record.id])
-
-
 def test_a_lapse_is_held_against_the_owner_unless_the_outage_was_ours() -> None:
     for is_ours, died in ((False, (B,)), (True, ())):
         desk = Desk()

@@ -26,7 +26,6 @@ from tests.protocol.work import (
     CARD,
     KEEP_S,
     LIFE,
-    SETTINGS,
     B,
     C,
     awarded,
@@ -258,12 +257,6 @@ def test_an_award_that_gave_way_to_a_later_one_has_ended() -> None:
     assert answer(owner.ask((record, 1))).ended == (record.id,)
 
 
-def test_an_exclusive_task_that_is_withdrawn_is_stopped_at_once() -> None:
-    owner, record = Owner(), mine(exclusive=True)
-    owner.award(record)
-    assert owner.holder.on_withdraw(B, Withdraw(record.id, 1), owner.now) == [StopAgent(record.id, 1)]
-
-
 def test_a_commit_under_way_is_not_stopped_by_anybody() -> None:
     owner, record = Owner(), mine()
     owner.award(record)
@@ -273,32 +266,6 @@ def test_a_commit_under_way_is_not_stopped_by_anybody() -> None:
     assert owner.at(60) == []
     assert declines(owner.award(structs.replace(record, epoch=2))) == ["busy"], "until the store has judged"
     assert owner.holder.give_all_back() == []
-
-
-def test_an_owner_of_an_exclusive_task_stops_after_a_lease_without_being_asked() -> None:
-    owner, record = Owner(), mine(exclusive=True)
-    owner.award(record)
-    assert owner.at(2) == []
-    owner.ask((record, 1))
-    assert owner.at(2 + SETTINGS.lease_s - 0.001) == []
-    effects = owner.at(2 + SETTINGS.lease_s)
-    assert StopAgent(record.id, 1) in effects
-    assert declines(effects) == ["unasked"]
-
-
-def test_a_run_of_exclusive_work_carries_the_lease_and_no_other_does() -> None:
-    owner = Owner()
-    for record, lease_s in ((mine(exclusive=True), SETTINGS.lease_s), (mine("other"), 0.0)):
-        (run,) = (each for each in owner.award(record) if isinstance(each, RunAgent))
-        assert run.lease_s == lease_s
-
-
-def test_an_award_of_an_exclusive_task_that_was_denied_is_not_taken_when_it_comes_after_all() -> None:
-    owner, alone, other = Owner(), mine(exclusive=True), mine("other")
-    assert answer(owner.ask((alone, 1), (other, 1))).unknown == (alone.id, other.id)
-    assert declines(owner.award(alone)) == ["unheard"]
-    assert declines(owner.award(other)) == []
-    assert declines(owner.award(structs.replace(alone, epoch=2))) == []
 
 
 def test_an_owner_of_any_other_task_goes_on_however_long_nobody_asks_and_looks_at_the_record_now_and_then() -> None:
@@ -469,18 +436,9 @@ def test_a_commit_is_tried_so_often_and_no_more() -> None:
 def test_an_award_in_hand_is_written_again_when_the_record_is_lost() -> None:
     owner, record = Owner(), mine()
     owner.award(record)
-    (write,) = owner.holder.on_record_lost()
+    (write,) = owner.holder.on_record_lost(owner.now)
     assert isinstance(write, Write)
     assert (write.record, write.expect) == (record, 0)
     assert [event.why for event in said(owner.written([write]), TaskPutBack)] == ["missing"]
     assert only_write(owner.finishes(record)).expect == 5
-    assert owner.holder.on_record_lost() == [], "its end is on its way"
-
-
-def test_a_node_that_was_stopped_takes_no_exclusive_task_for_a_lease() -> None:
-    owner = Owner()
-    owner.holder.on_lag(owner.now)
-    assert declines(owner.award(mine("one", exclusive=True))) == ["stopped"]
-    assert declines(owner.award(mine("two"))) == []
-    owner.at(SETTINGS.lease_s)
-    assert declines(owner.award(mine("three", exclusive=True))) == []
+    assert owner.holder.on_record_lost(owner.now) == [], "its end is on its way"

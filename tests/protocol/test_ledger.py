@@ -342,15 +342,6 @@ def test_the_slot_that_an_award_counted_on_does_not_stand_in_the_way_of_the_next
     assert home.mesh.reserved == {home.record.id: B}
 
 
-def test_an_award_of_an_exclusive_task_that_is_not_heard_may_have_been_taken() -> None:
-    home = Home({B: 1, C: 1})
-    home.awarded(exclusive=True)
-    effects = home.after(2 * SETTINGS.lease_s - SETTINGS.ask_interval_s)
-    assert not [each for each in effects if isinstance(each, Write)]
-    home.written([each for each in home.after(3 * SETTINGS.ask_interval_s) if isinstance(each, Write)])
-    assert (home.record.owner, home.record.epoch) == (C, 2)
-
-
 def test_an_award_that_never_arrived_is_sent_again() -> None:
     home = Home({B: 1})
     home.awarded()

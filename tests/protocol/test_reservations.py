@@ -275,15 +275,6 @@ def test_nobody_takes_what_it_has_in_hand_or_saw_the_end_of() -> None:
     assert owner.reserve(theirs, 2, lost) == []
 
 
-def test_an_exclusive_task_that_was_denied_before_its_write_came_back_is_not_begun() -> None:
-    owner = Owner()
-    effects = owner.reserve(record(exclusive=True))
-    owner.holder.on_ask(B, LIFE, Ask(1, (Held(record().id, 1, 2),)), NOW)
-    effects = owner.written(effects)
-    assert [each for each in effects if isinstance(each, RunAgent)] == []
-    assert [each.reason for each in bodies(effects, Decline)] == ["unheard"]
-
-
 def test_only_a_record_that_has_not_ended_is_taken() -> None:
     owner = Owner()
     for wrong in (awarded(), record(state=TaskState.CANCELLED), record(capability="other@1"), record(deadline_ms=1)):
@@ -348,7 +339,7 @@ def test_an_exclusive_task_whose_write_came_back_a_lease_later_is_not_begun() ->
     owner.now = instant(SETTINGS.lease_s)
     effects = owner.written(effects)
     assert [each for each in effects if isinstance(each, RunAgent)] == []
-    assert [each.reason for each in bodies(effects, Decline)] == ["unasked"]
+    assert [each.reason for each in bodies(effects, Decline)] == ["unrenewed"]
 
 
 def test_an_exclusive_task_that_was_taken_is_held_from_the_write_on() -> None:
@@ -357,4 +348,4 @@ def test_an_exclusive_task_that_was_taken_is_held_from_the_write_on() -> None:
     owner.now = instant(SETTINGS.lease_s / 2)
     owner.written(effects)
     given_back = bodies(owner.holder.on_tick(instant(SETTINGS.lease_s)), Decline)
-    assert [each.reason for each in given_back] == ["unasked"]
+    assert [each.reason for each in given_back] == ["unrenewed"]

@@ -12,12 +12,12 @@ from random import Random
 from typing import Any
 
 import pytest
-from msgspec import structs
 
+from protocol import watch
 from protocol.effects import Effect
+from protocol.grants import Grant
 from protocol.holder import Holder
 from protocol.ledger import Ledger
-from protocol.reservations import Reservations, Reserved
 from tests import explore
 from tests.explore import Choice, Errand, World
 from tests.judge import Violation
@@ -171,14 +171,8 @@ def test_a_store_that_ignores_revisions_is_found_out(name: str, monkeypatch: pyt
     assert re.search(r"epoch \d follows \d|became|twice", _found(name))
 
 
-def test_a_taker_that_runs_whenever_its_write_comes_back_is_found_out(monkeypatch: pytest.MonkeyPatch) -> None:
-    taken = Reservations.taken
-
-    def careless(self: Reservations, task: str) -> Reserved | None:
-        reserved = taken(self, task)
-        return None if reserved is None else structs.replace(reserved, tried=1 << 62)
-
-    monkeypatch.setattr(Reservations, "taken", careless)
+def test_an_owner_that_begins_whenever_its_write_comes_back_is_found_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Holder, "_why_not_begun", lambda self, grant, now: None)
     assert "twice at once" in _found("late, exclusive")
 
 
@@ -210,11 +204,19 @@ def test_a_home_that_awards_at_once_after_its_own_outage_is_found_out(monkeypatc
 
 
 def test_an_exclusive_task_that_is_not_waited_for_is_found_out(monkeypatch: pytest.MonkeyPatch) -> None:
-    def hurried(self: Holder, now: object) -> list[Effect]:
-        return []
-
-    monkeypatch.setattr(Holder, "on_tick", hurried)
+    monkeypatch.setattr(watch, "EXCLUSIVE_LEASES", 1 / 3)
     assert "twice at once" in _found("exclusive")
+
+
+def test_an_owner_that_goes_on_without_renewing_is_found_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    stands = Grant.stands
+
+    def lasting(self: Grant, revision: int) -> None:
+        stands(self, revision)
+        self.sure = 1 << 62
+
+    monkeypatch.setattr(Grant, "stands", lasting)
+    assert re.search("twice at once|stuck", _found("exclusive"))  # or its agent has ended, and it does not say so
 
 
 def test_a_cancel_is_answered_once_whatever_it_races() -> None:

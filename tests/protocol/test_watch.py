@@ -4,7 +4,7 @@ import pytest
 from msgspec import structs
 
 from protocol import limits
-from protocol.effects import Effect, Write
+from protocol.effects import Effect, Send, Write
 from protocol.events import LeaseLapsed, TaskPoison
 from protocol.owners import Owners
 from protocol.watch import ASK_AGAIN_S, Watch
@@ -105,6 +105,7 @@ def test_pages_of_one_round_are_one_absence(monkeypatch: pytest.MonkeyPatch) -> 
         asks, _ = watch.on_tick(instant(moment))
         assert len(asks) == 2
         for ask in asks:
+            assert isinstance(ask, Send)
             assert ask.probe is not None
             lapses.append(len(watch.on_absent(ask.probe, instant(moment))))
     assert lapses == [0, 0, 2, 2]
@@ -197,30 +198,6 @@ def test_an_exclusive_task_waits_two_leases_and_no_absence_shortens_them() -> No
     assert not _writes(home.after(2 * LEASE_S - 4 * ROUND_S - 0.001))
     home.written(home.after(2 * ROUND_S))
     assert (home.record.owner, home.record.epoch) == (C, 2)
-
-
-def test_an_exclusive_task_that_goes_to_an_owner_silent_already_waits_two_leases_all_the_same() -> None:
-    home = Home({B: 2})
-    home.awarded("silent")
-    home.accepted()
-    home.after(2 * LEASE_S - ROUND_S)
-    exclusive = home.awarded("alone", exclusive=True)
-    assert bodies(exclusive, Award)
-    home.mesh.free = {B: 2, C: 2}
-    task = home.record.id
-    given = [each for each in _writes(home.after(2 * LEASE_S - 0.001)) if task in each.key]
-    assert not given
-    assert [each for each in _writes(home.after(1)) if task in each.key]
-
-
-def test_an_exclusive_task_whose_award_never_arrived_is_awarded_anew_and_never_offered_twice() -> None:
-    home = Home({B: 1})
-    home.awarded(exclusive=True)
-    home.after(1)
-    effects = home.answered(unknown=True)
-    assert not bodies(effects, Award)
-    home.written(effects + home.after(0.001))
-    assert (home.record.owner, home.record.epoch, home.record.died) == (B, 2, ())
 
 
 def test_the_answer_of_another_life_does_not_keep_the_lease() -> None:

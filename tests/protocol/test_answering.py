@@ -5,17 +5,21 @@ from collections.abc import Callable
 from msgspec import structs
 
 from protocol import ids, records
+from protocol.answering import Answering
 from protocol.effects import Effect, Read, RunAgent, Send, StopAgent
 from protocol.events import PeerMisbehaved
-from protocol.grants import CHECK_S
-from protocol.wire.task import Withdraw
-from tests.protocol.owning import Owner, W, answer, declines, mine
-from tests.protocol.work import (
-    SETTINGS,
-    C,
-    D,
-    said,
-)
+from protocol.grants import CHECK_S, Grants
+from protocol.slots import Slots
+from protocol.wire.task import Ask, Held, Withdraw
+from tests.protocol.conversation import instant
+from tests.protocol.owning import Owner, W, answer, mine
+from tests.protocol.work import LIFE, SETTINGS, C, D, guards, said
+
+
+def test_whoever_has_nothing_says_so_and_reads_nothing() -> None:
+    nothing = Answering(Grants(settings=SETTINGS, slots=Slots(), guards=guards))
+    effects = nothing.on_ask(W, LIFE, Ask(3, (Held("t" * 26, 1, 4),)), instant(0))
+    assert (answer(effects).round, answer(effects).unknown, len(effects)) == (3, ("t" * 26,), 1)
 
 
 def test_a_stranger_that_says_a_task_is_over_stops_nothing_and_is_named_once_the_record_stands() -> None:
@@ -42,7 +46,7 @@ def test_a_stranger_that_says_a_task_is_over_stops_nothing_and_is_named_once_the
 
 def test_whoever_had_a_task_cancelled_elsewhere_is_not_believed_and_the_record_is() -> None:
     owner, record = Owner(), mine(exclusive=True)
-    owner.award(record)
+    owner.written(owner.award(record))
     key = ids.task_key(record.id)
     assert owner.holder.on_withdraw(D, Withdraw(record.id, 1), owner.now) == [Read(key)]
     cancelled = records.cancelled(record, now=owner.now)
@@ -50,12 +54,11 @@ def test_whoever_had_a_task_cancelled_elsewhere_is_not_believed_and_the_record_i
 
 
 def test_a_stranger_that_asks_is_answered_and_becomes_nobody_s_watcher() -> None:
-    owner, record = Owner(), mine(exclusive=True)
+    owner, record = Owner(), mine()
     owner.award(record)
     owner.at(2)
     assert [line.task for line in answer(owner.ask((record, 1), sender=D)).running] == [record.id]
-    effects = owner.at(SETTINGS.lease_s)
-    assert declines(effects) == ["unasked"], "the lease is its watcher's to keep"
+    effects = owner.fails(record)
     assert [each.to for each in effects if isinstance(each, Send)] == [W]
 
 

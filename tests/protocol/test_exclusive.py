@@ -1,0 +1,289 @@
+"""Tasks that must not run twice at once: the record says whose they are, and for how long."""
+
+import pytest
+from msgspec import structs
+
+from protocol import ids, records
+from protocol.effects import Effect, Read, RunAgent, StopAgent, Write
+from protocol.events import LeaseLapsed, ResultRefused, TaskDone, TaskPutBack
+from protocol.grants import RENEWALS
+from protocol.inputs import Retry
+from protocol.records import Standing
+from protocol.wire.task import Accept, Award, Failure, TaskRecord, TaskState, Withdraw
+from tests.protocol.conversation import instant
+from tests.protocol.owning import Owner, W, declines, mine
+from tests.protocol.work import CARD, LIFE, SETTINGS, B, C, Home, awarded, bodies, frame, only_write, said
+
+LEASE_S, ROUND_S = SETTINGS.lease_s, SETTINGS.ask_interval_s
+RENEW_S = LEASE_S / RENEWALS
+ALONE = mine(exclusive=True)
+KEY = ids.task_key(ALONE.id)
+
+
+def _writes(effects: list[Effect]) -> list[Write]:
+    return [each for each in effects if isinstance(each, Write)]
+
+
+def _runs(effects: list[Effect]) -> list[RunAgent]:
+    return [each for each in effects if isinstance(each, RunAgent)]
+
+
+def _begun() -> Owner:
+    """It has written its award anew, so it began."""
+    owner = Owner()
+    assert _runs(owner.written(owner.award(ALONE)))
+    return owner
+
+
+def _lost(owner: Owner, stands: TaskRecord | None, *, revision: int = 9) -> list[Effect]:
+    return owner.holder.on_lost(KEY, Standing(stands, revision if stands else 0, b""), owner.now)
+
+
+# --- the owner
+
+
+def test_an_owner_begins_once_its_own_write_of_the_award_stands() -> None:
+    owner = Owner()
+    effects = owner.award(ALONE, revision=7)
+    write = only_write(effects)
+    assert (write.key, write.record, write.expect) == (KEY, ALONE, 7)
+    assert (_runs(effects), bodies(effects, Accept)) == ([], [])
+    effects = owner.written(effects)
+    (run,) = _runs(effects)
+    assert (run.epoch, run.lease_s) == (1, LEASE_S)
+    assert bodies(effects, Accept) == [Accept(ALONE.id, 1)]
+    assert said(effects, TaskPutBack) == []
+
+
+def test_any_other_task_begins_by_the_word_of_its_watcher_and_is_written_by_nobody_meanwhile() -> None:
+    owner = Owner()
+    (run,) = _runs(owner.award(mine()))
+    assert run.lease_s == 0.0
+    assert _writes(owner.at(RENEW_S)) == []
+
+
+@pytest.mark.parametrize("stands", [mine(epoch=2, exclusive=True), structs.replace(ALONE, state=TaskState.CANCELLED)])
+def test_an_award_that_was_long_on_its_way_begins_nothing(stands: TaskRecord) -> None:
+    owner = Owner()
+    owner.award(ALONE)
+    assert _lost(owner, stands) == []
+    assert (owner.holder.in_hand, owner.slots.taken) == (0, 0)
+
+
+def test_an_award_whose_write_took_a_lease_begins_nothing_and_is_given_back() -> None:
+    owner = Owner()
+    effects = owner.award(ALONE)
+    owner.now = instant(LEASE_S)
+    effects = owner.written(effects)
+    assert (_runs(effects), declines(effects)) == ([], ["unrenewed"])
+    assert (owner.holder.in_hand, owner.slots.taken) == (0, 0)
+
+
+def test_an_owner_writes_its_award_anew_for_as_long_as_it_has_it_and_nobody_need_ask() -> None:
+    owner = _begun()
+    for number in range(1, 40):
+        effects = owner.at(number * RENEW_S)
+        assert (only_write(effects).record, only_write(effects).expect) == (ALONE, 5)
+        assert owner.at(number * RENEW_S + 0.01) == [], "one write at a time"
+        assert _runs(owner.written(effects)) == []
+    assert owner.holder.in_hand == 1
+
+
+def test_an_owner_that_cannot_write_for_a_lease_stops_and_says_so() -> None:
+    owner = _begun()
+    renewal = owner.at(RENEW_S)
+    owner.written(renewal)
+    owner.at(2 * RENEW_S)
+    assert owner.at(RENEW_S + LEASE_S - 0.001) == []
+    effects = owner.at(RENEW_S + LEASE_S)
+    assert StopAgent(ALONE.id, 1) in effects
+    assert declines(effects) == ["unrenewed"]
+
+
+def test_a_lease_runs_from_when_the_write_left_and_not_from_when_it_was_known() -> None:
+    owner = _begun()
+    renewal = owner.at(RENEW_S)
+    owner.now = instant(LEASE_S - 0.01)
+    owner.written(renewal)
+    owner.at(LEASE_S)
+    assert StopAgent(ALONE.id, 1) in owner.at(RENEW_S + LEASE_S)
+
+
+def test_an_owner_whose_award_was_moved_on_stops_at_once() -> None:
+    owner = _begun()
+    owner.at(RENEW_S)
+    assert _lost(owner, mine(epoch=2, exclusive=True)) == [StopAgent(ALONE.id, 1)]
+
+
+def test_an_award_that_another_put_back_is_written_anew_by_what_stands_now() -> None:
+    owner = _begun()
+    owner.at(RENEW_S)
+    assert _lost(owner, ALONE, revision=11) == []
+    assert only_write(owner.at(2 * RENEW_S)).expect == 11
+
+
+def test_an_award_that_is_gone_from_the_record_is_put_back() -> None:
+    owner = _begun()
+    owner.at(RENEW_S)
+    assert _lost(owner, None) == []
+    effects = owner.at(2 * RENEW_S)
+    assert only_write(effects).expect == 0
+    assert [event.why for event in said(owner.written(effects), TaskPutBack)] == ["missing"]
+
+
+def test_a_write_that_never_left_is_tried_again() -> None:
+    owner = _begun()
+    owner.at(RENEW_S)
+    assert owner.holder.on_unsent(KEY, "full", owner.now) == []
+    assert only_write(owner.at(2 * RENEW_S)).expect == 5
+
+
+def test_a_result_waits_for_the_write_under_way_and_is_committed_on_its_revision() -> None:
+    owner = _begun()
+    renewal = owner.at(RENEW_S)
+    assert owner.finishes(ALONE) == []
+    effects = owner.holder.on_written(only_write(renewal), ALONE, 6, owner.now)
+    commit = only_write(effects)
+    assert (commit.record.state, commit.expect) == (TaskState.DONE, 6)  # type: ignore[union-attr]  # a task's record
+    assert said(owner.written(effects), TaskDone)
+
+
+def test_a_result_whose_award_was_moved_on_is_refused_after_the_write_under_way() -> None:
+    owner = _begun()
+    owner.at(RENEW_S)
+    owner.finishes(ALONE)
+    effects = _lost(owner, mine(epoch=2, exclusive=True))
+    assert only_write(effects).record.state is TaskState.DONE  # type: ignore[union-attr]  # a task's record
+    assert said(_lost(owner, mine(epoch=2, exclusive=True)), ResultRefused)
+
+
+def test_a_withdrawn_task_is_stopped_at_once() -> None:
+    owner = _begun()
+    assert owner.holder.on_withdraw(W, Withdraw(ALONE.id, 1), owner.now) == [StopAgent(ALONE.id, 1)]
+
+
+def test_an_award_that_comes_twice_is_written_and_begun_once() -> None:
+    owner = Owner((structs.replace(CARD, slots=2),))
+    effects = owner.award(ALONE)
+    assert _writes(owner.award(ALONE)) == []
+    assert len(_runs(owner.written(effects))) == 1
+
+
+# --- who watches it
+
+
+def _held() -> Home:
+    """B has accepted it, and C could have it."""
+    home = Home({B: 1, C: 1})
+    home.awarded(exclusive=True)
+    home.accepted()
+    return home
+
+
+def _renewed(home: Home) -> list[Effect]:
+    """Its owner has written its award anew, and the record is read."""
+    home.revision += 1
+    stands = Standing(home.record, home.revision, frame(home.record))
+    return home.ledger.on_found(ids.task_key(home.record.id), stands, "", home.now)
+
+
+def test_the_record_of_a_silent_owner_is_read_once_to_know_what_it_wrote_last() -> None:
+    home = _held()
+    reads = [each for each in home.after(2 * LEASE_S - 0.001) if isinstance(each, Read)]
+    assert [each.key for each in reads] == [ids.task_key(home.record.id)]
+    home.answered()
+    assert [each for each in home.after(LEASE_S) if isinstance(each, Read)] == reads, "in every silence"
+
+
+def test_a_revision_that_is_news_has_to_stand_for_two_leases_itself() -> None:
+    home = _held()
+    home.after(LEASE_S)
+    _renewed(home)
+    assert _writes(home.after(2 * LEASE_S - 0.001)) == []
+    effects = home.after(ROUND_S)
+    assert only_write(effects).expect == home.revision
+    home.written(effects)
+    assert (home.record.owner, home.record.epoch) == (C, 2)
+
+
+def test_a_lapsed_award_that_turns_out_to_be_renewed_is_held_again_and_nobody_is_blamed() -> None:
+    home = _held()
+    effects = home.after(2 * LEASE_S + ROUND_S)
+    assert said(effects, LeaseLapsed)
+    assert _writes(home.lost(awarded(exclusive=True))) == []
+    assert _writes(home.after(2 * LEASE_S - 0.001)) == []
+    home.written(home.after(ROUND_S))
+    assert (home.record.owner, home.record.epoch, home.record.died) == (C, 2, (B,))
+    assert [(each.owner, each.ended) for each in home.record.attempts] == [(B, "silent")]
+
+
+def test_what_an_owner_gives_back_is_kept_though_it_wrote_its_award_anew_meanwhile() -> None:
+    home = _held()
+    home.declined("agent_failed", counts=True)
+    home.after(SETTINGS.backoff_s_max)
+    home.written(home.lost(awarded(exclusive=True)))
+    assert (home.record.epoch, home.record.failures) == (2, 1)
+    assert [(each.owner, each.ended) for each in home.record.attempts] == [(B, "agent_failed")]
+
+
+def test_an_award_that_is_not_answered_goes_to_another_for_the_first_write_of_its_owner_would_show() -> None:
+    home = Home({B: 1, C: 1})
+    home.awarded(exclusive=True)
+    home.written(home.after(SETTINGS.award_timeout_s_min))
+    assert (home.record.owner, home.record.epoch) == (C, 2)
+
+
+def test_an_award_that_never_arrived_is_sent_again() -> None:
+    home = _held()
+    (award,) = bodies(home.answered(unknown=True), Award)
+    assert (award.epoch, award.revision) == (1, home.revision)
+
+
+def test_that_an_award_never_arrived_is_an_old_word_once_its_owner_has_written_it_anew() -> None:
+    home = _held()
+    home.after(ROUND_S)
+    _renewed(home)
+    assert home.answered(unknown=True) == []
+    home.after(2 * LEASE_S - 0.001)
+    assert home.answered(unknown=True) == []
+    home.after(0.001)
+    assert bodies(home.answered(unknown=True), Award), "nobody has written it for two leases"
+
+
+def test_an_award_to_an_owner_silent_already_waits_two_leases_all_the_same() -> None:
+    home = Home({B: 2})
+    home.awarded("silent")
+    home.accepted()
+    home.after(2 * LEASE_S - ROUND_S)
+    home.awarded("alone", exclusive=True)
+    home.accepted()
+    home.mesh.free = {B: 2, C: 2}
+    task = home.record.id
+    assert not [each for each in _writes(home.after(2 * LEASE_S - 0.001)) if task in each.key]
+    assert [each for each in _writes(home.after(1)) if task in each.key]
+
+
+# --- opened again
+
+
+@pytest.mark.parametrize(
+    ("ended", "wait_s"),
+    [
+        (records.cancelled(awarded(exclusive=True), now=instant(9)), 2 * LEASE_S),
+        (records.failed(awarded(exclusive=True), failure=Failure("deadline", ""), now=instant(9)), 2 * LEASE_S),
+        (records.failed(awarded(exclusive=True), failure=Failure("agent_failed", ""), now=instant(9)), 0.0),
+        (records.cancelled(awarded(), now=instant(9)), 0.0),
+        (records.cancelled(structs.replace(awarded(exclusive=True), owner=""), now=instant(9)), 0.0),
+    ],
+)
+def test_what_its_last_owner_may_be_at_still_is_given_out_two_leases_later(ended: TaskRecord, wait_s: float) -> None:
+    home = Home({C: 1})
+    home.ledger.retry(Retry(5, ended.id, "an operator"))
+    home.revision = 5
+    effects = home.ledger.on_found(ids.task_key(ended.id), Standing(ended, 5, frame(ended)), "", home.now)
+    given = home.written(effects)
+    if wait_s:
+        assert _writes(given + home.after(wait_s - 0.001)) == []
+        given = home.after(0.001)
+    home.written(given)
+    assert (home.record.owner, home.record.epoch, home.record.owner_life) == (C, 2, LIFE)
