@@ -20,6 +20,7 @@ class PeerAlive(Struct, frozen=True, tag_field="kind", tag="peer_alive"):
     was: str = ""  # suspect | dead | left, or alive in the life before
     after_s: float = 0.0
     restarted: bool = False  # this is another life than the one that was known
+    was_damped: bool = False  # its return was told as `PeerDamped` then, and it was quiet since
 
 
 class PeerSuspect(Struct, frozen=True, tag_field="kind", tag="peer_suspect"):

@@ -112,7 +112,8 @@ class Flaps:
         effects: list[Effect] = []
         for node in self._timers.due(now.mono_ns):
             event, since = self._held.pop(node)
-            effects.append(Emit(structs.replace(event, after_s=round(event.after_s + now.since_s(since), 3))))
+            after_s = round(event.after_s + now.since_s(since), 3)
+            effects.append(Emit(structs.replace(event, after_s=after_s, was_damped=True)))
         return effects
 
     def next_deadline(self) -> Mono | None:

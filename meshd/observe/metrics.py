@@ -115,8 +115,13 @@ def _death(event: Event) -> Share:
 
 
 def _undone(event: Event) -> Share:
-    is_undone = isinstance(event, events.PeerAlive) and event.was == "dead" and not event.restarted
-    return ((), 1) if is_undone else None
+    match event:
+        case events.PeerAlive(was="dead", restarted=False, was_damped=False):
+            return (), 1
+        case events.PeerDamped(state="alive", was="dead", restarted=False):
+            return (), 1
+        case _:
+            return None
 
 
 _ENDED: Mapping[type, str] = {

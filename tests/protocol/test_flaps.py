@@ -51,7 +51,7 @@ def test_who_is_back_from_its_third_death_in_ten_minutes_is_told_after_thirty_qu
     assert told(talk, BACK) == [back(3)]
     assert talk.machine.of("b", instant(110)) == Damped(3, 20.0)
     assert talk.until(129.9).said(PeerAlive) == []
-    assert talk.until(130.1).said(PeerAlive) == [PeerAlive("b", "b", 1, 5, "dead", 50.0)]
+    assert talk.until(130.1).said(PeerAlive) == [PeerAlive("b", "b", 1, 5, "dead", 50.0, was_damped=True)]
     assert not talk.machine.damped
     assert talk.machine.of("b", talk.now) is None
 
@@ -68,7 +68,7 @@ def test_a_doubt_that_is_refuted_makes_the_quiet_begin_again_and_neither_is_told
     assert talk.until(131).said(PeerAlive) == []
     assert told(talk.at(132), REFUTED) == []
     assert talk.until(161.9).said(PeerAlive) == []
-    assert talk.until(162.1).said(PeerAlive) == [PeerAlive("b", "b", 1, 6, "dead", 82.0)]
+    assert talk.until(162.1).said(PeerAlive) == [PeerAlive("b", "b", 1, 6, "dead", 82.0, was_damped=True)]
 
 
 def test_who_dies_while_it_is_damped_is_told_as_damped_with_who_said_so() -> None:
@@ -118,7 +118,7 @@ def test_another_life_has_to_be_quiet_as_well_and_is_told_as_what_it_is() -> Non
     assert told(talk.at(120), again) == [back(3, again)]
     told(talk.at(125), DOUBTED)
     told(talk.at(126), PeerAlive("b", "b", 2, 1, "suspect", 1.0))
-    assert talk.until(157).said(PeerAlive) == [PeerAlive("b", "b", 2, 1, "dead", 76.0, True)]
+    assert talk.until(157).said(PeerAlive) == [PeerAlive("b", "b", 2, 1, "dead", 76.0, True, was_damped=True)]
 
 
 def test_who_was_shown_again_and_is_doubted_once_stays_shown() -> None:

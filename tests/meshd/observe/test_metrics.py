@@ -83,6 +83,18 @@ def test_a_death_that_others_found_took_no_time_here_and_settles_no_suspicion() 
     assert _lines(metrics)["meshd_death_seconds_count"] == 1
 
 
+def test_a_death_that_is_undone_counts_once_when_its_node_is_back_damped_or_not() -> None:
+    metrics = Metrics()
+    damped = events.PeerDamped("p", "b", 1, "alive", 3, 600.0, 30.0, was="dead")
+    restarted = events.PeerAlive("p", "b", 2, 0, "dead", 9.0, restarted=True)
+    back = events.PeerAlive("p", "b", 1, 1, "dead", 9.0)
+    counts = []
+    for event in (back, damped, msgspec.structs.replace(back, was_damped=True), restarted, damped):
+        metrics.on_event(event)
+        counts.append(_lines(metrics)["meshd_deaths_undone_total"])
+    assert counts == [1, 2, 2, 2, 3]
+
+
 def test_an_agent_that_becomes_ready_is_no_crash() -> None:
     metrics = Metrics()
     metrics.on_event(events.AgentChanged("scorer", "ready", ""))
