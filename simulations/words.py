@@ -17,7 +17,6 @@ from simulations.visible import visible
 
 SEED_MAX = 1 << 63
 _CHOICE = re.compile(r"argument (\S+): invalid choice: '(.*)' \(choose from (.*)\)", re.DOTALL)
-_NUMBER = re.compile(r"argument (\S+): invalid (?:int|float) value: (.*)", re.DOTALL)
 _VALUE = re.compile(r"argument (\S+): (.*)", re.DOTALL)
 _MISSING = "the following arguments are required: "
 
@@ -67,7 +66,5 @@ def _said(message: str) -> str:
         return f"{where}: {unknown(word, known)}"
     if message.startswith(_MISSING):
         return f"{message.removeprefix(_MISSING)} is missing"
-    if found := _NUMBER.fullmatch(message):
-        return f"{found[1]}: {found[2]} is no number"
     found = _VALUE.fullmatch(message)
     return f"{found[1]}: {found[2]}" if found else message
