@@ -153,22 +153,28 @@ class OneResult:
 
 
 class NothingPromisedInVain:
-    """A12, A19: what is said to be accepted stands in the record; nothing depends on a write that is not in."""
+    """A12, A19: what is said to be accepted, or to have ended, stands in the record; nothing depends on a write that
+    is not in.
+    """
 
     wants: ClassVar[Wanted] = (Stored, Answered, Happened)
 
     def __init__(self, setting: Setting) -> None:
         del setting
         self._stood: dict[str, int] = {}
+        self._ends: set[tuple[str, int, TaskState]] = set()  # which task, opened how often before, and how
 
     def on(self, seen: Seen) -> str | None:
         """Replies and events about tasks, against what the store took before."""
         match seen:
             case Stored(record=TaskRecord() as record, key=key) if ids.is_task_key(key):
                 self._stood[record.id] = record.epoch
+                self._ends |= {_end(record)} if record.state in ENDED else set()
             case Answered(reply=reply) if isinstance(reply.value, TaskRecord):
                 if reply.value.epoch > self._stood.get(reply.value.id, -1):
                     return f"{seen.node} answered with {_shown(reply.value)}, which the store never took"
+                if reply.value.state in ENDED and _end(reply.value) not in self._ends:
+                    return f"{seen.node} answered that {reply.value.id} is {_shown(reply.value)}, which it never was"
             case Happened(event=TaskSubmitted() as event):
                 if event.task not in self._stood:
                     return f"{seen.node} says that {event.task} was submitted; the store never took it"
@@ -318,6 +324,10 @@ def _is_same(one: TaskRecord, other: TaskRecord) -> bool:
         for each in (one, other)
     ]
     return said[0] == said[1]
+
+
+def _end(record: TaskRecord) -> tuple[str, int, TaskState]:
+    return record.id, record.retries, record.state
 
 
 def _shown(record: TaskRecord) -> str:

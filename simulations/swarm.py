@@ -250,4 +250,5 @@ def _work(rng: Random, scenario: Scenario, begin_s: float, until_s: float) -> Wo
         tasks=min(300, 1 + int((until_s - begin_s) / every_s * rng.random())),
         exclusive=rng.random() < EXCLUSIVE_SHARE,
         route=rng.choice(("auto", "auto", "bids", "late")),
+        cancelled=rng.choice((0.0, 0.0, 0.0, 0.3)),
     )

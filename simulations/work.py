@@ -1,4 +1,5 @@
-"""The client: submits tasks, asks again with the same key when it got no answer, opens some that failed again.
+"""The client: submits tasks, asks again with the same key when it got no answer, opens some that failed again,
+cancels some.
 
 Invariant: a task is one idempotency key, whatever happens to the node that took it; the client
 stops asking when a node says that the task stands. Neighbours: hosts take `Submit`; `checks` want
@@ -13,7 +14,7 @@ from msgspec import Meta, Struct
 
 from protocol.effects import Reply
 from protocol.gears import Route
-from protocol.inputs import Retry, Submit
+from protocol.inputs import Cancel, Retry, Submit
 from protocol.wire.task import TaskRecord
 from simulations.agents import CAPABILITY, Seconds
 from simulations.chance import Chance
@@ -24,8 +25,9 @@ from simulations.timeline import Timeline, ns
 
 PATIENCE_S = 6.0  # no answer for this long, and the client asks another node
 PAUSE_S = 0.5  # after a refusal
-LOOK_S = 2.0  # between two tries to have a task opened again
-OVER = ("done_already", "unknown_task")
+LOOK_S = 2.0  # between two tries to have a task opened again, or ended
+CANCEL_S = (0.1, 12.0)  # so long after a task was accepted it is cancelled
+OVER = ("done_already", "already_ended", "unknown_task")
 
 
 class WorkModel(Struct, frozen=True, forbid_unknown_fields=True):
@@ -38,6 +40,7 @@ class WorkModel(Struct, frozen=True, forbid_unknown_fields=True):
     exclusive: bool = False
     route: Route = "auto"
     retried: Share = 0.0  # of the tasks: should one fail, the client has it opened again, once
+    cancelled: Share = 0.0  # of the tasks: the client cancels one a while after it was accepted
     placed: Annotated[tuple[Placed, ...], Meta(max_length=PLACED_MAX)] = ()
 
     @property
@@ -59,7 +62,7 @@ class Client:
         self._hosts = hosts
         self._request = 0
         self._open: dict[int, int] = {}  # request → number of the task
-        self._retries: dict[int, str] = {}  # request → task that is to be opened again
+        self._orders: dict[int, tuple[type[Retry | Cancel], str]] = {}  # request → what is to be done to which task
         self.accepted: dict[int, str] = {}  # number of the task → its id
 
     def arrange(self) -> None:
@@ -74,21 +77,21 @@ class Client:
         """How many tasks there are to be."""
         return self._model.tasks + len(self._model.placed)
 
-    def _retry(self, task: str) -> None:
-        """Have it opened again: refused while it is under way, and for good when it is done."""
+    def _order(self, kind: type[Retry | Cancel], task: str) -> None:
+        """Have it opened again: refused while it is under way, and for good when it is done; or have it ended."""
         host = self._host(self._model.at)
         if host is None:
-            self._timeline.after(ns(LOOK_S), self._retry, task)
+            self._timeline.after(ns(LOOK_S), self._order, kind, task)
             return
         self._request += 1
-        self._retries[self._request] = task
+        self._orders[self._request] = kind, task
         self._timeline.after(ns(PATIENCE_S), self._unanswered, self._request)
-        host.receive(Retry(self._request, task, "client"), host.life)
+        host.receive(kind(self._request, task, "client"), host.life)
 
     def _unanswered(self, request: int) -> None:
-        task = self._retries.pop(request, "")
-        if task:
-            self._retry(task)
+        order = self._orders.pop(request, None)
+        if order is not None:
+            self._order(*order)
 
     def _placed(self, number: int) -> Placed | None:
         """What is said of a task that is placed; None for any other."""
@@ -125,15 +128,18 @@ class Client:
 
     def on_reply(self, reply: Reply) -> None:
         """A node answered."""
-        number, retried = self._open.pop(reply.request, None), self._retries.pop(reply.request, "")
-        if retried and not isinstance(reply.value, TaskRecord) and reply.code not in OVER:
-            self._timeline.after(ns(LOOK_S), self._retry, retried)
+        number, order = self._open.pop(reply.request, None), self._orders.pop(reply.request, None)
+        if order is not None and not isinstance(reply.value, TaskRecord) and reply.code not in OVER:
+            self._timeline.after(ns(LOOK_S), self._order, *order)
         if number is None:
             return
         if isinstance(reply.value, TaskRecord):
             is_first = number not in self.accepted
             self.accepted[number] = reply.value.id
             if is_first and self._model.retried and self._rng.random() < self._model.retried:
-                self._timeline.after(ns(LOOK_S), self._retry, reply.value.id)
+                self._timeline.after(ns(LOOK_S), self._order, Retry, reply.value.id)
+            if is_first and self._model.cancelled and self._rng.random() < self._model.cancelled:
+                after_s = CANCEL_S[0] + self._rng.random() * (CANCEL_S[1] - CANCEL_S[0])
+                self._timeline.after(ns(after_s), self._order, Cancel, reply.value.id)
         else:
             self._timeline.after(ns(PAUSE_S), self._submit, number)

@@ -146,7 +146,12 @@ BAD: dict[str, list[list[Seen]]] = {
         [*_stored(AGAIN, DONE), DONE_SAID, DONE_SAID],
         [*_stored(AWARDED, structs.replace(DONE, epoch=1, owner="n2")), DONE_SAID],
     ],
-    "nothing-promised-in-vain": [[SUBMITTED], [*_stored(OPEN), Answered("n1", Reply(1, value=AWARDED))]],
+    "nothing-promised-in-vain": [
+        [SUBMITTED],
+        [*_stored(OPEN), Answered("n1", Reply(1, value=AWARDED))],
+        [*_stored(AGAIN), Answered("n1", Reply(1, value=FAILED))],
+        [*_stored(FAILED, RETRIED), Answered("n1", Reply(1, value=ONCE_MORE))],
+    ],
     "one-answer": [[Answered("n1", Reply(1)), Answered("n1", Reply(1))]],
     "rising-numbers": [
         [Handled("n1", 5, "Tick", 1), Handled("n1", 5, "Tick", 0)],
