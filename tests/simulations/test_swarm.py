@@ -9,6 +9,7 @@ from protocol.presets import PRESETS
 from simulations.chance import Chance
 from simulations.command import main
 from simulations.crowds import members
+from simulations.faults import Hold, OneWay, Partition
 from simulations.running import BAD_SCENARIO, PASSED, VIOLATED, Choice
 from simulations.scenario import Scenario, ScenarioError, named, parsed
 from simulations.swarm import FACTOR, FAULTY_SHARE, KINDS, NODES, apart, drawable, drawn, several
@@ -76,6 +77,18 @@ def test_a_node_is_in_one_fault_at_a_time(worlds: list[Scenario]) -> None:
             node = getattr(fault, "node", "")
             assert not node or fault.at_s >= free_s.get(node, 0.0)
             free_s[node] = fault.at_s + fault.for_s
+
+
+def test_in_a_tenth_of_all_worlds_exclusive_work_and_a_cut_outlast_two_leases_by_far() -> None:
+    found, seeds = 0, range(1, 121)
+    for seed in seeds:
+        world = Choice("swarm", ("nodes=50",), swarm=True).scenario(seed)
+        two_leases_s = 2 * world.tasks.lease_s
+        is_cut = any(
+            isinstance(fault, Partition | OneWay | Hold) and fault.for_s > two_leases_s for fault in world.fault
+        )
+        found += is_cut and world.work.exclusive and world.agents.runs_s[0] > two_leases_s
+    assert found >= len(seeds) / 10
 
 
 def test_what_is_settled_on_the_command_line_is_not_drawn() -> None:
