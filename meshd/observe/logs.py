@@ -30,6 +30,9 @@ NameOf: TypeAlias = Callable[[NodeId], str]
 
 LINES_WAITING_MAX = 10_000  # a few seconds of the worst storm, 2 MB
 FLUSH_S = 2.0
+LIBRARIES = ("asyncio", "aiohttp", "nats")  # what they complain of stands in the same log
+AGAIN_S = 10.0  # a library that fails in a loop would say so a hundred times a second
+WORDS_MAX = 100  # of libraries, that are known to have been said
 GATHER_S = 0.05  # lines are written together: a writer that wakes for each takes the processor from the engine
 
 DEBUG, INFO, WARNING, ERROR = logging.DEBUG, logging.INFO, logging.WARNING, logging.ERROR
@@ -106,6 +109,9 @@ def configure(
         former.close()
     logger.handlers = [handler]
     logger.propagate = False
+    handler.addFilter(Repeats())
+    for library in map(logging.getLogger, LIBRARIES):
+        library.handlers = [each for each in library.handlers if not isinstance(each, PatientHandler)] + [handler]
     logger.setLevel(level.upper())
     return logger
 
@@ -143,6 +149,27 @@ def _told_field(field: str, value: object, name_of: NameOf) -> object:
     if field in NODES:
         return shown(name_of(value)) if value else "nobody"
     return short(shown(value)) if field in IDS else shown(value)
+
+
+class Repeats:
+    """Lets what a library says through once in `AGAIN_S`, with how often it was said since; our own words always."""
+
+    def __init__(self) -> None:
+        self._told: dict[tuple[str, str], tuple[float, int]] = {}  # by source and word: when, and how often since
+
+    def __call__(self, record: logging.LogRecord) -> bool:
+        """Whether this line is to be written."""
+        if record.name.partition(".")[0] == ROOT:
+            return True
+        word = (record.name, str(record.msg))
+        at_s, more = self._told.pop(word, (-AGAIN_S, 0))
+        is_due = abs(record.created - at_s) >= AGAIN_S
+        self._told[word] = (record.created, 0) if is_due else (at_s, more + 1)
+        if len(self._told) > WORDS_MAX:
+            del self._told[next(iter(self._told))]
+        if is_due and more:
+            record.msg, record.args = f"{record.getMessage()} (and {more} times since this was told last)", ()
+        return is_due
 
 
 class TextFormatter(logging.Formatter):

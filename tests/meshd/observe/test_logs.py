@@ -27,6 +27,8 @@ def stream() -> Iterator[io.StringIO]:
     logger.handlers = []
     logger.propagate = True
     logger.setLevel(logging.NOTSET)
+    for library in map(logging.getLogger, logs.LIBRARIES):
+        library.handlers = []
 
 
 def _said(logger: logging.Logger, stream: io.StringIO) -> str:
@@ -132,6 +134,37 @@ def test_a_traceback_comes_along(stream: io.StringIO, format: str) -> None:
     said = _said(logger, stream)
     assert "Traceback" in said
     assert "\x1b" not in said
+
+
+@pytest.mark.parametrize("source", ["asyncio", "aiohttp.server", "nats.aio.client"])
+def test_what_a_library_complains_of_is_a_line_of_this_log(stream: io.StringIO, source: str) -> None:
+    logger = configure(level="info", format="json", stream=stream)
+    logging.getLogger(source).error("it broke\nsomehow")
+    line = json.loads(_said(logger, stream))
+    assert (line["source"], line["level"], line["message"]) == (source, "error", "it broke\\nsomehow")
+
+
+def _record(source: str, said: str, at_s: float) -> logging.LogRecord:
+    record = logging.LogRecord(source, logging.ERROR, "", 0, said, (), None)
+    record.created = at_s
+    return record
+
+
+def test_a_library_that_says_the_same_over_and_over_is_heard_once_in_a_while_and_its_words_are_counted() -> None:
+    repeats = logs.Repeats()
+    heard = [_record("asyncio", "no more files", 1_000.0 + number / 10) for number in range(101)]
+    assert [record.created for record in heard if repeats(record)] == [1_000.0, 1_010.0]
+    assert heard[-1].getMessage() == "no more files (and 99 times since this was told last)"
+    assert repeats(_record("asyncio", "something else", 1_000.5))
+    assert all(repeats(_record("meshd.api", "our own", 1_000.0)) for _ in range(3))
+
+
+def test_of_many_words_of_libraries_only_so_many_are_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(logs, "WORDS_MAX", 3)
+    repeats = logs.Repeats()
+    assert all(repeats(_record("asyncio", f"word {number}", 1_000.0)) for number in range(9))
+    assert repeats(_record("asyncio", "word 0", 1_000.0))
+    assert not repeats(_record("asyncio", "word 8", 1_000.0))
 
 
 def test_setting_up_again_replaces_the_former_log(stream: io.StringIO) -> None:
