@@ -130,8 +130,8 @@ class Times:
             if host is not silent
             and host.is_well
             and host.well_since_ns <= since_ns
+            and host.node.membership.life_of(silent.id) is not None  # the cheaper question first: most know
             and self._setting.network.uncut_since_ns(host.name, silent.name) <= since_ns
-            and host.node.membership.life_of(silent.id) is not None
         ]
 
     @staticmethod
