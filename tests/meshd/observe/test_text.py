@@ -1,5 +1,7 @@
 """Text of others on a terminal: harmless, short, and otherwise as it was."""
 
+import subprocess
+import sys
 import unicodedata
 
 import pytest
@@ -22,6 +24,14 @@ from meshd.observe.text import SHOWN_CHARS_MAX, missed, shown
 )
 def test_what_could_move_the_cursor_or_turn_the_line_is_escaped(text: str, expected: str) -> None:
     assert shown(text) == expected
+
+
+def test_a_process_that_can_open_no_more_files_still_escapes() -> None:
+    program = (
+        "import resource; from meshd.observe.text import shown;"
+        "resource.setrlimit(resource.RLIMIT_NOFILE, (0, 0)); print(shown('two\\nlines'))"
+    )
+    assert subprocess.check_output([sys.executable, "-c", program], text=True, timeout=60) == "two\\nlines\n"
 
 
 def test_a_long_text_is_cut_off_and_says_how_long_it_was() -> None:
