@@ -21,6 +21,7 @@ from meshd.observe.fates import fate
 from meshd.observe.rotation import Rotation
 from meshd.observe.text import missed, shown
 from protocol import events
+from protocol.envelope import REFUSALS
 from protocol.events import Event
 from protocol.ids import short
 from protocol.primitives import NodeId
@@ -37,6 +38,7 @@ GATHER_S = 0.05  # lines are written together: a writer that wakes for each take
 
 DEBUG, INFO, WARNING, ERROR = logging.DEBUG, logging.INFO, logging.WARNING, logging.ERROR
 GRAVE = frozenset({"refused", "failed"})  # states of agents that somebody should see to
+USUAL = frozenset({"not_known"})  # why frames are refused: at a start others are heard before they were introduced
 
 # Fields that hold ids of nodes and of tasks: shown by name, and short.
 NODES = frozenset({"peer", "peers", "accuser", "accusers", "owner", "former", "home", "holder", "claimant", "died"})
@@ -64,7 +66,7 @@ LINES: Mapping[type, Line] = {
     events.PeerForgotten: Line(INFO, "{peer} is shown no more: {by} asked for it"),
     events.NameConflict: Line(WARNING, "{claimant} calls itself {name}, as {holder} did first"),
     events.StateChanged: Line(INFO, "this node is {state}: {reason}"),
-    events.FrameRefused: Line(WARNING, "a frame was refused: {code}, on {subject}"),
+    events.FrameRefused: Line(WARNING, "{frames} refused: {rule} ({place})"),
     events.CapabilitiesChanged: Line(INFO, "{name} offers {capabilities}"),
     events.TaskSubmitted: Line(INFO, "task {task} was submitted: {capability}"),
     events.AuctionOpened: Line(DEBUG, "bids for task {task} are asked for by {gear}: {asked}"),
@@ -126,6 +128,8 @@ def log_event(logger: logging.Logger, event: Event, *, name_of: NameOf = short) 
     level = LINES[type(event)].level
     if isinstance(event, events.AgentChanged) and event.state in GRAVE:
         level = ERROR
+    if isinstance(event, events.FrameRefused) and event.code in USUAL:
+        level = INFO
     if logger.isEnabledFor(level):
         logger.log(level, "%s", told(event, name_of=name_of), extra={"event": event})
 
@@ -136,9 +140,22 @@ def told(event: Event, *, name_of: NameOf = short) -> str:
     fields |= {field: _told_field(field, getattr(event, field), name_of) for field in event.__struct_fields__}
     if isinstance(event, events.LeaseLapsed):
         fields["missed"] = missed(event.evidence, event.silent_s)
+    if isinstance(event, events.FrameRefused):
+        fields |= _refused(event, name_of)
     if isinstance(event, events.TaskCancelled):
         fields["together"] = f"together with {event.ended_with}, which led to it" if event.ended_with else ""
     return LINES[type(event)].sentence.format_map(fields).rstrip(" :")
+
+
+def _refused(event: events.FrameRefused, name_of: NameOf) -> dict[str, object]:
+    """How many frames, in whose name the last of them came and where, and which rule they broke."""
+    last = f" in the name of {shown(name_of(event.src))}" if event.src else ""
+    many = f"{event.count} frames{f', the last{last},' if last else ''} were"
+    return {
+        "frames": f"a frame{last} was" if event.count == 1 else many,
+        "rule": REFUSALS.get(event.code, "it broke a rule"),
+        "place": f"{event.code}, on {shown(event.subject)}" if event.subject else event.code,
+    }
 
 
 def _told_field(field: str, value: object, name_of: NameOf) -> object:

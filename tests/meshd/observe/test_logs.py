@@ -117,6 +117,24 @@ def test_an_agent_that_somebody_should_see_to_is_graver_than_others(
     assert json.loads(_said(logger, stream))["level"] == level
 
 
+def test_refused_frames_are_told_with_the_rule_in_words_and_in_whose_name_they_came() -> None:
+    name_of = {"n" * 32: "node-b"}.__getitem__
+    one = told(events.FrameRefused("replayed", "n" * 32, "mesh.m.fact"), name_of=name_of)
+    assert one == (
+        "a frame in the name of node-b was refused: the frame has taken effect before (replayed, on mesh.m.fact)"
+    )
+    some = told(events.FrameRefused("expired", "n" * 32, "mesh.m.fact", 5), name_of=name_of)
+    assert some.startswith("5 frames, the last in the name of node-b, were refused: ")
+    assert told(events.FrameRefused("echo", "", "", 7)) == "7 frames were refused: the frame is this node's own (echo)"
+
+
+@pytest.mark.parametrize(("code", "level"), [("not_known", "info"), ("replayed", "warning")])
+def test_a_frame_that_is_refused_at_every_other_start_is_no_warning(stream: io.StringIO, code: str, level: str) -> None:
+    logger = configure(level="info", format="json", stream=stream)
+    log_event(logger, events.FrameRefused(code, "n" * 32, "mesh.m.fact"))
+    assert json.loads(_said(logger, stream))["level"] == level
+
+
 def test_what_is_below_the_level_is_not_written(stream: io.StringIO) -> None:
     logger = configure(level="warning", format="text", stream=stream)
     log_event(logger, SUBMITTED)
