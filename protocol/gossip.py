@@ -51,8 +51,9 @@ _SAID_AGAIN: Mapping[type, Slot] = {Alive: "standing", Capabilities: "capabiliti
 FAR_ROUNDS = 3  # each of the bridges of a region compares with another region once in so many times
 RESPONDERS = 3  # so many answer what everybody hears; any of them is enough
 SWEEP_S = 60.0
-ANSWER_INTERVAL_S = 0.25  # one node is given its whole lack at most this often
+ANSWER_INTERVAL_S = 0.25  # one node is given its whole lack, for one reason, at most this often
 
+_Why: TypeAlias = Literal["welcome", "meet", "digest"]
 _Timer: TypeAlias = Literal["digest", "beacon", "turn", "restate", "sweep"]
 
 
@@ -80,7 +81,7 @@ class Gossip:
         self._timers: Timers[_Timer] = Timers()
         self._round = 0
         self._asked: NodeId | None = None  # whom the next digest goes to, when a sign of a gap named somebody
-        self._answered: dict[NodeId, Mono] = {}  # when we last sent somebody all it lacks
+        self._answered: dict[tuple[_Why, NodeId], Mono] = {}  # when we last told somebody what it may lack, and why
         self._is_down = False
         self.compared = {"asked": 0, "same": 0, "other": 0}  # coarse digests sent, and how those of others fitted ours
         self.repaired = 0  # facts that came by a delta and were news: `hearing` counts
@@ -284,7 +285,7 @@ class Gossip:
     def _welcome(self, heard: Heard, now: Instant) -> list[Effect]:
         """Somebody just started: show ourselves, so that it can open what follows, and send all we know."""
         own = self._own_alive()
-        if own is None or not self._responds(heard, "welcome") or not self._may_answer(heard.src, now):
+        if own is None or not self._responds(heard, "welcome") or not self._may_answer("welcome", heard.src, now):
             return []
         known = [entry for _, _, entry in self._replica.entries()]
         return [Spread(own), *self._deltas(heard.src, heard.life, self._round, known)]
@@ -292,7 +293,7 @@ class Gossip:
     def _meet(self, heard: Heard, now: Instant) -> list[Effect]:
         """Somebody is there that we did not know, and it is not new: a partition has healed. Compare with it."""
         own = self._own_alive()
-        if own is None or not self._responds(heard, "meet") or not self._may_answer(heard.src, now):
+        if own is None or not self._responds(heard, "meet") or not self._may_answer("meet", heard.src, now):
             return []
         return [Spread(own), self._coarse(heard.src, heard.life)]
 
@@ -308,12 +309,12 @@ class Gossip:
             return []
         return self._tell(heard, standing) if standing.version.life >= body.life else []
 
-    def _may_answer(self, node: NodeId, now: Instant) -> bool:
-        last = self._answered.pop(node, None)
+    def _may_answer(self, why: _Why, node: NodeId, now: Instant) -> bool:
+        last = self._answered.pop((why, node), None)
         if last is not None and now.since_s(last) < ANSWER_INTERVAL_S:
-            self._answered[node] = last
+            self._answered[why, node] = last
             return False
-        self._answered[node] = now.mono_ns
+        self._answered[why, node] = now.mono_ns
         if len(self._answered) > limits.PEERS_MAX:
             del self._answered[next(iter(self._answered))]
         return True
@@ -338,7 +339,7 @@ class Gossip:
         if body.buckets:
             if len(body.buckets) != BUCKETS:
                 return [Emit(PeerMisbehaved(src, "bad_digest"))]
-            if not self._may_answer(src, now):
+            if not self._may_answer("digest", src, now):  # two that meet each other ask at once: both are answered
                 return []
             differing = self._replica.differing(body.buckets)
             self.compared["other" if differing else "same"] += 1

@@ -260,6 +260,12 @@ def test_whoever_was_there_all_along_but_not_for_us_is_compared_with() -> None:
     talk.expects_only(Spread(alive("a")), Send(to="c", life=1, body=Digest(ANY, buckets=ANY)))
 
 
+def test_of_two_that_meet_again_and_ask_each_other_at_once_both_are_answered() -> None:
+    talk = among("b").at(1.0).hears("c", alive("c", 4)).do("on_digest", "c", 1, Digest(1, buckets=(1,) * BUCKETS))
+    talk.expects_only(Send(to="c", life=1, body=ANY))
+    talk.do("on_digest", "c", 1, Digest(2, buckets=(1,) * BUCKETS)).expects_nothing()
+
+
 def test_an_alive_fact_that_is_buried_here_is_answered_with_its_tombstone() -> None:
     talk = among("b")
     death = heard("c", Dead("b", 1, 3, "timeout", ()))
