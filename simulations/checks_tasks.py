@@ -24,22 +24,32 @@ CLOCK_OFF_S = 6.0
 
 
 class _PutBack:
-    """Whose record somebody removed, and what stood there once: whoever knew that may write it again, once."""
+    """Whose record somebody removed, and what stood there once: whoever knew that may write it again, once, or what
+    follows from it; who knew less than others is put right by whoever saw how the task ended.
+    """
 
     def __init__(self) -> None:
         self._stood: dict[str, list[TaskRecord]] = {}
+        self._last: dict[str, TaskRecord] = {}
         self._removed: set[str] = set()
+        self._older: set[str] = set()  # where another stands since than stood there last
 
     def purge(self) -> None:
         """All that stands may be gone by now."""
         self._removed = set(self._stood)
 
     def learn(self, key: str, record: TaskRecord) -> bool:
-        """This stands now; is it the first since somebody may have removed what stood there, and was it there once?"""
+        """This stands now; is it for no other reason than that somebody removed what stood there?"""
         is_first = key in self._removed
         self._removed.discard(key)
-        stood = self._stood.setdefault(key, [])
-        if is_first and any(_is_same(record, each) for each in stood):
+        stood, last = self._stood.setdefault(key, []), self._last.get(key)
+        self._last[key] = record
+        has_stood = any(_is_same(record, each) for each in stood)
+        if is_first and (has_stood or any(_moved(record, each) is None for each in stood)):
+            self._older |= set() if last is not None and _is_same(record, last) else {key}
+            return True
+        if key in self._older and has_stood and record.state in ENDED:
+            self._older.discard(key)
             return True
         stood.append(record)
         return False
@@ -48,7 +58,7 @@ class _PutBack:
 class LawfulRecords:
     """A9, A13: a record moves along `TRANSITIONS` only, awards raise its epoch by one, its order never changes.
 
-    A record that somebody removed may be put back as it stood once.
+    A record that somebody removed may be put back as it stood once, or as it goes on from there.
     """
 
     wants: ClassVar[Wanted] = (Stored, Span)
@@ -96,21 +106,29 @@ def _moved(record: TaskRecord, former: TaskRecord) -> str | None:
 
 
 class EndsAbsorb:
-    """A13: after its end a record is written again by a retry alone, and what was undone never comes back."""
+    """A13: after its end a record is written again by a retry alone, and what was undone never comes back, unless
+    somebody removed the record: then who knows of no end puts back what it knows.
+    """
 
-    wants: ClassVar[Wanted] = (Stored,)
+    wants: ClassVar[Wanted] = (Stored, Span)
 
     def __init__(self, setting: Setting) -> None:
         del setting
         self._ended: set[str] = set()
         self._retries: dict[str, int] = {}
+        self._put_back = _PutBack()
 
     def on(self, seen: Seen) -> str | None:
-        """Every write that the store took."""
+        """Every write that the store took, and purges."""
+        if isinstance(seen, Span) and seen.fault == "purge":
+            self._put_back.purge()
         if not isinstance(seen, Stored) or seen.record is None or not ids.is_task_key(seen.key):
             return None
         record, known = seen.record, self._retries.get(seen.key, 0)
         self._retries[seen.key] = record.retries
+        if self._put_back.learn(seen.key, record):
+            known = record.retries
+            self._ended.discard(seen.key)
         if record.retries < known:
             return f"{record.id} was opened again, and what was before came back as {_shown(record)}"
         if seen.key in self._ended and record.retries == known:
@@ -122,19 +140,27 @@ class EndsAbsorb:
 
 
 class OneResult:
-    """A10: at most one result of a task is committed, and only what is committed is said to be done."""
+    """A10: at most one result of a task is committed, and only what is committed is said to be done; of a record that
+    somebody removed nobody can know that it had a result.
+    """
 
-    wants: ClassVar[Wanted] = (Stored, Happened)
+    wants: ClassVar[Wanted] = (Stored, Happened, Span)
 
     def __init__(self, setting: Setting) -> None:
         del setting
         self._done: dict[str, TaskRecord] = {}
         self._said: dict[str, int] = {}
+        self._put_back = _PutBack()
 
     def on(self, seen: Seen) -> str | None:
-        """Commits and what owners say of them."""
+        """Commits, what owners say of them, and purges."""
         match seen:
+            case Span(fault="purge"):
+                self._put_back.purge()
             case Stored(record=TaskRecord() as record, key=key) if ids.is_task_key(key):
+                if self._put_back.learn(key, record):
+                    self._done.pop(record.id, None)
+                    self._said.pop(record.id, None)
                 if record.state is not TaskState.DONE:
                     return None
                 if record.id in self._done:

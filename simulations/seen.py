@@ -28,7 +28,7 @@ class Happened(Struct, frozen=True):
 class Stored(Struct, frozen=True):
     """The store took a write: `record` stands at `revision`. None for what is no task's record.
 
-    An exclusive award `is_renewed` when the very same record stood there before: its owner goes on.
+    An exclusive award `is_renewed` when the very same award stood there before: its owner goes on.
     """
 
     node: str

@@ -247,6 +247,9 @@ class Store:
 
 
 def _is_renewed(standing: Row | None, record: TaskRecord | None) -> bool:
-    """Does the owner of an exclusive task write its award anew?"""
-    is_same = standing is not None and record is not None and standing.record == record
-    return is_same and record is not None and record.exclusive and record.state is TaskState.AWARDED
+    """Does the owner of an exclusive task write its award anew? One of another version may know fewer fields of it."""
+    former = None if standing is None else standing.record
+    if former is None or record is None or not record.exclusive or record.state is not TaskState.AWARDED:
+        return False
+    awards = [(each.id, each.state, each.retries, each.epoch, each.owner, each.owner_life) for each in (former, record)]
+    return awards[0] == awards[1]

@@ -52,10 +52,31 @@ def test_a_record_that_was_removed_is_put_back_as_it_stood_once_and_goes_on_from
     assert stored(AWARDED, 1) is None, "who knows no better writes what it knew; revisions may begin again"
     assert stored(AGAIN, 2) is None
     assert "went from" in (stored(AGAIN, 3) or ""), "once"
-    assert [check.on(purge), stored(structs.replace(AGAIN, owner="n9"), 1)][1], "nobody ever wrote that"
     other = CHECKS["lawful-records"](world)
     assert other.on(Stored("n1", task_key("t"), 1, AGAIN)) is not None, "as a beginning it is none"
-    assert stored(DONE, 2) is None
+    assert check.on(purge) is None
+    assert stored(DONE, 1) is None
+    assert [check.on(purge), stored(structs.replace(AGAIN, epoch=4), 1)][1], "nobody ever wrote that"
+
+
+def test_who_did_not_know_the_end_of_a_record_that_was_removed_may_do_it_again_and_is_put_right() -> None:
+    world = World(parsed('about = "x"\nnodes = 2\nrun_s = 60\n', origin="x"), seed=1)
+    checks = [CHECKS[name](world) for name in ("lawful-records", "ends-absorb", "one-result")]
+    purge = Span("purge", (), is_on=True)
+    late = structs.replace(DONE, epoch=1, owner=AWARDED.owner)
+
+    def problems(*records: TaskRecord, first: int) -> list[str | None]:
+        seen = [Stored("n1", task_key("t"), at, record) for at, record in enumerate(records, start=first)]
+        return [problem for each in seen for check in checks if (problem := check.on(each)) is not None]
+
+    assert problems(OPEN, AWARDED, AGAIN, DONE, first=1) == []
+    for check in checks:
+        check.on(purge)
+    assert problems(AWARDED, late, DONE, first=1) == [], "done again, and then it is as it was seen to have ended"
+    for check in checks:
+        check.on(purge)
+    assert problems(late, DONE, first=1) == [], "what follows from what it knew"
+    assert len(problems(late, first=3)) == 3, "and not once more"
 
 
 @pytest.mark.parametrize(
