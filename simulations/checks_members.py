@@ -46,7 +46,8 @@ class NoFalseDeath:
     """A5: nobody is found dead who is well and was within reach of one of its accusers all along.
 
     Where others of them were cut off from it, one that was disturbed itself is no witness, nor one that said so
-    before it was back: it took back what it said, and who is cut off could not hear why.
+    before it was back: it took back what it said, and who is cut off could not hear why. Nor could who was stopped:
+    it reads first what was said before that, and then why it is so no more.
     """
 
     wants: ClassVar[Wanted] = (Handled, Happened)
@@ -69,9 +70,11 @@ class NoFalseDeath:
             return None
         accusers = [names[each] for each in death.accusers if each != dead.id]
         near = [each for each in accusers if setting.network.clear_since_ns(each.name, dead.name) <= clear_ns]
-        for accuser in near:
-            back_ns = max(dead.well_since_ns, setting.network.clear_since_ns(accuser.name, dead.name)) + ns(REFUTED_S)
-            is_witness = accuser.well_since_ns <= clear_ns and self._said_ns(accuser, dead) >= back_ns
+        has_said_since = [self._said_ns(each, dead) >= self._back_ns(each, dead) for each in near]
+        if setting.hosts[seen.node].well_since_ns > clear_ns and not any(has_said_since):
+            return None
+        for accuser, is_new in zip(near, has_said_since, strict=True):
+            is_witness = accuser.well_since_ns <= clear_ns and is_new
             if len(near) == len(accusers) or is_witness:
                 return (
                     f"{seen.node} believes that {dead.name} is dead ({death.evidence}, accused by "
@@ -85,6 +88,10 @@ class NoFalseDeath:
             words, number = (self._setting.hosts[seen.node].id, said.peer), (said.life, said.incarnation)
             if self._said.get(words, ((0, -1), 0))[0] < number:  # what is said again was said before
                 self._said[words] = number, self._setting.timeline.now_ns
+
+    def _back_ns(self, accuser: Host, dead: Host) -> int:
+        """From then on it could not take the dead for gone, had it asked."""
+        return max(dead.well_since_ns, self._setting.network.clear_since_ns(accuser.name, dead.name)) + ns(REFUTED_S)
 
     def _said_ns(self, accuser: Host, dead: Host) -> int:
         found = self._said.get((accuser.id, dead.id))

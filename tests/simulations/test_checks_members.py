@@ -104,6 +104,23 @@ def test_who_said_so_before_it_was_back_is_no_witness_for_those_who_cannot_hear_
     assert check.on(death), "it said so once more"
 
 
+def test_who_was_stopped_reads_what_was_said_in_a_cut_before_it_reads_that_it_is_over() -> None:
+    world, (n1, n2, n3, n4) = _world(nodes=4)
+    cut = world.network.cut(groups={"n3": 1})
+    _pass(world, 40.0)
+    check = CHECKS["no-false-death"](world)
+    for word in (_accusation(n2, n3), _accusation(n4, n3)):
+        check.on(word)
+    n1.pause()
+    world.network.heal(cut)
+    _pass(world, 60.0)
+    n1.resume()
+    assert check.on(_death(n1, n3, n2, n4)) is None
+    assert check.on(_death(n2, n3, n2, n4)), "it was there all along"
+    check.on(_accusation(n2, n3, incarnation=1))
+    assert check.on(_death(n1, n3, n2, n4)), "said since"
+
+
 def test_what_is_said_of_a_node_it_has_begun_itself() -> None:
     world, (n1, n2, n3) = _world()
     began = [_tick(n2)]
