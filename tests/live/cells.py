@@ -1,7 +1,8 @@
 """One cell of the matrix: a fault befalls three hosts under a load, and everything has to be right again.
 
 What has to hold whatever the fault: nobody healthy is called dead, every accepted task is done and its record
-tells one result, all see each other again, and no log complains. Neighbours: `faults.py`, `ground.py`.
+tells one result, all see each other again, nobody has more to say of itself than before, and no log complains.
+Neighbours: `faults.py`, `ground.py`.
 """
 
 import asyncio
@@ -103,6 +104,7 @@ async def play(directory: Path, fault: Fault, load: str) -> Row:
     loop = asyncio.get_running_loop()
     async with ground(directory, fault.ground) as made:
         work = _Work(made, load)
+        before = set(await _said(made))
         await work.begin()
         began_s = loop.time()
         going_on = asyncio.ensure_future(work.go_on())
@@ -114,6 +116,8 @@ async def play(directory: Path, fault: Fault, load: str) -> Row:
                 await asyncio.sleep(over_s - loop.time())
             mended_s = loop.time()
             await _look(made, row, work, fault)
+            if not fault.loses_record:  # of which is told for as long as the server stands
+                await _nothing_is_left_to_say(made, row, before)
             row.mended_s = loop.time() - mended_s
         except AssertionError as failure:
             row.problems.append(str(failure).splitlines()[0])
@@ -126,7 +130,7 @@ async def play(directory: Path, fault: Fault, load: str) -> Row:
 
 
 async def _said(made: Ground) -> list[str]:
-    """What each host says of itself while the fault is there."""
+    """What each host says of itself."""
     each = await asyncio.gather(*(_said_of(host) for host in made.hosts.values()))
     return [sentence for said in each for sentence in said]
 
@@ -152,6 +156,19 @@ async def _look(made: Ground, row: Row, work: _Work, fault: Fault) -> None:
     late = sum(len(task["refused"]) for task in ended)
     row.work = f"{len(ended)} done, {moved} moved, {late} late, {work.refused}"
     row.problems += [f"{task['id'][:8]} {task['state']}" for task in ended if task["state"] != "done"]
+
+
+async def _nothing_is_left_to_say(made: Ground, row: Row, before: set[str]) -> None:
+    left: list[str] = []
+
+    async def is_over() -> bool:
+        left[:] = sorted(set(await _said(made)) - before)
+        return not left
+
+    try:
+        await until_told(is_over, MEND_S_MAX)
+    except AssertionError:
+        row.problems.append(f"still said: {', '.join(left)}")
 
 
 async def _lost_record_is_told(made: Ground, row: Row, work: _Work) -> None:

@@ -42,7 +42,7 @@ class Fault(NamedTuple):
     may_die: str = ""
     ground: str = "links"
     missing: Callable[[], str] = _nothing_missing
-    is_noisy: bool = False  # the victim's log may complain: it is about its own disk or files
+    is_noisy: bool = False  # the victim's log may complain: it is about its own files
     loses_record: bool = False  # the only copy of it is gone, and that has to be said
 
 
@@ -204,8 +204,8 @@ def _of_links(name: str, change: Callable[[Way], None], *ways: str, may_die: str
     return Fault(name, partial(_linked, change, ways), lasts_s, may_die)
 
 
-def _of_shim(name: str, change: Callable[[shim.Shim], None], *, is_noisy: bool = True) -> Fault:
-    return Fault(name, partial(_shimmed, change), ground="shim", missing=shim.missing, is_noisy=is_noisy)
+def _of_shim(name: str, change: Callable[[shim.Shim], None]) -> Fault:
+    return Fault(name, partial(_shimmed, change), ground="shim", missing=shim.missing)
 
 
 def _of_server(name: str, inflict: Inflict, *, loses_record: bool = False) -> Fault:
@@ -233,13 +233,13 @@ FAULTS: dict[str, Fault] = {
         Fault("no more files", _no_more_files, missing=needs_root, is_noisy=True),
         _of_shim("disk full", _disk_full),
         _of_shim("fsync EIO", _fsync_fails),
-        _of_shim("clock +10 min", partial(_clock, CLOCK_S), is_noisy=False),
-        _of_shim("clock -10 min", partial(_clock, -CLOCK_S), is_noisy=False),
+        _of_shim("clock +10 min", partial(_clock, CLOCK_S)),
+        _of_shim("clock -10 min", partial(_clock, -CLOCK_S)),
         _of_server("server killed", partial(_server_ended, signal.SIGKILL)),
         _of_server("server restarted", partial(_server_ended, signal.SIGTERM)),
         _of_server("server stopped", _server_stopped),
         _of_server("server wiped", _server_wiped, loses_record=True),
-        Fault("server's disk full", _full_server, ground="disk", missing=needs_root, is_noisy=True),
+        Fault("server's disk full", _full_server, ground="disk", missing=needs_root),
         Fault("CPU 10 %", _starved, missing=needs_cpu_groups),
     )
 }
