@@ -132,5 +132,15 @@ class Agents:
         if failure is not None:
             self._report(failure)
             return
-        result = msgspec.msgpack.encode([self._host, order.task, order.epoch])
-        self._report(AgentFinished(order.task, order.epoch, result))
+        self._report(AgentFinished(order.task, order.epoch, result_of(self._host, order.task, order.epoch)))
+
+
+def result_of(host: str, task: str, epoch: int) -> bytes:
+    """What the agent of a host makes of a task, as msgpack: who made it, of what, and for which award."""
+    return msgspec.msgpack.encode([host, task, epoch])
+
+
+def made_by(result: bytes, task: str, epoch: int) -> bool:
+    """Is that what the agent of any host made of this task for this award?"""
+    made: list[object] = msgspec.msgpack.decode(result, type=list)
+    return made[1:] == [task, epoch]

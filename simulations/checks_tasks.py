@@ -14,6 +14,7 @@ from protocol.events import TaskDone, TaskStarted, TaskSubmitted
 from protocol.inputs import AgentFailed, AgentFinished
 from protocol.records import TRANSITIONS
 from protocol.wire.task import ENDED, TaskRecord, TaskState
+from simulations.agents import made_by
 from simulations.host import Host
 from simulations.seen import Answered, Handled, Happened, Seen, Span, Stored
 from simulations.setting import Setting, Wanted
@@ -140,8 +141,8 @@ class EndsAbsorb:
 
 
 class OneResult:
-    """A10: at most one result of a task is committed, and only what is committed is said to be done; of a record that
-    somebody removed nobody can know that it had a result.
+    """A10: at most one result of a task is committed, that of the run for its last award, and only what is committed
+    is said to be done; of a record that somebody removed nobody can know that it had a result.
     """
 
     wants: ClassVar[Wanted] = (Stored, Happened, Span)
@@ -163,6 +164,8 @@ class OneResult:
                     self._said.pop(record.id, None)
                 if record.state is not TaskState.DONE:
                     return None
+                if not made_by(record.result, record.id, record.epoch):
+                    return f"{record.id} was committed with what no run in epoch {record.epoch} made of it"
                 if record.id in self._done:
                     return f"{record.id} was committed twice, the second time as {_shown(record)}"
                 self._done[record.id] = record

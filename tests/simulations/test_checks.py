@@ -22,6 +22,7 @@ from protocol.events import (
 from protocol.ids import task_key
 from protocol.node import NodeSettings
 from protocol.wire.task import TaskRecord, TaskState
+from simulations.agents import result_of
 from simulations.chance import Chance
 from simulations.checks import CHECKS
 from simulations.host import Host
@@ -39,7 +40,7 @@ OPEN = TaskRecord(
 )  # fmt: skip
 AWARDED = structs.replace(OPEN, state=TaskState.AWARDED, epoch=1, owner="n2", owner_life=5)
 AGAIN = structs.replace(AWARDED, epoch=2, owner="n3")
-DONE = structs.replace(AGAIN, state=TaskState.DONE, result=b"1")
+DONE = structs.replace(AGAIN, state=TaskState.DONE, result=result_of("n3", "t", 2))
 FAILED = structs.replace(AGAIN, state=TaskState.FAILED)
 RETRIED = structs.replace(AGAIN, state=TaskState.OPEN, owner="", retries=1, home="n2", deadline_ms=9)
 ONCE_MORE = structs.replace(RETRIED, state=TaskState.CANCELLED)
@@ -144,7 +145,8 @@ BAD: dict[str, list[list[Seen]]] = {
         _stored(AWARDED, AGAIN, DONE, DONE),
         [*_stored(AWARDED, AGAIN), DONE_SAID],
         [*_stored(AGAIN, DONE), DONE_SAID, DONE_SAID],
-        [*_stored(AWARDED, structs.replace(DONE, epoch=1, owner="n2")), DONE_SAID],
+        [*_stored(AWARDED, structs.replace(DONE, epoch=1, owner="n2", result=result_of("n2", "t", 1))), DONE_SAID],
+        _stored(AWARDED, AGAIN, structs.replace(DONE, result=result_of("n2", "t", 1))),
     ],
     "nothing-promised-in-vain": [
         [SUBMITTED],

@@ -7,6 +7,7 @@ from protocol.effects import RunAgent, StopAgent
 from protocol.grants import Grants
 from protocol.ids import task_key
 from protocol.wire.task import TaskRecord
+from simulations.agents import result_of
 from simulations.checks import CHECKS
 from simulations.scenario import named, parsed
 from simulations.seen import Handled, Span, Stored
@@ -63,7 +64,7 @@ def test_who_did_not_know_the_end_of_a_record_that_was_removed_may_do_it_again_a
     world = World(parsed('about = "x"\nnodes = 2\nrun_s = 60\n', origin="x"), seed=1)
     checks = [CHECKS[name](world) for name in ("lawful-records", "ends-absorb", "one-result")]
     purge = Span("purge", (), is_on=True)
-    late = structs.replace(DONE, epoch=1, owner=AWARDED.owner)
+    late = structs.replace(DONE, epoch=1, owner=AWARDED.owner, result=result_of("n2", "t", 1))
 
     def problems(*records: TaskRecord, first: int) -> list[str | None]:
         seen = [Stored("n1", task_key("t"), at, record) for at, record in enumerate(records, start=first)]
