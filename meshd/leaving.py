@@ -25,6 +25,10 @@ async def leave(wired: Wired, *, drain_s: float, log: logging.Logger) -> None:
         wait_in_vain = 0 if engine.node.link.is_usable else len(holder.unwritten())  # they wait for a server
         return not wired.hosting.working and holder.in_hand <= wait_in_vain
 
+    def has_stopped() -> bool:
+        """What was given back is told once no agent is at it any more."""
+        return holder.in_hand <= len(holder.unwritten())
+
     try:
         async with asyncio.timeout(drain_s):
             await engine.until(is_done)
@@ -35,7 +39,7 @@ async def leave(wired: Wired, *, drain_s: float, log: logging.Logger) -> None:
     flush_s = FLUSH_S_MAX if engine.node.link.is_usable else CUT_OFF_S_MAX
     with contextlib.suppress(TimeoutError):
         async with asyncio.timeout(flush_s):
-            await engine.until(lambda: not engine.waiting and not performer.writes_waiting)
+            await engine.until(lambda: not engine.waiting and not performer.writes_waiting and has_stopped())
     _name_unwritten(holder.unwritten(), log)
     await wired.auditing.stop(flush_s)
     wired.outlet.flush()

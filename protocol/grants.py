@@ -44,9 +44,16 @@ class Grant(Struct):
     doubter: NodeId = ""  # who said so and need not know: the record is being read
     doubted: Mono | None = None  # when that was
     is_begun: bool = False  # an agent is at it
+    is_stopping: bool = False  # the agent was told to stop, and is at it until it says so
+    owed: Decline | None = None  # what is said then
     sure: Mono = 0  # of an exclusive one: when the last write of ours left by which it stood as ours
     tried: Mono | None = None  # when the write that is under way left
     renew_at: Mono = 0
+
+    @property
+    def is_open(self) -> bool:
+        """True while it goes on, and its end is not on its way to the record."""
+        return self.ending is None and not self.is_stopping
 
     @property
     def is_renewing(self) -> bool:
@@ -136,7 +143,7 @@ class Grants:
     def current(self, task: str, epoch: int) -> Grant | None:
         """The same, when it is this award and its end is not being committed."""
         grant = self._grants.get(task)
-        is_current = grant is not None and grant.record.epoch == epoch and grant.ending is None
+        is_current = grant is not None and grant.record.epoch == epoch and grant.is_open
         return grant if is_current else None
 
     def forgotten(self, now: Instant) -> list[Grant]:
@@ -150,21 +157,26 @@ class Grants:
             self._slots.give_back(task)
 
     def stopped(self, task: str) -> list[Effect]:
-        """Stop the agent, unless the end is already on its way to the store: the fence judges that."""
+        """Stop the agent, unless the end is already on its way to the store: the fence judges that.
+
+        An exclusive task is in hand until the agent has stopped: nobody is to begin it beside that one.
+        """
         grant = self.get(task)
-        if grant is None or grant.ending is not None:
+        if grant is None or not grant.is_open:
             return []
         if not grant.is_begun:
             self.release(task)
             return []
-        del self._grants[task]
+        grant.is_stopping = grant.record.exclusive
+        if not grant.is_stopping:
+            del self._grants[task]
         self._slots.wind_down(task, grant.record.epoch)
         return [StopAgent(task, grant.record.epoch)]
 
     def outdated(self, task: str, now: Instant) -> list[Effect]:
         """The task is not ours any more: stop it soon, or at once when it must not run twice."""
         grant = self.get(task)
-        if grant is None or grant.ending is not None:
+        if grant is None or not grant.is_open:
             return []
         self.end(grant.record)  # who asks about it later reads the record
         if grant.record.exclusive:
@@ -175,7 +187,7 @@ class Grants:
 
     def open(self) -> list[Grant]:
         """Those that an agent works on."""
-        return [grant for grant in self._grants.values() if grant.ending is None]
+        return [grant for grant in self._grants.values() if grant.is_open]
 
     def ending(self) -> list[Grant]:
         """Those whose end is on its way to the record."""

@@ -81,7 +81,8 @@ class Holder:
             return []
         grant = self._grants.get(record.id)
         if grant is not None and grant.record.epoch >= record.epoch:
-            return [_to(sender, life, Accept(record.id, record.epoch), record)] * (grant.record.epoch == record.epoch)
+            is_held = grant.record.epoch == record.epoch and not grant.is_stopping
+            return [_to(sender, life, Accept(record.id, record.epoch), record)] * is_held
         self._grants.learn(record)
         if self._grants.has_ended(record.id, record.epoch):
             return [_to(sender, life, Answer(0, (), (record.id,), ()), record)]
@@ -97,8 +98,8 @@ class Holder:
         refusal = self._refusal(record, now)
         if refusal is not None:
             return [*effects, _to(sender, life, refusal, record)]
-        is_committing = record.id in self._grants  # an earlier award's end is on its way to be refused
-        agent = None if is_committing else self._slots.take(record.id, record.capability)
+        is_ending = record.id in self._grants  # of an earlier award the end is on its way to be refused, or the run
+        agent = None if is_ending else self._slots.take(record.id, record.capability)
         if agent is None:
             busy = Decline(record.id, record.epoch, "busy", retry_after_ms=BUSY_RETRY_MS)
             return [*effects, _to(sender, life, busy, record)]
@@ -206,9 +207,9 @@ class Holder:
 
     def on_finished(self, report: AgentFinished, now: Instant) -> list[Effect]:
         """Commit the result, if the award still stands."""
-        grant = self._grants.current(report.task, report.epoch)
+        told, grant = self.on_stopped(report.task, report.epoch), self._grants.current(report.task, report.epoch)
         if grant is None:
-            return []
+            return told
         took_ms = (now.mono_ns - grant.began) / NS_PER_MS
         self._seen.succeeded((self._slots.agent_of(report.task), grant.record.capability), took_ms=took_ms, now=now)
         done = records.done(grant.record, result=report.result, started_ms=grant.started_ms, now=now)
@@ -216,18 +217,26 @@ class Holder:
 
     def on_failed(self, report: AgentFailed, now: Instant) -> list[Effect]:
         """Another try may help: give it back. Otherwise the failure is the task's end."""
-        grant = self._grants.current(report.task, report.epoch)
+        told, grant = self.on_stopped(report.task, report.epoch), self._grants.current(report.task, report.epoch)
         if grant is None:
-            return []
+            return told
+        grant.is_begun = False
         if report.code not in BLAMELESS:
             self._seen.failed((self._slots.agent_of(report.task), grant.record.capability), now)
         if report.retry:
-            self._slots.give_back(report.task)  # the run is over
             counts = report.code != "agent_unavailable"
             return self._give_back(grant, report.code, report.message, counts=counts)
         failure = Failure(report.code, report.message[: limits.TEXT_CHARS_MAX])
         failed = records.failed(grant.record, failure=failure, now=now, started_ms=grant.started_ms)
         return self._commit(grant, failed)
+
+    def on_stopped(self, task: str, epoch: int) -> list[Effect]:
+        """A run that was told to stop is over: now the task may be begun elsewhere, and its watcher is told so."""
+        grant = self._grants.get(task)
+        if grant is None or not grant.is_stopping or grant.record.epoch != epoch:
+            return []
+        self._grants.release(task)
+        return [] if grant.owed is None else [self._given_back(grant, grant.owed)]
 
     def _commit(self, grant: Grant, ending: TaskRecord) -> list[Effect]:
         grant.ending, grant.again = ending, None
@@ -386,6 +395,8 @@ class Holder:
             grant.checked = now.mono_ns
             effects.append(Read(ids.task_key(grant.record.id)))
         for grant in self._grants:
+            if grant.is_stopping:
+                continue
             if grant.is_stale(now):
                 effects += self._grants.stopped(grant.record.id)
                 continue
@@ -444,8 +455,15 @@ class Holder:
         record = grant.record
         text = detail[: limits.TEXT_CHARS_MAX]
         decline = Decline(record.id, record.epoch, reason, text, counts=counts)
-        self._grants.give_back(record, decline)
-        return [*self._grants.stopped(record.id), _to(grant.watcher, grant.watcher_life, decline, record)]
+        effects = self._grants.stopped(record.id)
+        if grant.is_stopping:
+            grant.owed = decline
+            return effects
+        return [*effects, self._given_back(grant, decline)]
+
+    def _given_back(self, grant: Grant, decline: Decline) -> Send:
+        self._grants.give_back(grant.record, decline)
+        return _to(grant.watcher, grant.watcher_life, decline, grant.record)
 
 
 def _to(node: NodeId, life: int, body: Accept | Answer | Decline | Result | Taken, record: TaskRecord) -> Send:

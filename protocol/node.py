@@ -242,7 +242,7 @@ class Node:
                 return self._on_run_ended(input, now)
             case inputs.AgentStopped():
                 self._slots.give_back((input.task, input.epoch))
-                return []
+                return self._carry("holder", self.holder.on_stopped(input.task, input.epoch), now)
             case inputs.Drain():
                 return self.duty.drain(is_on=input.on, cause=input.cause)
             case inputs.Leave():

@@ -79,6 +79,7 @@ class Agents:
         self._odd = model.of(host)
         self._report = report
         self._runs: dict[tuple[str, int], int] = {}  # (task, epoch) → which run this is
+        self._stopping: dict[tuple[str, int], StopAgent] = {}  # told to, and not over
         self._number = 0
         self.is_idle = False  # what begins while it is never ends
 
@@ -115,15 +116,22 @@ class Agents:
     def stop(self, order: StopAgent) -> None:
         """End it; that it is over is reported a moment later."""
         if self._runs.pop((order.task, order.epoch), None) is not None:
-            self._timeline.after(ns(STOPS_AFTER_S), self._report, AgentStopped(order.task, order.epoch))
+            self._stopping[(order.task, order.epoch)] = order
+            self._timeline.after(ns(STOPS_AFTER_S), self._stopped, order)
 
     def lose_all(self) -> None:
         """The host crashed."""
         self._runs.clear()
+        self._stopping.clear()
 
     def running(self) -> list[str]:
         """Tasks that run, the oldest first."""
-        return [task for task, _ in self._runs]
+        return [task for task, _ in (*self._runs, *self._stopping)]
+
+    def _stopped(self, order: StopAgent) -> None:
+        if self._stopping.get((order.task, order.epoch)) is order:
+            del self._stopping[(order.task, order.epoch)]
+            self._report(AgentStopped(order.task, order.epoch))
 
     def _end(self, order: RunAgent, number: int, failure: AgentFailed | None) -> None:
         if self._runs.get((order.task, order.epoch)) != number:

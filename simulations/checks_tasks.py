@@ -9,9 +9,9 @@ from typing import ClassVar
 from msgspec import structs
 
 from protocol import ids
-from protocol.effects import RunAgent, StopAgent
+from protocol.effects import RunAgent
 from protocol.events import TaskDone, TaskStarted, TaskSubmitted
-from protocol.inputs import AgentFailed, AgentFinished
+from protocol.inputs import AgentFailed, AgentFinished, AgentStopped
 from protocol.records import TRANSITIONS
 from protocol.wire.task import ENDED, TaskRecord, TaskState
 from simulations.agents import made_by
@@ -249,12 +249,10 @@ class OneAtATime:
                     runs.pop(name, None)
         if not isinstance(seen, Handled):
             return None
-        if isinstance(seen.input, AgentFinished | AgentFailed):
+        if isinstance(seen.input, AgentFinished | AgentFailed | AgentStopped):
             self._runs.get(seen.input.task, {}).pop(seen.node, None)
         for effect in seen.effects:
-            if isinstance(effect, StopAgent):
-                self._runs.get(effect.task, {}).pop(seen.node, None)
-            elif isinstance(effect, RunAgent) and effect.lease_s:
+            if isinstance(effect, RunAgent) and effect.lease_s:
                 runs = self._runs.setdefault(effect.task, {})
                 runs[seen.node] = effect.epoch
                 others = [self._setting.hosts[name] for name in runs if name != seen.node]

@@ -12,17 +12,16 @@ from typing import Any, TypeAlias
 from unittest import mock
 
 import msgspec
-from msgspec import Struct, structs
+from msgspec import structs
 
 from protocol import effects as fx
 from protocol import ids, inputs
 from protocol import node as switchboard
-from protocol.envelope import PREAMBLE_BYTES, Frames, Opener, Sealer
-from protocol.identity import SIGNATURE_BYTES
+from protocol.envelope import Frames, Opener, Sealer
 from protocol.ids import mesh_id
 from protocol.link import LinkSettings
 from protocol.node import Node, NodeSettings
-from protocol.primitives import NS_PER_MS, Instant, NodeId
+from protocol.primitives import NS_PER_MS, Instant
 from protocol.replica import Me
 from protocol.subjects import Subjects, source
 from protocol.watched import TaskSettings
@@ -30,6 +29,7 @@ from protocol.wire.agents import Card
 from protocol.wire.auction import Reserve
 from protocol.wire.task import TaskRecord, TaskState
 from simulations.signing import Keys, is_maced
+from tests.explored import Errand, Host, Notice, Packet, record_in
 from tests.judge import Judge
 from tests.oracles import Oracle, Quiet
 
@@ -57,54 +57,6 @@ KEYS = Keys("mac")
 SUBJECTS = Subjects(mesh_id(KEYS.root_key))
 TASK = ids.task_id(mesh=SUBJECTS.mesh, submitter="someone", key="k")
 KEY = ids.task_key(TASK)
-
-
-class Packet(Struct):
-    """A message on its way."""
-
-    src: int
-    to: int
-    life: int
-    send: fx.Send
-    step: int
-
-
-class Errand(Struct):
-    """Something for the store: asked, then done there, then known to who asked."""
-
-    host: int
-    life: int
-    wants: fx.Write | fx.Read | fx.List
-    step: int
-    answer: inputs.Input | None = None
-
-
-class Notice(Struct):
-    """What one host will learn about another."""
-
-    host: int
-    about: int
-    life: int | None
-    step: int
-
-
-class Host(Struct):
-    """One host: its node while it is up, and how long it is in trouble."""
-
-    node: Node | None
-    life: int
-    id: NodeId
-    since: int = 0  # the step at which its trouble began
-    back: int = 0  # step at which it starts again, is connected again, goes on; 0 for never
-    trouble: str = ""  # down | cut | mute | paused
-    runs: dict[int, int] = {}  # epoch → step at which its agent is done
-    facts: dict[str, inputs.Received] = {}
-
-
-def record_in(frame: bytes) -> TaskRecord:
-    """The record in a frame that nobody doubts."""
-    start = PREAMBLE_BYTES + int.from_bytes(frame[4:6], "big")
-    return msgspec.msgpack.decode(frame[start:-SIGNATURE_BYTES], type=TaskRecord)
 
 
 class World:
@@ -326,10 +278,19 @@ class World:
             if host.trouble and host.back == self.step:
                 self._come_back(index)
         for index in self._running():
+            self._stop_told(index)
             node = self.hosts[index].node
             deadline = None if node is None else node.next_deadline()
             if deadline is not None and deadline <= self.now.mono_ns:
                 self._enter(index, inputs.Tick())
+
+    def _stop_told(self, index: int) -> None:
+        """Agents that were told to stop have done so."""
+        host = self.hosts[index]
+        epochs, host.stopping = host.stopping, ()
+        for epoch in epochs:
+            self.judge.stopped(index, host.life, epoch)
+            self._enter(index, inputs.AgentStopped(TASK, epoch))
 
     def _is_lost(self, packet: Packet) -> bool:
         return self.hosts[packet.to].trouble == "cut"
@@ -354,7 +315,7 @@ class World:
         self._into_trouble(host, "down", steps)
         self.judge.gone(host)
         self.hosts[host].node = None
-        self.hosts[host].runs = {}
+        self.hosts[host].runs, self.hosts[host].stopping = {}, ()
         self.hosts[host].life += 1
         self.errands = [each for each in self.errands if each.host != host]
 
@@ -461,8 +422,7 @@ class World:
                 self.judge.ran(index, host.life, effect.epoch)
             case fx.StopAgent():
                 host.runs = {epoch: done for epoch, done in host.runs.items() if epoch != effect.epoch}
-                self.judge.stopped(index, host.life, effect.epoch)
-                self._enter(index, inputs.AgentStopped(TASK, effect.epoch))
+                host.stopping += (effect.epoch,)
             case fx.Emit():
                 self.judge.happened(index, effect.event)
             case fx.Reply():

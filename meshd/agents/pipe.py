@@ -203,19 +203,23 @@ class Pipe:
         return f"{how}: {self._child.last_line[:TEXT_CHARS_MAX]}" if self._child.last_line else how
 
     async def _stop(self, hand: _Hand) -> None:
-        """Tell it to stop one task, and wait until it has; it is given the grace, and for the sake of others longer."""
-        task = hand.work.task
+        """Tell it to stop one task, and wait until it has; it is given the grace, and for the sake of others longer.
+
+        Exclusive work has half a lease at most: in two its task may be another's.
+        """
+        task, lease_s = hand.work.task, hand.work.lease_s
+        grace_s = min(self._grace_s, lease_s / 2) if lease_s else self._grace_s
         self._stopping[task] = hand
         self._child.write(_encode({"cancel": task}) + b"\n")
-        if hand.work.lease_s and self._may_go_on:
+        if lease_s and self._may_go_on:
             self._end()
         try:
-            async with asyncio.timeout(self._grace_s):
+            async with asyncio.timeout(grace_s):
                 await hand.is_over.wait()
         except (TimeoutError, asyncio.CancelledError) as failure:
             if self._linger is None:
                 self._linger = asyncio.get_running_loop().call_later(self._linger_s, self._end)
-            if hand.work.lease_s:
+            if lease_s:
                 self._end()
             self._end_if_overdue()
             if isinstance(failure, asyncio.CancelledError):

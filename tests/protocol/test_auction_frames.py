@@ -13,7 +13,8 @@ from protocol.events import BidReceived, FrameRefused
 from protocol.node import Node
 from protocol.wire.auction import Attempt, Bid, Offer, Pass, Reserve, Taken, Unreserve, Unwritten
 from protocol.wire.task import TaskRecord, TaskState
-from tests.explore import KEYS, SUBJECTS, World, record_in
+from tests.explore import KEYS, SUBJECTS, World
+from tests.explored import record_in
 from tests.protocol.work import said
 
 

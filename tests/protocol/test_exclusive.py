@@ -11,7 +11,7 @@ from protocol.inputs import Retry
 from protocol.records import Standing
 from protocol.wire.task import Accept, Award, Failure, TaskRecord, TaskState, Withdraw
 from tests.protocol.conversation import instant
-from tests.protocol.owning import Owner, W, declines, mine
+from tests.protocol.owning import Owner, W, answer, declines, mine
 from tests.protocol.work import CARD, LIFE, SETTINGS, B, C, Home, awarded, bodies, frame, only_write, said
 
 LEASE_S, ROUND_S = SETTINGS.lease_s, SETTINGS.ask_interval_s
@@ -96,8 +96,30 @@ def test_an_owner_that_cannot_write_for_a_lease_stops_and_says_so() -> None:
     owner.at(2 * RENEW_S)
     assert owner.at(RENEW_S + LEASE_S - 0.001) == []
     effects = owner.at(RENEW_S + LEASE_S)
-    assert StopAgent(ALONE.id, 1) in effects
-    assert declines(effects) == ["unrenewed"]
+    assert effects == [StopAgent(ALONE.id, 1)]
+    assert owner.at(RENEW_S + 2 * LEASE_S) == [], "the agent has not said that it stopped"
+    (said_so,) = owner.holder.on_stopped(ALONE.id, 1)
+    assert declines([said_so]) == ["unrenewed"]
+    assert owner.holder.in_hand == 0
+
+
+def test_what_is_still_stopping_is_held_and_neither_begun_again_nor_promised() -> None:
+    owner = _begun()
+    assert owner.holder.give_all_back() == [StopAgent(ALONE.id, 1)]
+    assert [line.task for line in answer(owner.ask((ALONE, 1))).running] == [ALONE.id]
+    assert owner.award(ALONE) == []
+    assert declines(owner.award(mine(epoch=2, exclusive=True))) == ["busy"]
+    assert owner.holder.on_stopped(ALONE.id, 2) == [], "that was another run"
+    assert declines(owner.holder.on_stopped(ALONE.id, 1)) == ["drained"]
+    assert owner.holder.on_stopped(ALONE.id, 1) == []
+
+
+@pytest.mark.parametrize("ends", ["finishes", "fails"])
+def test_an_agent_that_ends_while_it_is_being_stopped_has_stopped(ends: str) -> None:
+    owner = _begun()
+    owner.holder.give_all_back()
+    effects = owner.finishes(ALONE) if ends == "finishes" else owner.fails(ALONE)
+    assert (declines(effects), owner.holder.in_hand) == (["drained"], 0)
 
 
 def test_a_lease_runs_from_when_the_write_left_and_not_from_when_it_was_known() -> None:

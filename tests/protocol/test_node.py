@@ -21,7 +21,8 @@ from protocol.wire import call, task
 from protocol.wire.kinds import KINDS
 from protocol.wire.task import TaskRecord, TaskState
 from simulations.signing import is_maced
-from tests.explore import CAPABILITY, KEY, KEYS, SUBJECTS, TASK, World, record_in
+from tests.explore import CAPABILITY, KEY, KEYS, SUBJECTS, TASK, World
+from tests.explored import record_in
 from tests.protocol.bodies import EXAMPLES
 from tests.protocol.work import said
 

@@ -6,7 +6,7 @@ import pytest
 from msgspec import structs
 
 from protocol import limits, records
-from protocol.effects import Effect, RunAgent, Write
+from protocol.effects import Effect, RunAgent, StopAgent, Write
 from protocol.events import TaskAwarded
 from protocol.holder import TELL_S, Holder
 from protocol.inputs import AgentFailed, AgentFinished
@@ -347,5 +347,6 @@ def test_an_exclusive_task_that_was_taken_is_held_from_the_write_on() -> None:
     effects = owner.reserve(record(exclusive=True))
     owner.now = instant(SETTINGS.lease_s / 2)
     owner.written(effects)
-    given_back = bodies(owner.holder.on_tick(instant(SETTINGS.lease_s)), Decline)
-    assert [each.reason for each in given_back] == ["unrenewed"]
+    task = record().id
+    assert StopAgent(task, 1) in owner.holder.on_tick(instant(SETTINGS.lease_s))
+    assert [each.reason for each in bodies(owner.holder.on_stopped(task, 1), Decline)] == ["unrenewed"]

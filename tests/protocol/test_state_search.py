@@ -19,7 +19,8 @@ from protocol.grants import Grant
 from protocol.holder import Holder
 from protocol.ledger import Ledger
 from tests import explore
-from tests.explore import Choice, Errand, World
+from tests.explore import Choice, World
+from tests.explored import Errand
 from tests.judge import Violation
 
 WORLDS: Mapping[str, Callable[[], World]] = {

@@ -187,6 +187,14 @@ async def test_exclusive_work_that_does_not_stop_is_not_let_linger(tmp_path: Pat
         assert await holding == Failed("agent_unavailable", "the agent was stopped before it answered", retry=True)
 
 
+async def test_exclusive_work_has_half_a_lease_to_stop_whatever_the_grace(tmp_path: Path) -> None:
+    patient = structs.replace(SHORT, grace_s=1_000.0, linger_s=1_000.0)
+    async with Stage("stdio", tmp_path, slots=2, patience=patient) as stage:
+        stubborn, holding = await _two(stage, Desk(), Desk(), lease_s=3.0)
+        stubborn.cancel()
+        assert await holding == Failed("agent_unavailable", "the agent was stopped before it answered", retry=True)
+
+
 async def _two(stage: Stage, first: Desk, second: Desk, **more: object) -> tuple[asyncio.Task[Outcome], ...]:
     stubborn, holding = stage.start("stubborn", desk=first, **more), stage.start("hold", desk=second)
     await until(lambda: first.said and second.said)
