@@ -6,6 +6,7 @@ from msgspec import structs
 from protocol.effects import RunAgent, StopAgent
 from protocol.grants import Grants
 from protocol.ids import task_key
+from protocol.inputs import AgentStopped
 from protocol.wire.task import TaskRecord
 from simulations.agents import result_of
 from simulations.checks import CHECKS
@@ -30,11 +31,12 @@ def test_what_must_not_run_twice_at_once_is_stopped_before_it_is_begun_elsewhere
         host.start()
     order = RunAgent("worker", "t", 1, 1, "work@1", b"", 9.0, "i", "g", 0, (), lease_s=3.0)
     begun = [Handled(name, 1, "Received", 0, effects=(order,)) for name in world.hosts]
-    stopped = Handled("n1", 1, "Tick", 0, effects=(StopAgent("t", 1),))
+    told = Handled("n1", 1, "Tick", 0, effects=(StopAgent("t", 1),))
+    stopped = Handled("n1", 1, "AgentStopped", 0, AgentStopped("t", 1))
     for host in world.hosts.values():
         monkeypatch.setattr(host, "running", lambda: ["t"])
     check = CHECKS["one-at-a-time"](world)
-    assert [check.on(seen) for seen in (begun[0], stopped, begun[1])] == [None, None, None]
+    assert [check.on(seen) for seen in (begun[0], told, stopped, begun[1])] == [None, None, None, None]
     assert check.on(begun[0])
     monkeypatch.setattr(world.hosts["n2"], "running", list)  # its agent has ended, but it has not heard of it
     assert CHECKS["one-at-a-time"](world).on(begun[1]) is None
