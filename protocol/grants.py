@@ -17,6 +17,7 @@ from protocol.wire.task import Decline, TaskRecord
 
 LOOK_LEASES = 2  # without being asked: then an owner looks whether the task is still its own
 QUIET_LEASES = 1 / 3  # without its watcher, two asks: then a guardian is believed as well
+LIE_S = 20.0  # until the record is read once more: a store that was cut off may show for a while what stood before
 CHECK_S = 2.0  # between two looks at the record of a task because of what others say, or leave out
 RENEWALS = 3  # of an exclusive award in a lease: one may be lost, and one be late
 STALE_S = 0.5  # a result that is already on its way is refused and kept, not thrown away with the run
@@ -42,7 +43,9 @@ class Grant(Struct):
     tell_at: Mono = 0
     stale_since: Mono | None = None  # when we heard that the task is not ours any more
     doubter: NodeId = ""  # who said so and need not know: the record is being read
-    doubted: Mono | None = None  # when that was
+    doubted: Mono | None = None  # when that was said last
+    look_again: Mono | None = None  # when to read it once more, before that is called a lie
+    has_looked_again: bool = False
     is_begun: bool = False  # an agent is at it
     is_stopping: bool = False  # the agent was told to stop, and is at it until it says so
     owed: Decline | None = None  # what is said then
@@ -82,7 +85,26 @@ class Grant(Struct):
         """Somebody who need not know says that it is over: true when the record is to be read because of it."""
         if self.doubted is not None and now.since_s(self.doubted) < CHECK_S:
             return False
-        self.doubter, self.doubted = sender, now.mono_ns
+        self.doubter, self.doubted = self.doubter or sender, now.mono_ns
+        return True
+
+    def liar(self, now: Instant) -> NodeId:
+        """Who said that it is over, when the record says for the second time that it is not; nobody at the first."""
+        if self.has_looked_again:
+            liar, self.doubter, self.has_looked_again = self.doubter, "", False
+            return liar
+        if self.doubter and self.look_again is None:
+            self.look_again = now.after(LIE_S)
+        return ""
+
+    def look_up(self, now: Instant, *, look_s: float) -> bool:
+        """True when the record is to be read: nobody has asked for so long, or somebody was doubted a while ago."""
+        is_second = self.look_again is not None and now.mono_ns >= self.look_again
+        if not is_second and now.since_s(self.checked) < look_s:
+            return False
+        self.checked = now.mono_ns
+        if is_second:
+            self.look_again, self.has_looked_again = None, True
         return True
 
     def is_stale(self, now: Instant) -> bool:
@@ -146,10 +168,10 @@ class Grants:
         is_current = grant is not None and grant.record.epoch == epoch and grant.is_open
         return grant if is_current else None
 
-    def forgotten(self, now: Instant) -> list[Grant]:
-        """Those that nobody has asked about for long: their end may have come while we were out of reach."""
+    def to_look_up(self, now: Instant) -> list[Grant]:
+        """Those whose end may have come while we were out of reach, or is in doubt; each is given once."""
         look_s = LOOK_LEASES * self._settings.lease_s
-        return [grant for grant in self.open() if now.since_s(grant.checked) >= look_s]
+        return [grant for grant in self.open() if grant.look_up(now, look_s=look_s)]
 
     def release(self, task: str) -> None:
         """It is in hand no more, and its slot is free; harmless when it was not."""
@@ -213,6 +235,7 @@ class Grants:
         ends += [grant.renew_at for grant in alone if not grant.is_renewing]
         ends += [grant.stale_since + stale_ns for grant in open_grants if grant.stale_since is not None]
         ends += [grant.checked + LOOK_LEASES * lease_ns for grant in open_grants]
+        ends += [grant.look_again for grant in open_grants if grant.look_again is not None]
         ends += [grant.tell_at for grant in open_grants if grant.untold is not None]
         ends += [grant.again for grant in self._grants.values() if grant.again is not None]
         return min(ends, default=None)

@@ -380,20 +380,16 @@ class Holder:
             return []
         # A lower one was read before our award.
         is_over = record.state in ENDED or (record.retries, record.epoch) > (grant.record.retries, grant.record.epoch)
-        liar, grant.doubter = grant.doubter, ""
         if is_over:
             return self._grants.outdated(grant.record.id, now)
-        is_lie = liar and record.epoch == grant.record.epoch
-        return [Emit(PeerMisbehaved(liar, "not_its_watcher", record.id))] if is_lie else []
+        liar = grant.liar(now) if record.epoch == grant.record.epoch else ""
+        return [Emit(PeerMisbehaved(liar, "not_its_watcher", record.id))] if liar else []
 
     # --- time and leaving
 
     def on_tick(self, now: Instant) -> list[Effect]:
         """Stop what is not ours any more; an exclusive task may not be, once its award was not renewed for a lease."""
-        effects: list[Effect] = []
-        for grant in self._grants.forgotten(now):
-            grant.checked = now.mono_ns
-            effects.append(Read(ids.task_key(grant.record.id)))
+        effects: list[Effect] = [Read(ids.task_key(grant.record.id)) for grant in self._grants.to_look_up(now)]
         for grant in self._grants:
             if grant.is_stopping:
                 continue

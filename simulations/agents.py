@@ -1,7 +1,8 @@
 """Agents of one host: work that takes a drawn time and ends in a result or a failure.
 
 Invariant: what a host loses when it crashes never reports, and what was stopped says no more than that it has.
-Neighbour: `host` runs and stops them; they go on while their daemon is paused, as processes do.
+Neighbour: `host` runs and stops them; they go on while their daemon is paused, as processes do, but for those at
+exclusive work: these end a lease later.
 """
 
 from collections.abc import Callable, Mapping
@@ -78,10 +79,11 @@ class Agents:
         self._model = model
         self._odd = model.of(host)
         self._report = report
-        self._runs: dict[tuple[str, int], int] = {}  # (task, epoch) → which run this is
+        self._runs: dict[tuple[str, int], RunAgent] = {}  # by task and epoch
         self._stopping: dict[tuple[str, int], StopAgent] = {}  # told to, and not over
-        self._number = 0
-        self.is_idle = False  # what begins while it is never ends
+        self._lapsed: list[RunAgent] = []  # ended because the daemon stood still, which does not know yet
+        self._stops = 0  # of the daemon, and its goings on
+        self._is_idle = False
 
     def cards(self, beside: tuple[str, ...] = ()) -> tuple[Card, ...]:
         """What is announced: one agent that can do the usual and what is named `beside` it, or none."""
@@ -100,18 +102,21 @@ class Agents:
 
     def run(self, order: RunAgent) -> None:
         """Begin; the end comes after a drawn time."""
-        self._number += 1
-        self._runs[(order.task, order.epoch)] = self._number
+        self._runs[(order.task, order.epoch)] = order
         least_s, most_s = self._model.runs_s
         took_s = self._odd.slower * (least_s + self._rng.random() * (most_s - least_s))
-        if self.is_idle or order.capability != CAPABILITY:  # or it was under way when the world began, and outlasts it
+        if self._is_idle or order.capability != CAPABILITY:  # or it was under way when the world began, and outlasts it
             took_s = ENDLESS_S
         failure = AgentFailed(order.task, order.epoch, "agent_failed", "drawn to fail", retry=True)
         is_failure = self._rng.random() < self._model.fails
         if self._odd.refuses and self._rng.random() < self._odd.refuses:
             failure = AgentFailed(order.task, order.epoch, "agent_unavailable", "drawn to refuse", retry=True)
             took_s, is_failure = REFUSES_AFTER_S, True
-        self._timeline.after(ns(took_s), self._end, order, self._number, failure if is_failure else None)
+        self._timeline.after(ns(took_s), self._end, order, failure if is_failure else None)
+
+    def idle(self, *, is_idle: bool) -> None:
+        """What they are given they begin, and never end; until they work again."""
+        self._is_idle = is_idle
 
     def stop(self, order: StopAgent) -> None:
         """End it; that it is over is reported a moment later."""
@@ -119,10 +124,31 @@ class Agents:
             self._stopping[(order.task, order.epoch)] = order
             self._timeline.after(ns(STOPS_AFTER_S), self._stopped, order)
 
+    def stand_still(self) -> None:
+        """The daemon was stopped: exclusive work ends a lease later, if it does not go on before."""
+        self._stops += 1
+        for order in self._runs.values():
+            if order.lease_s:
+                self._timeline.after(ns(order.lease_s), self._lapse, order, self._stops)
+
+    def go_on(self) -> None:
+        """The daemon goes on, and hears what ended meanwhile."""
+        self._stops += 1
+        lapsed, self._lapsed = self._lapsed, []
+        for order in lapsed:
+            said = "was ended, because its daemon stood still"
+            self._report(AgentFailed(order.task, order.epoch, "agent_unavailable", said, retry=True))
+
+    def _lapse(self, order: RunAgent, stops: int) -> None:
+        if stops == self._stops and self._runs.get((order.task, order.epoch)) is order:
+            del self._runs[(order.task, order.epoch)]
+            self._lapsed.append(order)
+
     def lose_all(self) -> None:
         """The host crashed."""
         self._runs.clear()
         self._stopping.clear()
+        self._lapsed.clear()
 
     def running(self) -> list[str]:
         """Tasks that run, the oldest first."""
@@ -133,8 +159,8 @@ class Agents:
             del self._stopping[(order.task, order.epoch)]
             self._report(AgentStopped(order.task, order.epoch))
 
-    def _end(self, order: RunAgent, number: int, failure: AgentFailed | None) -> None:
-        if self._runs.get((order.task, order.epoch)) != number:
+    def _end(self, order: RunAgent, failure: AgentFailed | None) -> None:
+        if self._runs.get((order.task, order.epoch)) is not order:
             return
         del self._runs[(order.task, order.epoch)]
         if failure is not None:

@@ -233,7 +233,7 @@ class OneAnswer:
 
 
 class OneAtATime:
-    """A11: a task that must not run twice at once does not, while the daemons of both owners go on."""
+    """A11: a task that must not run twice at once does not, whoever stands still or is cut off."""
 
     wants: ClassVar[Wanted] = (Handled, Span)
 
@@ -257,7 +257,7 @@ class OneAtATime:
                 runs[seen.node] = effect.epoch
                 others = [self._setting.hosts[name] for name in runs if name != seen.node]
                 for other in others:
-                    if other.is_up and not other.is_paused and effect.task in other.running():
+                    if other.is_up and effect.task in other.running():
                         return f"{seen.node} begins {effect.task}, which {other.name} is at still"
         return None
 

@@ -107,7 +107,7 @@ class Host:
         self.is_outlived = False  # has a newer life with its key begun, another's or its own?
         self._newest: WallMs = 0  # of its lives
         self._disturbed_ns = 0
-        self._agents, self._lanes = self._new_agents(), self._new_lanes()
+        self.agents, self._lanes = self._new_agents(), self._new_lanes()
 
     # --- what is known of it
 
@@ -149,11 +149,7 @@ class Host:
 
     def running(self) -> list[str]:
         """Tasks that its agents are at."""
-        return self._agents.running()
-
-    def idle(self, is_idle: bool) -> None:
-        """What its agents are given they begin, and never end; until they work again."""
-        self._agents.is_idle = is_idle
+        return self.agents.running()
 
     # --- life and death
 
@@ -182,7 +178,7 @@ class Host:
         self._disturbed_ns = self._timeline.now_ns
         self.is_leaving = self.is_paused = False
         self.is_outlived, self._newest = self.life < self._newest, max(self.life, self._newest)
-        self._agents, self._lanes = self._new_agents(), self._new_lanes()
+        self.agents, self._lanes = self._new_agents(), self._new_lanes()
         first = node.start(now)
         if self._is_kept_off:
             self._perform(first)
@@ -237,7 +233,7 @@ class Host:
     def _advertise(self, life: WallMs) -> None:
         """What its agents can do by now."""
         beside = placed_at(self._around.placed, self.name, self._timeline.now_s)
-        self.receive(Advertise(self._agents.cards(beside)), life)
+        self.receive(Advertise(self.agents.cards(beside)), life)
 
     def pose(self, *, known_as: str, key_of: str) -> None:
         """From its next life on it bears this name, and has the key of this host."""
@@ -287,7 +283,7 @@ class Host:
 
     def _end(self) -> None:
         self._disturb()
-        self._agents.lose_all()
+        self.agents.lose_all()
         self._node = None
         self.intake.clear()
         self._outbox = None
@@ -304,6 +300,7 @@ class Host:
         if self.is_up:  # or there is nothing to stop
             self.is_paused = True
             self.intake.hold()
+            self.agents.stand_still()
 
     def resume(self) -> None:
         """It goes on, finds out how late it is, and reads what waited; due timers come last."""
@@ -311,6 +308,7 @@ class Host:
             return
         self._disturb()
         self.is_paused = False
+        self.agents.go_on()
         self._lag()
         if self._outbox is None:  # or it is blocked, too, and reads when it is no more
             self.intake.take_all()
@@ -328,7 +326,7 @@ class Host:
         self.intake.late_s = late_s
 
     def slow(self, cost_ms: float) -> None:
-        """Each input takes it so long, and due timers come after all that waits; 0: no time again."""
+        """Each input takes it so long, and timers come after what waits, or once they are late; 0: no time again."""
         self._disturb()
         self.intake.take_time(int(cost_ms * NS_PER_MS))
 
@@ -422,13 +420,14 @@ class Host:
         self._armed_ns = None
         if self.is_paused:
             return  # `resume` looks at the timers
-        if self.intake.busy_until_ns > self._timeline.now_ns:
-            self._armed_ns = self.intake.busy_until_ns
-            self._timeline.at(self._armed_ns, self._wake, self._armed_ns, life)
-            return
         deadline = self._node.next_deadline()
         if deadline is None or deadline > self.now().mono_ns:
             self._arm()
+            return
+        late_ns = deadline - self.clock.origin_ns + self._around.settings.membership.lag_ms * NS_PER_MS
+        if (until_ns := min(self.intake.busy_until_ns, late_ns)) > self._timeline.now_ns:
+            self._armed_ns = until_ns
+            self._timeline.at(until_ns, self._wake, until_ns, life)
             return
         instant_ns, count = self._wakes
         self._wakes = (self._timeline.now_ns, count + 1 if instant_ns == self._timeline.now_ns else 1)
@@ -467,10 +466,10 @@ class Host:
                     around.store.list(self.name, effect.partitions, self._answer(life), self._lives(life))
                 case RunAgent():
                     around.trace.note(self._timeline.now_ns, self.name, "run", f"{effect.task} epoch {effect.epoch}")
-                    self._agents.run(effect)
+                    self.agents.run(effect)
                 case StopAgent():
                     around.trace.note(self._timeline.now_ns, self.name, "stop", f"{effect.task} epoch {effect.epoch}")
-                    self._agents.stop(effect)
+                    self.agents.stop(effect)
                 case Reply():
                     around.see(Answered(self.name, effect))
                 case Emit():

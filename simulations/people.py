@@ -65,8 +65,8 @@ class People:
         ends: list[bool] = []
         victims = [name for name in members((fault.of,), self._hosts) if name != host.name]
         if fault.shape == "idle":
-            host.idle(is_idle=True)
-            return lambda: host.idle(is_idle=False)
+            host.agents.idle(is_idle=True)
+            return lambda: host.agents.idle(is_idle=False)
         if fault.shape == "outbid":
             self._broker.overhear(lambda subject, _, body: self._outbid(ends, host, victims, subject, body))
         self._round(ends, fault.gap_s, lambda: self._lies(fault.shape, host, victims), host.name)

@@ -8,7 +8,7 @@ from protocol import ids, records
 from protocol.answering import Answering
 from protocol.effects import Effect, Read, RunAgent, Send, StopAgent
 from protocol.events import PeerMisbehaved
-from protocol.grants import CHECK_S, Grants
+from protocol.grants import CHECK_S, LIE_S, Grants
 from protocol.slots import Slots
 from protocol.wire.task import Ask, Held, Withdraw
 from tests.protocol.conversation import instant
@@ -37,9 +37,13 @@ def test_a_stranger_that_says_a_task_is_over_stops_nothing_and_is_named_once_the
         assert [each for each in effects if isinstance(each, Read)] == [Read(key)]
         assert [each for each in word() if isinstance(each, Read)] == [], "not as often as it is said"
         assert not [each for each in effects if isinstance(each, StopAgent | RunAgent)]
+        assert owner.holder.on_found(record, key, owner.now) == [], "a store that was cut off may show what stood"
+        owner.at(turn * LIE_S - CHECK_S)
+        owner.ask((record, 1))
+        assert owner.at(turn * LIE_S) == [Read(key)]
         liars = said(owner.holder.on_found(record, key, owner.now), PeerMisbehaved)
         assert [(each.peer, each.code, each.detail) for each in liars] == [(D, "not_its_watcher", record.id)]
-        assert owner.at(turn * CHECK_S) == []
+        assert owner.holder.on_found(record, key, owner.now) == []
         owner.ask((record, 1))
     assert owner.holder.in_hand == 1
 

@@ -111,8 +111,8 @@ def test_an_owner_that_nobody_asks_looks_at_the_record_after_two_leases_and_then
     grant = held.begin(AWARDED, 5, "watcher", 1, NOW)
     look_s = LOOK_LEASES * TaskSettings().lease_s
     assert held.next_deadline() == NOW.after(look_s)
-    assert held.forgotten(NOW) == []
+    assert held.to_look_up(NOW) == []
     later = Instant(NOW.after(look_s), NOW.wall_ms)
-    assert held.forgotten(later) == [grant]
+    assert held.to_look_up(later) == [grant]
     grant.named_by("watcher", 1, later)
-    assert held.forgotten(later) == []
+    assert held.to_look_up(later) == []
