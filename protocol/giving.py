@@ -74,7 +74,14 @@ class Giving:
         watched.found(candidate.node, gear=gear, why=why, now=now)
         watched.why = watched.ended[-1].ended if watched.ended else watched.rounds[-1].gear
         ended = tuple(watched.ended)
-        return records.awarded(watched.record, owner=candidate.node, owner_life=life, now=now, ended=ended)
+        return records.awarded(
+            watched.record,
+            owner=candidate.node,
+            owner_life=life,
+            lease_s=self._settings.lease_s,
+            now=now,
+            ended=ended,
+        )
 
     def take_wanted(self) -> list[Wanted]:
         """The tasks that bids are to be asked for, once."""

@@ -8,14 +8,14 @@ from collections.abc import Callable, Iterator
 
 from msgspec import Struct
 
-from protocol import ids, limits
+from protocol import ids, limits, records
 from protocol.effects import Effect, RunAgent, Send, StopAgent, Write
 from protocol.primitives import NS_PER_S, Instant, Mono, NodeId
 from protocol.slots import Slots
 from protocol.watched import TaskSettings
 from protocol.wire.task import Decline, TaskRecord
 
-LOOK_LEASES = 2  # without being asked: then an owner looks whether the task is still its own
+UNASKED_LEASES = 2  # without being asked: then an owner looks whether the task is still its own
 QUIET_LEASES = 1 / 3  # without its watcher, two asks: then a guardian is believed as well
 LIE_S = 20.0  # until the record is read once more: a store that was cut off may show for a while what stood before
 CHECK_S = 2.0  # between two looks at the record of a task because of what others say, or leave out
@@ -35,6 +35,7 @@ class Grant(Struct):
     asked_ms: int  # the same by the wall
     checked: Mono
     began: Mono
+    lease_s: float
     progress: bytes = b""
     ending: TaskRecord | None = None
     commits: int = 0
@@ -63,12 +64,16 @@ class Grant(Struct):
         """True while the award is being written anew."""
         return self.tried is not None
 
-    def renew(self, now: Instant, *, lease_s: float) -> list[Write]:
+    def renew(self, now: Instant) -> list[Effect]:
         """Write the award of an exclusive task anew; whoever moves it on needs a revision that stood for two leases."""
         if self.is_renewing:
             return []
-        self.tried, self.renew_at = now.mono_ns, now.after(lease_s / RENEWALS)
+        self.tried, self.renew_at = now.mono_ns, now.after(self.lease_s / RENEWALS)
         return [Write(ids.task_key(self.record.id), self.record, expect=self.revision, urgent=True)]
+
+    def has_lapsed(self, now: Instant) -> bool:
+        """True when nothing says any more that an exclusive task is ours."""
+        return self.record.exclusive and now.since_s(self.sure) >= self.lease_s
 
     def stands(self, revision: int) -> None:
         """A write of the award took effect."""
@@ -112,8 +117,9 @@ class Grant(Struct):
         return self.stale_since is not None and now.since_s(self.stale_since) >= STALE_S
 
 
-def order_of(record: TaskRecord, agent: str, *, lease_s: float, now: Instant) -> RunAgent:
+def order_of(grant: Grant, agent: str, now: Instant) -> RunAgent:
     """What the agent is told of a task that was awarded."""
+    record = grant.record
     return RunAgent(
         agent=agent,
         task=record.id,
@@ -128,7 +134,7 @@ def order_of(record: TaskRecord, agent: str, *, lease_s: float, now: Instant) ->
         ancestors=record.ancestors,
         lineage=record.lineage,
         retries=record.retries,
-        lease_s=lease_s if record.exclusive else 0.0,
+        lease_s=grant.lease_s if record.exclusive else 0.0,
     )
 
 
@@ -147,13 +153,31 @@ class Grants:
     def begin(self, record: TaskRecord, revision: int, watcher: NodeId, watcher_life: int, now: Instant) -> Grant:
         """The task is in hand; its slot was taken before."""
         at_ms, at = now.wall_ms, now.mono_ns
-        grant = Grant(record, revision, watcher, watcher_life, at_ms, at, at_ms, checked=at, began=at, sure=at)
+        grant = Grant(
+            record,
+            revision,
+            watcher,
+            watcher_life,
+            at_ms,
+            at,
+            at_ms,
+            checked=at,
+            began=at,
+            lease_s=records.lease_s(record, self._settings.lease_s),
+            sure=at,
+        )
         self._grants[record.id] = grant
         return grant
 
     def get(self, task: str) -> Grant | None:
         """What is in hand of this task."""
         return self._grants.get(task)
+
+    def of(self, write: Write) -> Grant | None:
+        """The one that this write is of; None when it was of an earlier award, and what came of it says nothing."""
+        record = write.record
+        grant = self._grants.get(record.id) if isinstance(record, TaskRecord) else None
+        return grant if grant is not None and grant.record.epoch == getattr(record, "epoch", -1) else None
 
     def is_watched_by(self, node: NodeId, grant: Grant, now: Instant) -> bool:
         """True for a task's home, for who awarded it or asked last, and for a guardian once those are silent."""
@@ -170,7 +194,7 @@ class Grants:
 
     def to_look_up(self, now: Instant) -> list[Grant]:
         """Those whose end may have come while we were out of reach, or is in doubt; each is given once."""
-        look_s = LOOK_LEASES * self._settings.lease_s
+        look_s = UNASKED_LEASES * self._settings.lease_s
         return [grant for grant in self.open() if grant.look_up(now, look_s=look_s)]
 
     def release(self, task: str) -> None:
@@ -231,10 +255,10 @@ class Grants:
         lease_ns, stale_ns = int(self._settings.lease_s * NS_PER_S), int(STALE_S * NS_PER_S)
         open_grants = self.open()
         alone = [grant for grant in open_grants if grant.record.exclusive]
-        ends = [grant.sure + lease_ns for grant in alone]
+        ends = [grant.sure + int(grant.lease_s * NS_PER_S) for grant in alone]
         ends += [grant.renew_at for grant in alone if not grant.is_renewing]
         ends += [grant.stale_since + stale_ns for grant in open_grants if grant.stale_since is not None]
-        ends += [grant.checked + LOOK_LEASES * lease_ns for grant in open_grants]
+        ends += [grant.checked + UNASKED_LEASES * lease_ns for grant in open_grants]
         ends += [grant.look_again for grant in open_grants if grant.look_again is not None]
         ends += [grant.tell_at for grant in open_grants if grant.untold is not None]
         ends += [grant.again for grant in self._grants.values() if grant.again is not None]

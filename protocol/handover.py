@@ -5,7 +5,7 @@ Pure leaf of `ledger`, which decides what comes next; `offers` knows what the br
 """
 
 from protocol import awards
-from protocol.effects import Effect, Emit, Send
+from protocol.effects import Emit, Send
 from protocol.events import AwardDeclined, LeaseLapsed
 from protocol.offers import Offers
 from protocol.owners import Owners
@@ -14,7 +14,7 @@ from protocol.primitives import Instant, Rng
 from protocol.routing import Candidate
 from protocol.timers import Timers
 from protocol.view import View
-from protocol.watched import EXCLUSIVE_LEASES, Phase, TaskSettings, Watched
+from protocol.watched import Phase, TaskSettings, Watched
 from protocol.wire.task import Decline, Held
 
 BROKEN_BID = frozenset({"no_agent", "agent_unavailable"})  # not busy or draining: that may have come between
@@ -78,15 +78,10 @@ class Handover:
         self._timers.cancel(("award", watched.record.id))
         self.keep_asking(watched, now)
 
-    def keep_asking(self, watched: Watched, now: Instant) -> list[Effect]:
+    def keep_asking(self, watched: Watched, now: Instant) -> None:
         """The owner is asked about it from now on."""
         line = Held(watched.record.id, watched.record.epoch, watched.revision)
         self._owners.hold(watched.owner, line, is_exclusive=watched.record.exclusive, now=now)
-        return []
-
-    def has_stood(self, watched: Watched, now: Instant) -> bool:
-        """True when an exclusive award was not written anew for so long that its owner has stopped."""
-        return self._owners.held_s(watched.record.id, now) >= EXCLUSIVE_LEASES * self._settings.lease_s
 
     def declined(self, watched: Watched, body: Decline, now: Instant) -> Emit:
         """The owner said no, or gives it back; when its agent failed, that counts against the task."""

@@ -104,21 +104,16 @@ class Holder:
             busy = Decline(record.id, record.epoch, "busy", retry_after_ms=BUSY_RETRY_MS)
             return [*effects, _to(sender, life, busy, record)]
         grant = self._grants.begin(record, body.revision, sender, life, now)
+        effects.append(_to(sender, life, Accept(record.id, record.epoch), record))
         if record.exclusive:  # the award may have been on its way for long: a write says whether it stands still
-            return [*effects, *grant.renew(now, lease_s=self._settings.lease_s)]
-        return [*effects, *self._accepted(grant, agent, now)]
-
-    def _accepted(self, grant: Grant, agent: str, now: Instant) -> list[Effect]:
-        """Tell its watcher, and begin."""
-        record = grant.record
-        accepted = _to(grant.watcher, grant.watcher_life, Accept(record.id, record.epoch), record)
-        return [accepted, *self._begun(grant, agent, now)]
+            return [*effects, *grant.renew(now)]
+        return [*effects, *self._begun(grant, agent, now)]
 
     def _begun(self, grant: Grant, agent: str, now: Instant) -> list[Effect]:
         record, grant.is_begun = grant.record, True
         return [
             Emit(TaskStarted(record.id, record.iid, record.epoch, agent, record.submitter, *_kin(record))),
-            order_of(record, agent, lease_s=self._settings.lease_s, now=now),
+            order_of(grant, agent, now),
         ]
 
     def _refusal(self, record: TaskRecord, now: Instant) -> Decline | None:
@@ -192,7 +187,7 @@ class Holder:
         """Reason and detail, when what is ours by now comes too late."""
         if not self._is_open:
             return "drained", "the node is leaving"
-        if grant.record.exclusive and now.since_s(grant.sure) >= self._settings.lease_s:
+        if grant.has_lapsed(now):
             return "unrenewed", "the store was away for a lease"
         return None
 
@@ -253,11 +248,11 @@ class Holder:
 
     def on_written(self, write: Write, record: TaskRecord, revision: int, now: Instant) -> list[Effect]:
         """The end stands: say so to whoever watches the task. Or the award stands again."""
-        reserved = self._late.taken(record.id)
+        reserved = self._late.taken(record)
         if reserved is not None:
             return self._on_taken(reserved, record, revision, write.frame, now)
-        grant = self._grants.get(record.id)
-        if grant is None or grant.record.epoch != record.epoch:
+        grant = self._grants.of(write)
+        if grant is None:
             return []
         if record.state is TaskState.AWARDED:
             return self._renewed(grant, revision, now, is_put_back=not write.expect)
@@ -288,7 +283,7 @@ class Holder:
             return effects
         if why := self._why_not_begun(grant, now):
             return [*effects, *self._give_back(grant, *why, counts=False)]
-        return [*effects, *self._accepted(grant, self._slots.agent_of(record.id), now)]
+        return [*effects, *self._begun(grant, self._slots.agent_of(record.id), now)]
 
     def _not_renewed(self, grant: Grant, stands: Standing, now: Instant) -> list[Effect]:
         """Another write than we know of stands: ours is tried again, unless the task has moved on."""
@@ -302,11 +297,11 @@ class Holder:
         grant.revision = stands.revision
         return []
 
-    def on_lost(self, key: str, stands: Standing, now: Instant) -> list[Effect]:
+    def on_lost(self, write: Write, stands: Standing, now: Instant) -> list[Effect]:
         """The award does not stand any more: the result is refused, and shown. If it only was damaged, it is kept."""
-        if self._is_not_taken(ids.task_of(key)):
+        if self._is_not_taken(write):
             return []  # somebody was before us
-        grant = self._grants.get(ids.task_of(key))
+        grant = self._grants.of(write)
         if grant is not None and grant.is_renewing:
             return self._not_renewed(grant, stands, now)
         if grant is None or grant.ending is None or grant.again is not None:
@@ -329,12 +324,13 @@ class Holder:
             Write(ids.late_key(ours.id, ours.epoch), ours, expect=0, keep_s=records.keep_s(ours, self._keep_s)),
         ]
 
-    def _is_not_taken(self, task: str) -> bool:
+    def _is_not_taken(self, write: Write) -> bool:
         """True when the write that failed was to take a task that waited here; its slot is free again."""
-        if self._late.taken(task) is None:
+        record = write.record
+        if not isinstance(record, TaskRecord) or self._late.taken(record) is None:
             return False
-        if task not in self._grants:
-            self._slots.give_back(task)
+        if record.id not in self._grants:
+            self._slots.give_back(record.id)
         return True
 
     def _is_damaged(self, grant: Grant, stands: Standing, now: Instant) -> bool:
@@ -353,17 +349,17 @@ class Holder:
         for grant in self._grants.open():
             grant.revision = 0
             if grant.record.exclusive:
-                effects += grant.renew(now, lease_s=self._settings.lease_s)
+                effects += grant.renew(now)
             else:
                 effects.append(Write(ids.task_key(grant.record.id), grant.record, expect=0, urgent=True))
         return effects
 
-    def on_unsent(self, key: str, reason: str, now: Instant) -> list[Effect]:
+    def on_unsent(self, write: Write, reason: str, now: Instant) -> list[Effect]:
         """Ends always find room, so the daemon is stopping: the next owner will do it again."""
         del reason, now
-        if self._is_not_taken(ids.task_of(key)):
+        if self._is_not_taken(write):
             return []
-        grant = self._grants.get(ids.task_of(key))
+        grant = self._grants.of(write)
         if grant is not None:
             grant.tried = None
         if grant is not None and grant.ending is not None:
@@ -407,10 +403,9 @@ class Holder:
 
     def _kept(self, grant: Grant, now: Instant) -> list[Effect]:
         """An exclusive task stays ours for a lease from every write by which it stood as ours."""
-        lease_s = self._settings.lease_s
-        if now.since_s(grant.sure) >= lease_s:
+        if grant.has_lapsed(now):
             return self._give_back(grant, "unrenewed", "its award was not renewed for a lease", counts=False)
-        return [*grant.renew(now, lease_s=lease_s)] if now.mono_ns >= grant.renew_at else []
+        return grant.renew(now) if now.mono_ns >= grant.renew_at else []
 
     def next_deadline(self) -> Mono | None:
         """When the first task has to be stopped."""

@@ -106,7 +106,7 @@ class Intake:
             return self._tasks.drop(watched, now, "store", problem=problem), False
         if record.digest != ours.digest:
             return self._tasks.drop(watched, now, "key_reused", key=ours.key, task=ours.id), False
-        watched.learn(record, revision=stands.revision, frame=stands.frame, at_ms=now.wall_ms)
+        watched.learn(record, revision=stands.revision, frame=stands.frame, now=now)
         answers = self._tasks.answer_submits(watched)
         if record.home == self._me or record.state in ENDED or watched.cancels:
             return answers, True

@@ -117,7 +117,7 @@ class Ledger:
             effects.append(Emit(TaskPutBack(record.id, record.iid, record.epoch, watched.amiss, record.gid)))
             if (record.epoch, record.state) == (former.epoch, former.state):
                 return effects + self._take_up(watched, record, revision, write.frame, now)
-        watched.learn(record, revision=revision, frame=write.frame, at_ms=now.wall_ms)
+        watched.learn(record, revision=revision, frame=write.frame, now=now, is_own=True)
         effects += self._reopening.stands(watched, now) + self._family.accepted(watched) + self._late.drop(watched, now)
         has_moved = (former.owner, former.owner_life) != watched.owner
         if has_moved or record.state is TaskState.CANCELLED:
@@ -133,9 +133,9 @@ class Ledger:
         watched.phase = Phase.WAITING
         return effects + self._advance(watched, now)
 
-    def on_lost(self, key: str, stands: Standing, now: Instant) -> list[Effect]:
+    def on_lost(self, write: Write, stands: Standing, now: Instant) -> list[Effect]:
         """Another write stands, or nothing."""
-        watched = self.tasks.get(ids.task_of(key))
+        watched = self.tasks.get(ids.task_of(write.key))
         if watched is None:
             return []
         self._handover.unreserve(watched, now)
@@ -148,9 +148,9 @@ class Ledger:
             return answers
         return answers + self._take_up(watched, stands.record, stands.revision, stands.frame, now)
 
-    def on_unsent(self, key: str, reason: str, now: Instant) -> list[Effect]:
+    def on_unsent(self, write: Write, reason: str, now: Instant) -> list[Effect]:
         """A write never left."""
-        watched = self.tasks.get(ids.task_of(key))
+        watched = self.tasks.get(ids.task_of(write.key))
         if watched is None:
             return []
         if not watched.is_known or watched.reopening is not None:
@@ -274,7 +274,7 @@ class Ledger:
         watched = self.tasks.get(task)
         if watched is None or watched.phase is Phase.OFFERED or not watched.is_awarded_to(sender, watched.record.epoch):
             return []
-        if watched.is_begun and not self._handover.has_stood(watched, now):
+        if now.mono_ns < watched.fenced_until(self._settings.lease_s):
             return []
         self.tasks.backlog.discard(task)
         return [*self._late.drop(watched, now), self._handover.offer(watched, now)]
@@ -303,7 +303,10 @@ class Ledger:
         if watched is None or watched.phase is not Phase.OFFERED or watched.record.epoch != epoch:
             return []
         unheard = self._handover.unheard(watched, evidence=evidence, now=now)
-        return [unheard] + (self._advance(watched, now) or self._handover.keep_asking(watched, now))
+        effects = self._advance(watched, now)
+        if not effects:
+            self._handover.keep_asking(watched, now)
+        return [unheard, *effects]
 
     def on_link(self, *, is_usable: bool, now: Instant) -> list[Effect]:
         """The store can be written again, or not. What fell silent meanwhile is not to blame."""
@@ -375,7 +378,7 @@ class Ledger:
             return self.tasks.write(watched, watched.as_known(), now, urgent=True)
         if watched.phase is not Phase.WAITING:
             return []
-        resting_until = watched.resting_until(self._patient_until)
+        resting_until = max(watched.resting_until(self._patient_until), watched.fenced_until(self._settings.lease_s))
         if now.mono_ns < resting_until:
             self._timers.set(("retry", record.id), resting_until)
             return []
@@ -430,11 +433,11 @@ class Ledger:
     def _take_up(self, watched: Watched, record: TaskRecord, revision: int, frame: bytes, now: Instant) -> list[Effect]:
         """Go on from a record that another wrote: settle it, ask its owner, or give it out."""
         if watched.is_renewed(record, revision):
-            watched.renewed(revision, frame, at_ms=now.wall_ms)
+            watched.renewed(revision, frame, now)
             self.tasks.stand_by(watched, now)
             return [*self._late.drop(watched, now), *self._advance(watched, now)]
         is_ours = record.retries == watched.record.retries or record.home == self._me
-        watched.learn(record, revision=revision, frame=frame, at_ms=now.wall_ms)
+        watched.learn(record, revision=revision, frame=frame, now=now)
         self._reopening.rest(watched, now)
         if record.state in ENDED:
             return self._settle(watched, now)

@@ -120,4 +120,5 @@ WHY_CHARS_MAX = 128  # of why a search went the way it did
 SPAN_MS_MAX = 31 * 86_400_000  # of what somebody says that something takes: longer than any deadline
 WEIGHT_MAX = 1e12  # of prices and scores; a sum of a few of them is still a number
 KEEP_MS_MAX = 31_536_000_000  # that an ended task is kept: a year
+LEASE_MS_MAX = 600_000  # of an exclusive award
 LISTED_MAX = 100_000  # records one listing may return

@@ -452,9 +452,9 @@ class Node:
                 return self._carry(origin, machine.on_written(write, write.record, outcome.revision, now), now)
             case inputs.Lost():
                 stands = self._reader.read(outcome.key, outcome.frame, now, revision=outcome.revision)
-                return self._carry(origin, machine.on_lost(outcome.key, stands, now), now)
+                return self._carry(origin, machine.on_lost(write, stands, now), now)
             case inputs.Unsent():
-                return self._carry(origin, machine.on_unsent(outcome.key, outcome.reason, now), now)
+                return self._carry(origin, machine.on_unsent(write, outcome.reason, now), now)
             case _:
                 assert_never(outcome)
 

@@ -20,7 +20,7 @@ class _Clock:
         self.absences = 0
         self.absent_in = 0
         self.held: dict[str, Held] = {}
-        self.exclusive: dict[str, Mono] = {}  # since when the revision of its award is known
+        self.exclusive: set[str] = set()
         self.is_looked_up = False  # since it fell silent
 
 
@@ -38,10 +38,9 @@ class Owners:
         clock = self._clocks.get(owner)
         if clock is None:
             clock = self._clocks[owner] = _Clock(now.mono_ns)
-        former = clock.held.get(line.task)
         clock.held[line.task] = line
-        if is_exclusive and (former is None or former.revision != line.revision):
-            clock.exclusive[line.task] = now.mono_ns
+        if is_exclusive:
+            clock.exclusive.add(line.task)
         self._owner_of[line.task] = owner
 
     def release(self, task: str) -> None:
@@ -51,7 +50,7 @@ class Owners:
             return
         clock = self._clocks[owner]
         del clock.held[task]
-        clock.exclusive.pop(task, None)
+        clock.exclusive.discard(task)
         if not clock.held:
             del self._clocks[owner]
 
@@ -66,7 +65,7 @@ class Owners:
     def to_look_up(self, owner: Owner) -> list[str]:
         """The exclusive tasks of an owner that has fallen silent, once: it may have renewed them since it was heard."""
         clock = self._clocks[owner]
-        tasks = [] if clock.is_looked_up else list(clock.exclusive)
+        tasks = [] if clock.is_looked_up else sorted(clock.exclusive)
         clock.is_looked_up = True
         return tasks
 
@@ -100,10 +99,6 @@ class Owners:
         """True when a held task must not run twice at once."""
         owner = self._owner_of.get(task)
         return owner is not None and task in self._clocks[owner].exclusive
-
-    def held_s(self, task: str, now: Instant) -> float:
-        """Seconds since the revision by which the owner of an exclusive task holds it is known."""
-        return now.since_s(self._clocks[self._owner_of[task]].exclusive[task])
 
     def __len__(self) -> int:
         return len(self._clocks)

@@ -1,7 +1,8 @@
 """How a task's record may change: the transition table and the functions that make the next record.
 
 Invariant: only an award raises the epoch, only a retry follows an end; while awarded, only the end, the
-next award or a cancel follows. Pure leaf; `ledger` and `holder` decide when, this says what.
+next award or a cancel follows; an exclusive award also itself, once more. Pure leaf; `ledger` and `holder` decide
+when, this says what.
 """
 
 from collections.abc import Mapping
@@ -128,8 +129,19 @@ def opened(
     )
 
 
+def lease_s(record: TaskRecord, own_s: float) -> float:
+    """How long its owner may go on without having written an exclusive award anew; `own_s` if it does not say."""
+    return record.lease_ms / 1_000 if record.lease_ms else own_s
+
+
 def awarded(
-    record: TaskRecord, *, owner: NodeId, owner_life: int, now: Instant, ended: tuple[Attempt, ...] = ()
+    record: TaskRecord,
+    *,
+    owner: NodeId,
+    owner_life: int,
+    now: Instant,
+    lease_s: float = 0.0,
+    ended: tuple[Attempt, ...] = (),
 ) -> TaskRecord:
     """The next award: epoch + 1. `ended` are the attempts that ended since the last write."""
     return structs.replace(
@@ -139,6 +151,7 @@ def awarded(
         owner=owner,
         owner_life=owner_life,
         awarded_ms=now.wall_ms,
+        lease_ms=int(lease_s * 1_000) if record.exclusive else 0,
         attempts=(record.attempts + ended)[-limits.ATTEMPTS_KEPT :],
     )
 
@@ -172,9 +185,9 @@ def retried(record: TaskRecord, *, by: str, home: NodeId, deadline_s: float, now
 
 def may_run_still(record: TaskRecord) -> bool:
     """True for an exclusive task, open again, whose end its owner did not write, and may not know of."""
-    last = record.retried[-1] if record.retried and record.state is TaskState.OPEN else None
-    was_taken = last is not None and (last.state is TaskState.CANCELLED or last.code == "deadline")
-    return record.exclusive and last is not None and was_taken and bool(last.owner)
+    ends = [each for each in record.retried if each.epoch == record.epoch and each.owner]  # no award since
+    is_open = record.exclusive and record.state is TaskState.OPEN
+    return is_open and any(each.state is TaskState.CANCELLED or each.code == "deadline" for each in ends)
 
 
 def done(record: TaskRecord, *, result: bytes, started_ms: WallMs, now: Instant) -> TaskRecord:

@@ -103,7 +103,7 @@ class Reopening:
     def rest(self, watched: Watched, now: Instant) -> None:
         """An exclusive task is not given out again before its last owner has surely stopped."""
         if records.may_run_still(watched.record):
-            watched.rest(EXCLUSIVE_LEASES * self._settings.lease_s, now)
+            watched.rest(EXCLUSIVE_LEASES * records.lease_s(watched.record, self._settings.lease_s), now)
 
     def lost(self, watched: Watched, stands: Standing, now: Instant) -> list[Effect]:
         """Something else stands there: another opened it, or it removed itself, or its end was written anew."""

@@ -118,7 +118,7 @@ class Reservations:
         record = reserved.record
         self.discard(record.id)
         self._taking[record.id] = structs.replace(reserved, tried=now.mono_ns)
-        award = records.awarded(record, owner=owner, owner_life=owner_life, now=now)
+        award = records.awarded(record, owner=owner, owner_life=owner_life, lease_s=self._lease_s, now=now)
         *rounds, told = record.rounds or (None,)
         if told is None or (told.gear, told.epoch, told.owner) != ("late", award.epoch, ""):  # its watcher is older
             rounds = list(record.rounds)
@@ -128,9 +128,12 @@ class Reservations:
         award = structs.replace(award, rounds=(*rounds, told)[-limits.ROUNDS_KEPT :])
         return Write(ids.task_key(record.id), award, expect=reserved.revision)
 
-    def taken(self, task: str) -> Reserved | None:
-        """The outcome of that write is in: what it was about, or None for a write of another kind."""
-        return self._taking.pop(task, None)
+    def taken(self, record: TaskRecord) -> Reserved | None:
+        """The outcome of a write of this record is in: what it was to take, or None for a write of another kind."""
+        reserved = self._taking.get(record.id)
+        if reserved is None or (record.state, record.epoch) != (TaskState.AWARDED, reserved.record.epoch + 1):
+            return None
+        return self._taking.pop(record.id)
 
     def count(self, capability: str) -> int:
         """How many wait for this."""

@@ -117,8 +117,7 @@ class Watch:
         return [
             Lapse(line.task, "silent", silent_s)
             for line in self._owners.held(owner)
-            if not self._owners.is_exclusive(line.task)
-            or min(silent_s, self._owners.held_s(line.task, now)) >= patience_s
+            if not self._owners.is_exclusive(line.task) or silent_s >= patience_s
         ]
 
     def _ask(self, owner: Owner, held: tuple[Held, ...]) -> Send:

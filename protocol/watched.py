@@ -13,7 +13,7 @@ from protocol import limits, records
 from protocol.bids import Closed, with_late
 from protocol.inputs import Cancel, Retry
 from protocol.owners import Owner
-from protocol.primitives import Instant, Mono, NodeId, WallMs
+from protocol.primitives import NS_PER_S, Instant, Mono, NodeId, WallMs
 from protocol.records import Standing
 from protocol.routing import Candidate
 from protocol.wire.auction import Answered, Attempt, Round, Unwritten
@@ -62,6 +62,7 @@ class TaskSettings(Struct, frozen=True, forbid_unknown_fields=True):
 
 
 EXCLUSIVE_LEASES = 2  # without a write of its owner, which stops after one: then the award stands for nobody
+REFUSALS = frozenset({"busy", "draining", "no_agent", "deadline"})  # of an award; all else gives it back
 ASKING = ("bids", "broadcast")  # the gears that ask for bids
 LOOKS_MAX = 5  # at a record whose writer nobody has introduced, over half a minute
 UNBID_S = 1.0  # by then somebody may be free again
@@ -91,9 +92,11 @@ class Watched:
         "ended",
         "excluded",
         "frame",
-        "is_begun",
         "is_blamed",
+        "is_given_back",
         "is_known",
+        "is_own",
+        "known_at",
         "lapsed_epoch",
         "late",
         "late_from",
@@ -126,7 +129,9 @@ class Watched:
         self.is_known = revision > 0  # the first write stands
         self.ended: list[Attempt] = []  # attempts that ended since the last write
         self.excluded: dict[NodeId, Mono] = {}  # not to be asked again before then
-        self.is_begun = False  # its owner was seen to have written the award anew
+        self.is_given_back = False  # its owner was at it, and is no more; a refusal may be followed by the award again
+        self.is_own = False  # the revision is of a write of ours, and nobody has written since
+        self.known_at: Mono = 0  # since when the revision is known
         self.is_blamed = False  # the record counts its owner among the lost since then
         self.lapsed_epoch = 0  # the award whose owner fell silent
         self.declined_epoch = 0  # the award that its owner gave back
@@ -252,14 +257,14 @@ class Watched:
         self.quiet_until = now.after(records.quiet_s(self.put_backs))
         self.put_backs += 1
 
-    def learn(self, record: TaskRecord, *, revision: int, frame: bytes, at_ms: WallMs) -> None:
-        """This record stands now."""
+    def learn(self, record: TaskRecord, *, revision: int, frame: bytes, now: Instant, is_own: bool = False) -> None:
+        """This record stands now; `is_own` by our own write."""
         if record.epoch != self.record.epoch:
             self.started_ms = 0
         self.record, self.revision, self.frame = record, revision, frame
         self.is_known = True
-        self.confirmed_ms, self.amiss, self.looks = at_ms, "", 0
-        self.is_blamed = self.is_begun = False
+        self.confirmed_ms, self.known_at, self.amiss, self.looks = now.wall_ms, now.mono_ns, "", 0
+        self.is_own, self.is_blamed, self.is_given_back = is_own, False, False
         self.ended.clear()
         self.rounds.clear()
 
@@ -270,12 +275,23 @@ class Watched:
         is_anew = is_same and revision != self.revision
         return is_anew and record.exclusive and record.state is self.record.state is TaskState.AWARDED
 
-    def renewed(self, revision: int, frame: bytes, *, at_ms: WallMs) -> None:
+    def renewed(self, revision: int, frame: bytes, now: Instant) -> None:
         """That stands now; what is to be written of earlier awards is kept."""
-        self.revision, self.frame, self.is_begun = revision, frame, True
-        self.confirmed_ms, self.amiss, self.looks = at_ms, "", 0
-        if self.lapsed_epoch == self.record.epoch != self.declined_epoch:
+        self.revision, self.frame, self.is_own = revision, frame, False
+        self.confirmed_ms, self.known_at, self.amiss, self.looks = now.wall_ms, now.mono_ns, "", 0
+        if not self.is_given_back:
+            self.lapsed_epoch, self.declined_epoch = self.record.epoch, 0  # neither silence nor a refusal holds
             self.holds(started_ms=self.started_ms)
+
+    def fenced_until(self, own_lease_s: float) -> Mono:
+        """An exclusive award is moved on by nobody before: until then its owner may be at it.
+
+        Not fenced is one that was given back, and one of which nobody has written since we did: a write says the rest.
+        """
+        record = self.record
+        if not record.exclusive or record.state is not TaskState.AWARDED or self.is_own or self.is_given_back:
+            return 0
+        return self.known_at + int(EXCLUSIVE_LEASES * records.lease_s(record, own_lease_s) * NS_PER_S)
 
     def holds(self, *, started_ms: WallMs) -> None:
         """The owner has it; if it had been blamed for silence, it was slow and not gone."""
@@ -314,7 +330,7 @@ class Watched:
 
     def decline(self, attempt: Attempt, *, failures: int) -> None:
         """The owner gave it back; failures of its agent, held against the task, are written with the next change."""
-        self.declined_epoch = attempt.epoch
+        self.declined_epoch, self.is_given_back = attempt.epoch, attempt.ended not in REFUSALS
         self.ended.append(attempt)
         self.record = structs.replace(self.record, failures=self.record.failures + failures)
         self.let_go()

@@ -41,6 +41,7 @@ MISTAKES_MAX = 1_000  # lines that are none of the pipe's, by one process; more 
 
 EXIT_S_MAX = 5.0  # from the end of its output to its own: an interpreter clears up, on a busy machine for seconds
 ENDED_MAX = 64  # tasks of a process that are remembered: what it says of them is late, and harms nobody
+STILL_LEASES = 2 / 3  # so long may a daemon stand still before agents at exclusive work are ended
 STOOD_STILL = "was ended, because this node stood still for longer than the lease of its exclusive task"
 
 _encode = msgspec.json.Encoder().encode
@@ -238,8 +239,11 @@ class Pipe:
             self._bind()
 
     def _bind(self) -> None:
-        """While it may be at exclusive work it does not outlive a daemon that stands still."""
-        self._child.bind(min(self._leases.values(), default=0.0))
+        """While it may be at exclusive work it does not outlive a daemon that stands still.
+
+        That one may have renewed its award most of a lease ago, and what follows two leases is another's.
+        """
+        self._child.bind(STILL_LEASES * min(self._leases.values(), default=0.0))
 
     def _end_if_overdue(self) -> None:
         if self._linger is not None and not self._hands:

@@ -1,7 +1,7 @@
 """The audit of one node: what happens becomes records, and what a record authorises waits until it is on disk.
 
 Invariant: the only things that wait are those of `waits`: an award, a run, the answer to a submit, and what
-takes one of these back. They go out in their order. A call is recorded, and waits for nothing. While the disk takes
+takes an award back. They go out in their order; a run that goes on is stopped at once. A call waits for nothing. While the disk takes
 nothing, or too little, none of these is kept waiting: they are refused, calls too, and the node takes no new work.
 Neighbours: `perform` hands effects in; `journal` writes.
 """
@@ -25,8 +25,6 @@ def waits(effect: Effect) -> bool:
     match effect:
         case RunAgent():
             return effect.epoch > 0  # a call only leaves a record, an event none
-        case StopAgent():
-            return True
         case Send():
             return isinstance(effect.body, Award | Withdraw)
         case Reply():
@@ -99,7 +97,7 @@ class Audit:
         """As `meshd.perform.Gate`: what waits does so until all that was told so far is on disk."""
         held: list[Effect] = []
         for effect in effects:
-            if waits(effect):
+            if waits(effect) or (isinstance(effect, StopAgent) and self._is_held(effect, held)):
                 held.append(effect)
             elif is_call(effect):
                 self.note(_call(effect))
@@ -112,6 +110,13 @@ class Audit:
             self._held.append((self.journal.added, held, do, refuse))
             self.journal.hurry()
             self.look()
+
+    def _is_held(self, stop: StopAgent, held: list[Effect]) -> bool:
+        """True while the run that is to be stopped waits itself; one that goes on is stopped whatever the disk does."""
+        waiting = (effect for effects in (held, *(each[1] for each in self._held)) for effect in effects)
+        return any(
+            isinstance(each, RunAgent) and (each.task, each.epoch) == (stop.task, stop.epoch) for each in waiting
+        )
 
     def look(self) -> None:
         """More is on disk, or the disk fails or mends."""

@@ -89,6 +89,7 @@ class TaskRecord(Struct, frozen=True, array_like=True, tag="record"):
     retried: Annotated[tuple[Retried, ...], Meta(max_length=limits.RETRIES_KEPT)] = ()  # the last of those ends
     lineage: Lineage = ()  # what its ancestors, tasks and calls, were to do
     keep_ms: Annotated[int, Meta(ge=0, le=limits.KEEP_MS_MAX)] = 0  # after its end, as its home wants it
+    lease_ms: Annotated[int, Meta(ge=0, le=limits.LEASE_MS_MAX)] = 0  # of an exclusive award
 
     @property
     def opened_ms(self) -> WallMs:

@@ -85,6 +85,7 @@ RECORD = task.TaskRecord(
     retried=(task.Retried(MS + 9, "operator", task.TaskState.POISON, 2, NODE_B, "poison", "three nodes were lost"),),
     lineage=(lineage.Work("pricing@1", bytes(range(16, 32))), lineage.Work("scoring@2", bytes(range(16)))),
     keep_ms=86_400_000,
+    lease_ms=3_000,
 )
 
 EXAMPLES: tuple[AnyBody, ...] = (

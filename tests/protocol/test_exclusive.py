@@ -9,6 +9,7 @@ from protocol.events import LeaseLapsed, ResultRefused, TaskDone, TaskPutBack
 from protocol.grants import RENEWALS
 from protocol.inputs import Retry
 from protocol.records import Standing
+from protocol.wire.auction import Attempt, Reserve, Unwritten
 from protocol.wire.task import Accept, Award, Failure, TaskRecord, TaskState, Withdraw
 from tests.protocol.conversation import instant
 from tests.protocol.owning import Owner, W, answer, declines, mine
@@ -36,7 +37,8 @@ def _begun() -> Owner:
 
 
 def _lost(owner: Owner, stands: TaskRecord | None, *, revision: int = 9) -> list[Effect]:
-    return owner.holder.on_lost(KEY, Standing(stands, revision if stands else 0, b""), owner.now)
+    write = Write(KEY, ALONE, expect=5)
+    return owner.holder.on_lost(write, Standing(stands, revision if stands else 0, b""), owner.now)
 
 
 # --- the owner
@@ -47,11 +49,10 @@ def test_an_owner_begins_once_its_own_write_of_the_award_stands() -> None:
     effects = owner.award(ALONE, revision=7)
     write = only_write(effects)
     assert (write.key, write.record, write.expect) == (KEY, ALONE, 7)
-    assert (_runs(effects), bodies(effects, Accept)) == ([], [])
+    assert (_runs(effects), bodies(effects, Accept)) == ([], [Accept(ALONE.id, 1)])
     effects = owner.written(effects)
     (run,) = _runs(effects)
     assert (run.epoch, run.lease_s) == (1, LEASE_S)
-    assert bodies(effects, Accept) == [Accept(ALONE.id, 1)]
     assert said(effects, TaskPutBack) == []
 
 
@@ -155,8 +156,8 @@ def test_an_award_that_is_gone_from_the_record_is_put_back() -> None:
 
 def test_a_write_that_never_left_is_tried_again() -> None:
     owner = _begun()
-    owner.at(RENEW_S)
-    assert owner.holder.on_unsent(KEY, "full", owner.now) == []
+    renewal = only_write(owner.at(RENEW_S))
+    assert owner.holder.on_unsent(renewal, "full", owner.now) == []
     assert only_write(owner.at(2 * RENEW_S)).expect == 5
 
 
@@ -272,7 +273,7 @@ def test_that_an_award_never_arrived_is_an_old_word_once_its_owner_has_written_i
     assert bodies(home.answered(unknown=True), Award), "nobody has written it for two leases"
 
 
-def test_an_award_to_an_owner_silent_already_waits_two_leases_all_the_same() -> None:
+def test_an_award_that_nobody_has_written_since_may_be_tried_at_once_for_its_write_says_the_rest() -> None:
     home = Home({B: 2})
     home.awarded("silent")
     home.accepted()
@@ -281,11 +282,88 @@ def test_an_award_to_an_owner_silent_already_waits_two_leases_all_the_same() -> 
     home.accepted()
     home.mesh.free = {B: 2, C: 2}
     task = home.record.id
-    assert not [each for each in _writes(home.after(2 * LEASE_S - 0.001)) if task in each.key]
+    (tried,) = (each for each in _writes(home.after(1)) if task in each.key)
+    assert tried.expect == home.revision
+    assert _writes(home.lost(awarded("alone", exclusive=True)) + home.after(2 * LEASE_S - 0.001)) == []
+
+
+def test_what_a_watcher_did_not_write_itself_may_be_begun_whatever_is_said_of_it() -> None:
+    home = Home({B: 1, C: 1})
+    home.record, home.revision = awarded(exclusive=True, home=C), 9
+    home.ledger.adopt(home.record, 9, frame(home.record), home.now)
+    assert _writes(home.answered(unknown=True) + home.after(2 * LEASE_S - 0.1)) == []
+    home.answered()
+    home.after(0.1)
+    assert bodies(home.answered(unknown=True), Award), "nobody has written it for two leases"
+
+
+@pytest.mark.parametrize(("reason", "is_void"), [("busy", True), ("no_agent", True), ("drained", False)])
+def test_a_refusal_is_void_once_the_award_was_written_anew_and_what_was_given_back_is_not(
+    reason: str, is_void: bool
+) -> None:
+    home = _held()
+    (given,) = _writes(home.declined(reason, retry_after_ms=1) + home.after(1))
+    assert isinstance(given.record, TaskRecord)
+    assert given.record.owner == C
+    given_anew = _writes(home.lost(awarded(exclusive=True)) + home.after(2 * LEASE_S - 1))
+    assert (given_anew == []) == is_void
+
+
+def test_that_an_award_never_arrived_may_be_said_again_and_again() -> None:
+    home = _held()
+    home.mesh.free = {B: 1, C: 0}
+    _renewed(home)
+    for _ in range(14):
+        home.after(ROUND_S)
+        home.answered()
+    assert bodies(home.answered(unknown=True), Award)
+    home.after(ROUND_S)
+    home.answered(unknown=True)
+
+
+def test_the_lease_is_that_of_the_award_whatever_its_owner_or_watcher_has() -> None:
+    brief = structs.replace(ALONE, lease_ms=300)
+    owner = Owner()
+    (run,) = _runs(owner.holder.on_written(only_write(owner.award(brief)), brief, 5, owner.now))
+    assert run.lease_s == 0.3
+    assert only_write(owner.at(0.1)).expect == 5
+    assert owner.at(0.3) == [StopAgent(ALONE.id, 1)]
+    home = Home({B: 1, C: 1})
+    home.awarded(exclusive=True)
+    assert home.record.lease_ms == LEASE_S * 1_000
+    home.record, home.revision = structs.replace(awarded("k2", exclusive=True), lease_ms=60_000), 9
+    home.ledger.adopt(home.record, 9, frame(home.record), home.now)
+    task = home.record.id
+    assert not [each for each in _writes(home.after(119.9)) if task in each.key]
     assert [each for each in _writes(home.after(1)) if task in each.key]
 
 
+def test_what_becomes_of_a_former_award_s_write_says_nothing_of_the_next() -> None:
+    owner = Owner((structs.replace(CARD, slots=1),))
+    owner.written(owner.award(ALONE))
+    renewal = only_write(owner.at(RENEW_S))
+    owner.at(LEASE_S)
+    owner.slots.give_back((ALONE.id, 1))
+    owner.holder.on_stopped(ALONE.id, 1)
+    owner.now = instant(2 * LEASE_S)
+    lost = Unwritten((Attempt(1, B, "unrenewed", 0, ""),), 0, (), ())
+    body = Reserve(ALONE.id, 5, frame(ALONE), 1, "busy", lost)
+    take = only_write(owner.holder.on_award(W, LIFE, body, ALONE, owner.now))
+    assert isinstance(take.record, TaskRecord)
+    assert take.record.epoch == 2
+    assert owner.holder.on_written(structs.replace(renewal, frame=b"sealed"), ALONE, 6, owner.now) == []
+    assert owner.slots.taken == 1
+    owner.holder.on_lost(take, Standing(ALONE, 6, b""), owner.now)
+    assert owner.slots.taken == 0
+
+
 # --- opened again
+
+
+def _cancelled_twice() -> TaskRecord:
+    once = records.cancelled(awarded(exclusive=True), now=instant(9))
+    again = records.retried(once, by="an operator", home=C, deadline_s=9, now=instant(10))
+    return records.cancelled(again, now=instant(11))
 
 
 @pytest.mark.parametrize(
@@ -296,6 +374,7 @@ def test_an_award_to_an_owner_silent_already_waits_two_leases_all_the_same() -> 
         (records.failed(awarded(exclusive=True), failure=Failure("agent_failed", ""), now=instant(9)), 0.0),
         (records.cancelled(awarded(), now=instant(9)), 0.0),
         (records.cancelled(structs.replace(awarded(exclusive=True), owner=""), now=instant(9)), 0.0),
+        (_cancelled_twice(), 2 * LEASE_S),
     ],
 )
 def test_what_its_last_owner_may_be_at_still_is_given_out_two_leases_later(ended: TaskRecord, wait_s: float) -> None:

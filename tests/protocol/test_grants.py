@@ -3,7 +3,7 @@
 from msgspec import structs
 
 from protocol import limits
-from protocol.grants import LOOK_LEASES, STALE_S, Grants
+from protocol.grants import STALE_S, UNASKED_LEASES, Grants
 from protocol.primitives import Instant
 from protocol.slots import Slots
 from protocol.watched import TaskSettings
@@ -109,7 +109,7 @@ def test_what_is_stale_is_looked_at_when_its_time_has_come() -> None:
 def test_an_owner_that_nobody_asks_looks_at_the_record_after_two_leases_and_then_again() -> None:
     held, _ = grants()
     grant = held.begin(AWARDED, 5, "watcher", 1, NOW)
-    look_s = LOOK_LEASES * TaskSettings().lease_s
+    look_s = UNASKED_LEASES * TaskSettings().lease_s
     assert held.next_deadline() == NOW.after(look_s)
     assert held.to_look_up(NOW) == []
     later = Instant(NOW.after(look_s), NOW.wall_ms)

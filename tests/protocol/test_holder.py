@@ -163,9 +163,9 @@ def test_a_failure_for_good_is_the_end_of_the_task() -> None:
 def test_a_late_result_is_refused_shown_and_kept_under_its_own_key() -> None:
     owner, record = Owner(), mine()
     owner.award(record)
-    owner.finishes(record)
+    commit = only_write(owner.finishes(record))
     stands = structs.replace(record, epoch=2, owner=C)
-    effects = owner.holder.on_lost(ids.task_key(record.id), Standing(stands, 9, b""), owner.now)
+    effects = owner.holder.on_lost(commit, Standing(stands, 9, b""), owner.now)
     (event,) = said(effects, ResultRefused)
     assert (event.epoch, event.stands_epoch, event.stands_state) == (1, 2, "awarded")
     write = only_write(effects)
@@ -340,8 +340,8 @@ def test_what_an_agent_gave_back_itself_holds_no_slot() -> None:
 def test_an_end_that_never_left_lets_the_task_go() -> None:
     owner, record = Owner(), mine()
     owner.award(record)
-    owner.finishes(record)
-    assert owner.holder.on_unsent(ids.task_key(record.id), "stopping", owner.now) == []
+    commit = only_write(owner.finishes(record))
+    assert owner.holder.on_unsent(commit, "stopping", owner.now) == []
     assert (owner.holder.in_hand, owner.slots.taken) == (0, 0)
 
 
@@ -387,7 +387,8 @@ def test_memories_of_what_ended_are_bounded() -> None:
 
 
 def _lost(owner: Owner, record: TaskRecord, stands: Standing) -> list[Effect]:
-    return owner.holder.on_lost(ids.task_key(record.id), stands, owner.now)
+    commit = Write(ids.task_key(record.id), structs.replace(record, state=TaskState.DONE), expect=4)
+    return owner.holder.on_lost(commit, stands, owner.now)
 
 
 def test_a_result_outlives_the_loss_of_its_record() -> None:

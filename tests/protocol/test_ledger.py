@@ -190,15 +190,15 @@ def test_after_a_loss_of_the_record_all_is_written_anew_some_at_a_time() -> None
 )
 def test_a_submit_whose_write_never_left_is_refused(reason: str, code: str) -> None:
     home = Home({B: 1})
-    key = only_write(home.submit(request=1)).key
-    assert replies(home.ledger.on_unsent(key, reason, home.now)) == [(1, code)]
+    write = only_write(home.submit(request=1))
+    assert replies(home.ledger.on_unsent(write, reason, home.now)) == [(1, code)]
     assert (home.ledger.watched, home.mesh.reserved) == (0, {})
 
 
 def test_a_record_that_cannot_be_read_back_is_an_error_and_not_a_wait() -> None:
     home = Home({B: 1})
     write = only_write(home.submit(request=1))
-    assert replies(home.ledger.on_lost(write.key, Standing(None, 3, b"junk"), home.now)) == [(1, "store")]
+    assert replies(home.ledger.on_lost(write, Standing(None, 3, b"junk"), home.now)) == [(1, "store")]
 
 
 # --- who gets it
@@ -364,7 +364,7 @@ def test_a_write_that_never_left_is_tried_again() -> None:
     home = Home({B: 1, C: 1})
     home.awarded()
     write = only_write(home.declined("busy"))
-    assert home.ledger.on_unsent(write.key, "the lane of writes", home.now) == []
+    assert home.ledger.on_unsent(write, "the lane of writes", home.now) == []
     assert home.after(RETRY_WRITE_S - 0.001) == []
     home.written(home.after(0.001))
     assert (home.record.owner, home.record.epoch) == (C, 2)

@@ -74,7 +74,7 @@ def test_a_change_that_meets_nothing_is_followed_by_what_was_known_and_then_made
     home.mesh.free[C] = 1
     moving = only_write(home.declined("drained"))
     assert moving.expect == 1
-    back = only_write(home.ledger.on_lost(moving.key, MISSING, home.now))
+    back = only_write(home.ledger.on_lost(moving, MISSING, home.now))
     assert isinstance(back.record, TaskRecord)
     assert (back.expect, back.record.epoch) == (0, 1)
     assert [each.ended for each in back.record.attempts] == ["drained"]

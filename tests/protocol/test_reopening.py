@@ -145,8 +145,8 @@ def test_of_two_nodes_that_open_it_one_does_and_the_other_says_that_it_is_under_
 def test_one_that_removes_itself_at_the_same_moment_is_unknown() -> None:
     home = Home({B: 1})
     asked(home)
-    found(home, failed())
-    effects = home.ledger.on_lost(KEY, Standing(None, 0, b""), home.now)
+    write = only_write(found(home, failed()))
+    effects = home.ledger.on_lost(write, Standing(None, 0, b""), home.now)
     assert replies(effects) == [(5, "unknown_task")]
     assert (home.ledger.watched, home.ledger.next_deadline()) == (0, None)
 
@@ -183,8 +183,8 @@ def test_a_retry_is_refused_where_a_submit_is_because_too_much_is_under_way() ->
 def test_one_that_cannot_be_written_stays_ended_and_who_asked_is_told(reason: str, code: str) -> None:
     home = Home({B: 1})
     asked(home)
-    found(home, failed())
-    assert replies(home.ledger.on_unsent(KEY, reason, home.now)) == [(5, code)]
+    write = only_write(found(home, failed()))
+    assert replies(home.ledger.on_unsent(write, reason, home.now)) == [(5, code)]
     assert home.ledger.watched == 0
 
 

@@ -141,7 +141,7 @@ class Owner:
 
     def lost(self, effects: list[Effect]) -> list[Effect]:
         """Another write stands there."""
-        return self.holder.on_lost(only_write(effects).key, Standing(awarded(), 3, b""), self.now)
+        return self.holder.on_lost(only_write(effects), Standing(awarded(), 3, b""), self.now)
 
 
 def test_a_free_slot_takes_what_waits_by_a_write_and_runs_it_once_that_stands() -> None:

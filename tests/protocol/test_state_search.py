@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from protocol import watch
+from protocol import watch, watched
 from protocol.effects import Effect
 from protocol.grants import Grant
 from protocol.holder import Holder
@@ -206,6 +206,7 @@ def test_a_home_that_awards_at_once_after_its_own_outage_is_found_out(monkeypatc
 
 def test_an_exclusive_task_that_is_not_waited_for_is_found_out(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(watch, "EXCLUSIVE_LEASES", 1 / 3)
+    monkeypatch.setattr(watched, "EXCLUSIVE_LEASES", 1 / 3)
     assert "twice at once" in _found("exclusive")
 
 

@@ -225,7 +225,8 @@ class Home:
         """The write under way is refused: this record stands there."""
         self.revision = revision or self.revision + 1
         self.record = to
-        return self.ledger.on_lost(ids.task_key(to.id), Standing(to, self.revision, frame(to)), self.now)
+        write = Write(ids.task_key(to.id), to, expect=0)
+        return self.ledger.on_lost(write, Standing(to, self.revision, frame(to)), self.now)
 
     def awarded(self, key: str = "k", **fields: Any) -> list[Effect]:
         """A submit and its first write: what leaves with the award."""

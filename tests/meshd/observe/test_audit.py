@@ -102,11 +102,16 @@ class Stage:
         assert self.failures == []
 
 
-def test_only_awards_runs_answers_to_submits_and_what_takes_them_back_wait() -> None:
-    awaited: tuple[Effect, ...] = (RUN, STOP, AWARD, Reply(1, value=GIVEN))
+def test_only_awards_runs_answers_to_submits_and_what_takes_an_award_back_wait() -> None:
+    awaited: tuple[Effect, ...] = (
+        RUN,
+        AWARD,
+        structs.replace(AWARD, body=task.Withdraw("t", 1)),
+        Reply(1, value=GIVEN),
+    )
     ended = Reply(1, value=RECORD)
-    free: tuple[Effect, ...] = (PING, STARTED, CALL, EVENT, ended, Reply(1, value=()), Reply(1, code="no_agent"))
-    assert [waits(effect) for effect in (*awaited, *free)] == [True] * 4 + [False] * 7
+    free: tuple[Effect, ...] = (STOP, PING, STARTED, CALL, EVENT, ended, Reply(1, value=()), Reply(1, code="no_agent"))
+    assert [waits(effect) for effect in (*awaited, *free)] == [True] * 4 + [False] * 8
 
 
 async def test_an_award_a_run_and_an_answer_wait_for_the_disk_and_a_probe_does_not(tmp_path: Path) -> None:
@@ -141,6 +146,15 @@ async def test_a_stop_never_overtakes_the_run_that_it_stops(tmp_path: Path) -> N
     assert stage.orders == []
     stage.disk.may_end.set()
     await until(lambda: stage.orders == [RUN, STOP])
+    await stage.close()
+
+
+async def test_a_run_that_goes_on_is_stopped_whatever_the_disk_does(tmp_path: Path) -> None:
+    stage = Stage(tmp_path)
+    stage.do(STARTED, structs.replace(RUN, epoch=2))
+    stage.do(Emit(TaskAwarded("t", "i", 2, "b", "silent")), STOP)
+    assert stage.orders == [STOP], "of the award before"
+    stage.disk.may_end.set()
     await stage.close()
 
 
