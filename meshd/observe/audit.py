@@ -1,8 +1,9 @@
 """The audit of one node: what happens becomes records, and what a record authorises waits until it is on disk.
 
 Invariant: the only things that wait are those of `waits`: an award, a run, the answer to a submit, and what
-takes an award back. They go out in their order; a run that goes on is stopped at once. A call waits for nothing. While the disk takes
-nothing, or too little, none of these is kept waiting: they are refused, calls too, and the node takes no new work.
+takes an award back. They go out in their order; a run that goes on is stopped at once, and a call waits for nothing.
+While the disk takes nothing, or too little, none of these is kept waiting: they are refused, calls too, and the node
+takes no new work.
 Neighbours: `perform` hands effects in; `journal` writes.
 """
 
