@@ -26,7 +26,7 @@ from cli.output import is_colored
 from cli.session import Session, verb
 from meshd import clock
 from meshd.observe.text import shown
-from protocol.errors import FAILED, INTERRUPTED, OK, UNREAD, MeshError
+from protocol.errors import FAILED, INTERRUPTED, OK, MeshError
 
 REPORT = "meshd-audit"
 TITLE = "Three nodes audit the Python that is installed here; one is killed on the way."
@@ -83,7 +83,7 @@ class _Demo:
                 return INTERRUPTED
             except BrokenPipeError:  # whoever read along is gone
                 os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-                return UNREAD
+                return FAILED
             except OSError as failure:
                 self._failed(DemoError(f"{failure.filename or 'a file'}: {failure.strerror or failure}"), director)
                 return FAILED

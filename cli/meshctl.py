@@ -14,7 +14,7 @@ import click
 
 from cli.exits import Refusal, of, say
 from cli.session import SETTINGS, Noun, Session
-from protocol.errors import INTERRUPTED, OK, UNREAD, USAGE, MeshError
+from protocol.errors import INTERRUPTED, OK, USAGE, MeshError
 from simulations.outlet import nowhere, silence
 
 # noun: where its command is, and what it says of itself in the list
@@ -98,9 +98,9 @@ def run(arguments: Sequence[str]) -> int:
         return _said(refusal, session)
     except (click.Abort, KeyboardInterrupt):
         return INTERRUPTED
-    except SystemExit:  # click's way to say that nobody reads what is printed any more
+    except SystemExit:  # click's way to say that nobody reads what is printed any more; that is no failure
         silence(sys.stdout)
-        return UNREAD
+        return OK
     except OSError as failure:  # all others are told where they happen
         problem = f"cannot be written: {failure.strerror or failure}"
         where = failure.filename or "standard output"

@@ -21,7 +21,6 @@ UNREADABLE = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)  # of msg
 
 OK, FAILED, USAGE, UNREACHABLE, DENIED, TASK_FAILED, TIMED_OUT, NOT_FOUND, CONFLICT, DEGRADED = range(10)
 INTERRUPTED = 130
-UNREAD = 141  # nobody reads what is printed any more: as of a program that SIGPIPE ends
 
 ERRORS: dict[str, ErrorRow] = {
     # what was asked

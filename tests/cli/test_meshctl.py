@@ -269,17 +269,15 @@ def test_ctrl_c_is_exit_130_without_a_trace(served: Served) -> None:
 ANSWERS = ["--help", "peers", "peers --help", "tasks --limit 1000", "version"]
 
 
-@pytest.mark.parametrize(("line", "code"), [*((line, 141) for line in [*ANSWERS, "doctor"]), ("sim list", 0)])
-def test_a_reader_that_has_seen_enough_ends_it_without_a_word_as_any_program_of_the_shell(
-    served: Served, backend: FakeBackend, line: str, code: int
-) -> None:
+@pytest.mark.parametrize("line", [*ANSWERS, "sim list"])
+def test_a_reader_that_has_seen_enough_is_no_error(served: Served, backend: FakeBackend, line: str) -> None:
     backend.put(*(a_task(f"t{n:03d}") for n in range(500)))
     reading, writing = os.pipe()
     os.close(reading)
     process = spawned(*line.split(), stdout=writing)
     os.close(writing)
     _, err = process.communicate(timeout=WAIT_S)
-    assert (process.returncode, err) == (code, "")
+    assert (process.returncode, err) == (0, "")
 
 
 @pytest.mark.skipif(not os.path.exists("/dev/full"), reason="there is no full device on this platform")
