@@ -30,7 +30,7 @@ async def _free_slots_known(host: Host, *names: str) -> None:
     await until_told(look, what=f"agents on {names}")
 
 
-async def _owned_by(m: Mesh, home: Host, name: str, *, exclusive: bool = False, **input: Any) -> dict[str, Any]:
+async def owned_by(m: Mesh, home: Host, name: str, *, exclusive: bool = False, **input: Any) -> dict[str, Any]:
     """A task that `name` runs, submitted through `home`."""
     for _ in range(20):
         task = await home.submit(input=input, exclusive=exclusive)
@@ -63,7 +63,7 @@ async def test_an_agent_that_always_crashes_fails_the_task_with_the_reason(tmp_p
 async def test_an_owner_killed_mid_run_loses_nothing(tmp_path: Path) -> None:
     mark = tmp_path / "mark"
     async with mesh(tmp_path, "a", "b", "c", workers="bc") as m:
-        task = await _owned_by(m, m.a, "c", s=2.0, mark=str(mark))
+        task = await owned_by(m, m.a, "c", s=2.0, mark=str(mark))
         m.c.kill()
         shown = await m.a.ended(task["id"])
         assert shown["state"] == "done"
@@ -89,7 +89,7 @@ async def test_an_owner_killed_before_it_accepts_is_passed_over(tmp_path: Path) 
 async def test_an_owner_killed_between_run_and_commit_has_its_task_done_again(tmp_path: Path) -> None:
     mark = tmp_path / "mark"
     async with mesh(tmp_path, "a", "b", "c", workers="bc") as m:
-        task = await _owned_by(m, m.a, "c", s=1.0, mark=str(mark))
+        task = await owned_by(m, m.a, "c", s=1.0, mark=str(mark))
         ended = f"end {task['id']}"  # another node may have run one before
         server = m.a.server_pid
         os.kill(server, signal.SIGSTOP)  # the result cannot be committed
@@ -110,7 +110,7 @@ async def test_an_owner_killed_between_run_and_commit_has_its_task_done_again(tm
 
 async def test_a_killed_home_is_stood_in_for_by_a_guardian(tmp_path: Path) -> None:
     async with mesh(tmp_path, "a", "b", "c", workers="ac") as m:
-        task = await _owned_by(m, m.b, "c", s=4.0)
+        task = await owned_by(m, m.b, "c", s=4.0)
         m.b.kill()  # the home
         await m.a.sees(b="dead")
         m.c.kill()  # then the owner
@@ -171,7 +171,7 @@ async def test_the_server_outlives_its_daemon_and_is_adopted(tmp_path: Path) -> 
 
 async def test_the_late_result_of_a_frozen_owner_is_refused_and_shown(tmp_path: Path) -> None:
     async with mesh(tmp_path, "a", "b", "c", workers="bc") as m:
-        task = await _owned_by(m, m.a, "c", s=1.0, n=7)
+        task = await owned_by(m, m.a, "c", s=1.0, n=7)
         m.c.freeze()
         try:
             shown = await m.a.ended(task["id"])
@@ -195,7 +195,7 @@ async def test_the_late_result_of_a_frozen_owner_is_refused_and_shown(tmp_path: 
 async def test_exclusive_work_of_a_frozen_owner_ends_before_another_begins_it(tmp_path: Path) -> None:
     ticks = tmp_path / "ticks"
     async with mesh(tmp_path, "a", "b", "c", workers="bc") as m:
-        task = await _owned_by(m, m.a, "c", exclusive=True, s=60, ticks=str(ticks))
+        task = await owned_by(m, m.a, "c", exclusive=True, s=60, ticks=str(ticks))
         ticks.write_text("")  # another node may have run one before
         mine, next_one = str(task["epoch"]), str(task["epoch"] + 1)
         m.c.freeze()
@@ -214,7 +214,7 @@ async def test_exclusive_work_of_a_frozen_owner_ends_before_another_begins_it(tm
 
 async def test_a_daemon_that_stops_in_order_gives_its_work_back_and_is_not_called_dead(tmp_path: Path) -> None:
     async with mesh(tmp_path, "a", "b", "c", workers="bc") as m:
-        task = await _owned_by(m, m.a, "c", s=30.0)
+        task = await owned_by(m, m.a, "c", s=30.0)
         stopping = asyncio.ensure_future(m.c.meshd("stop"))
         shown = await m.a.until_state(task["id"], "running", within_s=30.0)
         code, said = await stopping
