@@ -1,41 +1,46 @@
 """Exclusive work on real daemons: each run writes its epoch into one file, and no two write side by side."""
 
-import asyncio
 import os
 import signal
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 import pytest
 
-from tests.live.hosts import mesh
+from tests.live.hosts import Host, mesh
 from tests.live.test_kills import owned_by
-from tests.waiting import until
+from tests.waiting import until, until_told
 
 pytestmark = pytest.mark.live
 
-AWAY_S = 8.0  # longer than two leases
+
+async def _leaves(owner: Host) -> None:
+    await owner.meshd("stop")
 
 
-@pytest.mark.parametrize("trouble", ["its owner leaves", "the server stands still"])
-async def test_an_exclusive_run_has_ended_before_another_begins(tmp_path: Path, trouble: str) -> None:
+async def _loses_the_server(owner: Host) -> None:
+    """Until it has ended the run by itself, for want of a server."""
+
+    async def has_stopped() -> bool:
+        return bool((await owner.ask("GET", "/v1/status"))["tasks_running"] == 0)
+
+    os.kill(owner.server_pid, signal.SIGSTOP)
+    await until_told(has_stopped, what="the end of the run")
+    os.kill(owner.server_pid, signal.SIGCONT)
+
+
+@pytest.mark.parametrize(("owner", "trouble"), [("c", _leaves), ("a", _loses_the_server)])
+async def test_an_exclusive_run_has_ended_before_another_begins(
+    tmp_path: Path, owner: str, trouble: Callable[[Host], Awaitable[None]]
+) -> None:
     ticks = tmp_path / "ticks"
-    async with mesh(tmp_path, "a", "b", "c", workers="bc") as m:
-        task = await owned_by(m, m.a, "c", exclusive=True, s=60, ticks=str(ticks))
+    async with mesh(tmp_path, "a", "b", "c", workers="abc") as m:
+        task = await owned_by(m, m.b, owner, exclusive=True, s=60, ticks=str(ticks))
+        mine, following = str(task["epoch"]), str(task["epoch"] + 1)
         ticks.write_text("")
-        await until(lambda: len(ticks.read_text().split()) >= 3, 20.0, "the first run")
-        if trouble == "its owner leaves":
-            leaving = asyncio.ensure_future(m.c.meshd("stop"))
-        else:
-            server = m.a.server_pid
-            assert server is not None
-            os.kill(server, signal.SIGSTOP)
-            leaving = asyncio.ensure_future(asyncio.sleep(AWAY_S))
-            await leaving
-            os.kill(server, signal.SIGCONT)
-        following = str(task["epoch"] + 1)
+        await until(lambda: ticks.read_text().split().count(mine) >= 3, what="its run")
+        await trouble(getattr(m, owner))
         await until(lambda: ticks.read_text().split().count(following) >= 10, 60.0, "another run")
-        await leaving
         epochs = ticks.read_text().split()
-        assert str(task["epoch"]) in epochs
         assert epochs == sorted(epochs, key=int)
-        await m.a.ask("POST", f"/v1/tasks/{task['id']}/cancel")
+        await m.b.ask("POST", f"/v1/tasks/{task['id']}/cancel")
