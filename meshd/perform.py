@@ -50,7 +50,7 @@ class Workshop(Protocol):
         ...
 
     def stop(self, order: StopAgent) -> None:
-        """Stop it; nothing comes back."""
+        """Stop it; that it is over comes back as `AgentStopped`, no result does."""
         ...
 
 

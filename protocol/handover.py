@@ -4,7 +4,7 @@ Invariant: a task counts on at most one slot, and is asked after at one owner at
 Pure leaf of `ledger`, which decides what comes next; `offers` knows what the broker may report lost.
 """
 
-from protocol import awards
+from protocol import awards, records
 from protocol.effects import Emit, Send
 from protocol.events import AwardDeclined, LeaseLapsed
 from protocol.offers import Offers
@@ -81,7 +81,8 @@ class Handover:
     def keep_asking(self, watched: Watched, now: Instant) -> None:
         """The owner is asked about it from now on."""
         line = Held(watched.record.id, watched.record.epoch, watched.revision)
-        self._owners.hold(watched.owner, line, is_exclusive=watched.record.exclusive, now=now)
+        lease_s = records.lease_s(watched.record, self._settings.lease_s) if watched.record.exclusive else 0.0
+        self._owners.hold(watched.owner, line, lease_s=lease_s, now=now)
 
     def declined(self, watched: Watched, body: Decline, now: Instant) -> Emit:
         """The owner said no, or gives it back; when its agent failed, that counts against the task."""

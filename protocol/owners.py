@@ -20,7 +20,7 @@ class _Clock:
         self.absences = 0
         self.absent_in = 0
         self.held: dict[str, Held] = {}
-        self.exclusive: set[str] = set()
+        self.exclusive: dict[str, float] = {}  # task → the lease of its award, seconds
         self.is_looked_up = False  # since it fell silent
 
 
@@ -31,16 +31,16 @@ class Owners:
         self._clocks: dict[Owner, _Clock] = {}
         self._owner_of: dict[str, Owner] = {}
 
-    def hold(self, owner: Owner, line: Held, *, is_exclusive: bool, now: Instant) -> None:
-        """From now on `owner` is asked about this task."""
+    def hold(self, owner: Owner, line: Held, *, lease_s: float = 0.0, now: Instant) -> None:
+        """From now on `owner` is asked about this task; an exclusive one has a lease of its own."""
         if self._owner_of.get(line.task) != owner:
             self.release(line.task)
         clock = self._clocks.get(owner)
         if clock is None:
             clock = self._clocks[owner] = _Clock(now.mono_ns)
         clock.held[line.task] = line
-        if is_exclusive:
-            clock.exclusive.add(line.task)
+        if lease_s:
+            clock.exclusive[line.task] = lease_s
         self._owner_of[line.task] = owner
 
     def release(self, task: str) -> None:
@@ -50,7 +50,7 @@ class Owners:
             return
         clock = self._clocks[owner]
         del clock.held[task]
-        clock.exclusive.discard(task)
+        clock.exclusive.pop(task, None)
         if not clock.held:
             del self._clocks[owner]
 
@@ -95,10 +95,10 @@ class Owners:
         clock = self._clocks.get(owner)
         return () if clock is None else tuple(clock.held.values())
 
-    def is_exclusive(self, task: str) -> bool:
-        """True when a held task must not run twice at once."""
+    def lease_s(self, task: str) -> float:
+        """The lease of a held task that must not run twice at once; 0 for any other."""
         owner = self._owner_of.get(task)
-        return owner is not None and task in self._clocks[owner].exclusive
+        return 0.0 if owner is None else self._clocks[owner].exclusive.get(task, 0.0)
 
     def __len__(self) -> int:
         return len(self._clocks)

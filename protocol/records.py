@@ -187,7 +187,8 @@ def may_run_still(record: TaskRecord) -> bool:
     """True for an exclusive task, open again, whose end its owner did not write, and may not know of."""
     ends = [each for each in record.retried if each.epoch == record.epoch and each.owner]  # no award since
     is_open = record.exclusive and record.state is TaskState.OPEN
-    return is_open and any(each.state is TaskState.CANCELLED or each.code == "deadline" for each in ends)
+    by_others = (TaskState.CANCELLED, TaskState.POISON)
+    return is_open and any(each.state in by_others or each.code == "deadline" for each in ends)
 
 
 def done(record: TaskRecord, *, result: bytes, started_ms: WallMs, now: Instant) -> TaskRecord:

@@ -78,7 +78,7 @@ class Watch:
         return [
             Lapse(line.task, "absent", silent_s)
             for line in self._owners.held(owner)
-            if not self._owners.is_exclusive(line.task)  # gone from the broker is not stopped
+            if not self._owners.lease_s(line.task)  # gone from the broker is not stopped
         ]
 
     def on_tick(self, now: Instant) -> Findings:
@@ -113,11 +113,10 @@ class Watch:
         silent_s = self._owners.silent_s(owner, now)
         if silent_s < self._settings.lease_s:
             return []
-        patience_s = EXCLUSIVE_LEASES * self._settings.lease_s
         return [
             Lapse(line.task, "silent", silent_s)
             for line in self._owners.held(owner)
-            if not self._owners.is_exclusive(line.task) or silent_s >= patience_s
+            if silent_s >= EXCLUSIVE_LEASES * self._owners.lease_s(line.task)
         ]
 
     def _ask(self, owner: Owner, held: tuple[Held, ...]) -> Send:

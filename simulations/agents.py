@@ -2,7 +2,7 @@
 
 Invariant: what a host loses when it crashes never reports, and what was stopped says no more than that it has.
 Neighbour: `host` runs and stops them; they go on while their daemon is paused, as processes do, but for those at
-exclusive work: these end a lease later.
+exclusive work: these end within the lease.
 """
 
 from collections.abc import Callable, Mapping
@@ -21,6 +21,7 @@ from simulations.timeline import Timeline, ns
 CAPABILITY = "work@1"
 
 ENDLESS_S = 86_400.0
+STILL_LEASES = 2 / 3  # as `meshd.agents.pipe` has it
 STOPS_AFTER_S = 0.01  # of being told to
 REFUSES_AFTER_S = 0.01  # of the award: the process is there, and says no
 
@@ -125,11 +126,11 @@ class Agents:
             self._timeline.after(ns(STOPS_AFTER_S), self._stopped, order)
 
     def stand_still(self) -> None:
-        """The daemon was stopped: exclusive work ends a lease later, if it does not go on before."""
+        """The daemon was stopped: exclusive work ends two thirds of a lease later, if it does not go on before."""
         self._stops += 1
         for order in self._runs.values():
             if order.lease_s:
-                self._timeline.after(ns(order.lease_s), self._lapse, order, self._stops)
+                self._timeline.after(ns(STILL_LEASES * order.lease_s), self._lapse, order, self._stops)
 
     def go_on(self) -> None:
         """The daemon goes on, and hears what ended meanwhile."""

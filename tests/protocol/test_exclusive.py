@@ -334,7 +334,10 @@ def test_the_lease_is_that_of_the_award_whatever_its_owner_or_watcher_has() -> N
     home.record, home.revision = structs.replace(awarded("k2", exclusive=True), lease_ms=60_000), 9
     home.ledger.adopt(home.record, 9, frame(home.record), home.now)
     task = home.record.id
-    assert not [each for each in _writes(home.after(119.9)) if task in each.key]
+    quiet = home.after(119.9)
+    assert not [each for each in _writes(quiet) if task in each.key]
+    assert not [each for each in said(quiet, LeaseLapsed) if each.task == task], "nor is it called lapsed before"
+    home.mesh.free = {B: 1, C: 2}
     assert [each for each in _writes(home.after(1)) if task in each.key]
 
 
@@ -375,6 +378,7 @@ def _cancelled_twice() -> TaskRecord:
         (records.cancelled(awarded(), now=instant(9)), 0.0),
         (records.cancelled(structs.replace(awarded(exclusive=True), owner=""), now=instant(9)), 0.0),
         (_cancelled_twice(), 2 * LEASE_S),
+        (records.poisoned(awarded(exclusive=True), now=instant(9)), 2 * LEASE_S),
     ],
 )
 def test_what_its_last_owner_may_be_at_still_is_given_out_two_leases_later(ended: TaskRecord, wait_s: float) -> None:

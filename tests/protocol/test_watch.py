@@ -99,7 +99,7 @@ def test_pages_of_one_round_are_one_absence(monkeypatch: pytest.MonkeyPatch) -> 
     watch = Watch(settings=SETTINGS, owners=owners)
     watch.on_link(is_usable=True, now=instant(0))
     for number in range(2):
-        owners.hold((B, LIFE), Held(f"t{number}", 1, 1), is_exclusive=False, now=instant(5))
+        owners.hold((B, LIFE), Held(f"t{number}", 1, 1), now=instant(5))
     lapses = []
     for moment in (5, 6):
         asks, _ = watch.on_tick(instant(moment))

@@ -4,12 +4,13 @@ import pytest
 
 from protocol.effects import RunAgent, StopAgent
 from protocol.inputs import AgentFailed, AgentFinished, AgentStopped
-from simulations.agents import CAPABILITY, AgentModel, Agents
+from simulations.agents import CAPABILITY, STILL_LEASES, AgentModel, Agents
 from simulations.chance import Chance
 from simulations.timeline import Timeline, ns
 
 Said = AgentFinished | AgentFailed | AgentStopped
 LEASE_S = 3.0
+STILL_S = STILL_LEASES * LEASE_S
 
 
 class Desk:
@@ -28,14 +29,14 @@ class Desk:
         self.timeline.run(ns(at_s))
 
 
-def test_exclusive_work_ends_a_lease_after_its_daemon_was_stopped_and_is_told_as_it_goes_on() -> None:
+def test_exclusive_work_ends_within_a_lease_after_its_daemon_was_stopped_and_is_told_as_it_goes_on() -> None:
     desk = Desk()
     desk.begin("alone", LEASE_S)
     desk.begin("any")
     desk.agents.stand_still()
-    desk.until(LEASE_S - 0.01)
+    desk.until(STILL_S - 0.01)
     assert desk.agents.running() == ["alone", "any"]
-    desk.until(LEASE_S)
+    desk.until(STILL_S)
     assert (desk.agents.running(), desk.said) == (["any"], [])
     desk.agents.go_on()
     (said,) = desk.said
@@ -49,7 +50,7 @@ def test_a_daemon_that_goes_on_within_the_lease_loses_nothing() -> None:
     desk = Desk()
     desk.begin("alone", LEASE_S)
     desk.agents.stand_still()
-    desk.until(LEASE_S - 0.01)
+    desk.until(STILL_S - 0.01)
     desk.agents.go_on()
     desk.until(9)
     assert (desk.agents.running(), desk.said) == (["alone"], [])
