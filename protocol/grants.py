@@ -176,8 +176,10 @@ class Grants:
     def of(self, write: Write) -> Grant | None:
         """The one that this write is of; None when it was of an earlier award, and what came of it says nothing."""
         record = write.record
-        grant = self._grants.get(record.id) if isinstance(record, TaskRecord) else None
-        return grant if grant is not None and grant.record.epoch == getattr(record, "epoch", -1) else None
+        if not isinstance(record, TaskRecord):
+            return None
+        grant = self._grants.get(record.id)
+        return grant if grant is not None and grant.record.epoch == record.epoch else None
 
     def is_watched_by(self, node: NodeId, grant: Grant, now: Instant) -> bool:
         """True for a task's home, for who awarded it or asked last, and for a guardian once those are silent."""

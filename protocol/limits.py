@@ -121,4 +121,5 @@ SPAN_MS_MAX = 31 * 86_400_000  # of what somebody says that something takes: lon
 WEIGHT_MAX = 1e12  # of prices and scores; a sum of a few of them is still a number
 KEEP_MS_MAX = 31_536_000_000  # that an ended task is kept: a year
 LEASE_MS_MAX = 600_000  # of an exclusive award
+STILL_LEASES = 2 / 3  # so long may a daemon stand still before agents at exclusive work are ended
 LISTED_MAX = 100_000  # records one listing may return

@@ -11,6 +11,7 @@ from typing import Annotated
 import msgspec
 from msgspec import Meta, Struct
 
+from protocol import limits
 from protocol.effects import RunAgent, StopAgent
 from protocol.inputs import AgentFailed, AgentFinished, AgentStopped
 from protocol.wire.agents import Card
@@ -21,7 +22,6 @@ from simulations.timeline import Timeline, ns
 CAPABILITY = "work@1"
 
 ENDLESS_S = 86_400.0
-STILL_LEASES = 2 / 3  # as `meshd.agents.pipe` has it
 STOPS_AFTER_S = 0.01  # of being told to
 REFUSES_AFTER_S = 0.01  # of the award: the process is there, and says no
 
@@ -130,7 +130,7 @@ class Agents:
         self._stops += 1
         for order in self._runs.values():
             if order.lease_s:
-                self._timeline.after(ns(STILL_LEASES * order.lease_s), self._lapse, order, self._stops)
+                self._timeline.after(ns(limits.STILL_LEASES * order.lease_s), self._lapse, order, self._stops)
 
     def go_on(self) -> None:
         """The daemon goes on, and hears what ended meanwhile."""

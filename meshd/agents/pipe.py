@@ -33,7 +33,7 @@ from meshd.ports import Desk, Event, Failed, Finished, Outcome, Work
 from meshd.supervise import Supervisor
 from protocol.errors import UNREADABLE, MeshError
 from protocol.ids import is_capability
-from protocol.limits import INPUT_BYTES_MAX, REQUESTS_OPEN_MAX, TEXT_CHARS_MAX, UNREAD_BYTES_MAX
+from protocol.limits import INPUT_BYTES_MAX, REQUESTS_OPEN_MAX, STILL_LEASES, TEXT_CHARS_MAX, UNREAD_BYTES_MAX
 
 ENVELOPE_BYTES = 1_024  # of a line, beside the value it carries
 ESCAPED_BYTES = 6  # JSON may write one byte as six, \u0000
@@ -41,7 +41,6 @@ MISTAKES_MAX = 1_000  # lines that are none of the pipe's, by one process; more 
 
 EXIT_S_MAX = 5.0  # from the end of its output to its own: an interpreter clears up, on a busy machine for seconds
 ENDED_MAX = 64  # tasks of a process that are remembered: what it says of them is late, and harms nobody
-STILL_LEASES = 2 / 3  # so long may a daemon stand still before agents at exclusive work are ended
 STOOD_STILL = "was ended, because this node stood still for longer than the lease of its exclusive task"
 
 _encode = msgspec.json.Encoder().encode

@@ -2,15 +2,16 @@
 
 import pytest
 
+from protocol import limits
 from protocol.effects import RunAgent, StopAgent
 from protocol.inputs import AgentFailed, AgentFinished, AgentStopped
-from simulations.agents import CAPABILITY, STILL_LEASES, AgentModel, Agents
+from simulations.agents import CAPABILITY, AgentModel, Agents
 from simulations.chance import Chance
 from simulations.timeline import Timeline, ns
 
 Said = AgentFinished | AgentFailed | AgentStopped
 LEASE_S = 3.0
-STILL_S = STILL_LEASES * LEASE_S
+STILL_S = limits.STILL_LEASES * LEASE_S
 
 
 class Desk:

@@ -209,16 +209,21 @@ def test_the_last_of_two_faults_says_how_much_and_then_the_first_again() -> None
     assert costs == [5, 20, 5, 0]
 
 
+def _ahead(world: World, at: tuple[int, ...]) -> list[float]:
+    """Seconds that the clock of n2 is ahead at each of these seconds."""
+    ahead: list[float] = []
+    for at_s in at:
+        world.timeline.at(int(at_s * 1e9), lambda: ahead.append(round(world.hosts["n2"].clock.ahead_s, 3)))
+    world.run()
+    return ahead
+
+
 def test_a_clock_goes_on_drifting_when_what_set_it_before_ends() -> None:
     world = _world(
         "[[fault]]\nkind = 'clock'\nnode = 'n2'\nahead_s = 1\nat_s = 5\nfor_s = 10\n"
         "[[fault]]\nkind = 'clock'\nnode = 'n2'\ndrift = 0.1\nat_s = 8\nfor_s = 20\n"
     )
-    ahead: list[float] = []
-    for at_s in (7, 10, 14, 16, 29):
-        world.timeline.at(int(at_s * 1e9), lambda: ahead.append(round(world.hosts["n2"].clock.ahead_s, 3)))
-    world.run()
-    assert ahead == [1.0, 0.2, 0.6, 0.8, 0.0]
+    assert _ahead(world, (7, 10, 14, 16, 29)) == [1.0, 0.2, 0.6, 0.8, 0.0]
 
 
 def test_a_drift_that_another_clock_fault_covered_goes_on_from_where_it_would_be() -> None:
@@ -226,11 +231,7 @@ def test_a_drift_that_another_clock_fault_covered_goes_on_from_where_it_would_be
         "[[fault]]\nkind = 'clock'\nnode = 'n2'\nahead_s = 1\ndrift = 0.1\nat_s = 5\nfor_s = 20\n"
         "[[fault]]\nkind = 'clock'\nnode = 'n2'\nahead_s = 9\nat_s = 8\nfor_s = 7\n"
     )
-    ahead: list[float] = []
-    for at_s in (7, 10, 16, 20, 26):
-        world.timeline.at(int(at_s * 1e9), lambda: ahead.append(round(world.hosts["n2"].clock.ahead_s, 3)))
-    world.run()
-    assert ahead == [1.2, 9.0, 2.1, 2.5, 0.0]
+    assert _ahead(world, (7, 10, 16, 20, 26)) == [1.2, 9.0, 2.1, 2.5, 0.0]
 
 
 def test_who_is_blocked_reads_nothing_when_it_goes_on() -> None:
