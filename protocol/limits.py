@@ -44,9 +44,7 @@ DIGESTS_PER_S_MAX = 4  # each may be answered with all we know; honest nodes com
 DIGESTS_AT_ONCE_MAX = 32  # after one comparison of whole views: ROWS_PER_DIGEST_MAX rows each
 PAGES_PER_S_MAX = 32  # of facts, some 6 ms each to prove; a bridge carries five a second, and loads of many nodes
 PAGES_AT_ONCE_MAX = 256  # a view of 1,000 nodes, and 5,000 deaths with it, are told in 172 of them
-ORDERS_PER_S_MAX = (
-    32  # for its operators, some 1 ms each in a view of 1,000 nodes; a loop of commands asks eight a second
-)
+ORDERS_PER_S_MAX = 32  # for its operators, some 1 ms each among 1,000 nodes; a loop of commands asks eight a second
 ORDERS_AT_ONCE_MAX = 128  # of several commands and dashboards at once, each some questions
 
 # memory
