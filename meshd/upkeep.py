@@ -230,9 +230,9 @@ class Upkeep:
         try:
             report = await self._engine.ask(lambda request: Operate(request, node, order))
         except MeshError as failure:
-            if failure.code != "timed_out":
+            if failure.code not in ("timed_out", "too_often"):
                 raise
-            raise MeshError("timed_out", what=name, seconds=failure.fields["seconds"]) from None
+            raise MeshError(failure.code, **{**failure.fields, "what": name}) from None
         if not isinstance(report, Report):
             raise MeshError("internal", what="an operator was answered without a report")
         return report

@@ -11,7 +11,7 @@ from typing import assert_never
 from protocol import ids, limits
 from protocol.allowances import Allowances
 from protocol.calls import Calls
-from protocol.effects import Effect, Emit
+from protocol.effects import Effect, Emit, Send
 from protocol.events import PeerForgotten, StateChanged
 from protocol.holder import Holder
 from protocol.inputs import Cause
@@ -28,6 +28,7 @@ from protocol.wire.ops import (
     Description,
     Forget,
     Look,
+    Refused,
     Report,
     Shape,
     Sight,
@@ -53,6 +54,7 @@ class Duty:
         self._holder = holder
         self._calls = calls
         self._asking = Allowances(per_s=limits.ORDERS_PER_S_MAX, most=limits.ORDERS_AT_ONCE_MAX)
+        self._refusing = Allowances(per_s=limits.REFUSED_PER_S_MAX, most=limits.REFUSED_AT_ONCE_MAX)
         self._causes: tuple[Cause, ...] = ()
         self._shapes: tuple[Shape, ...] = ()
         self._private: frozenset[str] = frozenset()  # agents that other nodes are told nothing of
@@ -120,6 +122,11 @@ class Duty:
     def hears(self, asker: NodeId, now: Instant) -> bool:
         """One order more of another node; False when it has asked too often: one key must not keep us busy."""
         return self._asking.take(asker, now)
+
+    def refuse(self, asker: NodeId, life: int, order: AnyOrder, now: Instant) -> list[Effect]:
+        """Tell who has asked too often, now and then: one key must not make us talk either."""
+        is_told = self._refusing.take(asker, now)
+        return [Send(to=asker, life=life, body=Refused(order.request))] if is_told else []
 
     def obey(self, asker: NodeId, order: AnyOrder, now: Instant) -> tuple[list[Effect], AnyReport]:
         """Do what an operator asks, and say how this node stands then, or what was asked for."""

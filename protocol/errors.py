@@ -163,6 +163,12 @@ ERRORS: dict[str, ErrorRow] = {
         "the clock of {node} is {off} most others, so it takes no tasks",
         "set that host's clock, by NTP for example, or submit on another node",
     ),
+    "too_often": ErrorRow(
+        429,
+        FAILED,
+        "{what} refused this ({order}): from one node it takes {per_s} questions and orders a second",
+        "nothing was done; try again in {seconds} s, and let what asks so often from here ask less",
+    ),
     "overloaded": ErrorRow(503, FAILED, "{what} is full ({limit})", "try again in a moment, or on another node"),
     # how it went
     "agent_failed": ErrorRow(

@@ -46,6 +46,8 @@ PAGES_PER_S_MAX = 32  # of facts, some 6 ms each to prove; a bridge carries five
 PAGES_AT_ONCE_MAX = 256  # a view of 1,000 nodes, and 5,000 deaths with it, are told in 172 of them
 ORDERS_PER_S_MAX = 32  # for its operators, some 1 ms each among 1,000 nodes; a loop of commands asks eight a second
 ORDERS_AT_ONCE_MAX = 128  # of several commands and dashboards at once, each some questions
+REFUSED_PER_S_MAX = 1  # of more orders that are told so: who was told asks nothing for a second
+REFUSED_AT_ONCE_MAX = 32  # of those that were on their way by then
 
 # memory
 REPLAY_WINDOW_BITS = 1_024  # messages of one life that may arrive out of order

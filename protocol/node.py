@@ -334,7 +334,9 @@ class Node:
             return self._carry_all(self._hearing.on_repair(opened, opened.body, now), now)
         me, body, header = self.me, opened.body, opened.header
         if isinstance(body, ops.AnyOrder) and not self.duty.hears(opened.src, now):
-            return self._carry_all(self._hearing.refuse(Refusal("too_often", opened.src, header.subject), now), now)
+            told = self._carry("homes", self.duty.refuse(opened.src, header.life, body, now), now)
+            counted = self._hearing.refuse(Refusal("too_often", opened.src, header.subject), now)
+            return told + self._carry_all(counted, now)
         if isinstance(body, topic.Published):
             told = self.topics.on_published(opened.src, received.subject, body, iid=header.iid, gid=header.gid)
             return self._carry("topics", told, now)
@@ -381,8 +383,8 @@ class Node:
             case ops.Survey() | ops.Steer() | ops.Forget() | ops.Describe() | ops.Look():
                 effects, report = self.duty.obey(src, body, now)
                 return effects + self._carry("homes", [fx.Send(to=src, life=life, body=report)], now)
-            case ops.Report() | ops.Description() | ops.Sights():
-                return self._carry("homes", self._homes.on_report(src, body), now)
+            case ops.Report() | ops.Description() | ops.Sights() | ops.Refused():
+                return self._carry("homes", self._homes.on_report(src, body, now), now)
             case call.Call():
                 return self._carry("calls", self._calls.on_call(src, life, body, iid=message.iid, gid=message.gid), now)
             case call.CallReply():

@@ -87,7 +87,7 @@ class Upkeep(Protocol):
         ...
 
     async def steer(self, name: str, *, draining: bool) -> Steered:
-        """Tell a node to take no new work, or to take it again. Raises unknown_peer, not_alive, timed_out."""
+        """Tell a node to take no new work, or any again. Raises unknown_peer, not_alive, timed_out, too_often."""
         ...
 
     async def remove(self, name: str) -> Removed:

@@ -269,7 +269,7 @@ ROUTES: tuple[Route, ...] = (
         drain,
         schemas.Steered,
         body=schemas.Nothing,
-        errors=(*_ONE_PEER, "not_alive"),
+        errors=(*_ONE_PEER, "not_alive", "too_often"),
     ),
     Route(
         "POST",
@@ -278,7 +278,7 @@ ROUTES: tuple[Route, ...] = (
         undrain,
         schemas.Steered,
         body=schemas.Nothing,
-        errors=(*_ONE_PEER, "not_alive"),
+        errors=(*_ONE_PEER, "not_alive", "too_often"),
     ),
     Route(
         "POST",

@@ -67,7 +67,7 @@ KINDS: dict[str, Kind] = {
     **_rows("auction", SWIM_BYTES_MAX, auction.Offer, auction.Bid, auction.Pass, auction.Unreserve),
     **_rows("auction", FRAME_BYTES_MAX, auction.Reserve, auction.Taken),
     **_rows("call", FRAME_BYTES_MAX, call.Call, call.CallReply),
-    **_rows("ops", SWIM_BYTES_MAX, ops.Survey, ops.Steer, ops.Forget, ops.Describe, ops.Look, ops.Report),
+    **_rows("ops", SWIM_BYTES_MAX, ops.Survey, ops.Steer, ops.Forget, ops.Describe, ops.Look, ops.Report, ops.Refused),
     **_rows("ops", FRAME_BYTES_MAX, ops.Description, ops.Sights),
     **_rows("audit", AUDIT_BATCH_BYTES_MAX + 4_096, audit.AuditBatch),
     **_rows("topic", EVENT_BYTES_MAX + 4_096, topic.Published),

@@ -1,7 +1,8 @@
 """Family `ops`: what an operator asks of a node through another one.
 
 Invariant: a question for schemas is answered by them, any other and every order by a report of how the
-node stands then. A draining node is one for this life: a restart takes new work again.
+node stands then; what is asked too often is refused, and that is said now and then. A draining node is one
+for this life: a restart takes new work again.
 """
 
 from typing import Annotated, TypeAlias
@@ -97,5 +98,11 @@ class Sights(Struct, frozen=True, array_like=True, tag="sights"):
     more: bool = False
 
 
+class Refused(Struct, frozen=True, array_like=True, tag="refused"):
+    """I did nothing: you ask me too often. Told now and then; else you hear nothing."""
+
+    request: Count
+
+
 AnyOrder: TypeAlias = Survey | Steer | Forget | Describe | Look
-AnyReport: TypeAlias = Report | Description | Sights
+AnyReport: TypeAlias = Report | Description | Sights | Refused

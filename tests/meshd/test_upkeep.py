@@ -232,3 +232,13 @@ async def test_no_more_nodes_are_asked_and_no_more_views_told_than_there_is_a_bo
         assert {len(each.seen) for each in found.subjects} == {2}
         monkeypatch.setattr(upkeep, "VIEWS_MAX", 1)
         assert (await a.service.upkeep.views(is_all=False)).unasked == 1
+
+
+async def test_a_node_that_is_asked_too_often_says_so_at_once_and_is_named() -> None:
+    async with little_daemons() as mesh:
+        a, b = await mesh.start("a"), await mesh.start("b")
+        b.node.duty.hears = lambda asker, now: False  # type: ignore[method-assign]  # more than it takes were before
+        with pytest.raises(MeshError, match=r"b refused this \(steer\): from one node it takes 32 ") as refused:
+            await a.service.upkeep.steer("b", draining=True)
+        assert (refused.value.status, refused.value.exit) == (429, 1)
+        assert b.service.status().state == "joined"

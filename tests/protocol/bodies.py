@@ -145,6 +145,7 @@ EXAMPLES: tuple[AnyBody, ...] = (
     ops.Report(
         15, MS, bytes(range(16)), 3, draining=True, version="0.1.0", obeyed=False, held_by=("operator", "audit")
     ),
+    ops.Refused(18),
     audit.AuditBatch(41, '\n{"v":1}\n{"v":1}\n'),
     topic.Published("sales", b"\xa1x", 2, "domain"),
     RECORD,

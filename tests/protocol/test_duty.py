@@ -124,6 +124,8 @@ def test_who_was_never_admitted_drains_nobody() -> None:
         ops.Report(1, 1, b"v" * 33, 1),
         ops.Report(1, 1, b"", 1, version="v" * 600),
         ops.Look(-1),
+        ops.Refused(-1),
+        ops.Refused(1 << 60),
         ops.Sights(1, b"v" * 9, ()),
         ops.Sights(1, b"", (ops.Sight("no id at all", "", "alive", 1, 0),)),
         ops.Sights(1, b"", (ops.Sight("x", "n" * 65, "alive", 1, 0),)),
@@ -266,7 +268,10 @@ def test_a_flood_of_questions_by_one_key_is_cut_short_and_counted_and_another_is
     assert [isinstance(each.body, answers) for each in answered] == [True] * most
     node.duty.drain(is_on=False)
     refused = flood(8_000, 8_050)
-    assert [type(each) for each in refused if not isinstance(each, fx.Emit)] == []
+    told_so = [each for each in refused if not isinstance(each, fx.Emit)]
+    assert [isinstance(each, fx.Send) and each.body for each in told_so] == [
+        ops.Refused(order.request)
+    ] * limits.REFUSED_AT_ONCE_MAX, "and of the others nothing is said"
     assert not node.duty.is_draining
     later = Instant(world.now.after(1.0), world.now.wall_ms + 1_000)
     told = said([*refused, *node.handle(inputs.Tick(), later)], FrameRefused)

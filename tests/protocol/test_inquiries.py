@@ -2,9 +2,10 @@
 
 from protocol import limits
 from protocol.effects import Effect, Reply, Send
+from protocol.errors import MeshError
 from protocol.inputs import Inquiry, Operate
-from protocol.inquiries import WITHIN_S, Inquiries
-from protocol.wire.ops import Report, Steer
+from protocol.inquiries import REST_S, WITHIN_S, Inquiries
+from protocol.wire.ops import Refused, Report, Steer, Survey
 from protocol.wire.task import Account, Inquire, Status
 from tests.protocol.conversation import instant
 from tests.protocol.work import LIFE, B, C
@@ -52,6 +53,30 @@ def test_an_operators_order_travels_with_a_number_of_its_own_and_the_report_of_t
     (send,) = homes.operate(Operate(9, C, Steer(0, draining=True)), LIFE, instant(0))
     assert send == Send(C, LIFE, Steer(2, draining=True), probe=2)
     report = Report(2, 1, b"", 3)
-    assert homes.on_report(B, report) == [], "another's word"
-    assert homes.on_report(C, report) == [Reply(9, value=report)]
+    assert homes.on_report(B, report, instant(0)) == [], "another's word"
+    assert homes.on_account(C, Account(2, (LINE,))) == [], "an answer to something else"
+    assert homes.on_report(C, report, instant(0)) == [Reply(9, value=report)]
     assert _codes(homes.operate(Operate(9, C, Steer(0, draining=True)), None, instant(0))) == ["timed_out"]
+
+
+def test_an_operator_is_told_what_was_refused_by_whom_and_when_to_ask_again_and_nothing_is_sent_until_then() -> None:
+    homes = Inquiries()
+    homes.operate(Operate(9, C, Steer(0, draining=True)), LIFE, instant(0))
+    assert homes.on_report(B, Refused(1), instant(0)) == [], "another's word"
+    (told,) = homes.on_report(C, Refused(1), instant(0.1))
+    assert isinstance(told, Reply)
+    error = MeshError(told.code, **told.fields)
+    assert error.message.startswith(f"{C} refused this (steer): from one node it takes 32 ")
+    assert "again in 1 s" in error.hint
+    assert homes.on_report(C, Refused(1), instant(0.1)) == []
+    again = Operate(10, C, Survey(0))
+    assert _codes(homes.operate(again, LIFE, instant(0.1 + REST_S - 0.001))) == ["too_often"], "nothing is sent"
+    assert [type(each) for each in homes.operate(Operate(11, B, Survey(0)), LIFE, instant(0.2))] == [Send]
+    assert [type(each) for each in homes.operate(again, LIFE, instant(0.1 + REST_S))] == [Send]
+
+
+def test_a_home_that_is_asked_how_tasks_run_cannot_refuse_it_as_an_order() -> None:
+    homes = Inquiries()
+    homes.make(ORDER, LIFE, instant(0))
+    assert homes.on_report(B, Refused(1), instant(0)) == []
+    assert [type(each) for each in homes.operate(Operate(9, B, Survey(0)), LIFE, instant(0))] == [Send]
