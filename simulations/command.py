@@ -57,6 +57,7 @@ COUNT_MAX = 1_000  # processes, lines
 SECONDS_MAX = 86_400
 SEEDS_MAX = 10_000_000  # a year of computing
 EXAMPLE = "split"  # of the stock
+_SCENARIOS = (".toml", ".py")
 _OF_TRACES = ("replay", "explain", "diff")
 _CUT = "what there is can be replayed with --until, and explained by the number of a line"
 COUNT = 25  # lines of a chain, unless told otherwise
@@ -105,7 +106,7 @@ def _next_step(problem: str, asked: argparse.Namespace) -> str:
         return f"{asked.program} replay {shlex.quote(name)}"
     if asked.command in _OF_TRACES:
         return f"{asked.program} run {EXAMPLE} --trace FILE, which writes a trace"
-    if Path(name).suffix in (".toml", ".py") and Path(name).exists():
+    if Path(name).suffix in _SCENARIOS and Path(name).exists():
         return f"{asked.program} show {EXAMPLE}, to see how a scenario is written"
     return f"{asked.program} list"
 
@@ -121,18 +122,18 @@ def _parser(program: str, also: str) -> argparse.ArgumentParser:
 
     command("list", _list, "every scenario of the stock")
     show = command("show", _show, "a scenario as it is written, or as --set or a seed of --swarm makes it")
-    show.add_argument("scenario", help="a name of the stock, or a .toml file")
+    show.add_argument("scenario", help="a name of the stock, or a .toml or .py file")
     _choose(show)
     show.add_argument("--seed", type=seed_of, default=1, help="what --swarm draws from (default 1)")
     one = command("run", _run, "run one scenario, or every one of the stock")
-    one.add_argument("scenario", nargs="?", help="a name of the stock, or a .toml file; all when omitted")
+    one.add_argument("scenario", nargs="?", help="a name of the stock, or a .toml or .py file; all when omitted")
     _choose(one)
     one.add_argument("--seed", type=seed_of, default=1, help="what all chance comes from (default 1)")
     one.add_argument("--once", action="store_true", help="do not run it a second time to compare")
     one.add_argument("--trace", type=Path, metavar="FILE", help="write every step to FILE; of all: FILE-NAME")
     _report(one)
     many = command("sweep", _sweep, "run one scenario with many seeds")
-    many.add_argument("scenario", help="a name of the stock, or a .toml file")
+    many.add_argument("scenario", help="a name of the stock, or a .toml or .py file")
     many.add_argument("--seeds", metavar="A:B", default="1:100", help="every seed from A to B (default 1:100)")
     many.add_argument("--jobs", type=_count, default=1, metavar="N", help="so many processes (default 1)")
     _choose(many)
@@ -163,7 +164,7 @@ def _add_traces(command: Callable[[str, Do, str], argparse.ArgumentParser]) -> N
 
 def _add_shrink(command: Callable[[str, Do, str], argparse.ArgumentParser]) -> None:
     shrink = command("shrink", _shrink, "make a failing world small, as a scenario that fails when it is run")
-    shrink.add_argument("failing", help="a trace, a name of the stock, or a .toml file")
+    shrink.add_argument("failing", help="a trace, a name of the stock, or a .toml or .py file")
     _choose(shrink)
     shrink.add_argument("--seed", type=seed_of, help="of a scenario (default 1); a trace has its own")
     shrink.add_argument("--runs", type=_count, default=RUNS_MAX, metavar="N", help=f"at most (default {RUNS_MAX})")
@@ -399,7 +400,7 @@ def _diff(asked: argparse.Namespace) -> int:
 
 def _shrink(asked: argparse.Namespace) -> int:
     path = Path(asked.failing)
-    if path.suffix == ".toml" or asked.failing in stock():
+    if path.suffix in _SCENARIOS or asked.failing in stock():
         name, seed = path.stem, 1 if asked.seed is None else asked.seed
         scenario = _choice(asked, asked.failing).scenario(seed)
     else:

@@ -209,3 +209,19 @@ never = ["peer-suspect"]
     assert isinstance(fault, Starve)
     assert fault.node in ("n1", "n2", "n3", "n4")
     assert fault.step_s == 0
+
+
+def test_a_scenario_in_python_is_made_small_by_the_command_that_its_failure_prints(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    text = (
+        'about = "too dear"\\nnodes = 3\\nrun_s = 5\\nstart = "known"\\nexpect = { figures = { messages-node-s = 0 } }'
+    )
+    Path("dear.py").write_text(
+        f'from simulations.scenario import parsed\ndef scenario():\n    return parsed("""{text}""", origin="here")\n'
+    )
+    assert main(["run", "dear.py", "--seed", "3", "--once"]) == VIOLATED
+    command = capsys.readouterr().out.split("shrink: python -m simulations ")[1].split()
+    assert main(command) == PASSED
+    assert main(["run", "dear-3-small.toml", "--seed", "3", "--once"]) == VIOLATED
