@@ -83,10 +83,11 @@ class Duty:
         was_draining = self.is_draining
         others = tuple(each for each in self._causes if each != cause)
         self._causes = (*others, cause) if is_on else others
+        if self._causes:
+            self._holder.close(HELD_BY[self._causes[-1]])
         if self.is_draining == was_draining:
             return []
         if is_on:
-            self._holder.close()
             self._calls.close()
         else:
             self._holder.reopen()

@@ -64,7 +64,7 @@ class Holder:
         self._late = Reservations(lease_s=settings.lease_s)
         self._grants = Grants(settings=settings, slots=slots, guards=guards)
         self._answering = Answering(self._grants)
-        self._is_open = True
+        self._closed_by = ""  # why nothing new is taken; empty while it is
 
     # --- what watchers say
 
@@ -117,7 +117,7 @@ class Holder:
         ]
 
     def _refusal(self, record: TaskRecord, now: Instant) -> Decline | None:
-        if not self._is_open:
+        if self._closed_by:
             return Decline(record.id, record.epoch, "draining", retry_after_ms=60_000)
         if not self._slots.has(record.capability):
             return Decline(record.id, record.epoch, "no_agent", f"no agent here has {record.capability}")
@@ -142,7 +142,9 @@ class Holder:
         """Somebody asks whether a task could be done here, and how well."""
         self._late.expire(now)
         waiting = self._late.count(body.capability)
-        answer = answer_to(body, slots=self._slots, seen=self._seen, is_open=self._is_open, waiting=waiting, now=now)
+        answer = answer_to(
+            body, slots=self._slots, seen=self._seen, is_open=not self._closed_by, waiting=waiting, now=now
+        )
         return [Send(to=sender, life=life, body=answer)]
 
     def on_reserve(self, sender: NodeId, life: int, body: Reserve, record: TaskRecord, now: Instant) -> list[Effect]:
@@ -185,8 +187,8 @@ class Holder:
 
     def _why_not_begun(self, grant: Grant, now: Instant) -> tuple[str, str] | None:
         """Reason and detail, when what is ours by now comes too late."""
-        if not self._is_open:
-            return "drained", "the node is leaving"
+        if self._closed_by:
+            return "drained", f"the node takes no new work: {self._closed_by}"
         if grant.has_lapsed(now):
             return "unrenewed", "the store was away for a lease"
         return None
@@ -415,14 +417,14 @@ class Holder:
         """We were stopped: what waited here may be another's by now."""
         self._late.clear()
 
-    def close(self) -> None:
+    def close(self, why: str) -> None:
         """Take nothing more; what is in hand goes on."""
-        self._is_open = False
+        self._closed_by = why
         self._late.clear()
 
     def reopen(self) -> None:
         """Take work again."""
-        self._is_open = True
+        self._closed_by = ""
 
     def give_all_back(self) -> list[Effect]:
         """The node leaves: whatever is in hand and not being committed goes back."""

@@ -79,6 +79,17 @@ def test_what_holds_a_node_back_for_one_cause_goes_on_when_another_ends() -> Non
     assert _report(_asked(world, ops.Survey(0))).held_by == ()
 
 
+def test_work_that_is_given_back_names_what_holds_the_node_back_then() -> None:
+    world = _settled(World(agents=(1, 2)))
+    named: list[str] = []
+    _node(world).holder.close = named.append  # type: ignore[method-assign, assignment]  # an attempt shows it
+    _node(world).handle(inputs.Drain(True, cause="audit"), world.now)
+    _asked(world, ops.Steer(0, draining=True))
+    _asked(world, ops.Steer(0, draining=False))
+    _node(world).handle(inputs.Drain(True, cause="leaving"), world.now)
+    assert named == [HELD_BY[cause] for cause in ("audit", "operator", "audit", "leaving")]
+
+
 def test_another_node_passes_the_word_on_and_the_report_comes_back() -> None:
     world = _settled(World(agents=(1, 2)))
     effects = _sent(world, ops.Steer(17, draining=True))

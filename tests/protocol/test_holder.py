@@ -94,7 +94,7 @@ def test_what_cannot_be_taken_is_declined_with_the_reason() -> None:
     full.award(mine("one"))
     assert declines(full.award(mine("two"))) == ["busy"]
     closed = Owner()
-    closed.holder.close()
+    closed.holder.close("it is stopping")
     assert declines(closed.award(mine())) == ["draining"]
     closed.holder.reopen()
     assert declines(closed.award(mine())) == []
@@ -252,7 +252,7 @@ def test_a_withdrawn_award_that_is_asked_about_later_has_ended_and_is_not_run_ag
 def test_an_award_that_gave_way_to_a_later_one_has_ended() -> None:
     owner, record = Owner(), mine()
     owner.award(record)
-    owner.holder.close()
+    owner.holder.close("it is stopping")
     assert declines(owner.award(structs.replace(record, epoch=2))) == ["draining"]
     assert answer(owner.ask((record, 1))).ended == (record.id,)
 

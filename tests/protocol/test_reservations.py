@@ -285,19 +285,21 @@ def test_a_draining_node_takes_nothing_that_waits() -> None:
     owner = Owner()
     owner.written(owner.reserve(record("first")))
     owner.reserve(record("second"))
-    owner.holder.close()
+    owner.holder.close("it is stopping")
     owner.slots.give_back(record("first").id)
     assert owner.holder.on_room(NOW) == []
     assert owner.reserve(record("third")) == []
 
 
-def test_a_node_that_leaves_while_its_write_is_under_way_gives_the_task_back() -> None:
+def test_a_node_that_is_to_take_nothing_new_while_its_write_is_under_way_gives_the_task_back_and_says_why() -> None:
     owner = Owner()
     effects = owner.reserve(record())
-    owner.holder.close()
+    owner.holder.close("its audit cannot be written")
     effects = owner.written(effects)
     assert [type(each) for each in effects if isinstance(each, RunAgent | Write)] == []
-    assert (len(bodies(effects, Taken)), [each.reason for each in bodies(effects, Decline)]) == (1, ["drained"])
+    assert len(bodies(effects, Taken)) == 1
+    told = [(each.reason, each.detail) for each in bodies(effects, Decline)]
+    assert told == [("drained", "the node takes no new work: its audit cannot be written")]
 
 
 def test_the_same_word_twice_takes_a_task_once() -> None:
