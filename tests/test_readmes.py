@@ -5,19 +5,38 @@ To renew them: MESHD_RENEW=1 pytest tests/test_readmes.py
 
 import os
 import re
-from collections.abc import Callable
+import shlex
+from collections.abc import Callable, Iterator
 from importlib import import_module
 from pathlib import Path
+from typing import get_args
 
+import click
 import pytest
 
+from cli import daemon, meshctl
+from cli.sim import from_live
 from meshd.observe.metrics import METRICS
 from protocol.envelope import REFUSALS
+from protocol.errors import ERRORS
 from protocol.records import diagram
 from protocol.wire.kinds import KINDS
+from simulations.checks import CHECKS
+from simulations.command import _parser
+from simulations.faults import Fault, Lie
 from simulations.scenario import NODES_MAX
 
 ROOT = Path(__file__).parents[1]
+TEXTS = sorted(
+    path
+    for folder, ends in (("", ("README.md", "*/README.md", "*/*/README.md")), ("configs", ("*.*", "*/*.*")))
+    for end in ends
+    for path in (ROOT / folder).glob(end)
+    if path.suffix in (".md", ".toml", ".yml", ".service")
+)
+TYPED = re.compile(r"(?<![\w/.-])(meshctl|meshd)((?: [^\s`#|>;,()\"…]+)+)")
+SIMULATED = re.compile(r"(?:^|`)python -m simulations((?: [^\s`#>;]+)*)", re.MULTILINE)
+PROSE = {"A", "and", "names", "on", "there", "──┐"}  # what follows a command in a sentence, or in a picture
 
 
 def _refusals() -> str:
@@ -113,3 +132,59 @@ def test_every_link_to_a_file_in_a_readme_leads_somewhere() -> None:
     for path in (ROOT / "README.md", *ROOT.glob("*/README.md"), *ROOT.glob("*/*/README.md")):
         for target in re.findall(r"\]\(([^)#]+)\)", path.read_text()):
             assert (path.parent / target).exists() or "://" in target, f"{path.name}: {target}"
+
+
+def _misspoken(text: str) -> Iterator[str]:
+    """Commands in a text that do not exist, or do not take an option that stands there."""
+    for program, words in TYPED.findall(text):
+        command: click.Command = meshctl.root if program == "meshctl" else daemon.root
+        path, rest = program, iter(words.split())
+        for word in (each.rstrip(".:'") for each in rest):
+            verb = command.get_command(click.Context(command), word) if isinstance(command, click.Group) else None
+            if (path, word) == ("meshctl sim", "from-live"):
+                verb = from_live
+            option = next((each for each in command.params if word.partition("=")[0] in each.opts), None)
+            if verb is not None:
+                command, path = verb, f"{path} {word}"
+            elif isinstance(option, click.Option):
+                next(rest if not option.is_flag else iter(()), None)
+            elif path == "meshctl sim" or (isinstance(command, click.Group) and (path == "meshd" or word in PROSE)):
+                break  # `simulations` has its words, or this is a sentence
+            elif word.startswith("-") or isinstance(command, click.Group):
+                yield f"{path} {word}"
+
+
+@pytest.mark.parametrize("path", TEXTS, ids=lambda path: str(path.relative_to(ROOT)))
+def test_every_command_that_a_text_names_exists_with_its_options(path: Path) -> None:
+    assert list(_misspoken(path.read_text())) == []
+
+
+def test_every_command_that_an_error_names_exists_with_its_options() -> None:
+    assert [each for row in ERRORS.values() for each in _misspoken(row.hint)] == []
+
+
+def test_a_command_that_is_none_is_found() -> None:
+    text = (
+        "`meshctl peers ping-all`, `meshctl tasks submit x@1 --waits`; see: meshd start --detatch, meshctl peers there"
+    )
+    assert list(_misspoken(text)) == [
+        "meshctl pears",
+        "meshctl peers ping-all",
+        "meshctl tasks submit --waits",
+        "meshd start --detatch",
+    ]
+
+
+@pytest.mark.parametrize("path", TEXTS, ids=lambda path: str(path.relative_to(ROOT)))
+def test_every_line_for_the_simulator_is_one_that_it_takes(path: Path) -> None:
+    for line in SIMULATED.findall(path.read_text()):
+        words = shlex.split(line.replace("…", ""))
+        if words:
+            _parser("simulations", "").parse_args([each.rstrip(",.") for each in words])
+
+
+def test_the_readme_of_simulations_names_every_rule_every_fault_and_every_lie() -> None:
+    text = (ROOT / "simulations" / "README.md").read_text()
+    faults = [str(kind.__struct_config__.tag) for kind in get_args(Fault)]
+    assert [name for name in (*CHECKS, *faults) if f"`{name}`" not in text] == []
+    assert f"(`shape`: {', '.join(get_args(Lie))})" in text
