@@ -1,4 +1,4 @@
-"""The commands: list, show, run, sweep, replay, explain, diff, shrink.
+"""The commands and their words; `grids.command` and `traffic` add theirs.
 
 Invariant: parses words and hands over; what cannot be done is one sentence and exit code 2.
 Neighbours: `__main__` and `meshctl sim` are the doors, `running` says what the exit codes are.
@@ -153,7 +153,7 @@ def _add_traces(command: Callable[[str, Do, str], argparse.ArgumentParser]) -> N
     _report(replay)
     explain = command("explain", _explain, "what led to a line of a trace, backwards, or why a node was declared dead")
     explain.add_argument("trace", type=Path)
-    explain.add_argument("event", nargs="?", help="its number, or a node; what broke the run when omitted")
+    explain.add_argument("event", nargs="?", help="the number of a line, or a node; what broke the run when omitted")
     explain.add_argument(
         "--count", type=_count, default=COUNT, metavar="N", help=f"at most so many causes (default {COUNT})"
     )

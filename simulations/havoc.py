@@ -1,6 +1,6 @@
 """Carries the faults of a scenario out, each at its time, and undoes exactly that.
 
-Invariant: a fault says itself what it did (`Span`). A fault on a role ("owner", "home") waits until
+Invariant: a fault says itself what it did (`Span`). A fault on a role (`faults.ROLES`) waits until
 somebody plays it. What is drawn for one fault is drawn from dice of its own, named by what it is,
 so that taking another out moves nothing. Neighbours: `faults` says what there is, `world` arranges.
 """

@@ -35,7 +35,7 @@ CODE_SHOWN = 8  # of the sum over the code, so that a reader sees whether two ta
 def add(command: Adding) -> None:
     """The commands of this package."""
     grid = command("grid", _grid, "run a published table again, and print it beside what was published")
-    grid.add_argument("study", choices=sorted(STUDIES), help=", ".join(f"{each}" for each in STUDIES))
+    grid.add_argument("study", choices=sorted(STUDIES), metavar="STUDY", help=f"one of {', '.join(STUDIES)}")
     _choose(grid)
     figures = command("figures", _figures, "the goals of membership that a simulator can tell, each beside its aim")
     figures.add_argument("goals", nargs="*", metavar="GOAL", help="only these, as G2; all when omitted")
