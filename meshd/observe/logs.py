@@ -7,6 +7,7 @@ Neighbours: the performer hands events in; every module of the daemon logs to `l
 import json
 import logging
 import queue
+import re
 import sys
 import threading
 from collections.abc import Callable, Mapping
@@ -34,6 +35,9 @@ FLUSH_S = 2.0
 LIBRARIES = ("asyncio", "aiohttp", "nats")  # what they complain of stands in the same log
 AGAIN_S = 10.0  # a library that fails in a loop would say so a hundred times a second
 WORDS_MAX = 100  # of libraries, that are known to have been said
+WORD_CHARS_MAX = 1_000  # of one of them; what differs only behind that is the same
+# Numbers, addresses and ids change from time to time; a place in a file is part of what is said.
+VARYING = re.compile(r"\b(?:0x[0-9a-f]+|(?=\w*\d)\w{16,}|(?<!\.py:)(?<!line )\d+(?:\.\d+)?)\b", re.ASCII)
 GATHER_S = 0.05  # lines are written together: a writer that wakes for each takes the processor from the engine
 
 DEBUG, INFO, WARNING, ERROR = logging.DEBUG, logging.INFO, logging.WARNING, logging.ERROR
@@ -169,7 +173,10 @@ def _told_field(field: str, value: object, name_of: NameOf) -> object:
 
 
 class Repeats:
-    """Lets what a library says through once in `AGAIN_S`, with how often it was said since; our own words always."""
+    """Lets what a library says through once in `AGAIN_S`, with how often it was said since; our own words always.
+
+    What differs in numbers alone is the same; what differs in any word, or in the error behind it, is not.
+    """
 
     def __init__(self) -> None:
         self._told: dict[tuple[str, str], tuple[float, int]] = {}  # by source and word: when, and how often since
@@ -178,7 +185,7 @@ class Repeats:
         """Whether this line is to be written."""
         if record.name.partition(".")[0] == ROOT:
             return True
-        word = (record.name, str(record.msg))
+        word = (record.name, _word(record))
         at_s, more = self._told.pop(word, (-AGAIN_S, 0))
         is_due = abs(record.created - at_s) >= AGAIN_S
         self._told[word] = (record.created, 0) if is_due else (at_s, more + 1)
@@ -187,6 +194,13 @@ class Repeats:
         if is_due and more:
             record.msg, record.args = f"{record.getMessage()} (and {more} times since this was told last)", ()
         return is_due
+
+
+def _word(record: logging.LogRecord) -> str:
+    """What is said, without what varies."""
+    error = record.exc_info[1] if record.exc_info else None
+    said = record.getMessage() if error is None else f"{record.getMessage()}: {error!r}"
+    return VARYING.sub("#", said[:WORD_CHARS_MAX])
 
 
 class TextFormatter(logging.Formatter):

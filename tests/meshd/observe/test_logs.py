@@ -180,9 +180,54 @@ def test_a_library_that_says_the_same_over_and_over_is_heard_once_in_a_while_and
 def test_of_many_words_of_libraries_only_so_many_are_kept(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(logs, "WORDS_MAX", 3)
     repeats = logs.Repeats()
-    assert all(repeats(_record("asyncio", f"word {number}", 1_000.0)) for number in range(9))
-    assert repeats(_record("asyncio", "word 0", 1_000.0))
-    assert not repeats(_record("asyncio", "word 8", 1_000.0))
+    assert all(repeats(_record("asyncio", word, 1_000.0)) for word in "abcdefghi")
+    assert repeats(_record("asyncio", "a", 1_000.0))
+    assert not repeats(_record("asyncio", "i", 1_000.0))
+
+
+@pytest.mark.parametrize(
+    ("first", "again"),
+    [
+        ("socket.accept() of fd=17 failed", "socket.accept() of fd=8 failed"),
+        ("<Task name='Task-7' at 0x7f21ab>, 0.103 s", "<Task name='Task-1204' at 0x7f99cd>, 2 s"),
+        ("no answer on _INBOX.nnwJ2gqEyvE1qXvBhqtQ4a", "no answer on _INBOX.9hEyvE1qXvBnnwJ2gqtQ4a"),
+        ("connection to 10.0.0.7:4222 lost", "connection to 10.0.12.9:60000 lost"),
+    ],
+)
+def test_what_a_library_says_again_with_other_numbers_is_the_same(first: str, again: str) -> None:
+    repeats = logs.Repeats()
+    assert repeats(_record("asyncio", first, 1_000.0))
+    assert not repeats(_record("asyncio", again, 1_001.0))
+    later = _record("asyncio", first, 1_010.0)
+    assert repeats(later)
+    assert later.getMessage() == f"{first} (and 1 times since this was told last)"
+
+
+@pytest.mark.parametrize(
+    ("first", "other"),
+    [
+        ("[Errno 24] Too many open files", "[Errno 28] No space left on device"),
+        ("coro=<serve() running at server.py:12>", "coro=<serve() running at server.py:40>"),
+        ('File "server.py", line 12', 'File "server.py", line 40'),
+        ("a word of sixteen_letters_of_one", "a word of sixteen_letters_of_two"),
+    ],
+)
+def test_what_differs_in_a_word_or_a_place_is_told_beside_the_other(first: str, other: str) -> None:
+    repeats = logs.Repeats()
+    assert repeats(_record("asyncio", first, 1_000.0))
+    assert repeats(_record("asyncio", other, 1_000.0))
+
+
+def test_one_sentence_about_different_errors_or_things_is_told_for_each() -> None:
+    repeats = logs.Repeats()
+    for error in (ValueError("no room"), KeyError("no room"), ValueError("no name")):
+        record = _record("asyncio", "it broke", 1_000.0)
+        record.exc_info = (type(error), error, None)
+        assert repeats(record)
+    for subject in ("orders", "offers"):
+        record = _record("nats", "%s is slow", 1_000.0)
+        record.args = (subject,)
+        assert repeats(record)
 
 
 def test_setting_up_again_replaces_the_former_log(stream: io.StringIO) -> None:
