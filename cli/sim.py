@@ -30,12 +30,7 @@ PAGES_MAX = 20  # of nodes, agents or tasks: more than a scenario takes
 @click.argument("words", nargs=-1, type=click.UNPROCESSED)
 @click.pass_context
 def sim(ctx: click.Context, words: tuple[str, ...]) -> int:
-    """Run scenarios: list, show NAME, run [NAME], sweep NAME, replay TRACE,
-    explain TRACE EVENT, diff A B, shrink TRACE, grid STUDY, figures [GOAL];
-    from-live plays faults on the mesh of this host.
-
-    Exit codes: 0 passed, 1 a rule was broken, 2 bad scenario, 50 not deterministic, 51 something never seen.
-    """
+    """The commands of `simulations`, whose own help lists them, and `from-live`."""
     from simulations.outlet import through_outlet, told
 
     try:

@@ -1,6 +1,6 @@
 """The kind `mcp`: each tool of an MCP server is a capability; the server is a command, or stands at a URL.
 
-The client runs in a process of its own, `bridge`: its library weighs 57 MiB and half a second, and what a server
+The client runs in a process of its own, `bridge`: its library weighs more than the daemon, and what a server
 says is parsed where it can stall nobody. To the daemon a bridge is a worker like that of a python agent.
 Neighbours: `tools` says which tool becomes which capability, `manifest` refuses the kind without its extra.
 """

@@ -126,6 +126,8 @@ GROUPS: dict[str, Callable[[Path], Awaitable[None]]] = {
 
 async def main(names: list[str]) -> None:
     """The named groups, or all."""
+    if not GROUPS.keys() >= set(names):
+        sys.exit(f"groups: {', '.join(GROUPS)}; all unless some are named")
     with tempfile.TemporaryDirectory(prefix="meshd-bench-") as directory:
         for name in names or list(GROUPS):
             folder = Path(directory, name)
