@@ -15,6 +15,7 @@ from simulations.wording import trouble_of
 SMALL = b'about = "made small of '  # how every scenario of `shrink` begins
 SAMPLES = b'{"key":"'  # and every line of those that --keep has
 LOOKED_AT = 1 << 16  # bytes at the beginning of a file that tell what it is
+SCENARIOS = ("--out", "--save")  # options whose file is one
 # What stands near the beginning of every report.
 REPORTS = {".html": b"default-src 'none'; style-src", ".md": b"\n## Verdicts\n", ".json": b'{\n "report": "'}
 
@@ -46,6 +47,8 @@ def check(
             taken[_place(path)] = f"the file of {option}, too"
             if path.exists() and (problem := _lost(option, path)):
                 raise ScenarioError(f"{said}: {problem}; name another file, or remove that one first")
+            if option in SCENARIOS and path.suffix != ".toml":
+                raise ScenarioError(f"{said}: a scenario ends in .toml, or run does not take it")
 
 
 def _place(path: Path) -> str:

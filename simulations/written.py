@@ -16,6 +16,8 @@ from msgspec import Struct, structs
 from simulations.scenario import Scenario, ScenarioError, checked
 
 _BARE = re.compile(r"[A-Za-z0-9_-]+")
+_NUMBERED = re.compile(r"\[([0-9]+)\]")  # as refusals name a part of a list: fault[0].at_s
+_SHORT = re.compile(r"[+-]?\.[0-9]+", re.ASCII)  # .05, which TOML would have as 0.05
 
 
 def written(scenario: Scenario) -> str:
@@ -43,7 +45,7 @@ def changed(scenario: Scenario, changes: Sequence[str]) -> Scenario:
     values = msgspec.json.decode(msgspec.json.encode(scenario))
     for change in changes:
         key, equals, text = change.partition("=")
-        path = key.strip().split(".")
+        path = _path(key)
         if not equals or not all(path):
             raise ScenarioError(f"--set {change}: that is not key=value, for example link.loss=0.05")
         _put(values, path, _read(text), key)
@@ -52,7 +54,11 @@ def changed(scenario: Scenario, changes: Sequence[str]) -> Scenario:
 
 def keys_of(changes: Sequence[str]) -> frozenset[str]:
     """The first part of each changed key."""
-    return frozenset(change.partition("=")[0].strip().split(".")[0] for change in changes)
+    return frozenset(_path(change.partition("=")[0])[0] for change in changes)
+
+
+def _path(key: str) -> list[str]:
+    return _NUMBERED.sub(r".\1", key.strip()).split(".")
 
 
 def _put(values: Any, path: list[str], value: object, key: str) -> None:
@@ -79,7 +85,7 @@ def _read(text: str) -> object:
     try:
         values = tomllib.loads(f"value = {text}")
     except (ValueError, RecursionError):
-        return text
+        return float(text) if _SHORT.fullmatch(text.strip()) else text
     return values["value"] if len(values) == 1 else text
 
 

@@ -34,6 +34,7 @@ def mine(tmp_path: Path) -> Path:
         (["sweep", "MINE", "--report", "HERE/notes.md"], "that is there already, and is no report"),
         (["shrink", "MINE", "--out", "MINE"], "--out MINE: that is what this command reads"),
         (["shrink", "split", "--out", "MINE"], "--out MINE: that is there already, and was not made small"),
+        (["shrink", "split", "--out", "HERE/small.txt"], "a scenario ends in .toml"),
         (["run", "MINE", "--trace", "HERE/nowhere/x"], "there is no such folder"),
         (["run", "MINE", "--trace", "HERE"], "that is a folder"),
     ],

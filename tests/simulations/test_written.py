@@ -6,7 +6,7 @@ from hypothesis import strategies as some
 from msgspec import structs
 
 from simulations.scenario import ScenarioError, parsed, stock
-from simulations.written import changed, on_one_line, written
+from simulations.written import changed, keys_of, on_one_line, written
 
 SPLIT = parsed(stock()["split"], origin="split")
 
@@ -37,6 +37,12 @@ def test_keys_are_changed_deep_in_tables_and_lists_and_new_ones_made() -> None:
     assert changed(SPLIT, ["expect.sometimes=[]"]).expect.sometimes == ()
 
 
+def test_a_key_is_taken_as_refusals_name_it_and_a_number_as_people_shorten_it() -> None:
+    scenario = changed(SPLIT, ["fault[0].at_s=9", "link.loss=.05"])
+    assert (scenario.fault[0].at_s, scenario.link.loss) == (9, 0.05)
+    assert keys_of(["fault[0].at_s=9"]) == {"fault"}
+
+
 WRONG = {
     "nodes": ("--set nodes:", "not key=value"),
     "=3": ("--set =3:", "not key=value"),
@@ -48,6 +54,8 @@ WRONG = {
     "nodes.x=2": ("--set nodes.x:", "nodes has no parts"),
     "fault.99.at_s=2": ("--set fault.99.at_s:", "'99'"),
     "fault.first.at_s=2": ("--set fault.first.at_s:", "'first'"),
+    "fault[99].at_s=2": ("--set fault[99].at_s:", "'99'"),
+    "link.loss=.x": ("--set link.loss:", "link.loss"),
     "fault.0.at_s=-2": ("--set fault.0.at_s:", "fault[0].at_s"),
     "nodes=3\nrun_s=1": ("--set nodes:", "int"),
     "run_s=1e999": ("--set run_s:", "run_s"),
