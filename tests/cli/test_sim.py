@@ -25,7 +25,7 @@ def test_the_live_mesh_is_played_and_told_in_its_own_names(
     assert (said.code, said.err) == (0, "")
     first, unplayed, second, *_ = said.out.splitlines()
     assert first == "2 nodes of mesh xyz as a sees it, 1 task under way, 20 s, seed 1"
-    assert unplayed == "  not played: settings: those of others, who all have a's"
+    assert unplayed == "  not played: settings: those of other nodes (all play with a's)"
     assert second == "at 3 s: b killed"
     assert "  dead         by a\n" in said.out
     assert f"  {'t1'.ljust(26, 'x')}  scoring@2  from b to a\n" in said.out

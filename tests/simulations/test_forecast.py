@@ -110,5 +110,5 @@ def test_the_world_has_the_settings_of_the_mesh_and_what_it_has_not_is_told_on_a
     assert nodes.tasks.lease_s == 2.0
     assert parsed(plan.text(), origin="saved").settings() == nodes
     lines = told(foretold(plan, seed=1))
-    unplayed = "those of others, who all have a's, agents.drain_s, tasks.of_a_later_version"
+    unplayed = "those of other nodes (all play with a's), agents.drain_s, tasks.of_a_later_version"
     assert f"  not played: settings: {unplayed}" in lines
