@@ -2,6 +2,8 @@
 
 import json
 import os
+import re
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -198,3 +200,22 @@ def test_meshctl_sim_is_a_door_to_the_same_with_the_same_exit_codes(capsys: pyte
     assert sim.main(["list"], standalone_mode=False) == PASSED
     assert sim.main(["--help"], standalone_mode=False) == PASSED
     assert "meshctl sim from-live --help" in " ".join(capsys.readouterr().out.split())
+
+
+def test_what_the_readme_makes_small_fails_and_the_dead_that_it_explains_has_died(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    text = Path(command.__file__).with_name("README.md").read_text()
+    examples = {
+        tuple(shlex.split(each))
+        for each in re.findall(r"^python -m simulations shrink (split .*?)(?:  |$| --report)", text, re.M)
+    }
+    assert examples
+    for words in examples:
+        assert main(["run", *words, "--once"]) == VIOLATED
+    trace = str(tmp_path / "split.trace")
+    assert main(["run", "split", "--once", "--trace", trace]) == PASSED
+    for event in re.findall(r"^python -m simulations explain split.trace (\w+)", text, re.M):
+        capsys.readouterr()
+        assert main(["explain", trace, event]) == PASSED
+        assert event.isdecimal() or f"{event} was declared dead by" in capsys.readouterr().out
