@@ -70,5 +70,5 @@ class Answering:
 
     def doubted(self, grant: Grant, sender: NodeId, now: Instant) -> list[Effect]:
         """Whoever need not know is not believed: the record is."""
-        may_look = grant.ending is None and grant.doubt(sender, now)
+        may_look = grant.ending is None and grant.doubt.raised(sender, now)
         return [Read(ids.task_key(grant.record.id))] if may_look else []

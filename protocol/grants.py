@@ -6,7 +6,7 @@ is bounded; what has fallen out of it is looked up in the record. Pure leaf of `
 
 from collections.abc import Callable, Iterator
 
-from msgspec import Struct
+from msgspec import Struct, field
 
 from protocol import ids, limits, records
 from protocol.effects import Effect, RunAgent, Send, StopAgent, Write
@@ -23,6 +23,75 @@ RENEWALS = 3  # of an exclusive award in a lease: one may be lost, and one be la
 STALE_S = 0.5  # a result that is already on its way is refused and kept, not thrown away with the run
 
 
+class Lease(Struct):
+    """How long an exclusive award is ours for sure: so long from the last write by which it stood as ours. Mutable."""
+
+    lasts_s: float
+    sure: Mono  # when that write left
+    tried: Mono | None = None  # when the write that is under way left
+    renew_at: Mono = 0
+
+    @property
+    def ends(self) -> Mono:
+        """When nothing says any more that the award is ours."""
+        return self.sure + int(self.lasts_s * NS_PER_S)
+
+    @property
+    def is_renewing(self) -> bool:
+        """True while the award is being written anew."""
+        return self.tried is not None
+
+    def has_lapsed(self, now: Instant) -> bool:
+        """True once nothing says any more that the award is ours."""
+        return now.since_s(self.sure) >= self.lasts_s
+
+    def renewing(self, now: Instant) -> None:
+        """The award is written anew now."""
+        self.tried, self.renew_at = now.mono_ns, now.after(self.lasts_s / RENEWALS)
+
+    def renewed(self) -> None:
+        """That write stands; it counts from when it left."""
+        if self.tried is not None:
+            self.sure, self.tried = self.tried, None
+
+    def not_renewed(self) -> None:
+        """That write does not stand."""
+        self.tried = None
+
+
+class Doubt(Struct):
+    """What somebody who need not know says of a task: that it is over. The record is read because of it. Mutable."""
+
+    by: NodeId = ""
+    said: Mono | None = None  # when that was said last
+    look_again: Mono | None = None  # when to read the record once more, before that is called a lie
+    has_looked_again: bool = False
+
+    def raised(self, sender: NodeId, now: Instant) -> bool:
+        """It is said again: true when the record is to be read because of it."""
+        if self.said is not None and now.since_s(self.said) < CHECK_S:
+            return False
+        self.by, self.said = self.by or sender, now.mono_ns
+        return True
+
+    def is_due(self, now: Instant) -> bool:
+        """True when the record is to be read once more."""
+        return self.look_again is not None and now.mono_ns >= self.look_again
+
+    def looked_again(self) -> None:
+        """The record is being read once more."""
+        self.look_again, self.has_looked_again = None, True
+
+    def refuted(self, now: Instant) -> NodeId:
+        """The record says that it is not over: who lied, when it says so for the second time; nobody at the first."""
+        if self.has_looked_again:
+            liar, self.by, self.has_looked_again = self.by, "", False
+            return liar
+        if self.by and self.look_again is None:
+            self.look_again = now.after(LIE_S)
+        return ""
+
+
 class Grant(Struct):
     """One task in hand. Mutable; `record` is as awarded, `ending` what is being committed."""
 
@@ -35,7 +104,8 @@ class Grant(Struct):
     asked_ms: int  # the same by the wall
     checked: Mono
     began: Mono
-    lease_s: float
+    lease: Lease  # for nothing, unless the task is exclusive
+    doubt: Doubt = field(default_factory=Doubt)
     progress: bytes = b""
     ending: TaskRecord | None = None
     commits: int = 0
@@ -43,73 +113,44 @@ class Grant(Struct):
     untold: Send | None = None  # the word that we took it, which its watcher may not have heard
     tell_at: Mono = 0
     stale_since: Mono | None = None  # when we heard that the task is not ours any more
-    doubter: NodeId = ""  # who said so and need not know: the record is being read
-    doubted: Mono | None = None  # when that was said last
-    look_again: Mono | None = None  # when to read it once more, before that is called a lie
-    has_looked_again: bool = False
     is_begun: bool = False  # an agent is at it
     is_stopping: bool = False  # the agent was told to stop, and is at it until it says so
     owed: Decline | None = None  # what is said then
-    sure: Mono = 0  # of an exclusive one: when the last write of ours left by which it stood as ours
-    tried: Mono | None = None  # when the write that is under way left
-    renew_at: Mono = 0
 
     @property
     def is_open(self) -> bool:
         """True while it goes on, and its end is not on its way to the record."""
         return self.ending is None and not self.is_stopping
 
-    @property
-    def is_renewing(self) -> bool:
-        """True while the award is being written anew."""
-        return self.tried is not None
-
     def renew(self, now: Instant) -> list[Effect]:
         """Write the award of an exclusive task anew; whoever moves it on needs a revision that stood for two leases."""
-        if self.is_renewing:
+        if self.lease.is_renewing:
             return []
-        self.tried, self.renew_at = now.mono_ns, now.after(self.lease_s / RENEWALS)
+        self.lease.renewing(now)
         return [Write(ids.task_key(self.record.id), self.record, expect=self.revision, urgent=True)]
 
     def has_lapsed(self, now: Instant) -> bool:
         """True when nothing says any more that an exclusive task is ours."""
-        return self.record.exclusive and now.since_s(self.sure) >= self.lease_s
+        return self.record.exclusive and self.lease.has_lapsed(now)
 
     def stands(self, revision: int) -> None:
         """A write of the award took effect."""
         self.revision = revision
-        if self.tried is not None:
-            self.sure, self.tried = self.tried, None
+        self.lease.renewed()
 
     def named_by(self, watcher: NodeId, life: int, now: Instant) -> None:
         """This watcher asks about it: that one is told from now on."""
         self.watcher, self.watcher_life, self.asked = watcher, life, now.mono_ns
         self.checked, self.asked_ms, self.untold = now.mono_ns, now.wall_ms, None
 
-    def doubt(self, sender: NodeId, now: Instant) -> bool:
-        """Somebody who need not know says that it is over: true when the record is to be read because of it."""
-        if self.doubted is not None and now.since_s(self.doubted) < CHECK_S:
-            return False
-        self.doubter, self.doubted = self.doubter or sender, now.mono_ns
-        return True
-
-    def liar(self, now: Instant) -> NodeId:
-        """Who said that it is over, when the record says for the second time that it is not; nobody at the first."""
-        if self.has_looked_again:
-            liar, self.doubter, self.has_looked_again = self.doubter, "", False
-            return liar
-        if self.doubter and self.look_again is None:
-            self.look_again = now.after(LIE_S)
-        return ""
-
     def look_up(self, now: Instant, *, look_s: float) -> bool:
         """True when the record is to be read: nobody has asked for so long, or somebody was doubted a while ago."""
-        is_second = self.look_again is not None and now.mono_ns >= self.look_again
+        is_second = self.doubt.is_due(now)
         if not is_second and now.since_s(self.checked) < look_s:
             return False
         self.checked = now.mono_ns
         if is_second:
-            self.look_again, self.has_looked_again = None, True
+            self.doubt.looked_again()
         return True
 
     def is_stale(self, now: Instant) -> bool:
@@ -134,7 +175,7 @@ def order_of(grant: Grant, agent: str, now: Instant) -> RunAgent:
         ancestors=record.ancestors,
         lineage=record.lineage,
         retries=record.retries,
-        lease_s=grant.lease_s if record.exclusive else 0.0,
+        lease_s=grant.lease.lasts_s if record.exclusive else 0.0,
     )
 
 
@@ -163,8 +204,7 @@ class Grants:
             at_ms,
             checked=at,
             began=at,
-            lease_s=records.lease_s(record, self._settings.lease_s),
-            sure=at,
+            lease=Lease(records.lease_s(record, self._settings.lease_s), sure=at),
         )
         self._grants[record.id] = grant
         return grant
@@ -256,12 +296,12 @@ class Grants:
             return None
         lease_ns, stale_ns = int(self._settings.lease_s * NS_PER_S), int(STALE_S * NS_PER_S)
         open_grants = self.open()
-        alone = [grant for grant in open_grants if grant.record.exclusive]
-        ends = [grant.sure + int(grant.lease_s * NS_PER_S) for grant in alone]
-        ends += [grant.renew_at for grant in alone if not grant.is_renewing]
+        alone = [grant.lease for grant in open_grants if grant.record.exclusive]
+        ends = [lease.ends for lease in alone]
+        ends += [lease.renew_at for lease in alone if not lease.is_renewing]
         ends += [grant.stale_since + stale_ns for grant in open_grants if grant.stale_since is not None]
         ends += [grant.checked + UNASKED_LEASES * lease_ns for grant in open_grants]
-        ends += [grant.look_again for grant in open_grants if grant.look_again is not None]
+        ends += [grant.doubt.look_again for grant in open_grants if grant.doubt.look_again is not None]
         ends += [grant.tell_at for grant in open_grants if grant.untold is not None]
         ends += [grant.again for grant in self._grants.values() if grant.again is not None]
         return min(ends, default=None)

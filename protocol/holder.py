@@ -180,7 +180,7 @@ class Holder:
             return [Emit(awarded)]  # its watcher read our write before we heard of it, and gave us the task by it
         grant = self._grants.begin(record, revision, watcher, life, now)
         grant.untold, grant.tell_at = told, now.after(TELL_S)
-        grant.sure = reserved.tried
+        grant.lease.sure = reserved.tried
         if why := self._why_not_begun(grant, now):
             return [Emit(awarded), told, *self._give_back(grant, *why, counts=False)]
         return [Emit(awarded), told, *self._begun(grant, agent, now)]
@@ -237,7 +237,7 @@ class Holder:
 
     def _commit(self, grant: Grant, ending: TaskRecord) -> list[Effect]:
         grant.ending, grant.again = ending, None
-        if grant.is_renewing:
+        if grant.lease.is_renewing:
             return []  # after that, by the revision which it brings
         grant.commits += 1
         if len(self._grants.ending()) <= limits.ENDS_WAITING_MAX:
@@ -275,7 +275,7 @@ class Holder:
 
     def _renewed(self, grant: Grant, revision: int, now: Instant, *, is_put_back: bool) -> list[Effect]:
         """The award stands, says a write of ours: go on with it."""
-        record, was_renewing = grant.record, grant.is_renewing
+        record, was_renewing = grant.record, grant.lease.is_renewing
         grant.stands(revision)
         put_back = Emit(TaskPutBack(record.id, record.iid, record.epoch, "missing", record.gid))
         effects: list[Effect] = [put_back] if is_put_back else []
@@ -289,7 +289,7 @@ class Holder:
 
     def _not_renewed(self, grant: Grant, stands: Standing, now: Instant) -> list[Effect]:
         """Another write than we know of stands: ours is tried again, unless the task has moved on."""
-        grant.tried = None
+        grant.lease.not_renewed()
         if grant.ending is not None:
             return self._commit(grant, grant.ending)
         if stands.stranger:
@@ -304,7 +304,7 @@ class Holder:
         if self._is_not_taken(write):
             return []  # somebody was before us
         grant = self._grants.of(write)
-        if grant is not None and grant.is_renewing:
+        if grant is not None and grant.lease.is_renewing:
             return self._not_renewed(grant, stands, now)
         if grant is None or grant.ending is None or grant.again is not None:
             return []
@@ -363,7 +363,7 @@ class Holder:
             return []
         grant = self._grants.of(write)
         if grant is not None:
-            grant.tried = None
+            grant.lease.not_renewed()
         if grant is not None and grant.ending is not None:
             self._grants.release(grant.record.id)
         return []
@@ -380,7 +380,7 @@ class Holder:
         is_over = record.state in ENDED or (record.retries, record.epoch) > (grant.record.retries, grant.record.epoch)
         if is_over:
             return self._grants.outdated(grant.record.id, now)
-        liar = grant.liar(now) if record.epoch == grant.record.epoch else ""
+        liar = grant.doubt.refuted(now) if record.epoch == grant.record.epoch else ""
         return [Emit(PeerMisbehaved(liar, "not_its_watcher", record.id))] if liar else []
 
     # --- time and leaving
@@ -407,7 +407,7 @@ class Holder:
         """An exclusive task stays ours for a lease from every write by which it stood as ours."""
         if grant.has_lapsed(now):
             return self._give_back(grant, "unrenewed", "its award was not renewed for a lease", counts=False)
-        return grant.renew(now) if now.mono_ns >= grant.renew_at else []
+        return grant.renew(now) if now.mono_ns >= grant.lease.renew_at else []
 
     def next_deadline(self) -> Mono | None:
         """When the first task has to be stopped."""

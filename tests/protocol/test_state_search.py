@@ -215,7 +215,7 @@ def test_an_owner_that_goes_on_without_renewing_is_found_out(monkeypatch: pytest
 
     def lasting(self: Grant, revision: int) -> None:
         stands(self, revision)
-        self.sure = 1 << 62
+        self.lease.sure = 1 << 62
 
     monkeypatch.setattr(Grant, "stands", lasting)
     assert re.search("twice at once|stuck", _found("exclusive"))  # or its agent has ended, and it does not say so
