@@ -6,6 +6,7 @@ To renew them: MESHD_RENEW=1 pytest tests/test_readmes.py
 import os
 import re
 import shlex
+import tomllib
 from collections.abc import Callable, Iterator
 from importlib import import_module
 from pathlib import Path
@@ -181,3 +182,17 @@ def test_the_readme_of_simulations_names_every_rule_every_fault_and_every_lie() 
     faults = [str(kind.__struct_config__.tag) for kind in get_args(Fault)]
     assert [name for name in (*CHECKS, *faults) if f"`{name}`" not in text] == []
     assert f"(`shape`: {', '.join(get_args(Lie))})" in text
+
+
+def test_every_dependency_has_its_row_and_what_an_extra_brings_is_named() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    _, _, rest = (ROOT / "README.md").read_text().partition("## Dependencies\n")
+    text = rest.partition("\n## ")[0]
+    rows = re.findall(r"^\| ([\w-]+) \|", text, flags=re.MULTILINE)
+    assert sorted(rows) == sorted(["package", *(_package(each) for each in project["dependencies"])])
+    extras = {_package(each) for packages in project["optional-dependencies"].values() for each in packages}
+    assert [name for name in sorted(extras) if not re.search(rf"\b{name}\b", text)] == []
+
+
+def _package(requirement: str) -> str:
+    return re.split(r"[<>=~! \[]", requirement)[0]

@@ -34,6 +34,8 @@ async def test_the_first_agents_of_the_readme_work_when_they_are_pasted(tmp_path
         assert "warning" not in said.err
         status = await host.tell("status")
         assert status.code == 0, status
+        named = re.findall(r"`([^`]+)`", "".join(re.findall(r"^\| `.*?\|", README.read_text(), flags=re.MULTILINE)))
+        assert {each.name for each in host.dir.iterdir()} <= {name.rstrip("/") for name in named}
     finally:
         await host.close()
 
