@@ -23,9 +23,7 @@ LOAD_S = 3.0  # the same, of how busy somebody is: it matters most near by
 BEHIND_S = 0.3  # so much later each further bridge carries what it did not hear carried
 AGAIN_S = 1.0  # later it is said once more, as each fact is by its source, for who lost it
 NARROW_S = 10.0  # who is no bridge any more still hears all for so long: it may soon be one again
-RESTATE_SHARE = (
-    0.25  # of the time that the gone are remembered: an alive fact that says nothing new is carried so often
-)
+RESTATE_SHARE = 0.25  # of the time that the gone are remembered: as often an alive fact with no news is carried
 
 Key = tuple[str, str]  # whom a fact is about, and which of the facts about it
 AGAIN: Key = ("", "")  # the timer of what is said once more

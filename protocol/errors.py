@@ -200,7 +200,9 @@ ERRORS: dict[str, ErrorRow] = {
         "it mends itself when the server answers; see: meshctl status",
     ),
     "not_ready": ErrorRow(503, DEGRADED, "this node is {state}", "wait for it with: meshctl status --wait 10"),
-    "cancelled": ErrorRow(409, TASK_FAILED, "the task {task} was cancelled", "submit it again if it is still wanted"),
+    "cancelled": ErrorRow(
+        409, TASK_FAILED, "the task {task} was cancelled", "open it again with: meshctl tasks retry {task}"
+    ),
     # who may
     "denied": ErrorRow(403, DENIED, "{what} is not allowed", "ask who runs this mesh"),
     "unauthorized": ErrorRow(
