@@ -15,14 +15,14 @@ define gate
 endef
 
 help:
-	@echo "make demo    three daemons share real work, one is killed, nothing is lost   (DEMO_ARGS=...)"
-	@echo "make test    lint, types, floors and every test                              (PYTEST_ARGS=...)"
-	@echo "make chaos   every fault under every load on real daemons, as a table: half an hour   (CHAOS_ARGS=...)"
-	@echo "make lint    the same without the tests"
-	@echo "make bench   figures beside their aims, as ratios taken in one run        (BENCH_ARGS=...)"
-	@echo "make bench-mesh   forty real daemons: detection, spread, idle cost beside the goals  (BENCH_ARGS=...)"
-	@echo "make sim     the mesh in a virtual world                                     (SIM_ARGS=...)"
-	@echo "make clean   remove what the others made"
+	@echo "make demo         three daemons share real work, one is killed, nothing is lost            (DEMO_ARGS=...)"
+	@echo "make test         lint, types, floors and every test                                       (PYTEST_ARGS=...)"
+	@echo "make lint         the same without the tests"
+	@echo "make chaos        every fault under every load on real daemons, as a table: 20 to 30 min   (CHAOS_ARGS=...)"
+	@echo "make bench        figures beside their aims, as ratios taken in one run                    (BENCH_ARGS=...)"
+	@echo "make bench-mesh   forty real daemons: detection, spread, idle cost beside the goals        (BENCH_ARGS=...)"
+	@echo "make sim          the mesh in a virtual world                                              (SIM_ARGS=...)"
+	@echo "make clean        remove what the others made"
 
 demo:
 	@.ci/install run
