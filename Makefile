@@ -19,7 +19,7 @@ help:
 	@echo "make test         lint, types, floors and every test                                       (PYTEST_ARGS=...)"
 	@echo "make lint         the same without the tests"
 	@echo "make chaos        every fault under every load on real daemons, as a table: 20 to 30 min   (CHAOS_ARGS=...)"
-	@echo "make bench        figures beside their aims, as ratios taken in one run                    (BENCH_ARGS=...)"
+	@echo "make bench        a few real daemons beside their aims: starts, idle cost, latency, kills  (BENCH_ARGS=...)"
 	@echo "make bench-mesh   forty real daemons: detection, spread, idle cost beside the goals        (BENCH_ARGS=...)"
 	@echo "make sim          the mesh in a virtual world                                              (SIM_ARGS=...)"
 	@echo "make clean        remove what the others made"
