@@ -41,7 +41,7 @@ MISTAKES_MAX = 1_000  # lines that are none of the pipe's, by one process; more 
 
 EXIT_S_MAX = 5.0  # from the end of its output to its own: an interpreter clears up, on a busy machine for seconds
 ENDED_MAX = 64  # tasks of a process that are remembered: what it says of them is late, and harms nobody
-STOOD_STILL = "was ended, because this node stood still for longer than the lease of its exclusive task"
+STOOD_STILL = "was ended, because this node stood still for two thirds of the lease of its exclusive task"
 
 _encode = msgspec.json.Encoder().encode
 
@@ -205,7 +205,7 @@ class Pipe:
     async def _stop(self, hand: _Hand) -> None:
         """Tell it to stop one task, and wait until it has; it is given the grace, and for the sake of others longer.
 
-        Exclusive work has half a lease at most: in two its task may be another's.
+        Exclusive work has half a lease at most: two leases after its last renewal its task may be another's.
         """
         task, lease_s = hand.work.task, hand.work.lease_s
         grace_s = min(self._grace_s, lease_s / 2) if lease_s else self._grace_s
