@@ -22,6 +22,7 @@ from protocol.errors import FAILED, OK, MeshError
 FROM_LIVE = "from-live"
 ALSO = f"{FROM_LIVE}: plays faults on the mesh of this host, as its daemon sees it; meshctl sim {FROM_LIVE} --help"
 RUN_S = "120s"
+OF_PEOPLE = Session().output  # how answers are printed unless told otherwise
 UNDER_WAY = ("awarded", "running")  # states of tasks
 PAGES_MAX = 20  # of nodes, agents or tasks: more than a scenario takes
 
@@ -50,6 +51,9 @@ def _done(ctx: click.Context, words: Sequence[str]) -> int:
             return code
     from simulations.command import main
 
+    session = ctx.find_object(Session)
+    if words and session is not None and session.output != OF_PEOPLE:
+        words = (words[0], "-o", session.output, *words[1:])
     return main(words or ["--help"], program="meshctl sim", also=ALSO)
 
 

@@ -7,10 +7,12 @@ Neighbours: `__main__` and `meshctl sim` are the doors, `running` says what the 
 import argparse
 import shlex
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, redirect_stdout
 from pathlib import Path
 from typing import TypeAlias
 
+import msgspec
 from msgspec import structs
 
 from protocol.errors import INTERRUPTED
@@ -120,7 +122,8 @@ def _parser(program: str, also: str) -> argparse.ArgumentParser:
         made.set_defaults(do=do)
         return made
 
-    command("list", _list, "every scenario of the stock")
+    stocked = command("list", _list, "every scenario of the stock")
+    stocked.add_argument("-o", "--output", choices=("table", "json", "jsonl", "name"), default="table")
     show = command("show", _show, "a scenario as it is written, or as --set or a seed of --swarm makes it")
     show.add_argument("scenario", help="a name of the stock, or a .toml or .py file")
     _choose(show)
@@ -132,12 +135,14 @@ def _parser(program: str, also: str) -> argparse.ArgumentParser:
     one.add_argument("--once", action="store_true", help="do not run it a second time to compare")
     one.add_argument("--trace", type=Path, metavar="FILE", help="write every step to FILE; of all: FILE-NAME")
     _report(one)
+    _output(one)
     many = command("sweep", _sweep, "run one scenario with many seeds")
     many.add_argument("scenario", help="a name of the stock, or a .toml or .py file")
     many.add_argument("--seeds", metavar="A:B", default="1:100", help="every seed from A to B (default 1:100)")
     many.add_argument("--jobs", type=_count, default=1, metavar="N", help="so many processes (default 1)")
     _choose(many)
     _report(many)
+    _output(many)
     _add_traces(command)
     _add_shrink(command)
     grids.add(command)
@@ -190,6 +195,27 @@ def _report(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def _output(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "-o",
+        "--output",
+        choices=("table", "json"),
+        default="table",
+        help="json: print what a .json report says; what is told to people goes to stderr",
+    )
+
+
+@contextmanager
+def _teller(asked: argparse.Namespace) -> Iterator[files.Tell | None]:
+    """Prints a report where a program reads stdout; all else that is printed meanwhile is for people."""
+    if asked.output != "json":
+        yield None
+        return
+    stdout = sys.stdout
+    with redirect_stdout(sys.stderr):
+        yield lambda report: print(files.as_json(report), end="", file=stdout)
+
+
 def _choice(asked: argparse.Namespace, name: str) -> Choice:
     return Choice(name, tuple(asked.set), asked.swarm)
 
@@ -215,9 +241,16 @@ def _count(text: str) -> int:
 
 
 def _list(asked: argparse.Namespace) -> int:
-    del asked
-    for name, text in stock().items():
-        print(f"{name:<20} {parsed(text, origin=name).about}")
+    items = [{"name": name, "about": parsed(text, origin=name).about} for name, text in stock().items()]
+    match asked.output:
+        case "json":
+            print(msgspec.json.encode(items).decode())
+        case "jsonl":
+            print("\n".join(msgspec.json.encode(item).decode() for item in items))
+        case "name":
+            print("\n".join(item["name"] for item in items))
+        case _:
+            print("\n".join(f"{item['name']:<20} {item['about']}" for item in items))
     return PASSED
 
 
@@ -232,19 +265,23 @@ def _show(asked: argparse.Namespace) -> int:
 
 def _run(asked: argparse.Namespace) -> int:
     is_one = asked.scenario is not None
-    return worst(
-        [
-            run(
-                _choice(asked, name),
-                asked.seed,
-                trace=asked.trace if is_one or not asked.trace else _own(asked.trace, name),
-                is_checked=not asked.once,
-                program=asked.program,
-                reports=asked.report if is_one else [_own(path, name) for path in asked.report],
-            )
-            for name in ([asked.scenario] if is_one else stock())
-        ]
-    )
+    if asked.output == "json" and not is_one:
+        raise ScenarioError("-o json: that is one run; name a scenario, or write --report stock.json")
+    with _teller(asked) as tell:
+        return worst(
+            [
+                run(
+                    _choice(asked, name),
+                    asked.seed,
+                    trace=asked.trace if is_one or not asked.trace else _own(asked.trace, name),
+                    is_checked=not asked.once,
+                    program=asked.program,
+                    reports=asked.report if is_one else [_own(path, name) for path in asked.report],
+                    tell=tell,
+                )
+                for name in ([asked.scenario] if is_one else stock())
+            ]
+        )
 
 
 def _own(path: Path, name: str) -> Path:
@@ -253,13 +290,15 @@ def _own(path: Path, name: str) -> Path:
 
 
 def _sweep(asked: argparse.Namespace) -> int:
-    return sweep(
-        _choice(asked, asked.scenario),
-        _seeds(asked.seeds),
-        jobs=asked.jobs,
-        program=asked.program,
-        reports=asked.report,
-    )
+    with _teller(asked) as tell:
+        return sweep(
+            _choice(asked, asked.scenario),
+            _seeds(asked.seeds),
+            jobs=asked.jobs,
+            program=asked.program,
+            reports=asked.report,
+            tell=tell,
+        )
 
 
 def _seeds(text: str) -> range:

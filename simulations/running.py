@@ -59,14 +59,21 @@ def worst(codes: Iterable[int]) -> int:
 
 
 def run(
-    choice: Choice, seed: int, *, trace: Path | None, is_checked: bool, program: str, reports: Sequence[Path] = ()
+    choice: Choice,
+    seed: int,
+    *,
+    trace: Path | None,
+    is_checked: bool,
+    program: str,
+    reports: Sequence[Path] = (),
+    tell: files.Tell | None = None,
 ) -> int:
-    """One run, printed, and written to `reports`; checked: a second one must give the same digest."""
+    """One run, printed, told, and written to `reports`; checked: a second one must give the same digest."""
     scenario = choice.scenario(seed)
     drawn = on_one_line(scenario) if choice.swarm else ""
     if drawn:
         print(f"{choice.name}: drawn: {drawn}")
-    observer = Observer(scenario) if reports else None
+    observer = Observer(scenario) if reports or tell else None
     verdict = _traced(choice, scenario, seed, trace, observer)
     codes = [PASSED]
     ancestors: Sequence[Line] = ()
@@ -80,7 +87,7 @@ def run(
     if observer is not None:
         is_repeatable = NOT_DETERMINISTIC not in codes if is_checked or verdict.violations else None
         said = Occasion(choice.name, commands_of(choice, verdict, program=program), is_repeatable, drawn=drawn)
-        files.save(run_report(said, scenario, verdict, observer, ancestors=ancestors), reports)
+        files.save(run_report(said, scenario, verdict, observer, ancestors=ancestors), reports, tell)
     if verdict.violations:
         print(report.failed(choice.name, verdict, ancestors=ancestors, options=choice.options, program=program))
         print_paths(reports)

@@ -64,15 +64,23 @@ def _result(choice: Choice, scenario: Scenario, verdict: Verdict) -> Result:
     return Result(verdict.seed, verdict.digest, broken, verdict.sights, drawn)
 
 
-def sweep(choice: Choice, seeds: range, *, jobs: int, program: str, reports: Sequence[Path] = ()) -> int:
+def sweep(
+    choice: Choice,
+    seeds: range,
+    *,
+    jobs: int,
+    program: str,
+    reports: Sequence[Path] = (),
+    tell: files.Tell | None = None,
+) -> int:
     """Every seed; failures with the commands that run them alone, replay and shrink them; the exit code."""
     expected = choice.scenario(seeds[0]).expect.sometimes
     whole = blake2b(digest_size=16)
     sights: Counter[str] = Counter()  # in how many runs each was seen
     failures = 0
-    gathering = Gathering(choice.base()) if reports else None
+    gathering = Gathering(choice.base()) if reports or tell else None
     progress = Progress(len(seeds))
-    results = _results(watched if reports else result, choice, seeds, jobs)
+    results = _results(watched if gathering else result, choice, seeds, jobs)
     for done, each in enumerate(_told_when_stopped(results, len(seeds), progress), start=1):
         whole.update(f"{each.seed} {each.digest}\n".encode())
         sights.update(each.sights.keys())
@@ -94,6 +102,7 @@ def sweep(choice: Choice, seeds: range, *, jobs: int, program: str, reports: Seq
                 name=choice.name, seeds=span, digest=whole.hexdigest(), command=again, is_drawn=choice.swarm
             ),
             reports,
+            tell,
         )
         print_paths(reports)
     if failures:

@@ -6,6 +6,7 @@ written; `running` and `sweep` save.
 
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import TypeAlias
 
 import msgspec
 
@@ -15,6 +16,8 @@ from simulations.reports.shapes import Report, RunReport
 from simulations.reports.ticket import ticket
 from simulations.scenario import ScenarioError
 from simulations.wording import trouble_of
+
+Tell: TypeAlias = Callable[[Report], None]
 
 
 def page(report: Report) -> str:
@@ -35,8 +38,10 @@ def schema() -> str:
 WRITERS: Mapping[str, Callable[[Report], str]] = {".html": page, ".md": ticket, ".json": as_json}
 
 
-def save(report: Report, paths: Sequence[Path]) -> None:
-    """Every file. Raises ScenarioError for one that cannot be written."""
+def save(report: Report, paths: Sequence[Path], tell: Tell | None = None) -> None:
+    """Every file, and whoever wants to be told. Raises ScenarioError for a file that cannot be written."""
+    if tell is not None:
+        tell(report)
     for path in paths:
         try:
             path.write_text(WRITERS[path.suffix](report), encoding="utf-8", newline="\n")

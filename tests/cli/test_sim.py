@@ -39,6 +39,17 @@ def test_a_program_reads_the_same_as_json(meshctl: Meshctl, served: Served) -> N
     assert [notice["what"] for notice in told["notices"]] == ["suspect", "dead"]
 
 
+@pytest.mark.parametrize("words", [("-o", "json", "sim", "list"), ("sim", "list", "-o", "json")])
+def test_the_list_is_json_wherever_that_is_said(meshctl: Meshctl, words: tuple[str, ...]) -> None:
+    assert "split" in {each["name"] for each in json.loads(meshctl(*words).out)}
+
+
+def test_what_has_no_json_says_so_instead_of_printing_something_else(meshctl: Meshctl) -> None:
+    said = meshctl("-o", "json", "sim", "show", "split")
+    assert (said.code, said.out) == (2, "")
+    assert said.err.startswith("error[bad_input]: '-o' is not known here\n")
+
+
 def test_what_is_kept_can_be_run(meshctl: Meshctl, served: Served, tmp_path: Path) -> None:
     kept = tmp_path / "kept.toml"
     said = meshctl(*ASKED, "--save", str(kept))

@@ -15,6 +15,7 @@ from cli.sim import sim
 from simulations import __main__, command
 from simulations.command import main
 from simulations.running import BAD_SCENARIO, NEVER_SEEN, NOT_DETERMINISTIC, PASSED, VIOLATED, Choice
+from simulations.scenario import stock
 from simulations.world import Verdict, World
 
 TINY = 'about = "two nodes"\nnodes = 2\nrun_s = 4\n'
@@ -219,3 +220,20 @@ def test_what_the_readme_makes_small_fails_and_the_dead_that_it_explains_has_die
         capsys.readouterr()
         assert main(["explain", trace, event]) == PASSED
         assert event.isdecimal() or f"{event} was declared dead by" in capsys.readouterr().out
+
+
+def test_a_program_reads_the_list_a_run_and_a_sweep_as_json_and_people_the_rest_on_stderr(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = _written(tmp_path, "[expect]\nfigures = { messages-node-s = 0 }\n")
+    assert main(["list", "-o", "json"]) == PASSED
+    assert {each["name"] for each in json.loads(capsys.readouterr().out)} == {*stock()}
+    assert main(["list", "-o", "name"]) == PASSED
+    assert capsys.readouterr().out.split() == [*stock()]
+    assert main(["run", path, "--once", "-o", "json"]) == VIOLATED
+    said = capsys.readouterr()
+    assert json.loads(said.out)["passed"] is False
+    assert "VIOLATED messages-node-s" in said.err
+    assert main(["sweep", path, "--seeds", "1:2", "-o", "json"]) == VIOLATED
+    assert len(json.loads(capsys.readouterr().out)["rows"]) == 2
+    assert main(["run", "-o", "json"]) == BAD_SCENARIO
