@@ -13,7 +13,7 @@ import subprocess
 import sys
 from asyncio import StreamReader, StreamReaderProtocol, StreamWriter
 from collections import deque
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
@@ -28,6 +28,7 @@ LOG_LINES_MAX = 500  # of stderr, kept for `meshctl agents logs`
 LOG_LINE_BYTES_MAX = 2_048  # a longer line is cut; the rest of it is dropped
 CHUNK_BYTES = 32_768  # read at once: one turn of the loop stays short
 DRAIN_S_MAX = 1.0  # what is still in the pipes of a dead process is read for so long
+UNDYING_S = 5.0  # after SIGKILL a process is gone, unless the kernel holds it, or it is another user's
 POLL_S = 0.05  # how often a process is looked at where the system has no descriptors of processes
 
 # What an agent inherits of the daemon's environment; everything else may hold secrets.
@@ -103,9 +104,11 @@ class Child:
         self.pid = popen.pid
         self.last_line = ""  # of stderr, since it was given work after a rest
         self.has_lapsed = False  # it was killed because the daemon stood still past its lease
+        self.on_undying: Callable[[str], None] = lambda problem: None  # told once that SIGKILL does not end it
         self._popen = popen
         self._reaper = reaper
         self._lease_s = 0.0
+        self._killed: asyncio.TimerHandle | None = None  # runs once it was told to die
         self._pipes = pipes
         self._is_read = asyncio.Event()  # stdout, to its end
         self._ended: asyncio.Future[str] = asyncio.get_running_loop().create_future()
@@ -175,8 +178,16 @@ class Child:
 
     def signal(self, number: signal.Signals) -> None:
         """Send a signal to the whole group; nothing once it was reaped: its number may be another's."""
+        if not self.is_alive:
+            return
+        _signal_group(self._popen, number)
+        if number is signal.SIGKILL and self._killed is None:
+            self._killed = asyncio.get_running_loop().call_later(UNDYING_S, self._look_whether_gone)
+
+    def _look_whether_gone(self) -> None:
         if self.is_alive:
-            _signal_group(self._popen, number)
+            how = f"its process {self.pid} is still there {UNDYING_S:g} s after SIGKILL"
+            self.on_undying(f"cannot be ended: {how}; see: ps -o user,stat,wchan -p {self.pid}")
 
     def bind(self, lease_s: float) -> None:
         """From now on it does not outlive a daemon that stands still for `lease_s`; 0 releases it."""
@@ -184,15 +195,16 @@ class Child:
             self._lease_s = lease_s
             self._reaper.hold(self.pid, lease_s)
 
-    async def end(self, patience_s: float) -> None:
-        """End of input, then SIGTERM, then SIGKILL, each after `patience_s`; returns when it is gone."""
+    async def end(self, patience_s: float) -> bool:
+        """End of input, then SIGTERM, then SIGKILL, each after `patience_s`; False when that does not end it either."""
         self._pipes.stdin.close()
         for number in (signal.SIGTERM, signal.SIGKILL):
             done, _ = await asyncio.wait([self._ended], timeout=patience_s)
             if done:
-                return
+                return True
             self.signal(number)
-        await self.wait()
+        done, _ = await asyncio.wait([self._ended], timeout=UNDYING_S)
+        return bool(done)
 
     async def _live(self, log: Log) -> None:
         try:
@@ -216,7 +228,8 @@ class Child:
         if self._popen.returncode is None:
             _signal_group(self._popen, signal.SIGKILL)
             self._reaper.drop(self.pid)  # while the number is still its own
-            self._popen.wait()
+            with suppress(subprocess.TimeoutExpired):  # what cannot be ended is left behind
+                self._popen.wait(UNDYING_S)
         self._reaper.drop(self.pid)
 
     async def _read_stderr(self, log: Log) -> None:
@@ -281,7 +294,9 @@ def _signal_group(popen: subprocess.Popen[bytes], number: signal.Signals) -> Non
 
 
 def _manner(code: int | None) -> str:
-    if code is None or code >= 0:
+    if code is None:
+        return "could not be ended"
+    if code >= 0:
         return f"ended with exit code {code}"
     try:
         return f"was killed by {signal.Signals(-code).name}"

@@ -127,13 +127,12 @@ class Seat:
         return await self._pipe.run(work, desk, limit_s)
 
     async def stop(self) -> None:
-        """End the process and everything it started, and start no other."""
+        """End the process and everything it started, and start no other; one that cannot be ended is left behind."""
         self._is_stopping.set()
         if self._pipe is not None:
             self._pipe.is_ending = True
-        if self._child is not None:
-            await self._child.end(self._patience.stop_s)
-        if self._keeper is not None:
+        is_gone = self._child is None or await self._child.end(self._patience.stop_s)
+        if self._keeper is not None and is_gone:
             await asyncio.wait([self._keeper])
         self._turn("stopped")
 
@@ -182,6 +181,7 @@ class Seat:
             child = self._child = await Child.start(self._plan, self._log, self._supervisor, self._reaper)
         except OSError as failure:
             return f"cannot be started: {failure.strerror or failure}"
+        child.on_undying = self._note_undying
         pipe = self._pipe = Pipe(
             child,
             agent=self._plan.agent,
@@ -209,6 +209,12 @@ class Seat:
         if pipe.has_delivered or clock.monotonic_ns() - started_ns > self._patience.steady_s * NS_PER_S:
             self._crashes = 0
         return "" if pipe.is_ending else talk.result()
+
+    def _note_undying(self, problem: str) -> None:
+        """What it has in hand stays there: it may go on with it, and nobody can tell."""
+        self._log.add(f"meshd: the agent {problem}")
+        if not self._is_stopping.is_set():
+            self._turn("restarting", problem)
 
     async def _pause(self) -> None:
         """The backoff, cut short by `stop`."""

@@ -1,10 +1,12 @@
 """Starting agents, and not being able to."""
 
 import asyncio
+import subprocess
 from pathlib import Path
 
 import pytest
 
+from meshd.agents import child
 from meshd.agents.seat import Patience
 from meshd.ports import Finished
 from protocol.errors import MeshError
@@ -143,3 +145,53 @@ async def test_one_slot_down_is_told_while_the_others_work(tmp_path: Path) -> No
         await stage.act("exit", 9)
         assert (stage.agent.state, stage.agent.detail) == ("ready", "1 of 2 slots are up: ended with exit code 9")
         assert await stage.act("echo", 2) == Finished(2)
+
+
+class Kernel:
+    """Lets nobody die, as while a disk does not answer. Then what was killed dies."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self._monkeypatch = monkeypatch
+        monkeypatch.setattr(child, "UNDYING_S", 0.1)
+        monkeypatch.setattr(child, "_signal_group", lambda popen, number: self._held.append(popen))
+        self._held: list[subprocess.Popen[bytes]] = []
+
+    def let_go(self) -> None:
+        self._monkeypatch.undo()
+        for popen in self._held:
+            popen.kill()
+            popen.wait()
+
+
+async def test_a_process_that_cannot_be_ended_is_shown_and_its_work_is_not_said_to_be_over(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with Stage("stdio", tmp_path) as stage:
+        desk, kernel, [pid] = Desk(), Kernel(monkeypatch), stage.agent.pids
+        stubborn = stage.start("stubborn", desk=desk, lease_s=30.0)
+        await until(lambda: desk.said)
+        stubborn.cancel()
+        await until(lambda: stage.agent.state == "restarting")
+        assert stage.agent.detail.startswith(f"cannot be ended: its process {pid} is still there 0.1 s after SIGKILL;")
+        assert stage.agent.log()[-1] == f"meshd: the agent {stage.agent.detail}"
+        assert not stubborn.done(), "who is told that it is over begins it elsewhere"
+        kernel.let_go()
+        await asyncio.wait([stubborn])
+        await until(lambda: stage.agent.state == "ready")
+        assert await stage.act("echo", 1) == Finished(1)
+
+
+async def test_a_process_that_cannot_be_ended_does_not_keep_the_daemon_from_its_end(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stage = Stage("stdio", tmp_path, run=["sh", "-c", "while :; do sleep 0.05; done"], patience=Patience(stop_s=0.1))
+    await stage.agent.start()
+    kernel, [pid] = Kernel(monkeypatch), stage.agent.pids
+    async with asyncio.timeout(10.0):
+        await stage.agent.stop()
+        assert stage.agent.state == "stopped"
+        await stage.supervisor.close()
+    assert is_running(pid)
+    kernel.let_go()
+    await stage.close()
+    assert stage.failures == []
