@@ -75,10 +75,10 @@ def run(arguments: Sequence[str]) -> int:
 @click.option("--listen", metavar="HOST:PORT", help="The HTTP API; else a free port on 127.0.0.1.")
 @click.option("--nats-listen", metavar="HOST:PORT", help="Where other hosts may join, kept; else 127.0.0.1.")
 @click.option("--region", help="Where this node stands, kept for later starts.")
-@click.option("--domain", help="Business area that owns its agents, kept as well.")
+@click.option("--domain", help="Business area that owns its agents, kept for later starts.")
 @click.option("--detach", is_flag=True, help="Return once it is ready, or say why it is not.")
 def start(dir_: Path | None, join: str | None, files: tuple[Path, ...], detach: bool, **flags: Any) -> None:
-    """Run the daemon in the foreground, as a service manager wants it."""
+    """Run the daemon: in the foreground, as a service manager wants it, unless --detach is given."""
     gc.disable()  # modules are no garbage, and to look for some among them is a tenth of the time to import them
     from meshd.app import Order
     from meshd.app import run as run_daemon
@@ -106,8 +106,12 @@ def start(dir_: Path | None, join: str | None, files: tuple[Path, ...], detach: 
 
 
 @root.command()
-@click.option("--dir", "dir_", type=_Directory(path_type=Path), help="State directory of the daemon to stop.")
-@click.option("--timeout", "timeout_s", type=float, default=STOP_S_MAX, show_default=True, help="Seconds to wait.")
+@click.option(
+    "--dir", "dir_", type=_Directory(path_type=Path), help="Of the daemon to stop; else $MESHD_DIR, else the user's."
+)
+@click.option(
+    "--timeout", "timeout_s", type=float, default=STOP_S_MAX, show_default=True, metavar="S", help="How long to wait."
+)
 def stop(dir_: Path | None, timeout_s: float) -> None:
     """Leave, drain, stop the embedded server; return when all is gone."""
     from meshd.running import announced
