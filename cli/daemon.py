@@ -107,7 +107,7 @@ def start(dir_: Path | None, join: str | None, files: tuple[Path, ...], detach: 
 
 @root.command()
 @click.option(
-    "--dir", "dir_", type=_Directory(path_type=Path), help="State directory of the daemon; else $MESHD_DIR, else the user's."
+    "--dir", "dir_", type=_Directory(path_type=Path), help="State directory; else $MESHD_DIR, else the user's."
 )
 @click.option(
     "--timeout", "timeout_s", type=float, default=STOP_S_MAX, show_default=True, metavar="S", help="How long to wait."
