@@ -347,8 +347,8 @@ STUDY = Study(
         "Links have a median of 0.5 ms and a 99th percentile of 5 ms and lose nothing, unless a row says otherwise. "
         "Times of detection are those of every observer that was well, nearest rank; one view is looked for four "
         "times a second. The day of G10 is of few nodes, and no frame is encoded in it. "
-        "G5's worlds are those of kinship's grid, its aim for suspicions was set for a probe a second and there are "
-        "two. G6 asks for 20 times G5's false deaths without Lifeguard, and there are hardly any: the "
+        "G5's worlds are those of kinship's grid; its aim for suspicions was set for one probe a second, and here there "
+        "are two. G6 asks for 20 times G5's false deaths without Lifeguard, and there are hardly any: the "
         "starved read an accusation within 2.5 s and refute it by one broadcast, and the least wait is 5 s whatever n "
         "is. That wait is what spares them, not Lifeguard, as the row with a shorter one shows: three verifiers "
         "confirm what they see, and then nothing is stretched. Nor does a blocked node kill others, for where most are "
@@ -356,6 +356,6 @@ STUDY = Study(
         "it (kinship's grid). "
         "G11 asks for one removal in all: a view follows each cut that outlasts a verdict, and what is damped are what "
         "is shown and who gets work. "
-        "G1, G4, G7 to G9 and G13 to G15 are measured with real daemons as well: `make bench-mesh`."
+        "G1 to G4, G7 to G9 and G13 to G15 are measured with real daemons as well: `make bench-mesh`."
     ),
 )
