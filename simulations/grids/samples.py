@@ -5,6 +5,7 @@ or another scenario gave is not taken from the file. Neighbours: the studies nam
 measure; `tables` shows.
 """
 
+import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, wait
 from functools import cache
@@ -22,6 +23,7 @@ from protocol.errors import UNREADABLE
 from simulations.grids.measures import Sample
 from simulations.progress import Progress
 from simulations.scenario import Scenario, ScenarioError
+from simulations.wording import trouble_of
 from simulations.workers import workers
 
 Measure: TypeAlias = Callable[[Scenario, int], Sample]
@@ -129,11 +131,21 @@ def _key(cell: Cell, seed: int) -> str:
 
 
 def _read(path: Path) -> dict[str, Sample]:
+    """What the file has; a last line that was cut, as whoever wrote it was killed, is taken out of it."""
+    known: dict[str, Sample] = {}
     try:
-        lines = path.read_bytes().splitlines() if path.exists() else []
-        return {kept.key: kept.sample for kept in (msgspec.json.decode(line, type=Kept) for line in lines)}
-    except (OSError, *UNREADABLE) as error:
-        raise ScenarioError(f"--keep: {path}: {error}") from None
+        whole = path.read_bytes() if path.exists() else b""
+        *lines, cut = whole.split(b"\n")
+        for line in lines:
+            kept = msgspec.json.decode(line, type=Kept)
+            known[kept.key] = kept.sample
+        if cut:
+            os.truncate(path, len(whole) - len(cut))
+    except OSError as error:
+        raise ScenarioError(f"--keep: {path}: {trouble_of(error)}") from None
+    except UNREADABLE as error:
+        raise ScenarioError(f"--keep: {path}, line {1 + lines.index(line)}: {error}") from None
+    return known
 
 
 def _append(path: Path, kept: Kept) -> None:
@@ -141,4 +153,4 @@ def _append(path: Path, kept: Kept) -> None:
         with path.open("ab") as file:
             file.write(msgspec.json.encode(kept) + b"\n")
     except OSError as error:
-        raise ScenarioError(f"--keep: {error}") from None
+        raise ScenarioError(f"--keep: {path}: {trouble_of(error)}") from None

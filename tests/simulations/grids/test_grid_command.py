@@ -160,6 +160,20 @@ def test_a_yes_or_no_is_kept_as_a_number_and_read_again(tmp_path: Path) -> None:
     )
 
 
+def test_a_last_line_that_was_cut_costs_that_sample_alone_and_any_other_is_named(tmp_path: Path) -> None:
+    cell = Cell("yes", world("tiny", nodes=1, run_s=1.0), _says_no)
+    path = tmp_path / "kept.jsonl"
+    both = list(measured([cell], seeds=2, keep=path))
+    whole = path.read_bytes()
+    path.write_bytes(whole[:-9])
+    assert list(measured([cell], seeds=0, keep=path)) == both[:1]
+    assert list(measured([cell], seeds=2, keep=path)) == both
+    assert path.read_bytes() == whole
+    path.write_bytes(whole[:40] + b"\n" + whole)
+    with pytest.raises(ScenarioError, match=f"{path}, line 1: "):
+        list(measured([cell], seeds=0, keep=path))
+
+
 def _says_no(scenario: Scenario, seed: int) -> Sample:
     return {"is": [scenario.nodes > seed]}
 
