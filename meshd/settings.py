@@ -67,7 +67,7 @@ class RoutingSettings(Struct, frozen=True, forbid_unknown_fields=True):
 
     policy: Annotated[
         Literal["least-loaded", "local-first", "random-two"],
-        Meta(description="most free slots; own agents, then as the third; the freer of two taken by chance"),
+        Meta(description="most free slots; own agents, then as random-two; of two drawn by chance the freer"),
     ] = "local-first"
 
 
