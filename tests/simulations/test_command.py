@@ -136,6 +136,20 @@ def test_a_world_that_differs_from_itself_is_exit_50(tmp_path: Path, monkeypatch
     assert main(["run", _written(tmp_path, "")]) == NOT_DETERMINISTIC
 
 
+def test_a_scenario_in_python_that_the_seed_does_not_decide_is_exit_50_and_has_not_passed(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "dice.py"
+    path.write_text(
+        "import random\nfrom simulations.scenario import Scenario\n"
+        'def scenario():\n    return Scenario(about="x", nodes=2, run_s=2.0, join_s=random.random())\n'
+    )
+    assert main(["run", str(path)]) == NOT_DETERMINISTIC
+    said = capsys.readouterr().out
+    assert "NOT DETERMINISTIC" in said
+    assert "passed" not in said
+
+
 def test_what_should_happen_sometimes_and_never_does_is_exit_51(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
