@@ -19,7 +19,6 @@ from cli import daemon, meshctl
 from cli.sim import from_live
 from meshd.observe.metrics import METRICS
 from protocol.envelope import REFUSALS
-from protocol.errors import ERRORS
 from protocol.records import diagram
 from protocol.wire.kinds import KINDS
 from simulations.checks import CHECKS
@@ -35,9 +34,10 @@ TEXTS = sorted(
     for path in (ROOT / folder).glob(end)
     if path.suffix in (".md", ".toml", ".yml", ".service")
 )
-TYPED = re.compile(r"(?<![\w/.-])(meshctl|meshd)((?: [^\s`#|>;,()\"…]+)+)")
+SOURCES = sorted(path for package in ("cli", "meshd", "protocol") for path in (ROOT / package).rglob("*.py"))
+TYPED = re.compile(r"(?<![\w/.-])(meshctl|meshd)((?: [^\s`#|>;,()\"…{▶\\]+)+)")
 SIMULATED = re.compile(r"(?:^|`)python -m simulations((?: [^\s`#>;]+)*)", re.MULTILINE)
-PROSE = {"A", "and", "names", "on", "there", "──┐"}  # what follows a command in a sentence, or in a picture
+PROSE = {"A", "and", "names", "on", "there", "──┐", "─"}  # what follows a command in a sentence, or in a picture
 
 
 def _refusals() -> str:
@@ -149,7 +149,11 @@ def _misspoken(text: str) -> Iterator[str]:
                 command, path = verb, f"{path} {word}"
             elif isinstance(option, click.Option):
                 next(rest if not option.is_flag else iter(()), None)
-            elif path == "meshctl sim" or (isinstance(command, click.Group) and (path == "meshd" or word in PROSE)):
+            elif (
+                path == "meshctl sim"
+                or word == "--help"
+                or (isinstance(command, click.Group) and (path == "meshd" or word in PROSE))
+            ):
                 break  # `simulations` has its words, or this is a sentence
             elif word.startswith("-") or isinstance(command, click.Group):
                 yield f"{path} {word}"
@@ -160,8 +164,8 @@ def test_every_command_that_a_text_names_exists_with_its_options(path: Path) -> 
     assert list(_misspoken(path.read_text())) == []
 
 
-def test_every_command_that_an_error_names_exists_with_its_options() -> None:
-    assert [each for row in ERRORS.values() for each in _misspoken(row.hint)] == []
+def test_every_command_that_an_error_or_a_cure_names_exists_with_its_options() -> None:
+    assert [f"{path.name}: {each}" for path in SOURCES for each in _misspoken(path.read_text())] == []
 
 
 def test_a_command_that_is_none_is_found() -> None:
