@@ -120,6 +120,13 @@ def pause_s(body: Decline, failures: int, *, settings: TaskSettings, rng: Rng) -
     return min(max(body.retry_after_ms, 0), PAUSE_MS_MAX) / 1_000 or settings.lease_s
 
 
+def unrenewed(watched: Watched) -> int:
+    """How often in a row, until now, an owner gave it back because the record was too slow for its lease."""
+    reasons = [attempt.ended for attempt in (*watched.record.attempts, *watched.ended)]
+    others = (number for number, reason in enumerate(reversed(reasons)) if reason != "unrenewed")
+    return next(others, len(reasons))
+
+
 def is_early(record: TaskRecord, now: Instant) -> bool:
     """True while its deadline lies ahead by the wall, whose clock may have stepped since a timer was set."""
     return now.wall_ms < record.deadline_ms
