@@ -3,10 +3,12 @@
 To renew them: MESHD_RENEW=1 pytest tests/test_readmes.py
 """
 
+import ast
 import os
 import re
 import shlex
 import tomllib
+from collections import Counter
 from collections.abc import Callable, Iterator
 from importlib import import_module
 from pathlib import Path
@@ -34,7 +36,8 @@ TEXTS = sorted(
     for path in (ROOT / folder).glob(end)
     if path.suffix in (".md", ".toml", ".yml", ".service")
 )
-SOURCES = sorted(path for package in ("cli", "meshd", "protocol") for path in (ROOT / package).rglob("*.py"))
+PACKAGES = ("cli", "meshd", "protocol", "simulations")
+SOURCES = sorted(path for package in PACKAGES for path in (ROOT / package).rglob("*.py"))
 TYPED = re.compile(r"(?<![\w/.-])(meshctl|meshd)((?: [^\s`#|>;,()\"…{▶\\]+)+)")
 SIMULATED = re.compile(r"(?:^|`)python -m simulations((?: [^\s`#>;]+)*)", re.MULTILINE)
 PROSE = {"A", "and", "names", "on", "there", "──┐", "─"}  # what follows a command in a sentence, or in a picture
@@ -200,3 +203,12 @@ def test_every_dependency_has_its_row_and_what_an_extra_brings_is_named() -> Non
 
 def _package(requirement: str) -> str:
     return re.split(r"[<>=~! \[]", requirement)[0]
+
+
+def test_what_a_module_names_in_its_docstring_is_there() -> None:
+    texts = {path: path.read_text() for path in SOURCES}
+    docs = {path: ast.get_docstring(ast.parse(text), clean=False) or "" for path, text in texts.items()}
+    known = Counter(word for path, text in texts.items() for word in re.findall(r"\w+", text.replace(docs[path], "")))
+    known.update(part for path in SOURCES for part in path.relative_to(ROOT).with_suffix("").parts)
+    named = [(path, name) for path, doc in docs.items() for name in re.findall(r"`([\w.]+)`", doc)]
+    assert [f"{path.name}: {name}" for path, name in named if not all(known[word] for word in name.split("."))] == []

@@ -1,6 +1,6 @@
 """What happens again and again is one record a minute, with how often it was: an agent that crashes, a topic's events.
 
-Invariant: everything is counted in some record. The first of its kind is recorded at once, unless it is `only_counted`;
+Invariant: everything is counted in some record. The first of its kind is recorded at once, unless it is only counted;
 what follows within `SPAN_S` at the end of that, or sooner when something else is told of the same thing.
 Neighbours: `audit` asks before it records.
 """
