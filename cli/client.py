@@ -21,7 +21,7 @@ from msgspec import Struct
 from cli.exits import Refusal, of, of_problem
 from cli.session import Session
 from meshd import clock
-from meshd.running import announced, silent, standing_still
+from meshd.running import announced, out_of_files, silent, standing_still
 from meshd.where import default_dir
 from protocol.errors import MeshError
 
@@ -177,8 +177,8 @@ class Client:
         try:
             try:
                 connection.connect()
-            except TimeoutError as failure:
-                raise self._failed(failure, seconds) from None
+            except TimeoutError:
+                raise of(MeshError("timed_out", what=f"the daemon at {self.where}", seconds=f"{seconds:g}")) from None
             except OSError as failure:
                 raise self._unreachable(failure.strerror or str(failure)) from None
             self._refuse_stopped()
@@ -244,8 +244,21 @@ class Client:
 
     def _failed(self, failure: Exception, seconds: float) -> Refusal:
         if isinstance(failure, TimeoutError):
-            return of(MeshError("timed_out", what=f"the daemon at {self.where}", seconds=f"{seconds:g}"))
+            return self._unanswered(f"{seconds:g}")
         return of(MeshError("cut_off", where=self.where, cure="look how it is with: meshctl status"))
+
+    def _unanswered(self, seconds: str) -> Refusal:
+        """It was connected to, and said nothing: the system took the connection, whatever the daemon is at."""
+        what, directory = f"the daemon at {self.where}", self._address.directory
+        pid, most = out_of_files(directory) if directory is not None else (0, 0)
+        if not pid:
+            hint = "its log says what it is at; ask again, or give more time with --timeout"
+            return of(MeshError("timed_out", what=what, seconds=seconds), hint=hint)
+        what = f"{what}, which has all {most} files open that it may,"
+        hint = (
+            f"raise ulimit -n, or LimitNOFILE=, for its next start; and now: prlimit --pid {pid} --nofile={2 * most}:"
+        )
+        return of(MeshError("timed_out", what=what, seconds=seconds), hint=hint)
 
 
 def _path(parts: tuple[str, ...], query: Mapping[str, object]) -> str:

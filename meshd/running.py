@@ -5,6 +5,7 @@ whether a daemon is really there. Neighbours: `app` announces, the commands read
 """
 
 import os
+import re
 import stat
 import tempfile
 from collections.abc import Mapping
@@ -18,6 +19,7 @@ BYTES_MAX = 4_096  # of one path
 LOCK = "lock"  # in the state directory, with the process id of the daemon that holds it
 
 _ENDING = ".running"
+_FILES_MAX = re.compile(rb"^Max open files +(\d+) ", re.MULTILINE)
 
 
 def announce(directory: Path, environ: Mapping[str, str] = os.environ) -> None:
@@ -70,6 +72,21 @@ def silent(directory: Path) -> int:
     0 when there is none: what stands in the lock may be of one that was killed.
     """
     return _holder(directory)[0]
+
+
+def out_of_files(directory: Path) -> tuple[int, int]:
+    """The process id of a directory's daemon that may open no more files, and how many it may; zeros for any other.
+
+    A number at or above its limit is of before that was lowered.
+    """
+    pid, _ = _holder(directory)
+    try:
+        (words,) = _FILES_MAX.findall(Path(f"/proc/{pid}/limits").read_bytes())
+        numbers = {int(file.name) for file in Path(f"/proc/{pid}/fd").iterdir()}
+    except (OSError, ValueError):  # it is gone, there is none, or it has no such limit
+        return 0, 0
+    most = int(words)
+    return (pid, most) if sum(number < most for number in numbers) >= most else (0, 0)
 
 
 def _holder(directory: Path) -> tuple[int, bytes]:

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from cli import client
 from cli.meshctl import NOUNS
 from meshd.running import announce
 from protocol.errors import ERRORS, MeshError
@@ -388,3 +389,22 @@ def test_a_stream_that_does_not_begin_is_waited_for_no_longer_than_told(meshctl:
         said = meshctl("tasks", "watch", "--dir", str(tmp_path), "--timeout", "0.2")
     assert said.code == 6
     assert "did not answer within 0.2 s" in said.err
+    assert "its log says what it is at" in said.err
+
+
+def test_a_daemon_that_may_open_no_more_files_is_told_from_one_that_is_busy(
+    meshctl: Meshctl, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(client, "out_of_files", lambda directory: (41, 1_024))
+    path = str(tmp_path / "s")
+    with socket.socket(socket.AF_UNIX) as full:
+        full.bind(path)
+        full.listen()
+        (tmp_path / "api.json").write_text(f'{{"url": "", "token": "", "socket": "{path}"}}')
+        said = meshctl("status", "--dir", str(tmp_path), "--timeout", "0.2")
+    assert said.code == 6
+    assert said.err.splitlines() == [
+        f"error[timed_out]: the daemon at {tmp_path}, which has all 1024 files open that it may, "
+        "did not answer within 0.2 s",
+        "try: raise ulimit -n, or LimitNOFILE=, for its next start; and now: prlimit --pid 41 --nofile=2048:",
+    ]

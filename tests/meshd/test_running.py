@@ -1,6 +1,7 @@
 """Who runs on this host: told while it runs, and not believed of anybody else."""
 
 import os
+import resource
 import signal
 import subprocess
 import sys
@@ -10,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from meshd.running import announce, announced, silent, standing_still, withdraw
+from meshd.running import announce, announced, out_of_files, silent, standing_still, withdraw
 
 
 @pytest.fixture
@@ -107,6 +108,24 @@ def test_a_daemon_that_is_there_is_told_from_one_that_was_killed(tmp_path: Path)
     with frozen(lock, holds=lock) as daemon:
         assert (silent(tmp_path), standing_still(tmp_path)) == (daemon, daemon)
     assert (silent(tmp_path), standing_still(tmp_path)) == (0, 0)
+
+
+@pytest.mark.skipif(not Path("/proc/self/fd").exists(), reason="no /proc")
+def test_a_daemon_that_may_open_no_more_files_is_told_from_one_that_may(tmp_path: Path) -> None:
+    lock = tmp_path / "lock"
+    assert out_of_files(tmp_path) == (0, 0)
+    lock.touch()
+    with frozen(lock, holds=lock) as daemon:
+        assert out_of_files(tmp_path) == (0, 0)
+        opened = len(os.listdir(f"/proc/{daemon}/fd"))
+        _, most = resource.prlimit(daemon, resource.RLIMIT_NOFILE)
+        resource.prlimit(daemon, resource.RLIMIT_NOFILE, (opened + 1, most))
+        assert out_of_files(tmp_path) == (0, 0)
+        resource.prlimit(daemon, resource.RLIMIT_NOFILE, (opened, most))
+        assert out_of_files(tmp_path) == (daemon, opened)
+        resource.prlimit(daemon, resource.RLIMIT_NOFILE, (opened - 1, most))
+        assert out_of_files(tmp_path) == (daemon, opened - 1)
+    assert out_of_files(tmp_path) == (0, 0)
 
 
 @pytest.mark.skipif(not Path("/proc/self/fd").exists(), reason="no /proc")
