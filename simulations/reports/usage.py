@@ -49,6 +49,8 @@ STAGES: dict[type, tuple[str, str]] = {
     TaskStarted: ("started", "runs that an agent began"),
     TaskDone: ("done", "results that were committed"),
 }
+# Only what stands in the record comes to these, also where its submitter never heard that it stands.
+ON_RECORD = (TaskSubmitted, TaskAwarded, TaskStarted, TaskDone, TaskRetried, TaskFailed, TaskCancelled, TaskPoison)
 SETBACKS: dict[type, tuple[str, str]] = {
     AwardDeclined: ("declined", "the owner said no, or gave it back"),
     LeaseLapsed: ("lease lapsed", "the owner was silent for too long, or gone"),
@@ -128,6 +130,7 @@ class Tasks:
         self._tasks: dict[type, set[str]] = {}
         self._waited, self._took = Tally(), Tally()
         self._reserved = 0
+        self._on_record: set[str] = set()
 
     def on(self, event: Event) -> None:
         """Something happened to a task, perhaps."""
@@ -139,6 +142,8 @@ class Tasks:
             self._took.add(event.took_ms / 1_000)
             self._waited.add(event.waited_ms / 1_000)
         tasks.add(task)
+        if isinstance(event, ON_RECORD):
+            self._on_record.add(task)
         self._counts[kind] = self._counts.get(kind, 0) + (len(event.asked) if isinstance(event, AuctionOpened) else 1)
 
     def reserve(self) -> None:
@@ -150,6 +155,7 @@ class Tasks:
         if not self._counts:
             return None
         stages = [self._stage(kind, *said) for kind, said in STAGES.items()]
+        stages[0] = Stage(*STAGES[TaskSubmitted], len(self._on_record), len(self._on_record))
         stages.insert(3, Stage("reserved", "messages that asked to take it when a slot is free", self._reserved))
         setbacks = [self._stage(kind, *said) for kind, said in SETBACKS.items()]
         times = (

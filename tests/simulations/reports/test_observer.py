@@ -2,8 +2,10 @@
 
 from msgspec import structs
 
+from protocol.events import AuctionOpened, TaskAwarded, TaskSubmitted
 from simulations.reports.observer import SPANS_MAX, Observer
 from simulations.reports.shapes import RunReport
+from simulations.reports.usage import Tasks
 from simulations.scenario import named, parsed
 from simulations.seen import Span
 from simulations.world import World
@@ -42,6 +44,18 @@ def test_work_is_followed_from_its_submit_to_its_result(passing: RunReport) -> N
     stages = {stage.name: stage.tasks for stage in passing.work.stages}
     assert stages["submitted"] == stages["awarded"] == stages["done"] == 6
     assert passing.work.times[1].count == 6
+
+
+def test_a_task_whose_submitter_never_heard_that_it_stands_was_submitted_and_one_that_was_only_offered_was_not() -> (
+    None
+):
+    tasks = Tasks()
+    tasks.on(AuctionOpened("offered", "", 1, "bids", ("n2",)))
+    tasks.on(TaskSubmitted("heard", "", "", "work@1", "operator"))
+    tasks.on(TaskAwarded("unheard", "", 1, "n2", "gossip"))
+    work = tasks.shown()
+    assert work is not None
+    assert (work.stages[0].name, work.stages[0].tasks) == ("submitted", 2)
 
 
 def test_more_faults_than_can_be_drawn_are_counted() -> None:
