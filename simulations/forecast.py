@@ -284,6 +284,8 @@ def _left_out(mesh: LiveMesh) -> tuple[str, ...]:
     said = [f"nodes that are gone already: {', '.join(mesh.gone)}"] if mesh.gone else []
     if mesh.tasks_left_out:
         said.append(f"{mesh.tasks_left_out} more tasks under way")
+    if mesh.tasks_open:
+        said.append(f"tasks that nobody has yet: {mesh.tasks_open}")
     others = [f"those of other nodes (all play with {mesh.seen_by}'s)"] * (len(mesh.nodes) > 1)
     if others or mesh.settings_left_out:
         said.append(f"settings: {', '.join((*others, *mesh.settings_left_out))}")

@@ -19,7 +19,7 @@ from simulations.scenario import NODES_MAX, ScenarioError
 
 SLOTS_MAX = 64  # of an agent of a scenario
 UP = ("alive", "suspect", "unreachable")
-UNDER_WAY = ("awarded", "running")
+UNDER_WAY, OPEN = ("awarded", "running"), "open"
 READY = "ready"
 KEEP_S = 86_400.0  # results.keep_s, where a daemon does not say
 _PLAYED: Mapping[str, Sequence[str]] = {
@@ -64,6 +64,7 @@ class LiveMesh(Struct, frozen=True):
     gone: tuple[str, ...]
     tasks: tuple[LiveTask, ...]
     tasks_left_out: int
+    tasks_open: int
     servers: int
     server: LiveNode | None
     preset: str
@@ -165,6 +166,7 @@ def heard(answers: Mapping[str, Any]) -> LiveMesh:
         gone=tuple(sorted(peer.name for peer in told.peers if peer.state not in UP)),
         tasks=tasks,
         tasks_left_out=left_out,
+        tasks_open=sum(task.state == OPEN for task in told.tasks),
         servers=told.status.record.copies,
         server=servers[0] if len(servers) == 1 else None,
         preset=preset,

@@ -32,6 +32,13 @@ def test_the_live_mesh_is_played_and_told_in_its_own_names(
     assert "one view at " in said.out
 
 
+def test_a_task_that_nobody_has_yet_is_named_among_what_is_not_played(
+    meshctl: Meshctl, served: Served, backend: FakeBackend
+) -> None:
+    backend.put(a_task("t1", state="open", owner=""))
+    assert "  not played: tasks that nobody has yet: 1\n" in meshctl(*ASKED).out
+
+
 def test_a_program_reads_the_same_as_json(meshctl: Meshctl, served: Served) -> None:
     said = meshctl(*ASKED, "-o", "json")
     told = json.loads(said.out)

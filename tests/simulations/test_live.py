@@ -61,6 +61,13 @@ def test_who_is_gone_is_named_and_not_played_nor_are_its_tasks() -> None:
     assert mesh.tasks_left_out == 1
 
 
+def test_tasks_that_nobody_has_are_counted_and_not_played() -> None:
+    told = answers()
+    told["tasks"] = [{**a_task(1, owner="b", home="a", state="open"), "owner": ""}]
+    mesh = heard(told)
+    assert (mesh.tasks, mesh.tasks_left_out, mesh.tasks_open) == ((), 0, 1)
+
+
 def test_more_tasks_than_a_scenario_takes_are_counted() -> None:
     told = answers()
     told["tasks"] = [a_task(number, owner="b", home="a") for number in range(PLACED_MAX + 5)]
