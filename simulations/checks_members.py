@@ -231,6 +231,7 @@ class OwnWord:
     def __init__(self, setting: Setting) -> None:
         self._setting = setting
         self._own: dict[NodeId, tuple[int, int]] = {}
+        self._called: dict[NodeId, set[str]] = {}  # an impostor that is gone is believed in under the name it had
         self._is_attacked = False  # who lies may have named an incarnation first
 
     def on(self, seen: Seen) -> str | None:
@@ -239,6 +240,7 @@ class OwnWord:
             self._is_attacked |= seen.fault == "attack"
         elif isinstance(seen, Handled):
             me = self._setting.hosts[seen.node].id
+            self._called.setdefault(me, set()).add(self._setting.hosts[seen.node].known_as)
             self._own[me] = max(self._own.get(me, (0, 0)), (seen.life, seen.incarnation))  # two may have one key
             for said in _accusations(seen):
                 if problem := self._ahead(said.peer, said.life, 0 if self._is_attacked else said.incarnation):
@@ -256,7 +258,7 @@ class OwnWord:
     def _another(self, event: PeerAlive | PeerDamped) -> str:
         """Who is nobody here, or is called otherwise."""
         names = [host.known_as for host in self._setting.hosts.values() if host.id == event.peer]
-        if event.name.partition("#")[0] in names:
+        if event.name.partition("#")[0] in {*names, *self._called.get(event.peer, ())}:
             return ""
         return f"{event.name}, which {f'is called {names[0]}' if names else 'nobody admitted'}"
 

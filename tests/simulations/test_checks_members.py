@@ -131,6 +131,17 @@ def test_what_is_said_of_a_node_it_has_begun_itself() -> None:
     assert _said("own-word", world, Happened(n3.name, n3.life, PeerLeft(n3.id, n3.name, n3.life)))
 
 
+def test_an_impostor_that_is_gone_is_believed_in_under_the_name_that_it_had_and_under_no_other() -> None:
+    world, (n1, n2, n3) = _world()
+    check = CHECKS["own-word"](world)
+    n2.pose(known_as=n3.name, key_of=n2.name)
+    check.on(_tick(n2))
+    n2.pose(known_as=n2.name, key_of=n2.name)
+    shown = f"{n3.name}#{n2.id[:8]}"
+    assert check.on(Happened(n1.name, n1.life, PeerAlive(n2.id, shown, n2.life, 0))) is None
+    assert check.on(Happened(n1.name, n1.life, PeerAlive(n2.id, n1.name, n2.life, 0)))
+
+
 def test_who_crashed_stands_alive_nowhere_after_a_while() -> None:
     world, (n1, _, n3) = _world()
     check = CHECKS["dead-are-found"](world)
