@@ -285,10 +285,10 @@ def test_a_file_of_samples_that_is_none_is_said_and_left_alone(
     line: bytes, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     path = tmp_path / "kept.jsonl"
-    path.write_bytes(line)
+    path.write_bytes(line + b"\n")
     assert main(["grid", "swim", "--cells", "16-quiet", "--keep", str(path)]) == BAD_SCENARIO
     assert "--keep" in capsys.readouterr().err
-    assert path.read_bytes() == line
+    assert path.read_bytes() == line + b"\n"
 
 
 def test_a_table_without_a_place_is_refused_before_anything_is_measured(
