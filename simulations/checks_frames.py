@@ -79,7 +79,7 @@ class Rehearsed:
         return (
             self._twice(host)
             or _refused(host, node, "that it has heard before", [each for each in heard if not _is_fact(each)])
-            or _refused(host, node, "with one bit turned", [self._bent(each) for each in heard])
+            or _refused(host, node, "with two bits turned", [self._bent(each) for each in heard])
             or _refused(host, node, "that was cut short", [Received(each.subject, each.frame[:-9]) for each in heard])
             or _refused(host, node, "for another node", [each for each in others if not _is_for(host, each)])
             or _changed(host, node, [each for each in heard if _is_fact(each)])
@@ -91,10 +91,10 @@ class Rehearsed:
         return [received for at_ns, received in self._heard[name] if at_ns >= since_ns]
 
     def _bent(self, heard: Received) -> Received:
-        """One bit is another, elsewhere in each frame and each time."""
+        """Two bits of a byte are others, elsewhere in each frame and each time; one might mend what a link has bent."""
         frame = bytearray(heard.frame)
         at = (self._rounds * 131 + sum(frame[-8:])) % len(frame)
-        frame[at] ^= 1 << self._rounds % 8
+        frame[at] ^= 1 << self._rounds % 8 | 1 << (self._rounds + 1) % 8
         return Received(heard.subject, bytes(frame))
 
     def _twice(self, host: Host) -> str | None:
