@@ -156,7 +156,8 @@ class Quiet:
         self._per_task = IDLE_PER_ASK / setting.settings.tasks.ask_interval_s * IDLE_S
         settings = setting.settings.membership
         again_s = settings.probe_timeout_s / ASKS  # who is too far away to answer by then is asked again
-        asks = min(ASKS, 1 + int(setting.network.round_trip_s / again_s))
+        tries = 1 / max(1 - setting.network.useless, 1 / ASKS) ** 2  # until a question and its answer are heard
+        asks = min(ASKS, (1 + int(setting.network.round_trip_s / again_s)) * tries)
         per_s = IDLE_PER_S + IDLE_PER_PROBE * asks / settings.probe_interval_s
         self._most = int(per_s * IDLE_S * len(setting.hosts))
 

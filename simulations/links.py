@@ -66,11 +66,15 @@ class Manner(Struct, frozen=True, forbid_unknown_fields=True):
         return ""
 
     @property
+    def useless(self) -> float:
+        """The share of messages that are lost, or arrive as what nobody can read."""
+        return self.loss + self.corrupt + self.truncate + self.oversize
+
+    @property
     def is_bad(self) -> bool:
         """May who is there not be seen over it?"""
-        useless = self.loss + self.corrupt + self.truncate + self.oversize
         is_late = self.delay.p99_ms > DELAY_CLEAR_MS_MAX or 0 < self.kb_s < KB_S_CLEAR_MIN
-        return useless > LOSS_CLEAR_MAX or is_late or (self.loss > 0 and self.burst > BURST_CLEAR_MAX)
+        return self.useless > LOSS_CLEAR_MAX or is_late or (self.loss > 0 and self.burst > BURST_CLEAR_MAX)
 
     @property
     def is_rough(self) -> bool:

@@ -136,6 +136,11 @@ class Network:
         """How long a question and its answer take at most, as a rule, while no link is worse than usual."""
         return 2 * self._model.delay.p99_ms / 1_000
 
+    @property
+    def useless(self) -> float:
+        """The share of messages that are of no use, while no link is worse than usual."""
+        return self._model.useless
+
     # --- messages
 
     def dice(self, src: str, dst: str) -> Random:

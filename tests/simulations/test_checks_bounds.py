@@ -27,6 +27,12 @@ from simulations.world import World
 from tests.simulations.test_checks import AWARDED, DONE
 
 
+@pytest.mark.parametrize("nodes", [2, 5])
+def test_an_idle_mesh_whose_links_lose_asks_again_and_is_quiet(nodes: int) -> None:
+    text = f'about = "x"\nnodes = {nodes}\nrun_s = 45\npreset = "local"\nstart = "known"\n[link]\nloss = 0.2\n'
+    assert World(parsed(text + '[expect]\nalways = ["quiet"]\n', origin="x"), seed=1).run().violations == ()
+
+
 def test_an_idle_mesh_says_little_once_nothing_is_left_to_say() -> None:
     world = World(parsed('about = "x"\nnodes = 3\nrun_s = 600\n', origin="x"), seed=1)
     most = int((IDLE_PER_S + IDLE_PER_PROBE / world.settings.membership.probe_interval_s) * IDLE_S * 3)
