@@ -187,6 +187,8 @@ class Line:
             return frame
         dice = self.stream("harm")
         which, where = dice.random(), dice.random()
+        if not frame:  # a stranger may say nothing at all, and of that no bit can be turned
+            return frame
         if which < manner.corrupt:
             bit = int(where * len(frame) * 8)
             return frame[: bit // 8] + bytes((frame[bit // 8] ^ 1 << bit % 8,)) + frame[bit // 8 + 1 :]

@@ -81,6 +81,10 @@ def test_what_is_harmed_arrives_otherwise(manner: Manner, is_so: object) -> None
     assert all(is_so(line.worn(manner, FRAME, "Ping")) for _ in range(50))
 
 
+def test_of_a_frame_without_bytes_no_bit_is_turned() -> None:
+    assert _line().worn(Manner(corrupt=1.0), b"", "Ping") == b""
+
+
 def test_a_narrow_link_makes_messages_wait_and_drops_what_finds_no_room() -> None:
     manner = Manner(delay=Delay(p50_ms=1, p99_ms=1, shape="constant"), kb_s=10, queue_kb=5)
     line = _line()
