@@ -6,10 +6,11 @@ is bounded; what has fallen out of it is looked up in the record. Pure leaf of `
 
 from collections.abc import Callable, Iterator
 
-from msgspec import Struct, field
+from msgspec import Struct, field, structs
 
 from protocol import ids, limits, records
 from protocol.effects import Effect, RunAgent, Send, StopAgent, Write
+from protocol.leases import Lease, Stretch
 from protocol.primitives import NS_PER_S, Instant, Mono, NodeId
 from protocol.slots import Slots
 from protocol.watched import TaskSettings
@@ -19,44 +20,7 @@ UNASKED_LEASES = 2  # without being asked: then an owner looks whether the task 
 QUIET_LEASES = 1 / 3  # without its watcher, two asks: then a guardian is believed as well
 LIE_S = 20.0  # until the record is read once more: a store that was cut off may show for a while what stood before
 CHECK_S = 2.0  # between two looks at the record of a task because of what others say, or leave out
-RENEWALS = 3  # of an exclusive award in a lease: one may be lost, and one be late
 STALE_S = 0.5  # a result that is already on its way is refused and kept, not thrown away with the run
-
-
-class Lease(Struct):
-    """How long an exclusive award is ours for sure: so long from the last write by which it stood as ours. Mutable."""
-
-    lasts_s: float
-    sure: Mono  # when that write left
-    tried: Mono | None = None  # when the write that is under way left
-    renew_at: Mono = 0
-
-    @property
-    def ends(self) -> Mono:
-        """When nothing says any more that the award is ours."""
-        return self.sure + int(self.lasts_s * NS_PER_S)
-
-    @property
-    def is_renewing(self) -> bool:
-        """True while the award is being written anew."""
-        return self.tried is not None
-
-    def has_lapsed(self, now: Instant) -> bool:
-        """True once nothing says any more that the award is ours."""
-        return now.since_s(self.sure) >= self.lasts_s
-
-    def renewing(self, now: Instant) -> None:
-        """The award is written anew now."""
-        self.tried, self.renew_at = now.mono_ns, now.after(self.lasts_s / RENEWALS)
-
-    def renewed(self) -> None:
-        """That write stands; it counts from when it left."""
-        if self.tried is not None:
-            self.sure, self.tried = self.tried, None
-
-    def not_renewed(self) -> None:
-        """That write does not stand."""
-        self.tried = None
 
 
 class Doubt(Struct):
@@ -122,21 +86,30 @@ class Grant(Struct):
         """True while it goes on, and its end is not on its way to the record."""
         return self.ending is None and not self.is_stopping
 
-    def renew(self, now: Instant) -> list[Effect]:
+    def renew(self, wanted_s: float, now: Instant) -> list[Effect]:
         """Write the award of an exclusive task anew; whoever moves it on needs a revision that stood for two leases."""
         if self.lease.is_renewing:
             return []
-        self.lease.renewing(now)
-        return [Write(ids.task_key(self.record.id), self.record, expect=self.revision, urgent=True)]
+        lease_ms = round(self.lease.renewing(wanted_s, now) * 1_000)
+        award = structs.replace(self.record, lease_ms=lease_ms)
+        return [Write(ids.task_key(self.record.id), award, expect=self.revision, urgent=True)]
+
+    @property
+    def lapses_at(self) -> Mono:
+        """When an exclusive task is not surely ours any more; until it is begun it is only waited for."""
+        lease = self.lease
+        return lease.ends if self.is_begun or not lease.is_renewing else lease.hopeless_at
 
     def has_lapsed(self, now: Instant) -> bool:
         """True when nothing says any more that an exclusive task is ours."""
-        return self.record.exclusive and self.lease.has_lapsed(now)
+        return self.record.exclusive and now.mono_ns >= self.lapses_at
 
-    def stands(self, revision: int) -> None:
-        """A write of the award took effect."""
+    def stands(self, record: TaskRecord, revision: int) -> None:
+        """This write of the award took effect."""
         self.revision = revision
-        self.lease.renewed()
+        if self.lease.is_renewing:
+            self.record = record
+            self.lease.renewed(record.lease_ms / 1_000)
 
     def named_by(self, watcher: NodeId, life: int, now: Instant) -> None:
         """This watcher asks about it: that one is told from now on."""
@@ -175,7 +148,7 @@ def order_of(grant: Grant, agent: str, now: Instant) -> RunAgent:
         ancestors=record.ancestors,
         lineage=record.lineage,
         retries=record.retries,
-        lease_s=grant.lease.lasts_s if record.exclusive else 0.0,
+        lease_s=grant.lease.least_s if record.exclusive else 0.0,
     )
 
 
@@ -188,12 +161,13 @@ class Grants:
         self._guards = guards  # whether a node may be a guardian of a task
         self._grants: dict[str, Grant] = {}
         self._past: dict[str, _Past] = {}
+        self._stretch = Stretch()
 
     # --- in hand
 
     def begin(self, record: TaskRecord, revision: int, watcher: NodeId, watcher_life: int, now: Instant) -> Grant:
         """The task is in hand; its slot was taken before."""
-        at_ms, at = now.wall_ms, now.mono_ns
+        at_ms, at, lease_s = now.wall_ms, now.mono_ns, records.lease_s(record, self._settings.lease_s)
         grant = Grant(
             record,
             revision,
@@ -204,7 +178,7 @@ class Grants:
             at_ms,
             checked=at,
             began=at,
-            lease=Lease(records.lease_s(record, self._settings.lease_s), sure=at),
+            lease=Lease(lease_s, lease_s, sure=at),
         )
         self._grants[record.id] = grant
         return grant
@@ -238,6 +212,22 @@ class Grants:
         """Those whose end may have come while we were out of reach, or is in doubt; each is given once."""
         look_s = UNASKED_LEASES * self._settings.lease_s
         return [grant for grant in self.open() if grant.look_up(now, look_s=look_s)]
+
+    def renew(self, grant: Grant, now: Instant) -> list[Effect]:
+        """Write the award of an exclusive task anew, with as long a lease as the store needs now."""
+        return grant.renew(self._stretch.lease_s(grant.lease.least_s, now), now)
+
+    def is_brief(self, grant: Grant, now: Instant) -> bool:
+        """True for an exclusive task whose lease would be over before it is renewed, as the store is now."""
+        return grant.record.exclusive and grant.lease.is_brief(self._stretch.lease_s(grant.lease.least_s, now))
+
+    def lease_s(self, now: Instant) -> float:
+        """That of an exclusive task which this node takes now."""
+        return self._stretch.lease_s(self._settings.lease_s, now)
+
+    def took(self, since: Mono, now: Instant) -> None:
+        """A write of an exclusive award left then, and stands."""
+        self._stretch.took(now.since_s(since), now)
 
     def release(self, task: str) -> None:
         """It is in hand no more, and its slot is free; harmless when it was not."""
@@ -296,9 +286,9 @@ class Grants:
             return None
         lease_ns, stale_ns = int(self._settings.lease_s * NS_PER_S), int(STALE_S * NS_PER_S)
         open_grants = self.open()
-        alone = [grant.lease for grant in open_grants if grant.record.exclusive]
-        ends = [lease.ends for lease in alone]
-        ends += [lease.renew_at for lease in alone if not lease.is_renewing]
+        alone = [grant for grant in open_grants if grant.record.exclusive]
+        ends = [grant.lapses_at for grant in alone]
+        ends += [grant.lease.renew_at for grant in alone if not grant.lease.is_renewing]
         ends += [grant.stale_since + stale_ns for grant in open_grants if grant.stale_since is not None]
         ends += [grant.checked + UNASKED_LEASES * lease_ns for grant in open_grants]
         ends += [grant.doubt.look_again for grant in open_grants if grant.doubt.look_again is not None]

@@ -106,7 +106,7 @@ class Holder:
         grant = self._grants.begin(record, body.revision, sender, life, now)
         effects.append(_to(sender, life, Accept(record.id, record.epoch), record))
         if record.exclusive:  # the award may have been on its way for long: a write says whether it stands still
-            return [*effects, *grant.renew(now)]
+            return [*effects, *self._grants.renew(grant, now)]
         return [*effects, *self._begun(grant, agent, now)]
 
     def _begun(self, grant: Grant, agent: str, now: Instant) -> list[Effect]:
@@ -160,19 +160,20 @@ class Holder:
         """Take what waits here, as far as there are slots."""
         effects: list[Effect] = []
         self._late.expire(now)
+        lease_s = self._grants.lease_s(now)
         while (reserved := self._late.first(lambda name: self._slots.best(name) is not None)) is not None:
             if self._refusal(reserved.record, now) is not None:
                 self._late.discard(reserved.record.id)
                 continue
             self._slots.take(reserved.record.id, reserved.record.capability)
-            effects.append(self._late.take(reserved, owner=self._me, owner_life=self._life, now=now))
+            effects.append(self._late.take(reserved, owner=self._me, owner_life=self._life, lease_s=lease_s, now=now))
         return effects
 
     def _on_taken(
         self, reserved: Reserved, record: TaskRecord, revision: int, frame: bytes, now: Instant
     ) -> list[Effect]:
         """Our write stands: the task is ours. Its watcher is told, until it asks."""
-        agent, watcher, life = self._slots.agent_of(record.id), reserved.watcher, reserved.watcher_life
+        watcher, life = reserved.watcher, reserved.watcher_life
         told = _to(watcher, life, Taken(record.id, record.epoch, revision, frame), record)
         former, kin = reserved.record.owner, _kin(record)
         awarded = TaskAwarded(record.id, record.iid, record.epoch, self._me, "late", former, *kin)
@@ -181,9 +182,16 @@ class Holder:
         grant = self._grants.begin(record, revision, watcher, life, now)
         grant.untold, grant.tell_at = told, now.after(TELL_S)
         grant.lease.sure = reserved.tried
+        self._grants.took(reserved.tried, now)
+        return [Emit(awarded), told, *self._begun_if_kept(grant, now)]
+
+    def _begun_if_kept(self, grant: Grant, now: Instant) -> list[Effect]:
+        """Give it to its agent, if it will stay ours for as long as a write takes."""
+        if not self._closed_by and self._grants.is_brief(grant, now):
+            return self._grants.renew(grant, now)
         if why := self._why_not_begun(grant, now):
-            return [Emit(awarded), told, *self._give_back(grant, *why, counts=False)]
-        return [Emit(awarded), told, *self._begun(grant, agent, now)]
+            return self._give_back(grant, *why, counts=False)
+        return self._begun(grant, self._slots.agent_of(grant.record.id), now)
 
     def _why_not_begun(self, grant: Grant, now: Instant) -> tuple[str, str] | None:
         """Reason and detail, when what is ours by now comes too late."""
@@ -257,7 +265,7 @@ class Holder:
         if grant is None:
             return []
         if record.state is TaskState.AWARDED:
-            return self._renewed(grant, revision, now, is_put_back=not write.expect)
+            return self._renewed(grant, record, revision, now, is_put_back=not write.expect)
         if grant.ending is None:
             return []
         self._grants.end(record)
@@ -273,19 +281,19 @@ class Holder:
         body = Result(record.id, record.epoch, revision, write.frame)
         return [event, _to(grant.watcher, grant.watcher_life, body, record)]
 
-    def _renewed(self, grant: Grant, revision: int, now: Instant, *, is_put_back: bool) -> list[Effect]:
+    def _renewed(
+        self, grant: Grant, record: TaskRecord, revision: int, now: Instant, *, is_put_back: bool
+    ) -> list[Effect]:
         """The award stands, says a write of ours: go on with it."""
-        record, was_renewing = grant.record, grant.lease.is_renewing
-        grant.stands(revision)
+        was_renewing = grant.lease.is_renewing
+        if grant.lease.tried is not None:
+            self._grants.took(grant.lease.tried, now)
+        grant.stands(record, revision)
         put_back = Emit(TaskPutBack(record.id, record.iid, record.epoch, "missing", record.gid))
         effects: list[Effect] = [put_back] if is_put_back else []
         if grant.ending is not None:
             return [*effects, *(self._commit(grant, grant.ending) if was_renewing else [])]
-        if grant.is_begun:
-            return effects
-        if why := self._why_not_begun(grant, now):
-            return [*effects, *self._give_back(grant, *why, counts=False)]
-        return [*effects, *self._begun(grant, self._slots.agent_of(record.id), now)]
+        return effects if grant.is_begun else [*effects, *self._begun_if_kept(grant, now)]
 
     def _not_renewed(self, grant: Grant, stands: Standing, now: Instant) -> list[Effect]:
         """Another write than we know of stands: ours is tried again, unless the task has moved on."""
@@ -351,7 +359,7 @@ class Holder:
         for grant in self._grants.open():
             grant.revision = 0
             if grant.record.exclusive:
-                effects += grant.renew(now)
+                effects += self._grants.renew(grant, now)
             else:
                 effects.append(Write(ids.task_key(grant.record.id), grant.record, expect=0, urgent=True))
         return effects
@@ -407,7 +415,7 @@ class Holder:
         """An exclusive task stays ours for a lease from every write by which it stood as ours."""
         if grant.has_lapsed(now):
             return self._give_back(grant, "unrenewed", "its award was not renewed for a lease", counts=False)
-        return grant.renew(now) if now.mono_ns >= grant.lease.renew_at else []
+        return self._grants.renew(grant, now) if now.mono_ns >= grant.lease.renew_at else []
 
     def next_deadline(self) -> Mono | None:
         """When the first task has to be stopped."""

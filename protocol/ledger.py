@@ -375,7 +375,7 @@ class Ledger:
         if ended is not None:
             return self.tasks.write(watched, ended, now, urgent=True)
         if watched.amiss:
-            return self.tasks.write(watched, watched.as_known(), now, urgent=True)
+            return self.tasks.write(watched, watched.as_known(self._settings.lease_s), now, urgent=True)
         if watched.phase is not Phase.WAITING:
             return []
         resting_until = max(watched.resting_until(self._patient_until), watched.fenced_until(self._settings.lease_s))
@@ -433,7 +433,7 @@ class Ledger:
     def _take_up(self, watched: Watched, record: TaskRecord, revision: int, frame: bytes, now: Instant) -> list[Effect]:
         """Go on from a record that another wrote: settle it, ask its owner, or give it out."""
         if watched.is_renewed(record, revision):
-            watched.renewed(revision, frame, now)
+            watched.renewed(record, revision, frame, now)
             self.tasks.stand_by(watched, now)
             return [*self._late.drop(watched, now), *self._advance(watched, now)]
         is_ours = record.retries == watched.record.retries or record.home == self._me

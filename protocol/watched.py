@@ -12,6 +12,7 @@ from msgspec import Meta, Struct, structs
 from protocol import limits, records
 from protocol.bids import Closed, with_late
 from protocol.inputs import Cancel, Retry
+from protocol.leases import longest_s
 from protocol.owners import Owner
 from protocol.primitives import NS_PER_S, Instant, Mono, NodeId, WallMs
 from protocol.records import Standing
@@ -247,10 +248,12 @@ class Watched:
         self.revision = stands.revision
         self.amiss = "older" if stands.record is not None else "unreadable" if stands.revision else "missing"
 
-    def as_known(self) -> TaskRecord:
-        """The record as it should stand, with the attempts that ended since it was written."""
-        attempts = (*self.record.attempts, *self.ended)[-limits.ATTEMPTS_KEPT :]
-        return structs.replace(self.record, attempts=attempts)
+    def as_known(self, own_lease_s: float) -> TaskRecord:
+        """The record as it should stand, with the attempts that ended since and the longest lease there may be."""
+        record = self.record
+        attempts = (*record.attempts, *self.ended)[-limits.ATTEMPTS_KEPT :]
+        longest_ms = int(longest_s(own_lease_s) * 1_000) if record.lease_ms else 0
+        return structs.replace(record, attempts=attempts, lease_ms=max(record.lease_ms, longest_ms))
 
     def put_back(self, now: Instant) -> None:
         """What stands under the key is being replaced: not again at once, should it come back."""
@@ -275,8 +278,9 @@ class Watched:
         is_anew = is_same and revision != self.revision
         return is_anew and record.exclusive and record.state is self.record.state is TaskState.AWARDED
 
-    def renewed(self, revision: int, frame: bytes, now: Instant) -> None:
-        """That stands now; what is to be written of earlier awards is kept."""
+    def renewed(self, record: TaskRecord, revision: int, frame: bytes, now: Instant) -> None:
+        """That stands now, with a lease of its own; what is to be written of earlier awards is kept."""
+        self.record = structs.replace(self.record, lease_ms=record.lease_ms)
         self.revision, self.frame, self.is_own = revision, frame, False
         self.confirmed_ms, self.known_at, self.amiss, self.looks = now.wall_ms, now.mono_ns, "", 0
         if not self.is_given_back:

@@ -46,6 +46,7 @@ SETTINGS = NodeSettings(
 )
 MARGIN_MS = 5 * STEP_MS  # two rounds of asks and an answer on its way
 RUN_STEPS = 3
+SLOW_STEPS = 24  # until the store is quick, in a world in which it is slow at first
 HANG_STEPS = 24  # longer than two leases
 LATE_STEPS = 14  # how long the broker may keep a message, or a process stand still: longer than two leases
 STALL_STEPS = 3  # how long the store may take
@@ -62,8 +63,18 @@ KEY = ids.task_key(TASK)
 class World:
     """Three hosts, a broker, a store, and one task submitted through the first."""
 
-    def __init__(self, *, agents: tuple[int, ...] = (1, 2), is_exclusive: bool = False, route: str = "auto") -> None:
+    def __init__(
+        self,
+        *,
+        agents: tuple[int, ...] = (1, 2),
+        is_exclusive: bool = False,
+        route: str = "auto",
+        run_steps: int = RUN_STEPS,
+        store_steps: int = 0,
+    ) -> None:
         self.step = 0
+        self.run_steps = run_steps
+        self.store_steps = store_steps  # that everything takes there and back, at first
         self.agents = agents
         self.is_exclusive = is_exclusive
         self.trail: list[Choice] = []
@@ -94,7 +105,9 @@ class World:
     def plain(self) -> Choice:
         """What happens next when nothing goes wrong."""
         for number, errand in enumerate(self.errands):
-            if self.hosts[errand.host].trouble in WITH_STORE:
+            takes = self.store_steps if self.step < SLOW_STEPS else 0
+            is_due = self.step - errand.step >= takes / (1 if errand.answer else 2)
+            if self.hosts[errand.host].trouble in WITH_STORE and is_due:
                 return ("outcome" if errand.answer else "store", number)
         for number, packet in enumerate(self.packets):
             if self.hosts[packet.to].trouble != "paused" and packet.step <= self.step:
@@ -119,7 +132,7 @@ class World:
         for host in self._awake():
             for steps in (0, 2):
                 yield ("down", host, steps)
-            for steps in (2, 16):
+            for steps in (2, 16, 60) if self.run_steps > RUN_STEPS else (2, 16):
                 yield ("cut", host, steps)
             yield ("mute", host, 16)
             yield ("paused", host, LATE_STEPS)
@@ -138,7 +151,7 @@ class World:
             for packet in self.packets
         )
         is_stalled = any(
-            self.step - errand.step >= STALL_STEPS
+            self.step - errand.step >= STALL_STEPS + self.store_steps
             for errand in self.errands
             if self.hosts[errand.host].trouble in WITH_STORE
         )
@@ -273,7 +286,8 @@ class World:
             if host.trouble:
                 self._fault(index)
             if host.trouble == "paused" and self.is_exclusive and (self.step - host.since) * STEP_MS >= LEASE_MS:
-                host.runs = {}  # such agents end when their daemon stands still for a lease
+                host.ended += tuple(host.runs)  # such agents end when their daemon stands still for a lease
+                host.runs = {}
                 self.judge.halted(index)
             if host.trouble and host.back == self.step:
                 self._come_back(index)
@@ -353,6 +367,9 @@ class World:
             self._enter(index, inputs.LinkChanged(True))
         elif trouble == "paused":
             self._enter(index, inputs.Lagged((self.step - host.back) * STEP_MS + 2_000))
+            for epoch in host.ended:
+                self._enter(index, inputs.AgentFailed(TASK, epoch, "agent_unavailable", "it stood still", True))
+            host.ended = ()
         others = [other for other in range(3) if other != index]
         self.notices += [Notice(other, index, host.life, self.step) for other in others]
         self.notices += [Notice(index, other, self._life_of(other), self.step) for other in others]
@@ -418,7 +435,7 @@ class World:
             case fx.Write() | fx.Read() | fx.List():
                 self._ask_store(index, effect)
             case fx.RunAgent():
-                host.runs = {**host.runs, effect.epoch: self.step + RUN_STEPS}
+                host.runs = {**host.runs, effect.epoch: self.step + self.run_steps}
                 self.judge.ran(index, host.life, effect.epoch)
             case fx.StopAgent():
                 host.runs = {epoch: done for epoch, done in host.runs.items() if epoch != effect.epoch}

@@ -55,6 +55,7 @@ class Host(Struct):
     trouble: str = ""  # down | cut | mute | paused
     runs: dict[int, int] = {}  # epoch → step at which its agent is done
     stopping: tuple[int, ...] = ()  # epochs whose agent was told to stop
+    ended: tuple[int, ...] = ()  # epochs whose agent ended because its daemon stood still, which hears of it then
     facts: dict[str, inputs.Received] = {}
 
 

@@ -3,6 +3,8 @@
 Invariant: a judge only looks; it is told what the store took, what nodes said, and who was in trouble.
 """
 
+from msgspec import structs
+
 from protocol import events
 from protocol.effects import Reply
 from protocol.events import Event
@@ -94,9 +96,11 @@ class Judge:
             raise Violation(f"robbed: {self._robbers[record.epoch]}")
 
     def _is_renewal(self, former: TaskRecord | None, record: TaskRecord, *, by: int, life: int) -> bool:
-        """Who holds an exclusive task writes the same again."""
+        """Who holds an exclusive task writes the same again, but for the lease."""
         is_own = self._is_exclusive and record.owner_life == life == self._lives.get(by)
-        return is_own and record == former and record.state is TaskState.AWARDED
+        if not is_own or former is None or record.state is not TaskState.AWARDED:
+            return False
+        return structs.replace(record, lease_ms=former.lease_ms) == former
 
     def ran(self, host: int, life: int, epoch: int) -> None:
         """An agent began."""

@@ -6,18 +6,18 @@ from msgspec import structs
 from protocol import ids, records
 from protocol.effects import Effect, Read, RunAgent, StopAgent, Write
 from protocol.events import LeaseLapsed, ResultRefused, TaskDone, TaskPutBack
-from protocol.grants import RENEWALS
 from protocol.inputs import Retry
+from protocol.leases import RENEWALS, STRETCH_MAX
 from protocol.records import Standing
 from protocol.wire.auction import Attempt, Reserve, Unwritten
-from protocol.wire.task import Accept, Award, Failure, TaskRecord, TaskState, Withdraw
+from protocol.wire.task import Accept, Award, Decline, Failure, TaskRecord, TaskState, Withdraw
 from tests.protocol.conversation import instant
 from tests.protocol.owning import Owner, W, answer, declines, mine
 from tests.protocol.work import CARD, LIFE, SETTINGS, B, C, Home, awarded, bodies, frame, only_write, said
 
 LEASE_S, ROUND_S = SETTINGS.lease_s, SETTINGS.ask_interval_s
 RENEW_S = LEASE_S / RENEWALS
-ALONE = mine(exclusive=True)
+ALONE = structs.replace(mine(exclusive=True), lease_ms=int(LEASE_S * 1_000))
 KEY = ids.task_key(ALONE.id)
 
 
@@ -71,13 +71,80 @@ def test_an_award_that_was_long_on_its_way_begins_nothing(stands: TaskRecord) ->
     assert (owner.holder.in_hand, owner.slots.taken) == (0, 0)
 
 
-def test_an_award_whose_write_took_a_lease_begins_nothing_and_is_given_back() -> None:
+def test_an_award_whose_write_took_longer_than_any_lease_begins_nothing_and_is_given_back() -> None:
+    owner = Owner()
+    written = owner.award(ALONE)
+    assert bodies(owner.at(STRETCH_MAX * LEASE_S - 0.01), Decline) == []
+    effects = owner.at(STRETCH_MAX * LEASE_S)
+    assert (_runs(effects), declines(effects)) == ([], ["unrenewed"])
+    assert _runs(owner.written(written)) == []
+    assert (owner.holder.in_hand, owner.slots.taken) == (0, 0)
+
+
+# --- a slow store
+
+
+def _lasting(effects: list[Effect]) -> float:
+    """The lease that a renewal asks for, seconds."""
+    record = only_write(effects).record
+    assert isinstance(record, TaskRecord)
+    return record.lease_ms / 1_000
+
+
+@pytest.mark.parametrize("took_s", [0.34 * LEASE_S, LEASE_S, 3 * LEASE_S])
+def test_an_owner_that_would_be_late_to_renew_asks_for_a_longer_lease_before_it_begins(took_s: float) -> None:
     owner = Owner()
     effects = owner.award(ALONE)
-    owner.now = instant(LEASE_S)
+    assert _lasting(effects) == LEASE_S
+    owner.now = instant(took_s)
     effects = owner.written(effects)
-    assert (_runs(effects), declines(effects)) == ([], ["unrenewed"])
-    assert (owner.holder.in_hand, owner.slots.taken) == (0, 0)
+    longer_s = min(2 * RENEWALS * took_s, STRETCH_MAX * LEASE_S)
+    assert (_runs(effects), _lasting(effects)) == ([], round(longer_s, 3))
+    owner.now = instant(2 * took_s)
+    (run,) = _runs(owner.written(effects))
+    assert run.lease_s == LEASE_S, "an agent whose daemon stands still goes by the shortest"
+
+
+def test_a_longer_lease_holds_once_its_write_stands_and_not_before() -> None:
+    owner = _begun()
+    owner.at(RENEW_S)
+    owner.now = instant(2 * RENEW_S)
+    owner.written([Write(KEY, ALONE, expect=5)])
+    longer = owner.at(2 * RENEW_S)
+    assert _lasting(longer) == 2 * LEASE_S
+    assert owner.at(RENEW_S + LEASE_S) == [StopAgent(ALONE.id, 1)]
+
+
+def test_an_owner_goes_on_for_the_lease_of_its_last_write_and_renews_three_times_in_it() -> None:
+    owner = _begun()
+    owner.at(RENEW_S)
+    owner.now = instant(2 * RENEW_S)
+    owner.written([Write(KEY, ALONE, expect=5)])
+    longer = owner.at(2 * RENEW_S)
+    owner.now = instant(2 * RENEW_S + 0.01)
+    owner.written(longer)
+    left_s = 2 * RENEW_S
+    assert owner.at(left_s + 2 * RENEW_S - 0.01) == []
+    assert _writes(owner.at(left_s + 2 * RENEW_S))
+    assert StopAgent(ALONE.id, 1) not in owner.at(left_s + 2 * LEASE_S - 0.01)
+    assert StopAgent(ALONE.id, 1) in owner.at(left_s + 2 * LEASE_S)
+
+
+def test_a_lease_becomes_short_again_by_and_by_and_never_shorter_than_the_award_s() -> None:
+    owner = _begun()
+    owner.at(RENEW_S)
+    owner.now = instant(2 * RENEW_S)
+    owner.written([Write(KEY, ALONE, expect=5)])
+    leases: list[float] = []
+    for number in range(1_000):
+        effects = owner.at(2 * RENEW_S + number / 10)
+        if _writes(effects):
+            leases.append(_lasting(effects))
+            owner.written(effects)
+    assert leases[0] == 2 * LEASE_S
+    assert leases[-1] == LEASE_S
+    assert [leases[at] for at in range(len(leases) - 1) if leases[at + 1] < leases[at]] == [6.0, 4.5, 3.375]
+    assert owner.holder.in_hand == 1, "it never lapsed"
 
 
 def test_an_owner_writes_its_award_anew_for_as_long_as_it_has_it_and_nobody_need_ask() -> None:
@@ -307,6 +374,26 @@ def test_a_refusal_is_void_once_the_award_was_written_anew_and_what_was_given_ba
     assert given.record.owner == C
     given_anew = _writes(home.lost(awarded(exclusive=True)) + home.after(2 * LEASE_S - 1))
     assert (given_anew == []) == is_void
+
+
+def test_whoever_would_move_it_on_goes_by_the_lease_that_was_written_last() -> None:
+    home = _held()
+    longer = structs.replace(home.record, lease_ms=4 * home.record.lease_ms)
+    home.lost(longer)
+    home.mesh.free = {B: 0, C: 1}
+    quiet = home.after(8 * LEASE_S - 0.1)
+    assert _writes(quiet) == []
+    (given,) = _writes(home.after(1))
+    assert isinstance(given.record, TaskRecord)
+    assert (given.record.owner, given.record.lease_ms) == (C, LEASE_S * 1_000)
+
+
+def test_what_is_put_back_has_the_longest_lease_that_its_owner_may_have() -> None:
+    home = _held()
+    assert home.record.lease_ms == LEASE_S * 1_000
+    (back,) = _writes(home.ledger.on_record_lost(home.now) + home.after(1))
+    assert isinstance(back.record, TaskRecord)
+    assert back.record.lease_ms == STRETCH_MAX * LEASE_S * 1_000
 
 
 def test_that_an_award_never_arrived_may_be_said_again_and_again() -> None:

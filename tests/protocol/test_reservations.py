@@ -10,6 +10,7 @@ from protocol.effects import Effect, RunAgent, StopAgent, Write
 from protocol.events import TaskAwarded
 from protocol.holder import TELL_S, Holder
 from protocol.inputs import AgentFailed, AgentFinished
+from protocol.leases import STRETCH_MAX
 from protocol.primitives import Instant
 from protocol.records import Standing
 from protocol.reservations import SPOKEN_S, Reservations, Reserved
@@ -335,19 +336,26 @@ def test_an_award_that_was_begun_before_our_own_write_came_back_is_not_begun_aga
     assert owner.holder.in_hand == (became != "given back")
 
 
-def test_an_exclusive_task_whose_write_came_back_a_lease_later_is_not_begun() -> None:
-    owner = Owner()
+def test_an_exclusive_task_whose_write_came_back_a_lease_later_is_begun_once_it_has_a_longer_one() -> None:
+    owner = Owner(slots=2)
     effects = owner.reserve(record(exclusive=True))
     owner.now = instant(SETTINGS.lease_s)
     effects = owner.written(effects)
     assert [each for each in effects if isinstance(each, RunAgent)] == []
-    assert [each.reason for each in bodies(effects, Decline)] == ["unrenewed"]
+    longer = only_write(effects)
+    assert isinstance(longer.record, TaskRecord)
+    assert longer.record.lease_ms == STRETCH_MAX * SETTINGS.lease_s * 1_000
+    assert [type(each) for each in owner.written(effects) if isinstance(each, RunAgent)] == [RunAgent]
+    again = owner.reserve(record("another", exclusive=True))
+    taken = only_write(again).record
+    assert isinstance(taken, TaskRecord)
+    assert taken.lease_ms == longer.record.lease_ms, "the store is as slow for the next"
 
 
 def test_an_exclusive_task_that_was_taken_is_held_from_the_write_on() -> None:
     owner = Owner()
     effects = owner.reserve(record(exclusive=True))
-    owner.now = instant(SETTINGS.lease_s / 2)
+    owner.now = instant(SETTINGS.lease_s / 10)
     owner.written(effects)
     task = record().id
     assert StopAgent(task, 1) in owner.holder.on_tick(instant(SETTINGS.lease_s))
