@@ -128,8 +128,8 @@ class NoHastyDeath:
     def _after(self, before: tuple[int, int, tuple[str, ...]], seen: Span) -> tuple[int, int, tuple[str, ...]]:
         since_ns, last_ns, standing = before
         now_ns = self._setting.timeline.now_ns
-        if now_ns - last_ns >= ns(CLEAR_S):
-            since_ns, standing = now_ns if seen.is_on else 0, ()
+        if not standing and now_ns - last_ns >= ns(CLEAR_S):
+            since_ns = now_ns if seen.is_on else 0
         return since_ns, now_ns, stands(standing, seen.fault, is_on=seen.is_on)
 
     def _was_in_reach(self, death: PeerDead | PeerDamped, at_ns: int) -> bool:

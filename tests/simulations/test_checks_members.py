@@ -231,6 +231,20 @@ def test_who_is_stopped_by_two_faults_is_until_both_have_ended(ended: int, is_br
     assert (check.on(_death(n1, n3, n1, n2)) is not None) is is_broken
 
 
+def test_who_was_stopped_long_ago_may_be_dead_a_moment_after_another_fault_began() -> None:
+    world, (n1, n2, n3) = _world()
+    check = CHECKS["no-hasty-death"](world)
+    check.on(Span("pause", ("n3",), is_on=True))
+    _pass(world, 32.0)
+    check.on(Span("stall", (), is_on=True))
+    assert check.on(_death(n1, n3, n1, n2)) is None
+    for fault in ("pause", "stall"):
+        check.on(Span(fault, ("n3",), is_on=False))
+    _pass(world, 44.0)
+    check.on(Span("stall", (), is_on=True))
+    assert check.on(_death(n1, n3, n1, n2)), "well for long, and silent for a moment"
+
+
 def test_whose_link_is_down_or_hardly_back_accuses_nobody() -> None:
     world, (n1, n2, _) = _world()
     check = CHECKS["cut-off-judges-nobody"](world)
