@@ -31,6 +31,7 @@ class Figures:
         self.times = Times(setting)
         self.messages = self.bytes = 0
         self._lives: dict[str, tuple[int, int]] = {}  # of each node: its life, and when it was first heard of
+        self._worst: dict[str, tuple[float, int]] = {}  # by what is counted: the most, and the line that told it
 
     def on(self, seen: Seen) -> str | None:
         """One thing more."""
@@ -44,9 +45,23 @@ class Figures:
                 if self._lives.get(node, (0, 0))[0] != life:
                     self._lives[node] = life, self._setting.timeline.now_ns
                 self.times.on(event, began_ns=self._lives[node][1])
+                self._note()
             case _:
                 pass
         return None
+
+    def _note(self) -> None:
+        """Where in the trace the most of each is told: the slowest, and the last of what should not be."""
+        judged, spread, detection = self.times.judged, self.times.spread, self.times.detection
+        most = {what: tally.most_s for what, tally in (*detection.items(), *spread.items())}
+        most |= {"false-suspicions": judged.suspicions_of_well, "false-deaths": judged.deaths_of_well}
+        for what, value in most.items():
+            if value > self._worst.get(what, (0.0, 0))[0]:
+                self._worst[what] = value, self._setting.line
+
+    def line_of(self, name: str) -> int:
+        """The line of the trace that tells the worst of what this figure is of; 0 when none does."""
+        return max(self._worst.get(what, (0.0, 0)) for what in _OF.get(name.partition("-")[0], (name,)))[1]
 
     def end(self) -> None:
         """The run is over."""

@@ -60,8 +60,8 @@ def failed(
         led = [line for line in ancestors if line.seq in violation.ancestry]
         if led:
             lines += ["  what led to it, the last first:", *(f"  {line}" for line in told(led))]
-        lines.append("  what happened before it:")
-        lines += [f"  {line}" for line in _story(verdict.lines, violation)]
+        story = [f"  {line}" for line in _story(verdict.lines, violation)]
+        lines += ["  what happened before it:", *story] if story else []
     lines.append(f"  repeat: {repeat(name, verdict.seed, options=options, program=program)}")
     lines += further(name, verdict.seed, options=options, program=program)
     return visible("\n".join(lines))

@@ -23,6 +23,7 @@ class Setting(Protocol):
     timeline: Timeline
     network: Network
     hosts: Mapping[str, Host]
+    line: int  # of the trace, which tells what is seen now; 0 when none does
 
 
 class Check(Protocol):

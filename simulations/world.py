@@ -175,9 +175,8 @@ class World:
 
     def see(self, seen: Seen) -> None:
         """Something happened: into the trace, to the checks, to the client."""
-        kind, line = type(seen), 0
-        if self._is_begun and kind not in _PASSING:
-            line = self._show(seen)
+        kind = type(seen)
+        line = self.line = self._show(seen) if self._is_begun and kind not in _PASSING else 0
         for name, on in self._rules[kind]:
             problem = on(seen)
             if problem is not None:
@@ -235,7 +234,9 @@ class World:
         cause = line or self.timeline.cause
         if rule in ENDS:  # a promise is looked at by nobody
             cause = self._trace.last_about(what)
-        elif rule in (*FIGURES, MEASURED, HAPPEN):  # of the whole run, and of no line of it
+        elif rule in FIGURES:
+            cause = line
+        elif rule in (MEASURED, HAPPEN):  # of the whole run, and of no line of it
             cause = 0
         elif rule in LATE:
             cause = self._last_between(what) or cause
@@ -335,4 +336,4 @@ class World:
             self._measured[name] = value
             if value > most:
                 vain = self._figures.told(name, most)
-                self._break(name, f"{value:.6g}, and at most {most:g} was expected{vain}")
+                self._break(name, f"{value:.6g}, and at most {most:g} was expected{vain}", self._figures.line_of(name))

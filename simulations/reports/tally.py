@@ -18,9 +18,11 @@ class Tally:
 
     def __init__(self, counts: Mapping[int, int] | None = None) -> None:
         self.counts: dict[int, int] = dict(counts or {})
+        self.most_s = 0.0  # of those that were added one by one
 
     def add(self, took_s: float) -> None:
         """One more."""
+        self.most_s = max(self.most_s, took_s)
         us = _rounded(round(took_s * US_PER_S))
         self.counts[us] = self.counts.get(us, 0) + 1
 

@@ -61,6 +61,7 @@ class _Setting:
         self.network = Network(timeline=self.timeline, chance=Chance(1), model=LinkModel())
         self.hosts: Mapping[str, Host] = {name: cast("Host", _Well(name)) for name in ("n1", "n2", "n3")}
         self.settings = NodeSettings()
+        self.line = 0
 
 
 def _stored(*records: TaskRecord) -> list[Seen]:

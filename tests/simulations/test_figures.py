@@ -10,6 +10,7 @@ from simulations.figures import FIGURES
 from simulations.running import PASSED, VIOLATED
 from simulations.scenario import Scenario, ScenarioError, parsed
 from simulations.shrink import shrunk
+from simulations.trace import Line
 from simulations.world import MEASURED, Verdict, World
 from simulations.written import written
 
@@ -39,7 +40,15 @@ def test_a_bound_that_is_exceeded_is_a_broken_rule_of_that_name(name: str) -> No
     (broken,) = _run({name: 0.0}).violations
     assert broken.rule == name
     assert "at most 0 was expected" in broken.what
-    assert not broken.ancestry, "it is of the whole run, and no line of it led there"
+    is_of_all = name.endswith("-node-s")  # of the whole run, and no line of it led there
+    assert bool(broken.ancestry) is not is_of_all
+
+
+def test_what_is_shown_of_an_exceeded_figure_led_to_the_worst_of_what_it_counts() -> None:
+    lines: list[Line] = []
+    (broken,) = World(_scenario({"detection-max-s": 0.0}, then=DEATH), seed=1, write=lines.append).run().violations
+    deaths = [each for each in lines if each.kind == "event" and each.what.startswith("PeerDead(")]
+    assert broken.ancestry[-1] == max(deaths, key=lambda line: line.at_ns).seq
 
 
 def test_those_who_are_doubted_and_buried_alive_are_counted() -> None:

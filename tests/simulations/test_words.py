@@ -20,7 +20,7 @@ from simulations.running import BAD_SCENARIO
         (["run", "split", "--bogus"], "'--bogus' is not known here", "run --help"),
         (["sweep", "split", "--jobs", "0"], "--jobs: '0' is no number from 1 to 1000", "sweep --help"),
         (["replay", "x", "--until", "soon"], "--until: 'soon' is no time, for example 34.2s", "replay --help"),
-        (["grid", "kinshp"], "study: there is no 'kinshp'; did you mean kinship?", "grid --help"),
+        (["grid", "kinshp"], "STUDY: there is no 'kinshp'; did you mean kinship?", "grid --help"),
         (["traffic", "0"], "nodes: '0' is no number of nodes, from 1 to 2,048", "traffic --help"),
         (["traffic", "--seconds", "x"], "--seconds: 'x' is no time above 15", "traffic --help"),
         (["run", "--set"], "--set: expected one argument", "run --help"),
