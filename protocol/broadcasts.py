@@ -32,6 +32,12 @@ class Repeats:
         self._waiting[key] = fact
         self._timers.set(key, at)
 
+    def drop(self, about: NodeId) -> None:
+        """What was said of this node holds no more, and is not said again."""
+        for key in [key for key in self._waiting if key[0] == about]:
+            del self._waiting[key]
+            self._timers.cancel(key)
+
     def due(self, now: Instant) -> list[Spread]:
         """Those whose time has come, in the order they were first sent."""
         return [self._waiting.pop(key) for key in self._timers.due(now.mono_ns)]

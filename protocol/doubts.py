@@ -11,7 +11,7 @@ from msgspec import Struct
 
 from protocol import limits
 from protocol import suspicion as doubt
-from protocol.effects import Effect, Emit
+from protocol.effects import Carry, Effect, Emit
 from protocol.events import PeerUnreachable
 from protocol.presets import MembershipSettings
 from protocol.primitives import NS_PER_S, Instant, Mono, NodeId
@@ -20,7 +20,7 @@ from protocol.replica import Heard, standing
 from protocol.roster import Member, Roster
 from protocol.suspicion import Accusation, Suspicion
 from protocol.timers import Timers
-from protocol.wire.gossip import Confirm, Dead, Suspect
+from protocol.wire.gossip import Carried, Confirm, Dead, Suspect
 
 
 class Spans(Struct, frozen=True):
@@ -91,6 +91,11 @@ class Doubts:
             self.hold_until(now.after(self._spans.grace_s))
             self.stood_still(0, now)
         return []
+
+    def refuted(self, member: Member, heard: Heard) -> list[Effect]:
+        """It lives, by its own word. Who has ours to the contrary hears that from us, too: it may not reach them."""
+        is_ours = member.suspicion is not None and self._me in member.suspicion.accusers
+        return [Carry(Carried((heard.frame,)))] if is_ours and not heard.is_relayed else []
 
     def arm(self, member: Member, suspicion: Suspicion, now: Instant) -> None:
         """Its accusers, or the time that counts, are others now."""

@@ -56,7 +56,7 @@ class Listen(Struct, frozen=True):
 
 
 class Carry(Struct, frozen=True):
-    """Facts of other regions, by a bridge to all of its own."""
+    """Facts of others to all of our own region: of other regions, by a bridge; the answer to what we accused."""
 
     body: Carried
     subject: str = ""

@@ -192,6 +192,7 @@ class Gossip:
         if former is None and len(self._living) >= limits.PEERS_MAX:
             return False, [Emit(PeerMisbehaved(heard.src, "view_full", str(limits.PEERS_MAX)))]
         self._store(heard)
+        self._repeats.drop(heard.src)
         if heard.is_relayed:
             return True, []
         if body.fresh:

@@ -390,11 +390,10 @@ class Membership:
             self._prober.probes.forget(member.id)
         is_news = member.state != "alive" or member.life != heard.life
         conflict = self._roster.take(member, heard, body, now)
-        effects = self._revive(member, body.incarnation, now) if is_news else []
+        effects = self._doubts.refuted(member, heard)
+        effects += self._revive(member, body.incarnation, now) if is_news else []
         member.incarnation = body.incarnation
-        if conflict is not None:
-            effects.append(Emit(NameConflict(member.name, *conflict)))
-        return effects
+        return effects if conflict is None else [*effects, Emit(NameConflict(member.name, *conflict))]
 
     def _revive(self, member: Member, incarnation: int, now: Instant) -> list[Effect]:
         """It lives, at this incarnation: only its own word leads here."""

@@ -115,7 +115,7 @@ class Digest(Struct, frozen=True, array_like=True, tag="digest"):
 
 
 class Carried(Struct, frozen=True, array_like=True, tag="carried"):
-    """A bridge to its region: what nodes of other regions said, sealed as they did."""
+    """To our region: what others said, sealed as they did; by bridges of other regions, by accusers the answer."""
 
     facts: Page
 

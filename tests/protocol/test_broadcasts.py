@@ -31,6 +31,15 @@ def test_a_newer_word_about_the_same_thing_replaces_the_one_that_waits() -> None
     assert repeats.due(instant(2.0)) == [Spread(Left(0)), spread(2)]
 
 
+def test_what_was_said_of_a_node_that_has_answered_is_not_said_again() -> None:
+    repeats = Repeats()
+    for about, kind in (("b", "suspect"), ("b", "dead"), ("c", "suspect")):
+        repeats.keep((about, kind), spread(ord(about)), instant(1.0).mono_ns)
+    repeats.drop("b")
+    assert repeats.due(instant(2.0)) == [spread(ord("c"))]
+    assert repeats.next() is None
+
+
 def test_what_waits_is_bounded_and_the_newest_stays() -> None:
     repeats = Repeats()
     for index in range(limits.BROADCASTS_MAX + 50):

@@ -69,6 +69,12 @@ def test_an_own_accusation_is_repeated_but_not_kept() -> None:
     talk.until(3.1).expects_only(Spread(body, said.subject, said.frame))
 
 
+def test_an_own_accusation_that_was_answered_is_not_repeated() -> None:
+    talk = among("b").until(2.0)
+    talk.do("keep_own", heard("a", Suspect("b", 1, 0, "timeout")))
+    talk.hears("b", alive("b", 1)).until(3.1).expects_no(Spread)
+
+
 def test_an_own_declaration_of_death_is_kept_and_relayed() -> None:
     talk = among("b")
     body = Dead("b", 1, 0, "timeout", ())
