@@ -22,7 +22,7 @@ from meshd.agents.manifest import Manifest
 from meshd.agents.reaper import Reaper
 from meshd.desk import Desk
 from meshd.perform import Observer
-from meshd.ports import Agent, Event, Failed, Finished, Schema, Sink, Work
+from meshd.ports import BEGUN_TOO_LATE, Agent, Event, Failed, Finished, Schema, Sink, Work
 from meshd.supervise import Supervisor
 from meshd.tally import Tally
 from protocol import limits
@@ -317,11 +317,14 @@ class Hosting:
                 iid=order.iid,
                 gid=order.gid,
                 lease_s=order.lease_s,
+                begin_by_ns=order.begin_by,
             )
             if order.topic:
                 work = Event(**structs.asdict(work), topic=order.topic, publisher=order.publisher)
         except MeshError as failure:
             return self._failure(order, "bad_input", failure.message, retry=False)
+        if work.is_late:
+            return self._failure(order, "agent_unavailable", BEGUN_TOO_LATE, retry=True)
         outcome = await agent.run(work, Desk(order, self, visibility=agent.card.visibility))
         match outcome:
             case Finished():

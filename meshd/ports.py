@@ -9,10 +9,13 @@ from typing import Any, Protocol, TypeAlias
 
 from msgspec import Struct
 
+from meshd import clock
 from protocol.inputs import Entry, Input, Lost, Unsent, Written
 from protocol.wire.agents import Card
 
 Sink: TypeAlias = Callable[[Input], None]  # where inputs go: the engine's inbox; never blocks
+
+BEGUN_TOO_LATE = "this node stood still, or its disk did, until the lease of the exclusive task was over"
 
 
 class Transport(Protocol):
@@ -189,7 +192,8 @@ class Archive(Protocol):
 class Work(Struct, frozen=True):
     """One task or call as an agent is given it. `input` is a plain JSON-like value.
 
-    `lease_s` > 0: it must not run twice at once, so it ends when the daemon stands still for that long.
+    `lease_s` > 0: it must not run twice at once, so it ends when the daemon stands still for that long, and is not
+    begun after `begin_by_ns`, monotonic.
     """
 
     task: str
@@ -201,6 +205,12 @@ class Work(Struct, frozen=True):
     iid: str
     gid: str
     lease_s: float = 0.0
+    begin_by_ns: int = 0
+
+    @property
+    def is_late(self) -> bool:
+        """True when it may be another's by now."""
+        return 0 < self.begin_by_ns <= clock.monotonic_ns()
 
 
 class Event(Work, frozen=True):

@@ -9,7 +9,7 @@ from typing import TypeAlias
 from msgspec import Struct
 
 from protocol.events import Event
-from protocol.primitives import NodeId
+from protocol.primitives import Mono, NodeId
 from protocol.wire.gossip import Carried
 from protocol.wire.kinds import Body, Fact, Record
 from protocol.wire.lineage import Work
@@ -117,6 +117,7 @@ class RunAgent(Struct, frozen=True):
     hops: int
     ancestors: tuple[str, ...]
     lease_s: float = 0.0
+    begin_by: Mono = 0  # of an exclusive one: later it may be another's, so it is not begun
     topic: str = ""
     publisher: str = ""
     lineage: tuple[Work, ...] = ()

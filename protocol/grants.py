@@ -149,6 +149,7 @@ def order_of(grant: Grant, agent: str, now: Instant) -> RunAgent:
         lineage=record.lineage,
         retries=record.retries,
         lease_s=grant.lease.least_s if record.exclusive else 0.0,
+        begin_by=grant.lease.ends if record.exclusive else 0,
     )
 
 
@@ -221,9 +222,9 @@ class Grants:
         """True for an exclusive task whose lease would be over before it is renewed, as the store is now."""
         return grant.record.exclusive and grant.lease.is_brief(self._stretch.lease_s(grant.lease.least_s, now))
 
-    def lease_s(self, now: Instant) -> float:
-        """That of an exclusive task which this node takes now."""
-        return self._stretch.lease_s(self._settings.lease_s, now)
+    def is_hopeless(self, grant: Grant, now: Instant) -> bool:
+        """True for an exclusive task whose lease will be over when the next write of it comes back."""
+        return grant.record.exclusive and grant.lease.ends <= now.mono_ns + self._stretch.slowest_ns(now)
 
     def took(self, since: Mono, now: Instant) -> None:
         """A write of an exclusive award left then, and stands."""

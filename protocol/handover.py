@@ -99,7 +99,8 @@ class Handover:
             self._view.refused(*watched.reserved, record.id)
             watched.reserved = None
         elif (tries := awards.unrenewed(watched)) > 1:  # once may be this owner's; more often it is the record
-            watched.rest(awards.backoff_s(tries, settings=self._settings, rng=self._rng), now)
+            pause_s = max(pause_s, awards.backoff_s(tries, settings=self._settings, rng=self._rng))
+            watched.rest(pause_s, now)
         watched.excluded[owner] = now.after(pause_s)
         self._timers.set(("retry", record.id), watched.excluded[owner])
         self._owners.release(record.id)

@@ -160,13 +160,12 @@ class Holder:
         """Take what waits here, as far as there are slots."""
         effects: list[Effect] = []
         self._late.expire(now)
-        lease_s = self._grants.lease_s(now)
         while (reserved := self._late.first(lambda name: self._slots.best(name) is not None)) is not None:
             if self._refusal(reserved.record, now) is not None:
                 self._late.discard(reserved.record.id)
                 continue
             self._slots.take(reserved.record.id, reserved.record.capability)
-            effects.append(self._late.take(reserved, owner=self._me, owner_life=self._life, lease_s=lease_s, now=now))
+            effects.append(self._late.take(reserved, owner=self._me, owner_life=self._life, now=now))
         return effects
 
     def _on_taken(
@@ -199,6 +198,8 @@ class Holder:
             return "drained", f"the node takes no new work: {self._closed_by}"
         if grant.has_lapsed(now):
             return "unrenewed", "the store was away for a lease"
+        if self._grants.is_hopeless(grant, now):
+            return "unrenewed", "a write takes so long that no lease would be renewed in time"
         return None
 
     # --- what agents say

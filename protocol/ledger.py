@@ -7,6 +7,8 @@ an award to its owner, `watch` asks owners and finds who lapsed (they share `own
 owner's side.
 """
 
+from msgspec import structs
+
 from protocol import awards, ids, limits, records
 from protocol.awards import refused
 from protocol.bids import Closed, Wanted
@@ -372,10 +374,11 @@ class Ledger:
             self._timers.set(("retry", record.id), watched.quiet_until)
             return []
         ended = awards.ending(watched, settings=self._settings, now=now)
+        known = watched.as_known(self._settings.lease_s) if watched.amiss else record
         if ended is not None:
-            return self.tasks.write(watched, ended, now, urgent=True)
+            return self.tasks.write(watched, structs.replace(ended, lease_ms=known.lease_ms), now, urgent=True)
         if watched.amiss:
-            return self.tasks.write(watched, watched.as_known(self._settings.lease_s), now, urgent=True)
+            return self.tasks.write(watched, known, now, urgent=True)
         if watched.phase is not Phase.WAITING:
             return []
         resting_until = max(watched.resting_until(self._patient_until), watched.fenced_until(self._settings.lease_s))

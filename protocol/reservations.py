@@ -113,12 +113,12 @@ class Reservations:
         firsts = [queue[0] for capability, queue in self._queues.items() if has_room(capability)]
         return self._waiting[min(firsts)[-1]] if firsts else None
 
-    def take(self, reserved: Reserved, *, owner: NodeId, owner_life: int, lease_s: float, now: Instant) -> Write:
+    def take(self, reserved: Reserved, *, owner: NodeId, owner_life: int, now: Instant) -> Write:
         """The write by which this node takes the task, if nobody was before it."""
         record = reserved.record
         self.discard(record.id)
         self._taking[record.id] = structs.replace(reserved, tried=now.mono_ns)
-        award = records.awarded(record, owner=owner, owner_life=owner_life, lease_s=lease_s, now=now)
+        award = records.awarded(record, owner=owner, owner_life=owner_life, lease_s=self._lease_s, now=now)
         *rounds, told = record.rounds or (None,)
         if told is None or (told.gear, told.epoch, told.owner) != ("late", award.epoch, ""):  # its watcher is older
             rounds = list(record.rounds)

@@ -252,7 +252,7 @@ class Watched:
         """The record as it should stand, with the attempts that ended since and the longest lease there may be."""
         record = self.record
         attempts = (*record.attempts, *self.ended)[-limits.ATTEMPTS_KEPT :]
-        longest_ms = int(longest_s(own_lease_s) * 1_000) if record.lease_ms else 0
+        longest_ms = int(longest_s(max(own_lease_s, record.lease_ms / 1_000)) * 1_000) if record.exclusive else 0
         return structs.replace(record, attempts=attempts, lease_ms=max(record.lease_ms, longest_ms))
 
     def put_back(self, now: Instant) -> None:

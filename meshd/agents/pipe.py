@@ -29,7 +29,7 @@ from meshd.agents.said import (
     reason_of,
     task_of,
 )
-from meshd.ports import Desk, Event, Failed, Finished, Outcome, Work
+from meshd.ports import BEGUN_TOO_LATE, Desk, Event, Failed, Finished, Outcome, Work
 from meshd.supervise import Supervisor
 from protocol.errors import UNREADABLE, MeshError
 from protocol.ids import is_capability
@@ -140,8 +140,12 @@ class Pipe:
         hand = self._hands[work.task] = _Hand(work, desk)
         self._hold(work)
         try:
-            self._child.write(line)
-            await asyncio.wait([hand.outcome], timeout=limit_s)
+            if work.is_late:  # looked at now that it ends if we stand still from here on
+                hand.settle(Failed("agent_unavailable", BEGUN_TOO_LATE, retry=True))
+                hand.is_over.set()
+            else:
+                self._child.write(line)
+                await asyncio.wait([hand.outcome], timeout=limit_s)
             # Ours now, so that what comes after the limit is not the outcome.
             late = Failed("agent_timeout", f"the agent took longer than the {limit_s:g} s it had", retry=True)
             hand.settle(Failed("agent_output", hand.doubt, retry=False) if hand.doubt else late)
@@ -455,6 +459,7 @@ def _check(wanted: Wanted) -> None:
 def given(work: Work) -> dict[str, object]:
     """A task or an event as agents are told of it."""
     told = msgspec.structs.asdict(work)
+    del told["begin_by_ns"]
     if isinstance(work, Event):
         told["event"] = told.pop("input")
         del told["capability"], told["epoch"], told["attempt"], told["lease_s"]

@@ -192,15 +192,30 @@ class Repeats:
         if len(self._told) > WORDS_MAX:
             del self._told[next(iter(self._told))]
         if is_due and more:
-            record.msg, record.args = f"{record.getMessage()} (and {more} times since this was told last)", ()
+            record.msg, record.args = f"{_said(record)} (and {more} times since this was told last)", ()
         return is_due
 
 
 def _word(record: logging.LogRecord) -> str:
     """What is said, without what varies."""
     error = record.exc_info[1] if record.exc_info else None
-    said = record.getMessage() if error is None else f"{record.getMessage()}: {error!r}"
+    said = _said(record) if error is None else f"{_said(record)}: {type(error).__name__}: {_text(error)}"
     return VARYING.sub("#", said[:WORD_CHARS_MAX])
+
+
+def _said(record: logging.LogRecord) -> str:
+    """The line, or its pattern where they do not fit: a library is not to fail by what it says."""
+    try:
+        return record.getMessage()
+    except Exception:  # noqa: BLE001 whatever an argument raises; when it is written, logging tells that it did
+        return str(record.msg)
+
+
+def _text(error: BaseException) -> str:
+    try:
+        return str(error)
+    except Exception:  # noqa: BLE001 whatever it raises
+        return ""
 
 
 class TextFormatter(logging.Formatter):

@@ -1,4 +1,4 @@
-"""Exclusive work on real daemons: each run writes its epoch into one file, and no two write side by side."""
+"""Exclusive work on real daemons: each run writes its task and epoch into one file, and no two write side by side."""
 
 import os
 import signal
@@ -34,13 +34,13 @@ async def test_an_exclusive_run_has_ended_before_another_begins(
     tmp_path: Path, owner: str, trouble: Callable[[Host], Awaitable[None]]
 ) -> None:
     ticks = tmp_path / "ticks"
+    ticks.touch()
     async with mesh(tmp_path, "a", "b", "c", workers="abc") as m:
         task = await owned_by(m, m.b, owner, exclusive=True, s=60, ticks=str(ticks))
-        mine, following = str(task["epoch"]), str(task["epoch"] + 1)
-        ticks.write_text("")
+        mine, following = (f"{task['id']}:{epoch}" for epoch in (task["epoch"], task["epoch"] + 1))
         await until(lambda: ticks.read_text().split().count(mine) >= 3, what="its run")
         await trouble(getattr(m, owner))
         await until(lambda: ticks.read_text().split().count(following) >= 10, 60.0, "another run")
-        epochs = ticks.read_text().split()
-        assert epochs == sorted(epochs, key=int)
+        runs = [run for run in ticks.read_text().split() if run in (mine, following)]
+        assert runs == sorted(runs)
         await m.b.ask("POST", f"/v1/tasks/{task['id']}/cancel")

@@ -192,21 +192,23 @@ async def test_the_late_result_of_a_frozen_owner_is_refused_and_shown(tmp_path: 
         await m.a.sees(c="alive")
 
 
-async def test_exclusive_work_of_a_frozen_owner_ends_before_another_begins_it(tmp_path: Path) -> None:
+@pytest.mark.parametrize("is_begun", [True, False])
+async def test_exclusive_work_of_a_frozen_owner_ends_before_another_begins_it(tmp_path: Path, is_begun: bool) -> None:
     ticks = tmp_path / "ticks"
+    ticks.touch()
     async with mesh(tmp_path, "a", "b", "c", workers="bc") as m:
         task = await owned_by(m, m.a, "c", exclusive=True, s=60, ticks=str(ticks))
-        ticks.write_text("")  # another node may have run one before
-        mine, next_one = str(task["epoch"]), str(task["epoch"] + 1)
+        mine, next_one = (f"{task['id']}:{epoch}" for epoch in (task["epoch"], task["epoch"] + 1))
+        if is_begun:  # else it was only given to it
+            await until(lambda: ticks.read_text().split().count(mine) >= 3, what="its run")
         m.c.freeze()
         try:
-            await until(lambda: ticks.read_text().split().count(next_one) >= 10, 30.0, "another run")
+            await until(lambda: ticks.read_text().split().count(next_one) >= 10, 60.0, "another run")
         finally:
             m.c.thaw()
         await m.a.sees(c="alive")
-        epochs = ticks.read_text().split()
-        assert mine in epochs
-        assert epochs == sorted(epochs, key=int)
+        runs = [run for run in ticks.read_text().split() if run in (mine, next_one)]
+        assert runs == sorted(runs)
         shown = await m.a.task(task["id"])
         assert (shown["state"], shown["epoch"], shown["owner_name"]) == ("running", task["epoch"] + 1, "b")
         await m.a.ask("POST", f"/v1/tasks/{task['id']}/cancel")

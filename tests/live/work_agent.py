@@ -20,7 +20,7 @@ def _mark(order: dict[str, Any], word: str, task: dict[str, Any]) -> None:
 def _tick(order: dict[str, Any], task: dict[str, Any], idle: threading.Event) -> None:
     for _ in range(10 * order["s"]):
         with open(order["ticks"], "a") as file:
-            file.write(f"{task['epoch']}\n")
+            file.write(f"{task['task']}:{task['epoch']}\n")
         idle.wait(0.1)
 
 

@@ -7,10 +7,11 @@ import msgpack
 import pytest
 from msgspec import structs
 
+from meshd import clock
 from meshd.desk import PROGRESS_S
 from meshd.engine import GRACE_S
 from meshd.hosting import Hosting
-from meshd.ports import Desk, Failed, Finished, Outcome, Work
+from meshd.ports import BEGUN_TOO_LATE, Desk, Failed, Finished, Outcome, Work
 from meshd.supervise import Supervisor
 from protocol import limits
 from protocol.calls import Answered
@@ -19,6 +20,7 @@ from protocol.envelope import Sealer
 from protocol.errors import MeshError
 from protocol.events import AgentChanged, Event
 from protocol.inputs import Advertise, AgentFailed, AgentFinished, AgentProgress, AgentStopped, Input, MakeCall, Submit
+from protocol.primitives import NS_PER_S
 from protocol.records import work_digest
 from protocol.wire.lineage import Work as LedBy
 from protocol.wire.ops import Shape
@@ -157,6 +159,17 @@ async def test_an_agent_is_given_all_that_it_is_promised_and_its_result_comes_ba
     stage.hosting.run(order())
     assert await stage.report() == AgentFinished("t", 1, msgpack.packb({"score": 0.5}))
     assert actor.runs == [Work("t", "work@1", {"n": 1}, 1, 2, 60.0, "i1", "g1", 3.0)]
+    await stage.close()
+
+
+@pytest.mark.parametrize(("left_s", "is_begun"), [(0, False), (60, True)])
+async def test_exclusive_work_that_waited_for_longer_than_its_lease_is_not_begun(left_s: int, is_begun: bool) -> None:
+    stage, actor = Stage(), Actor(do=returning(Finished(1)))
+    await stage.take(actor)
+    stage.hosting.run(structs.replace(order(), begin_by=clock.monotonic_ns() + left_s * NS_PER_S))
+    late = AgentFailed("t", 1, "agent_unavailable", BEGUN_TOO_LATE, retry=True)
+    assert (await stage.report() != late) is is_begun
+    assert bool(actor.runs) is is_begun
     await stage.close()
 
 

@@ -81,72 +81,6 @@ def test_an_award_whose_write_took_longer_than_any_lease_begins_nothing_and_is_g
     assert (owner.holder.in_hand, owner.slots.taken) == (0, 0)
 
 
-# --- a slow store
-
-
-def _lasting(effects: list[Effect]) -> float:
-    """The lease that a renewal asks for, seconds."""
-    record = only_write(effects).record
-    assert isinstance(record, TaskRecord)
-    return record.lease_ms / 1_000
-
-
-@pytest.mark.parametrize("took_s", [0.34 * LEASE_S, LEASE_S, 3 * LEASE_S])
-def test_an_owner_that_would_be_late_to_renew_asks_for_a_longer_lease_before_it_begins(took_s: float) -> None:
-    owner = Owner()
-    effects = owner.award(ALONE)
-    assert _lasting(effects) == LEASE_S
-    owner.now = instant(took_s)
-    effects = owner.written(effects)
-    longer_s = min(2 * RENEWALS * took_s, STRETCH_MAX * LEASE_S)
-    assert (_runs(effects), _lasting(effects)) == ([], round(longer_s, 3))
-    owner.now = instant(2 * took_s)
-    (run,) = _runs(owner.written(effects))
-    assert run.lease_s == LEASE_S, "an agent whose daemon stands still goes by the shortest"
-
-
-def test_a_longer_lease_holds_once_its_write_stands_and_not_before() -> None:
-    owner = _begun()
-    owner.at(RENEW_S)
-    owner.now = instant(2 * RENEW_S)
-    owner.written([Write(KEY, ALONE, expect=5)])
-    longer = owner.at(2 * RENEW_S)
-    assert _lasting(longer) == 2 * LEASE_S
-    assert owner.at(RENEW_S + LEASE_S) == [StopAgent(ALONE.id, 1)]
-
-
-def test_an_owner_goes_on_for_the_lease_of_its_last_write_and_renews_three_times_in_it() -> None:
-    owner = _begun()
-    owner.at(RENEW_S)
-    owner.now = instant(2 * RENEW_S)
-    owner.written([Write(KEY, ALONE, expect=5)])
-    longer = owner.at(2 * RENEW_S)
-    owner.now = instant(2 * RENEW_S + 0.01)
-    owner.written(longer)
-    left_s = 2 * RENEW_S
-    assert owner.at(left_s + 2 * RENEW_S - 0.01) == []
-    assert _writes(owner.at(left_s + 2 * RENEW_S))
-    assert StopAgent(ALONE.id, 1) not in owner.at(left_s + 2 * LEASE_S - 0.01)
-    assert StopAgent(ALONE.id, 1) in owner.at(left_s + 2 * LEASE_S)
-
-
-def test_a_lease_becomes_short_again_by_and_by_and_never_shorter_than_the_award_s() -> None:
-    owner = _begun()
-    owner.at(RENEW_S)
-    owner.now = instant(2 * RENEW_S)
-    owner.written([Write(KEY, ALONE, expect=5)])
-    leases: list[float] = []
-    for number in range(1_000):
-        effects = owner.at(2 * RENEW_S + number / 10)
-        if _writes(effects):
-            leases.append(_lasting(effects))
-            owner.written(effects)
-    assert leases[0] == 2 * LEASE_S
-    assert leases[-1] == LEASE_S
-    assert [leases[at] for at in range(len(leases) - 1) if leases[at + 1] < leases[at]] == [6.0, 4.5, 3.375]
-    assert owner.holder.in_hand == 1, "it never lapsed"
-
-
 def test_an_owner_writes_its_award_anew_for_as_long_as_it_has_it_and_nobody_need_ask() -> None:
     owner = _begun()
     for number in range(1, 40):
@@ -270,9 +204,10 @@ def _held() -> Home:
     return home
 
 
-def _renewed(home: Home) -> list[Effect]:
+def _renewed(home: Home, lease_s: float = LEASE_S) -> list[Effect]:
     """Its owner has written its award anew, and the record is read."""
     home.revision += 1
+    home.record = structs.replace(home.record, lease_ms=int(lease_s * 1_000))
     stands = Standing(home.record, home.revision, frame(home.record))
     return home.ledger.on_found(ids.task_key(home.record.id), stands, "", home.now)
 
@@ -386,6 +321,29 @@ def test_whoever_would_move_it_on_goes_by_the_lease_that_was_written_last() -> N
     (given,) = _writes(home.after(1))
     assert isinstance(given.record, TaskRecord)
     assert (given.record.owner, given.record.lease_ms) == (C, LEASE_S * 1_000)
+
+
+def test_what_its_only_owner_gives_back_again_and_again_is_given_out_to_it_again_and_again() -> None:
+    home = Home({B: 1})
+    home.awarded(exclusive=True)
+    for _ in range(5):
+        home.accepted()
+        effects, waited_s = home.declined("unrenewed"), 0.0
+        while not _writes(effects):
+            effects, waited_s = home.after(0.5), waited_s + 0.5
+            assert waited_s <= SETTINGS.backoff_s_max + LEASE_S
+        home.written(effects)
+
+
+@pytest.mark.parametrize("lease_s", [LEASE_S, 3 * LEASE_S])
+def test_what_ends_over_a_lost_record_has_the_longest_lease_too(lease_s: float) -> None:
+    home = _held()
+    _renewed(home, lease_s)
+    home.cancel(home.record.id)
+    (ended,) = _writes(home.ledger.on_lost(Write(KEY, home.record, expect=5), Standing(None, 0, b""), home.now))
+    assert isinstance(ended.record, TaskRecord)
+    assert ended.record.state is TaskState.CANCELLED
+    assert ended.record.lease_ms == STRETCH_MAX * lease_s * 1_000
 
 
 def test_what_is_put_back_has_the_longest_lease_that_its_owner_may_have() -> None:

@@ -12,7 +12,7 @@ from msgspec import structs
 from meshd import clock
 from meshd.agents import pipe
 from meshd.agents.pipe import MISTAKES_MAX
-from meshd.ports import Failed, Finished, Outcome, Work
+from meshd.ports import BEGUN_TOO_LATE, Failed, Finished, Outcome, Work
 from protocol.errors import MeshError
 from protocol.limits import REQUESTS_OPEN_MAX
 from protocol.primitives import NS_PER_S
@@ -177,6 +177,14 @@ async def test_a_process_that_does_not_stop_one_task_is_ended_though_it_works_on
         await until(lambda: stage.agent.state == "ready" and stage.agent.pids)
         assert await stage.act("echo", "next") == Finished("next")
         assert [state for state, _ in stage.changes] == ["starting", "ready"]
+
+
+async def test_exclusive_work_that_comes_after_its_lease_is_not_given_to_the_process(tmp_path: Path) -> None:
+    async with Stage("stdio", tmp_path) as stage:
+        late = await stage.act("echo", 1, lease_s=3.0, begin_by_ns=clock.monotonic_ns())
+        assert late == Failed("agent_unavailable", BEGUN_TOO_LATE, retry=True)
+        soon = await stage.act("given", lease_s=3.0, begin_by_ns=clock.monotonic_ns() + 60 * NS_PER_S)
+        assert isinstance(soon, Finished)
 
 
 async def test_exclusive_work_that_does_not_stop_is_not_let_linger(tmp_path: Path) -> None:

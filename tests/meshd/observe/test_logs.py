@@ -230,6 +230,17 @@ def test_one_sentence_about_different_errors_or_things_is_told_for_each() -> Non
         assert repeats(record)
 
 
+def test_what_cannot_be_put_into_words_is_told_as_far_as_it_goes() -> None:
+    class Mute(RuntimeError):
+        def __str__(self) -> str:
+            raise RuntimeError("no words")
+
+    record = logging.LogRecord("asyncio", logging.ERROR, "", 0, "%d things", ("x",), (Mute, Mute(), None))
+    assert logs.Repeats()(record)
+    again = logging.LogRecord("asyncio", logging.ERROR, "", 0, "%d things", ("x",), None)
+    assert logs.Repeats()(again)
+
+
 def test_setting_up_again_replaces_the_former_log(stream: io.StringIO) -> None:
     configure(level="info", format="text", stream=stream)
     second = io.StringIO()
