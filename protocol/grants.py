@@ -223,8 +223,8 @@ class Grants:
         return grant.record.exclusive and grant.lease.is_brief(self._stretch.lease_s(grant.lease.least_s, now))
 
     def is_hopeless(self, grant: Grant, now: Instant) -> bool:
-        """True for an exclusive task whose lease will be over when the next write of it comes back."""
-        return grant.record.exclusive and grant.lease.ends <= now.mono_ns + self._stretch.slowest_ns(now)
+        """True for an exclusive task whose lease will be over before another write like its last comes back."""
+        return grant.record.exclusive and grant.lease.ends <= now.mono_ns + (now.mono_ns - grant.lease.sure)
 
     def took(self, since: Mono, now: Instant) -> None:
         """A write of an exclusive award left then, and stands."""

@@ -34,13 +34,9 @@ class Stretch(Struct):
         if span_s >= self.slowest_s or now.since_s(self.slowest_at) >= KEPT_S:
             self.slowest_s, self.slowest_at = span_s, now.mono_ns
 
-    def slowest_ns(self, now: Instant) -> int:
-        """What a write may take now, nanoseconds."""
-        return int(self.slowest_s * NS_PER_S) if now.since_s(self.slowest_at) < KEPT_S else 0
-
     def lease_s(self, least_s: float, now: Instant) -> float:
         """What an award that began with a lease of `least_s` should have now, seconds."""
-        slowest_s = self.slowest_ns(now) / NS_PER_S
+        slowest_s = self.slowest_s if now.since_s(self.slowest_at) < KEPT_S else 0.0
         return min(max(least_s, SPARE * RENEWALS * slowest_s), longest_s(least_s))
 
 

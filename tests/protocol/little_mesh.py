@@ -11,7 +11,7 @@ from random import Random
 
 from msgspec import structs
 
-from protocol.effects import Effect, Emit, Send, Spread
+from protocol.effects import Carry, Effect, Emit, Send, Spread
 from protocol.events import Event, PeerDead
 from protocol.gossip import Gossip
 from protocol.membership import Membership
@@ -195,6 +195,11 @@ class LittleMesh:
                     for other in list(self.hosts.values()):
                         if other is not host:
                             self._carry(host, other, self._hearing(other, fact))
+                case Carry():
+                    for other in [each for each in self.hosts.values() if each is not host]:
+                        for frame in effect.body.facts:
+                            told = structs.replace(self._sealed[frame], is_relayed=True)
+                            self._carry(host, other, self._hearing(other, told))
                 case Send():
                     self._send(host, effect)
                 case _:
