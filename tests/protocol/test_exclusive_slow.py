@@ -18,6 +18,15 @@ def _lasting(effects: list[Effect]) -> float:
     return record.lease_ms / 1_000
 
 
+def _slowed() -> Owner:
+    """It began, and its first renewal took a third of the lease: from now on it wants twice that."""
+    owner = _begun()
+    owner.at(RENEW_S)
+    owner.now = instant(2 * RENEW_S)
+    owner.written([Write(KEY, ALONE, expect=5)])
+    return owner
+
+
 @pytest.mark.parametrize("took_s", [0.34 * LEASE_S, LEASE_S, 1.9 * LEASE_S])
 def test_an_owner_that_would_be_late_to_renew_asks_for_a_longer_lease_before_it_begins(took_s: float) -> None:
     owner = Owner()
@@ -52,20 +61,14 @@ def test_a_run_is_not_to_begin_after_its_lease_wherever_it_waited() -> None:
 
 
 def test_a_longer_lease_holds_once_its_write_stands_and_not_before() -> None:
-    owner = _begun()
-    owner.at(RENEW_S)
-    owner.now = instant(2 * RENEW_S)
-    owner.written([Write(KEY, ALONE, expect=5)])
+    owner = _slowed()
     longer = owner.at(2 * RENEW_S)
     assert _lasting(longer) == 2 * LEASE_S
     assert owner.at(RENEW_S + LEASE_S) == [StopAgent(ALONE.id, 1)]
 
 
 def test_an_owner_goes_on_for_the_lease_of_its_last_write_and_renews_three_times_in_it() -> None:
-    owner = _begun()
-    owner.at(RENEW_S)
-    owner.now = instant(2 * RENEW_S)
-    owner.written([Write(KEY, ALONE, expect=5)])
+    owner = _slowed()
     longer = owner.at(2 * RENEW_S)
     owner.now = instant(2 * RENEW_S + 0.01)
     owner.written(longer)
@@ -77,10 +80,7 @@ def test_an_owner_goes_on_for_the_lease_of_its_last_write_and_renews_three_times
 
 
 def test_a_lease_becomes_short_again_by_and_by_and_never_shorter_than_the_award_s() -> None:
-    owner = _begun()
-    owner.at(RENEW_S)
-    owner.now = instant(2 * RENEW_S)
-    owner.written([Write(KEY, ALONE, expect=5)])
+    owner = _slowed()
     leases: list[float] = []
     for number in range(1_000):
         effects = owner.at(2 * RENEW_S + number / 10)
