@@ -36,7 +36,7 @@ async def _finds(host: Host, check: str) -> list[dict[str, Any]]:
     async def look() -> list[dict[str, Any]] | None:
         return (await _findings(host)).get(check)
 
-    found = await until_told(look, what=f"a finding of {check}")
+    found = await until_told(look, within_s=60.0, what=f"a finding of {check}")
     assert found is not None
     return found
 
