@@ -226,7 +226,10 @@ def silence(told: Told) -> Found:
         cure = f"start meshd there again, or forget it with: meshctl peers remove {name}"
         yield Finding("warning", "silence", "it is gone without a word, or stopped, or cut off", str(name), cure)
     for peer in told.diagnosis["peers"]:
-        if not peer["answered"]:
+        if not peer["answered"] and peer.get("again_s"):
+            cure = f"look again in {peer['again_s']:g} s, and let what asks so often from here ask less"
+            yield Finding("warning", "silence", "it answered that it is asked too often", str(peer["name"]), cure)
+        elif not peer["answered"]:
             cure = f"look again; if it stays so, see the log of meshd on {peer['name']}"
             yield Finding("warning", "silence", "it did not answer within half a second", str(peer["name"]), cure)
 

@@ -141,10 +141,13 @@ def undrain(session: Session, name: str) -> None:
 def remove(session: Session, name: str) -> None:
     """Forget a node that is gone now instead of after a day, here and on every living node."""
     answer = Client(session).post("v1", "peers", name, "remove", body={})
-    silent = [shown(str(each)) for each in answer.value["silent"]]
+    silent, refused = ([shown(str(each)) for each in answer.value.get(key, ())] for key in ("silent", "refused"))
     _said(session, answer, f" is forgotten on {', '.join(shown(str(each)) for each in answer.value['removed_on'])}")
     if silent and session.output == "table":
         note(session, f"not on {', '.join(silent)}: silent, or seeing it alive; run this again later")
+    if refused and session.output == "table":
+        again = f"run this again in {answer.value['again_s']:g} s"
+        note(session, f"not on {', '.join(refused)}, which answered that it is asked too often; {again}")
 
 
 def _said(session: Session, answer: Answer, does: str) -> None:

@@ -38,18 +38,24 @@ def show_views(session: Session, *, is_all: bool) -> None:
 
 
 def _sentence(value: Item) -> str:
-    views, silent = value["views"], [shown(str(name)) for name in value["silent"]]
+    views = value["views"]
+    silent, refused = ([shown(str(name)) for name in value.get(key, ())] for key in ("silent", "refused"))
     heard = sum(len(view["held_by"]) for view in views)
     if heard == 1:
-        said = "no other node answered" if silent else "there is no other node in view"
+        said = "no other node said what it sees" if silent or refused else "there is no other node in view"
     elif len(views) == 1:
         said = f"all {heard} nodes that answered see the same {count(views[0]['alive'], 'node')}"
     else:
         said = f"{heard} nodes have {len(views)} views of the mesh"
-    quiet = f"; no answer from {', '.join(silent[:NAMES_MAX])}" if silent else ""
-    more = f" and {len(silent) - NAMES_MAX} more" if len(silent) > NAMES_MAX else ""
+    quiet = f"; no answer from {_some(silent)}" if silent else ""
+    refusing = f"; {_some(refused)} refused, asked too often: ask again in {value['again_s']:g} s" if refused else ""
     unasked = f"; {value['unasked']} were not asked" if value["unasked"] else ""
-    return said + quiet + more + unasked
+    return said + quiet + refusing + unasked
+
+
+def _some(names: Sequence[str]) -> str:
+    more = f" and {len(names) - NAMES_MAX} more" if len(names) > NAMES_MAX else ""
+    return ", ".join(names[:NAMES_MAX]) + more
 
 
 def _numbered(views: Sequence[Item]) -> list[tuple[int, Item]]:
@@ -63,9 +69,8 @@ def _number(number: int, view: Item) -> str:
 
 def _names(view: Item) -> str:
     names = [shown(str(name)) for name in view["held_by"]]
-    more = f" and {len(names) - NAMES_MAX} more" if len(names) > NAMES_MAX else ""
     untold = "" if view["told"] else " (whom they see was not told)"
-    return ", ".join(names[:NAMES_MAX]) + more + untold
+    return _some(names) + untold
 
 
 def _seen(subject: Item) -> list[str]:

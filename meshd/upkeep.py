@@ -1,7 +1,8 @@
 """What an operator asks of this daemon: settings, log, draining, forgetting, and a look at how it is.
 
 Invariant: looks are made when somebody asks, and bounded in time; what does not answer is said to be
-silent, and never waited for. Neighbours: `service` hands it to the API; the node's `duty` obeys.
+silent, and never waited for; what refuses, for it is asked too often, is asked once more when it has rested.
+Neighbours: `service` hands it to the API; the node's `duty` obeys.
 """
 
 import asyncio
@@ -30,6 +31,7 @@ SURVEYED_MAX = 256  # nodes asked at once: a frame each
 VIEWS_MAX = 1_024  # nodes asked for their view, a batch after the other
 LOOKED_MAX = 16  # views told in full, each up to a frame; more than a few is a mesh that has not settled
 LOOKS_AT_ONCE = 2  # a frame of names costs the engine 30 ms to open
+REST_S_MAX = 2.0  # who refused and wants to rest for longer is not waited for
 AGAIN_S = 0.3  # views that differ are compared once more: news may have been on its way
 LEVEL = "log.level"
 
@@ -40,6 +42,15 @@ class Premises(Struct, frozen=True):
     directory: Path
     origins: dict[str, Given]
     exposed: tuple[str, ...] = ()  # addresses that other hosts reach without encryption
+
+
+class _Said(Struct, frozen=True):
+    """What a node said when it was asked; with no report, `again_s` is 0 or when a node that refused can be asked."""
+
+    report: Report | None
+    again_s: float
+    sent_ms: int
+    took_ms: float
 
 
 class Upkeep:
@@ -87,28 +98,32 @@ class Upkeep:
         if gone.state in ("alive", "suspect"):
             raise MeshError("still_alive", peer=gone.name, state=gone.state)
         living = self._living()
-        answers = await asyncio.gather(*(self._reached(peer, Forget(0, gone.id)) for peer in living))
-        obeyed = {peer.id for peer, report in zip(living, answers, strict=True) if report is not None and report.obeyed}
+        heard = await asyncio.gather(*(self._reached(peer, Forget(0, gone.id)) for peer in living))
+        answers = [(peer.name, said) for peer, said in zip(living, heard, strict=True)]
+        removed_on = tuple(name for name, said in answers if said.report is not None and said.report.obeyed)
+        refused = tuple(name for name, said in answers if said.again_s)
         return schemas.Removed(
             name=gone.name,
             id=gone.id,
-            removed_on=tuple(peer.name for peer in living if peer.id in obeyed),
-            silent=tuple(peer.name for peer in living if peer.id not in obeyed),
+            removed_on=removed_on,
+            silent=tuple(name for name, _ in answers if name not in {*removed_on, *refused}),
+            refused=refused,
+            again_s=max((said.again_s for said in heard), default=0.0),
         )
 
     async def views(self, *, is_all: bool) -> AllViews:
         """Ask every node whom it sees: a hash of all, and of each other view than ours one of those who have it."""
         heard = await self._heard()
-        if any(report is not None and report.view != self._own_view for _, report in heard):
+        if any(said.report is not None and said.report.view != self._own_view for _, said in heard):
             await asyncio.sleep(AGAIN_S)
             heard = await self._heard()
         peers, own = self._node.membership.snapshot(), self._own_view
         held: dict[bytes, list[Peer]] = {}
         alive: dict[bytes, int] = {}
-        for peer, report in heard:
-            if report is not None:
-                held.setdefault(report.view, []).append(peer)
-                alive.setdefault(report.view, report.alive)
+        for peer, said in heard:
+            if said.report is not None:
+                held.setdefault(said.report.view, []).append(peer)
+                alive.setdefault(said.report.view, said.report.alive)
         names = (self._views.name_of(self._node.me.id), *(peer.name for peer in held.pop(own, ())))
         ours = sights.Group(own, names, sum(peer.state == "alive" for peer in peers), sights.of_peers(peers))
         ranked = sorted(held.items(), key=lambda each: (-len(each[1]), each[0]))
@@ -117,23 +132,28 @@ class Upkeep:
             sights.Group(view, tuple(peer.name for peer in holders), alive[view], seen)
             for (view, holders), seen in zip(ranked, told, strict=True)
         ]
-        silent = tuple(peer.name for peer, report in heard if report is None)
         living = sum(peer.state in sights.LIVING and not peer.is_self for peer in peers)
         found = await asyncio.to_thread(sights.compared, ours, others, is_all=is_all)
-        return structs.replace(found, silent=silent, unasked=max(0, living - len(heard)))
+        return structs.replace(
+            found,
+            silent=tuple(peer.name for peer, said in heard if said.report is None and not said.again_s),
+            refused=tuple(peer.name for peer, said in heard if said.again_s),
+            again_s=max((said.again_s for _, said in heard), default=0.0),
+            unasked=max(0, living - len(heard)),
+        )
 
     @property
     def _own_view(self) -> bytes:
         return self._node.membership.agreement.view
 
-    async def _heard(self) -> list[tuple[Peer, Report | None]]:
+    async def _heard(self) -> list[tuple[Peer, _Said]]:
         """Every other node, as far as so many are asked, and what it says of its view."""
         asked = [peer for peer in self._living(*sights.LIVING) if not peer.is_self][:VIEWS_MAX]
-        reports: list[Report | None] = []
+        answers: list[_Said] = []
         for first in range(0, len(asked), SURVEYED_MAX):
             batch = asked[first : first + SURVEYED_MAX]
-            reports += await asyncio.gather(*(self._reached(peer, Survey(0)) for peer in batch))
-        return list(zip(asked, reports, strict=True))
+            answers += await asyncio.gather(*(self._reached(peer, Survey(0)) for peer in batch))
+        return list(zip(asked, answers, strict=True))
 
     async def _looked_at(self, views: list[list[Peer]]) -> list[sights.Told | None]:
         """What is seen by those who have each of these views, as far as so many are looked at."""
@@ -196,32 +216,36 @@ class Upkeep:
 
     async def _compare(self) -> tuple[int, tuple[diagnosis_schemas.Surveyed, ...]]:
         others = [peer for peer in self._living() if not peer.is_self][:SURVEYED_MAX]
-        told = await asyncio.gather(*(self._surveyed(peer) for peer in others))
+        told = await asyncio.gather(*(self._reached(peer, Survey(0)) for peer in others))
         own, off = await self._own_report(), self._node.time.off
         return own.alive, tuple(
-            _surveyed(peer, report, own, took_ms, sent_ms, off_ms=off.get(peer.id))
-            for peer, (report, took_ms, sent_ms) in zip(others, told, strict=True)
+            _surveyed(peer, said, own, off_ms=off.get(peer.id)) for peer, said in zip(others, told, strict=True)
         )
 
     async def _own_report(self) -> Report:
         me = self._node.me
         return await self._asked(me.id, me.name, Survey(0))
 
-    async def _surveyed(self, peer: Peer) -> tuple[Report | None, float, int]:
-        sent_ms, began = clock.wall_ms(), clock.monotonic_ns()
-        report = await self._reached(peer, Survey(0))
-        return report, (clock.monotonic_ns() - began) / NS_PER_MS, sent_ms
-
     async def _lag_ms(self) -> float:
         began = clock.monotonic_ns()
         await self._own_report()
         return round((clock.monotonic_ns() - began) / NS_PER_MS, 1)
 
-    async def _reached(self, peer: Peer, order: AnyOrder) -> Report | None:
+    async def _reached(self, peer: Peer, order: AnyOrder) -> _Said:
+        said = await self._said(peer, order)
+        if 0 < said.again_s <= REST_S_MAX:
+            await asyncio.sleep(said.again_s)
+            said = await self._said(peer, order)
+        return said
+
+    async def _said(self, peer: Peer, order: AnyOrder) -> _Said:
+        sent_ms, began, report, again_s = clock.wall_ms(), clock.monotonic_ns(), None, 0.0
         try:
-            return await self._report(peer, order)
-        except MeshError:
-            return None
+            report = await self._report(peer, order)
+        except MeshError as failure:
+            if failure.code == "too_often":
+                again_s = float(str(failure.fields["seconds"]))
+        return _Said(report, again_s, sent_ms, (clock.monotonic_ns() - began) / NS_PER_MS)
 
     async def _report(self, peer: Peer, order: AnyOrder) -> Report:
         return await self._asked(peer.id, peer.name, order)
@@ -265,18 +289,17 @@ class Upkeep:
         return streams, found.server_version, ""
 
 
-def _surveyed(
-    peer: Peer, report: Report | None, own: Report, took_ms: float, sent_ms: int, *, off_ms: int | None = None
-) -> diagnosis_schemas.Surveyed:
+def _surveyed(peer: Peer, said: _Said, own: Report, *, off_ms: int | None = None) -> diagnosis_schemas.Surveyed:
     """What a peer said; a clock that is off was measured already, and the peer itself goes by the mesh's."""
+    report = said.report
     if report is None:
-        return diagnosis_schemas.Surveyed(peer.name, peer.id, answered=False)
+        return diagnosis_schemas.Surveyed(peer.name, peer.id, answered=False, again_s=said.again_s)
     return diagnosis_schemas.Surveyed(
         name=peer.name,
         id=peer.id,
         answered=True,
-        rtt_ms=round(took_ms, 1),
-        skew_ms=round(report.wall_ms - (sent_ms + took_ms / 2)) if off_ms is None else off_ms,
+        rtt_ms=round(said.took_ms, 1),
+        skew_ms=round(report.wall_ms - (said.sent_ms + said.took_ms / 2)) if off_ms is None else off_ms,
         agrees=report.view == own.view,
         alive=report.alive,
         draining=report.draining,

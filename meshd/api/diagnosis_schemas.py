@@ -21,7 +21,10 @@ class StreamView(Struct, frozen=True):
 
 
 class Surveyed(Struct, frozen=True):
-    """What another node says of itself. `skew_ms` is how far its clock is ahead of ours; null when it was silent."""
+    """What another node says of itself. `skew_ms` is how far its clock is ahead of ours; null when it did not say.
+
+    `again_s` is 0, or the node answered that it is asked too often, and can be asked again after so long.
+    """
 
     name: str
     id: str
@@ -33,6 +36,7 @@ class Surveyed(Struct, frozen=True):
     draining: bool = False
     version: str = ""
     held_by: tuple[str, ...] = ()
+    again_s: float = 0.0
 
 
 class Diagnosis(Struct, frozen=True):

@@ -373,12 +373,17 @@ class Steered(Struct, frozen=True):
 
 
 class Removed(Struct, frozen=True):
-    """A gone node is shown no more by these nodes; `silent` did not answer, or see it alive."""
+    """A gone node is shown no more by these nodes; `silent` did not answer, or see it alive.
+
+    `refused` said that they are asked too often, and can be asked again after `again_s`.
+    """
 
     name: str
     id: str
     removed_on: tuple[str, ...]
     silent: tuple[str, ...]
+    refused: tuple[str, ...] = ()
+    again_s: float = 0.0
 
 
 # ---------------------------------------------------------------- what is taken

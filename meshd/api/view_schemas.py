@@ -92,7 +92,8 @@ class Views(Struct, frozen=True):
     """Who sees what: the views of all nodes that answered, this one's first, and the nodes that they have otherwise.
 
     Those that are seen differently come first; `more` is how many nodes are left out, since there are more than one
-    answer holds. `silent` did not answer, `unasked` is how many were not asked.
+    answer holds. `silent` did not answer, `unasked` is how many were not asked. `refused` said that they are asked too
+    often, and can be asked again after `again_s`.
     """
 
     views: tuple[OneView, ...]
@@ -100,6 +101,8 @@ class Views(Struct, frozen=True):
     silent: tuple[str, ...] = ()
     unasked: int = 0
     more: int = 0
+    refused: tuple[str, ...] = ()
+    again_s: float = 0.0
 
 
 class ViewsQuery(Struct, frozen=True, forbid_unknown_fields=True):

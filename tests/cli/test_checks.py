@@ -134,6 +134,7 @@ def test_a_setting_of_the_environment_that_would_stop_a_start_is_found(tmp_path:
             "the clock of this host is 3 h 0 min ahead of most others",
         ),
         (checks.silence, _told(peers=(_peer(answered=False, skew_ms=None),)), "warning", "did not answer"),
+        (checks.silence, _told(peers=(_peer(answered=False, again_s=1.0),)), "warning", "that it is asked too often"),
         (checks.silence, _told(lost=("c",)), "warning", "it is gone without a word"),
         (checks.views, _told(peers=(_peer(agrees=False, alive=1),)), "warning", "it sees 1 nodes alive, this one 2"),
         (checks.versions, _told(peers=(_peer(version="0.0.9"),)), "warning", "it runs meshd 0.0.9, this node 0.1.0"),

@@ -2,9 +2,10 @@
 
 import json
 
+import pytest
 from msgspec import structs
 
-from meshd.api.schemas import PeerLoad
+from meshd.api.schemas import PeerLoad, Removed
 from meshd.outlook import TWIN
 from tests.cli.conftest import Meshctl
 from tests.meshd.api.fake_backend import A, B, FakeBackend, Served, a_peer
@@ -27,6 +28,17 @@ def test_a_gone_node_is_forgotten_and_who_did_not_answer_is_named(meshctl: Meshc
     said = meshctl("peers", "remove", "c")
     assert (said.code, said.out) == (0, "c is forgotten on a\n")
     assert said.err == "not on b: silent, or seeing it alive; run this again later\n"
+
+
+def test_who_refuses_to_forget_for_it_is_asked_too_often_is_not_called_silent(
+    meshctl: Meshctl, served: Served, backend: FakeBackend, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def remove(name: str) -> Removed:
+        return Removed(name, B, ("a",), silent=(), refused=("b",), again_s=1.0)
+
+    monkeypatch.setattr(backend.upkeep, "remove", remove)
+    told = "not on b, which answered that it is asked too often; run this again in 1 s\n"
+    assert meshctl("peers", "remove", "c").err == told
 
 
 def test_a_living_node_is_not_forgotten(meshctl: Meshctl, served: Served) -> None:

@@ -30,7 +30,11 @@ def test_one_view_is_one_sentence(meshctl: Meshctl, served: Served, backend: Fak
     backend.upkeep.views_ = Views((OneView("01", ("a", "b", "c"), 3, ours=True),), ())
     assert meshctl("peers", "--all-views").out == "all 3 nodes that answered see the same 3 nodes\n"
     backend.upkeep.views_ = Views((OneView("01", ("a",), 1, ours=True),), (), silent=("b",), unasked=4)
-    assert meshctl("peers", "--all-views").out == "no other node answered; no answer from b; 4 were not asked\n"
+    said = "no other node said what it sees; no answer from b; 4 were not asked\n"
+    assert meshctl("peers", "--all-views").out == said
+    backend.upkeep.views_ = Views((OneView("01", ("a", "b"), 2, ours=True),), (), refused=("c", "d"), again_s=1.0)
+    said = "all 2 nodes that answered see the same 2 nodes; c, d refused, asked too often: ask again in 1 s\n"
+    assert meshctl("peers", "--all-views").out == said
     backend.upkeep.views_ = Views((OneView("01", ("a",), 1, ours=True),), ())
     assert meshctl("peers", "--all-views").out == "there is no other node in view\n"
 

@@ -143,11 +143,11 @@ async def test_the_level_of_the_log_changes_while_it_runs_and_the_settings_say_s
 def test_a_peers_clock_is_compared_with_ours_half_way_between_question_and_answer() -> None:
     peer = Peer("b" * 32, "b", 7, "alive", 0, "r", "d", 1)
     own, theirs = Report(1, 0, b"v", 2), Report(2, 1_800_000_007_050, b"w", 3, draining=True, version="9")
-    said = upkeep._surveyed(peer, theirs, own, 100.0, 1_800_000_000_000)
+    said = upkeep._surveyed(peer, upkeep._Said(theirs, 0.0, 1_800_000_000_000, 100.0), own)
     assert (said.skew_ms, said.rtt_ms, said.agrees, said.alive, said.draining) == (7_000, 100.0, False, 3, True)
-    off = upkeep._surveyed(peer, theirs, own, 100.0, 1_800_000_000_000, off_ms=10_800_000)
+    off = upkeep._surveyed(peer, upkeep._Said(theirs, 0.0, 1_800_000_000_000, 100.0), own, off_ms=10_800_000)
     assert off.skew_ms == 10_800_000, "it was measured, and the peer itself goes by the mesh's time"
-    silent = upkeep._surveyed(peer, None, own, 500.0, 0)
+    silent = upkeep._surveyed(peer, upkeep._Said(None, 0.0, 0, 500.0), own)
     assert (silent.answered, silent.skew_ms, silent.agrees) == (False, None, None)
 
 
@@ -242,3 +242,25 @@ async def test_a_node_that_is_asked_too_often_says_so_at_once_and_is_named() -> 
             await a.service.upkeep.steer("b", draining=True)
         assert (refused.value.status, refused.value.exit) == (429, 1)
         assert b.service.status().state == "joined"
+
+
+async def test_a_look_asks_once_more_when_who_refused_has_rested_and_then_says_that_it_refused(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async with little_daemons() as mesh:
+        a, b, _ = [await mesh.start(name) for name in "abc"]
+        await mesh.kill("c")
+        for daemon in (a, b):
+            await daemon.until(_sees(daemon, "c", "dead"), what="c being dead")
+        hears, refusals = b.node.duty.hears, iter([False])
+        monkeypatch.setattr(b.node.duty, "hears", lambda asker, now: next(refusals, hears(asker, now)))
+        (told,) = (await a.service.upkeep.diagnose()).peers
+        assert (told.name, told.answered, told.again_s) == ("b", True, 0.0)
+
+        monkeypatch.setattr(b.node.duty, "hears", lambda asker, now: False)
+        (told,) = (await a.service.upkeep.diagnose()).peers
+        assert (told.name, told.answered, told.again_s) == ("b", False, 1.0)
+        found = await a.service.upkeep.views(is_all=False)
+        assert (found.silent, found.refused, found.again_s) == ((), ("b",), 1.0)
+        removed = await a.service.upkeep.remove("c")
+        assert (removed.removed_on, removed.silent, removed.refused) == (("a",), (), ("b",))
