@@ -14,6 +14,7 @@ import tempfile
 from collections.abc import Mapping
 from hashlib import blake2b
 from pathlib import Path
+from shlex import quote
 
 import msgspec
 from msgspec import Struct
@@ -295,12 +296,16 @@ def _credential_of(path: Path, content: bytes) -> Credential:
 
 
 def _make_ours(path: Path) -> None:
-    """Tighten a directory to 0700, but never one that serves others as well (`--dir /tmp`)."""
+    """Tighten a directory to 0700, but never one that serves others as well (`--dir /tmp`), or was filled by hand."""
     mode = stat.S_IMODE(path.stat().st_mode)
     if not mode & 0o077:
         return
     names = os.listdir(path)
     foreign = [name for name in names if name not in BEFORE_LOCK and not name.endswith(".toml")]
+    secret = next((name for name in SECRETS if name in names), "")
+    if secret and LOCK not in names:
+        problem = f"is open to others (mode {mode:04o}), and a directory with a key ({secret}) is for its owner alone"
+        raise _refused(path, problem, f"chmod 700 {quote(str(path))}; no file in it may be readable by others either")
     if foreign and LOCK not in names:
         problem = f"is open to others (mode {mode:04o}) and holds files that are not meshd's, such as {min(foreign)!r}"
         raise _refused(path, problem, "choose a directory of its own with --dir")
@@ -343,7 +348,10 @@ def _content(path: Path, *, refused_mode: int) -> bytes | None:
     except OSError as failure:
         if failure.errno == errno.ELOOP:
             raise _refused(path, "is a symbolic link", "put the file itself there") from None
-        raise _refused(path, f"cannot be read: {_reason(failure)}", "mend its owner and mode") from None
+        modes = f"chmod 700 {quote(str(path.parent))} && chmod 600 {quote(str(path))}"
+        is_denied = failure.errno in (errno.EACCES, errno.EPERM)
+        cure = f"chown it to the user that runs meshd, then: {modes}" if is_denied else "mend the disk or its mount"
+        raise _refused(path, f"cannot be read: {_reason(failure)}", cure) from None
     try:
         _check(path, os.fstat(fd), refused_mode)
         return os.read(fd, FILE_BYTES_MAX)
@@ -358,8 +366,8 @@ def _check(path: Path, seen: os.stat_result, refused_mode: int) -> None:
     if not stat.S_ISREG(seen.st_mode):
         raise _refused(path, "is not a regular file", "put the file itself there")
     if mode & refused_mode:
-        cure = f"chmod 600 {path}, and think about who may have read it"
-        raise _refused(path, f"can be read by others (mode {mode:04o})", cure)
+        cure = f"chmod 600 {quote(str(path))}; and think about who may have read it"
+        raise _refused(path, f"is open to others (mode {mode:04o}), and such a secret is for its owner alone", cure)
     if seen.st_size > FILE_BYTES_MAX:
         raise _refused(path, f"is {seen.st_size} bytes, which no file of meshd's is", _BACKUP)
 

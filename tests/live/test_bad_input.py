@@ -63,7 +63,7 @@ async def test_a_start_that_cannot_be_says_what_is_in_the_way(tmp_path: Path) ->
         assert code == 0
         key = m.a.dir / "identity.key"
         key.chmod(0o644)
-        _is_error(await _start(m.a.dir), 1, "directory", str(key), "can be read by others", f"chmod 600 {key}")
+        _is_error(await _start(m.a.dir), 1, "directory", str(key), "is open to others", f"chmod 600 {key}")
         key.chmod(0o600)
         key.write_bytes(b"short")
         _is_error(await _start(m.a.dir), 1, "directory", str(key), "5 bytes")

@@ -1,6 +1,7 @@
 """The state directory: locked, private, and never overwritten where it is broken."""
 
 import os
+import shlex
 import stat
 import subprocess
 import sys
@@ -60,6 +61,36 @@ def test_a_directory_that_serves_others_as_well_is_refused_and_left_alone(tmp_pa
     )
     assert _mode(tmp_path) == 0o755
     assert [path.name for path in tmp_path.iterdir()] == ["thesis.txt"]
+
+
+def test_keys_that_were_copied_into_a_directory_that_is_open_are_refused_with_the_command_that_closes_it(
+    tmp_path: Path,
+) -> None:
+    copied = tmp_path / "a copy"
+    copied.mkdir(mode=0o755)
+    copied.chmod(0o755)
+    (copied / "identity.key").write_bytes(b"k" * 32)
+    (copied / "identity.key").chmod(0o600)
+    with pytest.raises(MeshError) as caught:
+        StateDir.open(copied)
+    assert "a directory with a key (identity.key) is for its owner alone" in _refusal(caught)
+    command, _ = caught.value.hint.split("; ")
+    assert shlex.split(command) == ["chmod", "700", str(copied)]
+    copied.chmod(0o700)
+    StateDir.open(copied).close()
+
+
+def test_a_key_that_meshd_may_not_read_is_refused_with_the_commands_that_mend_it(
+    home: StateDir, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuses(path: Path, flags: int) -> int:
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr("meshd.statedir.os.open", refuses)
+    with pytest.raises(MeshError) as caught:
+        home.secret("identity.key")
+    assert _refusal(caught) == f"{home.path}/identity.key: cannot be read: Permission denied"
+    assert caught.value.hint.endswith(f"meshd, then: chmod 700 {home.path} && chmod 600 {home.path}/identity.key")
 
 
 def test_a_second_daemon_is_told_who_holds_the_directory(home: StateDir) -> None:
@@ -136,7 +167,7 @@ def test_a_secret_that_others_can_read_stops_the_start(home: StateDir, name: str
     (home.path / name).chmod(0o640)
     with pytest.raises(MeshError) as caught:
         StateDir.open(home.path)
-    assert _refusal(caught) == f"{home.path}/{name}: can be read by others (mode 0640)"
+    assert f"{home.path}/{name}: is open to others (mode 0640), and such a secret is for its owner" in _refusal(caught)
     assert f"chmod 600 {home.path}/{name}" in caught.value.hint
     assert lock_holder(home.path) is None
 
@@ -213,7 +244,7 @@ def test_a_credential_of_the_operator_must_be_there_and_private(tmp_path: Path) 
         read_credential(path)
     path.write_text('{"user": "u", "password": "p"}')
     path.chmod(0o644)
-    with pytest.raises(MeshError, match="can be read by others"):
+    with pytest.raises(MeshError, match="is open to others"):
         read_credential(path)
     path.chmod(0o600)
     assert read_credential(path) == Credential("u", "p")
