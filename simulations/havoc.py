@@ -21,6 +21,7 @@ from simulations.host import Host
 from simulations.network import RECORD, Network
 from simulations.people import People
 from simulations.seen import Happened, Seen, Sight, Span, Stored
+from simulations.sides import apart, sides_of
 from simulations.store import Store
 from simulations.timeline import Timeline, ns
 
@@ -212,7 +213,8 @@ class Havoc:
     def _mark(self, deed: Deed, *, is_on: bool) -> None:
         self.last_ns = self._timeline.now_ns
         kind, nodes = str(deed.fault.__struct_config__.tag), (deed.name,) if deed.name else ()
-        self._see(Span(kind, nodes, is_on, deed.number))
+        sides = sides_of(deed.fault, self._names) if is_on else ()
+        self._see(Span(kind, nodes, is_on, deed.number, getattr(deed.fault, "shape", None) or "", sides))
 
     def _on_host(self, fault: what.AnyOnNodes, host: Host, *, since_ns: int) -> Undo:
         match fault:
@@ -296,33 +298,10 @@ class Havoc:
                 assert_never(fault)
 
     def _part(self, fault: what.Partition) -> Undo:
-        network, names = self._network, self._names
-        groups: dict[str, int] = {}
-        pairs: set[tuple[str, str]] = set()
-        match fault.shape:
-            case _ if fault.groups:
-                groups = {name: number for number, group in enumerate(fault.groups) for name in members(group, names)}
-            case None | "halves":
-                groups = {name: int(number >= len(names) / 2) for number, name in enumerate(names)}
-            case "isolate" | "swizzle":
-                groups = {name: number for number, name in enumerate(members(fault.nodes, names), start=1)}
-            case "ring":
-                reach = len(names) // 4
-                for place, name in enumerate(names):
-                    far = [abs(other - place) for other in range(len(names))]
-                    pairs |= {(name, names[n]) for n, away in enumerate(far) if min(away, len(names) - away) > reach}
-            case "bridge":
-                sides = [name for name in names if name != members(fault.nodes, names)[0]]
-                one, other = sides[: len(sides) // 2], sides[len(sides) // 2 :]
-                pairs = {pair for a in one for b in other for pair in ((a, b), (b, a))}
-            case _:
-                assert_never(fault.shape)
-        groups[RECORD] = groups.get(fault.record, 0)
-        apart = [src for src, dst in pairs if dst == fault.record]
-        pairs |= {pair for name in apart for pair in ((name, RECORD), (RECORD, name))}
+        groups, pairs = apart(fault, self._names)
         noticed_ns = None if fault.noticed_s is None else self._timeline.now_ns + ns(fault.noticed_s)
-        cut = network.cut(groups=groups, pairs=frozenset(pairs), noticed_ns=noticed_ns)
-        return lambda: network.heal(cut)
+        cut = self._network.cut(groups=groups, pairs=pairs, noticed_ns=noticed_ns)
+        return lambda: self._network.heal(cut)
 
     def _go_down(self) -> Undo:
         """The broker and the record: everybody is cut off from it, and from each other."""

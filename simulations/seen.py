@@ -98,12 +98,14 @@ class Said(Struct, frozen=True):
 
 
 class Span(Struct, frozen=True):
-    """A fault began or ended: the how-manieth of the run."""
+    """A fault began or ended: the how-manieth of the run. `sides` are told as it begins, of one that has some."""
 
     fault: str
     nodes: tuple[str, ...]
     is_on: bool
     number: int = 0
+    shape: str = ""
+    sides: tuple[tuple[str, ...], ...] = ()
 
 
 def stands(before: tuple[str, ...], fault: str, *, is_on: bool) -> tuple[str, ...]:

@@ -6,6 +6,8 @@ squared and the columns. Neighbours: `world` tells it, `building` makes a report
 
 from typing import ClassVar
 
+from msgspec import structs
+
 from protocol.events import PeerAlive, PeerDamped, PeerDead, PeerForgotten, PeerLeft, PeerSuspect, PeerUnreachable
 from protocol.primitives import NS_PER_S, NodeId
 from simulations.crowds import members
@@ -134,13 +136,13 @@ class Observer:
         self._restless += seen.nodes  # the deed follows the word
         if seen.is_on and len(self.spans) < SPANS_MAX:
             self._open[seen.number] = len(self.spans)
-            self.spans.append(FaultSpan(seen.fault, seen.nodes, round(now_s, 3), None))
+            span = FaultSpan(seen.fault, seen.nodes, round(now_s, 3), None, seen.shape, seen.sides)
+            self.spans.append(span)
         elif seen.is_on:
             self.spans_left_out += 1
         elif seen.number in self._open:
             place = self._open.pop(seen.number)
-            began = self.spans[place]
-            self.spans[place] = FaultSpan(began.kind, began.nodes, began.from_s, round(now_s, 3))
+            self.spans[place] = structs.replace(self.spans[place], until_s=round(now_s, 3))
 
 
 def _drawn(scenario: Scenario) -> list[int]:

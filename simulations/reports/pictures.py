@@ -9,9 +9,11 @@ from math import floor, log10
 
 from simulations.reports import svg
 from simulations.reports.shapes import Distribution, FaultSpan, Figure, Frame, RunReport, Standings, Work
+from simulations.sides import Sides, told
 
 WIDTH, LEFT, RIGHT = 960.0, 150.0, 24.0  # of pictures over time
 ROW = 22.0  # of a bar with a name
+LETTER = 7.0  # as wide as most are
 RIBBON_ROWS_MAX = 16  # more faults of nodes are drawn in one row a kind
 CURVE_LEAST_S = 0.0001  # a logarithmic scale has no zero
 LOG_RATIO = 40.0  # from the median to the longest: more is drawn on a logarithmic scale
@@ -64,25 +66,40 @@ def ribbon(report: RunReport) -> str:
             else:
                 lasting = "fault endless" if fault.until_s is None else "fault"
                 drawn.append(svg.bar(start, y + 4, scale.at(until_s) - start, ROW - 10, lasting, title=said))
+        if faults[0].groups and len({fault.groups for fault in faults}) == 1:
+            drawn.append(_beside(faults[0], scale, y + 14))
     drawn.append(_breaks(report, scale, bottom))
     return svg.picture(WIDTH, bottom + 24, *drawn, label="Faults over time")
 
 
 def _ribbon_rows(faults: Sequence[FaultSpan]) -> list[tuple[str, list[FaultSpan]]]:
-    by_name: dict[str, list[FaultSpan]] = {}
+    rows: dict[tuple[str, Sides], list[FaultSpan]] = {}
     for fault in faults:
-        by_name.setdefault(" ".join((fault.kind, *fault.nodes)), []).append(fault)
-    if len(by_name) > RIBBON_ROWS_MAX:
-        by_name = {}
-        for fault in faults:
-            by_name.setdefault(fault.kind, []).append(fault)
-        by_name = {f"{kind} ×{len(each)}": each for kind, each in by_name.items()}
-    return list(by_name.items())
+        rows.setdefault((_name_of(fault), fault.groups), []).append(fault)
+    if len(rows) <= RIBBON_ROWS_MAX:
+        return [(name, each) for (name, _), each in rows.items()]
+    by_kind: dict[str, list[FaultSpan]] = {}
+    for fault in faults:
+        by_kind.setdefault(fault.kind, []).append(fault)
+    return [(f"{kind} ×{len(each)}", each) for kind, each in by_kind.items()]
+
+
+def _beside(fault: FaultSpan, scale: svg.Scale, y: float) -> str:
+    """Who was cut off from whom, at the beginning of its bar; before it, where there is more room."""
+    x = scale.at(fault.from_s)
+    is_early = x < (scale.start + scale.end) / 2
+    said = _cut(told(fault.kind, fault.groups), int(max(x - scale.start, scale.end - x) / LETTER))
+    return svg.label((x + 5 if is_early else x - 5, y), said, "sides", anchor="start" if is_early else "end")
+
+
+def _name_of(fault: FaultSpan) -> str:
+    return " ".join((fault.kind, *[fault.shape] * bool(fault.shape), *fault.nodes))
 
 
 def _said_of(fault: FaultSpan) -> str:
     until = "to the end" if fault.until_s is None else f"to {fault.until_s:g} s"
-    return f"{' '.join((fault.kind, *fault.nodes))}, from {fault.from_s:g} s {until}"
+    sides = f": {told(fault.kind, fault.groups)}" if fault.groups else ""
+    return f"{_name_of(fault)}{sides}, from {fault.from_s:g} s {until}"
 
 
 def _cut(text: str, length: int) -> str:

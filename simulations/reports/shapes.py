@@ -49,12 +49,18 @@ class Broken(Struct, frozen=True):
 
 
 class FaultSpan(Struct, frozen=True):
-    """A fault as it happened; `until_s` is None when it lasted to the end. No nodes: the whole mesh."""
+    """A fault as it happened; `until_s` is None when it lasted to the end. No nodes: the whole mesh.
+
+    `groups` are names and spans (`n3-n9`): of a partition who was cut off from whom, `record` with those that
+    reached it; of one-way and links, from whom and to whom.
+    """
 
     kind: str
     nodes: tuple[str, ...]
     from_s: float
     until_s: float | None
+    shape: str = ""
+    groups: tuple[tuple[str, ...], ...] = ()
 
 
 class Frame(Struct, frozen=True):

@@ -9,6 +9,7 @@ from collections.abc import Iterable, Sequence
 
 from simulations.reports.page import SIGNS, UNSIZED, quoted, ranked, sentence_of
 from simulations.reports.shapes import Distribution, Report, Rule, RunReport, Seen, Stage, SweepReport
+from simulations.sides import told
 from simulations.visible import visible
 
 ROWS_MAX = 50  # of seeds; a ticket is read by people
@@ -45,8 +46,8 @@ def _run(report: RunReport) -> list[str]:
     if report.faults:
         rows = [
             (
-                fault.kind,
-                " ".join(fault.nodes),
+                " ".join((fault.kind, *[fault.shape] * bool(fault.shape))),
+                " ".join(fault.nodes) or told(fault.kind, fault.groups),
                 f"{fault.from_s:g}",
                 "to the end" if fault.until_s is None else f"{fault.until_s:g}",
             )

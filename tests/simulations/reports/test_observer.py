@@ -31,6 +31,7 @@ def test_faults_stand_with_their_beginning_and_end(passing: RunReport) -> None:
         ("crash", ("n2",), 6.0, 18.0),
         ("partition", (), 20.0, 22.0),
     ]
+    assert [fault.groups for fault in passing.faults] == [(), (("n1", "record"), ("n2-n4",))]
 
 
 def test_every_message_is_counted_once_by_its_kind(passing: RunReport) -> None:

@@ -76,6 +76,22 @@ def test_hostile_names_and_sentences_stay_text() -> None:
     assert f"<script>{SCRIPT}</script>" in text
 
 
+def test_the_ribbon_says_beside_its_bar_who_was_cut_off_from_whom(passing: RunReport) -> None:
+    (drawn,) = (each for each in _pictures(page(passing)) if each.get("aria-label") == "Faults over time")
+    assert [each.text for each in drawn.iter("text") if each.get("class") == "sides"] == ["n1 record / n2-n4"]
+    assert "partition: n1 record / n2-n4, from 20 s to 22 s" in [each.text for each in drawn.iter("title")]
+
+
+def test_partitions_of_other_sides_are_rows_of_their_own_and_no_words_beside_a_bar_are_too_long() -> None:
+    odd, even = ([f"n{number}" for number in range(first, 200, 2)] for first in (1, 2))
+    cut = '[[fault]]\nkind = "partition"\nfor_s = 0.5\n'
+    head = 'about = "x"\nnodes = 200\nrun_s = 2\nstart = "known"\nwire = "none"\nexpect.always = []\n'
+    report = reported(parsed(f"{head}{cut}at_s = 0.5\n{cut}at_s = 1.2\ngroups = {[odd, even]}\n", origin="here"))
+    picture = ElementTree.fromstring(pictures.ribbon(report))
+    beside = [each.text or "" for each in picture.iter("text") if each.get("class") == "sides"]
+    assert beside == ["n1-n100 record / n101-n200", "n1 n3 n5 n7 and 97 more / n2 n4 n6 n8 and 95 more"]
+
+
 def test_the_policy_of_the_page_allows_its_own_script_alone(passing: RunReport) -> None:
     policy = re.findall(r'Content-Security-Policy" content="(.*?)"', page(passing))
     assert len(policy) == 1

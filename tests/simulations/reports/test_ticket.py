@@ -19,6 +19,10 @@ def test_a_ticket_of_a_run_has_its_tables(passing: RunReport) -> None:
     assert text.startswith("# small: passed\n")
 
 
+def test_a_ticket_says_who_was_cut_off_from_whom(passing: RunReport) -> None:
+    assert "| partition | n1 record / n2-n4 | 20 | 22 |" in ticket(passing).splitlines()
+
+
 def test_a_ticket_of_a_failure_says_what_broke_and_what_led_to_it(failing: RunReport) -> None:
     text = ticket(failing)
     assert f"at {failing.broken[0].at_s:.6f} s" in text
