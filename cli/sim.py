@@ -23,7 +23,6 @@ FROM_LIVE = "from-live"
 ALSO = f"{FROM_LIVE}: plays faults on the mesh of this host, as its daemon sees it; meshctl sim {FROM_LIVE} --help"
 RUN_S = "120s"
 OF_PEOPLE = Session().output  # how answers are printed unless told otherwise
-NOT_ENDED = ("awarded", "running", "open")  # states of tasks
 PAGES_MAX = 20  # of nodes, agents or tasks: more than a scenario takes
 
 
@@ -117,12 +116,14 @@ def _kind(option: str) -> Any:
 
 def _asked(client: Client) -> dict[str, Any]:
     """What a daemon knows of its mesh."""
+    from simulations import live
+
     return {
         "status": client.get("v1", "status").value,
         "settings": client.get("v1", "config").value["settings"],
         "peers": _all(client, "peers"),
         "agents": _all(client, "agents"),
-        "tasks": [task for state in NOT_ENDED for task in _all(client, "tasks", state=state)],
+        "tasks": [task for state in live.NOT_ENDED for task in _all(client, "tasks", state=state)],
     }
 
 

@@ -19,7 +19,9 @@ from simulations.scenario import NODES_MAX, ScenarioError
 
 SLOTS_MAX = 64  # of an agent of a scenario
 UP = ("alive", "suspect", "unreachable")
-UNDER_WAY, OPEN = ("awarded", "running"), "open"
+OPEN = "open"
+UNDER_WAY = ("awarded", "running")
+NOT_ENDED = (*UNDER_WAY, OPEN)  # states of tasks that are asked for
 READY = "ready"
 KEEP_S = 86_400.0  # results.keep_s, where a daemon does not say
 _PLAYED: Mapping[str, Sequence[str]] = {
