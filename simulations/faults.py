@@ -124,12 +124,12 @@ class Partition(Timed, frozen=True, forbid_unknown_fields=True, tag_field="kind"
     `halves` (where nothing else is said): the first half of all and the second; `isolate`: each of `nodes`
     alone; `ring`: each node reaches the nearest half of all, no two the same; `bridge`: two halves that only
     the first of `nodes` reaches both; `swizzle`: `nodes` are isolated one by one, and come back in another order.
-    No `nodes` are all. The record stays with the node `record`; without one with the first group,
+    `nodes` are all unless told. The record stays with the node `record`; without one with the first group,
     or in reach of all. With `noticed_s` the brokers know after that time who is cut off, and say "no responders";
     without, messages vanish.
     """
 
-    groups: tuple[tuple[str, ...], ...] = ()
+    groups: tuple[tuple[str, ...], ...] | None = None
     shape: Shape | None = None  # halves, where no groups are named either
     nodes: tuple[str, ...] = (ALL,)
     record: str = ""
@@ -280,7 +280,7 @@ def names_in(fault: Fault) -> tuple[str, ...]:
         texts += (fault.of,) if isinstance(fault, Impostor | Attack) else ()
     elif isinstance(fault, Partition):
         texts = (
-            *(name for group in fault.groups for name in group),
+            *(name for group in fault.groups or () for name in group),
             *fault.nodes,
             *[fault.record] * bool(fault.record),
         )

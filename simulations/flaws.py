@@ -50,6 +50,9 @@ def nobody_between(one: Iterable[str], other: Iterable[str], names: tuple[str, .
 
 
 def _of_one(fault: Fault, names: tuple[str, ...]) -> str:
+    for key in ("nodes", "src", "dst", "one", "other"):
+        if getattr(fault, key, None) == ():
+            return f".{key}: there is nobody in it; name a node, a span (n3-n9) or all"
     for name in names_in(fault):
         if name not in names:
             return f": there is no node {name!r}; there are n1 to n{len(names)}"
@@ -62,8 +65,8 @@ def _of_one(fault: Fault, names: tuple[str, ...]) -> str:
 
 def _parts(fault: Partition, names: tuple[str, ...]) -> str:
     """What is wrong with a partition: it says two things at once, or cuts nobody off."""
-    if not fault.nodes:
-        return ".nodes: there is nobody in it"
+    if fault.groups is not None and not fault.groups:
+        return f".groups: there is no group in it; name two, or leave it out for {fault.shape or 'halves'}"
     if fault.nodes != (ALL,) and (fault.groups or fault.shape not in OF_NODES):
         kind = "a partition in groups" if fault.groups else f"shape {fault.shape or 'halves'}"
         return f".nodes: {kind} is of all nodes; some are named for {', '.join(OF_NODES)} alone"
@@ -78,7 +81,7 @@ def _parts(fault: Partition, names: tuple[str, ...]) -> str:
         return ".groups: one group is cut off from nobody; name two, and who is in none is in the first"
     for number, group in enumerate(fault.groups):
         if not group:
-            return f".groups[{number}]: there is nobody in it"
+            return f".groups[{number}]: there is nobody in it; name a node or a span (n3-n9), or leave the group out"
     listed = [name for group in fault.groups for name in members(group, names)]
     twice = sorted({name for name in listed if listed.count(name) > 1})
     return f".groups: {twice[0]} stands in two groups" if twice else ""

@@ -48,11 +48,13 @@ class Manner(Struct, frozen=True, forbid_unknown_fields=True):
     oversize: Share = 0.0
     kb_s: Annotated[float, Meta(ge=0, le=1e9)] = 0.0
     queue_kb: Annotated[float, Meta(gt=0, le=1e9)] = 64.0
-    kinds: tuple[str, ...] = ()
+    kinds: tuple[str, ...] | None = None
 
     def __post_init__(self) -> None:
-        """Raises ValueError for a kind of message that does not exist."""
-        for kind in self.kinds:
+        """Raises ValueError for a kind of message that does not exist, and for none at all."""
+        if self.kinds is not None and not self.kinds:
+            raise ValueError("kinds: there is none in it; name some, or leave it out for all")
+        for kind in self.kinds or ():
             if kind not in BODIES:
                 raise ValueError(f"kinds: there is no message {kind!r}; there are {', '.join(sorted(BODIES))}")
 

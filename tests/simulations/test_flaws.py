@@ -40,6 +40,33 @@ def test_one_node_is_parted_from_nobody_and_isolated_from_the_record(shape: dict
     assert not flaw_of(_faults({"kind": "partition", "shape": "isolate"}), NAMES[:1])
 
 
+@pytest.mark.parametrize(
+    ("key", "cure"),
+    [
+        ("kind = 'partition'\ngroups", "name two, or leave it out for halves"),
+        ("kind = 'partition'\nshape = 'ring'\ngroups", "name two, or leave it out for ring"),
+        ("kind = 'partition'\nshape = 'isolate'\nnodes", "name a node, a span (n3-n9) or all"),
+        ("kind = 'partition'\nnodes", "name a node, a span (n3-n9) or all"),
+        ("kind = 'one-way'\ndst = ['n1']\nsrc", "name a node, a span (n3-n9) or all"),
+        ("kind = 'one-way'\nsrc = ['n1']\ndst", "name a node, a span (n3-n9) or all"),
+        ("kind = 'links'\nlink = { loss = 0.5 }\none", "name a node, a span (n3-n9) or all"),
+        ("kind = 'links'\nlink = { loss = 0.5 }\none = ['n1']\nother", "name a node, a span (n3-n9) or all"),
+    ],
+)
+def test_an_empty_list_is_refused_with_its_key_and_never_means_what_leaving_it_out_does(key: str, cure: str) -> None:
+    with pytest.raises(ScenarioError) as error:
+        parsed(f'about = "x"\nnodes = 3\nrun_s = 9\n[[fault]]\nat_s = 1\n{key} = []\n', origin="here")
+    said, _, told = str(error.value).partition("; ")
+    assert said.startswith(f"here: fault[0].{key.rpartition(chr(10))[2]}: there is no")
+    assert told == cure
+
+
+def test_shares_of_no_kind_of_message_are_refused_and_do_not_mean_all() -> None:
+    for key in ("[link]\nkinds", "[[fault]]\nat_s = 1\nkind = 'links'\none = ['n1']\nlink.loss = 0.5\nlink.kinds"):
+        with pytest.raises(ScenarioError, match=r"kinds: there is none in it; name some, or leave it out for all"):
+            parsed(f'about = "x"\nnodes = 3\nrun_s = 9\n{key} = []\n', origin="here")
+
+
 def test_no_acknowledgement_is_lost_for_a_while_where_some_are_otherwise() -> None:
     clean = 'about = "x"\nnodes = 3\nrun_s = 9\n[[fault]]\nkind = "lose-acks"\nshare = 0\nat_s = 1\nfor_s = 1\n'
     assert parsed(clean + "[store]\nacks_lost = 0.3\n", origin="here").fault

@@ -37,7 +37,7 @@ WRONG = {
         '[[fault]]\nkind = "one-way"\nsrc = ["n1"]\ndst = ["n1"]\nat_s = 1\n',
         "fault[0].dst: no node is cut off from another",
     ),
-    "one way from nobody": ('[[fault]]\nkind = "one-way"\nsrc = []\ndst = ["n1"]\nat_s = 1\n', "fault[0].dst"),
+    "one way from nobody": ('[[fault]]\nkind = "one-way"\nsrc = []\ndst = ["n1"]\nat_s = 1\n', "fault[0].src"),
     "a link to oneself": (
         '[[fault]]\nkind = "links"\none = ["n1"]\nother = ["n1"]\nlink = { loss = 1 }\nat_s = 1\n',
         "fault[0].other: there is no link between these",
