@@ -6,6 +6,7 @@ Invariant: a manifest that is added runs where it was written, whatever folder i
 
 import shlex
 import tomllib
+from codecs import BOM_UTF8
 from pathlib import Path
 
 import click
@@ -268,7 +269,7 @@ def _manifest(file: Path) -> str:
     if len(content) > FILE_BYTES_MAX - 4_096:  # room for the line that says where it runs
         raise MeshError("manifest", path=file, problem=f"is larger than {FILE_BYTES_MAX - 4_096} bytes")
     try:
-        text = content.decode()
+        text = content.removeprefix(BOM_UTF8).decode()
         given = tomllib.loads(text).get("directory", "")
     except UnicodeDecodeError as failure:
         line = content.count(b"\n", 0, failure.start) + 1

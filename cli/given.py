@@ -3,6 +3,7 @@
 import json
 import math
 import sys
+from codecs import BOM_UTF8
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NoReturn, TypeVar
@@ -46,7 +47,9 @@ def parsed(text: bytes, origin: str) -> object:
     if len(text) > BYTES_MAX:
         raise MeshError("too_large", what=f"the input from {origin}", bytes=f"over {BYTES_MAX}", limit=BYTES_MAX)
     try:
-        found: object = json.loads(text.decode("utf-8"), parse_constant=_no_constant, parse_float=_finite)
+        found: object = json.loads(
+            text.removeprefix(BOM_UTF8).decode("utf-8"), parse_constant=_no_constant, parse_float=_finite
+        )
     except json.JSONDecodeError as failure:
         place = f"line {failure.lineno}, column {failure.colno}"
         raise MeshError("bad_input", what=f"{origin} is no JSON: {failure.msg} at {place}") from None

@@ -6,6 +6,7 @@ what is wrong names its key, its rule and its origin. Neighbours: `settings` dec
 
 import re
 import tomllib
+from codecs import BOM_UTF8
 from collections.abc import Iterator, Mapping, Sequence
 from difflib import get_close_matches
 from pathlib import Path
@@ -181,7 +182,7 @@ def _text_of(path: Path) -> str:
     if len(content) > FILE_BYTES_MAX:
         raise MeshError("config", key=str(path), problem=f"is larger than {FILE_BYTES_MAX} bytes", origin=origin)
     try:
-        return content.decode()
+        return content.removeprefix(BOM_UTF8).decode()  # editors on Windows write one
     except UnicodeDecodeError as failure:
         line = content.count(b"\n", 0, failure.start) + 1
         raise MeshError("config", key=str(path), problem=f"is not UTF-8 at line {line}", origin=origin) from None

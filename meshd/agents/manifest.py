@@ -9,6 +9,7 @@ import os
 import re
 import shutil
 import tomllib
+from codecs import BOM_UTF8
 from collections.abc import Iterable
 from difflib import get_close_matches
 from importlib.util import find_spec
@@ -230,7 +231,7 @@ def _table(content: bytes, path: Path) -> dict[str, object]:
     if len(content) > FILE_BYTES_MAX:
         raise MeshError("manifest", path=path, problem=f"is larger than {FILE_BYTES_MAX} bytes")
     try:
-        return tomllib.loads(content.decode())
+        return tomllib.loads(content.removeprefix(BOM_UTF8).decode())
     except UnicodeDecodeError as failure:
         line = content.count(b"\n", 0, failure.start) + 1
         raise MeshError("manifest", path=path, problem=f"is not UTF-8 at line {line}") from None

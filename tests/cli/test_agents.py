@@ -33,6 +33,15 @@ def test_an_added_agent_runs_where_its_manifest_was_written(
     assert backend.added[1].replace
 
 
+def test_a_manifest_with_a_byte_order_mark_is_added_without_it(
+    meshctl: Meshctl, served: Served, backend: FakeBackend, tmp_path: Path
+) -> None:
+    file = tmp_path / "new.toml"
+    file.write_text(MANIFEST, encoding="utf-8-sig")
+    assert meshctl("agents", "add", str(file)).code == 0
+    assert tomllib.loads(backend.added[0].manifest)["name"] == "new"
+
+
 def test_an_added_agent_that_is_not_up_yet_says_why(
     meshctl: Meshctl, served: Served, backend: FakeBackend, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -55,6 +55,15 @@ def test_an_input_can_be_given_in_three_ways(
     assert backend.called[0][1].input == {"name": "caf\u00e9"}
 
 
+def test_a_file_of_json_may_begin_with_a_byte_order_mark(
+    meshctl: Meshctl, served: Served, backend: FakeBackend, tmp_path: Path
+) -> None:
+    file = tmp_path / "input.json"
+    file.write_text('{"n": 1}', encoding="utf-8-sig")
+    assert meshctl("call", "scoring@2", "--file", str(file)).code == 0
+    assert backend.called[0][1].input == {"n": 1}
+
+
 def test_without_an_input_it_is_null(meshctl: Meshctl, served: Served, backend: FakeBackend) -> None:
     meshctl("call", "scoring@2")
     assert backend.called[0][1].input is None

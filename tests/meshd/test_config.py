@@ -170,6 +170,12 @@ def test_a_file_that_is_no_toml_names_the_line(tmp_path: Path, content: bytes, p
     assert str(_refusal(files=[path]).fields["problem"]).startswith(problem)
 
 
+def test_a_file_may_begin_with_a_byte_order_mark(tmp_path: Path) -> None:
+    file = tmp_path / "meshd.toml"
+    file.write_text('[node]\nname = "a1"\n', encoding="utf-8-sig")
+    assert load(files=[file], environ={}, flags={}).settings.node.name == "a1"
+
+
 def test_a_file_nested_without_end_is_refused_and_not_followed(tmp_path: Path) -> None:
     refusal = _refusal(files=[_written(tmp_path, "x = " + "[" * 50_000)])
     assert str(refusal.fields["problem"]).startswith("is not TOML")

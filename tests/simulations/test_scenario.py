@@ -180,6 +180,12 @@ def test_a_file_that_cannot_be_read_is_said_to_be_so(tmp_path: Path, name: str) 
         named(str(tmp_path / name))
 
 
+def test_a_file_may_begin_with_a_byte_order_mark(tmp_path: Path) -> None:
+    path = tmp_path / "windows.toml"
+    path.write_text('about = "from an editor"\nnodes = 2\nrun_s = 3\n', encoding="utf-8-sig")
+    assert named(str(path)).about == "from an editor"
+
+
 def test_a_file_without_an_end_is_refused_and_so_is_no_name_at_all(tmp_path: Path) -> None:
     endless = tmp_path / "endless.toml"
     endless.symlink_to("/dev/zero")

@@ -69,6 +69,10 @@ def test_every_key_is_read_and_what_the_mesh_needs_stands_on_the_card(tmp_path: 
     assert shown.purpose == "Rank offers for one customer"
 
 
+def test_a_file_may_begin_with_a_byte_order_mark(tmp_path: Path) -> None:
+    assert load(written(tmp_path, f"\ufeff{STDIO}")).command == ("cat",)
+
+
 def test_four_keys_are_enough(tmp_path: Path) -> None:
     manifest = load(written(tmp_path, STDIO))
     assert (manifest.slots, manifest.visibility, manifest.limits) == (1, "mesh", Limits())
