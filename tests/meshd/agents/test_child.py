@@ -1,6 +1,7 @@
 """Processes of agents: lines of bounded length, how they end, and that none outlives the daemon."""
 
 import asyncio
+import os
 import signal
 import subprocess
 import sys
@@ -79,6 +80,20 @@ async def test_what_it_said_before_its_end_is_all_there_when_it_is_gone(tmp_path
         assert said.split() == [b"%d" % number for number in range(1, 20_001)]
         assert log.lines() == [str(number) for number in range(1, 301)]
         assert child.last_line == "300"
+
+
+async def test_the_loop_turns_while_a_stop_waits_for_a_process_that_does_not_end(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with running(tmp_path, "cat") as (child, _):
+        with monkeypatch.context() as kernel:
+            kernel.setattr("meshd.agents.child._signal_group", lambda popen, number: buried.set())
+            buried = asyncio.Event()
+            (living,) = (task for task in asyncio.all_tasks() if task.get_name().startswith("agent a"))
+            living.cancel()
+            await buried.wait()
+            os.kill(child.pid, signal.SIGKILL)  # in a loop that stands still nobody would get here before it gives up
+            assert await child.wait() == "was killed by SIGKILL"
 
 
 async def test_a_command_that_cannot_run_says_why(tmp_path: Path) -> None:
