@@ -29,6 +29,7 @@ LOG_LINE_BYTES_MAX = 2_048  # a longer line is cut; the rest of it is dropped
 CHUNK_BYTES = 32_768  # read at once: one turn of the loop stays short
 DRAIN_S_MAX = 1.0  # what is still in the pipes of a dead process is read for so long
 UNDYING_S = 5.0  # after SIGKILL a process is gone, unless the kernel holds it, or it is another user's
+LOOKS = 5  # in that time: while we stood still ourselves, no more than the time between two of them passes
 POLL_S = 0.05  # how often a process is looked at where the system has no descriptors of processes
 
 # What an agent inherits of the daemon's environment; everything else may hold secrets.
@@ -182,10 +183,15 @@ class Child:
             return
         _signal_group(self._popen, number)
         if number is signal.SIGKILL and self._killed is None:
-            self._killed = asyncio.get_running_loop().call_later(UNDYING_S, self._look_whether_gone)
+            self._look_whether_gone(LOOKS)
 
-    def _look_whether_gone(self) -> None:
-        if self.is_alive:
+    def _look_whether_gone(self, looks: int) -> None:
+        if not self.is_alive:
+            return
+        if looks:
+            loop = asyncio.get_running_loop()
+            self._killed = loop.call_later(UNDYING_S / LOOKS, self._look_whether_gone, looks - 1)
+        else:
             how = f"its process {self.pid} is still there {UNDYING_S:g} s after SIGKILL"
             self.on_undying(f"cannot be ended: {how}; see: ps -o user,stat,wchan -p {self.pid}")
 
@@ -203,8 +209,11 @@ class Child:
             if done:
                 return True
             self.signal(number)
-        done, _ = await asyncio.wait([self._ended], timeout=UNDYING_S)
-        return bool(done)
+        for _ in range(LOOKS):
+            done, _ = await asyncio.wait([self._ended], timeout=UNDYING_S / LOOKS)
+            if done:
+                return True
+        return False
 
     async def _live(self, log: Log) -> None:
         try:

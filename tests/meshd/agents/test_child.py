@@ -85,15 +85,33 @@ async def test_what_it_said_before_its_end_is_all_there_when_it_is_gone(tmp_path
 async def test_the_loop_turns_while_a_stop_waits_for_a_process_that_does_not_end(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    buried = asyncio.Event()
     async with running(tmp_path, "cat") as (child, _):
         with monkeypatch.context() as kernel:
             kernel.setattr("meshd.agents.child._signal_group", lambda popen, number: buried.set())
-            buried = asyncio.Event()
             (living,) = (task for task in asyncio.all_tasks() if task.get_name().startswith("agent a"))
             living.cancel()
             await buried.wait()
             os.kill(child.pid, signal.SIGKILL)  # in a loop that stands still nobody would get here before it gives up
             assert await child.wait() == "was killed by SIGKILL"
+
+
+def _stand_still() -> None:
+    """And the loop with us, as while meshd is stopped."""
+    subprocess.run(["sleep", "1.5"], check=True)
+
+
+async def test_the_time_that_the_daemon_stood_still_is_not_held_against_a_process_that_was_killed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("meshd.agents.child.UNDYING_S", 1.0)
+    async with running(tmp_path, "cat") as (child, _):
+        problems: list[str] = []
+        child.on_undying = problems.append
+        child.signal(signal.SIGKILL)
+        _stand_still()
+        assert await child.wait() == "was killed by SIGKILL"
+        assert problems == []
 
 
 async def test_a_command_that_cannot_run_says_why(tmp_path: Path) -> None:
