@@ -12,7 +12,7 @@ from typing import ClassVar, TypeAlias
 from protocol.primitives import NS_PER_S
 from simulations.reports.shapes import Distribution
 from simulations.reports.tally import Tally
-from simulations.reports.times import Times, Vain
+from simulations.reports.times import Times, Vain, Wait
 from simulations.seen import Happened, Said, Seen, Span
 from simulations.setting import Setting, Wanted
 
@@ -60,7 +60,7 @@ class Figures:
                 self._worst[what] = value, self._setting.line
 
     def line_of(self, name: str) -> int:
-        """The line of the trace that tells the worst of what this figure is of; 0 when none does."""
+        """The line of the trace that tells the worst of what was found out of what this figure is of; 0: none does."""
         return max(self._worst.get(what, (0.0, 0)) for what in _OF.get(name.partition("-")[0], (name,)))[1]
 
     def end(self) -> None:
@@ -71,13 +71,23 @@ class Figures:
         """Those who never found out what this figure is of."""
         return [self.times.vain[what] for what in _OF.get(name.partition("-")[0], ())]
 
+    def worst_wait(self, name: str) -> Wait | None:
+        """The longest wait of those who never found out, where nobody who did had waited longer."""
+        longest = self._longest(name)
+        found_s = max(self._worst.get(what, (0.0, 0))[0] for what in _OF.get(name.partition("-")[0], (name,)))
+        return longest if longest is not None and longest.waited_s > found_s else None
+
+    def _longest(self, name: str) -> Wait | None:
+        waits = [each.longest for each in self.in_vain(name) if each.longest]
+        return max(waits, key=lambda wait: wait.waited_s, default=None)
+
     def told(self, name: str, most_s: float) -> str:
         """Who waited in vain for longer than the bound of this figure, in words that follow a number; or nothing."""
         vain = self.in_vain(name)
         pairs = sum(sum(each.tally.above(most_s).values()) for each in vain)
-        if not pairs:
+        longest = self._longest(name)
+        if not pairs or longest is None:
             return ""
-        longest = max((each.longest for each in vain if each.longest), key=lambda wait: wait.waited_s)
         more = f", and {pairs - 1} more such pairs" if pairs > 1 else ""
         return f"; after {longest.waited_s:.6g} s {longest.observer} had not found out about {longest.subject}{more}"
 

@@ -239,12 +239,12 @@ class World:
         elif rule in (MEASURED, HAPPEN):  # of the whole run, and of no line of it
             cause = 0
         elif rule in LATE:
-            cause = self._last_between(what) or cause
+            observer, subject, *_ = [*_NODE.findall(what), "", ""]
+            cause = self._last_between(observer, subject) or cause
         self._violations.append(Violation(rule, self.timeline.now_s, what, self._trace.ancestry(cause)))
 
-    def _last_between(self, what: str) -> int:
-        """The last line in which the first node of a sentence found something out of the second, or that was hit."""
-        observer, subject, *_ = [*_NODE.findall(what), "", ""]
+    def _last_between(self, observer: str, subject: str) -> int:
+        """The last line in which one node found something out of another, or that was hit."""
         return max(self._views.get((observer, subject), 0), self._done_to.get(subject, 0))
 
     # --- a run
@@ -335,5 +335,6 @@ class World:
                 continue
             self._measured[name] = value
             if value > most:
-                vain = self._figures.told(name, most)
-                self._break(name, f"{value:.6g}, and at most {most:g} was expected{vain}", self._figures.line_of(name))
+                vain, wait = self._figures.told(name, most), self._figures.worst_wait(name)
+                line = self._figures.line_of(name) if wait is None else self._last_between(wait.observer, wait.subject)
+                self._break(name, f"{value:.6g}, and at most {most:g} was expected{vain}", line)

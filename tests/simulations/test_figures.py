@@ -139,6 +139,16 @@ def test_a_death_that_nobody_found_out_is_over_the_bound_although_another_was_fo
     )
 
 
+def test_what_is_shown_of_a_wait_in_vain_led_to_that_pair_and_not_to_one_that_found_out() -> None:
+    lines: list[Line] = []
+    scenario = _scenario({"detection-max-s": 9.0}, then=DEATH.replace("at_s = 5", "at_s = 1") + SILENT)
+    (broken,) = World(scenario, seed=1, write=lines.append).run().violations
+    assert "n1 had not found out about n3" in broken.what
+    last = next(line for line in lines if line.seq == broken.ancestry[-1])
+    assert (last.node, last.what.partition("(")[0]) == ("n1", "PeerSuspect")
+    assert "name='n3'" in last.what
+
+
 def test_who_had_less_time_than_the_bound_gives_does_not_exceed_it() -> None:
     late = '[[fault]]\nkind = "crash"\nnode = "n3"\nat_s = 19\n'
     verdict = _run({"detection-max-s": 9}, then=DEATH + late)
