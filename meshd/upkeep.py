@@ -10,7 +10,7 @@ from pathlib import Path
 
 from msgspec import Struct, structs
 
-from meshd import clock, sights
+from meshd import clock, outlook, sights
 from meshd.api import diagnosis_schemas, schemas, settings
 from meshd.api.view_schemas import Views as AllViews
 from meshd.config import Given
@@ -24,6 +24,7 @@ from protocol import limits
 from protocol.errors import MeshError
 from protocol.inputs import Operate
 from protocol.primitives import NS_PER_MS, NodeId
+from protocol.prober import ASKS
 from protocol.replica import Peer
 from protocol.wire.ops import AnyOrder, Forget, Look, Report, Sights, Steer, Survey
 
@@ -202,6 +203,9 @@ class Upkeep:
             manifests=tuple(problem.message for problem in self._hosting.problems),
             lost=tuple(peer.name for peer in self._node.membership.snapshot() if peer.state in ("suspect", "dead")),
             clock_ahead_ms=self._node.time.off.get(self._node.me.id, 0),
+            preset=str(self._origins["membership.preset"].value),
+            probe_again_ms=float(str(self._origins["membership.probe_timeout_s"].value)) * 1_000 / ASKS,
+            probes_again=outlook.probes_again(self._node),
         )
 
     # --- how the others stand

@@ -137,6 +137,12 @@ def test_a_setting_of_the_environment_that_would_stop_a_start_is_found(tmp_path:
         (checks.silence, _told(peers=(_peer(answered=False, again_s=1.0),)), "warning", "that it is asked too often"),
         (checks.silence, _told(lost=("c",)), "warning", "it is gone without a word"),
         (checks.views, _told(peers=(_peer(agrees=False, alive=1),)), "warning", "it sees 1 nodes alive, this one 2"),
+        (
+            checks.distance,
+            _told(probes_again=2.8, probe_again_ms=125.0, preset="lan"),
+            "warning",
+            "a probe was asked 3.8 times until its answer came: most take longer than 125 ms, which the preset lan is",
+        ),
         (checks.versions, _told(peers=(_peer(version="0.0.9"),)), "warning", "it runs meshd 0.0.9, this node 0.1.0"),
         (checks.engine, _told(lag_ms=900.0), "warning", "took 900 ms"),
         (checks.engine, _told(inbox_waiting=10_000), "warning", "10000 messages wait, of 16384"),
@@ -217,3 +223,9 @@ def test_what_is_wrong_with_the_audit_is_found_with_its_cure_and_told_once() -> 
     )
     told = msgspec.structs.replace(_head(), status=msgspec.to_builtins(said))
     assert [finding.what for finding in checks.attention(told)] == ["mind the gap"]
+
+
+def test_who_is_too_far_for_a_preset_is_told_the_next_and_beyond_the_last_the_setting() -> None:
+    for preset, cure in (("local", "'lan'"), ("lan", "'wan'"), ("wan", "a longer membership.probe_timeout_s")):
+        assert _one(checks.distance, _told(probes_again=1.0, preset=preset)).cure.endswith(cure)
+    assert list(checks.distance(_told(probes_again=0.2, preset="lan"))) == []

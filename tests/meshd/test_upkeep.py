@@ -264,3 +264,20 @@ async def test_a_look_asks_once_more_when_who_refused_has_rested_and_then_says_t
         assert (found.silent, found.refused, found.again_s) == ((), ("b",), 1.0)
         removed = await a.service.upkeep.remove("c")
         assert (removed.removed_on, removed.silent, removed.refused) == (("a",), (), ("b",))
+
+
+async def test_a_look_tells_how_often_a_probe_is_asked_again_and_takes_what_is_gone_for_no_distance() -> None:
+    async with little_daemons() as mesh:
+        a = await mesh.start("a")
+        prober = a.node.membership.prober
+        prober.sent.update(turn=78, again=226)
+        prober.ended.update(answered=77, timeout=0)
+        found = await a.service.upkeep.diagnose()
+        assert found.probes_again == 2.94
+        assert found.probe_again_ms > 0
+        assert found.preset in ("local", "lan", "wan")
+        prober.sent.update(again=30)
+        prober.ended.update(answered=68, timeout=10)
+        assert (await a.service.upkeep.diagnose()).probes_again == 0.0, "who is gone does not answer, however near"
+        prober.ended.update(answered=3, timeout=0)
+        assert (await a.service.upkeep.diagnose()).probes_again == 0.0, "too few to tell"
