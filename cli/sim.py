@@ -52,7 +52,9 @@ def _done(ctx: click.Context, words: Sequence[str]) -> int:
 
     session = ctx.find_object(Session)
     if words and session is not None and session.output != OF_PEOPLE:
-        words = (words[0], "-o", session.output, *words[1:])
+        # After what the words name and before their options: what is said there again, counts.
+        first = next((place for place, word in enumerate(words) if word.startswith("-")), len(words))
+        words = (*words[:first], "-o", session.output, *words[first:])
     return main(words or ["--help"], program="meshctl sim", also=ALSO)
 
 

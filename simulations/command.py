@@ -10,13 +10,13 @@ import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, redirect_stdout
 from pathlib import Path
-from typing import TypeAlias
+from typing import TextIO, TypeAlias
 
 import msgspec
 from msgspec import structs
 
 from protocol.errors import INTERRUPTED
-from simulations import outputs, traffic
+from simulations import answers, outputs, traffic
 from simulations.comparison import Parting, parting, replayed, shown
 from simulations.deaths import DEATHS_SHOWN, deaths, subject_of
 from simulations.deaths import told as why
@@ -128,6 +128,7 @@ def _parser(program: str, also: str) -> argparse.ArgumentParser:
     show.add_argument("scenario", help="a name of the stock, or a .toml or .py file")
     _choose(show)
     show.add_argument("--seed", type=seed_of, default=1, help="what --swarm draws from (default 1)")
+    _output(show)
     one = command("run", _run, "run one scenario, or every one of the stock")
     one.add_argument("scenario", nargs="?", help="a name of the stock, or a .toml or .py file; all when omitted")
     _choose(one)
@@ -156,15 +157,18 @@ def _add_traces(command: Callable[[str, Do, str], argparse.ArgumentParser]) -> N
     replay.add_argument("--until", type=_seconds, metavar="S", help="no further than this")
     replay.add_argument("--node", metavar="N", help="print what happens at this node")
     _report(replay)
+    _output(replay)
     explain = command("explain", _explain, "what led to a line of a trace, backwards, or why a node was declared dead")
     explain.add_argument("trace", type=Path)
     explain.add_argument("event", nargs="?", help="the number of a line, or a node; what broke the run when omitted")
     explain.add_argument(
         "--count", type=_count, default=COUNT, metavar="N", help=f"at most so many causes (default {COUNT})"
     )
+    _output(explain)
     diff = command("diff", _diff, "where two traces first part, and what led there")
     diff.add_argument("one", type=Path)
     diff.add_argument("other", type=Path)
+    _output(diff)
 
 
 def _add_shrink(command: Callable[[str, Do, str], argparse.ArgumentParser]) -> None:
@@ -201,7 +205,7 @@ def _output(parser: argparse.ArgumentParser) -> None:
         "--output",
         choices=("table", "json"),
         default="table",
-        help="json: print what a .json report says; what is told to people goes to stderr",
+        help="json: for programs; of a run what a .json report says, and what is told to people goes to stderr",
     )
 
 
@@ -257,6 +261,9 @@ def _list(asked: argparse.Namespace) -> int:
 def _show(asked: argparse.Namespace) -> int:
     choice, known = _choice(asked, asked.scenario), stock()
     scenario = choice.scenario(asked.seed)
+    if asked.output == "json":
+        print(answers.as_json(scenario))
+        return PASSED
     is_as_written = asked.scenario in known and not choice.options
     # Its escapes are those of TOML.
     print(visible(known[asked.scenario] if is_as_written else written(scenario)), end="")
@@ -343,6 +350,12 @@ def _begun(path: Path) -> Recorded:
 
 
 def _replay(asked: argparse.Namespace) -> int:
+    stdout = sys.stdout
+    with _teller(asked) as tell:
+        return _replayed(asked, tell, stdout)
+
+
+def _replayed(asked: argparse.Namespace, tell: files.Tell | None, stdout: TextIO) -> int:
     trace = _whole(asked.trace) if asked.until is None else _begun(asked.trace)
     if asked.node is not None and asked.node not in trace.scenario.names:
         raise ScenarioError(f"--node: there is no node {asked.node!r}; there are n1 to n{trace.scenario.nodes}")
@@ -351,7 +364,7 @@ def _replay(asked: argparse.Namespace) -> int:
         if line.node == asked.node:
             print(line)
 
-    observer = Observer(trace.scenario) if asked.report else None
+    observer = Observer(trace.scenario) if asked.report or tell else None
     course = Course(asked.until or trace.scenario.run_s)
     watch = [*([] if observer is None else [observer.begin]), *([] if asked.node else course.watch)]
     found = replayed(trace, until_s=asked.until, heed=heed, watch=watch)
@@ -359,13 +372,15 @@ def _replay(asked: argparse.Namespace) -> int:
     if isinstance(found, Parting):
         print(f"{asked.trace}: NOT DETERMINISTIC: the run is not what the trace says")
         print("\n".join(f"  {line}" for line in shown(found, trace, None, names=("trace", "run"))))
+        if tell:
+            print(answers.as_json(answers.parted(found, trace)), file=stdout)
         return NOT_DETERMINISTIC
     print(f"{asked.trace}: the same to {found.ended_s:g} s, seed {found.seed}, digest {found.digest}")
     if observer is not None:
         commands = Commands(replay=f"{asked.program} replay {shlex.quote(str(asked.trace))}")
         said = Occasion(trace.header.name, commands, is_repeatable=True)
         led = collected(trace, wanted_of(found))
-        files.save(run_report(said, trace.scenario, found, observer, ancestors=led), asked.report)
+        files.save(run_report(said, trace.scenario, found, observer, ancestors=led), asked.report, tell)
         print_paths(asked.report)
     if asked.until is not None:
         return PASSED
@@ -376,18 +391,24 @@ def _replay(asked: argparse.Namespace) -> int:
 
 def _explain(asked: argparse.Namespace) -> int:
     trace = _begun(asked.trace) if (asked.event or "").isdecimal() else _read(asked.trace)
+    is_json = asked.output == "json"
     if asked.event in trace.scenario.names:
-        print("\n".join(_died(trace, asked)))
+        told_of = answers.deaths_of(asked.event, deaths(trace, asked.event), suspicions(trace, asked.event))
+        print(answers.as_json(told_of) if is_json else "\n".join(_died(trace, asked)))
         return PASSED
     if asked.event is not None:
         if not asked.event.removeprefix("-").isdecimal():
             raise ScenarioError(f"there is no line {asked.event!r} in this trace, and no node of that name")
         led = chain(trace, int(asked.event), count=asked.count)
-        print("\n".join([*told(led), *_why(trace, led)]))
+        print(answers.as_json(answers.chain_of(led)) if is_json else "\n".join([*told(led), *_why(trace, led)]))
         return PASSED
     end = next((record for record in trace.records() if isinstance(record, End)), None)
     if end is None or not end.broken:
         raise ScenarioError(f"{asked.trace}: nothing was broken; name a line by its number")
+    if is_json:
+        found = [(each, collected(trace, each.ancestry)) for each in end.broken]
+        print(answers.as_json(answers.broken_of(found)))
+        return PASSED
     for violation in end.broken:
         print(f"VIOLATED {_said(violation)}")
         led = collected(trace, violation.ancestry)
@@ -425,6 +446,10 @@ def _said(violation: Violation) -> str:
 
 def _diff(asked: argparse.Namespace) -> int:
     one, other = _read(asked.one), _read(asked.other)
+    if asked.output == "json":
+        parts = parting(one, other)
+        print(answers.as_json(answers.parted(parts, one, other)))
+        return PASSED if parts is None else VIOLATED
     if one.header.seed != other.header.seed:
         print(f"they are of different seeds: {one.header.seed} and {other.header.seed}")
     if one.scenario != other.scenario:

@@ -148,13 +148,14 @@ def _broken(verdict: Verdict, ancestors: Sequence[Line]) -> tuple[Broken, ...]:
             violation.rule,
             round(violation.at_s, 6),
             violation.what,
-            tuple(_step(line) for line in ancestors if line.seq in violation.ancestry),
+            tuple(step_of(line) for line in ancestors if line.seq in violation.ancestry),
         )
         for violation in verdict.violations
     )
 
 
-def _step(line: Line) -> Step:
+def step_of(line: Line) -> Step:
+    """A line of a trace."""
     return Step(line.seq, round(line.at_ns / NS_PER_S, 9), line.node, line.kind, line.what, line.cause)
 
 
@@ -173,7 +174,7 @@ def _space_time(verdict: Verdict, ancestors: Sequence[Line]) -> SpaceTime | None
     between = [line for line in lines if kept and kept[0].seq <= line.seq <= kept[-1].seq]
     return SpaceTime(
         lanes,
-        tuple(_step(line) for line in kept),
+        tuple(step_of(line) for line in kept),
         tuple(seq for seq in violation.ancestry if any(line.seq == seq for line in kept)),
         len(between) - len(kept),
     )

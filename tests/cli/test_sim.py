@@ -51,8 +51,13 @@ def test_the_list_is_json_wherever_that_is_said(meshctl: Meshctl, words: tuple[s
     assert "split" in {each["name"] for each in json.loads(meshctl(*words).out)}
 
 
+@pytest.mark.parametrize("words", [("-o", "json", "sim", "show", "split"), ("sim", "show", "split", "-o", "json")])
+def test_a_scenario_is_shown_as_json(meshctl: Meshctl, words: tuple[str, ...]) -> None:
+    assert json.loads(meshctl(*words).out)["nodes"] == 5
+
+
 def test_what_has_no_json_says_so_instead_of_printing_something_else(meshctl: Meshctl) -> None:
-    said = meshctl("-o", "json", "sim", "show", "split")
+    said = meshctl("-o", "json", "sim", "traffic", "10")
     assert (said.code, said.out) == (2, "")
     assert said.err.startswith("error[bad_input]: '-o' is not known here\n")
 

@@ -1,0 +1,84 @@
+"""What programs read of a scenario and of traces: JSON on stdout, which says what people are told."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from simulations.command import main
+from simulations.running import NOT_DETERMINISTIC, PASSED, VIOLATED
+from simulations.scenario import checked, named
+
+DEATH = """
+about = "one dies"
+nodes = 4
+run_s = 12
+start = "known"
+expect.figures = { false-deaths = 0, messages-node-s = 0 }
+[[fault]]
+kind = "crash"
+node = "n2"
+at_s = 2
+noticed_s = 60
+"""
+
+
+@pytest.fixture(scope="module")
+def trace(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("answers")
+    (folder / "one.toml").write_text(DEATH)
+    assert main(["run", str(folder / "one.toml"), "--once", "--trace", str(folder / "one.trace")]) == VIOLATED
+    return folder / "one.trace"
+
+
+def _answer(capsys: pytest.CaptureFixture[str], *words: str, code: int = PASSED) -> Any:
+    capsys.readouterr()
+    assert main([*words, "-o", "json"]) == code
+    return json.loads(capsys.readouterr().out)
+
+
+def test_a_scenario_is_shown_whole_and_can_be_read_back(capsys: pytest.CaptureFixture[str]) -> None:
+    shown = _answer(capsys, "show", "split", "--set", "nodes=7")
+    assert (shown["nodes"], shown["preset"]) == (7, "lan")
+    assert checked(_answer(capsys, "show", "split"), origin="here") == named("split")
+
+
+def test_a_line_is_explained_with_those_that_led_to_it(trace: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    lines = _answer(capsys, "explain", str(trace), "150")["lines"]
+    assert lines[-1]["seq"] == 150
+    assert [line["seq"] for line in lines] == sorted({line["seq"] for line in lines})
+
+
+def test_a_death_is_explained_with_its_accusers_and_what_broke_with_its_rule(
+    trace: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    told = _answer(capsys, "explain", str(trace), "n2")
+    (death,) = told["deaths"]
+    assert death["believers"] == 3
+    assert {*death["accusers"]} <= {"n1", "n3", "n4"}
+    assert [each["line"]["node"] for each in told["suspected"]]
+    assert [each["rule"] for each in _answer(capsys, "explain", str(trace))["broken"]] == ["messages-node-s"]
+
+
+def test_two_traces_that_part_are_held_together_as_values(trace: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    other = trace.with_name("other.trace")
+    scenario = str(trace.with_name("one.toml"))
+    assert main(["run", scenario, "--once", "--seed", "2", "--trace", str(other)]) == VIOLATED
+    told = _answer(capsys, "diff", str(trace), str(other), code=VIOLATED)
+    assert (told["same"], told["seeds"], told["is_of_one_scenario"]) == (False, [1, 2], True)
+    assert told["one"] != told["other"]
+    assert _answer(capsys, "diff", str(trace), str(trace))["same"] is True
+
+
+def test_a_replay_tells_the_report_or_where_it_parts(trace: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert _answer(capsys, "replay", str(trace), code=VIOLATED)["passed"] is False
+    lines = trace.read_text().splitlines(keepends=True)
+    spoilt = trace.with_name("spoilt.trace")
+    line = json.loads(lines[40])
+    lines[40] = json.dumps({**line, "t": line["t"] + 1}, separators=(",", ":")) + "\n"
+    end = json.loads(lines[-1])
+    lines[-1] = json.dumps({key: value for key, value in end.items() if key != "lines"}, separators=(",", ":")) + "\n"
+    spoilt.write_text("".join(lines))
+    told = _answer(capsys, "replay", str(spoilt), code=NOT_DETERMINISTIC)
+    assert (told["same"], told["one"]["seq"], told["other"]["seq"]) == (False, 40, 40)
