@@ -49,13 +49,12 @@ from simulations.sweep import sweep
 from simulations.trace import Line
 from simulations.visible import visible
 from simulations.wording import trouble_of
-from simulations.words import Words, refuse, seed_for, seed_of
+from simulations.words import Words, count_of, refuse, seed_for, seed_of
 from simulations.world import Violation
 from simulations.written import written
 
 Do: TypeAlias = Callable[[argparse.Namespace], int]
 
-COUNT_MAX = 1_000  # processes, lines
 SECONDS_MAX = 86_400
 SEEDS_MAX = 10_000_000  # a year of computing
 EXAMPLE = "split"  # of the stock
@@ -140,7 +139,7 @@ def _parser(program: str, also: str) -> argparse.ArgumentParser:
     many = command("sweep", _sweep, "run one scenario with many seeds")
     many.add_argument("scenario", help="a name of the stock, or a .toml or .py file")
     many.add_argument("--seeds", metavar="A:B", default="1:100", help="every seed from A to B (default 1:100)")
-    many.add_argument("--jobs", type=_count, default=1, metavar="N", help="so many processes (default 1)")
+    many.add_argument("--jobs", type=count_of, default=1, metavar="N", help="so many processes (default 1)")
     _choose(many)
     _report(many)
     _output(many)
@@ -162,7 +161,7 @@ def _add_traces(command: Callable[[str, Do, str], argparse.ArgumentParser]) -> N
     explain.add_argument("trace", type=Path)
     explain.add_argument("event", nargs="?", help="the number of a line, or a node; what broke the run when omitted")
     explain.add_argument(
-        "--count", type=_count, default=COUNT, metavar="N", help=f"at most so many causes (default {COUNT})"
+        "--count", type=count_of, default=COUNT, metavar="N", help=f"at most so many causes (default {COUNT})"
     )
     _output(explain)
     diff = command("diff", _diff, "where two traces first part, and what led there")
@@ -176,9 +175,10 @@ def _add_shrink(command: Callable[[str, Do, str], argparse.ArgumentParser]) -> N
     shrink.add_argument("failing", help="a trace, a name of the stock, or a .toml or .py file")
     _choose(shrink)
     shrink.add_argument("--seed", type=seed_of, help="of a scenario (default 1); a trace has its own")
-    shrink.add_argument("--runs", type=_count, default=RUNS_MAX, metavar="N", help=f"at most (default {RUNS_MAX})")
+    shrink.add_argument("--runs", type=count_of, default=RUNS_MAX, metavar="N", help=f"at most (default {RUNS_MAX})")
     shrink.add_argument("--out", type=Path, metavar="FILE", help="the result (default NAME-SEED-small.toml)")
     _report(shrink)
+    _output(shrink)
 
 
 def _choose(parser: argparse.ArgumentParser) -> None:
@@ -232,16 +232,6 @@ def _seconds(text: str) -> float:
     if not 0 < seconds <= SECONDS_MAX:
         raise argparse.ArgumentTypeError(f"{text!r} is no time, for example 34.2s")
     return seconds
-
-
-def _count(text: str) -> int:
-    try:
-        number = int(text)
-    except ValueError:
-        number = 0
-    if not 1 <= number <= COUNT_MAX:
-        raise argparse.ArgumentTypeError(f"{text!r} is no number from 1 to {COUNT_MAX}")
-    return number
 
 
 def _list(asked: argparse.Namespace) -> int:
@@ -463,6 +453,11 @@ def _diff(asked: argparse.Namespace) -> int:
 
 
 def _shrink(asked: argparse.Namespace) -> int:
+    with _teller(asked) as tell:
+        return _made_small(asked, tell)
+
+
+def _made_small(asked: argparse.Namespace, tell: files.Tell | None) -> int:
     path = Path(asked.failing)
     if path.suffix in _SCENARIOS or asked.failing in stock():
         name, seed = path.stem, 1 if asked.seed is None else asked.seed
@@ -489,10 +484,10 @@ def _shrink(asked: argparse.Namespace) -> int:
         print("stopped: that is the smallest so far", file=sys.stderr)
     print(f"  VIOLATED {_said(violation)}")
     print(f"  run: {repeat(str(out), seed, program=asked.program)}")
-    if asked.report:
+    if asked.report or tell:
         said = Occasion(
             str(out), Commands(run=repeat(str(out), seed, program=asked.program)), shrunk_from=f"{name}: {was}"
         )
-        reported(said, left, seed, asked.report)
+        reported(said, left, seed, asked.report, tell)
         print_paths(asked.report)
     return INTERRUPTED if small.was_stopped else PASSED

@@ -165,6 +165,8 @@ class Recorded:
             raise ScenarioError(f"{self._path} cannot be read: {trouble_of(error)}") from None
 
     def _opened(self, raw: bytes) -> Header:
+        if not raw:
+            raise ScenarioError(f"{self._path} is no trace: it is empty")
         try:
             version = msgspec.json.decode(raw, type=dict[str, object]).get("trace")
             if isinstance(version, int) and version != VERSION:

@@ -125,12 +125,14 @@ def commands_of(choice: Choice, verdict: Verdict, *, program: str) -> Commands:
     )
 
 
-def reported(occasion: Occasion, scenario: Scenario, seed: int, reports: Sequence[Path]) -> None:
+def reported(
+    occasion: Occasion, scenario: Scenario, seed: int, reports: Sequence[Path], tell: files.Tell | None = None
+) -> None:
     """A world that is known already, once more, for a report."""
     observer = Observer(scenario)
     verdict = World(scenario, seed=seed, watch=(observer.begin,)).run()
     _, ancestors = again(scenario, seed=seed, wanted=wanted_of(verdict))
-    files.save(run_report(occasion, scenario, verdict, observer, ancestors=ancestors), reports)
+    files.save(run_report(occasion, scenario, verdict, observer, ancestors=ancestors), reports, tell)
 
 
 def _traced(

@@ -16,6 +16,7 @@ from simulations.scenario import ScenarioError
 from simulations.visible import visible
 
 SEED_MAX = 1 << 63
+COUNT_MAX = 1_000  # processes, lines
 _CHOICE = re.compile(r"argument (\S+): invalid choice: '(.*)' \(choose from (.*)\)", re.DOTALL)
 _VALUE = re.compile(r"argument (\S+): (.*)", re.DOTALL)
 _MISSING = "the following arguments are required: "
@@ -47,6 +48,17 @@ def seed_of(text: str) -> int:
     number = int(text) if re.fullmatch(r"[0-9]{1,19}", text, re.ASCII) else -1
     if not 0 <= number < SEED_MAX:
         raise argparse.ArgumentTypeError(f"{text!r} is no seed, which is a whole number from 0 to {SEED_MAX - 1}")
+    return number
+
+
+def count_of(text: str) -> int:
+    """A number of things. Raises ArgumentTypeError."""
+    try:
+        number = int(text)
+    except ValueError:
+        number = 0
+    if not 1 <= number <= COUNT_MAX:
+        raise argparse.ArgumentTypeError(f"{text!r} is no number from 1 to {COUNT_MAX}")
     return number
 
 

@@ -71,6 +71,12 @@ def test_two_traces_that_part_are_held_together_as_values(trace: Path, capsys: p
     assert _answer(capsys, "diff", str(trace), str(trace))["same"] is True
 
 
+def test_what_was_made_small_is_told_as_its_report(trace: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    small = trace.with_name("small.toml")
+    told = _answer(capsys, "shrink", str(trace), "--runs", "1", "--out", str(small))
+    assert (told["name"], told["broken"][0]["rule"]) == (str(small), "messages-node-s")
+
+
 def test_a_replay_tells_the_report_or_where_it_parts(trace: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert _answer(capsys, "replay", str(trace), code=VIOLATED)["passed"] is False
     lines = trace.read_text().splitlines(keepends=True)

@@ -226,7 +226,7 @@ def test_two_traces_part_where_the_runs_did_with_what_led_there(
 
 
 SPOILED: dict[str, tuple[Callable[[bytes], bytes], str]] = {
-    "empty": (lambda _: b"", "is no trace"),
+    "empty": (lambda _: b"", "is no trace: it is empty"),
     "junk": (lambda _: os.urandom(4_096), "is no trace"),
     "no text": (lambda _: b"\xff\xfe\n" * 9, "is no trace"),
     "another version": (lambda raw: raw.replace(b'{"trace":1', b'{"trace":2', 1), "a trace of version 2; this reads"),
