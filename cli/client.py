@@ -278,6 +278,9 @@ def _at_dir(session: Session) -> Address:
     except FileNotFoundError:
         hint = _patience(path) or _elsewhere(session) or cure
         raise of(MeshError("unreachable", where=str(path)), hint=hint) from None
+    except NotADirectoryError:
+        refused = MeshError("unreachable", where=f"{path}, which is no directory")
+        raise of(refused, hint="give --dir or MESHD_DIR the state directory of a daemon") from None
     except OSError as failure:
         reason = f"{file} ({failure.strerror})"
         raise of(MeshError("unreachable", where=reason), hint="run this as the user that runs the daemon") from None

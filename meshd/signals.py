@@ -1,7 +1,8 @@
 """The signals that tell a daemon to end, from before its first life begins until its last one has ended.
 
-Invariant: none is lost, and none ends the process by itself. What nobody has heard yet, as between two lives, is
-told to who listens next. An event loop's own handlers end with it, and leave the process to the system's.
+Invariant: none is lost, and none ends the process by itself. One that comes twice within `ONCE_S` is one: `timeout`
+and other programs that pass signals on send each to us and to our group. What nobody has heard yet, as between two
+lives, is told to who listens next. An event loop's own handlers end with it, and leave the process to the system's.
 Neighbour: `app` listens in each life.
 """
 
@@ -11,7 +12,11 @@ from collections.abc import Callable
 from types import FrameType, TracebackType
 from typing import Any, Self, TypeAlias
 
+from meshd import clock
+from protocol.primitives import NS_PER_S, Mono
+
 NUMBERS = (signal.SIGTERM, signal.SIGINT)
+ONCE_S = 0.5
 
 Heard: TypeAlias = Callable[[signal.Signals], None]
 
@@ -22,6 +27,7 @@ class Signals:
     def __init__(self) -> None:
         self._former: dict[int, Any] = {}
         self._untold: list[signal.Signals] = []
+        self._came_ns: dict[int, Mono] = {}
         self._listener: tuple[asyncio.AbstractEventLoop, Heard] | None = None
 
     def __enter__(self) -> Self:
@@ -45,6 +51,10 @@ class Signals:
         self._listener = None
 
     def _came(self, number: int, _: FrameType | None) -> None:
+        now_ns, last_ns = clock.monotonic_ns(), self._came_ns.get(number)
+        if last_ns is not None and now_ns - last_ns < ONCE_S * NS_PER_S:
+            return
+        self._came_ns[number] = now_ns
         self._untold.append(signal.Signals(number))
         if self._listener is not None and not self._listener[0].is_closed():
             self._listener[0].call_soon_threadsafe(self._tell)

@@ -78,6 +78,14 @@ def test_nobody_there_is_exit_3_and_says_how_to_start_one(meshctl: Meshctl, tmp_
     assert f"try: start one with: meshd start --dir {tmp_path}" in said.err
 
 
+def test_a_file_that_is_given_for_a_directory_is_called_none(meshctl: Meshctl, tmp_path: Path) -> None:
+    (tmp_path / "key").touch()
+    said = meshctl("peers", "--dir", str(tmp_path / "key"))
+    assert said.code == 3
+    told = f"error[unreachable]: no daemon answers at {tmp_path}/key, which is no directory\n"
+    assert said.err == told + "try: give --dir or MESHD_DIR the state directory of a daemon\n"
+
+
 def test_a_daemon_that_has_no_api_at_this_moment_is_waited_for(
     meshctl: Meshctl, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

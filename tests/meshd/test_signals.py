@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from meshd.signals import NUMBERS, Signals
+from meshd.signals import NUMBERS, ONCE_S, Signals
 
 TERM, INT = signal.SIGTERM, signal.SIGINT
 # A daemon whose first life finds a later one on record. It is signalled at one moment, and says how many lives it had.
@@ -66,6 +66,18 @@ def test_those_that_came_before_anybody_listened_are_told_first_in_their_order()
         _come(TERM)
         _come(INT)
         assert asyncio.run(_heard(signals, 2)) == [TERM, INT]
+
+
+def test_one_that_comes_to_us_and_to_our_group_is_one_and_a_later_one_another(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    now_ns = 0
+    monkeypatch.setattr("meshd.signals.clock.monotonic_ns", lambda: now_ns)
+    with Signals() as signals:
+        _come(TERM, TERM, INT)
+        now_ns += int(ONCE_S * 1e9)
+        _come(TERM)
+        assert asyncio.run(_heard(signals, 3)) == [TERM, INT, TERM]
 
 
 def test_a_loop_that_has_nothing_to_do_is_woken() -> None:
