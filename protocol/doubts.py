@@ -62,6 +62,7 @@ class Doubts:
         self._roster = roster
         self._spans = spans
         self._timers: Timers[NodeId] = Timers()
+        self._owed: dict[NodeId, int] = {}  # whom we accused, and since when it lives: its word is not here yet
         self._not_before: Mono = 0  # nobody is declared dead until then
         self._answered: Mono = 0  # when our server last answered us
         self._expected = 0
@@ -92,10 +93,16 @@ class Doubts:
             self.stood_still(0, now)
         return []
 
-    def refuted(self, member: Member, heard: Heard) -> list[Effect]:
-        """It lives, by its own word. Who has ours to the contrary hears that from us, too: it may not reach them."""
-        is_ours = member.suspicion is not None and self._me in member.suspicion.accusers
-        return [Carry(Carried((heard.frame,)))] if is_ours and not heard.is_relayed else []
+    def revived(self, member: Member, incarnation: int) -> None:
+        """It lives, at this incarnation. Who has our word to the contrary will hear that from us, too."""
+        self.clear(member.id)
+        if member.suspicion is not None and self._me in member.suspicion.accusers:
+            self._owed[member.id] = incarnation
+
+    def refuted(self, member: Member, incarnation: int, heard: Heard) -> list[Effect]:
+        """Its own word, once: it may not reach those who have ours. An answer to our probe may have come before it."""
+        is_owed = self._owed.pop(member.id, None) == incarnation
+        return [Carry(Carried((heard.frame,)))] if is_owed and not heard.is_relayed else []
 
     def arm(self, member: Member, suspicion: Suspicion, now: Instant) -> None:
         """Its accusers, or the time that counts, are others now."""
@@ -131,6 +138,7 @@ class Doubts:
     def clear(self, node: NodeId) -> None:
         """It lives, or is gone."""
         self._timers.cancel(node)
+        self._owed.pop(node, None)
 
     def needed(self, member: Member) -> int:
         """How many must accuse it before it is dead."""

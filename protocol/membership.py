@@ -377,9 +377,9 @@ class Membership:
         if member is not None and version <= member.standing:
             if version < member.standing:
                 return []
-            member.frame = heard.frame
+            member.frame, effects = heard.frame, self._doubts.refuted(member, body.incarnation, heard)
             is_suspect = member.suspicion is not None and not heard.is_relayed
-            return self._prober.tell(member, now) if is_suspect else []  # it lives: let it know that it has to say so
+            return effects + (self._prober.tell(member, now) if is_suspect else [])  # let it know that it has to say so
         if member is None:
             if len(self._roster.living) >= limits.PEERS_MAX:
                 return [Emit(PeerMisbehaved(heard.src, "view_full", str(limits.PEERS_MAX)))]
@@ -390,16 +390,16 @@ class Membership:
             self._prober.probes.forget(member.id)
         is_news = member.state != "alive" or member.life != heard.life
         conflict = self._roster.take(member, heard, body, now)
-        effects = self._doubts.refuted(member, heard)
-        effects += self._revive(member, body.incarnation, now) if is_news else []
+        effects = self._revive(member, body.incarnation, now) if is_news else []
+        effects += self._doubts.refuted(member, body.incarnation, heard)
         member.incarnation = body.incarnation
         return effects if conflict is None else [*effects, Emit(NameConflict(member.name, *conflict))]
 
     def _revive(self, member: Member, incarnation: int, now: Instant) -> list[Effect]:
         """It lives, at this incarnation: only its own word leads here."""
         past = member.past(now)
+        self._doubts.revived(member, incarnation)
         member.incarnation, member.suspicion = incarnation, None
-        self._doubts.clear(member.id)
         self._prober.heard(member)
         self._prober.meet(member, now)
         self._roster.raise_up(member, "alive", now)

@@ -128,6 +128,16 @@ def test_who_accused_passes_the_answer_on_to_those_who_have_its_word_and_may_not
     others.hears("b", alive("b", 1)).expects_no(Carry)
 
 
+def test_an_answer_is_passed_on_even_where_an_ack_has_told_it_already() -> None:
+    talk = fails_to_answer(among("b", "c", "d"), "b", evidence="timeout")
+    talk.gets("b", Ack(1, 1)).expects(Emit(PeerAlive("b", "b", 1, 1, "suspect", ANY)))
+    talk.expects_no(Carry)  # an ack is for who asked: only its own word proves it to others
+    talk.hears("b", alive("b", 1))
+    (carried,) = [each.body.facts for each in talk.effects if isinstance(each, Carry)]
+    assert carried == (heard("b", alive("b", 1)).frame,)
+    talk.hears("b", alive("b", 1)).expects_no(Carry)
+
+
 def test_an_answer_that_came_by_others_is_passed_on_by_those() -> None:
     talk = fails_to_answer(among("b", "c", "d"), "b", evidence="timeout")
     talk.do("on_fact", structs.replace(heard("b", alive("b", 1)), is_relayed=True)).expects_no(Carry)
