@@ -6,6 +6,7 @@ Neighbours: `suspicion` is the arithmetic, `membership` counts accusers and spre
 """
 
 from collections.abc import Sequence
+from itertools import islice
 
 from msgspec import Struct
 
@@ -94,14 +95,14 @@ class Doubts:
         return []
 
     def revived(self, member: Member, incarnation: int) -> None:
-        """It lives, at this incarnation. Who has our word to the contrary will hear that from us, too."""
+        """It lives, at this incarnation. Who has our word to the contrary hears that from us, too, if our word counts."""
         self.clear(member.id)
-        if member.suspicion is not None and self._me in member.suspicion.accusers:
+        if member.suspicion is not None and self._me in islice(member.suspicion.accusers, self._spans.accusers):
             self._owed[member.id] = incarnation
 
     def refuted(self, member: Member, incarnation: int, heard: Heard) -> list[Effect]:
         """Its own word, once: it may not reach those who have ours. An answer to our probe may have come before it."""
-        is_owed = self._owed.pop(member.id, None) == incarnation
+        is_owed = self._owed.pop(member.id, incarnation + 1) <= incarnation
         return [Carry(Carried((heard.frame,)))] if is_owed and not heard.is_relayed else []
 
     def arm(self, member: Member, suspicion: Suspicion, now: Instant) -> None:

@@ -35,11 +35,6 @@ REFUTED_S = 2.0  # or four times as long as a probe waits, where they wait long
 HEARD_S = 1.0
 
 
-def refuted_s(setting: Setting) -> float:
-    """How long who is well and in reach may be a suspect."""
-    return max(REFUTED_S, 4 * setting.settings.membership.probe_timeout_s)
-
-
 def _accusations(seen: Handled) -> Iterator[Suspect | Confirm | Dead]:
     """What a node says of others because of this input."""
     for effect in seen.effects:
@@ -52,8 +47,8 @@ class NoFalseDeath:
 
     Where others of them were cut off from it, one that was disturbed itself is no witness, nor one that said so
     before it was back: it took back what it said, and who is cut off could not hear why. Nor could who was stopped:
-    it reads first what was said before that, and then why it is so no more. Nor is it one yet whose word is as young
-    as an answer may take (E3), where the cut off are enough without it.
+    it reads first what was said before that, and then why it is so no more. Where the cut off are enough to declare
+    it dead nobody else is a witness: who cannot hear it takes it for dead.
     """
 
     wants: ClassVar[Wanted] = (Handled, Happened)
@@ -78,11 +73,10 @@ class NoFalseDeath:
         near = [each for each in accusers if setting.network.clear_since_ns(each.name, dead.name) <= clear_ns]
         has_said_since = [self._said_ns(each, dead) >= self._back_ns(each, dead) for each in near]
         is_enough = len(accusers) - len(near) >= setting.settings.membership.accusers
-        said_by_ns = setting.timeline.now_ns - ns(refuted_s(setting) if is_enough else 0.0)
         if setting.hosts[seen.node].well_since_ns > clear_ns and not any(has_said_since):
             return None
         for accuser, is_new in zip(near, has_said_since, strict=True):
-            is_witness = accuser.well_since_ns <= clear_ns and is_new and self._said_ns(accuser, dead) <= said_by_ns
+            is_witness = accuser.well_since_ns <= clear_ns and is_new and not is_enough
             if len(near) == len(accusers) or is_witness:
                 return (
                     f"{seen.node} believes that {dead.name} is dead ({death.evidence}, accused by "
@@ -395,7 +389,7 @@ class RefutedSoon:
     def __init__(self, setting: Setting) -> None:
         self._setting = setting
         self._excuses = _Excuses(setting)
-        self._within_s = refuted_s(setting)
+        self._within_s = max(REFUTED_S, 4 * setting.settings.membership.probe_timeout_s)
         self._suspects: dict[str, dict[NodeId, int]] = {}  # observer → suspect → since when, the oldest first
 
     def on(self, seen: Seen) -> str | None:

@@ -132,10 +132,20 @@ def test_an_answer_is_passed_on_even_where_an_ack_has_told_it_already() -> None:
     talk = fails_to_answer(among("b", "c", "d"), "b", evidence="timeout")
     talk.gets("b", Ack(1, 1)).expects(Emit(PeerAlive("b", "b", 1, 1, "suspect", ANY)))
     talk.expects_no(Carry)  # an ack is for who asked: only its own word proves it to others
-    talk.hears("b", alive("b", 1))
+    talk.hears("b", alive("b", 2))  # what it said before may be lost
     (carried,) = [each.body.facts for each in talk.effects if isinstance(each, Carry)]
-    assert carried == (heard("b", alive("b", 1)).frame,)
-    talk.hears("b", alive("b", 1)).expects_no(Carry)
+    assert carried == (heard("b", alive("b", 2)).frame,)
+    talk.hears("b", alive("b", 2)).expects_no(Carry)
+
+
+def test_an_answer_is_passed_on_by_the_first_two_accusers_for_without_theirs_no_other_word_counts() -> None:
+    for earlier in ("c",), ("c", "d"):
+        talk = among("b", "c", "d", "e")
+        for accuser in earlier:
+            talk.hears(accuser, Suspect("b", 1, 0, "timeout"))
+        fails_to_answer(talk, "b", evidence="timeout").hears("b", alive("b", 1))
+        carried = [each for each in talk.effects if isinstance(each, Carry)]
+        assert len(carried) == (len(earlier) < 2)
 
 
 def test_an_answer_that_came_by_others_is_passed_on_by_those() -> None:
