@@ -95,7 +95,7 @@ class Doubts:
         return []
 
     def revived(self, member: Member, incarnation: int) -> None:
-        """It lives, at this incarnation. Who has our word to the contrary hears that from us, too, if our word counts."""
+        """It lives, at this incarnation. Who has our word to the contrary hears that from us, too, if it counts."""
         self.clear(member.id)
         if member.suspicion is not None and self._me in islice(member.suspicion.accusers, self._spans.accusers):
             self._owed[member.id] = incarnation

@@ -4,10 +4,9 @@ from typing import Any
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from msgspec import structs
 
 from protocol import limits
-from protocol.effects import Carry, Emit, Send, Spread
+from protocol.effects import Emit, Send, Spread
 from protocol.events import AccusationRefuted, NameConflict, PeerAlive, PeerDead, PeerLeft, PeerMisbehaved, PeerSuspect
 from protocol.membership import Membership
 from protocol.presets import MembershipSettings
@@ -116,42 +115,6 @@ def test_a_refuted_suspect_is_alive_again_and_its_accusers_are_forgotten() -> No
     assert talk.machine.peer("b").accusers == ()
     talk.hears("c", Confirm("b", 1, 0, "timeout")).expects_nothing()
     talk.until(0.4).expects_no(Dead)
-
-
-def test_who_accused_passes_the_answer_on_to_those_who_have_its_word_and_may_not_hear_the_accused() -> None:
-    talk = fails_to_answer(among("b", "c", "d"), "b", evidence="timeout")
-    talk.hears("b", alive("b", 1))
-    (carried,) = [each.body.facts for each in talk.effects if isinstance(each, Carry)]
-    assert carried == (heard("b", alive("b", 1)).frame,)
-    talk.hears("b", alive("b", 1)).expects_no(Carry)
-    others = among("b", "c", "d").hears("c", Suspect("b", 1, 0, "timeout"))
-    others.hears("b", alive("b", 1)).expects_no(Carry)
-
-
-def test_an_answer_is_passed_on_even_where_an_ack_has_told_it_already() -> None:
-    talk = fails_to_answer(among("b", "c", "d"), "b", evidence="timeout")
-    talk.gets("b", Ack(1, 1)).expects(Emit(PeerAlive("b", "b", 1, 1, "suspect", ANY)))
-    talk.expects_no(Carry)  # an ack is for who asked: only its own word proves it to others
-    talk.hears("b", alive("b", 2))  # what it said before may be lost
-    (carried,) = [each.body.facts for each in talk.effects if isinstance(each, Carry)]
-    assert carried == (heard("b", alive("b", 2)).frame,)
-    talk.hears("b", alive("b", 2)).expects_no(Carry)
-
-
-def test_an_answer_is_passed_on_by_the_first_two_accusers_for_without_theirs_no_other_word_counts() -> None:
-    for earlier in ("c",), ("c", "d"):
-        talk = among("b", "c", "d", "e")
-        for accuser in earlier:
-            talk.hears(accuser, Suspect("b", 1, 0, "timeout"))
-        fails_to_answer(talk, "b", evidence="timeout").hears("b", alive("b", 1))
-        carried = [each for each in talk.effects if isinstance(each, Carry)]
-        assert len(carried) == (len(earlier) < 2)
-
-
-def test_an_answer_that_came_by_others_is_passed_on_by_those() -> None:
-    talk = fails_to_answer(among("b", "c", "d"), "b", evidence="timeout")
-    talk.do("on_fact", structs.replace(heard("b", alive("b", 1)), is_relayed=True)).expects_no(Carry)
-    assert state(talk, "b") == "alive"
 
 
 def test_a_suspect_that_is_heard_of_is_asked_and_the_same_word_refutes_nothing() -> None:
