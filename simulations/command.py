@@ -16,7 +16,7 @@ import msgspec
 from msgspec import structs
 
 from protocol.errors import INTERRUPTED
-from simulations import answers, outputs, traffic
+from simulations import answers, opened, outputs, traffic
 from simulations.comparison import Parting, parting, replayed, shown
 from simulations.deaths import DEATHS_SHOWN, deaths, subject_of
 from simulations.deaths import told as why
@@ -60,7 +60,6 @@ SEEDS_MAX = 10_000_000  # a year of computing
 EXAMPLE = "split"  # of the stock
 _SCENARIOS = (".toml", ".py")
 _OF_TRACES = ("replay", "explain", "diff")
-_CUT = "what there is can be replayed with --until, and explained by the number of a line"
 COUNT = 25  # lines of a chain, unless told otherwise
 
 
@@ -153,7 +152,7 @@ def _parser(program: str, also: str) -> argparse.ArgumentParser:
 def _add_traces(command: Callable[[str, Do, str], argparse.ArgumentParser]) -> None:
     replay = command("replay", _replay, "run the world of a trace again, and hold it against the trace line by line")
     replay.add_argument("trace", type=Path)
-    replay.add_argument("--until", type=_seconds, metavar="S", help="no further than this")
+    replay.add_argument("--until", type=_seconds, metavar="S", help="no further than this, and without a report")
     replay.add_argument("--node", metavar="N", help="print what happens at this node")
     _report(replay)
     _output(replay)
@@ -310,35 +309,6 @@ def _seeds(text: str) -> range:
     return seeds
 
 
-def _whole(path: Path) -> Recorded:
-    """A trace that is as it was written, to its end. Raises ScenarioError."""
-    trace = Recorded(path)
-    if cut := trace.check():
-        raise ScenarioError(f"{cut}; {_CUT}")
-    return trace
-
-
-def _read(path: Path) -> Recorded:
-    """The same, to be believed and not run again: of one without a check sum it is said that nothing vouches for it."""
-    trace = _whole(path)
-    if not trace.has_sum:
-        _warn(f"{path} has no check sum")
-    return trace
-
-
-def _warn(what: str) -> None:
-    print(f"note: {visible(what)}; so nothing says that it was not changed", file=sys.stderr)
-
-
-def _begun(path: Path) -> Recorded:
-    """A trace that is as it was written; of one that is cut it is said that nothing vouches for it."""
-    trace = Recorded(path)
-    cut = trace.check()
-    if cut or not trace.has_sum:
-        _warn(cut or f"{path} has no check sum")
-    return trace
-
-
 def _replay(asked: argparse.Namespace) -> int:
     stdout = sys.stdout
     with _teller(asked) as tell:
@@ -346,7 +316,9 @@ def _replay(asked: argparse.Namespace) -> int:
 
 
 def _replayed(asked: argparse.Namespace, tell: files.Tell | None, stdout: TextIO) -> int:
-    trace = _whole(asked.trace) if asked.until is None else _begun(asked.trace)
+    if asked.until is not None and (asked.report or tell):
+        raise ScenarioError("--until: of a part there is no report, for what is promised of the end is not due by then")
+    trace = opened.whole(asked.trace) if asked.until is None else opened.begun(asked.trace)
     if asked.node is not None and asked.node not in trace.scenario.names:
         raise ScenarioError(f"--node: there is no node {asked.node!r}; there are n1 to n{trace.scenario.nodes}")
 
@@ -380,7 +352,7 @@ def _replayed(asked: argparse.Namespace, tell: files.Tell | None, stdout: TextIO
 
 
 def _explain(asked: argparse.Namespace) -> int:
-    trace = _begun(asked.trace) if (asked.event or "").isdecimal() else _read(asked.trace)
+    trace = opened.begun(asked.trace) if (asked.event or "").isdecimal() else opened.believed(asked.trace)
     is_json = asked.output == "json"
     if asked.event in trace.scenario.names:
         told_of = answers.deaths_of(asked.event, deaths(trace, asked.event), suspicions(trace, asked.event))
@@ -435,7 +407,7 @@ def _said(violation: Violation) -> str:
 
 
 def _diff(asked: argparse.Namespace) -> int:
-    one, other = _read(asked.one), _read(asked.other)
+    one, other = opened.believed(asked.one), opened.believed(asked.other)
     if asked.output == "json":
         parts = parting(one, other)
         print(answers.as_json(answers.parted(parts, one, other)))
@@ -465,7 +437,7 @@ def _made_small(asked: argparse.Namespace, tell: files.Tell | None) -> int:
     else:
         if asked.set or asked.swarm or asked.seed is not None:
             raise ScenarioError(f"{path} is a trace, which has its scenario and seed in it: no --set, --swarm, --seed")
-        trace = _begun(path)
+        trace = opened.begun(path)
         name, seed, scenario = Path(trace.header.name).stem, trace.header.seed, trace.scenario
     out = asked.out or Path(f"{name}-{seed}-small.toml")
     outputs.check(reports=asked.report, small=out, read=[path])

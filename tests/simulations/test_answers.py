@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from simulations.command import main
-from simulations.running import NOT_DETERMINISTIC, PASSED, VIOLATED
+from simulations.running import BAD_SCENARIO, NOT_DETERMINISTIC, PASSED, VIOLATED
 from simulations.scenario import checked, named
 
 DEATH = """
@@ -88,3 +88,18 @@ def test_a_replay_tells_the_report_or_where_it_parts(trace: Path, capsys: pytest
     spoilt.write_text("".join(lines))
     told = _answer(capsys, "replay", str(spoilt), code=NOT_DETERMINISTIC)
     assert (told["same"], told["one"]["seq"], told["other"]["seq"]) == (False, 40, 40)
+
+
+@pytest.mark.parametrize("words", [("-o", "json"), ("--report", "part.html")])
+def test_of_a_part_there_is_no_report_since_the_end_is_not_due(
+    words: tuple[str, str], trace: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    capsys.readouterr()
+    page = trace.with_name("part.html")
+    asked = [str(page) if word == page.name else word for word in words]
+    assert main(["replay", str(trace), "--until", "3", *asked]) == BAD_SCENARIO
+    said = capsys.readouterr()
+    assert said.err.startswith("error[bad_scenario]: --until: of a part there is no report, for what is promised")
+    assert "replay --help" in said.err.splitlines()[-1]
+    assert not said.out
+    assert not page.exists()
