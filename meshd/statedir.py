@@ -229,11 +229,11 @@ class StateDir:
 
     def read(self, name: str) -> bytes | None:
         """The content of a file, or None when there is none. It may be readable by others."""
-        return _content(self.path / name, refused_mode=0)
+        return _content(self.path / name, refused_mode=0, home=self.path)
 
     def secret(self, name: str) -> bytes | None:
         """The content of a file that nobody else may read, or None when there is none."""
-        return _content(self.path / name, refused_mode=0o077)
+        return _content(self.path / name, refused_mode=0o077, home=self.path)
 
     def write(self, name: str, content: bytes) -> None:
         """Replace a file as a whole, mode 0600, on disk when this returns; at an error the old one stays."""
@@ -339,7 +339,8 @@ def _pid_in(fd: int) -> int | None:
     return int(text) if text.isdigit() else None
 
 
-def _content(path: Path, *, refused_mode: int) -> bytes | None:
+def _content(path: Path, *, refused_mode: int, home: Path | None = None) -> bytes | None:
+    """What a file holds, or None when there is none; `home` is the directory around it when that is ours alone."""
     try:
         # Without O_NONBLOCK a named pipe put there would stop the start for ever.
         fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
@@ -348,7 +349,8 @@ def _content(path: Path, *, refused_mode: int) -> bytes | None:
     except OSError as failure:
         if failure.errno == errno.ELOOP:
             raise _refused(path, "is a symbolic link", "put the file itself there") from None
-        modes = f"chmod 700 {quote(str(path.parent))} && chmod 600 {quote(str(path))}"
+        modes = f"chmod 700 {quote(str(home))} && " if home else ""
+        modes += f"chmod 600 {quote(str(path))}"
         is_denied = failure.errno in (errno.EACCES, errno.EPERM)
         cure = f"chown it to the user that runs meshd, then: {modes}" if is_denied else "mend the disk or its mount"
         raise _refused(path, f"cannot be read: {_reason(failure)}", cure) from None

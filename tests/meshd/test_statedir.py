@@ -32,6 +32,10 @@ def _refusal(caught: pytest.ExceptionInfo[MeshError]) -> str:
     return caught.value.message
 
 
+def _denied(path: Path, flags: int) -> int:
+    raise PermissionError(13, "Permission denied")
+
+
 def _mode(path: Path) -> int:
     return stat.S_IMODE(path.stat().st_mode)
 
@@ -83,14 +87,23 @@ def test_keys_that_were_copied_into_a_directory_that_is_open_are_refused_with_th
 def test_a_key_that_meshd_may_not_read_is_refused_with_the_commands_that_mend_it(
     home: StateDir, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def refuses(path: Path, flags: int) -> int:
-        raise PermissionError(13, "Permission denied")
-
-    monkeypatch.setattr("meshd.statedir.os.open", refuses)
+    monkeypatch.setattr("meshd.statedir.os.open", _denied)
     with pytest.raises(MeshError) as caught:
         home.secret("identity.key")
     assert _refusal(caught) == f"{home.path}/identity.key: cannot be read: Permission denied"
     assert caught.value.hint.endswith(f"meshd, then: chmod 700 {home.path} && chmod 600 {home.path}/identity.key")
+
+
+def test_nobody_is_told_to_close_a_folder_that_is_not_the_nodes_for_a_credential_that_cannot_be_read(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("meshd.statedir.os.open", _denied)
+    with pytest.raises(MeshError) as caught:
+        read_credential(Path("/etc/nats credential.json"))
+    assert caught.value.hint.endswith(
+        "chown it to the user that runs meshd, then: chmod 600 '/etc/nats credential.json'"
+    )
+    assert "chmod 700" not in caught.value.hint
 
 
 def test_a_second_daemon_is_told_who_holds_the_directory(home: StateDir) -> None:
