@@ -51,11 +51,17 @@ def _done(ctx: click.Context, words: Sequence[str]) -> int:
     from simulations.command import main
 
     session = ctx.find_object(Session)
-    if words and session is not None and session.output != OF_PEOPLE:
+    is_command = bool(words) and not words[0].startswith("-")
+    if is_command and session is not None and session.output != OF_PEOPLE:
         # After what the words name and before their options: what is said there again, counts.
-        first = next((place for place, word in enumerate(words) if word.startswith("-")), len(words))
+        first = next((place for place, word in enumerate(words) if _is_option(word)), len(words))
         words = (*words[:first], "-o", session.output, *words[first:])
     return main(words or ["--help"], program="meshctl sim", also=ALSO)
+
+
+def _is_option(word: str) -> bool:
+    """A number below zero is none."""
+    return word.startswith("-") and not word[1:].isdecimal()
 
 
 @verb(FROM_LIVE)

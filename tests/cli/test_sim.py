@@ -62,6 +62,23 @@ def test_what_has_no_json_says_so_instead_of_printing_something_else(meshctl: Me
     assert said.err.startswith("error[bad_input]: '-o' is not known here\n")
 
 
+@pytest.mark.parametrize("words", [("--help",), ("-h",), ("show", "--help"), ()])
+def test_its_help_is_for_people_whatever_answers_are_printed_as(meshctl: Meshctl, words: tuple[str, ...]) -> None:
+    said = meshctl("-o", "json", "sim", *words)
+    assert (said.code, said.err) == (0, "")
+    assert said.out == meshctl("sim", *words).out
+
+
+def test_a_number_below_zero_is_no_option(meshctl: Meshctl, tmp_path: Path) -> None:
+    small, trace = tmp_path / "small.toml", str(tmp_path / "small.trace")
+    small.write_text('about = "one alone"\nnodes = 1\nrun_s = 1\n')
+    assert meshctl("sim", "run", str(small), "--once", "--trace", trace).code == 0
+    asked = ("sim", "explain", trace, "-5")
+    said = meshctl("-o", "json", *asked)
+    assert said.err.startswith("error[bad_scenario]: there is no line -5 ")
+    assert said == meshctl(*asked)
+
+
 def test_what_is_kept_can_be_run(meshctl: Meshctl, served: Served, tmp_path: Path) -> None:
     kept = tmp_path / "kept.toml"
     said = meshctl(*ASKED, "--save", str(kept))
