@@ -220,28 +220,39 @@ class Child:
             async with asyncio.TaskGroup() as group:
                 group.create_task(self._read_stderr(log))
                 await _exit_of(self._popen)
-                await self._bury()
+                self._bury()
                 with suppress(TimeoutError):
                     async with asyncio.timeout(DRAIN_S_MAX):
                         await self._is_read.wait()
                         await self._pipes.stderr_is_read.wait()
                 self._pipes.close()  # a descendant that left the group may still hold them open
         finally:
-            await self._bury()
-            self._pipes.close()
-            if not self._ended.done():
-                self._ended.set_result(_manner(self._popen.returncode))
+            try:
+                await self._kill()
+            finally:  # a second cancellation may have cut that short
+                self._bury()
+                self._pipes.close()
+                if not self._ended.done():
+                    self._ended.set_result(_manner(self._popen.returncode))
 
-    async def _bury(self) -> None:
-        """Kill and reap it, while the loop goes on; what cannot be ended is left behind."""
-        self.has_lapsed = self.has_lapsed or self._reaper.has_lapsed(self.pid)
+    async def _kill(self) -> None:
+        """End it if it has not ended, while the loop goes on; what cannot be ended is left behind."""
         if self.is_alive:
-            _signal_group(self._popen, signal.SIGKILL)
-            self._reaper.drop(self.pid)  # while the number is still its own
+            self._let_go()
             with suppress(TimeoutError):
                 async with asyncio.timeout(UNDYING_S):
                     await _exit_of(self._popen)
-            self._popen.poll()
+
+    def _bury(self) -> None:
+        """Reap it, if it has ended."""
+        self._let_go()
+        self._popen.poll()
+
+    def _let_go(self) -> None:
+        """Kill its group while the number is still its own; nobody else has to do it from now on."""
+        self.has_lapsed = self.has_lapsed or self._reaper.has_lapsed(self.pid)
+        if self.is_alive:
+            _signal_group(self._popen, signal.SIGKILL)
         self._reaper.drop(self.pid)
 
     async def _read_stderr(self, log: Log) -> None:

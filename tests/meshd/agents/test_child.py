@@ -96,6 +96,45 @@ async def test_the_loop_turns_while_a_stop_waits_for_a_process_that_does_not_end
             assert await child.wait() == "was killed by SIGKILL"
 
 
+def _end_unseen(pid: int) -> None:
+    """It has ended, and the loop, which stands still meanwhile, has not seen it."""
+    os.kill(pid, signal.SIGKILL)
+    os.waitid(os.P_PID, pid, os.WEXITED | os.WNOWAIT)
+
+
+async def test_who_waits_for_a_process_hears_of_its_end_however_often_the_stop_is_cancelled(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with running(tmp_path, "cat") as (child, _):
+        killed = asyncio.Event()
+        with monkeypatch.context() as kernel:
+            kernel.setattr("meshd.agents.child._signal_group", lambda popen, number: killed.set())
+            (living,) = (task for task in asyncio.all_tasks() if task.get_name().startswith("agent a"))
+            living.cancel()
+            await killed.wait()
+            _end_unseen(child.pid)
+            living.cancel()
+            async with asyncio.timeout(5):
+                assert await child.wait() == "was killed by SIGKILL"
+        assert not child.is_alive
+
+
+@pytest.mark.skipif(not hasattr(os, "pidfd_open"), reason="it is looked at again and again there")
+async def test_a_process_that_has_ended_is_waited_for_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    waited: list[int] = []
+    opened = os.pidfd_open
+
+    def counted(pid: int) -> int:
+        waited.append(pid)
+        return opened(pid)
+
+    monkeypatch.setattr(os, "pidfd_open", counted)
+    async with running(tmp_path, "sh", "-c", "exit 7") as (child, _):
+        await child.read()
+        assert await child.wait() == "ended with exit code 7"
+    assert waited == [child.pid]
+
+
 def _stand_still() -> None:
     """And the loop with us, as while meshd is stopped."""
     subprocess.run(["sleep", "1.5"], check=True)
