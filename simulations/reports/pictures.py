@@ -4,12 +4,12 @@ Invariant: a pure function of the report; pictures over time have one scale, so 
 read downwards. Neighbours: `svg` draws, `page` arranges; `spacetime` is the picture of a failure.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from math import floor, log10
 
 from simulations.reports import svg
 from simulations.reports.shapes import Distribution, FaultSpan, Figure, Frame, RunReport, Standings, Work
-from simulations.sides import Sides, told
+from simulations.sides import told
 
 WIDTH, LEFT, RIGHT = 960.0, 150.0, 24.0  # of pictures over time
 ROW = 22.0  # of a bar with a name
@@ -66,22 +66,28 @@ def ribbon(report: RunReport) -> str:
             else:
                 lasting = "fault endless" if fault.until_s is None else "fault"
                 drawn.append(svg.bar(start, y + 4, scale.at(until_s) - start, ROW - 10, lasting, title=said))
-        if faults[0].groups and len({fault.groups for fault in faults}) == 1:
+        if faults[0].groups and len(faults) == 1:
             drawn.append(_beside(faults[0], scale, y + 14))
     drawn.append(_breaks(report, scale, bottom))
     return svg.picture(WIDTH, bottom + 24, *drawn, label="Faults over time")
 
 
 def _ribbon_rows(faults: Sequence[FaultSpan]) -> list[tuple[str, list[FaultSpan]]]:
-    rows: dict[tuple[str, Sides], list[FaultSpan]] = {}
+    """By who was hit and cut off; of too many rows those that differ in sides alone are one, else those of a kind."""
+    by_sides = _together(faults, lambda fault: (_name_of(fault), fault.groups))
+    if len(by_sides) <= RIBBON_ROWS_MAX:
+        return [(_name_of(each[0]) if len(each) == 1 else _name_and_sides_of(each[0]), each) for each in by_sides]
+    by_name = _together(faults, _name_of)
+    if len(by_name) <= RIBBON_ROWS_MAX:
+        return [(_name_of(each[0]) + f" ×{len(each)}" * (len(each) > 1), each) for each in by_name]
+    return [(f"{each[0].kind} ×{len(each)}", each) for each in _together(faults, lambda fault: fault.kind)]
+
+
+def _together(faults: Sequence[FaultSpan], key: Callable[[FaultSpan], object]) -> list[list[FaultSpan]]:
+    rows: dict[object, list[FaultSpan]] = {}
     for fault in faults:
-        rows.setdefault((_name_of(fault), fault.groups), []).append(fault)
-    if len(rows) <= RIBBON_ROWS_MAX:
-        return [(name, each) for (name, _), each in rows.items()]
-    by_kind: dict[str, list[FaultSpan]] = {}
-    for fault in faults:
-        by_kind.setdefault(fault.kind, []).append(fault)
-    return [(f"{kind} ×{len(each)}", each) for kind, each in by_kind.items()]
+        rows.setdefault(key(fault), []).append(fault)
+    return list(rows.values())
 
 
 def _beside(fault: FaultSpan, scale: svg.Scale, y: float) -> str:
@@ -94,6 +100,10 @@ def _beside(fault: FaultSpan, scale: svg.Scale, y: float) -> str:
 
 def _name_of(fault: FaultSpan) -> str:
     return " ".join((fault.kind, *[fault.shape] * bool(fault.shape), *fault.nodes))
+
+
+def _name_and_sides_of(fault: FaultSpan) -> str:
+    return f"{_name_of(fault)} {told(fault.kind, fault.groups)}".rstrip()
 
 
 def _said_of(fault: FaultSpan) -> str:

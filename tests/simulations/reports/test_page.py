@@ -8,7 +8,7 @@ from msgspec import structs
 
 from simulations.reports import pictures
 from simulations.reports.files import page
-from simulations.reports.shapes import Frame, Report, RunReport
+from simulations.reports.shapes import FaultSpan, Frame, Report, RunReport
 from simulations.reports.style import SCRIPT
 from simulations.reports.ticket import ticket
 from simulations.scenario import parsed
@@ -90,6 +90,34 @@ def test_partitions_of_other_sides_are_rows_of_their_own_and_no_words_beside_a_b
     picture = ElementTree.fromstring(pictures.ribbon(report))
     beside = [each.text or "" for each in picture.iter("text") if each.get("class") == "sides"]
     assert beside == ["n1-n100 record / n101-n200", "n1 n3 n5 n7 and 97 more / n2 n4 n6 n8 and 95 more"]
+
+
+def _names_of_rows(report: RunReport) -> list[str]:
+    picture = ElementTree.fromstring(pictures.ribbon(report))
+    return [next(each.itertext()) for each in picture.iter("text") if each.get("class") == "name"]
+
+
+def test_of_many_partitions_those_that_differ_in_sides_alone_are_one_row_and_who_crashed_is_named(
+    passing: RunReport,
+) -> None:
+    apart = [
+        FaultSpan("partition", (), 5.0 + number, 20.0, "isolate", ((f"n{number}",), ("record",)))
+        for number in range(1, 21)
+    ]
+    crashes = [FaultSpan("crash", (f"n{number}",), 1.0, None) for number in range(1, 17)]
+    assert _names_of_rows(structs.replace(passing, faults=(*apart[:16],))) == ["partition isolate"] * 16
+    assert _names_of_rows(structs.replace(passing, faults=(crashes[0], *apart))) == [
+        "crash n1",
+        "partition isolate ×20",
+    ]
+    assert _names_of_rows(structs.replace(passing, faults=(*crashes, *apart))) == ["crash ×16", "partition ×20"]
+
+
+def test_a_row_of_several_bars_says_in_its_name_who_was_cut_off_and_not_across_them(passing: RunReport) -> None:
+    again = [FaultSpan("partition", (), at_s, at_s + 1, "", (("n1",), ("n2-n4",))) for at_s in (5.0, 8.0, 11.0)]
+    report = structs.replace(passing, faults=(*again,))
+    assert 'class="sides"' not in pictures.ribbon(report)
+    assert _names_of_rows(report) == ["partition n1 / n2-n4"]
 
 
 def test_the_policy_of_the_page_allows_its_own_script_alone(passing: RunReport) -> None:
