@@ -27,7 +27,6 @@ DISK_BYTES_MIN, DISK_BYTES_LOW = 100 << 20, 1 << 30
 SKEW_MS_HIGH = 2_000
 LAG_MS_HIGH = 250.0  # so late an engine may be taken for dead
 FULL_HIGH, QUEUE_HIGH = 0.8, 0.5
-AGAIN_HIGH = 0.75  # of probes that are answered at last: of hosts that are near, next to none is asked again
 SERVER_MIN = (2, 14)
 DUTY = {  # why a node takes no new work, and what ends it
     "operator": ("it was asked to take no new work", "meshctl peers undrain {name}"),
@@ -37,7 +36,7 @@ DUTY = {  # why a node takes no new work, and what ends it
     ),
     "leaving": ("it is stopping", "nothing, or start it again there: meshd start"),
 }
-LOOSER = {"local": "lan", "lan": "wan"}  # what to try where a preset of membership is too tight
+LOOSER = {"preset local": "lan", "default": "wan"}  # what to try where who set the patience set too little
 COPIES_CURE = "see which server is away: meshctl status"
 
 
@@ -247,14 +246,16 @@ def views(told: Told) -> Found:
 
 def distance(told: Told) -> Found:
     """Whether membership is as patient as the hosts are far apart."""
-    found = told.diagnosis
-    if found.get("probes_again", 0.0) < AGAIN_HIGH:
-        return
-    asked, after_ms, preset = 1 + found["probes_again"], found["probe_again_ms"], found["preset"]
-    what = f"a probe was asked {asked:.1f} times until its answer came: most take longer than {after_ms:.0f} ms"
-    looser = f"membership.preset = {LOOSER[preset]!r}" if preset in LOOSER else "a longer membership.probe_timeout_s"
-    cure = f"if the hosts are so far apart, and not just busy, set on every node: {looser}"
-    yield Finding("warning", "distance", f"{what}, which the preset {preset} is not made for", "this node", cure)
+    after_ms, origin = told.diagnosis["probe_again_ms"], told.diagnosis["probe_origin"]
+    looser = f"a longer membership.probe_timeout_s than that of {origin}"
+    if origin in LOOSER:
+        looser = f"membership.preset = {LOOSER[origin]!r}"
+    for peer in _answering(told):
+        took_ms = peer["rtt_ms"] - told.diagnosis["lag_ms"]  # our own slowness is no distance
+        if took_ms > after_ms:
+            what = f"its answer took {took_ms:.0f} ms, and a probe is asked again after {after_ms:.0f} ms"
+            cure = f"if the hosts are so far apart, and not just busy, set on every node: {looser}"
+            yield Finding("warning", "distance", what, str(peer["name"]), cure)
 
 
 def versions(told: Told) -> Found:

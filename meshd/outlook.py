@@ -17,7 +17,6 @@ from protocol.agreement import Standing
 from protocol.flaps import WINDOW_S
 from protocol.node import Node
 from protocol.primitives import NodeId, WallMs
-from protocol.prober import ASKS
 from protocol.replica import Peer
 
 NameOf = Callable[[NodeId], str]
@@ -35,7 +34,6 @@ OUTLIVED = (
     " its directory was copied, or its key stolen; stop one of the two, and start this one anew if it is the right one"
 )
 LATELY_MS = 600_000  # whoever was found dead before that stands in the list of peers alone
-PROBES_MIN = 20  # answered ones, before they say how far others are
 SILENT_S = 30.0  # a node that is there says so more often
 
 
@@ -153,14 +151,6 @@ def figures(node: Node) -> dict[str, Figure]:
     if standing.complete is not None:
         found["meshd_view_complete"] = standing.complete
     return found
-
-
-def probes_again(node: Node) -> float:
-    """How often a probe was asked again until it was answered, on average; 0 while few were answered."""
-    prober = node.membership.prober
-    again = prober.sent["again"] - (ASKS - 1) * prober.ended["timeout"]
-    answered = prober.ended["answered"]
-    return round(max(0, again) / answered, 2) if answered >= PROBES_MIN else 0.0
 
 
 def story(fates: Fates, node: NodeId, name_of: NameOf) -> tuple[StoryLine, ...]:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from msgspec import Struct, structs
 
-from meshd import clock, outlook, sights
+from meshd import clock, sights
 from meshd.api import diagnosis_schemas, schemas, settings
 from meshd.api.view_schemas import Views as AllViews
 from meshd.config import Given
@@ -33,8 +33,9 @@ VIEWS_MAX = 1_024  # nodes asked for their view, a batch after the other
 LOOKED_MAX = 16  # views told in full, each up to a frame; more than a few is a mesh that has not settled
 LOOKS_AT_ONCE = 2  # a frame of names costs the engine 30 ms to open
 REST_S_MAX = 2.0  # who refused and wants to rest for longer is not waited for
-AGAIN_S = 0.3  # views that differ are compared once more: news may have been on its way
+AGAIN_S = 0.3  # views that differ are compared once more: news may have been on its way; so with late answers
 LEVEL = "log.level"
+PROBE_TIMEOUT = "membership.probe_timeout_s"
 
 
 class Premises(Struct, frozen=True):
@@ -203,9 +204,8 @@ class Upkeep:
             manifests=tuple(problem.message for problem in self._hosting.problems),
             lost=tuple(peer.name for peer in self._node.membership.snapshot() if peer.state in ("suspect", "dead")),
             clock_ahead_ms=self._node.time.off.get(self._node.me.id, 0),
-            preset=str(self._origins["membership.preset"].value),
-            probe_again_ms=float(str(self._origins["membership.probe_timeout_s"].value)) * 1_000 / ASKS,
-            probes_again=outlook.probes_again(self._node),
+            probe_again_ms=self._probe_again_ms,
+            probe_origin=self._origins[PROBE_TIMEOUT].origin,
         )
 
     # --- how the others stand
@@ -213,7 +213,7 @@ class Upkeep:
     async def _survey(self) -> tuple[int, tuple[diagnosis_schemas.Surveyed, ...]]:
         """How many we see alive, and what each of them says."""
         own, peers = await self._compare()
-        if any(peer.agrees is False for peer in peers):
+        if any(peer.agrees is False or peer.rtt_ms > self._probe_again_ms for peer in peers):
             await asyncio.sleep(AGAIN_S)
             own, peers = await self._compare()
         return own, peers
@@ -225,6 +225,10 @@ class Upkeep:
         return own.alive, tuple(
             _surveyed(peer, said, own, off_ms=off.get(peer.id)) for peer, said in zip(others, told, strict=True)
         )
+
+    @property
+    def _probe_again_ms(self) -> float:
+        return float(str(self._origins[PROBE_TIMEOUT].value)) * 1_000 / ASKS
 
     async def _own_report(self) -> Report:
         me = self._node.me

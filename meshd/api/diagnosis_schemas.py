@@ -42,8 +42,7 @@ class Surveyed(Struct, frozen=True):
 class Diagnosis(Struct, frozen=True):
     """A look at this node from the inside, for `meshctl doctor`. `lag_ms`: how long the engine took to answer.
 
-    A probe is asked again after `probe_again_ms`; `probes_again` is how often that was so until it was answered, on
-    average since the start.
+    A probe is asked again after `probe_again_ms`; `probe_origin` is who set that, as with the settings.
     """
 
     version: str
@@ -64,6 +63,5 @@ class Diagnosis(Struct, frozen=True):
     manifests: tuple[str, ...]
     lost: tuple[str, ...] = ()  # nodes that did not say goodbye and are suspect or dead
     clock_ahead_ms: int = 0  # of this host, ahead of most others; 0 unless it is off by seconds
-    preset: str = ""
     probe_again_ms: float = 0.0
-    probes_again: float = 0.0
+    probe_origin: str = ""

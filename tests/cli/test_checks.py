@@ -139,9 +139,9 @@ def test_a_setting_of_the_environment_that_would_stop_a_start_is_found(tmp_path:
         (checks.views, _told(peers=(_peer(agrees=False, alive=1),)), "warning", "it sees 1 nodes alive, this one 2"),
         (
             checks.distance,
-            _told(probes_again=2.8, probe_again_ms=125.0, preset="lan"),
+            _told(peers=(_peer(), _peer(rtt_ms=211.4))),
             "warning",
-            "a probe was asked 3.8 times until its answer came: most take longer than 125 ms, which the preset lan is",
+            "its answer took 211 ms, and a probe is asked again after 125 ms",
         ),
         (checks.versions, _told(peers=(_peer(version="0.0.9"),)), "warning", "it runs meshd 0.0.9, this node 0.1.0"),
         (checks.engine, _told(lag_ms=900.0), "warning", "took 900 ms"),
@@ -225,7 +225,20 @@ def test_what_is_wrong_with_the_audit_is_found_with_its_cure_and_told_once() -> 
     assert [finding.what for finding in checks.attention(told)] == ["mind the gap"]
 
 
-def test_who_is_too_far_for_a_preset_is_told_the_next_and_beyond_the_last_the_setting() -> None:
-    for preset, cure in (("local", "'lan'"), ("lan", "'wan'"), ("wan", "a longer membership.probe_timeout_s")):
-        assert _one(checks.distance, _told(probes_again=1.0, preset=preset)).cure.endswith(cure)
-    assert list(checks.distance(_told(probes_again=0.2, preset="lan"))) == []
+@pytest.mark.parametrize(
+    ("origin", "cure"),
+    [
+        ("preset local", "membership.preset = 'lan'"),
+        ("default", "membership.preset = 'wan'"),
+        ("preset wan", "a longer membership.probe_timeout_s than that of preset wan"),
+        ("file m.toml:7", "a longer membership.probe_timeout_s than that of file m.toml:7"),
+    ],
+)
+def test_who_is_too_far_is_named_with_what_is_looser_than_what_set_the_patience(origin: str, cure: str) -> None:
+    far = _one(checks.distance, _told(peers=(_peer(name="c", rtt_ms=130.0), _peer()), probe_origin=origin))
+    assert far.where == "c"
+    assert far.cure.endswith(f"set on every node: {cure}")
+
+
+def test_who_seems_far_because_this_node_is_slow_is_not() -> None:
+    assert list(checks.distance(_told(peers=(_peer(rtt_ms=240.0),), lag_ms=180.0))) == []

@@ -5,6 +5,7 @@ import threading
 from collections.abc import Callable, Sequence
 
 import pytest
+from msgspec import structs
 
 from meshd import clock, sights, upkeep
 from meshd.api.view_schemas import Views
@@ -266,18 +267,22 @@ async def test_a_look_asks_once_more_when_who_refused_has_rested_and_then_says_t
         assert (removed.removed_on, removed.silent, removed.refused) == (("a",), (), ("b",))
 
 
-async def test_a_look_tells_how_often_a_probe_is_asked_again_and_takes_what_is_gone_for_no_distance() -> None:
+async def test_a_look_tells_after_what_time_a_probe_is_asked_again_and_who_set_that() -> None:
     async with little_daemons() as mesh:
-        a = await mesh.start("a")
-        prober = a.node.membership.prober
-        prober.sent.update(turn=78, again=226)
-        prober.ended.update(answered=77, timeout=0)
-        found = await a.service.upkeep.diagnose()
-        assert found.probes_again == 2.94
-        assert found.probe_again_ms > 0
-        assert found.preset in ("local", "lan", "wan")
-        prober.sent.update(again=30)
-        prober.ended.update(answered=68, timeout=10)
-        assert (await a.service.upkeep.diagnose()).probes_again == 0.0, "who is gone does not answer, however near"
-        prober.ended.update(answered=3, timeout=0)
-        assert (await a.service.upkeep.diagnose()).probes_again == 0.0, "too few to tell"
+        found = await (await mesh.start("a")).service.upkeep.diagnose()
+        assert found.probe_again_ms == 125.0
+        assert found.probe_origin == "default"
+
+
+async def test_whose_answer_is_late_is_asked_once_more_before_it_is_taken_for_far(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async with little_daemons() as mesh:
+        a, _ = await mesh.start("a"), await mesh.start("b")
+        late = iter([1_000.0])
+        seen = upkeep._surveyed
+        monkeypatch.setattr(
+            upkeep, "_surveyed", lambda *said, **off: structs.replace(seen(*said, **off), rtt_ms=next(late, 1.0))
+        )
+        (told,) = (await a.service.upkeep.diagnose()).peers
+        assert (told.name, told.rtt_ms) == ("b", 1.0)

@@ -32,6 +32,8 @@ def a_diagnosis(**changes: Any) -> diagnosis_schemas.Diagnosis:
         exposed=(),
         agents=(),
         manifests=(),
+        probe_again_ms=125.0,
+        probe_origin="default",
     )
     return msgspec.structs.replace(diagnosis, **changes)
 
