@@ -355,8 +355,11 @@ def _explain(asked: argparse.Namespace) -> int:
     trace = opened.begun(asked.trace) if (asked.event or "").isdecimal() else opened.believed(asked.trace)
     is_json = asked.output == "json"
     if asked.event in trace.scenario.names:
-        told_of = answers.deaths_of(asked.event, deaths(trace, asked.event), suspicions(trace, asked.event))
-        print(answers.as_json(told_of) if is_json else "\n".join(_died(trace, asked)))
+        if is_json:
+            found = answers.deaths_of(asked.event, deaths(trace, asked.event), suspicions(trace, asked.event))
+            print(answers.as_json(found))
+        else:
+            print("\n".join(_died(trace, asked)))
         return PASSED
     if asked.event is not None:
         if not asked.event.removeprefix("-").isdecimal():
@@ -368,8 +371,8 @@ def _explain(asked: argparse.Namespace) -> int:
     if end is None or not end.broken:
         raise ScenarioError(f"{asked.trace}: nothing was broken; name a line by its number")
     if is_json:
-        found = [(each, collected(trace, each.ancestry)) for each in end.broken]
-        print(answers.as_json(answers.broken_of(found)))
+        causes = [(each, collected(trace, each.ancestry)) for each in end.broken]
+        print(answers.as_json(answers.broken_of(causes)))
         return PASSED
     for violation in end.broken:
         print(f"VIOLATED {_said(violation)}")

@@ -3,10 +3,13 @@
 import json
 from pathlib import Path
 from typing import Any
+from unittest.mock import Mock
 
 import pytest
 
+from simulations import command
 from simulations.command import main
+from simulations.deaths import deaths
 from simulations.running import BAD_SCENARIO, NOT_DETERMINISTIC, PASSED, VIOLATED
 from simulations.scenario import checked, named
 
@@ -59,6 +62,13 @@ def test_a_death_is_explained_with_its_accusers_and_what_broke_with_its_rule(
     assert {*death["accusers"]} <= {"n1", "n3", "n4"}
     assert [each["line"]["node"] for each in told["suspected"]]
     assert [each["rule"] for each in _answer(capsys, "explain", str(trace))["broken"]] == ["messages-node-s"]
+
+
+def test_for_people_the_deaths_of_a_node_are_read_once(trace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    read = Mock(wraps=deaths)
+    monkeypatch.setattr(command, "deaths", read)
+    assert main(["explain", str(trace), "n2"]) == PASSED
+    assert read.call_count == 1
 
 
 def test_two_traces_that_part_are_held_together_as_values(trace: Path, capsys: pytest.CaptureFixture[str]) -> None:
