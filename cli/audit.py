@@ -26,7 +26,7 @@ from cli.session import Session, noun
 from cli.waiting import Deadline
 from meshd import clock
 from meshd.observe.text import shown
-from meshd.where import default_dir
+from meshd.where import default_dir, state_dir
 from protocol.errors import OK, MeshError
 
 SPAN = re.compile(r"([0-9]{1,9})([smhd])")
@@ -269,7 +269,7 @@ def export(session: Session, path: Path | None, since: str) -> int:
     from meshd.observe.segments import FOLDER
     from meshd.statedir import read_identity
 
-    lines, home = 0, session.dir or default_dir()
+    lines, home = 0, state_dir(session.dir)
     since_ms = _since_ms(since) if since else 0
     try:
         signer = read_identity(home)

@@ -22,7 +22,7 @@ from cli.exits import Refusal, of, of_problem
 from cli.session import Session
 from meshd import clock
 from meshd.running import announced, out_of_files, silent, standing_still
-from meshd.where import default_dir
+from meshd.where import default_dir, state_dir
 from protocol.errors import MeshError
 
 ANSWER_S = 30.0  # a daemon that says nothing for so long is stuck
@@ -270,7 +270,7 @@ def _path(parts: tuple[str, ...], query: Mapping[str, object]) -> str:
 
 def _at_dir(session: Session) -> Address:
     """The daemon of a state directory, found by what it wrote there."""
-    path = session.dir or default_dir()
+    path = state_dir(session.dir)
     cure = "start one with: meshd start" + (f" --dir {path}" if session.dir else "")
     file = path / "api.json"
     try:
@@ -278,9 +278,6 @@ def _at_dir(session: Session) -> Address:
     except FileNotFoundError:
         hint = _patience(path) or _elsewhere(session) or cure
         raise of(MeshError("unreachable", where=str(path)), hint=hint) from None
-    except NotADirectoryError:
-        refused = MeshError("unreachable", where=f"{path}, which is no directory")
-        raise of(refused, hint="give --dir or MESHD_DIR the state directory of a daemon") from None
     except OSError as failure:
         reason = f"{file} ({failure.strerror})"
         raise of(MeshError("unreachable", where=reason), hint="run this as the user that runs the daemon") from None

@@ -113,9 +113,9 @@ def _of_a_start(files: tuple[Path, ...], directory: Path | None) -> Answer:
 
     from meshd.api.settings import shown as shown_settings
     from meshd.config import load, with_kept
-    from meshd.where import default_dir
+    from meshd.where import state_dir
 
-    loaded = with_kept(load(files=files, environ=os.environ), directory or default_dir())
+    loaded = with_kept(load(files=files, environ=os.environ), state_dir(directory))
     encoded = msgspec.json.encode(shown_settings(loaded.origins))
     return Answer(encoded, msgspec.json.decode(encoded))
 

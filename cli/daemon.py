@@ -82,7 +82,7 @@ def start(dir_: Path | None, join: str | None, files: tuple[Path, ...], detach: 
     gc.disable()  # modules are no garbage, and to look for some among them is a tenth of the time to import them
     from meshd.app import Order
     from meshd.app import run as run_daemon
-    from meshd.where import default_dir
+    from meshd.where import state_dir
 
     gc.freeze()
     gc.enable()
@@ -94,7 +94,7 @@ def start(dir_: Path | None, join: str | None, files: tuple[Path, ...], detach: 
         "nats.listen": flags["nats_listen"],
     }
     order = Order(
-        dir=dir_ or default_dir(),
+        dir=state_dir(dir_),
         join="" if join is None else _invitation(join),
         files=files,
         flags={key: value for key, value in settings.items() if value is not None},
@@ -117,11 +117,11 @@ def stop(dir_: Path | None, timeout_s: float) -> None:
     from meshd.running import announced
     from meshd.statedir import lock_holder
     from meshd.stopping import stop_daemon
-    from meshd.where import default_dir
+    from meshd.where import state_dir
 
     if not 0 <= timeout_s <= STOP_S_HIGHEST:  # not so for NaN, too
         raise click.UsageError(f"--timeout is {timeout_s:g}; it goes from 0 to {STOP_S_HIGHEST:g} seconds")
-    path = dir_ or default_dir()
+    path = state_dir(dir_)
     try:
         click.echo(stop_daemon(path, within_s=timeout_s))
     except MeshError as failure:

@@ -18,7 +18,7 @@ from cli.exits import Refusal
 from cli.output import GREEN, RED, YELLOW, Item, is_colored, write
 from cli.session import Session, verb
 from meshd.observe.text import shown
-from meshd.where import default_dir
+from meshd.where import state_dir
 from protocol.errors import DEGRADED, OK
 
 TONES = {"error": RED, "warning": YELLOW, "note": GREEN}
@@ -60,7 +60,7 @@ def _examined(session: Session) -> Report:
         folder = _folder(client.get("v1", "config").value["settings"])
     except Refusal as refusal:
         why = refusal.body["message"]
-        where = str(session.node or session.dir or default_dir())
+        where = str(session.node or state_dir(session.dir))
         unreachable = [Finding("error", "daemon", why, where, refusal.body["hint"])]
     report = Report(unreachable, [], [])
     if told is None:
@@ -73,7 +73,7 @@ def _examined(session: Session) -> Report:
     if session.node:  # the files of another host are not here
         _skip(report, checks.HOST, "they look at the daemon's own host, and --node may be another one")
     else:
-        home = Path(told.diagnosis["directory"]) if told is not None else session.dir or default_dir()
+        home = Path(told.diagnosis["directory"]) if told is not None else state_dir(session.dir)
         _run(report, checks.HOST, Host(home, home / folder, checks.environment()))
     return report
 

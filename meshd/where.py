@@ -1,9 +1,31 @@
 """Where a node's state lies on this host. Imports nearly nothing: the commands read it at every start."""
 
 import os
+import stat
 import sys
 from collections.abc import Mapping
 from pathlib import Path
+
+from protocol.errors import MeshError
+
+CURE = "give --dir or MESHD_DIR the state directory of a daemon, or a path where nothing is yet"
+
+
+def state_dir(given: Path | None) -> Path:
+    """The state directory that is meant, `given` or the default one, there or not.
+
+    Raises MeshError("directory") when something else is there.
+    """
+    path = given or default_dir()
+    try:
+        is_one = stat.S_ISDIR(path.stat().st_mode)
+    except NotADirectoryError:
+        is_one = False
+    except OSError:  # nothing is there, or whoever uses it says why not
+        is_one = True
+    if not is_one:
+        raise MeshError("directory", path=str(path), problem="is no directory", cure=CURE)
+    return path
 
 
 def default_dir(environ: Mapping[str, str] = os.environ, *, platform: str = sys.platform) -> Path:

@@ -18,6 +18,7 @@ from cli.daemon import run
 from meshd.app import Order
 from meshd.running import announce
 from meshd.statedir import StateDir
+from meshd.where import CURE
 from protocol.errors import MeshError
 from tests.cli.conftest import ENVIRON, Said
 from tests.waiting import until
@@ -186,6 +187,17 @@ def test_stopping_where_nobody_runs_is_exit_3_and_names_the_directory(
     assert said.code == 3
     assert said.err.startswith(f"error[unreachable]: no daemon answers at {tmp_path / 'none'}\n")
     assert not (tmp_path / "none").exists()
+
+
+@pytest.mark.parametrize("words", [["start"], ["start", "--detach"], ["stop"]], ids=" ".join)
+def test_a_file_that_is_given_for_a_directory_is_called_none(
+    meshd_: Callable[..., Said], tmp_path: Path, words: list[str]
+) -> None:
+    (tmp_path / "key").touch()
+    for path in (tmp_path / "key", tmp_path / "key" / "below"):
+        said = meshd_(*words, "--dir", str(path))
+        assert (said.code, said.out) == (1, "")
+        assert said.err == f"error[directory]: {path}: is no directory\ntry: {CURE}\n"
 
 
 def test_stopping_without_a_directory_says_which_daemons_run(
@@ -357,7 +369,7 @@ def test_what_goes_wrong_later_is_written_into_no_other_file(detached: Detached)
 
 
 def test_a_directory_that_cannot_be_made_is_one_sentence(tmp_path: Path) -> None:
-    (tmp_path / "file").write_text("")
-    said = Detached(tmp_path / "file" / "n").start("return")
+    path = tmp_path / ("n" * 300)
+    said = Detached(path).start("return")
     assert said.code == 1
-    assert said.err.startswith(f"error[directory]: {tmp_path / 'file' / 'n'}: cannot be used: Not a directory\n")
+    assert said.err.startswith(f"error[directory]: {path}: cannot be used: File name too long\n")

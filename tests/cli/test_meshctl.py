@@ -14,6 +14,7 @@ import pytest
 from cli import client
 from cli.meshctl import NOUNS
 from meshd.running import announce
+from meshd.where import CURE
 from protocol.errors import ERRORS, MeshError
 from protocol.events import TaskSubmitted
 from tests.cli.conftest import ENVIRON, ROOT, Meshctl, Said, spawned
@@ -80,10 +81,11 @@ def test_nobody_there_is_exit_3_and_says_how_to_start_one(meshctl: Meshctl, tmp_
 
 def test_a_file_that_is_given_for_a_directory_is_called_none(meshctl: Meshctl, tmp_path: Path) -> None:
     (tmp_path / "key").touch()
-    said = meshctl("peers", "--dir", str(tmp_path / "key"))
-    assert said.code == 3
-    told = f"error[unreachable]: no daemon answers at {tmp_path}/key, which is no directory\n"
-    assert said.err == told + "try: give --dir or MESHD_DIR the state directory of a daemon\n"
+    for verb in ("peers", "doctor", "config"):
+        for path in (tmp_path / "key", tmp_path / "key" / "below"):
+            said = meshctl(verb, "--dir", str(path))
+            assert (said.code, said.out) == (1, ""), verb
+            assert said.err == f"error[directory]: {path}: is no directory\ntry: {CURE}\n"
 
 
 def test_a_daemon_that_has_no_api_at_this_moment_is_waited_for(
