@@ -18,7 +18,7 @@ from msgspec import structs
 from protocol.errors import INTERRUPTED
 from simulations import answers, opened, outputs, traffic
 from simulations.comparison import Parting, parting, replayed, shown
-from simulations.deaths import DEATHS_SHOWN, deaths, subject_of
+from simulations.deaths import DEATHS_SHOWN, deaths, died_in
 from simulations.deaths import told as why
 from simulations.grids import command as grids
 from simulations.lineage import chain, collected, told
@@ -365,14 +365,16 @@ def _explain(asked: argparse.Namespace) -> int:
         if not asked.event.removeprefix("-").isdecimal():
             raise ScenarioError(f"there is no line {asked.event!r} in this trace, and no node of that name")
         led = chain(trace, int(asked.event), count=asked.count)
-        print(answers.as_json(answers.chain_of(led)) if is_json else "\n".join([*told(led), *_why(trace, led)]))
+        if is_json:
+            print(answers.as_json(answers.chain_of(led, *died_in(trace, led))))
+        else:
+            print("\n".join([*told(led), *_why(trace, led)]))
         return PASSED
     end = next((record for record in trace.records() if isinstance(record, End)), None)
     if end is None or not end.broken:
         raise ScenarioError(f"{asked.trace}: nothing was broken; name a line by its number")
     if is_json:
-        causes = [(each, collected(trace, each.ancestry)) for each in end.broken]
-        print(answers.as_json(answers.broken_of(causes)))
+        print(answers.as_json(answers.broken_of(trace, end)))
         return PASSED
     for violation in end.broken:
         print(f"VIOLATED {_said(violation)}")
@@ -400,9 +402,8 @@ def _died(trace: Recorded, asked: argparse.Namespace) -> list[str]:
 
 def _why(trace: Recorded, led: Sequence[Line]) -> list[str]:
     """Who accused the node whose death a chain ends in, and why; nothing when it ends in something else."""
-    if not led or not (node := subject_of(led[-1])):
-        return []
-    return ["", *(visible(line) for death in deaths(trace, node) if death.knows(led[-1]) for line in why(death, node))]
+    node, found = died_in(trace, led)
+    return ["", *(visible(line) for death in found for line in why(death, node))] if found else []
 
 
 def _said(violation: Violation) -> str:

@@ -6,6 +6,7 @@ opens, `lineage` says what led to a difference; `command` prints.
 
 from collections.abc import Callable, Iterator, Sequence
 from itertools import zip_longest
+from typing import Any
 
 from msgspec import Struct, structs
 
@@ -74,25 +75,47 @@ def parting(one: Recorded, other: Recorded) -> Parting | None:
 def shown(found: Parting, one: Recorded, other: Recorded | None, *, names: tuple[str, str]) -> list[str]:
     """A parting for people: both lines, and what led to each; `other` is None when it was a run."""
     lines = [f"{name}: {_said(each)}" for name, each in zip(names, (found.one, found.other), strict=True)]
-    causes = [each.cause if isinstance(each, Record) else 0 for each in (found.one, found.other)]
     if isinstance(found.one, Record) and isinstance(found.other, Record):
-        lines.append(f"they differ in {', '.join(_differing(found.one, found.other))}")
-    if causes[0]:
-        lines += ["what led to the first:", *told(chain(one, causes[0], count=ANCESTORS - 1))]
-    if causes[1] and causes[1] != causes[0]:
-        # All lines before the parting are in both, so that a chain of a run can be read from the trace it left.
-        lines += ["what led to the second:", *told(chain(other or one, causes[1], count=ANCESTORS - 1))]
+        lines.append(f"they differ in {', '.join(_named(*each) for each in differing(found).items())}")
+    first, second = led(found, one, other)
+    if first:
+        lines += ["what led to the first:", *told(first)]
+    if second and second != first:
+        lines += ["what led to the second:", *told(second)]
     return lines
 
 
-def _differing(one: Record, other: Record) -> list[str]:
-    """What differs, where both lines may read the same: a time is shown in microseconds, and bytes are not shown."""
-    named = ["node", "kind", "cause", "what"]
-    found = [f"t ({one.t} and {other.t} ns)"] if one.t != other.t else []
-    found += [name for name in named if getattr(one, name) != getattr(other, name)]
-    if (one.size, one.crc) != (other.size, other.crc):
-        found.append(f"the bytes ({one.size} with sum {one.crc:08x}, and {other.size} with {other.crc:08x})")
-    return found
+def led(found: Parting, one: Recorded, other: Recorded | None) -> tuple[list[Line], list[Line]]:
+    """What led to each line; nothing to one that has no cause. `other` is None when it was a run."""
+    # All lines before the parting are in both, so that a chain of a run can be read from the trace it left.
+    sides = ((one, found.one), (other or one, found.other))
+    first, second = (
+        chain(trace, each.cause, count=ANCESTORS - 1) if isinstance(each, Record) and each.cause else []
+        for trace, each in sides
+    )
+    return first, second
+
+
+def differing(found: Parting) -> dict[str, tuple[object, object]]:
+    """What differs between two lines, by its name, of bytes their size and sum: lines that differ may read the same."""
+    one, other = found.one, found.other
+    if not (isinstance(one, Record) and isinstance(other, Record)):
+        return {}
+    pairs = {name: (getattr(one, name), getattr(other, name)) for name in ("t", "node", "kind", "cause", "what")}
+    pairs["bytes"] = (one.size, one.crc), (other.size, other.crc)
+    return {name: pair for name, pair in pairs.items() if pair[0] != pair[1]}
+
+
+def _named(name: str, pair: tuple[Any, Any]) -> str:
+    """With its values, where a line does not show them: a time is shown in microseconds, and bytes are not shown."""
+    one, other = pair
+    match name:
+        case "t":
+            return f"t ({one} and {other} ns)"
+        case "bytes":
+            return f"the bytes ({one[0]} with sum {one[1]:08x}, and {other[0]} with {other[1]:08x})"
+        case _:
+            return name
 
 
 def _said(record: Record | End | None) -> str:

@@ -5,7 +5,7 @@ Neighbours: `accusations` notes who accuses whom, `recorded` opens traces, `comm
 """
 
 import ast
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Literal
 
 from msgspec import Struct
@@ -73,6 +73,12 @@ def deaths(trace: Recorded, node: str) -> tuple[Death, ...]:
 def subject_of(line: Record | Line) -> str:
     """Who is declared dead by this line; nobody when it is about something else."""
     return str(_fields(line.what).get("name", "")) if _fate(line) == "dead" else ""
+
+
+def died_in(trace: Recorded, led: Sequence[Line]) -> tuple[str, tuple[Death, ...]]:
+    """The death that a chain of causes ends in, and whose; nobody's when it ends in something else."""
+    node = subject_of(led[-1]) if led else ""
+    return node, tuple(death for death in deaths(trace, node) if death.knows(led[-1])) if node else ()
 
 
 def told(death: Death, node: str) -> list[str]:

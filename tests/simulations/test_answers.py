@@ -61,7 +61,23 @@ def test_a_death_is_explained_with_its_accusers_and_what_broke_with_its_rule(
     assert death["believers"] == 3
     assert {*death["accusers"]} <= {"n1", "n3", "n4"}
     assert [each["line"]["node"] for each in told["suspected"]]
+    assert (death["count"], death["last_s"] >= death["line"]["at_s"], "after_s" in death) == (0, True, True)
     assert [each["rule"] for each in _answer(capsys, "explain", str(trace))["broken"]] == ["messages-node-s"]
+
+
+def test_a_line_that_says_dead_and_a_rule_that_a_death_broke_come_with_who_accused(
+    trace: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (death,) = _answer(capsys, "explain", str(trace), "n2")["deaths"]
+    told = _answer(capsys, "explain", str(trace), str(death["line"]["seq"]))
+    assert (told["node"], told["deaths"]) == ("n2", [death])
+    assert _answer(capsys, "explain", str(trace), "1")["deaths"] == []
+    path, kept = tmp_path / "dies.toml", tmp_path / "dies.trace"
+    path.write_text(DEATH.replace("expect.figures = {", "expect.never = ['peer-dead'] #"))
+    assert main(["run", str(path), "--once", "--trace", str(kept)]) == VIOLATED
+    (broken,) = _answer(capsys, "explain", str(kept))["broken"]
+    assert (broken["rule"], broken["node"], len(broken["deaths"])) == ("never peer-dead", "n2", 1)
+    assert broken["ancestors"]
 
 
 def test_for_people_the_deaths_of_a_node_are_read_once(trace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -78,7 +94,10 @@ def test_two_traces_that_part_are_held_together_as_values(trace: Path, capsys: p
     told = _answer(capsys, "diff", str(trace), str(other), code=VIOLATED)
     assert (told["same"], told["seeds"], told["is_of_one_scenario"]) == (False, [1, 2], True)
     assert told["one"] != told["other"]
-    assert _answer(capsys, "diff", str(trace), str(trace))["same"] is True
+    assert told["differs"]["t"][0] != told["differs"]["t"][1]
+    assert [led[-1]["seq"] for led in told["led"]] == [told["one"]["cause"], told["other"]["cause"]]
+    same = _answer(capsys, "diff", str(trace), str(trace))
+    assert (same["same"], same["differs"], same["led"]) == (True, {}, [[], []])
 
 
 def test_what_was_made_small_is_told_as_its_report(trace: Path, capsys: pytest.CaptureFixture[str]) -> None:
