@@ -80,6 +80,15 @@ def test_a_line_that_says_dead_and_a_rule_that_a_death_broke_come_with_who_accus
     assert broken["ancestors"]
 
 
+@pytest.mark.parametrize("options", [("-o", "json"), ("--count", "3", "--output=json")])
+def test_the_event_may_stand_behind_options(
+    options: tuple[str, ...], trace: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    capsys.readouterr()
+    assert main(["explain", str(trace), *options, "150"]) == PASSED
+    assert json.loads(capsys.readouterr().out)["lines"][-1]["seq"] == 150
+
+
 def test_for_people_the_deaths_of_a_node_are_read_once(trace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     read = Mock(wraps=deaths)
     monkeypatch.setattr(command, "deaths", read)
