@@ -6,7 +6,6 @@ Invariant: a manifest that is added runs where it was written, whatever folder i
 
 import shlex
 import tomllib
-from codecs import BOM_UTF8
 from pathlib import Path
 
 import click
@@ -20,6 +19,7 @@ from cli.output import Column, Item, age, count, details, listing, note, value_t
 from cli.paging import listed
 from cli.session import Session, noun
 from meshd.observe.text import shown
+from meshd.plaintext import text_of
 from protocol.errors import MeshError
 from protocol.ids import AGENT_NAME
 
@@ -269,11 +269,11 @@ def _manifest(file: Path) -> str:
     if len(content) > FILE_BYTES_MAX - 4_096:  # room for the line that says where it runs
         raise MeshError("manifest", path=file, problem=f"is larger than {FILE_BYTES_MAX - 4_096} bytes")
     try:
-        text = content.removeprefix(BOM_UTF8).decode()
+        text = text_of(content)
+    except ValueError as failure:
+        raise MeshError("manifest", path=file, problem=str(failure)) from None
+    try:
         given = tomllib.loads(text).get("directory", "")
-    except UnicodeDecodeError as failure:
-        line = content.count(b"\n", 0, failure.start) + 1
-        raise MeshError("manifest", path=file, problem=f"is not UTF-8 at line {line}") from None
     except (ValueError, RecursionError) as failure:
         raise MeshError("manifest", path=file, problem=f"is not TOML: {str(failure)[:500]}") from None
     if not given:

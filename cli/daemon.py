@@ -150,12 +150,12 @@ def _invitation(told: str) -> str:
     """The token, as it is, or from a file or stdin: what a process was started with, everybody on its host can read."""
     origin, text = "it", told.strip()
     if text == "-":
-        origin, text = "stdin", _read(sys.stdin.buffer)
+        origin, text = "stdin", _read(sys.stdin.buffer, "stdin")
     elif text.startswith("@"):
         origin = text[1:]
         try:
             with Path(origin).open("rb") as file:
-                text = _read(file)
+                text = _read(file, origin)
         except OSError as failure:
             raise MeshError("bad_join", problem=f"{origin or '@'} cannot be read: {failure.strerror}") from None
     if not text:  # a variable that was not set would found a mesh of its own
@@ -163,9 +163,14 @@ def _invitation(told: str) -> str:
     return text
 
 
-def _read(file: BinaryIO) -> str:
-    """What should be an invitation: whatever else it is, is told by who decodes it."""
-    return file.read(JOIN_BYTES_MAX).decode("ascii", "replace").strip()
+def _read(file: BinaryIO, origin: str) -> str:
+    """What should be an invitation: whatever other text it is, is told by who decodes it."""
+    from meshd.plaintext import text_of
+
+    try:
+        return text_of(file.read(JOIN_BYTES_MAX)).strip()
+    except ValueError as failure:
+        raise MeshError("bad_join", problem=f"{origin} {failure}") from None
 
 
 def _printed(line: str, warnings: Sequence[str] = (), /) -> None:

@@ -3,13 +3,13 @@
 import json
 import math
 import sys
-from codecs import BOM_UTF8
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NoReturn, TypeVar
 
 import click
 
+from meshd.plaintext import text_of
 from protocol import limits
 from protocol.errors import MeshError
 
@@ -47,14 +47,14 @@ def parsed(text: bytes, origin: str) -> object:
     if len(text) > BYTES_MAX:
         raise MeshError("too_large", what=f"the input from {origin}", bytes=f"over {BYTES_MAX}", limit=BYTES_MAX)
     try:
-        found: object = json.loads(
-            text.removeprefix(BOM_UTF8).decode("utf-8"), parse_constant=_no_constant, parse_float=_finite
-        )
+        plain = text_of(text)
+    except ValueError as failure:
+        raise MeshError("bad_input", what=f"{origin} {failure}") from None
+    try:
+        found: object = json.loads(plain, parse_constant=_no_constant, parse_float=_finite)
     except json.JSONDecodeError as failure:
         place = f"line {failure.lineno}, column {failure.colno}"
         raise MeshError("bad_input", what=f"{origin} is no JSON: {failure.msg} at {place}") from None
-    except UnicodeDecodeError as failure:
-        raise MeshError("bad_input", what=f"{origin} is no UTF-8: byte {failure.start}") from None
     except RecursionError:
         raise MeshError("bad_input", what=f"{origin} is nested deeper than {limits.DEPTH_MAX} levels") from None
     except ValueError as failure:

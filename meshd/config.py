@@ -6,7 +6,6 @@ what is wrong names its key, its rule and its origin. Neighbours: `settings` dec
 
 import re
 import tomllib
-from codecs import BOM_UTF8
 from collections.abc import Iterator, Mapping, Sequence
 from difflib import get_close_matches
 from pathlib import Path
@@ -16,6 +15,7 @@ import msgspec
 from msgspec import Struct
 
 from meshd.addresses import host_of, is_loopback
+from meshd.plaintext import text_of
 from meshd.quoting import quoted, quoted_key
 from meshd.settings import Row, Settings, rows
 from protocol.errors import MeshError
@@ -182,10 +182,9 @@ def _text_of(path: Path) -> str:
     if len(content) > FILE_BYTES_MAX:
         raise MeshError("config", key=str(path), problem=f"is larger than {FILE_BYTES_MAX} bytes", origin=origin)
     try:
-        return content.removeprefix(BOM_UTF8).decode()  # editors on Windows write one
-    except UnicodeDecodeError as failure:
-        line = content.count(b"\n", 0, failure.start) + 1
-        raise MeshError("config", key=str(path), problem=f"is not UTF-8 at line {line}", origin=origin) from None
+        return text_of(content)
+    except ValueError as failure:
+        raise MeshError("config", key=str(path), problem=str(failure), origin=origin) from None
 
 
 def _other_version(version: object, origin: str) -> MeshError:

@@ -19,6 +19,7 @@ from shlex import quote
 import msgspec
 from msgspec import Struct
 
+from meshd.plaintext import text_of
 from meshd.running import LOCK
 from protocol.errors import MeshError
 from protocol.identity import KEY_BYTES, Identity, admitted_key, is_acceptable
@@ -288,10 +289,14 @@ def lock_holder(path: Path) -> int | None:
 
 
 def _credential_of(path: Path, content: bytes) -> Credential:
+    cure = 'write {"user": "…", "password": "…"} into it'
     try:
-        return msgspec.json.decode(content, type=Credential)
+        text = text_of(content)
+    except ValueError as failure:
+        raise _refused(path, str(failure), cure) from None
+    try:
+        return msgspec.json.decode(text, type=Credential)
     except (ValueError, RecursionError):
-        cure = 'write {"user": "…", "password": "…"} into it'
         raise _refused(path, "holds no user and password", cure) from None
 
 

@@ -9,7 +9,6 @@ import os
 import re
 import shutil
 import tomllib
-from codecs import BOM_UTF8
 from collections.abc import Iterable
 from difflib import get_close_matches
 from importlib.util import find_spec
@@ -21,6 +20,7 @@ from msgspec import Meta, Struct
 
 from meshd.agents.remote import url_problem
 from meshd.agents.schemas import Checks, SchemaTable
+from meshd.plaintext import text_of
 from meshd.ports import Schema
 from meshd.quoting import quoted, quoted_key
 from protocol.errors import MeshError
@@ -231,10 +231,11 @@ def _table(content: bytes, path: Path) -> dict[str, object]:
     if len(content) > FILE_BYTES_MAX:
         raise MeshError("manifest", path=path, problem=f"is larger than {FILE_BYTES_MAX} bytes")
     try:
-        return tomllib.loads(content.removeprefix(BOM_UTF8).decode())
-    except UnicodeDecodeError as failure:
-        line = content.count(b"\n", 0, failure.start) + 1
-        raise MeshError("manifest", path=path, problem=f"is not UTF-8 at line {line}") from None
+        text = text_of(content)
+    except ValueError as failure:
+        raise MeshError("manifest", path=path, problem=str(failure)) from None
+    try:
+        return tomllib.loads(text)
     except (ValueError, RecursionError) as failure:
         raise MeshError("manifest", path=path, problem=f"is not TOML: {str(failure)[:TEXT_CHARS_MAX]}") from None
 

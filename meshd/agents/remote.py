@@ -8,6 +8,7 @@ import re
 from pathlib import Path
 from urllib.parse import urlsplit
 
+from meshd.plaintext import text_of
 from meshd.quoting import quoted, quoted_key
 
 FILE_BYTES_MAX = 16_384  # a token, or a page of headers
@@ -81,6 +82,6 @@ def _text(path: Path, key: str) -> str:
     if len(content) > FILE_BYTES_MAX:
         raise ValueError(f"{key}: {path} is larger than {FILE_BYTES_MAX} bytes")
     try:
-        return content.decode()
-    except UnicodeDecodeError:
-        raise ValueError(f"{key}: {path} is not UTF-8") from None
+        return text_of(content)
+    except ValueError as failure:
+        raise ValueError(f"{key}: {path} {failure}") from None

@@ -90,6 +90,17 @@ def test_an_invitation_is_read_from_a_file_or_from_stdin_so_that_no_list_of_proc
         assert meshd_("start", "--dir", str(tmp_path), "--join", told) == Said(0, f"{order!r}\n", "")
 
 
+def test_an_invitation_in_a_file_may_have_a_mark_and_who_saved_it_as_utf_16_is_told_so(
+    meshd_: Callable[..., Said], tmp_path: Path
+) -> None:
+    file, words = tmp_path / "invitation", ("start", "--dir", str(tmp_path), "--join", f"@{tmp_path / 'invitation'}")
+    file.write_text("mj1_x\n", "utf-8-sig")
+    assert meshd_(*words) == Said(0, f"{Order(dir=tmp_path, join='mj1_x')!r}\n", "")
+    file.write_text("mj1_x\n", "utf-16")
+    said = meshd_(*words)
+    assert said.err.startswith(f"error[bad_join]: this is no invitation: {file} is UTF-16: save it as UTF-8\n")
+
+
 @pytest.mark.parametrize(
     ("told", "problem"),
     [

@@ -211,7 +211,7 @@ async def test_input_that_cannot_be_taken_is_refused_before_anything_is_made_of_
             _is_error(await m.a.tell(*verb, "--file", str(tmp_path / "large")), 2, "too_large", "262144")
         _is_error(await m.a.tell(*submit, "--file", str(tmp_path / "abyss")), 2, "bad_input", "16 levels")
         _is_error(await m.a.tell(*submit, "--file", str(tmp_path / "huge")), 2, "too_large", "huge")
-        _is_error(await m.a.tell(*submit, "--file", str(tmp_path / "latin")), 2, "bad_input", "no UTF-8")
+        _is_error(await m.a.tell(*submit, "--file", str(tmp_path / "latin")), 2, "bad_input", "is not UTF-8")
         _is_error(await m.a.tell(*submit, "--file", str(tmp_path / "integer")), 2, "bad_input")
         _is_error(await m.a.tell(*submit, "--file", str(tmp_path / "none")), 2, "bad_input", "cannot be read")
         _is_error(await m.a.tell(*submit, "-", stdin=b"nope"), 2, "bad_input", "stdin is no JSON")

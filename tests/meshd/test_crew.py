@@ -144,7 +144,7 @@ BROKEN: dict[str, tuple[Callable[[Path], object], str]] = {
     "large": (lambda path: path.write_bytes(b"#" * 10_000_000), "is larger than 65536 bytes"),
     "unreadable": (_unreadable, "cannot be read: Input/output error"),
     "loop": (_loop, "cannot be read: Too many levels of symbolic links"),
-    "bytes": (lambda path: path.write_bytes(b"\xff\xfe"), "is not UTF-8 at line 1"),
+    "bytes": (lambda path: path.write_bytes(b"\xff\xfe"), "is UTF-16: save it as UTF-8"),
 }
 
 

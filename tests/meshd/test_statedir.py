@@ -263,6 +263,14 @@ def test_a_credential_of_the_operator_must_be_there_and_private(tmp_path: Path) 
     assert read_credential(path) == Credential("u", "p")
 
 
+def test_a_credential_may_have_a_mark_and_who_saved_it_as_utf_16_is_told_so(home: StateDir) -> None:
+    home.write("credential.json", '{"user": "u", "password": "p"}'.encode("utf-8-sig"))
+    assert home.credential() == Credential("u", "p")
+    home.write("credential.json", '{"user": "u", "password": "p"}'.encode("utf-16"))
+    with pytest.raises(MeshError, match="is UTF-16: save it as UTF-8"):
+        home.credential()
+
+
 def test_an_admission_of_another_mesh_is_refused(home: StateDir) -> None:
     home.keep_mesh(Mesh(ROOT.public_key, "m", "f"))
     with pytest.raises(MeshError, match="admission: is missing"):

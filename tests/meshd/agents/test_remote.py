@@ -62,7 +62,7 @@ def test_a_token_and_headers_are_read_relative_to_the_manifest(tmp_path: Path) -
         (b"", "is not one word"),
         (b"a\r\nX: y", "is not one word"),
         ("schlüssel".encode(), "is not one word"),
-        (b"\xff", "is not UTF-8"),
+        (b"\xff", "is not UTF-8 at line 1"),
         (b"x" * (FILE_BYTES_MAX + 1), f"is larger than {FILE_BYTES_MAX} bytes"),
     ],
     ids=lambda value: ascii(value)[:30],
