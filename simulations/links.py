@@ -231,4 +231,6 @@ def _changed(manner: Manner, link: dict[str, Any]) -> Manner:
         return msgspec.convert({**fields, **link}, Manner)
     except msgspec.ValidationError as error:
         said, at, place = str(error).partition(" - at `$")
+        if not at and said.partition(": ")[0] in Manner.__struct_fields__:
+            raise ValueError(f"link.{said}") from None
         raise ValueError(f"link{place.rstrip('`') if at else ''}: {said}") from None

@@ -151,6 +151,8 @@ def _problem(scenario: Scenario) -> str:
     for region, texts in scenario.regions.items():
         if not is_token(region):
             return f"regions: {region!r} is no name of a region; it must be 1 to 32 of a-z 0-9 _ -"
+        if not texts:
+            return f"regions.{region}: there is nobody in it; name a node, or a span (n3-n9)"
         for text in texts:
             if not (span(text) and known.issuperset(span(text))):
                 return f"regions.{region}: there is no node {text!r}"
@@ -164,7 +166,9 @@ def _problem(scenario: Scenario) -> str:
         for text in between.names():
             if text != ALL and not (span(text) and known.issuperset(span(text))):
                 return f"link.between[{number}]: there is no node {text!r}"
-        if not between.link or nobody_between(between.one, between.other, scenario.names):
+        if empty := next((key for key in ("one", "other", "link") if not getattr(between, key)), ""):
+            return f"link.between[{number}].{empty}: there is {'nothing' if empty == 'link' else 'nobody'} in it"
+        if nobody_between(between.one, between.other, scenario.names):
             return f"link.between[{number}]: no link is otherwise by it"
         if misfit := clash(scenario.link, between.link):
             return f"link.between[{number}].link.{misfit}"

@@ -34,6 +34,9 @@ def worded(struct: type, problem: str, values: object) -> str:
         else:
             steps.append(key or int(index))
     named = "".join(f"[{step}]" if isinstance(step, int) else f".{step}" for step in steps)
+    key = re.match(r"(\w+)\S*: ", said)
+    if at and key and key[1] in {field.encode_name for each in _at(struct, steps, values) for field in _fields(each)}:
+        return f"{named.removeprefix('.')}.{said}"  # a struct refuses itself, and names a key of its own
     return f"{said}{at}{named}{_known_there(struct, said, steps, values)}"
 
 

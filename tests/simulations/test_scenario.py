@@ -70,7 +70,7 @@ WRONG = {
     ),
     "the key of a link": (
         '[[fault]]\nkind = "links"\none = ["n1"]\nlink = { delay = { p50_ms = -1 } }\nat_s = 1\n',
-        "link.delay.p50_ms: Expected float > 0.0 - at $.fault[0]",
+        "here.toml: fault[0].link.delay.p50_ms: Expected float > 0.0",
     ),
     "work after the end": ("work = { tasks = 3, from_s = 30 }\n", "work.from_s: 30 is after the end of the run"),
     "a promise about no work": ("[expect.eventually]\nhands-empty = 3\n", "expect.eventually.hands-empty: there is no"),
@@ -89,6 +89,24 @@ WRONG = {
         '[[link.between]]\none = ["n7"]\nother = ["n1"]\nlink = { loss = 1 }\n',
         "link.between[0]: there is no node 'n7'",
     ),
+    "links otherwise of nobody": (
+        '[[link.between]]\none = []\nother = ["n1"]\nlink = { loss = 1 }\n',
+        "link.between[0].one: there is nobody in it",
+    ),
+    "links otherwise by nothing": (
+        '[[link.between]]\none = ["n2"]\nother = ["n1"]\nlink = {}\n',
+        "link.between[0].link: there is nothing in it",
+    ),
+    "shares of no kind": ("[link]\nkinds = []\n", "here.toml: link.kinds: there is none in it; name some"),
+    "shares of no kind between some": (
+        '[[link.between]]\none = ["n2"]\nother = ["n1"]\nlink = { kinds = [] }\n',
+        "link.between[0].link.kinds: there is none in it",
+    ),
+    "shares of no kind for a while": (
+        '[[fault]]\nkind = "links"\none = ["n1"]\nlink = { kinds = [] }\nat_s = 1\n',
+        "fault[0].link.kinds: there is none in it",
+    ),
+    "a region of nobody": ("[regions]\nb = []\n", "regions.b: there is nobody in it"),
     "unknown danger": ('[expect]\nnever = ["ufo"]\n', "expect.never: there is no 'ufo'"),
     "fault after the end": ('[[fault]]\nkind = "crash"\nnode = "n1"\nat_s = 31\n', "after the end of the run"),
     "overlapping groups": (
