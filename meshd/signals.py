@@ -16,7 +16,7 @@ from meshd import clock
 from protocol.primitives import NS_PER_S, Mono
 
 NUMBERS = (signal.SIGTERM, signal.SIGINT)
-ONCE_S = 0.5
+ONCE_S = 0.2  # the copies of one are some ms apart, and nobody presses Ctrl-C twice so soon
 
 Heard: TypeAlias = Callable[[signal.Signals], None]
 
@@ -26,8 +26,8 @@ class Signals:
 
     def __init__(self) -> None:
         self._former: dict[int, Any] = {}
-        self._untold: list[signal.Signals] = []
-        self._came_ns: dict[int, Mono] = {}
+        self._untold: list[tuple[Mono, signal.Signals]] = []
+        self._last_ns: dict[signal.Signals, Mono] = {}  # when those came that were told
         self._listener: tuple[asyncio.AbstractEventLoop, Heard] | None = None
 
     def __enter__(self) -> Self:
@@ -51,14 +51,15 @@ class Signals:
         self._listener = None
 
     def _came(self, number: int, _: FrameType | None) -> None:
-        now_ns, last_ns = clock.monotonic_ns(), self._came_ns.get(number)
-        if last_ns is not None and now_ns - last_ns < ONCE_S * NS_PER_S:
-            return
-        self._came_ns[number] = now_ns
-        self._untold.append(signal.Signals(number))
+        self._untold.append((clock.monotonic_ns(), signal.Signals(number)))
         if self._listener is not None and not self._listener[0].is_closed():
             self._listener[0].call_soon_threadsafe(self._tell)
 
     def _tell(self) -> None:
+        # What is compared is compared here: another signal may come in the midst of `_came`.
         while self._listener is not None and self._untold:
-            self._listener[1](self._untold.pop(0))
+            came_ns, number = self._untold.pop(0)
+            last_ns = self._last_ns.get(number)
+            if last_ns is None or came_ns - last_ns >= ONCE_S * NS_PER_S:
+                self._last_ns[number] = came_ns
+                self._listener[1](number)

@@ -6,6 +6,8 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
+from types import FrameType
+from typing import Any
 
 import pytest
 
@@ -78,6 +80,36 @@ def test_one_that_comes_to_us_and_to_our_group_is_one_and_a_later_one_another(
         now_ns += int(ONCE_S * 1e9)
         _come(TERM)
         assert asyncio.run(_heard(signals, 3)) == [TERM, INT, TERM]
+
+
+@pytest.mark.parametrize("line", range(1, 6))
+def test_one_that_comes_in_the_midst_of_its_own_handling_is_the_same_one(line: int) -> None:
+    lines = iter(range(1, 100))
+
+    def follow(frame: FrameType, event: str, _: object) -> Any:
+        if frame.f_code is not Signals._came.__code__:
+            return None
+        if event == "line" and next(lines) == line:
+            _come(TERM)
+        return follow
+
+    with Signals() as signals:
+        former = sys.gettrace()
+        sys.settrace(follow)
+        _come(TERM)
+        sys.settrace(former)
+        _come(INT)
+        assert asyncio.run(_heard(signals, 2)) == [TERM, INT]
+
+
+def test_a_second_one_of_a_person_in_a_hurry_is_heard(monkeypatch: pytest.MonkeyPatch) -> None:
+    now_ns = 0
+    monkeypatch.setattr("meshd.signals.clock.monotonic_ns", lambda: now_ns)
+    with Signals() as signals:
+        _come(INT)
+        now_ns += 250_000_000
+        _come(INT)
+        assert asyncio.run(_heard(signals, 2)) == [INT, INT]
 
 
 def test_a_loop_that_has_nothing_to_do_is_woken() -> None:
