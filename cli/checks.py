@@ -9,10 +9,12 @@ import shutil
 import stat
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
+from shlex import quote
 from typing import Any, Literal, TypeAlias, TypeVar
 
 from msgspec import Struct
 
+from meshd.where import open_to_others
 from protocol.clocks import spoken
 from protocol.errors import MeshError
 from protocol.limits import CLOCK_OFF_MS
@@ -78,8 +80,8 @@ def files(host: Host) -> Found:
         return
     mode = stat.S_IMODE(host.directory.stat().st_mode)
     if mode & 0o077:
-        what = f"others may enter the state directory (mode {mode:04o})"
-        yield Finding("error", "files", what, str(host.directory), f"chmod 700 {host.directory}")
+        what = open_to_others(mode, "a state directory")
+        yield Finding("error", "files", what, str(host.directory), f"chmod 700 {quote(str(host.directory))}")
     for name in PRIVATE:
         path = host.directory / name
         try:
@@ -87,8 +89,8 @@ def files(host: Host) -> Found:
         except OSError:
             continue
         if mode & 0o077:
-            what = f"{name} can be read by others (mode {mode:04o})"
-            yield Finding("error", "files", what, str(path), f"chmod 600 {path}; and renew it if others log in here")
+            cure = f"chmod 600 {quote(str(path))}; and think about who may have read it"
+            yield Finding("error", "files", open_to_others(mode, "such a secret"), str(path), cure)
 
 
 def root(host: Host) -> Found:

@@ -21,6 +21,7 @@ from msgspec import Struct
 
 from meshd.plaintext import text_of
 from meshd.running import LOCK
+from meshd.where import open_to_others
 from protocol.errors import MeshError
 from protocol.identity import KEY_BYTES, Identity, admitted_key, is_acceptable
 from protocol.ids import mesh_id
@@ -309,7 +310,7 @@ def _make_ours(path: Path) -> None:
     foreign = [name for name in names if name not in BEFORE_LOCK and not name.endswith(".toml")]
     secret = next((name for name in SECRETS if name in names), "")
     if secret and LOCK not in names:
-        problem = f"is open to others (mode {mode:04o}), and a directory with a key ({secret}) is for its owner alone"
+        problem = open_to_others(mode, f"a directory with a key ({secret})")
         raise _refused(path, problem, f"chmod 700 {quote(str(path))}; no file in it may be readable by others either")
     if foreign and LOCK not in names:
         problem = f"is open to others (mode {mode:04o}) and holds files that are not meshd's, such as {min(foreign)!r}"
@@ -374,7 +375,7 @@ def _check(path: Path, seen: os.stat_result, refused_mode: int) -> None:
         raise _refused(path, "is not a regular file", "put the file itself there")
     if mode & refused_mode:
         cure = f"chmod 600 {quote(str(path))}; and think about who may have read it"
-        raise _refused(path, f"is open to others (mode {mode:04o}), and such a secret is for its owner alone", cure)
+        raise _refused(path, open_to_others(mode, "such a secret"), cure)
     if seen.st_size > FILE_BYTES_MAX:
         raise _refused(path, f"is {seen.st_size} bytes, which no file of meshd's is", _BACKUP)
 

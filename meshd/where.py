@@ -1,4 +1,4 @@
-"""Where a node's state lies on this host. Imports nearly nothing: the commands read it at every start."""
+"""Where a node's state lies on this host, and for whom. Imports nearly nothing: the commands read it at every start."""
 
 import os
 import stat
@@ -26,6 +26,11 @@ def state_dir(given: Path | None) -> Path:
     if not is_one:
         raise MeshError("directory", path=str(path), problem="is no directory", cure=CURE)
     return path
+
+
+def open_to_others(mode: int, what: str) -> str:
+    """A clause on a path of this mode, which `what` must not have."""
+    return f"is open to others (mode {mode:04o}), and {what} is for its owner alone"
 
 
 def default_dir(environ: Mapping[str, str] = os.environ, *, platform: str = sys.platform) -> Path:

@@ -1,5 +1,6 @@
 """Each check of the doctor finds what it looks for, and nothing where all is well."""
 
+import shlex
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -76,7 +77,18 @@ def test_a_root_key_where_a_daemon_runs_is_noted(tmp_path: Path) -> None:
 def test_a_state_directory_that_others_can_enter_is_an_error(tmp_path: Path) -> None:
     host = _host(tmp_path / "d")
     host.directory.chmod(0o755)
-    assert _one(checks.files, host).what == "others may enter the state directory (mode 0755)"
+    assert _one(checks.files, host).what == (
+        "is open to others (mode 0755), and a state directory is for its owner alone"
+    )
+
+
+def test_the_commands_that_close_what_is_open_hold_for_any_path(tmp_path: Path) -> None:
+    host = _host(tmp_path / "a node")
+    (host.directory / "identity.key").touch(mode=0o644)
+    host.directory.chmod(0o755)
+    commands = [shlex.split(finding.cure.partition(";")[0]) for finding in checks.files(host)]
+    home = str(host.directory)
+    assert commands == [["chmod", "700", home], ["chmod", "600", f"{home}/identity.key"]]
 
 
 @pytest.mark.parametrize(("free", "severity"), [(50 << 20, "error"), (500 << 20, "warning")])

@@ -41,8 +41,8 @@ def test_a_finding_names_place_and_cure_and_the_exit_code_is_9(meshctl: Meshctl,
     assert said.code == 9
     path = healthy / "api.json"
     assert said.out.splitlines()[:2] == [
-        f"error[files]: {path}: api.json can be read by others (mode 0644)",
-        f"  try: chmod 600 {path}; and renew it if others log in here",
+        f"error[files]: {path}: is open to others (mode 0644), and such a secret is for its owner alone",
+        f"  try: chmod 600 {path}; and think about who may have read it",
     ]
     report = json.loads(meshctl("doctor", "-o", "json").out)
     assert [(each["severity"], each["check"]) for each in report["findings"]] == [("error", "files")]
