@@ -16,7 +16,7 @@ from meshd import clock
 from protocol.primitives import NS_PER_S, Mono
 
 NUMBERS = (signal.SIGTERM, signal.SIGINT)
-ONCE_S = 0.2  # the copies of one are some ms apart, and nobody presses Ctrl-C twice so soon
+ONCE_S = 0.1  # the copies of one are some ms apart, and nobody presses Ctrl-C twice so soon
 
 Heard: TypeAlias = Callable[[signal.Signals], None]
 

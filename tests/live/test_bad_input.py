@@ -6,6 +6,7 @@ import os
 import signal
 import socket
 import sys
+import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from itertools import count
@@ -13,6 +14,7 @@ from pathlib import Path
 
 import pytest
 
+from meshd.signals import ONCE_S
 from protocol import limits
 from protocol.ids import task_id
 from tests.live.hosts import SCRIPTS, Host, Told, mesh, told
@@ -377,7 +379,9 @@ async def test_ctrl_c_ends_a_daemon_in_order_and_a_second_one_ends_it_at_once(tm
             task = await host.submit(input={"s": 3.0})
             await host.until_state(task["id"], "running")
             process.send_signal(signal.SIGINT)
+            pressed_s = time.monotonic()
             await host.is_in("draining")
+            await until(lambda: time.monotonic() - pressed_s > ONCE_S, what="a time that a person takes")
             said = await _interrupted(process)
             assert said.code == 130
             assert "Traceback" not in said.err
