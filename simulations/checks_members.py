@@ -71,12 +71,13 @@ class NoFalseDeath:
             return None
         accusers = [names[each] for each in death.accusers if each != dead.id]
         near = [each for each in accusers if setting.network.clear_since_ns(each.name, dead.name) <= clear_ns]
+        if len(accusers) - len(near) >= setting.settings.membership.accusers:
+            return None
         has_said_since = [self._said_ns(each, dead) >= self._back_ns(each, dead) for each in near]
-        is_enough = len(accusers) - len(near) >= setting.settings.membership.accusers
         if setting.hosts[seen.node].well_since_ns > clear_ns and not any(has_said_since):
             return None
         for accuser, is_new in zip(near, has_said_since, strict=True):
-            is_witness = accuser.well_since_ns <= clear_ns and is_new and not is_enough
+            is_witness = accuser.well_since_ns <= clear_ns and is_new
             if len(near) == len(accusers) or is_witness:
                 return (
                     f"{seen.node} believes that {dead.name} is dead ({death.evidence}, accused by "
