@@ -263,7 +263,7 @@ class OneAtATime:
 
 
 class RightClocks:
-    """Nobody whose clock has been off for a while is given a task by another, or gives one out."""
+    """Nobody whose clock has been off for a while is given a task by one who hears it, or gives one to such a one."""
 
     wants: ClassVar[Wanted] = (Stored,)
 
@@ -278,8 +278,9 @@ class RightClocks:
             return None
         names = {host.id: host for host in self._setting.hosts.values()}
         both = names[seen.record.owner], self._setting.hosts[seen.node]
+        heard_ns = self._setting.network.clear_since_ns(seen.node, both[0].name)  # clocks are known by messages alone
         for host in both:
-            since_ns = max(host.clock.set_ns, host.well_since_ns)  # whoever has just begun has measured nobody yet
+            since_ns = max(host.clock.set_ns, host.well_since_ns, heard_ns)  # who has just begun has measured nobody
             is_known = self._setting.timeline.now_ns - since_ns > ns(CLOCK_KNOWN_S)
             if is_known and self._is_off(host, both):
                 ahead = f"{host.clock.ahead_s:g} s ahead"

@@ -103,3 +103,19 @@ def test_a_clock_that_is_as_wrong_as_half_of_all_is_held_for_right_by_that_half(
     world.timeline.now_ns = ns(50)
     record = structs.replace(AWARDED, owner=world.hosts["n1"].id)
     assert (CHECKS["right-clocks"](world).on(Stored(by, task_key("t"), 2, record)) is not None) is is_violation
+
+
+@pytest.mark.parametrize("is_still", [True, False])
+def test_whose_clock_is_off_may_be_given_a_task_by_one_that_has_not_heard_it_since(is_still: bool) -> None:
+    world = World(parsed('about = "clocks"\nnodes = 2\nrun_s = 60', origin="here"), seed=1)
+    for host in world.hosts.values():
+        host.start()
+    world.timeline.run(ns(5))
+    dark = world.network.darken()  # as while the broker stands still
+    world.hosts["n1"].clock.set(ahead_s=60.0)
+    world.timeline.now_ns = ns(20)
+    if not is_still:
+        world.network.restore(dark)
+        world.timeline.now_ns = ns(30)
+    seen = Stored("n2", task_key("t"), 1, structs.replace(AWARDED, owner=world.hosts["n1"].id))
+    assert (CHECKS["right-clocks"](world).on(seen) is None) is is_still
