@@ -29,7 +29,7 @@ from protocol.inputs import Cancel, Inquiry, MakeCall, Operate, Retry, Submit
 from protocol.primitives import NS_PER_MS, NodeId
 from protocol.records import work_digest
 from protocol.replica import Peer
-from protocol.wire.ops import Describe, Description, Shape
+from protocol.wire.ops import Describe, Description, Shape, Survey
 from protocol.wire.task import ENDED, Status, TaskRecord, TaskState
 
 TOLD_BY_HOME = ("running", "awarded")  # states that the record alone does not tell apart
@@ -157,11 +157,11 @@ class Service:
         return answer.shapes if isinstance(answer, Description) else ()
 
     async def ping(self, name: str) -> schemas.Pong:
-        """Probe one node now."""
+        """Probe one node now, a suspect too."""
         peer = views.living(self._node.membership.snapshot(), name)
         began = clock.monotonic_ns()
         try:
-            await self._engine.ask(lambda request: Inquiry(request, peer.id, ()))
+            await self._engine.ask(lambda request: Operate(request, peer.id, Survey(0)))
         except MeshError as failure:
             if failure.code != "timed_out":
                 raise

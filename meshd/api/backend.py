@@ -208,7 +208,7 @@ class Backend(Protocol):
         ...
 
     async def ping(self, name: str) -> Pong:
-        """Probe one node now. Raises unknown_peer, not_alive or timed_out."""
+        """Probe one node now. Raises unknown_peer, not_alive, timed_out or too_often."""
         ...
 
     def invite(self) -> Invitation:

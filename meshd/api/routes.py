@@ -260,7 +260,7 @@ ROUTES: tuple[Route, ...] = (
         ping,
         schemas.Pong,
         body=schemas.Nothing,
-        errors=(*_ONE_PEER, "not_alive"),
+        errors=(*_ONE_PEER, "not_alive", "too_often"),
     ),
     Route(
         "POST",

@@ -10,6 +10,7 @@ from msgspec import structs
 from meshd import clock, sights, upkeep
 from meshd.api.view_schemas import Views
 from meshd.observe import logs
+from protocol import inquiries
 from protocol.errors import MeshError
 from protocol.inputs import Leave
 from protocol.primitives import NodeId
@@ -85,6 +86,16 @@ async def test_the_living_are_not_removed_and_the_gone_are_by_everybody() -> Non
         for daemon in (a, b):
             assert [peer.name for peer in daemon.service.peers()] == ["a", "b"]
         assert (await mesh.start("c")).name == "c", "it may come back"
+
+
+async def test_a_suspect_is_pinged_as_the_alive_are() -> None:
+    async with little_daemons() as mesh:
+        a, b = await mesh.start("a"), await mesh.start("b")
+        mesh.bus.cut(b.transport)
+        await a.until(_sees(a, "b", "suspect"), what="b being suspect")
+        with pytest.raises(MeshError) as caught:
+            await a.service.ping("b")
+        assert (caught.value.code, caught.value.fields["seconds"]) == ("timed_out", f"{inquiries.WITHIN_S:g}")
 
 
 async def test_a_look_compares_clocks_views_and_versions_with_every_peer() -> None:
