@@ -11,7 +11,7 @@ from typing import Any
 import msgspec
 from msgspec import Struct, structs
 
-from protocol.primitives import NS_PER_S
+from protocol.primitives import NS_PER_S, NodeId
 from simulations.checks import CHECKS
 from simulations.ends import ENDS
 from simulations.report import is_telling
@@ -26,6 +26,7 @@ from simulations.reports.shapes import (
     Step,
 )
 from simulations.scenario import Scenario
+from simulations.signing import identity_of
 from simulations.trace import Line
 from simulations.world import HAPPEN, MEASURED, Verdict
 from simulations.written import written
@@ -39,6 +40,7 @@ _UNASKED = {
     MEASURED: "what has a bound can be measured",
 }
 _SENDER = re.compile(r"\bfrom (\S+)$")
+_ID = re.compile(r"\b[a-z2-7]{32}\b")  # of a node
 
 
 class Occasion(Struct, frozen=True):
@@ -56,6 +58,7 @@ def run_report(
 ) -> RunReport:
     """One run. `ancestors` are the lines that led to what is broken."""
     ended_s = observer.end()
+    names = {identity_of(name).id: name for name in scenario.names} if verdict.violations else {}
     return RunReport(
         name=occasion.name,
         about=scenario.about,
@@ -70,7 +73,7 @@ def run_report(
         messages=sum(verdict.sent.values()),
         commands=occasion.commands,
         rules=rules(scenario, verdict),
-        broken=_broken(verdict, ancestors),
+        broken=_broken(verdict, ancestors, names),
         faults=tuple(observer.spans),
         faults_left_out=observer.spans_left_out,
         standings=observer.views.standings(scenario.names, ended_s),
@@ -80,7 +83,7 @@ def run_report(
         judged=observer.times.judged,
         traffic=observer.messages.shown(),
         work=observer.tasks.shown(),
-        space_time=_space_time(verdict, ancestors),
+        space_time=_space_time(verdict, ancestors, names),
         shrunk_from=occasion.shrunk_from,
         drawn=occasion.drawn,
         scenario=written(scenario),
@@ -142,13 +145,13 @@ def _rounded(at_s: float | None) -> float | None:
 # --- what led to a break
 
 
-def _broken(verdict: Verdict, ancestors: Sequence[Line]) -> tuple[Broken, ...]:
+def _broken(verdict: Verdict, ancestors: Sequence[Line], names: Mapping[NodeId, str]) -> tuple[Broken, ...]:
     return tuple(
         Broken(
             violation.rule,
             round(violation.at_s, 6),
             violation.what,
-            tuple(step_of(line) for line in ancestors if line.seq in violation.ancestry),
+            tuple(_named(line, names) for line in ancestors if line.seq in violation.ancestry),
         )
         for violation in verdict.violations
     )
@@ -159,7 +162,13 @@ def step_of(line: Line) -> Step:
     return Step(line.seq, round(line.at_ns / NS_PER_S, 9), line.node, line.kind, line.what, line.cause)
 
 
-def _space_time(verdict: Verdict, ancestors: Sequence[Line]) -> SpaceTime | None:
+def _named(line: Line, names: Mapping[NodeId, str]) -> Step:
+    """A line with the names of nodes in the place of their ids."""
+    step = step_of(line)
+    return structs.replace(step, what=_ID.sub(lambda found: names.get(found[0], found[0]), step.what))
+
+
+def _space_time(verdict: Verdict, ancestors: Sequence[Line], names: Mapping[NodeId, str]) -> SpaceTime | None:
     """The last lines before the first break that tell something, and its ancestors that are not older."""
     if not verdict.violations:
         return None
@@ -171,12 +180,11 @@ def _space_time(verdict: Verdict, ancestors: Sequence[Line]) -> SpaceTime | None
     telling = [line for line in lines if line.seq in ancestry or is_telling(line)][-STEPS_MAX:]
     lanes = _lanes(telling, ancestry)
     kept = [line for line in telling if line.node in lanes or line.kind == "fault" or line.seq in ancestry]
-    between = [line for line in lines if kept and kept[0].seq <= line.seq <= kept[-1].seq]
     return SpaceTime(
         lanes,
-        tuple(step_of(line) for line in kept),
+        tuple(_named(line, names) for line in kept),
         tuple(seq for seq in violation.ancestry if any(line.seq == seq for line in kept)),
-        len(between) - len(kept),
+        kept[-1].seq - kept[0].seq + 1 - len(kept) if kept else 0,
     )
 
 

@@ -160,8 +160,8 @@ def _findings(report: RunReport) -> list[str]:
         count = len(report.space_time.steps)
         left_out = f"{report.space_time.left_out:,}"
         said = (
-            f"The last {count} steps before it that tell something, downwards in their order; {left_out} between them "
-            "say only that time passes. Shaded and in the accent: what led to the break. ● event, ■ write of the "
+            f"The last {count} steps before it that tell something, downwards in their order; {left_out} lines of the "
+            "trace between them are left out. Shaded and in the accent: what led to the break. ● event, ■ write of the "
             "record, ▲ run or reply, ◆ a life begins, ○ anything else; an arrow is a message."
         )
         drawn += [

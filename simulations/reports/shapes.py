@@ -40,7 +40,7 @@ class Step(Struct, frozen=True):
 
 
 class Broken(Struct, frozen=True):
-    """A rule that was broken: when, in what way, and what led to it, the oldest first."""
+    """A rule that was broken: when, in what way, and what led to it, the oldest first, with nodes by their names."""
 
     rule: str
     at_s: float
@@ -160,12 +160,12 @@ class Work(Struct, frozen=True):
 
 
 class SpaceTime(Struct, frozen=True):
-    """The last steps before the first break that say something, and which of them led to it."""
+    """The last steps before the first break that say something, with nodes by their names, and which led to it."""
 
     nodes: tuple[str, ...]
     steps: tuple[Step, ...]
     ancestry: tuple[int, ...]
-    left_out: int  # steps in between that only say that time passes
+    left_out: int  # lines of the trace in between, most of which only say that time passes
 
 
 class Setting(Struct, frozen=True):
