@@ -19,6 +19,7 @@ from simulations.reports.svg import tag, words
 SIGNS = {HELD: "✓", BROKEN: "✕", CUT_SHORT: "–", SEEN: "✓", NOT_SEEN: "✕"}
 _COLOURS = {HELD: "mark-ok", BROKEN: "mark-bad", CUT_SHORT: "mark-dull", SEEN: "mark-ok", NOT_SEEN: "mark-bad"}
 UNSIZED = 'Frames were not encoded (wire = "none"): there are no bytes to be counted.'
+PROMISED_AT = "Of a promise that was kept: how long after the last fault, and how long it had."
 PROMISED = {
     "always": "holds at every step",
     "eventually": "holds in the end",
@@ -196,28 +197,31 @@ def commands(given: Commands) -> list[str]:
 def _verdicts(rules: Sequence[Rule]) -> list[str]:
     rows = [tag("tr", *_verdict(rule), class_="bad" if is_bad(rule) else None) for rule in ranked(rules)]
     said = "What was broken first, then promises and what is to be seen, then what holds at every step."
-    promised = "Of a promise that was kept: how long after the last fault, and how long it had."
     return [
         tag("h2", "Verdicts"),
-        tag("p", f"{said} {promised}", class_="note"),
+        tag("p", f"{said} {PROMISED_AT}", class_="note"),
         table(["Rule", "Letter", "Verdict", "*At", "What it says"], rows),
     ]
 
 
 def _verdict(rule: Rule) -> list[str]:
-    at = "" if rule.at_s is None else f"{rule.at_s:.3f} s"
-    if rule.count is not None:
-        at = f"×{rule.count:,}"
-    if rule.within_s is not None and rule.verdict == HELD:
-        at = f"{rule.at_s or 0.0:.2f} s of {rule.within_s:g} s"
-    about = sentence_of(rule)
     return [
         tag("td", tag("span", words(rule.name), class_="nowrap")),
         tag("td", words(rule.letter)),
         sign(rule.verdict),
-        tag("td", words(at), class_="n"),
-        tag("td", words(about), class_="w"),
+        tag("td", words(when_of(rule)), class_="n"),
+        tag("td", words(sentence_of(rule)), class_="w"),
     ]
+
+
+def when_of(rule: Rule) -> str:
+    """When it was broken; how often a sight was seen; of a promise that was kept how soon, and how long it had."""
+    if rule.count is not None:
+        return f"×{rule.count:,}"
+    if rule.at_s is None:
+        return ""
+    is_kept = rule.within_s is not None and rule.verdict == HELD
+    return f"{rule.at_s:.2f} s of {rule.within_s:g} s" if is_kept else f"{rule.at_s:.3f} s"
 
 
 def ranked(rules: Sequence[Rule]) -> list[Rule]:

@@ -7,7 +7,7 @@ become markup. Neighbour: `page` shows the same, and more.
 import re
 from collections.abc import Iterable, Sequence
 
-from simulations.reports.page import SIGNS, UNSIZED, quoted, ranked, sentence_of
+from simulations.reports.page import PROMISED_AT, SIGNS, UNSIZED, quoted, ranked, sentence_of, when_of
 from simulations.reports.shapes import Distribution, Report, Rule, RunReport, Seen, Stage, SweepReport
 from simulations.sides import told
 from simulations.visible import visible
@@ -42,7 +42,7 @@ def _run(report: RunReport) -> list[str]:
             f"**{plain(each.rule)}** at {each.at_s:.6f} s: {plain(each.what)}",
             fenced("\n".join(led)) if led else "",
         ]
-    parts += ["## Verdicts", _rules(report.rules)]
+    parts += ["## Verdicts", PROMISED_AT, _rules(report.rules)]
     if report.faults:
         rows = [
             (
@@ -129,9 +129,7 @@ def _sights(sights: Sequence[Seen]) -> list[str]:
 def _rules(rules: Sequence[Rule]) -> str:
     rows = []
     for rule in ranked(rules):
-        at = "" if rule.at_s is None else f"{rule.at_s:.3f} s"
-        if rule.seeds:
-            at = f"in {rule.seeds:,} runs"
+        at = f"in {rule.seeds:,} runs" if rule.seeds else when_of(rule)
         rows.append((rule.name, rule.letter, f"{SIGNS[rule.verdict]} {rule.verdict}", at, sentence_of(rule)))
     return _table(("rule", "letter", "verdict", "when", "what it says"), rows)
 

@@ -1,6 +1,8 @@
 """Tickets: the tables are there, and hostile text is neither markup nor a broken table."""
 
-from simulations.reports.shapes import RunReport, SweepReport
+from msgspec import structs
+
+from simulations.reports.shapes import Rule, RunReport, SweepReport
 from simulations.reports.ticket import fenced, plain, ticket
 from tests.simulations.reports.conftest import HOSTILE
 
@@ -17,6 +19,14 @@ def test_a_ticket_of_a_run_has_its_tables(passing: RunReport) -> None:
         "## Scenario",
     ]
     assert text.startswith("# small: passed\n")
+
+
+def test_a_ticket_says_how_soon_a_promise_was_kept_and_how_often_a_sight_was_seen(passing: RunReport) -> None:
+    kept = Rule("one-view", "eventually", "E2", "all see all", "held", at_s=0.25, within_s=15.0)
+    seen = Rule("peer-dead", "sometimes", "", "", "seen", count=8)
+    lines = ticket(structs.replace(passing, rules=(kept, seen))).splitlines()
+    assert "| one-view | E2 | ✓ held | 0.25 s of 15 s | All see all |" in lines
+    assert "| peer-dead |  | ✓ seen | ×8 | Is to be seen |" in lines
 
 
 def test_a_ticket_says_who_was_cut_off_from_whom(passing: RunReport) -> None:
