@@ -135,7 +135,7 @@ def said_of(declared: Callable[..., object]) -> tuple[str, str]:
     text = (declared.__doc__ or "").strip().split("\n\n")[0]
     found = _LETTERED.fullmatch(text)
     letter, about = (found[1], found[2]) if found else ("", text)
-    return letter, " ".join(about.split())
+    return letter, " ".join(about.replace("`", "").split())
 
 
 def _rounded(at_s: float | None) -> float | None:

@@ -37,6 +37,7 @@ def sweep_page(report: SweepReport) -> str:
         table(
             ["Rule", "Letter", "Verdict", "*Runs", "What it says"],
             rows,
+            class_="rules",
         ),
         *_sights(report.sights, report.runs),
         *_figures(report),

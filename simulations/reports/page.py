@@ -200,7 +200,7 @@ def _verdicts(rules: Sequence[Rule]) -> list[str]:
     return [
         tag("h2", "Verdicts"),
         tag("p", f"{said} {PROMISED_AT}", class_="note"),
-        table(["Rule", "Letter", "Verdict", "*At", "What it says"], rows),
+        table(["Rule", "Letter", "Verdict", "*At", "What it says"], rows, class_="rules"),
     ]
 
 
@@ -249,10 +249,11 @@ def sign(verdict: str) -> str:
     return tag("td", tag("span", f"{SIGNS[verdict]} {words(verdict)}", class_=f"nowrap {_COLOURS[verdict]}"))
 
 
-def table(heads: Sequence[str], rows: Sequence[str]) -> str:
+def table(heads: Sequence[str], rows: Sequence[str], *, class_: str | None = None) -> str:
     """A table; heads with a star stand over numbers."""
     cells = [tag("th", words(head.lstrip("*")), class_="n" if head.startswith("*") else None) for head in heads]
-    return tag("div", tag("table", tag("thead", tag("tr", *cells)), tag("tbody", *rows)), class_="wide")
+    drawn = tag("table", tag("thead", tag("tr", *cells)), tag("tbody", *rows), class_=class_)
+    return tag("div", drawn, class_="wide")
 
 
 def _over_time(report: RunReport) -> list[str]:
@@ -390,20 +391,15 @@ def detection(found: Sequence[Distribution], spread: Sequence[Distribution]) -> 
 
 
 def distributions(group: Sequence[Distribution]) -> str:
-    """The numbers that are quoted from curves."""
-    rows = []
+    """The numbers that are quoted from curves, each with a row below that says of what."""
+    rows, heads = [], ["", "*cases", "*never", "*median", "*p99", "*longest"]
     for number, each in enumerate(group):
         if each.count or each.never:
             values = [tag("td", said, class_="n") for said in (str(each.never or ""), *quoted(each))]
-            name = tag(
-                "td",
-                pictures.sample(number),
-                words(each.name),
-                tag("br"),
-                tag("span", words(each.about), class_="note"),
-            )
+            name = tag("td", pictures.sample(number), words(each.name))
             rows.append(tag("tr", name, tag("td", f"{each.count + each.never:,}", class_="n"), *values))
-    return table(["", "*cases", "*never", "*median", "*p99", "*longest"], rows) if rows else ""
+            rows.append(tag("tr", tag("td", words(each.about), class_="note", colspan=len(heads))))
+    return table(heads, rows, class_="pairs") if rows else ""
 
 
 def quoted(times: Distribution) -> list[str]:

@@ -11,7 +11,7 @@ from simulations.reports.building import sender_of
 from simulations.reports.shapes import SpaceTime, Step
 
 ROW, LANE, TOP = 17.0, 26.0, 40.0
-TIME_WIDTH, WORDS_WIDTH, WORDS_CHARS = 92.0, 640.0, 92
+TIME_WIDTH, WORDS_WIDTH, WORDS_CHARS = 92.0, 640.0, 80  # bold letters are 8 wide, and no word is cut without a sign
 ID_CHARS = 6  # of an id of a task or a node; who points at a line sees all of it
 MARKS = {"event": "event", "stored": "stored", "run": "run", "stop": "run", "life": "life", "reply": "reply"}
 _ID = re.compile(r"\b[a-z2-7]{26,32}\b")

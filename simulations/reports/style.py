@@ -47,6 +47,8 @@ pre.wrap{white-space:pre-wrap;overflow-wrap:anywhere}
 .finding p{margin:.1rem 0}
 .wide>table{min-width:40rem}
 .two .wide>table{min-width:0}
+.pairs td.note{padding-top:0}
+.pairs tr:nth-child(odd) td{border:0;padding-bottom:0}
 .wide{overflow-x:auto;margin:0 0 .25rem}
 .wide>svg{min-width:44rem}
 svg{display:block;width:100%;height:auto}
@@ -107,6 +109,10 @@ svg text.cause{font-weight:600}
 details{margin:.75rem 0}
 summary{cursor:pointer;color:var(--accent);font-weight:600}
 footer{margin-top:4rem;color:var(--muted);font-size:.82rem;border-top:1px solid var(--faint);padding-top:.75rem}
+@media (max-width:45rem){.wide>table.rules{min-width:0}.rules thead{display:none}
+.rules tr{display:flex;flex-wrap:wrap;column-gap:.75rem;padding:.3rem 0;border-bottom:1px solid var(--faint)}
+.rules td{border:0;padding:0}.rules td:first-child{font-weight:600}.rules td:empty{display:none}
+.rules td.w{flex:1 0 100%}.rules tr.bad{background:var(--bad-wash)}}
 @media print{main{max-width:none;padding:0}.scrub{display:none}.spacetime{max-height:none;overflow:visible;border:0}
 .wide{overflow:visible}.wide>svg,.spacetime>svg{min-width:0}h2{break-after:avoid}svg,tr,.tile{break-inside:avoid}
 pre{white-space:pre-wrap}.two{grid-template-columns:1fr 1fr}

@@ -16,7 +16,7 @@ from tests.simulations.reports.conftest import FAILING, reported, small
 def test_a_rule_says_its_letters_and_its_sentence() -> None:
     def declared() -> None:
         """A1, G7: nothing is as
-        it seems.
+        `it` seems.
 
         Nor is this."""
 

@@ -120,6 +120,21 @@ def test_a_row_of_several_bars_says_in_its_name_who_was_cut_off_and_not_across_t
     assert _names_of_rows(report) == ["partition n1 / n2-n4"]
 
 
+@pytest.mark.parametrize("name", ["passing", "sweeping"])
+def test_on_a_narrow_screen_what_a_rule_says_stands_below_its_name(name: str, request: pytest.FixtureRequest) -> None:
+    text = page(request.getfixturevalue(name))
+    narrow = text.partition("@media (max-width:")[2].partition("@media")[0]
+    assert '<table class="rules">' in text
+    assert ".rules tr{display:flex" in narrow
+    assert ".rules td.w{flex:1 0 100%}" in narrow
+
+
+def test_of_what_was_measured_the_words_have_a_row_of_their_own(passing: RunReport) -> None:
+    heads = len(("", "cases", "never", "median", "p99", "longest"))
+    for each in (*passing.detection, *passing.spread):
+        assert (f'<tr><td class="note" colspan="{heads}">{each.about}</td></tr>' in page(passing)) == bool(each.count)
+
+
 def test_the_policy_of_the_page_allows_its_own_script_alone(passing: RunReport) -> None:
     policy = re.findall(r'Content-Security-Policy" content="(.*?)"', page(passing))
     assert len(policy) == 1
