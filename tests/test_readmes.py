@@ -26,6 +26,7 @@ from protocol.wire.kinds import KINDS
 from simulations.checks import CHECKS
 from simulations.command import _parser
 from simulations.faults import Fault, Lie
+from simulations.reports.building import said_of
 from simulations.scenario import NODES_MAX
 
 ROOT = Path(__file__).parents[1]
@@ -189,6 +190,17 @@ def test_the_readme_of_simulations_names_every_rule_every_fault_and_every_lie() 
     faults = [str(kind.__struct_config__.tag) for kind in get_args(Fault)]
     assert [name for name in (*CHECKS, *faults) if f"`{name}`" not in text] == []
     assert f"(`shape`: {', '.join(get_args(Lie))})" in text
+
+
+def test_the_table_of_rules_has_the_letters_that_the_rules_themselves_say() -> None:
+    text = (ROOT / "simulations" / "README.md").read_text()
+    rows = re.findall(r"^\| ((?:`[a-z-]+` ?)+)\| ([A-Z0-9 ]*)\| ", text, re.MULTILINE)
+    told = {tuple(re.findall(r"[a-z-]+", names)): set(letters.split()) for names, letters in rows}
+    said = {names: [said_of(CHECKS[name])[0].split(", ") for name in names] for names in told if names[0] in CHECKS}
+    assert sum(len(names) for names in said) == len(CHECKS)
+    assert {names: told[names] for names in said} == {
+        names: {letter for letters in each for letter in letters if letter} for names, each in said.items()
+    }
 
 
 def test_every_dependency_has_its_row_and_what_an_extra_brings_is_named() -> None:
