@@ -11,7 +11,18 @@ from hashlib import sha256
 
 from simulations.reports import pictures
 from simulations.reports.building import BROKEN, CUT_SHORT, HELD, NOT_SEEN, SEEN
-from simulations.reports.shapes import Commands, Distribution, Kind, Rule, RunReport, Setting, Stage, Traffic, Work
+from simulations.reports.shapes import (
+    Broken,
+    Commands,
+    Distribution,
+    Kind,
+    Rule,
+    RunReport,
+    Setting,
+    Stage,
+    Traffic,
+    Work,
+)
 from simulations.reports.spacetime import spacetime
 from simulations.reports.style import SCRIPT, STYLE
 from simulations.reports.svg import tag, words
@@ -151,12 +162,9 @@ def _findings(report: RunReport) -> list[str]:
         return commands(report.commands)
     drawn = [tag("h2", "What was broken")]
     for each in report.broken:
-        led = [
-            f"{step.seq:>8} {step.at_s:>12.6f} s  {step.node:<8} {step.kind:<9} {step.what}" for step in each.ancestors
-        ]
-        chain = [tag("p", "What led to it, the oldest first:", class_="note"), tag("pre", words("\n".join(led)))]
+        chain = [tag("p", words(chain_of(report, each)), class_="note"), tag("pre", words(steps_in(each)))]
         sentence = tag("p", tag("strong", words(each.rule)), f" at {each.at_s:.6f} s: {words(each.what)}")
-        drawn.append(tag("div", sentence, *(chain if led else []), class_="finding"))
+        drawn.append(tag("div", sentence, *(chain if each.ancestors else []), class_="finding"))
     if report.space_time is not None and report.space_time.steps:
         count = len(report.space_time.steps)
         left_out = f"{report.space_time.left_out:,}"
@@ -171,6 +179,19 @@ def _findings(report: RunReport) -> list[str]:
             tag("div", spacetime(report.space_time), class_="spacetime", tabindex="0"),
         ]
     return [*drawn, *commands(report.commands)]
+
+
+def chain_of(report: RunReport, broken: Broken) -> str:
+    """What the steps that led to a break led to: a figure is over many cases, and known at the end alone."""
+    is_figure = any((rule.name, rule.sort) == (broken.rule, "figure") for rule in report.rules)
+    return f"What led to {'the slowest case, or of a count to the last one' if is_figure else 'it'}, the oldest first:"
+
+
+def steps_in(broken: Broken) -> str:
+    """These steps, a line each."""
+    return "\n".join(
+        f"{step.seq:>8} {step.at_s:>12.6f} s  {step.node:<8} {step.kind:<9} {step.what}" for step in broken.ancestors
+    )
 
 
 def commands(given: Commands) -> list[str]:

@@ -7,7 +7,17 @@ become markup. Neighbour: `page` shows the same, and more.
 import re
 from collections.abc import Iterable, Sequence
 
-from simulations.reports.page import PROMISED_AT, SIGNS, UNSIZED, quoted, ranked, sentence_of, when_of
+from simulations.reports.page import (
+    PROMISED_AT,
+    SIGNS,
+    UNSIZED,
+    chain_of,
+    quoted,
+    ranked,
+    sentence_of,
+    steps_in,
+    when_of,
+)
 from simulations.reports.shapes import Distribution, Report, Rule, RunReport, Seen, Stage, SweepReport
 from simulations.sides import told
 from simulations.visible import visible
@@ -35,13 +45,8 @@ def _run(report: RunReport) -> list[str]:
         f"({judged.suspicions_of_well} of nodes that were well), deaths {judged.deaths} ({judged.deaths_of_well}).",
     ]
     for each in report.broken:
-        led = [
-            f"{step.seq:>8} {step.at_s:>12.6f} s  {step.node:<8} {step.kind:<9} {step.what}" for step in each.ancestors
-        ]
-        parts += [
-            f"**{plain(each.rule)}** at {each.at_s:.6f} s: {plain(each.what)}",
-            fenced("\n".join(led)) if led else "",
-        ]
+        parts.append(f"**{plain(each.rule)}** at {each.at_s:.6f} s: {plain(each.what)}")
+        parts += [chain_of(report, each), fenced(steps_in(each))] if each.ancestors else []
     parts += ["## Verdicts", PROMISED_AT, _rules(report.rules)]
     if report.faults:
         rows = [

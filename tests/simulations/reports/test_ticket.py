@@ -39,6 +39,13 @@ def test_a_ticket_of_a_failure_says_what_broke_and_what_led_to_it(failing: RunRe
     assert failing.broken[0].ancestors[-1].what in text
 
 
+def test_of_a_figure_that_is_over_its_bound_it_is_said_which_of_many_cases_the_steps_led_to(failing: RunReport) -> None:
+    rule = failing.broken[0].rule
+    figure = structs.replace(failing, rules=(Rule(rule, "figure", "", "", "broken"),))
+    assert "What led to it, the oldest first:" in ticket(failing)
+    assert "What led to the slowest case, or of a count to the last one, the oldest first:" in ticket(figure)
+
+
 def test_a_ticket_of_many_runs_lists_those_that_failed_first(sweeping: SweepReport) -> None:
     lines = ticket(sweeping).splitlines()
     seeds = lines[lines.index("## Seeds") + 4 :]
