@@ -75,6 +75,11 @@ def told(kind: str, sides: Sides) -> str:
     return _BETWEEN.get(kind, " / ").join([*shown, *[f"{rest} more sides"] * (rest > 0)])
 
 
+def left_out(faults: int) -> str:
+    """Of how many faults the sides are not told, as a sentence; nothing where it is none."""
+    return f"Of {faults:,} faults it is left out who was cut off from whom." if faults else ""
+
+
 def _banks(fault: Partition, names: tuple[str, ...]) -> tuple[list[str], list[str]]:
     """Of a bridge: who reaches only one side."""
     rest = [name for name in names if name != members(fault.nodes, names)[0]]

@@ -76,6 +76,7 @@ def run_report(
         broken=_broken(verdict, ancestors, names),
         faults=tuple(observer.spans),
         faults_left_out=observer.spans_left_out,
+        sides_left_out=observer.sides_left_out,
         standings=observer.views.standings(scenario.names, ended_s),
         agreement=observer.views.agreed(observer.column_s),
         detection=observer.times.shown_detection(),

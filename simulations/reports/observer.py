@@ -23,6 +23,7 @@ from simulations.setting import Check, Setting, Wanted
 COLUMNS_MAX = 150  # of a curve over time
 WIDTHS_S = (0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 20.0, 30.0, 60.0, 120.0, 300.0, 600.0)
 SPANS_MAX = 2_000  # more faults are counted, and not drawn
+SIDES_MAX = 50_000  # names and spans in all sides, some 400 KB; the sides of later faults are counted
 
 
 class Observer:
@@ -44,6 +45,8 @@ class Observer:
         self.spans: list[FaultSpan] = []
         self._open: dict[int, int] = {}  # faults under way, by their numbers: their places in `spans`
         self.spans_left_out = 0
+        self._sided = 0  # names and spans in the sides of all faults so far
+        self.sides_left_out = 0
         self.struck_s = 0.0  # when the last fault began or ended
 
     def begin(self, setting: Setting) -> Check:
@@ -136,8 +139,10 @@ class Observer:
         self._restless += seen.nodes  # the deed follows the word
         if seen.is_on and len(self.spans) < SPANS_MAX:
             self._open[seen.number] = len(self.spans)
-            span = FaultSpan(seen.fault, seen.nodes, round(now_s, 3), None, seen.shape, seen.sides)
-            self.spans.append(span)
+            self._sided += sum(len(side) for side in seen.sides)
+            sides = seen.sides if self._sided <= SIDES_MAX else ()
+            self.sides_left_out += sides != seen.sides
+            self.spans.append(FaultSpan(seen.fault, seen.nodes, round(now_s, 3), None, seen.shape, sides))
         elif seen.is_on:
             self.spans_left_out += 1
         elif seen.number in self._open:

@@ -26,6 +26,7 @@ from simulations.reports.shapes import (
 from simulations.reports.spacetime import spacetime
 from simulations.reports.style import SCRIPT, STYLE
 from simulations.reports.svg import tag, words
+from simulations.sides import left_out
 
 SIGNS = {HELD: "✓", BROKEN: "✕", CUT_SHORT: "–", SEEN: "✓", NOT_SEEN: "✕"}
 _COLOURS = {HELD: "mark-ok", BROKEN: "mark-bad", CUT_SHORT: "mark-dull", SEEN: "mark-ok", NOT_SEEN: "mark-bad"}
@@ -281,8 +282,9 @@ def _over_time(report: RunReport) -> list[str]:
     traffic = report.traffic
     faults = tag("p", "Nothing was done to the mesh.", class_="note")
     if report.faults:
-        more = f" {report.faults_left_out:,} more are not drawn." if report.faults_left_out else ""
-        said = f"Each bar lasts as long as its fault; a dashed one lasted to the end. Shaded below.{more}"
+        more = f"{report.faults_left_out:,} more are not drawn." if report.faults_left_out else ""
+        key = "Each bar lasts as long as its fault; a dashed one lasted to the end. Shaded below."
+        said = " ".join(each for each in (key, more, left_out(report.sides_left_out)) if each)
         faults = tag("p", words(said), class_="note") + _wide(pictures.ribbon(report))
     whole_s = report.agreement.whole_at_s
     whole = "At the end they do not all agree." if whole_s is None else f"From {whole_s:.3f} s on all agree."

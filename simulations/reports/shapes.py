@@ -216,6 +216,7 @@ class RunReport(Struct, frozen=True, tag_field="report", tag="run", kw_only=True
     drawn: str  # what the seed drew, on one line; empty without --swarm
     scenario: str  # TOML
     settings: tuple[Setting, ...]
+    sides_left_out: int = 0  # of faults that have sides, those without them here
 
 
 class Seed(Struct, frozen=True):

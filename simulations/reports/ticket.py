@@ -19,7 +19,7 @@ from simulations.reports.page import (
     when_of,
 )
 from simulations.reports.shapes import Distribution, Report, Rule, RunReport, Seen, Stage, SweepReport
-from simulations.sides import told
+from simulations.sides import left_out, told
 from simulations.visible import visible
 
 ROWS_MAX = 50  # of seeds; a ticket is read by people
@@ -60,6 +60,7 @@ def _run(report: RunReport) -> list[str]:
         ]
         more = len(report.faults) + report.faults_left_out - len(rows)
         parts += ["## Faults", _table(("fault", "nodes", "from, s", "to, s"), rows), f"{more} more." if more else ""]
+        parts += [left_out(report.sides_left_out)]
     parts += _times((*report.detection, *report.spread))
     if report.work is not None:
         stages: Sequence[Stage] = (*report.work.stages, *report.work.setbacks)

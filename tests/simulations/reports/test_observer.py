@@ -3,7 +3,7 @@
 from msgspec import structs
 
 from protocol.events import AuctionOpened, TaskAwarded, TaskSubmitted
-from simulations.reports.observer import SPANS_MAX, Observer
+from simulations.reports.observer import SIDES_MAX, SPANS_MAX, Observer
 from simulations.reports.shapes import RunReport
 from simulations.reports.usage import Tasks
 from simulations.scenario import named, parsed
@@ -84,3 +84,15 @@ def test_a_large_mesh_is_drawn_with_the_nodes_that_faults_name() -> None:
     shown = Observer(large).views.standings(large.names, 0.0).nodes
     assert len(shown) == 200
     assert "n900" in shown
+
+
+def test_the_sides_of_many_large_partitions_are_bounded_and_those_left_out_are_counted() -> None:
+    observer = Observer(small())
+    observer.begin(World(small(), seed=1))
+    sides = (("n1",), tuple(f"n{number}" for number in range(3, 2_048, 2)))
+    for number in range(SPANS_MAX):
+        observer.on(Span("partition", (), is_on=True, number=number, sides=sides))
+    kept = [span.groups for span in observer.spans if span.groups]
+    assert set(kept) == {sides}
+    assert sum(len(side) for groups in kept for side in groups) <= SIDES_MAX
+    assert len(kept) + observer.sides_left_out == SPANS_MAX

@@ -2,6 +2,7 @@
 
 from msgspec import structs
 
+from simulations.reports.files import page
 from simulations.reports.shapes import Rule, RunReport, SweepReport
 from simulations.reports.ticket import fenced, plain, ticket
 from tests.simulations.reports.conftest import HOSTILE
@@ -62,3 +63,10 @@ def test_hostile_text_stays_on_its_line_and_means_nothing() -> None:
 
 def test_a_fence_is_longer_than_any_in_the_text() -> None:
     assert fenced("a ```` b").startswith("`````\n")
+
+
+def test_ticket_and_page_say_of_how_many_faults_the_sides_are_left_out(passing: RunReport) -> None:
+    said = "Of 1,024 faults it is left out who was cut off from whom."
+    for shown in (ticket, page):
+        assert said in shown(structs.replace(passing, sides_left_out=1_024))
+        assert "left out" not in shown(passing)
