@@ -68,8 +68,11 @@ def main(arguments: Sequence[str], *, program: str = PROGRAM, also: str = "") ->
 
     `also` is what the help says of the commands that only `program` has.
     """
+    first = arguments[0] if arguments else "run"
+    if first.startswith("-") and first not in ("-h", "--help", "--"):
+        refuse(f"{first!r} stands before the command: name the command first, then its options", program)
     asked, rest = _parser(program, also).parse_known_args(arguments or ["run"])
-    if rest and not rest[0].startswith("-") and getattr(asked, "event", "") is None:
+    if rest and (not rest[0].startswith("-") or rest[0][1:].isdecimal()) and getattr(asked, "event", "") is None:
         asked.event = rest.pop(0)  # argparse takes a word that may be missing for missing once an option has come
     if rest:
         refuse(f"{rest[0]!r} is not known here", f"{program} {asked.command}")

@@ -191,8 +191,9 @@ def test_a_chain_is_told_backwards_with_how_one_led_to_the_other(
 def test_an_event_that_is_none_is_refused_with_those_there_are(
     trace: Path, event: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert main(["explain", str(trace), "--", event]) == BAD_SCENARIO
-    assert f"which has lines 1 to {len(_records(trace))}\n" in capsys.readouterr().err
+    for words in (("--", event), ("--count", "3", event)):
+        assert main(["explain", str(trace), *words]) == BAD_SCENARIO
+        assert f"which has lines 1 to {len(_records(trace))}\n" in capsys.readouterr().err
 
 
 def test_what_broke_a_run_is_explained_without_naming_an_event(

@@ -18,6 +18,7 @@ from simulations.running import BAD_SCENARIO
         (["replay"], "trace is missing", "replay --help"),
         (["diff", "one"], "other is missing", "diff --help"),
         (["run", "split", "--bogus"], "'--bogus' is not known here", "run --help"),
+        (["-o", "json", "list"], "'-o' stands before the command: name the command first, then its options", "--help"),
         (["sweep", "split", "--jobs", "0"], "--jobs: '0' is no number from 1 to 1000", "sweep --help"),
         (["replay", "x", "--until", "soon"], "--until: 'soon' is no time, for example 34.2s", "replay --help"),
         (["grid", "kinshp"], "STUDY: there is no 'kinshp'; did you mean kinship?", "grid --help"),
