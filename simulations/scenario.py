@@ -6,7 +6,6 @@ Neighbours: `scenarios/*.toml` are the stock; `world` runs one with a seed.
 
 import runpy
 import tomllib
-from codecs import BOM_UTF8
 from collections.abc import Iterable, Mapping
 from importlib import resources
 from pathlib import Path
@@ -239,9 +238,13 @@ def named(name: str) -> Scenario:
             raw = file.read(FILE_BYTES_MAX + 1)
         if len(raw) > FILE_BYTES_MAX:
             raise ScenarioError(f"{name} has more than {FILE_BYTES_MAX >> 20} MiB, which no scenario needs")
-        return parsed(raw.removeprefix(BOM_UTF8).decode(), origin=name)
+        return parsed(raw.decode("utf-8-sig"), origin=name)
     except (OSError, UnicodeDecodeError) as error:
-        why = trouble_of(error) if isinstance(error, OSError) else f"it is no UTF-8: {error}"
+        why = (
+            trouble_of(error)
+            if isinstance(error, OSError)
+            else f"it is no UTF-8 at byte {error.start}; save it as UTF-8"
+        )
         raise ScenarioError(f"{name} cannot be read: {why}") from None
 
 

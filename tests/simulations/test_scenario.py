@@ -204,6 +204,15 @@ def test_a_file_may_begin_with_a_byte_order_mark(tmp_path: Path) -> None:
     assert named(str(path)).about == "from an editor"
 
 
+@pytest.mark.parametrize(("codec", "start"), [("utf-16", 0), ("latin-1", 9)])
+def test_a_file_of_another_encoding_is_refused_with_the_cure(tmp_path: Path, codec: str, start: int) -> None:
+    path = tmp_path / "elsewhere.toml"
+    path.write_text('about = "\u00fcber Nacht"\nnodes = 2\nrun_s = 3\n', encoding=codec)
+    said = f"cannot be read: it is no UTF-8 at byte {start}; save it as UTF-8$"
+    with pytest.raises(ScenarioError, match=said):
+        named(str(path))
+
+
 def test_a_file_without_an_end_is_refused_and_so_is_no_name_at_all(tmp_path: Path) -> None:
     endless = tmp_path / "endless.toml"
     endless.symlink_to("/dev/zero")
