@@ -19,7 +19,7 @@ from cli.output import Column, Item, age, count, details, listing, note, value_t
 from cli.paging import listed
 from cli.session import Session, noun
 from meshd.observe.text import shown
-from meshd.plaintext import text_of
+from meshd.plaintext import content_of, text_of
 from protocol.errors import MeshError
 from protocol.ids import AGENT_NAME
 
@@ -262,8 +262,7 @@ def _manifest(file: Path) -> str:
     try:
         if file.exists() and not file.is_file():  # a pipe would be waited for
             raise MeshError("manifest", path=file, problem="is no regular file")
-        with file.open("rb") as opened:
-            content = opened.read(FILE_BYTES_MAX + 1)
+        content = content_of(file, FILE_BYTES_MAX + 1)
     except OSError as failure:
         raise MeshError("manifest", path=file, problem=f"cannot be read: {failure.strerror}") from None
     if len(content) > FILE_BYTES_MAX - 4_096:  # room for the line that says where it runs

@@ -11,7 +11,7 @@ import signal
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 import click
 from msgspec import structs
@@ -148,14 +148,15 @@ def version() -> None:
 
 def _invitation(told: str) -> str:
     """The token, as it is, or from a file or stdin: what a process was started with, everybody on its host can read."""
+    from meshd.plaintext import content_of
+
     origin, text = "it", told.strip()
     if text == "-":
-        origin, text = "stdin", _read(sys.stdin.buffer, "stdin")
+        origin, text = "stdin", _token(sys.stdin.buffer.read(JOIN_BYTES_MAX), "stdin")
     elif text.startswith("@"):
         origin = text[1:]
         try:
-            with Path(origin).open("rb") as file:
-                text = _read(file, origin)
+            text = _token(content_of(Path(origin), JOIN_BYTES_MAX), origin)
         except OSError as failure:
             raise MeshError("bad_join", problem=f"{origin or '@'} cannot be read: {failure.strerror}") from None
     if not text:  # a variable that was not set would found a mesh of its own
@@ -163,12 +164,12 @@ def _invitation(told: str) -> str:
     return text
 
 
-def _read(file: BinaryIO, origin: str) -> str:
+def _token(content: bytes, origin: str) -> str:
     """What should be an invitation: whatever other text it is, is told by who decodes it."""
     from meshd.plaintext import text_of
 
     try:
-        return text_of(file.read(JOIN_BYTES_MAX)).strip()
+        return text_of(content).strip()
     except ValueError as failure:
         raise MeshError("bad_join", problem=f"{origin} {failure}") from None
 

@@ -9,7 +9,7 @@ from typing import Any, NoReturn, TypeVar
 
 import click
 
-from meshd.plaintext import text_of
+from meshd.plaintext import content_of, text_of
 from protocol import limits
 from protocol.errors import MeshError
 
@@ -33,8 +33,7 @@ def value(inline: str | None, file: Path | None, dash: str | None) -> object:
         return parsed(inline.encode("utf-8", "surrogateescape"), "--input")
     if file is not None:
         try:
-            with file.open("rb") as opened:
-                return parsed(opened.read(BYTES_MAX + 1), str(file))
+            return parsed(content_of(file, BYTES_MAX + 1), str(file))
         except OSError as failure:
             raise MeshError("bad_input", what=f"{file} cannot be read: {failure.strerror}") from None
     if dash is not None:

@@ -15,7 +15,7 @@ import msgspec
 from msgspec import Struct
 
 from meshd.addresses import host_of, is_loopback
-from meshd.plaintext import text_of
+from meshd.plaintext import content_of, text_of
 from meshd.quoting import quoted, quoted_key
 from meshd.settings import Row, Settings, rows
 from protocol.errors import MeshError
@@ -175,8 +175,7 @@ def _text_of(path: Path) -> str:
     """Raises MeshError("config") for what cannot be read as text."""
     origin = f"file {path}"
     try:
-        with path.open("rb") as file:
-            content = file.read(FILE_BYTES_MAX + 1)
+        content = content_of(path, FILE_BYTES_MAX + 1)
     except OSError as failure:
         raise MeshError("config", key=str(path), problem=f"cannot be read: {failure.strerror}", origin=origin) from None
     if len(content) > FILE_BYTES_MAX:

@@ -17,7 +17,7 @@ from protocol.primitives import NS_PER_S
 from simulations.people import STRANGER
 from simulations.scenario import Scenario, ScenarioError, parsed
 from simulations.trace import Line
-from simulations.wording import trouble_of
+from simulations.wording import reading, trouble_of
 from simulations.world import Violation
 from simulations.written import written
 
@@ -156,7 +156,7 @@ class Recorded:
 
     def _raw(self) -> Iterator[bytes]:
         try:
-            with self._path.open("rb") as file:
+            with reading(self._path) as file:
                 while raw := file.readline(LINE_BYTES_MAX):
                     if not raw.endswith(b"\n") and len(raw) == LINE_BYTES_MAX:
                         raise ScenarioError(f"{self._path} {_TOO_LONG}")

@@ -34,7 +34,7 @@ from simulations.links import LinkModel, clash
 from simulations.sights import SIGHTS
 from simulations.signing import Wire
 from simulations.store import StoreModel
-from simulations.wording import trouble_of, worded
+from simulations.wording import reading, trouble_of, worded
 from simulations.work import WorkModel
 
 TRACE = b'{"trace":'  # how every file of `recorded` begins
@@ -234,7 +234,7 @@ def named(name: str) -> Scenario:
     if not name.endswith(".toml"):
         raise ScenarioError(_no_scenario(name, known))
     try:
-        with path.open("rb") as file:
+        with reading(path) as file:
             raw = file.read(FILE_BYTES_MAX + 1)
         if len(raw) > FILE_BYTES_MAX:
             raise ScenarioError(f"{name} has more than {FILE_BYTES_MAX >> 20} MiB, which no scenario needs")
@@ -256,7 +256,7 @@ def _no_scenario(name: str, known: Iterable[str]) -> str:
     try:
         if path.is_dir():
             return f"{path} is a folder; name a .toml file in it, or a .py file"
-        with path.open("rb") as file:
+        with reading(path) as file:
             is_trace = file.read(len(TRACE)) == TRACE
     except OSError:  # not there, or nothing that can be read: then it was meant as a name
         return f"there is no scenario {str(path)!r}; there are: {', '.join(known)}; or name a .toml file, or a .py file"
@@ -267,9 +267,8 @@ def _no_scenario(name: str, known: Iterable[str]) -> str:
 
 def programmed(path: Path) -> Scenario:
     """What the function `scenario` of a Python file returns. Raises ScenarioError, for all that file raises, too."""
-    if path.is_dir():
-        raise ScenarioError(f"{path} cannot be read: is a directory")
     try:
+        reading(path).close()
         made = runpy.run_path(str(path)).get("scenario")
         scenario = made() if callable(made) else None
     # A traceback and exit code 1 would say that a rule was broken, and the file's own sys.exit(0) that all had passed.

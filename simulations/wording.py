@@ -4,10 +4,12 @@ Invariant: told from the types that read the scenario, so it cannot say what the
 Neighbours: `scenario` says with it what msgspec found wrong.
 """
 
+import errno
 import re
 from collections.abc import Mapping, Sequence
 from difflib import get_close_matches
-from typing import TypeAlias
+from pathlib import Path
+from typing import BinaryIO, TypeAlias
 
 import msgspec
 from msgspec import inspect
@@ -21,6 +23,13 @@ Step: TypeAlias = str | int  # a key, or a place in a list
 def trouble_of(error: OSError) -> str:
     """Why a file cannot be read or written, in a few words."""
     return "there is no such file" if isinstance(error, FileNotFoundError) else (error.strerror or str(error)).lower()
+
+
+def reading(path: Path) -> BinaryIO:
+    """A file, to be read from. Raises OSError, and for a pipe, too: its writer would be waited for."""
+    if path.is_fifo():
+        raise OSError(errno.ESPIPE, "it is a pipe")
+    return path.open("rb")
 
 
 def worded(struct: type, problem: str, values: object) -> str:

@@ -20,7 +20,7 @@ from msgspec import Meta, Struct
 
 from meshd.agents.remote import url_problem
 from meshd.agents.schemas import Checks, SchemaTable
-from meshd.plaintext import text_of
+from meshd.plaintext import content_of, text_of
 from meshd.ports import Schema
 from meshd.quoting import quoted, quoted_key
 from protocol.errors import MeshError
@@ -221,8 +221,7 @@ def missing_command(manifest: Manifest) -> str:
 
 def _read(path: Path) -> bytes:
     try:
-        with path.open("rb") as file:
-            return file.read(FILE_BYTES_MAX + 1)
+        return content_of(path, FILE_BYTES_MAX + 1)
     except OSError as failure:
         raise MeshError("manifest", path=path, problem=f"cannot be read: {failure.strerror}") from None
 

@@ -8,7 +8,7 @@ import re
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from meshd.plaintext import text_of
+from meshd.plaintext import content_of, text_of
 from meshd.quoting import quoted, quoted_key
 
 FILE_BYTES_MAX = 16_384  # a token, or a page of headers
@@ -75,8 +75,7 @@ def _text(path: Path, key: str) -> str:
     try:
         if path.stat().st_mode & 0o077:
             raise ValueError(f"{key}: others may read {path}; try: chmod 600 {path}")
-        with path.open("rb") as file:
-            content = file.read(FILE_BYTES_MAX + 1)
+        content = content_of(path, FILE_BYTES_MAX + 1)
     except OSError as failure:
         raise ValueError(f"{key}: {path} cannot be read: {failure.strerror}") from None
     if len(content) > FILE_BYTES_MAX:

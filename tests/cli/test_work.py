@@ -94,7 +94,9 @@ def test_an_input_that_is_no_json_is_exit_2_and_names_the_place(
 def test_an_input_file_that_will_not_do_is_exit_2(meshctl: Meshctl, served: Served, tmp_path: Path) -> None:
     (tmp_path / "latin").write_bytes(b'"\xe9"')
     (tmp_path / "huge").write_bytes(b" " * 2_000_000)
-    for name, says in [("none", "No such file"), ("latin", "is not UTF-8 at line 1"), ("huge", "the limit is")]:
+    os.mkfifo(tmp_path / "pipe")
+    told = {"none": "No such file", "latin": "is not UTF-8 at line 1", "huge": "the limit is", "pipe": "nobody writes"}
+    for name, says in told.items():
         said = meshctl("call", "scoring@2", "--file", str(tmp_path / name))
         assert said.code == 2
         assert says in said.err

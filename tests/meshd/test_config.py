@@ -1,5 +1,6 @@
 """Configuration: which source wins, and how each mistake is told."""
 
+import os
 from pathlib import Path
 
 import msgspec
@@ -181,7 +182,9 @@ def test_a_file_nested_without_end_is_refused_and_not_followed(tmp_path: Path) -
     assert str(refusal.fields["problem"]).startswith("is not TOML")
 
 
-def test_a_missing_file_and_a_folder_are_named(tmp_path: Path) -> None:
+def test_a_missing_file_a_folder_and_a_pipe_without_a_writer_are_named(tmp_path: Path) -> None:
+    os.mkfifo(pipe := tmp_path / "pipe")
+    assert _refusal(files=[pipe]).fields["problem"] == "cannot be read: it is a pipe that nobody writes to"
     assert _refusal(files=[tmp_path / "no.toml"]).fields["problem"] == "cannot be read: No such file or directory"
     assert _refusal(files=[tmp_path]).fields["problem"] == "cannot be read: Is a directory"
 

@@ -1,5 +1,6 @@
 """Scenarios from TOML: what is wrong with one is said with its key."""
 
+import os
 from pathlib import Path
 
 import pytest
@@ -190,11 +191,13 @@ def test_a_folder_and_a_file_of_another_kind_are_said_to_be_what_they_are(tmp_pa
         named(str(notes))
 
 
-@pytest.mark.parametrize("name", ["missing.toml", "missing.py", "folder.toml", "folder.py"])
+@pytest.mark.parametrize("name", [f"{what}.{end}" for what in ("missing", "folder", "pipe") for end in ("toml", "py")])
 def test_a_file_that_cannot_be_read_is_said_to_be_so(tmp_path: Path, name: str) -> None:
     if name.startswith("folder"):
         (tmp_path / name).mkdir()
-    with pytest.raises(ScenarioError, match=r"cannot be read: (is a directory|there is no such file)"):
+    elif name.startswith("pipe"):
+        os.mkfifo(tmp_path / name)
+    with pytest.raises(ScenarioError, match=r"cannot be read: (is a directory|there is no such file|it is a pipe)"):
         named(str(tmp_path / name))
 
 
