@@ -7,6 +7,7 @@ Neighbours: `meshd.observe.verify` decides, the API answers the rest.
 import json
 import os
 import re
+import shlex
 import sys
 from collections.abc import Iterator
 from contextlib import nullcontext
@@ -289,7 +290,10 @@ def export(session: Session, path: Path | None, since: str) -> int:
     if signer is None:
         note(session, f"there is no key in {home}, so nobody signed where this begins and ends")
     if path is not None:
-        note(session, f"{count(lines, 'line')} written to {path}; verify it with: meshctl audit verify {path}")
+        note(
+            session,
+            f"{count(lines, 'line')} written to {path}; verify it with: meshctl audit verify {shlex.quote(str(path))}",
+        )
     return OK
 
 

@@ -7,6 +7,7 @@ a bound. Neighbours: `session` says whom to ask; `meshd.api` answers.
 import http.client
 import os
 import select
+import shlex
 import socket
 import sys
 from collections.abc import Iterator, Mapping
@@ -271,7 +272,7 @@ def _path(parts: tuple[str, ...], query: Mapping[str, object]) -> str:
 def _at_dir(session: Session) -> Address:
     """The daemon of a state directory, found by what it wrote there."""
     path = state_dir(session.dir)
-    cure = "start one with: meshd start" + (f" --dir {path}" if session.dir else "")
+    cure = "start one with: meshd start" + (f" --dir {shlex.quote(str(path))}" if session.dir else "")
     file = path / "api.json"
     try:
         found = msgspec.json.decode(file.read_bytes(), type=_ApiFile)

@@ -14,6 +14,7 @@ import signal
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AsyncExitStack
 from pathlib import Path
+from shlex import quote
 from typing import Protocol
 
 from msgspec import Struct
@@ -403,7 +404,7 @@ class _Daemon:
             return line
         if self._server is not None and self._loaded.origins[config.NATS_LISTEN].origin == config.KEPT:
             line = f"{line}; its nats-server listens on {self._settings.nats.listen}, {config.KEPT}"
-        line = f"{line}; to join another host: meshctl --dir {self._state.path} invite"
+        line = f"{line}; to join another host: meshctl --dir {quote(str(self._state.path))} invite"
         return f"{line} (this host only, until it is started with {LISTEN_FLAG})" if self._is_private() else line
 
     def _is_private(self) -> bool:

@@ -332,7 +332,7 @@ def _locked(path: Path) -> int:
         pid = _pid_in(fd)
         os.close(fd)
         who = f"the daemon with process id {pid}" if pid else "another daemon"
-        cure = f"stop it with: meshd stop --dir {path}, or choose another directory with --dir"
+        cure = f"stop it with: meshd stop --dir {quote(str(path))}, or choose another directory with --dir"
         raise _refused(path, f"is in use by {who}", cure) from None
     except OSError as failure:
         os.close(fd)

@@ -13,6 +13,7 @@ from collections.abc import Iterable
 from difflib import get_close_matches
 from importlib.util import find_spec
 from pathlib import Path
+from shlex import quote
 from typing import Annotated, Literal, TypeAlias, get_type_hints
 
 import msgspec
@@ -215,7 +216,7 @@ def missing_command(manifest: Manifest) -> str:
     if not file.exists():
         return f"run: there is no file {file}"
     if not file.is_file() or not os.access(file, os.X_OK):
-        return f"run: {file} is not executable; try: chmod +x {file}"
+        return f"run: {file} is not executable; try: chmod +x {quote(str(file))}"
     return ""
 
 

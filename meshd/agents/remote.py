@@ -6,6 +6,7 @@ Neighbours: `manifest` checks the URL, `http` and `bridge` send the headers.
 
 import re
 from pathlib import Path
+from shlex import quote
 from urllib.parse import urlsplit
 
 from meshd.plaintext import content_of, text_of
@@ -74,7 +75,7 @@ def _text(path: Path, key: str) -> str:
         raise ValueError(f"{key}: {path} is no regular file")
     try:
         if path.stat().st_mode & 0o077:
-            raise ValueError(f"{key}: others may read {path}; try: chmod 600 {path}")
+            raise ValueError(f"{key}: others may read {path}; try: chmod 600 {quote(str(path))}")
         content = content_of(path, FILE_BYTES_MAX + 1)
     except OSError as failure:
         raise ValueError(f"{key}: {path} cannot be read: {failure.strerror}") from None

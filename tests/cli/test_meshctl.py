@@ -72,11 +72,12 @@ def test_dir_chooses_among_the_daemons_of_a_host(meshctl: Meshctl, served: Serve
 
 
 def test_nobody_there_is_exit_3_and_says_how_to_start_one(meshctl: Meshctl, tmp_path: Path) -> None:
-    said = meshctl("peers", "--dir", str(tmp_path))
+    (folder := tmp_path / "my mesh").mkdir()
+    said = meshctl("peers", "--dir", str(folder))
     assert said.code == 3
     assert said.out == ""
-    assert said.err.startswith(f"error[unreachable]: no daemon answers at {tmp_path}")
-    assert f"try: start one with: meshd start --dir {tmp_path}" in said.err
+    assert said.err.startswith(f"error[unreachable]: no daemon answers at {folder}")
+    assert f"try: start one with: meshd start --dir '{folder}'\n" in said.err
 
 
 def test_a_file_that_is_given_for_a_directory_is_called_none(meshctl: Meshctl, tmp_path: Path) -> None:

@@ -106,7 +106,8 @@ def test_nobody_is_told_to_close_a_folder_that_is_not_the_nodes_for_a_credential
     assert "chmod 700" not in caught.value.hint
 
 
-def test_a_second_daemon_is_told_who_holds_the_directory(home: StateDir) -> None:
+def test_a_second_daemon_is_told_who_holds_the_directory_and_how_to_stop_him(tmp_path: Path) -> None:
+    home = StateDir.open(tmp_path / "my mesh")
     program = f"""
 from pathlib import Path
 from meshd.statedir import StateDir
@@ -115,9 +116,13 @@ try:
     StateDir.open(Path({str(home.path)!r}))
 except MeshError as refusal:
     print(refusal.code, refusal.message)
+    print(refusal.hint)
 """
     said = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60, check=True)
-    assert said.stdout == f"directory {home.path}: is in use by the daemon with process id {os.getpid()}\n"
+    home.close()
+    problem, cure = said.stdout.splitlines()
+    assert problem == f"directory {home.path}: is in use by the daemon with process id {os.getpid()}"
+    assert cure.startswith(f"stop it with: meshd stop --dir '{home.path}', or choose another")
 
 
 def test_the_lock_is_free_again_after_closing(home: StateDir) -> None:

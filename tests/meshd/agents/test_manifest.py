@@ -164,11 +164,12 @@ def test_a_python_agent_runs_an_attribute_of_a_module(tmp_path: Path, run: str) 
 
 
 def test_a_command_beside_the_manifest_must_be_there_and_executable(tmp_path: Path) -> None:
-    path = written(tmp_path, STDIO.replace('"cat"', '"./agent"'))
-    assert problem(path) == f"run: there is no file {tmp_path / 'agent'}"
-    (tmp_path / "agent").touch()
-    assert problem(path) == f"run: {tmp_path / 'agent'} is not executable; try: chmod +x {tmp_path / 'agent'}"
-    (tmp_path / "agent").chmod(0o700)
+    (folder := tmp_path / "my agents").mkdir()
+    path = written(folder, STDIO.replace('"cat"', '"./agent"'))
+    assert problem(path) == f"run: there is no file {folder / 'agent'}"
+    (folder / "agent").touch()
+    assert problem(path) == f"run: {folder / 'agent'} is not executable; try: chmod +x '{folder / 'agent'}'"
+    (folder / "agent").chmod(0o700)
     assert load(path).command == ("./agent",)
 
 

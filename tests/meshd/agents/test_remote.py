@@ -1,6 +1,7 @@
 """What agents behind a URL have in common: which URLs, and which files of secrets."""
 
 import os
+import shlex
 from pathlib import Path
 
 import pytest
@@ -90,9 +91,12 @@ def test_a_header_that_is_none_is_named_by_its_line(tmp_path: Path, content: byt
     assert str(caught.value) == "headers_file: " + expected.format(tmp_path / "secret")
 
 
-def test_a_file_that_others_may_read_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match=f"others may read {tmp_path}/secret; try: chmod 600"):
-        headers(tmp_path, secret(tmp_path, b"abc", 0o644), "")
+def test_a_file_that_others_may_read_is_refused_with_a_command_that_holds_for_any_path(tmp_path: Path) -> None:
+    (folder := tmp_path / "my agents").mkdir()
+    with pytest.raises(ValueError, match="others may read ") as caught:
+        headers(folder, secret(folder, b"abc", 0o644), "")
+    _, _, cure = str(caught.value).partition("; try: ")
+    assert shlex.split(cure) == ["chmod", "600", str(folder / "secret")]
 
 
 def test_a_pipe_or_folder_is_not_waited_for(tmp_path: Path) -> None:
