@@ -318,7 +318,7 @@ def _signal_group(popen: subprocess.Popen[bytes], number: signal.Signals) -> Non
 
 def _manner(code: int | None) -> str:
     if code is None:
-        return "could not be ended"
+        return "was left behind before it had ended"
     if code >= 0:
         return f"ended with exit code {code}"
     try:

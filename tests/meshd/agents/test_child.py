@@ -119,6 +119,23 @@ async def test_who_waits_for_a_process_hears_of_its_end_however_often_the_stop_i
         assert not child.is_alive
 
 
+async def test_of_a_process_that_nobody_waited_for_to_its_end_no_more_is_said_than_that(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with running(tmp_path, "cat") as (child, _):
+        killed = asyncio.Event()
+        with monkeypatch.context() as kernel:
+            kernel.setattr("meshd.agents.child._signal_group", lambda popen, number: killed.set())
+            (living,) = (task for task in asyncio.all_tasks() if task.get_name().startswith("agent a"))
+            living.cancel()
+            await killed.wait()
+            living.cancel()
+            async with asyncio.timeout(5):
+                assert await child.wait() == "was left behind before it had ended"
+        os.kill(child.pid, signal.SIGKILL)  # and it ends a moment later
+        child._popen.wait()
+
+
 @pytest.mark.skipif(not hasattr(os, "pidfd_open"), reason="it is looked at again and again there")
 async def test_a_process_that_has_ended_is_waited_for_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     waited: list[int] = []
