@@ -49,7 +49,7 @@ from simulations.sweep import sweep
 from simulations.trace import Line
 from simulations.visible import visible
 from simulations.wording import trouble_of
-from simulations.words import Words, count_of, refuse, seed_for, seed_of
+from simulations.words import Misuse, Words, count_of, say, seed_for, seed_of, wants_json
 from simulations.world import Violation
 from simulations.written import written
 
@@ -68,22 +68,33 @@ def main(arguments: Sequence[str], *, program: str = PROGRAM, also: str = "") ->
 
     `also` is what the help says of the commands that only `program` has.
     """
-    first = arguments[0] if arguments else "run"
-    if first.startswith("-") and first not in ("-h", "--help", "--"):
-        refuse(f"{first!r} stands before the command: name the command first, then its options", program)
-    asked, rest = _parser(program, also).parse_known_args(arguments or ["run"])
-    if rest and (not rest[0].startswith("-") or rest[0][1:].isdecimal()) and getattr(asked, "event", "") is None:
-        asked.event = rest.pop(0)  # argparse takes a word that may be missing for missing once an option has come
-    if rest:
-        refuse(f"{rest[0]!r} is not known here", f"{program} {asked.command}")
-    asked.program = program
+    is_json = wants_json(arguments)
+    try:
+        asked = _asked(arguments, program, also)
+    except Misuse as misuse:
+        say("bad_input", str(misuse), misuse.cure, is_json=is_json)
+        raise SystemExit(BAD_SCENARIO) from None
     do: Do = asked.do
     try:
         _check_files(asked)
         return do(asked)
     except ScenarioError as error:
-        print(f"error[bad_scenario]: {visible(str(error))}\ntry: {_next_step(str(error), asked)}", file=sys.stderr)
+        say("bad_scenario", str(error), _next_step(str(error), asked), is_json=is_json)
         return BAD_SCENARIO
+
+
+def _asked(arguments: Sequence[str], program: str, also: str) -> argparse.Namespace:
+    """Raises Misuse, and SystemExit for help."""
+    first = arguments[0] if arguments else "run"
+    if first.startswith("-") and first not in ("-h", "--help", "--"):
+        raise Misuse(f"{first!r} stands before the command: name the command first, then its options", program)
+    asked, rest = _parser(program, also).parse_known_args(arguments or ["run"])
+    if rest and (not rest[0].startswith("-") or rest[0][1:].isdecimal()) and getattr(asked, "event", "") is None:
+        asked.event = rest.pop(0)  # argparse takes a word that may be missing for missing once an option has come
+    if rest:
+        raise Misuse(f"{rest[0]!r} is not known here", f"{program} {asked.command}")
+    asked.program = program
+    return asked
 
 
 def _check_files(asked: argparse.Namespace) -> None:

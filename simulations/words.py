@@ -1,17 +1,17 @@
 """The words of a command line, read strictly: what is wrong with one is one sentence and what to try, exit code 2.
 
-Invariant: says no more than the two lines of every other refusal. Neighbours: `command` and `grids.command`
-say what words there are.
+Invariant: says no more than the two lines, or the JSON object, of every other refusal. Neighbours: `command`
+and `grids.command` say what words there are.
 """
 
 import argparse
+import json
 import re
 import sys
 from collections.abc import Sequence
 from difflib import get_close_matches
 from typing import NoReturn
 
-from simulations.running import BAD_SCENARIO
 from simulations.scenario import ScenarioError
 from simulations.visible import visible
 
@@ -26,14 +26,36 @@ class Words(argparse.ArgumentParser):
     """A parser whose refusals read as all others do."""
 
     def error(self, message: str) -> NoReturn:
-        """Raises SystemExit."""
-        refuse(_said(message), self.prog)
+        """Raises Misuse."""
+        raise Misuse(_said(message), self.prog)
 
 
-def refuse(problem: str, program: str) -> NoReturn:
-    """Say it, with what to try. Raises SystemExit."""
-    print(f"error[bad_input]: {visible(problem)}\ntry: {program} --help", file=sys.stderr)
-    raise SystemExit(BAD_SCENARIO)
+class Misuse(Exception):
+    """Words that `program` does not take."""
+
+    def __init__(self, problem: str, program: str) -> None:
+        super().__init__(problem)
+        self.cure = f"{program} --help"
+
+
+def say(code: str, problem: str, cure: str, *, is_json: bool) -> None:
+    """A refusal on stderr, as every command says it: two lines, or one JSON object."""
+    if is_json:
+        said = {"code": code, "message": problem, "hint": cure, "rule": "", "node": "", "iid": ""}
+        print(json.dumps({"error": said}), file=sys.stderr)
+    else:
+        print(f"error[{code}]: {visible(problem)}\ntry: {cure}", file=sys.stderr)
+
+
+def wants_json(words: Sequence[str]) -> bool:
+    """Do these ask for JSON, whether or not they are right otherwise?"""
+    last = ""
+    for word, after in zip(words, (*words[1:], ""), strict=True):
+        if word in ("-o", "--output"):
+            last = after
+        elif word.startswith(("-o", "--output=")):
+            last = word.removeprefix("--output=").removeprefix("-o")
+    return last in ("json", "jsonl")
 
 
 def unknown(word: str, known: Sequence[str]) -> str:

@@ -1,9 +1,11 @@
 """What is wrong with a command line is said in one sentence, with what to try, and ends with exit code 2."""
 
+import json
+
 import pytest
 
 from cli.sim import sim
-from simulations.command import main
+from simulations.command import EXAMPLE, main
 from simulations.running import BAD_SCENARIO
 
 
@@ -18,7 +20,7 @@ from simulations.running import BAD_SCENARIO
         (["replay"], "trace is missing", "replay --help"),
         (["diff", "one"], "other is missing", "diff --help"),
         (["run", "split", "--bogus"], "'--bogus' is not known here", "run --help"),
-        (["-o", "json", "list"], "'-o' stands before the command: name the command first, then its options", "--help"),
+        (["-o", "table", "list"], "'-o' stands before the command: name the command first, then its options", "--help"),
         (["sweep", "split", "--jobs", "0"], "--jobs: '0' is no number from 1 to 1000", "sweep --help"),
         (["replay", "x", "--until", "soon"], "--until: 'soon' is no time, for example 34.2s", "replay --help"),
         (["grid", "kinshp"], "STUDY: there is no 'kinshp'; did you mean kinship?", "grid --help"),
@@ -42,6 +44,42 @@ def test_a_misuse_is_two_lines(words: list[str], said: str, step: str, capsys: p
 def test_meshctl_sim_says_the_same_in_its_own_name(capsys: pytest.CaptureFixture[str]) -> None:
     assert sim.main(["run", "--seed", "x"], standalone_mode=False) == BAD_SCENARIO
     assert capsys.readouterr().err.splitlines()[-1] == "try: meshctl sim run --help"
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "said", "step"),
+    [
+        (["run", "nope"], "bad_scenario", "there is no scenario 'nope'; there are: ", "list"),
+        (["run", "\x1b[2Jx.toml"], "bad_scenario", "\x1b[2Jx.toml cannot be read: there is no such file", "list"),
+        (
+            ["replay", "nope"],
+            "bad_scenario",
+            "nope cannot be read: there is no such file",
+            f"run {EXAMPLE} --trace FILE",
+        ),
+        (["run", "--seed", "x"], "bad_input", "--seed: 'x' is no seed", "run --help"),
+        (["xyz"], "bad_input", "command: there is no 'xyz'; there are list, show, run, ", "--help"),
+        (["run", "split", "--bogus"], "bad_input", "'--bogus' is not known here", "run --help"),
+    ],
+)
+@pytest.mark.parametrize("option", [["-o", "json"], ["-ojson"], ["--output=json"], ["--output", "json"]])
+def test_who_asks_for_json_is_refused_in_it(
+    words: list[str], code: str, said: str, step: str, option: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert sim.main([*words, *option], standalone_mode=False) == BAD_SCENARIO
+    caught = capsys.readouterr()
+    error = json.loads(caught.err)["error"]
+    assert (error["code"], error["message"][: len(said)], caught.out) == (code, said, "")
+    assert error["hint"].startswith(f"meshctl sim {step}")
+    assert {"rule", "node", "iid"} < set(error)
+
+
+@pytest.mark.parametrize("options", [[], ["-o", "table"], ["-ojson", "-otable"], ["--output=json", "--output=table"]])
+def test_a_refusal_is_for_people_unless_json_is_what_was_said_last(
+    options: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert sim.main(["run", "json", *options], standalone_mode=False) == BAD_SCENARIO
+    assert capsys.readouterr().err.startswith("error[bad_scenario]: there is no scenario 'json'")
 
 
 def test_help_is_still_help(capsys: pytest.CaptureFixture[str]) -> None:
