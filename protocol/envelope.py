@@ -346,7 +346,7 @@ class Opener:
             return Refusal("two_lives", src, subject) if isinstance(opened, Envelope) else opened
         if misdated:
             return Refusal(misdated, src, subject, opened) if isinstance(opened, Envelope) else opened
-        if isinstance(opened, Envelope) and family != "fact":
+        if isinstance(opened, Envelope):
             self._remember(src, header, family)
         return opened
 
@@ -364,7 +364,10 @@ class Opener:
             return self._of_own_key(peeked, frame, header.subject)
         if src not in self._admitted and header.kind not in SELF_ADMITTING and not is_own:
             return Refusal("not_admitted", src, header.subject)
-        return self._finish(peeked, frame, header.subject)
+        opened = self._finish(peeked, frame, header.subject)
+        if isinstance(opened, Envelope):
+            self._remember(src, header, peeked.family)
+        return opened
 
     def open_record(self, key: str, frame: bytes) -> Envelope | Refusal:
         """A value of the bucket: bound to its key, without end, written by anyone who was admitted."""
@@ -436,13 +439,15 @@ class Opener:
         return window is not None and goes_on(header.life, header.sent_ms, newer=window.life)
 
     def _remember(self, src: NodeId, header: Header, family: str) -> None:
+        """What it says of the past: of a fact the life alone, since facts are heard again and out of order."""
         name = _window_of(src, family)
         window = self._windows.pop(name, None)
         if window is None or header.life > window.life:
             window = _Window(header.life)
             if len(self._windows) >= limits.LIVES_TRACKED_MAX:
                 self._windows.pop(next(iter(self._windows)))
-        window.mark(header.seq)
+        if family != "fact":
+            window.mark(header.seq)
         self._windows[name] = window  # last in the order: most recently used
 
     def _misdated(self, src: NodeId, header: Header, now: Instant) -> str:

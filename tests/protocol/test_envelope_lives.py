@@ -1,11 +1,14 @@
 """Frames of several lives of one key: what a newer one ends, and how two daemons with one key are told apart."""
 
+import pytest
+
 from protocol import limits
 from protocol.envelope import Envelope, Refusal, Sealer
 from protocol.wire import gossip, swim
-from tests.protocol.sealing import BOB, LIFE, NOW, SUBJECTS, TO_BOB, later, opener, proof_of, sealer
+from tests.protocol.sealing import ALICE, BOB, LIFE, NOW, SUBJECTS, TO_BOB, later, opener, proof_of, sealer
 
 PING = swim.Ping(17)
+BEGUN = later(LIFE / 1_000 - NOW.wall_ms / 1_000)  # when the lives here began
 
 
 def _code(opened: Envelope | Refusal) -> str:
@@ -38,10 +41,29 @@ def test_a_twin_that_leaves_is_told_with_its_life() -> None:
 
 def test_a_new_life_ends_the_one_before() -> None:
     bob, former = opener(), sealer()
-    first, second = _ping(former), former.seal(PING, subject=TO_BOB, now=later(LIFE / 1_000 - NOW.wall_ms / 1_000))
+    first, second = _ping(former), former.seal(PING, subject=TO_BOB, now=BEGUN)
     assert isinstance(bob.open(TO_BOB, first, NOW), Envelope)
     assert isinstance(bob.open(TO_BOB, _ping(sealer(life=LIFE + 1)), NOW), Envelope)
     assert _code(bob.open(TO_BOB, second, NOW)) == "old_life"
+
+
+@pytest.mark.parametrize("how", ["as its owner said it", "passed on"])
+def test_a_new_life_that_only_a_fact_has_told_ends_the_one_before(how: str) -> None:
+    bob, subject = opener(), SUBJECTS.fact(region="r1", src=ALICE.id)
+    frame = sealer(life=LIFE + 1).seal(gossip.Load(1, (), 0, 0), subject=subject, now=NOW)
+    heard = bob.open_relayed(frame) if how == "passed on" else bob.open(subject, frame, NOW)
+    assert isinstance(heard, Envelope)
+    assert _code(bob.open(TO_BOB, sealer().seal(PING, subject=TO_BOB, now=BEGUN), NOW)) == "old_life"
+    assert isinstance(bob.open(TO_BOB, _ping(sealer(life=LIFE + 1)), NOW), Envelope)
+
+
+def test_a_fact_of_a_former_life_that_is_passed_on_late_ends_nothing_and_forgets_no_message() -> None:
+    bob, subject, new = opener(), SUBJECTS.fact(region="r1", src=ALICE.id), sealer(life=LIFE + 1)
+    said = _ping(new)
+    assert isinstance(bob.open(TO_BOB, said, NOW), Envelope)
+    assert isinstance(bob.open_relayed(sealer().seal(gossip.Load(1, (), 0, 0), subject=subject, now=NOW)), Envelope)
+    assert _code(bob.open(TO_BOB, said, NOW)) == "replayed"
+    assert isinstance(bob.open(TO_BOB, _ping(new), NOW), Envelope)
 
 
 def test_a_life_that_goes_on_after_a_newer_one_began_is_told_from_what_was_on_its_way_when_it_is_really_signed() -> (
