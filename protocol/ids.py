@@ -126,22 +126,16 @@ def is_topic(text: str) -> bool:
     return TOPIC.fullmatch(text) is not None
 
 
-def ranked(candidates: Iterable[NodeId], *, salt: str) -> list[NodeId]:
-    """Candidates by rendezvous hash, best first (Thaler and Ravishankar 1998).
-
-    Every node computes the same order from the same candidates, and one candidate's
-    coming or going moves nobody else.
-    """
-    return sorted(candidates, key=lambda node: rendezvous(node, salt=salt))
-
-
 def is_ranked(node: NodeId, candidates: Iterable[NodeId], *, salt: str, within: int) -> bool:
-    """True when fewer than `within` of the others stand before this node in `ranked`: seldom looks at all."""
+    """True when fewer than `within` of the others stand before this node by `rendezvous`: seldom looks at all."""
     own = rendezvous(node, salt=salt)
     better = (1 for each in candidates if each != node and rendezvous(each, salt=salt) < own)
     return sum(islice(better, within)) < within
 
 
 def rendezvous(node: NodeId, *, salt: str) -> tuple[bytes, NodeId]:
-    """What `ranked` sorts by: the least is the best."""
+    """A node's place among candidates, the least first (Thaler and Ravishankar 1998).
+
+    Every node computes the same order of the same candidates, and one candidate's coming or going moves nobody else.
+    """
     return blake2b(f"{salt}\0{node}".encode(), digest_size=8).digest(), node

@@ -106,11 +106,6 @@ def region_of(subject: str) -> str:
     return tokens[3] if len(tokens) == 5 and tokens[2] == "fact" else ""
 
 
-def topic_of(subject: str) -> str:
-    """What agents publish under, `domain.name`, of a subject of topics on any mesh."""
-    return subject.split(".", 3)[-1]
-
-
 def is_of_topics(subject: str) -> bool:
     """True for what agents publish, on any mesh."""
     return subject.split(".", 3)[2:3] == ["topic"]

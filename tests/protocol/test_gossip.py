@@ -1,5 +1,6 @@
 """Gossip as conversations: what is kept, repeated, answered and mended, and what is not."""
 
+from functools import partial
 from random import Random
 from typing import Any
 
@@ -12,7 +13,7 @@ from protocol import limits
 from protocol.effects import Emit, Send, Spread
 from protocol.events import PeerMisbehaved
 from protocol.gossip import Gossip
-from protocol.ids import ranked
+from protocol.ids import rendezvous
 from protocol.replica import BUCKETS, Me
 from protocol.wire.agents import Card
 from protocol.wire.gossip import Alive, Capabilities, Confirm, Dead, Delta, Digest, Left, Load, Row, Suspect
@@ -231,7 +232,7 @@ def test_three_of_all_welcome_a_newcomer_and_send_it_what_they_know() -> None:
             talk.expects(Spread(alive(name)), Send(to="new", life=5, body=Delta(ANY, ANY)))
             assert len(deltas(talk)) == 11
             assert not any(frame.startswith(b"new/") for frame in deltas(talk))
-    assert sorted(welcoming) == sorted(ranked(names, salt="welcome new")[:3])
+    assert sorted(welcoming) == sorted(sorted(names, key=partial(rendezvous, salt="welcome new"))[:3])
 
 
 def test_the_first_two_nodes_find_each_other_by_one_hello() -> None:
@@ -258,7 +259,7 @@ def test_three_of_all_answer_what_everybody_hears(why: str) -> None:
         talk.at(1.0).hears("x", alive("x", 4))
         if talk.effects:
             answering.append(name)
-    assert sorted(answering) == sorted(ranked(names, salt=f"{why} x")[:3])
+    assert sorted(answering) == sorted(sorted(names, key=partial(rendezvous, salt=f"{why} x"))[:3])
 
 
 def test_whoever_was_there_all_along_but_not_for_us_is_compared_with() -> None:

@@ -1,5 +1,8 @@
 """Whose tasks a node takes up: its own after a restart, and those of homes that are gone."""
 
+from collections.abc import Iterable
+from functools import partial
+
 import hypothesis.strategies as st
 import pytest
 from hypothesis import given
@@ -33,8 +36,12 @@ def _partitions(effects: list[Effect]) -> list[int]:
     return [partition for each in effects if isinstance(each, List) for partition in each.partitions]
 
 
+def _order(nodes: Iterable[str], partition: int) -> list[str]:
+    return sorted(nodes, key=partial(ids.rendezvous, salt=f"partition/{partition}"))
+
+
 def _ranked(task: TaskRecord) -> list[str]:
-    return ids.ranked(ALL, salt=f"partition/{ids.partition(task.id)}")
+    return _order(ALL, ids.partition(task.id))
 
 
 def test_a_node_that_can_read_for_the_first_time_lists_everything_once() -> None:
@@ -105,7 +112,7 @@ def test_a_node_that_is_not_in_its_own_view_guards_nothing() -> None:
 def test_when_somebody_goes_each_guardian_lists_its_partitions_in_its_turn() -> None:
     guardian = _guardian()
     first = _partitions(guardian.on_gone(_homes(), instant(1)))
-    ranks = [ids.ranked(ALL, salt=f"partition/{number}").index(ME) for number in range(PARTITIONS)]
+    ranks = [_order(ALL, number).index(ME) for number in range(PARTITIONS)]
     assert first == [number for number, rank in enumerate(ranks) if rank == 0]
     second = _partitions(guardian.on_tick(instant(1 + SETTINGS.lease_s)))
     assert set(second) >= {number for number, rank in enumerate(ranks) if rank == 1}
@@ -133,7 +140,7 @@ def test_its_place_follows_whoever_comes_and_goes(views: list[set[str]]) -> None
     guardian, task = _guardian(), record(home="f" * 32)
     for view in views:
         alive = tuple(sorted({*view, ME}))
-        order = ids.ranked(alive, salt=f"partition/{ids.partition(task.id)}")
+        order = _order(alive, ids.partition(task.id))
         homes = _homes(*alive, known=(task.home,))
         guardian.unseen((), homes, instant(600), lambda _: None)
         assert guardian.is_ours(task, homes, instant(600)) == (order.index(ME) < GUARDIANS)

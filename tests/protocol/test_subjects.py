@@ -3,7 +3,7 @@
 import pytest
 
 from protocol import ids
-from protocol.subjects import Subjects, source, topic_of
+from protocol.subjects import Subjects, source
 
 SUBJECTS = Subjects("nvynvc3zdflv")
 A, B = "a" * 32, "b" * 32
@@ -52,7 +52,3 @@ def test_a_record_stands_under_its_key_in_the_bucket_of_the_mesh() -> None:
 @pytest.mark.parametrize("subject", [subject for _, subject in PUBLISHED.values()])
 def test_every_token_of_a_subject_is_one(subject: str) -> None:
     assert all(ids.is_token(token) for token in subject.split("."))
-
-
-def test_the_topic_of_a_subject_is_what_agents_publish_under_on_any_mesh() -> None:
-    assert topic_of(SUBJECTS.topic("sales.said")) == "sales.said"
