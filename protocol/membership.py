@@ -306,7 +306,7 @@ class Membership:
             return []
         if evidence == "timeout" and member.suspicion is None:
             self._health.worse()  # until others confirm it, the fault may be ours
-        self._prober.probes.failed(probe)
+        self._prober.probes.note_silence(probe)
         return self._accuse(member, evidence, now)
 
     # --- suspicion

@@ -77,7 +77,7 @@ class Prober:
         """It spoke up: that answers what it was asked before, and silence to that says nothing new."""
         for number in self.probes.open_to(member.id) if member.suspicion is None else ():
             self._timers.cancel(("answer", number))
-            self.probes.unanswered(number)
+            self.probes.close(number)
             self.ended["answered"] += 1
 
     def _ask(self, member: Member, why: str, now: Instant) -> list[Effect]:
@@ -113,7 +113,7 @@ class Prober:
     def give_up(self, number: int, evidence: str) -> "Probe | None":
         """Wait for this answer no more; None when nobody did."""
         self._timers.cancel(("answer", number))
-        probe = self.probes.unanswered(number)
+        probe = self.probes.close(number)
         self.ended[evidence] += probe is not None
         return probe
 
@@ -214,7 +214,7 @@ class Probes:
         probe = self._open.get(number)
         if probe is None or (probe.to, probe.life) != (node, life):
             return None
-        self.unanswered(number)
+        self.close(number)
         self._note(node, is_answered=True)
         return probe
 
@@ -223,8 +223,8 @@ class Probes:
         probe = self._open.get(number)
         return probe.sent if probe is not None and (probe.to, probe.life) == (node, life) else None
 
-    def unanswered(self, number: int) -> Probe | None:
-        """This probe will not be waited for any more."""
+    def close(self, number: int) -> Probe | None:
+        """This probe will not be waited for any more, answered or not."""
         probe = self._open.pop(number, None)
         if probe is not None:
             self._asked[probe.to] -= 1
@@ -240,7 +240,7 @@ class Probes:
         """Numbers of questions to it that wait."""
         return [number for number, probe in self._open.items() if probe.to == node] if node in self._asked else []
 
-    def failed(self, probe: Probe) -> None:
+    def note_silence(self, probe: Probe) -> None:
         """Nobody answered, and it was not our fault as far as we know."""
         self._note(probe.to, is_answered=False)
 

@@ -131,7 +131,7 @@ def test_probes_that_wait_are_bounded_and_no_node_takes_them_all() -> None:
     probes = Probes()
     assert [probes.send("b", 1, instant(0.0)) for _ in range(6)] == [1, 2, 3, 4, None, None]
     assert sum(probes.send(f"n{index}", 1, instant(0.0)) is not None for index in range(2_000)) == 1_020
-    assert probes.unanswered(2) is not None
+    assert probes.close(2) is not None
     assert probes.answered(3, "b", 1) is not None
     assert [probes.send("b", 1, instant(0.2)) is not None for _ in range(3)] == [True, True, False]
     assert len(probes.clear()) == 1_024
@@ -142,9 +142,9 @@ def test_most_last_probes_failing_means_that_it_may_be_us_but_not_with_one_neigh
     probes = Probes()
 
     def fails(node: str) -> None:
-        probe = probes.unanswered(probes.send(node, 1, instant(0.0)) or 0)
+        probe = probes.close(probes.send(node, 1, instant(0.0)) or 0)
         assert probe is not None
-        probes.failed(probe)
+        probes.note_silence(probe)
 
     doubts = []
     for node in ("b", "c"):
