@@ -182,7 +182,7 @@ class Bridging:
 
     # --- time
 
-    def on_link(self, is_up: bool) -> None:
+    def on_link(self, *, is_up: bool) -> None:
         """What waits is old when the link is back, and digests mend what was missed."""
         if not is_up:
             self._forget_all()

@@ -382,7 +382,7 @@ class Gossip:
 
     # --- time
 
-    def on_link(self, is_up: bool, now: Instant) -> list[Effect]:
+    def on_link(self, *, is_up: bool, now: Instant) -> list[Effect]:
         """While the link is down nothing is sent and nothing waits; when it is back we compare and restate."""
         self._is_down = not is_up
         if not is_up:

@@ -114,7 +114,7 @@ class Membership:
         """Our server answered: it is not our link that is silent."""
         self._doubts.answered(now)
 
-    def on_link(self, is_up: bool, now: Instant) -> list[Effect]:
+    def on_link(self, *, is_up: bool, now: Instant) -> list[Effect]:
         """Our own link went or came: while it is down time stands still and nobody is accused."""
         if not is_up:
             if self._down_since is None:

@@ -410,9 +410,9 @@ class Node:
 
     def _on_link(self, *, is_up: bool, now: Instant) -> list[Effect]:
         out = self._carry("link", self.link.on_link(is_up=is_up, now=now), now)
-        out += self._carry("membership", self.membership.on_link(is_up, now), now)
-        self._bridging.on_link(is_up)
-        return out + self._carry("gossip", self.gossip.on_link(is_up, now), now)
+        out += self._carry("membership", self.membership.on_link(is_up=is_up, now=now), now)
+        self._bridging.on_link(is_up=is_up)
+        return out + self._carry("gossip", self.gossip.on_link(is_up=is_up, now=now), now)
 
     def _on_lag(self, late_ms: int, now: Instant) -> list[Effect]:
         self._watch.on_lag(now)

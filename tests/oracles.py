@@ -100,7 +100,7 @@ class Oracle:
         news, self.news = self.news, []
         return news
 
-    def on_link(self, is_up: bool, now: Instant) -> list[fx.Effect]:
+    def on_link(self, *, is_up: bool, now: Instant) -> list[fx.Effect]:
         """It knows all the same."""
         return []
 
@@ -146,7 +146,7 @@ class Quiet:
         """Nobody will ask for it."""
         return []
 
-    def on_link(self, is_up: bool, now: Instant) -> list[fx.Effect]:
+    def on_link(self, *, is_up: bool, now: Instant) -> list[fx.Effect]:
         """It knows all the same."""
         return []
 

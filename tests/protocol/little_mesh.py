@@ -99,8 +99,8 @@ class LittleMesh:
         for name in names:
             host = self.hosts[name]
             host.is_linked = is_up
-            self._perform(host, host.membership.on_link(is_up, self.now))
-            self._perform(host, host.gossip.on_link(is_up, self.now))
+            self._perform(host, host.membership.on_link(is_up=is_up, now=self.now))
+            self._perform(host, host.gossip.on_link(is_up=is_up, now=self.now))
 
     def cut(self, *names: str) -> None:
         """These are on another side from now on; nothing goes across and nothing says so."""

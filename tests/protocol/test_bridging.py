@@ -199,7 +199,7 @@ def test_many_facts_go_in_pages_that_fit_into_a_frame() -> None:
 def test_while_the_link_is_down_what_waits_is_forgotten() -> None:
     bridge, _ = bridging()
     bridge.on_news(heard("e", Left(0)), instant(0.0))
-    bridge.on_link(False)
+    bridge.on_link(is_up=False)
     assert bridge.next_deadline() is None
     assert bridge.on_tick(instant(9)) == []
 

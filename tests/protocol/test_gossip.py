@@ -401,15 +401,15 @@ def test_who_compares_too_often_is_answered_now_and_then() -> None:
 
 
 def test_while_the_link_is_down_nothing_is_sent_and_nothing_piles_up() -> None:
-    talk = among("b").do("keep_own", heard("a", Suspect("b", 1, 0, "timeout"))).do("on_link", False)
+    talk = among("b").do("keep_own", heard("a", Suspect("b", 1, 0, "timeout"))).do("on_link", is_up=False)
     assert talk.machine.next_deadline() is None
     talk.at(600.0).tick().expects_nothing()
-    talk.do("on_link", True).until(602.0).expects_no(Suspect)
+    talk.do("on_link", is_up=True).until(602.0).expects_no(Suspect)
 
 
 def test_when_the_link_is_back_we_compare_and_say_again_what_we_can_do() -> None:
     talk = among("b").do("keep_own", heard("a", Capabilities(3, (CARD,)))).until(4.0)
-    talk.do("on_link", False).at(600.0).do("on_link", True).until(601.1)
+    talk.do("on_link", is_up=False).at(600.0).do("on_link", is_up=True).until(601.1)
     assert talk.said(Capabilities) == [Capabilities(3, (CARD,))]
     assert [type(body) for body in talk.said(Digest)] == [Digest]
 

@@ -375,7 +375,7 @@ def test_a_later_death_raises_the_floor_against_old_news() -> None:
 
 def test_while_our_link_is_down_we_probe_and_accuse_nobody() -> None:
     talk = among("b", "c", "d")
-    talk.until(0.5).do("on_link", False).expects_nothing()
+    talk.until(0.5).do("on_link", is_up=False).expects_nothing()
     assert talk.machine.next_deadline() is None
     assert talk.machine.is_frozen()
     talk.at(600.0).tick().expects_nothing()
@@ -384,8 +384,8 @@ def test_while_our_link_is_down_we_probe_and_accuse_nobody() -> None:
 
 def test_when_our_link_is_back_we_outbid_what_was_said_of_us_and_accuse_nobody_for_a_while() -> None:
     talk = among("b", "c", "d")
-    talk.until(0.5).do("on_link", False)
-    talk.at(100.0).do("on_link", True).expects_only(Spread(alive("a", 1)))
+    talk.until(0.5).do("on_link", is_up=False)
+    talk.at(100.0).do("on_link", is_up=True).expects_only(Spread(alive("a", 1)))
     assert not talk.machine.is_frozen()
     assert talk.machine.settled_s(talk.now) == 0.0
     for _ in range(18):
@@ -398,21 +398,21 @@ def test_when_our_link_is_back_we_outbid_what_was_said_of_us_and_accuse_nobody_f
 def test_a_suspicion_stands_still_while_our_link_is_down() -> None:
     talk = among("b", "c", "d", "e")
     talk.hears("c", Suspect("b", 1, 0, "absent")).hears("d", Confirm("b", 1, 0, "absent"))
-    talk.until(1.0).do("on_link", False).at(500.0).do("on_link", True).expects_no(PeerDead)
+    talk.until(1.0).do("on_link", is_up=False).at(500.0).do("on_link", is_up=True).expects_no(PeerDead)
     talk.until(501.8)
     assert state(talk, "b") == "suspect"
 
 
 def test_who_is_still_alone_when_its_link_is_back_asks_again_for_all_that_others_know() -> None:
-    talk = node().do("on_link", False)
-    talk.at(3.0).do("on_link", True).expects_only(Spread(alive("a", 1, is_fresh=True)))
+    talk = node().do("on_link", is_up=False)
+    talk.at(3.0).do("on_link", is_up=True).expects_only(Spread(alive("a", 1, is_fresh=True)))
 
 
 def test_a_suspicion_goes_on_where_it_stood_when_our_link_went_down() -> None:
     talk = among("b", "c", "d", "e", "f", "g", "h")
     for accuser in "cdef":
         talk.hears(accuser, Confirm("b", 1, 0, "timeout"))
-    lives(talk, 1.0, silent="b").do("on_link", False).at(500.0).do("on_link", True)
+    lives(talk, 1.0, silent="b").do("on_link", is_up=False).at(500.0).do("on_link", is_up=True)
     assert state(lives(talk, 503.9, silent="b"), "b") == "suspect"
     assert state(lives(talk, 504.6, silent="b"), "b") == "dead"
 
@@ -450,7 +450,7 @@ def test_who_looks_after_a_suspicion_and_gets_no_answer_either_is_not_ill() -> N
 
 
 def test_a_link_that_was_never_down_changes_nothing_when_it_is_up() -> None:
-    among("b").do("on_link", True).expects_nothing()
+    among("b").do("on_link", is_up=True).expects_nothing()
 
 
 def test_a_stopped_process_accuses_nobody_when_it_goes_on() -> None:

@@ -48,7 +48,7 @@ def test_a_question_whose_answer_could_not_be_heard_is_put_anew() -> None:
     for accuser in "bc":
         talk.hears(accuser, Suspect("l", 1, 0, "absent"))
     assert "l" in [ping.to for ping in pings(lives(talk, 2.3, silent="l"))]
-    talk.do("on_link", False).at(12.0).do("on_link", True)
+    talk.do("on_link", is_up=False).at(12.0).do("on_link", is_up=True)
     back_s = 12.0 + PRESETS["lan"].grace_s
     assert lives(talk, back_s - 0.01, silent="l").said(Dead) == []
     lives(talk, back_s + 0.2, silent="l")

@@ -394,7 +394,7 @@ def take(machine: Membership, step: Any, seconds: float) -> None:
         case ("absent", number):
             machine.on_absent(number, now)
         case ("link", is_up):
-            machine.on_link(is_up, now)
+            machine.on_link(is_up=is_up, now=now)
         case ("lag", late_ms):
             machine.on_lag(late_ms, now)
         case _:
