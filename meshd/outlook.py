@@ -13,7 +13,7 @@ from meshd.api.view_schemas import Agreement, FoundDead, StoryLine
 from meshd.observe.fates import Befell, Fates, fate
 from meshd.observe.metrics import Figure
 from protocol import events
-from protocol.agreement import Standing
+from protocol.agreement import Convergence
 from protocol.flaps import WINDOW_S
 from protocol.node import Node
 from protocol.primitives import NodeId, WallMs
@@ -69,39 +69,39 @@ def twin(node: Node, peer: NodeId) -> str:
     return f"it {TWIN}" if peer in node.refusals.twins(clock.now()) else ""
 
 
-def standing_of(node: Node) -> Standing:
+def convergence_of(node: Node) -> Convergence:
     """How far others agree with this node; nothing while it is cut off, or while others hear its twin alone."""
     if node.state == "detached" or node.refusals.is_outlived:
-        return Standing()
-    return node.membership.agreement.standing(clock.now(), probed=node.regions.probed)
+        return Convergence()
+    return node.membership.agreement.convergence(clock.now(), probed=node.regions.probed)
 
 
-def agreement(standing: Standing, view: bytes, name_of: NameOf) -> Agreement:
+def agreement(convergence: Convergence, view: bytes, name_of: NameOf) -> Agreement:
     """Do others see the same as this node, whose view is `view`?"""
     return Agreement(
         view=view.hex(),
-        share=None if standing.share is None else round(standing.share, 4),
-        agreeing=standing.agreeing,
-        differing=tuple(name_of(each) for each in standing.differing[:SHOWN_MAX]),
-        unheard=standing.unheard,
-        slowest=name_of(standing.slowest) if standing.slowest else "",
-        slowest_s=round(standing.differs_s, 1),
-        complete=None if standing.complete is None else round(standing.complete, 4),
-        heard=standing.agreeing + len(standing.differing),
-        oldest_s=round(standing.oldest_s, 1),
-        slowest_heard_s=round(standing.differs_s - standing.proven_s, 1),
+        share=None if convergence.share is None else round(convergence.share, 4),
+        agreeing=convergence.agreeing,
+        differing=tuple(name_of(each) for each in convergence.differing[:SHOWN_MAX]),
+        unheard=convergence.unheard,
+        slowest=name_of(convergence.slowest) if convergence.slowest else "",
+        slowest_s=round(convergence.differs_s, 1),
+        complete=None if convergence.complete is None else round(convergence.complete, 4),
+        heard=convergence.agreeing + len(convergence.differing),
+        oldest_s=round(convergence.oldest_s, 1),
+        slowest_heard_s=round(convergence.differs_s - convergence.proven_s, 1),
     )
 
 
-def disagreement(standing: Standing, name_of: NameOf) -> tuple[str, ...]:
+def disagreement(convergence: Convergence, name_of: NameOf) -> tuple[str, ...]:
     """A sentence when somebody has been heard to see other nodes for longer than news takes."""
-    if standing.proven_s < LONG_S:
+    if convergence.proven_s < LONG_S:
         return ()
-    others = len(standing.differing) - 1
-    who = name_of(standing.slowest) + (f" and {others} more" if others else "")
+    others = len(convergence.differing) - 1
+    who = name_of(convergence.slowest) + (f" and {others} more" if others else "")
     see = "see" if others else "sees"
     return (
-        f"{who} {see} other nodes than this one, for {standing.differs_s:.0f} s now:"
+        f"{who} {see} other nodes than this one, for {convergence.differs_s:.0f} s now:"
         " see who sees what with: meshctl peers --all-views",
     )
 
@@ -128,14 +128,14 @@ def damped(node: Node, peer: NodeId) -> str:
 
 def figures(node: Node) -> dict[str, Figure]:
     """How the mesh keeps its view, by metric."""
-    standing, membership, gossip = standing_of(node), node.membership, node.gossip
+    convergence, membership, gossip = convergence_of(node), node.membership, node.gossip
     found: dict[str, Figure] = {
         "meshd_views": {
-            "same": float(standing.agreeing),
-            "other": float(len(standing.differing)),
-            "unheard": float(standing.unheard),
+            "same": float(convergence.agreeing),
+            "other": float(len(convergence.differing)),
+            "unheard": float(convergence.unheard),
         },
-        "meshd_view_differs_seconds": standing.proven_s,
+        "meshd_view_differs_seconds": convergence.proven_s,
         "meshd_probes_sent_total": dict(membership.prober.sent),
         "meshd_probes_ended_total": dict(membership.prober.ended),
         "meshd_probes_waiting": float(membership.prober.waiting),
@@ -146,10 +146,10 @@ def figures(node: Node) -> dict[str, Figure]:
         "meshd_facts_repaired_total": float(gossip.repaired),
         "meshd_repeats_waiting": float(gossip.repeating),
     }
-    if standing.share is not None:
-        found["meshd_view_share"] = standing.share
-    if standing.complete is not None:
-        found["meshd_view_complete"] = standing.complete
+    if convergence.share is not None:
+        found["meshd_view_share"] = convergence.share
+    if convergence.complete is not None:
+        found["meshd_view_complete"] = convergence.complete
     return found
 
 

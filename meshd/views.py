@@ -138,7 +138,7 @@ class Views:
         copies, where = self._copies
         state = _node_state(node.state)
         peers = node.membership.snapshot()
-        standing, is_frozen = outlook.standing_of(node), node.membership.is_frozen()
+        convergence, is_frozen = outlook.convergence_of(node), node.membership.is_frozen()
         suspects = len([peer for peer in peers if peer.state == "suspect"])
         return schemas.Status(
             node=node.me.id,
@@ -166,9 +166,9 @@ class Views:
                 *_shared_names(peers),
                 *outlook.twins(node, self.name_of),
                 *self._clocks_off(),
-                *outlook.disagreement(standing, self.name_of),
+                *outlook.disagreement(convergence, self.name_of),
             ),
-            agreement=outlook.agreement(standing, node.membership.agreement.view, self.name_of),
+            agreement=outlook.agreement(convergence, node.membership.agreement.view, self.name_of),
             notes=self._notes(),
             other_regions=len(node.regions.names) - 1,
             bridge=node.regions.is_bridge and not node.regions.is_one,

@@ -20,7 +20,7 @@ FORMER_MAX = 512  # own views of that time: more than a mass join makes, and a l
 STILL_S = 15.0  # digests bring what is lacking sooner: who claims to see more, and nothing comes, is not believed
 
 
-class Standing(Struct, frozen=True):
+class Convergence(Struct, frozen=True):
     """How far the views of those whom we probe are ours, as each of them said last.
 
     `unheard` have said nothing since our view changed; `differs_s` is how long the one in `slowest` has differed, and
@@ -139,7 +139,7 @@ class Agreement:
         until = self._former.get(view)
         return view == self.view or (until is not None and now.since_s(until) <= GRACE_S)
 
-    def standing(self, now: Instant, *, probed: Collection[NodeId] | None = None) -> Standing:
+    def convergence(self, now: Instant, *, probed: Collection[NodeId] | None = None) -> Convergence:
         """How far they agree now; only those in `probed` count, if it is given.
 
         Who agreed when it was heard, with a view that is ours no more, has said nothing since.
@@ -155,7 +155,7 @@ class Agreement:
         differing.sort()
         slowest = said[differing[0][1]] if differing else None
         heard = [each.at for each in (*agreeing, *(said[node] for _, node in differing))]
-        return Standing(
+        return Convergence(
             agreeing=len(agreeing),
             differing=tuple(node for _, node in differing),
             unheard=(self.count - 1 if probed is None else len(probed)) - len(heard),

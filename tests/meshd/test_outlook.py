@@ -4,7 +4,7 @@ import pytest
 
 from meshd import clock
 from meshd.api.view_schemas import Agreement, FoundDead
-from meshd.outlook import OUTLIVED, SHOWN_MAX, TWIN, disagreement, found_dead, standing_of
+from meshd.outlook import OUTLIVED, SHOWN_MAX, TWIN, convergence_of, disagreement, found_dead
 from protocol import events, limits
 from protocol.envelope import Refusal
 from protocol.errors import MeshError
@@ -52,16 +52,17 @@ async def test_who_differs_for_long_is_named_and_somebody_should_see_to_it() -> 
         told = a.views.status().agreement
         assert (told.share, told.differing, told.slowest) == (0.0, ("b",), "b")
         assert 70 <= told.slowest_s == told.slowest_heard_s < 80
-        assert disagreement(standing_of(a.node), a.views.name_of) == ()  # it was heard once: it may have agreed since
+        assert disagreement(convergence_of(a.node), a.views.name_of) == ()  # heard once: it may have agreed since
         assert a.views.gauges(a.engine, a.performer)["meshd_view_differs_seconds"] == 0.0
         _hears(a, b, OTHER, -5)
-        assert a.views.gauges(a.engine, a.performer)["meshd_view_differs_seconds"] == standing_of(a.node).proven_s > 60
-        (sentence,) = disagreement(standing_of(a.node), a.views.name_of)
+        gauges = a.views.gauges(a.engine, a.performer)
+        assert gauges["meshd_view_differs_seconds"] == convergence_of(a.node).proven_s > 60
+        (sentence,) = disagreement(convergence_of(a.node), a.views.name_of)
         assert 5 <= a.views.status().agreement.slowest_heard_s < 15
         assert sentence.startswith("b sees other nodes than this one, for 7")
         assert sentence in a.views.status().attention
         _hears(a, b, a.node.membership.agreement.view, 0)
-        assert disagreement(standing_of(a.node), a.views.name_of) == ()
+        assert disagreement(convergence_of(a.node), a.views.name_of) == ()
 
 
 async def test_the_story_of_a_peer_is_told_where_one_is_asked_for() -> None:
