@@ -137,7 +137,7 @@ def figures(node: Node) -> dict[str, Figure]:
         },
         "meshd_view_differs_seconds": convergence.proven_s,
         "meshd_probes_sent_total": dict(membership.prober.sent),
-        "meshd_probes_ended_total": dict(membership.prober.ended),
+        "meshd_probes_ended_total": dict(membership.prober.ended.items()),
         "meshd_probes_waiting": float(membership.prober.waiting),
         "meshd_damped": float(len(node.flaps.damped)),
         "meshd_suspects": float(len(membership.suspects())),

@@ -23,7 +23,7 @@ from protocol.prober import TELLING, Health, Prober
 from protocol.regions import Regions
 from protocol.replica import Heard, Me, Peer, standing
 from protocol.roster import ROUND_TRIP_S, Accused, Member, Own, Roster
-from protocol.suspicion import Accusation, Suspicion
+from protocol.suspicion import Accusation, Evidence, Suspicion
 from protocol.timers import Timers, soonest
 from protocol.wire.gossip import Alive, Confirm, Dead, Left, Suspect
 from protocol.wire.kinds import AnySwim
@@ -297,7 +297,7 @@ class Membership:
                 effects += self._revive(member, ack.incarnation, now)
         return effects
 
-    def _on_unanswered(self, number: int, evidence: str, now: Instant) -> list[Effect]:
+    def _on_unanswered(self, number: int, evidence: Evidence, now: Instant) -> list[Effect]:
         probe = self._prober.give_up(number, evidence)
         if probe is None:
             return []
@@ -311,7 +311,7 @@ class Membership:
 
     # --- suspicion
 
-    def _accuse(self, member: Member, evidence: str, now: Instant) -> list[Effect]:
+    def _accuse(self, member: Member, evidence: Evidence, now: Instant) -> list[Effect]:
         suspicion = member.suspicion
         if suspicion is None:
             said: Suspect | Confirm = Suspect(member.id, member.life, member.incarnation, evidence)

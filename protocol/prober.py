@@ -16,6 +16,7 @@ from protocol import limits
 from protocol.effects import Effect, Send
 from protocol.primitives import Instant, Mono, NodeId, Rng, chosen
 from protocol.roster import Member, Roster
+from protocol.suspicion import Evidence
 from protocol.timers import Timers
 from protocol.wire.swim import Ping
 
@@ -45,7 +46,7 @@ class Prober:
         self._timers: Timers[_Timer] = Timers()
         self.probes = Probes()
         self.sent = {"turn": 0, "word": 0, "again": 0}  # everybody's turn, somebody's word, a question asked once more
-        self.ended = {"answered": 0, "timeout": 0, "absent": 0}
+        self.ended: dict[Evidence | Literal["answered"], int] = {"answered": 0, "timeout": 0, "absent": 0}
 
     def meet(self, member: Member, now: Instant) -> None:
         """It is there: whoever came, or came back, has its turn among the others.
@@ -110,7 +111,7 @@ class Prober:
         """When that life of it was first asked this; None when nobody waits for the answer."""
         return self.probes.asked_at(number, node, life)
 
-    def give_up(self, number: int, evidence: str) -> "Probe | None":
+    def give_up(self, number: int, evidence: Evidence) -> "Probe | None":
         """Wait for this answer no more; None when nobody did."""
         self._timers.cancel(("answer", number))
         probe = self.probes.close(number)

@@ -6,6 +6,7 @@ shorter the wait (Lifeguard, arXiv 1707.00788). Neighbour: `membership` decides 
 
 from collections.abc import Sequence
 from math import log
+from typing import Literal, TypeAlias
 
 from msgspec import Struct
 
@@ -13,6 +14,8 @@ from protocol import ids, limits
 from protocol.primitives import Mono, NodeId, WallMs
 from protocol.replica import Heard
 from protocol.wire.gossip import Alive, Confirm, Dead, Suspect
+
+Evidence: TypeAlias = Literal["timeout", "absent"]  # it did not answer; the broker says that nobody listens there
 
 
 class Accusation(Struct, frozen=True):
@@ -48,12 +51,12 @@ class Suspicion:
         """Accusers beyond the first."""
         return max(0, len(self.accusers) - 1)
 
-    def count(self, evidence: str) -> int:
+    def count(self, evidence: Evidence) -> int:
         """How many accuse on this evidence."""
         return sum(each.evidence == evidence for each in self.accusers.values())
 
     @property
-    def evidence(self) -> str:
+    def evidence(self) -> Evidence:
         """`absent` when anybody was told so by the broker, else `timeout`."""
         return "absent" if self.count("absent") else "timeout"
 
