@@ -12,9 +12,9 @@ from protocol.wire.bounds import Count
 
 
 class Ping(Struct, frozen=True, array_like=True, tag="ping"):
-    """Are you there? `suspect_incarnation` ≥ 0 tells the target that it is suspected at it (Lifeguard's buddy).
+    """Are you there? You are suspect at `suspect_incarnation`, if ≥ 0 (Lifeguard's buddy); with probe 0, dead.
 
-    Probe 0 asks nothing: the target is dead at that incarnation, where this comes from.
+    Nobody waits for the answer to probe 0.
     """
 
     probe: int
