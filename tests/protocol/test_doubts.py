@@ -1,19 +1,26 @@
 """How long a suspect has, and when the verdict may be given."""
 
-from protocol.doubts import Doubts, Spans
+from pathlib import Path
+
+import pytest
+
+import protocol
+from protocol.doubts import Doubts, Spans, spans_of
+from protocol.presets import MembershipSettings
 from protocol.replica import Me
 from protocol.roster import Member, Roster
-from protocol.suspicion import Accusation, Suspicion
+from protocol.suspicion import Accusation, Evidence, Suspicion
 from protocol.wire.gossip import Dead, Suspect
 from tests.protocol.conversation import heard, instant
 
+GUIDE = Path(protocol.__file__).with_name("README.md")
 SPANS = Spans(min_s=5.0, max_s=30.0, absent_s=2.0, patience_s=0.5, again_s=1.0, verifiers=3)
 
 
-def view(*accusers: str, evidence: str = "timeout") -> tuple[Doubts, Member, Suspicion]:
-    """Ourselves, b, c, d and e; e is suspect since the beginning, by the word of these."""
+def view(*accusers: str, evidence: Evidence = "timeout", others: str = "bcd") -> tuple[Doubts, Member, Suspicion]:
+    """Ourselves, others, and e, which is suspect since the beginning, by the word of these."""
     roster = Roster(Me(id="a", life=1, name="a", region="r", domain=""))
-    for name in "bcde":
+    for name in (*others, "e"):
         roster.raise_up(Member(name), "alive", instant(0.0))
     member = roster.get("e")
     assert member is not None
@@ -40,6 +47,21 @@ def test_who_does_not_accuse_itself_waits_longer_than_the_accusers() -> None:
 
 def test_a_suspect_that_the_broker_calls_absent_has_less_time() -> None:
     assert due_s(view("a", "b", evidence="absent")[0]) == SPANS.absent_s
+
+
+@pytest.mark.parametrize(("others", "after_s"), [("bcd", [17.5, 10.2, 5.0]), ("bc", [14.2, 5.0]), ("b", [5.0])])
+def test_the_more_accuse_a_suspect_the_less_time_it_has(others: str, after_s: list[float]) -> None:
+    accusers = f"a{others}"
+    views = [view(*accusers[:words], others=others) for words in range(2, len(accusers) + 1)]
+    assert [round(due_s(doubts), 1) for doubts, _, _ in views] == after_s
+
+
+def test_the_guide_tells_the_time_of_a_suspect_by_the_defaults() -> None:
+    spans = spans_of(MembershipSettings())
+    assert (spans.min_s, spans.max_s, spans.verifiers) == (SPANS.min_s, SPANS.max_s, SPANS.verifiers)
+    two, three, four = (due_s(view(*accusers)[0]) for accusers in ("ab", "abc", "abcd"))
+    said = f"{two:.1f} s on two words, {three:.1f} s on three, {four:g} s (`suspicion_s_min`) on four"
+    assert said in " ".join(GUIDE.read_text(encoding="utf-8").split())
 
 
 def test_the_word_of_one_is_no_verdict_and_is_looked_at_again() -> None:
