@@ -77,7 +77,9 @@ class Hearing:
         if isinstance(heard.body, Alive) and self._bridging.is_from_afar(heard):
             return None
         is_newer = self._gossip.renewed(heard, now)
-        return self._membership.on_fact(heard, now) if is_newer else None if is_newer is None else []
+        if is_newer is None:
+            return None
+        return self._membership.on_fact(heard, now) if is_newer else []
 
     def on_fact(self, heard: Heard, now: Instant) -> Said:
         """A fact as its source said it, to our region or, when we hear all, to another one."""
