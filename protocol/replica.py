@@ -151,13 +151,6 @@ def placed(src: NodeId, life: int, body: AnyBody) -> tuple[NodeId, Slot, Version
             return None
 
 
-def newer(one: Entry | None, other: Entry | None) -> Entry | None:
-    """Merge: the greater version stays. Commutative, associative and idempotent up to the version."""
-    if one is None or other is None:
-        return one or other
-    return other if one.version < other.version else one
-
-
 def sealed_inside(body: Dead) -> tuple[bytes, ...]:
     """The frames a dead fact carries: open each as a relayed fact; those that open are its proof."""
     carried = (body.alive, *body.accusations) if body.alive else body.accusations
