@@ -37,6 +37,7 @@ class Spans(Struct, frozen=True):
     grace_s: float = 2.0  # after most of the view did not answer
     answer_s: float = 0.25  # for the answer to the last question
     follow_s: float = 0.75  # one word alone, neither taken up nor refuted for so long, is looked after by all
+    deaf_s: float = 2.0  # who hears no probe and no answer for so long hears nobody
 
 
 def spans_of(settings: MembershipSettings) -> Spans:
@@ -52,6 +53,7 @@ def spans_of(settings: MembershipSettings) -> Spans:
         grace_s=settings.grace_s,
         answer_s=max(settings.patience_s / 2, settings.probe_timeout_s / ASKS),
         follow_s=1.5 * settings.probe_timeout_s,
+        deaf_s=2 * settings.probe_interval_s,
     )
 
 
@@ -66,12 +68,23 @@ class Doubts:
         self._owed: dict[NodeId, int] = {}  # whom we accused, and since when it lives: its word is not here yet
         self._not_before: Mono = 0  # nobody is declared dead until then
         self._answered: Mono = 0  # when our server last answered us
+        self._heard: Mono = 0  # when a probe or an answer last came
         self._expected = 0
         self.is_held = False  # most of the view does not answer: it may be us
 
     def answered(self, now: Instant) -> None:
         """Our server answered: it is not our link that is silent."""
         self._answered = now.mono_ns
+
+    def heard(self, now: Instant) -> None:
+        """A probe or an answer came: the time of whom we accused first, while we heard nobody, begins here."""
+        last, self._heard = max(self._heard, self._answered), now.mono_ns
+        if now.since_s(last) < self._spans.deaf_s:
+            return
+        for member, suspicion in self._roster.doubted():
+            if suspicion.since > last and next(iter(suspicion.accusers)) == self._me:
+                suspicion.since, suspicion.in_vain = now.mono_ns, None
+                self.arm(member, suspicion, now)
 
     def hold_until(self, at: Mono) -> None:
         """Nobody is declared dead before that, nor by what we asked until now: we may have been cut off ourselves."""

@@ -81,6 +81,7 @@ class Membership:
         """A probe or its answer, from that life of `src`."""
         if self._own.has_left or not self._is_started:
             return []
+        self._doubts.heard(now)
         match body:
             case Ping():
                 return self._on_ping(src, life, body, now)

@@ -64,6 +64,32 @@ def test_the_guide_tells_the_time_of_a_suspect_by_the_defaults() -> None:
     assert said in " ".join(GUIDE.read_text(encoding="utf-8").split())
 
 
+@pytest.mark.parametrize(
+    ("first", "answered_s", "begins_s"),
+    [("a", 0.0, 4.0), ("b", 0.0, 1.0), ("a", 2.5, 1.0)],
+    ids=["our own word, and nothing was heard", "another's word, which we heard", "our server answered meanwhile"],
+)
+def test_the_time_of_whom_we_accused_while_we_heard_nobody_begins_when_we_hear_again(
+    first: str, answered_s: float, begins_s: float
+) -> None:
+    doubts, _, suspicion = view(first, "c" if first == "a" else "a")
+    doubts.heard(instant(0.0))
+    suspicion.since = instant(1.0).mono_ns
+    doubts.answered(instant(answered_s))
+    doubts.heard(instant(4.0))
+    assert suspicion.since == instant(begins_s).mono_ns
+    doubts.heard(instant(9.0))
+    assert suspicion.since == instant(begins_s).mono_ns, "once: then it is known that we hear"
+
+
+def test_who_hears_somebody_now_and_then_counts_from_its_own_suspicion() -> None:
+    doubts, _, suspicion = view("a", "b")
+    doubts.heard(instant(0.0))
+    suspicion.since = instant(1.0).mono_ns
+    doubts.heard(instant(SPANS.deaf_s - 0.1))
+    assert suspicion.since == instant(1.0).mono_ns
+
+
 def test_the_word_of_one_is_no_verdict_and_is_looked_at_again() -> None:
     doubts, _, suspicion = view("b")
     suspicion.is_followed = True
