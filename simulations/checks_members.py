@@ -429,7 +429,7 @@ class RefutedSoon:
 
 
 class GoodbyesHeard:
-    """E6: within a second of a goodbye nobody in reach takes that life for a living one."""
+    """E6: within a second of a goodbye that it could say nobody in reach takes that life for a living one."""
 
     wants: ClassVar[Wanted] = (Handled, Routine, Sight)
 
@@ -446,7 +446,8 @@ class GoodbyesHeard:
             self._excuses.note(seen)
         elif isinstance(seen, Handled):
             for effect in seen.effects:
-                if isinstance(effect, Spread) and isinstance(effect.body, Left):
+                is_goodbye = isinstance(effect, Spread) and isinstance(effect.body, Left)
+                if is_goodbye and self._setting.hosts[seen.node].is_linked:
                     self._left.append((now_ns, seen.node, seen.life))
             at = self._next.get(seen.node, 0)
             if at < len(self._left) and now_ns - self._left[at][0] >= ns(HEARD_S):

@@ -217,6 +217,11 @@ def test_a_goodbye_is_heard_by_everybody_within_a_second() -> None:
         lossy.on(sight)
         world.timeline.now_ns = ns(23)
         assert lossy.on(_tick(n1)) is None
+    world.timeline.now_ns = ns(30)
+    n2.unlink()
+    check.on(goodbye)
+    world.timeline.now_ns = ns(31.5)
+    assert check.on(_tick(n1)) is None, "it was not connected, and nobody could hear it"
 
 
 @pytest.mark.parametrize(("after_s", "is_broken"), [(4.0, True), (5.5, False)])
