@@ -128,14 +128,20 @@ def test_a_replay_tells_the_report_or_where_it_parts(trace: Path, capsys: pytest
     assert (told["same"], told["one"]["seq"], told["other"]["seq"]) == (False, 40, 40)
 
 
-@pytest.mark.parametrize("words", [("-o", "json"), ("--report", "part.html")])
-def test_of_a_part_there_is_no_report_since_the_end_is_not_due(
-    words: tuple[str, str], trace: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_of_a_part_there_is_no_answer_since_the_end_is_not_due(trace: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    capsys.readouterr()
+    assert main(["replay", str(trace), "--until", "3", "-o", "json"]) == BAD_SCENARIO
+    said = capsys.readouterr()
+    error = json.loads(said.err)["error"]
+    assert error["message"].startswith("--until: of a part there is no report, for what is promised")
+    assert "replay --help" in error["hint"]
+    assert not said.out
+
+
+def test_of_a_part_there_is_no_report_since_the_end_is_not_due(trace: Path, capsys: pytest.CaptureFixture[str]) -> None:
     capsys.readouterr()
     page = trace.with_name("part.html")
-    asked = [str(page) if word == page.name else word for word in words]
-    assert main(["replay", str(trace), "--until", "3", *asked]) == BAD_SCENARIO
+    assert main(["replay", str(trace), "--until", "3", "--report", str(page)]) == BAD_SCENARIO
     said = capsys.readouterr()
     assert said.err.startswith("error[bad_scenario]: --until: of a part there is no report, for what is promised")
     assert "replay --help" in said.err.splitlines()[-1]
