@@ -233,6 +233,7 @@ class Doubts:
 
     def stood_still(self, by_ns: int, now: Instant) -> None:
         """Time in which we could not hear anybody does not count."""
+        self._heard, self._answered = self._heard + by_ns, self._answered + by_ns
         self._timers.postpone(by_ns)
         for member, suspicion in self._roster.doubted():
             suspicion.since += by_ns

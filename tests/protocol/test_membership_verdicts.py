@@ -1,14 +1,14 @@
-"""What a node asks a suspect itself before it signs its death, and when the answer or its lack counts."""
+"""What a node asks a suspect itself before it signs its death, when the answer or its lack counts, and in what time."""
 
 import pytest
 
 from protocol import limits
 from protocol.effects import Emit
 from protocol.presets import PRESETS
-from protocol.wire.gossip import Dead, Suspect
+from protocol.wire.gossip import Confirm, Dead, Suspect
 from protocol.wire.swim import Ack
-from tests.protocol.conversation import ANY
-from tests.protocol.views import among, lives, number_of, pings, state
+from tests.protocol.conversation import ANY, Script
+from tests.protocol.views import among, fails_to_answer, lives, number_of, pings, state
 
 
 def test_who_has_only_heard_of_a_suspicion_asks_the_suspect_before_it_signs_its_death() -> None:
@@ -71,3 +71,26 @@ def test_nothing_is_signed_while_too_many_questions_wait(monkeypatch: pytest.Mon
         talk.hears(accuser, Suspect("l", 1, 0, "absent"))
     monkeypatch.setattr(limits, "PROBES_OPEN_MAX", 0)
     assert lives(talk, 6.0, silent="l").said(Dead) == []
+
+
+def _accused_by_us_first() -> Script:
+    talk = fails_to_answer(among("b", "c", "d", "e", "f", "g", "h"), "b", evidence="timeout")
+    lives(talk, talk.seconds + 1.5, silent="b")
+    assert state(talk, "b") == "suspect"
+    for accuser in "cde":
+        talk.hears(accuser, Confirm("b", 1, 0, "timeout"))
+    return talk
+
+
+def test_whom_we_accused_ourselves_gets_no_time_anew_when_our_link_is_back() -> None:
+    talk = _accused_by_us_first()
+    lives(talk, talk.seconds + 1.0, silent="b").do("on_link", is_up=False).at(500.0).do("on_link", is_up=True)
+    assert state(lives(talk, 504.6, silent="b"), "b") == "dead"
+
+
+def test_who_stands_still_again_and_again_finds_the_dead_in_the_end() -> None:
+    talk = _accused_by_us_first()
+    for _ in range(10):
+        lives(talk, talk.seconds + 3.0, silent="b")
+        talk.at(talk.seconds + 6.0).do("on_lag", 6_000)
+    assert state(talk, "b") == "dead"
