@@ -263,7 +263,9 @@ class OneAtATime:
 
 
 class RightClocks:
-    """Nobody whose clock has been off for a while is given a task by one who hears it, or gives one to such a one."""
+    """Nobody whose clock has been off for a while is given a task by one that hears it, or gives one out while it
+    hears most others.
+    """
 
     wants: ClassVar[Wanted] = (Stored,)
 
@@ -277,9 +279,10 @@ class RightClocks:
         if seen.is_renewed:
             return None
         names = {host.id: host for host in self._setting.hosts.values()}
-        both = names[seen.record.owner], self._setting.hosts[seen.node]
-        heard_ns = self._setting.network.clear_since_ns(seen.node, both[0].name)  # clocks are known by messages alone
-        for host in both:
+        both = owner, giver = names[seen.record.owner], self._setting.hosts[seen.node]
+        clear_ns = self._setting.network.clear_since_ns  # clocks are known by messages alone: our own by most others
+        others = sorted(clear_ns(giver.name, name) for name in self._setting.hosts)
+        for host, heard_ns in ((owner, clear_ns(giver.name, owner.name)), (giver, others[len(others) // 2])):
             since_ns = max(host.clock.set_ns, host.well_since_ns, heard_ns)  # who has just begun has measured nobody
             is_known = self._setting.timeline.now_ns - since_ns > ns(CLOCK_KNOWN_S)
             if is_known and self._is_off(host, both):

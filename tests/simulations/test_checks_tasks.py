@@ -119,3 +119,19 @@ def test_whose_clock_is_off_may_be_given_a_task_by_one_that_has_not_heard_it_sin
         world.timeline.now_ns = ns(30)
     seen = Stored("n2", task_key("t"), 1, structs.replace(AWARDED, owner=world.hosts["n1"].id))
     assert (CHECKS["right-clocks"](world).on(seen) is None) is is_still
+
+
+@pytest.mark.parametrize(("cut_off", "is_violation"), [(1, True), (3, False)])
+def test_whose_clock_is_off_gives_no_task_to_whom_it_does_not_hear_while_it_hears_most(
+    cut_off: int, is_violation: bool
+) -> None:
+    world = World(parsed('about = "clocks"\nnodes = 4\nrun_s = 60', origin="here"), seed=1)
+    for host in world.hosts.values():
+        host.start()
+    world.timeline.run(ns(5))
+    others = ("n2", "n3", "n4")[:cut_off]
+    world.network.cut(groups={}, pairs=frozenset(pair for name in others for pair in ((name, "n1"), ("n1", name))))
+    world.hosts["n1"].clock.set(ahead_s=60.0)
+    world.timeline.now_ns = ns(30)
+    seen = Stored("n1", task_key("t"), 1, structs.replace(AWARDED, owner=world.hosts["n2"].id))
+    assert (CHECKS["right-clocks"](world).on(seen) is not None) is is_violation
