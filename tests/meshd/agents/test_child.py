@@ -82,18 +82,24 @@ async def test_what_it_said_before_its_end_is_all_there_when_it_is_gone(tmp_path
         assert child.last_line == "300"
 
 
+@asynccontextmanager
+async def _signals_lost(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[asyncio.Task[None]]:
+    """The agent's task, once a stop has cancelled it: no signal has reached the process, nor will one here."""
+    killed = asyncio.Event()
+    with monkeypatch.context() as kernel:
+        kernel.setattr("meshd.agents.child._signal_group", lambda popen, number: killed.set())
+        (living,) = (task for task in asyncio.all_tasks() if task.get_name().startswith("agent a"))
+        living.cancel()
+        await killed.wait()
+        yield living
+
+
 async def test_the_loop_turns_while_a_stop_waits_for_a_process_that_does_not_end(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    buried = asyncio.Event()
-    async with running(tmp_path, "cat") as (child, _):
-        with monkeypatch.context() as kernel:
-            kernel.setattr("meshd.agents.child._signal_group", lambda popen, number: buried.set())
-            (living,) = (task for task in asyncio.all_tasks() if task.get_name().startswith("agent a"))
-            living.cancel()
-            await buried.wait()
-            os.kill(child.pid, signal.SIGKILL)  # in a loop that stands still nobody would get here before it gives up
-            assert await child.wait() == "was killed by SIGKILL"
+    async with running(tmp_path, "cat") as (child, _), _signals_lost(monkeypatch):
+        os.kill(child.pid, signal.SIGKILL)  # in a loop that stands still nobody would get here before it gives up
+        assert await child.wait() == "was killed by SIGKILL"
 
 
 def _end_unseen(pid: int) -> None:
@@ -106,12 +112,7 @@ async def test_who_waits_for_a_process_hears_of_its_end_however_often_the_stop_i
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async with running(tmp_path, "cat") as (child, _):
-        killed = asyncio.Event()
-        with monkeypatch.context() as kernel:
-            kernel.setattr("meshd.agents.child._signal_group", lambda popen, number: killed.set())
-            (living,) = (task for task in asyncio.all_tasks() if task.get_name().startswith("agent a"))
-            living.cancel()
-            await killed.wait()
+        async with _signals_lost(monkeypatch) as living:
             _end_unseen(child.pid)
             living.cancel()
             async with asyncio.timeout(5):
@@ -123,12 +124,7 @@ async def test_of_a_process_that_nobody_waited_for_to_its_end_no_more_is_said_th
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async with running(tmp_path, "cat") as (child, _):
-        killed = asyncio.Event()
-        with monkeypatch.context() as kernel:
-            kernel.setattr("meshd.agents.child._signal_group", lambda popen, number: killed.set())
-            (living,) = (task for task in asyncio.all_tasks() if task.get_name().startswith("agent a"))
-            living.cancel()
-            await killed.wait()
+        async with _signals_lost(monkeypatch) as living:
             living.cancel()
             async with asyncio.timeout(5):
                 assert await child.wait() == "was left behind before it had ended"
