@@ -141,7 +141,7 @@ def figures(node: Node) -> dict[str, Figure]:
         "meshd_probes_waiting": float(membership.prober.waiting),
         "meshd_damped": float(len(node.flaps.damped)),
         "meshd_suspects": float(len(membership.suspects())),
-        "meshd_tombstones": float(gossip.gone),
+        "meshd_tombstones": float(gossip.facts.gone),
         "meshd_syncs_total": dict(gossip.compared),
         "meshd_facts_repaired_total": float(gossip.repaired),
         "meshd_repeats_waiting": float(gossip.repeating),

@@ -3,12 +3,11 @@
     fact ─▶ newer than what stands? ─▶ kept and passed on to membership or catalogue
     every 10 s, and on signs of a gap: coarse digest ─▶ fine digest ─▶ deltas, both ways
 
-Invariant: a fact is kept and relayed as the frame its source sealed. A node has one standing
-(alive, dead or left); what it can do and how busy it is stands only while it is alive, for that
-life. A dead fact is kept once `membership` believes it. Neighbours: `replica` merges, `broadcasts` repeats.
+Invariant: a fact is kept and relayed as the frame its source sealed; a dead fact is kept once `membership`
+believes it. Neighbours: `facts` are what is kept, `replica` merges them, `broadcasts` repeats.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from typing import Annotated, Literal, TypeAlias, assert_never
 
 from msgspec import Meta, Struct, structs
@@ -17,9 +16,10 @@ from protocol import ids, limits
 from protocol.broadcasts import Repeats, pages
 from protocol.effects import Effect, Emit, Send, Spread
 from protocol.events import PeerMisbehaved
+from protocol.facts import Facts
 from protocol.primitives import Instant, Mono, NodeId, Rng, chosen
 from protocol.regions import Regions
-from protocol.replica import BUCKETS, Entry, Heard, Me, Replica, Slot, in_opening_order
+from protocol.replica import BUCKETS, Entry, Heard, Me, in_opening_order
 from protocol.subjects import region_of
 from protocol.timers import Timers, soonest
 from protocol.wire.gossip import (
@@ -31,7 +31,6 @@ from protocol.wire.gossip import (
     Delta,
     Digest,
     Left,
-    Load,
     Row,
     Suspect,
 )
@@ -47,7 +46,6 @@ class GossipSettings(Struct, frozen=True, forbid_unknown_fields=True):
     gap_s: Annotated[float, Meta(ge=0.01, le=60, description="compare within this after a sign of a gap")] = 1.0
 
 
-_SAID_AGAIN: Mapping[type, Slot] = {Alive: "standing", Capabilities: "capabilities", Load: "load"}
 FAR_ROUNDS = 3  # each of the bridges of a region compares with another region once in so many times
 RESPONDERS = 3  # so many answer what everybody hears; any of them is enough
 SWEEP_S = 60.0
@@ -73,10 +71,7 @@ class Gossip:
         self._regions = regions or Regions(me)
         self._rng = rng
         self._settings = settings or GossipSettings()
-        self._tombstone_s = tombstone_s  # the gone are remembered so long
-        self._replica = Replica()
-        self._living: dict[NodeId, int] = {}  # others that stand alive, with their life, in the order we met them
-        self._tombstones: dict[NodeId, None] = {}  # others that stand dead or left, oldest first
+        self.facts = Facts(me=me.id, tombstone_s=tombstone_s)
         self._repeats = Repeats()
         self._timers: Timers[_Timer] = Timers()
         self._round = 0
@@ -98,12 +93,12 @@ class Gossip:
             self._repeat(heard, body, now)
             return []
         key, version = place
-        standing = self._replica.get(*key)
+        standing = self.facts.replica.get(*key)
         if standing is None or standing.version < version:
             self._repeat(heard, body, now)
         elif version < standing.version:
             return []
-        self._store(heard)
+        self.facts.keep(heard)
         if isinstance(body, Left):
             self._timers = Timers()  # no beacon, no digest: only the goodbye once more
         elif self._timers.next() is None:
@@ -141,57 +136,26 @@ class Gossip:
             case _:
                 return self._on_ability(heard, now)
 
-    def renewed(self, heard: Heard, now: Instant) -> bool | None:
-        """Of what is heard again in the words that stand: was it said later, of a standing? None for any other fact."""
-        slot = _SAID_AGAIN.get(type(heard.body))
-        former = None if slot is None else self._replica.get(heard.src, slot)
-        if former is None or former.version.life != heard.life or former.heard.body != heard.body:
-            return None
-        return self._refresh(former, heard, now) if slot == "standing" else False
-
-    def _refresh(self, former: Entry, heard: Heard, now: Instant) -> bool:
-        """Keep the newer of two frames with one word: an alive fact must not grow old."""
-        is_ahead = former.heard.sent_ms > now.wall_ms and not heard.is_relayed  # its clock was, and is right again
-        if heard.sent_ms <= former.heard.sent_ms and not is_ahead:
-            return False
-        if heard.kept is not None:
-            self._replica.put(*heard.kept)
-        return True
-
-    def is_about_nobody(self, heard: Heard) -> bool:
-        """Is it about a life that is not known here, or not any more?"""
-        body = heard.body
-        if isinstance(body, Suspect | Confirm | Dead) and body.peer != self._me.id:
-            standing = self._replica.get(body.peer, "standing")
-            return standing is None or standing.version.life < body.life
-        is_ability = isinstance(body, Capabilities | Load) and heard.src != self._me.id
-        return is_ability and self._living.get(heard.src) != heard.life
-
     def keep(self, heard: Heard, now: Instant) -> None:
         """A `Dead` of another node that membership believed: from now on it is relayed."""
-        if isinstance(heard.body, Dead) and self.is_news(heard) and not self._is_outdated(heard, now):
-            self._store(heard)
-
-    def forget(self, node: NodeId) -> None:
-        """The node is gone: what it could do is no news any more. Its tombstone stays."""
-        self._replica.drop(node, "capabilities")
-        self._replica.drop(node, "load")
+        if isinstance(heard.body, Dead) and self.facts.is_news(heard) and not self.facts.is_outdated(heard, now):
+            self.facts.keep(heard)
 
     def _on_alive(self, heard: Heard, body: Alive, now: Instant) -> tuple[bool, list[Effect]]:
-        former = self._replica.get(heard.src, "standing")
+        former = self.facts.replica.get(heard.src, "standing")
         place = heard.place
-        if place is None or (heard.is_relayed and self._is_outdated(heard, now)):
+        if place is None or (heard.is_relayed and self.facts.is_outdated(heard, now)):
             return False, []
         version = place[1]
         if former is not None and version <= former.version:
-            if version == former.version and self._refresh(former, heard, now):
+            if version == former.version and self.facts.refresh(former, heard, now):
                 return not heard.is_relayed, []
             if heard.is_relayed or not isinstance(former.heard.body, Dead):
                 return False, []
             return False, self._tell(heard, former)  # it is buried here: let it outbid that
-        if former is None and len(self._living) >= limits.PEERS_MAX:
+        if former is None and len(self.facts.living) >= limits.PEERS_MAX:
             return False, [Emit(PeerMisbehaved(heard.src, "view_full", str(limits.PEERS_MAX)))]
-        self._store(heard)
+        self.facts.keep(heard)
         self._repeats.drop(heard.src)
         if heard.is_relayed:
             return True, []
@@ -205,73 +169,29 @@ class Gossip:
         if isinstance(heard.body, Dead) and heard.body.peer == self._me.id:
             self._restate_soon(now)  # they forgot what we can do
             return True, []
-        if not self.is_news(heard) or self._is_outdated(heard, now):
+        if not self.facts.is_news(heard) or self.facts.is_outdated(heard, now):
             return False, []
         if isinstance(heard.body, Left):
-            self._store(heard)
+            self.facts.keep(heard)
         return True, []
 
     def _on_ability(self, heard: Heard, now: Instant) -> tuple[bool, list[Effect]]:
-        if self._living.get(heard.src) != heard.life:
-            standing = self._replica.get(heard.src, "standing")
+        if self.facts.living.get(heard.src) != heard.life:
+            standing = self.facts.replica.get(heard.src, "standing")
             if standing is None or standing.version.life < heard.life:
                 self.on_gap(now, heard.src)  # we missed its alive
             return False, []
-        if not self.is_news(heard):
+        if not self.facts.is_news(heard):
             return False, []
-        self._store(heard)
+        self.facts.keep(heard)
         return True, []
-
-    def is_news(self, heard: Heard) -> bool:
-        """Is it newer than what stands here? What is not kept is not."""
-        place = heard.place
-        if place is None:
-            return False
-        key, version = place
-        standing = self._replica.get(*key)
-        return standing is None or standing.version < version
-
-    def _is_outdated(self, heard: Heard, now: Instant) -> bool:
-        """Older than tombstones are kept: an alive fact that old could bring back somebody long forgotten.
-
-        A fact is no older than the life that says it, whatever its clock was set back to.
-        """
-        return max(heard.sent_ms, heard.life) + self._tombstone_s * 1_000 < now.wall_ms
-
-    def _store(self, heard: Heard) -> None:
-        if heard.kept is None:
-            return
-        key, entry = heard.kept
-        (about, slot), version = key, entry.version
-        former = self._replica.get(about, slot)
-        self._replica.put(key, entry)
-        if slot != "standing":
-            return
-        if former is not None and former.version.life < version.life:
-            self.forget(about)  # another life, other agents
-        if isinstance(heard.body, Alive):
-            self._tombstones.pop(about, None)
-            if about != self._me.id:
-                self._living[about] = version.life
-            return
-        if about != self._me.id:
-            self.forget(about)
-            self._living.pop(about, None)
-            self._tombstones.pop(about, None)
-            self._tombstones[about] = None
-            while len(self._tombstones) > limits.TOMBSTONES_MAX + 4 * len(self._living):
-                self._drop_tombstone(next(iter(self._tombstones)))
-
-    def _drop_tombstone(self, node: NodeId) -> None:
-        del self._tombstones[node]
-        self._replica.drop(node, "standing")
 
     # --- answering what everybody hears: only the first few do
 
     def _responds(self, heard: Heard, why: str) -> bool:
         regions, region = self._regions, region_of(heard.subject)
         if region == regions.own:
-            audience: Iterable[NodeId] = self._living if regions.is_one else regions.near
+            audience: Iterable[NodeId] = self.facts.living if regions.is_one else regions.near
         elif not regions.is_bridge or (why == "welcome" and set(regions.bridges(region)) - {heard.src}):
             return False  # its own region welcomes it
         else:  # who is the first of its region is welcomed once; later each region has an answer of its own
@@ -280,7 +200,7 @@ class Gossip:
         return ids.is_ranked(self._me.id, pool, salt=f"{why} {heard.src}", within=RESPONDERS)
 
     def _own_alive(self) -> Alive | None:
-        own = self._replica.get(self._me.id, "standing")
+        own = self.facts.replica.get(self._me.id, "standing")
         return structs.replace(own.heard.body, fresh=False) if own and isinstance(own.heard.body, Alive) else None
 
     def _welcome(self, heard: Heard, now: Instant) -> list[Effect]:
@@ -288,7 +208,7 @@ class Gossip:
         own = self._own_alive()
         if own is None or not self._responds(heard, "welcome") or not self._may_answer("welcome", heard.src, now):
             return []
-        known = [entry for _, _, entry in self._replica.entries()]
+        known = [entry for _, _, entry in self.facts.replica.entries()]
         return [Spread(own), *self._deltas(heard.src, heard.life, self._round, known)]
 
     def _meet(self, heard: Heard, now: Instant) -> list[Effect]:
@@ -305,7 +225,7 @@ class Gossip:
 
     def _correct(self, heard: Heard, body: Suspect | Confirm) -> list[Effect]:
         """Somebody accuses whom we know to be gone: it missed that."""
-        standing = self._replica.get(body.peer, "standing")
+        standing = self.facts.replica.get(body.peer, "standing")
         if standing is None or heard.is_relayed or not isinstance(standing.heard.body, Dead | Left):
             return []
         return self._tell(heard, standing) if standing.version.life >= body.life else []
@@ -326,7 +246,7 @@ class Gossip:
         """A sign that we missed something, best known to `node`: compare soon."""
         if self._own_alive() is None:
             return
-        if node is not None and node in self._living:
+        if node is not None and node in self.facts.living:
             self._asked = node
         soon = now.after(self._settings.gap_s * self._rng.random())
         armed = self._timers.deadline("digest")
@@ -342,13 +262,13 @@ class Gossip:
                 return [Emit(PeerMisbehaved(src, "bad_digest"))]
             if not self._may_answer("digest", src, now):  # two that meet each other ask at once: both are answered
                 return []
-            differing = self._replica.differing(body.buckets)
+            differing = self.facts.replica.differing(body.buckets)
             self.compared["other" if differing else "same"] += 1
             return [self._fine(src, life, body.round, differing)] if differing else []
         if body.more:
             self._asked = src
             self.on_gap(now, src)
-        ahead, behind = self._replica.against(body)
+        ahead, behind = self.facts.replica.against(body)
         if any(entry.heard.src == self._me.id and isinstance(entry.heard.body, Capabilities) for entry in ahead):
             self._restate_soon(now)  # it buried us, and was not alone in that
         effects = self._deltas(src, life, body.round, ahead)
@@ -360,7 +280,7 @@ class Gossip:
     def _coarse(self, to: NodeId, life: int) -> Send:
         self._round += 1
         self.compared["asked"] += 1
-        return Send(to=to, life=life, body=Digest(self._round, buckets=self._replica.hashes()))
+        return Send(to=to, life=life, body=Digest(self._round, buckets=self.facts.hashes()))
 
     def _fine(self, to: NodeId, life: int, round: int, differing: list[int]) -> Send:
         """Rows of as many of the differing buckets as fit, beginning anywhere, so that all have their turn."""
@@ -368,7 +288,7 @@ class Gossip:
         scope: list[int] = []
         rows: list[Row] = []
         for bucket in differing[first:] + differing[:first]:
-            of_bucket = list(self._replica.rows(bucket))
+            of_bucket = list(self.facts.replica.rows(bucket))
             if scope and len(rows) + len(of_bucket) > limits.ROWS_PER_DIGEST_MAX:
                 break
             scope.append(bucket)
@@ -409,7 +329,7 @@ class Gossip:
                     effects += self._restate()
                 case "sweep":
                     self._timers.set("sweep", now.after(SWEEP_S))
-                    self._sweep(now)
+                    self.facts.sweep(now)
                 case _:
                     assert_never(purpose)
         return effects
@@ -432,26 +352,26 @@ class Gossip:
         return [] if own is None else [Spread(own)]
 
     def _beacon_s(self) -> float:
-        return max(self._settings.beacon_s_min, self._settings.beacon_s_per_node * (len(self._living) + 1))
+        return max(self._settings.beacon_s_min, self._settings.beacon_s_per_node * (len(self.facts.living) + 1))
 
     def _compare(self, now: Instant) -> list[Effect]:
         self._timers.set("digest", now.after(self._settings.digest_interval_s * (0.5 + self._rng.random())))
         node, self._asked = self._asked, None
-        if node not in self._living:
+        if node not in self.facts.living:
             partners = self._partners()
             if not partners:
                 return []
             node = partners[chosen(self._rng, len(partners))]
-        return [self._coarse(node, self._living[node])]
+        return [self._coarse(node, self.facts.living[node])]
 
     def _partners(self) -> list[NodeId]:
         """Whom to compare with: our region; for a bridge every few times, or when it is alone there, other bridges."""
         regions = self._regions
         if regions.is_one:
-            return list(self._living)
+            return list(self.facts.living)
         is_far = regions.is_bridge and (self._round % FAR_ROUNDS == 0 or not regions.near)
         pool = regions.bridges_but(regions.own) if is_far else regions.near
-        return [node for node in pool if node in self._living]
+        return [node for node in pool if node in self.facts.living]
 
     def _restate_soon(self, now: Instant) -> None:
         if self._timers.deadline("restate") is None:
@@ -461,34 +381,14 @@ class Gossip:
         """What we can do, said anew: who buried us, rightly or not, has forgotten it."""
         effects: list[Effect] = []
         for slot in ("capabilities", "load"):
-            own = self._replica.get(self._me.id, slot)
+            own = self.facts.replica.get(self._me.id, slot)
             if own is not None and isinstance(own.heard.body, AnyFact):
                 effects.append(Spread(own.heard.body))
         return effects
 
-    def _sweep(self, now: Instant) -> None:
-        for node in list(self._tombstones):
-            standing = self._replica.get(node, "standing")
-            if standing is None or self._is_outdated(standing.heard, now):
-                self._drop_tombstone(node)
-
     # --- for readers
-
-    def frames(self) -> tuple[bytes, ...]:
-        """Every fact kept here, as sealed, in an order in which each can be opened."""
-        entries = in_opening_order(entry for _, _, entry in self._replica.entries())
-        return tuple(entry.heard.frame for entry in entries)
-
-    @property
-    def gone(self) -> int:
-        """How many are remembered that are dead or left."""
-        return len(self._tombstones)
 
     @property
     def repeating(self) -> int:
         """Own broadcasts that wait for their repetition."""
         return len(self._repeats)
-
-    def hashes(self) -> tuple[int, ...]:
-        """The coarse digest: equal on two nodes that know the same."""
-        return self._replica.hashes()

@@ -12,9 +12,7 @@ from collections.abc import Sequence
 from typing import Literal, assert_never
 
 from protocol import limits
-from protocol import suspicion as doubt
 from protocol.agreement import Agreement
-from protocol.doubts import Doubts, spans_of
 from protocol.effects import Effect, Emit, Send, Spread
 from protocol.events import NameConflict, PeerAlive, PeerDead, PeerLeft, PeerMisbehaved, PeerSuspect
 from protocol.presets import MembershipSettings
@@ -23,7 +21,8 @@ from protocol.prober import TELLING, Health, Prober
 from protocol.regions import Regions
 from protocol.replica import Heard, Me, Peer, standing
 from protocol.roster import ROUND_TRIP_S, Accused, Member, Own, Roster
-from protocol.suspicion import Accusation, Evidence, Suspicion
+from protocol.suspects import Suspects, spans_of
+from protocol.suspicion import Accusation, Evidence, Suspicion, is_verifier, last_alive
 from protocol.timers import Timers, soonest
 from protocol.wire.gossip import Alive, Confirm, Dead, Left, Suspect
 from protocol.wire.kinds import AnySwim
@@ -56,7 +55,7 @@ class Membership:
             timeout_s=settings.probe_timeout_s,
             tells=settings.buddy,
         )
-        self._doubts = Doubts(me=me.id, roster=self._roster, spans=spans_of(settings))
+        self._suspects = Suspects(me=me.id, roster=self._roster, spans=spans_of(settings))
         self._down_since: Mono | None = None
         self._grace_until: Mono = 0  # until then an unanswered probe accuses nobody
         self._lagged_at: Mono = 0  # when we were last late
@@ -81,7 +80,7 @@ class Membership:
         """A probe or its answer, from that life of `src`."""
         if self._own.has_left or not self._is_started:
             return []
-        self._doubts.heard(now)
+        self._suspects.heard(now)
         match body:
             case Ping():
                 return self._on_ping(src, life, body, now)
@@ -113,7 +112,7 @@ class Membership:
 
     def on_answered(self, now: Instant) -> None:
         """Our server answered: it is not our link that is silent."""
-        self._doubts.answered(now)
+        self._suspects.answered(now)
 
     def on_link(self, *, is_up: bool, now: Instant) -> list[Effect]:
         """Our own link went or came: while it is down time stands still and nobody is accused."""
@@ -156,12 +155,12 @@ class Membership:
         effects += asked
         for number in silent:
             effects += self._on_unanswered(number, "timeout", now)
-        for member, suspicion, dead in self._doubts.due(now):
+        for member, suspicion, dead in self._suspects.due(now):
             if dead is None:
                 effects += self._prober.ask(member, now)
                 if not self._prober.probes.is_asked(member.id):
                     suspicion.in_vain = None  # too many questions wait
-            elif member.suspicion is suspicion and not self._doubts.is_held:  # the verdict before may have changed that
+            elif member.suspicion is suspicion and not self._suspects.is_held:  # the one before may change that
                 effects.append(Spread(dead))
                 effects += self._end(member, member.life, dead, tuple(sorted(suspicion.accusers)), now)
         if self._timers.due(now.mono_ns):
@@ -173,8 +172,8 @@ class Membership:
         """When to call `on_tick`; never while the link is down, and not after `leave`."""
         if self._own.has_left or self._down_since is not None:
             return None
-        asked, doubted = self._prober.next_deadline(), self._doubts.next_deadline()
-        return soonest((self._timers.next(), asked, self._own.next_deadline(), doubted))
+        asked, suspected = self._prober.next_deadline(), self._suspects.next_deadline()
+        return soonest((self._timers.next(), asked, self._own.next_deadline(), suspected))
 
     # --- who is there
 
@@ -229,7 +228,7 @@ class Membership:
 
     def is_frozen(self) -> bool:
         """True while nobody is declared dead here: our link is down, or most of the view does not answer."""
-        return self._down_since is not None or self._doubts.is_held
+        return self._down_since is not None or self._suspects.is_held
 
     def settled_s(self, now: Instant) -> float:
         """Seconds since this view could be relied on: others were heard of, or nobody for a while; 0 before."""
@@ -239,11 +238,11 @@ class Membership:
 
     def has_buried(self, body: Dead) -> bool:
         """True when this very death stands in the view: then `gossip.keep` may pass it on."""
-        return self._doubts.has_buried(body)
+        return self._suspects.has_buried(body)
 
     def believes(self, heard: Heard) -> bool:
         """True while this word against another counts here: then a bridge may carry it on."""
-        return self._doubts.believes(heard)
+        return self._suspects.believes(heard)
 
     @property
     def incarnation(self) -> int:
@@ -340,7 +339,7 @@ class Membership:
         effects = self._count(member, body.incarnation, heard.src, Accusation(body.evidence, heard.frame), now)
         pool = self._roster.regions.jury(member.id, heard.src, self._roster.alive()) if is_first else []
         at, most = body.incarnation, self._settings.verifiers
-        if doubt.is_verifier(self._me.id, pool, suspect=member.id, life=member.life, incarnation=at, most=most):
+        if is_verifier(self._me.id, pool, suspect=member.id, life=member.life, incarnation=at, most=most):
             effects += self._prober.ask(member, now)
         return effects
 
@@ -364,7 +363,7 @@ class Membership:
             suspicion.in_vain, suspicion.has_answered = now.mono_ns, False
         elif self._me.id in suspicion.accusers and suspicion.confirmations == 1:
             self._health.better()  # another sees what we see: it is not us, and that was counted once
-        self._doubts.arm(member, suspicion, now)
+        self._suspects.arm(member, suspicion, now)
         return effects + self._look_at_view(now)
 
     # --- what others say of themselves
@@ -378,7 +377,7 @@ class Membership:
         if member is not None and version <= member.standing:
             if version < member.standing:
                 return []
-            member.frame, effects = heard.frame, self._doubts.refuted(member, body.incarnation, heard)
+            member.frame, effects = heard.frame, self._suspects.refuted(member, body.incarnation, heard)
             is_suspect = member.suspicion is not None and not heard.is_relayed
             return effects + (self._prober.tell(member, now) if is_suspect else [])  # let it know that it has to say so
         if member is None:
@@ -392,14 +391,14 @@ class Membership:
         is_news = member.state != "alive" or member.life != heard.life
         conflict = self._roster.take(member, heard, body, now)
         effects = self._revive(member, body.incarnation, now) if is_news else []
-        effects += self._doubts.refuted(member, body.incarnation, heard)
+        effects += self._suspects.refuted(member, body.incarnation, heard)
         member.incarnation = body.incarnation
         return effects if conflict is None else [*effects, Emit(NameConflict(member.name, *conflict))]
 
     def _revive(self, member: Member, incarnation: int, now: Instant) -> list[Effect]:
         """It lives, at this incarnation: only its own word leads here."""
         past = member.past(now)
-        self._doubts.revived(member, incarnation)
+        self._suspects.revived(member, incarnation)
         member.incarnation, member.suspicion = incarnation, None
         self._prober.heard(member)
         self._prober.meet(member, now)
@@ -423,19 +422,19 @@ class Membership:
         version = standing(life=body.life, incarnation=body.incarnation, state="dead")
         if (member is not None and version <= member.standing) or heard.src == body.peer:
             return []
-        last = doubt.last_alive(body, accusations, since_ms=now.wall_ms - int(self._settings.tombstone_s * 1_000))
+        last = last_alive(body, accusations, since_ms=now.wall_ms - int(self._settings.tombstone_s * 1_000))
         member = member or Member(body.peer)
         is_known = member.is_living and member.life == body.life
         if not is_known and last is None:
             return []  # whoever says this cannot show that such a life ever began
         if is_known and body.incarnation - member.incarnation >= limits.INCARNATION_JUMP_MAX:
             return [Emit(PeerMisbehaved(heard.src, "incarnation_jump", str(body.incarnation)))]
-        proven, suspicion = self._doubts.proven(member, heard, body, accusations), member.suspicion
-        is_proven = len(proven) >= self._doubts.needed(member)
+        proven, suspicion = self._suspects.proven(member, heard, body, accusations), member.suspicion
+        is_proven = len(proven) >= self._suspects.needed(member)
         is_gone = member.state in ("dead", "left") and member.life == body.life  # old news cannot bring it back
-        is_doubted = suspicion is not None and not suspicion.is_judged and not self._doubts.is_held
-        is_doubted = is_doubted and self._doubts.had_time(member, proven, now)
-        if is_gone or (is_proven and (is_doubted or not is_known)):
+        is_due = suspicion is not None and not suspicion.is_judged and not self._suspects.is_held
+        is_due = is_due and self._suspects.had_time(member, proven, now)
+        if is_gone or (is_proven and (is_due or not is_known)):
             return self._end(member, body.life, body, tuple(sorted(proven)), now)
         effects = [] if last is None else self._on_alive(*last, now)
         found = self._roster.get(body.peer)
@@ -450,7 +449,7 @@ class Membership:
         if member.suspicion is None or member.suspicion.is_judged:
             return []
         member.suspicion.is_judged = True
-        self._doubts.arm(member, member.suspicion, now)
+        self._suspects.arm(member, member.suspicion, now)
         return self._prober.ask(member, now)
 
     def _end(
@@ -459,7 +458,7 @@ class Membership:
         """It left, or it died: gone from the living either way."""
         was_living, name, suspicion = member.is_living, self._roster.shown_name(member), member.suspicion
         member.life, member.incarnation = life, last.incarnation
-        self._doubts.clear(member.id)
+        self._suspects.clear(member.id)
         self._prober.probes.forget(member.id)
         was = "" if suspicion is None else "suspect"
         event: PeerLeft | PeerDead = PeerLeft(member.id, name, life, was)
@@ -479,22 +478,22 @@ class Membership:
         if self._own.incarnation > before:
             self._health.worse()
             if said == "dead":  # we were cut off: do we doubt others only therefore?
-                effects += self._prober.tell_each(self._doubts.own(), now)
+                effects += self._prober.tell_each(self._suspects.own(), now)
         return effects
 
-    # --- our own doubt
+    # --- is it us?
 
     def _look_at_view(self, now: Instant) -> list[Effect]:
         """Somebody came, went, or answered: may it be us who is cut off?"""
-        return self._doubts.look(now, is_doubtful=self._prober.probes.is_doubtful)
+        return self._suspects.look(now, is_doubtful=self._prober.probes.is_doubtful)
 
     def _give_grace(self, now: Instant) -> None:
         """Just back: nobody is accused, let alone declared dead, before all had the time to be heard."""
         self._grace_until = now.after(self._settings.grace_s)
-        self._doubts.hold_until(self._grace_until)
+        self._suspects.hold_until(self._grace_until)
 
     def _stood_still(self, by_ns: int, now: Instant) -> None:
         """Time in which we could not hear anybody does not count."""
         self._timers.postpone(by_ns)
         self._prober.postpone(by_ns)
-        self._doubts.stood_still(by_ns, now)
+        self._suspects.stood_still(by_ns, now)

@@ -401,7 +401,7 @@ class Node:
             return self._carry("ledger", self.ledger.tasks.abandon(event.peer, now), now)
         if isinstance(event, events.PeerDead | events.PeerLeft):
             self.catalogue.forget(event.peer)
-            self.gossip.forget(event.peer)
+            self.gossip.facts.forget(event.peer)
         if isinstance(event, events.PeerSuspect | events.PeerUnreachable | events.PeerDead | events.PeerLeft):
             return self._carry("ledger", self._guardian.on_gone(self._places.homes(now), now), now)
         return []

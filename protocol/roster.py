@@ -240,7 +240,7 @@ class Roster:
             self._alive = [node for node in self.living if self._members[node].state == "alive"]
         return self._alive
 
-    def doubted(self) -> list[tuple[Member, Suspicion]]:
+    def under_suspicion(self) -> list[tuple[Member, Suspicion]]:
         """Suspects with what they are suspected of."""
         members = [self._members[node] for node in self.suspects()]
         return [(member, member.suspicion) for member in members if member.suspicion is not None]

@@ -27,7 +27,7 @@ def acquaint(hosts: Sequence[Host], around: Surroundings) -> None:
     """All of these start, and each is told of every other that it is there, what it can do, and how busy it is."""
     for host in hosts:
         host.start_unheard(EARLY_NS)
-    said = [(host, host.node.gossip.frames()) for host in hosts if host.is_up]
+    said = [(host, host.node.gossip.facts.frames()) for host in hosts if host.is_up]
     alive = [(host, frame) for host, frames in said for frame in frames[:1]]
     facts = alive + [(host, frame) for host, frames in said for frame in frames[1:]]
     subjects, stranger = Subjects(around.mesh), around.keys.signer(STRANGER)

@@ -109,7 +109,7 @@ def state_of(node: Node) -> tuple[object, ...]:
     """What a node believes, knows and holds: what no frame without effect may change."""
     members, catalogue = node.membership, node.catalogue
     agents = [(peer.id, catalogue.cards_of(peer.id)) for peer in members.snapshot()]
-    return members.snapshot(), node.gossip.hashes(), agents, node.ledger.watched, node.holder.in_hand
+    return members.snapshot(), node.gossip.facts.hashes(), agents, node.ledger.watched, node.holder.in_hand
 
 
 def _refused(host: Host, node: Node, what: str, frames: list[Received]) -> str | None:

@@ -123,7 +123,7 @@ def hands_empty(world: Whole) -> str | None:
 
 def one_digest(world: Whole) -> str | None:
     """Every node that is up has the same newest fact of each kind about everybody."""
-    digests = {host.name: host.node.gossip.hashes() for host in world.hosts.values() if host.is_up}
+    digests = {host.name: host.node.gossip.facts.hashes() for host in world.hosts.values() if host.is_up}
     first = next(iter(digests), "")
     other = next((name for name, hashes in digests.items() if hashes != digests[first]), "")
     return f"{first} and {other} know different facts" if other else None

@@ -120,19 +120,12 @@ class Oracle:
         return None
 
 
-class Quiet:
-    """In place of gossip: every fact is news, and nothing is repaired."""
+class AllNews:
+    """In place of facts: nothing is kept, so nothing was heard before."""
 
     def is_news(self, *args: Any) -> bool:
         """Nothing that has a bound."""
         return False
-
-    def __init__(self, **_: Any) -> None:
-        pass
-
-    def on_fact(self, heard: Heard, now: Instant) -> tuple[bool, list[fx.Effect]]:
-        """News."""
-        return True, []
 
     def renewed(self, heard: Heard, now: Instant) -> bool | None:
         """Nothing was heard before."""
@@ -141,6 +134,20 @@ class Quiet:
     def is_about_nobody(self, heard: Heard) -> bool:
         """Everybody is known."""
         return False
+
+    def forget(self, node: NodeId) -> None:
+        """Nothing to forget."""
+
+
+class Quiet:
+    """In place of gossip: every fact is news, and nothing is repaired."""
+
+    def __init__(self, **_: Any) -> None:
+        self.facts = AllNews()
+
+    def on_fact(self, heard: Heard, now: Instant) -> tuple[bool, list[fx.Effect]]:
+        """News."""
+        return True, []
 
     def keep_own(self, heard: Heard, now: Instant) -> list[fx.Effect]:
         """Nobody will ask for it."""
@@ -156,9 +163,6 @@ class Quiet:
 
     def on_gap(self, now: Instant, node: NodeId | None = None) -> None:
         """Nothing to repair."""
-
-    def forget(self, node: NodeId) -> None:
-        """Nothing to forget."""
 
     def next_deadline(self) -> None:
         """It waits for nothing."""

@@ -172,7 +172,7 @@ async def test_who_left_before_a_node_began_is_remembered_there_and_listed_by_wh
         await a.until(lambda: "left" in [peer.state for peer in a.views.peers()], what="b having left")
         await mesh.kill("b")
         c = await mesh.start("c")
-        await c.until(lambda: c.node.gossip.gone == 1, what="the goodbye having come by a digest")
+        await c.until(lambda: c.node.gossip.facts.gone == 1, what="the goodbye having come by a digest")
         assert [peer.name for peer in c.views.peers()] == ["a", "c"]
         with pytest.raises(MeshError, match="no peer is called b"):
             c.service.peer("b")

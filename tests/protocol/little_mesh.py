@@ -141,7 +141,7 @@ class LittleMesh:
     def agrees(self) -> bool:
         """True when everybody sees exactly the running nodes alive, and knows the same facts."""
         names = sorted(self.hosts)
-        hashes = {host.gossip.hashes() for host in self.hosts.values()}
+        hashes = {host.gossip.facts.hashes() for host in self.hosts.values()}
         return all(seen == names for seen in self.alive().values()) and len(hashes) == 1
 
     def deaths(self) -> list[tuple[str, str, float]]:
@@ -187,7 +187,7 @@ class LittleMesh:
                 case Emit():
                     host.events.append((self.seconds, effect.event))
                     if isinstance(effect.event, PeerDead):
-                        host.gossip.forget(effect.event.peer)
+                        host.gossip.facts.forget(effect.event.peer)
                 case Spread():
                     fact = self._sealed.get(effect.frame) or self._seal(host, effect.body)
                     if not effect.frame:

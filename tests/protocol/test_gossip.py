@@ -40,7 +40,7 @@ def among(*others: str, name: str = "a") -> Script:
 
 
 def keeps(talk: Script, body: Any) -> bool:
-    return any(str(body).encode() in frame for frame in talk.machine.frames())
+    return any(str(body).encode() in frame for frame in talk.machine.facts.frames())
 
 
 def is_news(talk: Script) -> bool:
@@ -153,7 +153,7 @@ def test_the_same_word_said_again_is_a_sign_of_life_and_keeps_the_frame_young() 
     talk.at(60.0).hears("b", alive("b", is_fresh=True), seq=2)
     assert is_news(talk)
     talk.do("on_fact", heard("b", alive("b", is_fresh=True), at=30.0, seq=3))
-    (frame,) = [frame for frame in talk.machine.frames() if frame.startswith(b"b/")]
+    (frame,) = [frame for frame in talk.machine.facts.frames() if frame.startswith(b"b/")]
     assert frame.endswith(b"#2")
 
 
@@ -162,7 +162,7 @@ def test_a_word_dated_ahead_by_a_clock_that_is_right_again_gives_way_to_todays()
     talk.at(30.0).do("on_fact", heard("b", alive("b"), at=10_000.0, seq=2))
     talk.at(31.0).do("on_fact", heard("b", alive("b"), at=31.0, seq=3, is_relayed=True))
     talk.at(32.0).do("on_fact", heard("b", alive("b"), at=32.0, seq=4))
-    (frame,) = [frame for frame in talk.machine.frames() if frame.startswith(b"b/")]
+    (frame,) = [frame for frame in talk.machine.facts.frames() if frame.startswith(b"b/")]
     assert frame.endswith(b"#4")
 
 
@@ -200,10 +200,10 @@ def test_tombstones_and_members_are_bounded() -> None:
     for index in range(limits.TOMBSTONES_MAX + 5):
         machine.on_fact(heard(f"n{index:04}", alive(f"n{index:04}"), is_relayed=True), now)
         machine.on_fact(heard(f"n{index:04}", Left(0)), now)
-    assert len(machine.frames()) == limits.TOMBSTONES_MAX + 1
+    assert len(machine.facts.frames()) == limits.TOMBSTONES_MAX + 1
     for index in range(limits.PEERS_MAX + 5):
         machine.on_fact(heard(f"m{index:04}", alive(f"m{index:04}"), is_relayed=True), now)
-    assert len(machine.frames()) == limits.TOMBSTONES_MAX + 1 + limits.PEERS_MAX
+    assert len(machine.facts.frames()) == limits.TOMBSTONES_MAX + 1 + limits.PEERS_MAX
 
 
 def test_our_own_echo_and_what_no_honest_node_says_have_no_effect() -> None:
@@ -304,7 +304,7 @@ def test_now_and_then_one_other_is_compared_with() -> None:
 
 def test_equal_digests_end_the_exchange() -> None:
     talk = among("b").at(1.0)
-    talk.do("on_digest", "b", 1, Digest(1, buckets=talk.machine.hashes())).expects_nothing()
+    talk.do("on_digest", "b", 1, Digest(1, buckets=talk.machine.facts.hashes())).expects_nothing()
     talk.at(2.0).do("on_digest", "b", 1, Digest(2, buckets=(0,) * BUCKETS)).expects_no(Delta)
     assert talk.machine.compared == {"asked": 0, "same": 1, "other": 1}
 
@@ -349,8 +349,8 @@ def test_one_exchange_leaves_both_with_the_newest_of_everything(some: set[int], 
     one, other = knowing("a", some), knowing("b", others)
     messages = exchange(one, other)
     # What each knows of itself is its own to tell; of the rest both know the same.
-    rest_one = {frame for frame in one.machine.frames() if frame[:1] not in b"ab"}
-    rest_other = {frame for frame in other.machine.frames() if frame[:1] not in b"ab"}
+    rest_one = {frame for frame in one.machine.facts.frames() if frame[:1] not in b"ab"}
+    rest_other = {frame for frame in other.machine.facts.frames() if frame[:1] not in b"ab"}
     assert rest_one == rest_other
     assert len(messages) <= 6
 
@@ -466,11 +466,11 @@ def test_whatever_is_said_the_digest_stays_true_to_the_facts(said: list[Any]) ->
             case (src, digest):
                 talk.do("on_digest", src, 1, digest)
         talk.tick()
-        replica = talk.machine._replica
+        replica = talk.machine.facts.replica
         again = type(replica)()
         for about, slot, entry in replica.entries():
             again.put((about, slot), entry)
-        assert again.hashes() == talk.machine.hashes()
+        assert again.hashes() == talk.machine.facts.hashes()
 
 
 @pytest.mark.parametrize(
@@ -488,11 +488,11 @@ def test_whatever_is_said_the_digest_stays_true_to_the_facts(said: list[Any]) ->
 )
 def test_only_the_same_words_of_the_same_life_are_no_news(body: Any, life: int, is_newer: bool | None) -> None:
     talk = node().hears("b", alive("b")).hears("b", Capabilities(1, (CARD,)))
-    assert talk.machine.renewed(heard("b", body, life=life, at=3.0), talk.now) is is_newer
+    assert talk.machine.facts.renewed(heard("b", body, life=life, at=3.0), talk.now) is is_newer
 
 
 def test_what_is_said_again_is_kept_in_place_of_the_older_frame_and_never_the_other_way_round() -> None:
     talk = node().hears("b", alive("b")).at(10.0)
     newer, older = (heard("b", alive("b"), at=sent_s, seq=seq) for sent_s, seq in ((9.0, 3), (4.0, 2)))
-    assert [talk.machine.renewed(said, talk.now) for said in (newer, older, newer)] == [True, False, False]
-    assert newer.frame in talk.machine.frames()
+    assert [talk.machine.facts.renewed(said, talk.now) for said in (newer, older, newer)] == [True, False, False]
+    assert newer.frame in talk.machine.facts.frames()

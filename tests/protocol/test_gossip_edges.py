@@ -22,7 +22,7 @@ def test_who_forgot_a_tombstone_a_moment_earlier_does_not_take_it_back_and_they_
     late.at(DAY_S + 30.0)
     assert (keeps(early, Left(0)), keeps(late, Left(0))) == (False, True)
 
-    late.do("on_digest", "a", 1, Digest(1, buckets=early.machine.hashes()))
+    late.do("on_digest", "a", 1, Digest(1, buckets=early.machine.facts.hashes()))
     (fine,) = late.said(Digest)
     early.do("on_digest", "b", 1, fine)
     (lacking,) = early.said(Digest)
@@ -35,7 +35,7 @@ def test_who_forgot_a_tombstone_a_moment_earlier_does_not_take_it_back_and_they_
 
     late.tick()
     assert not keeps(late, Left(0))
-    early.at(DAY_S + 31.0).do("on_digest", "b", 1, Digest(2, buckets=late.machine.hashes())).expects_nothing()
+    early.at(DAY_S + 31.0).do("on_digest", "b", 1, Digest(2, buckets=late.machine.facts.hashes())).expects_nothing()
 
 
 def test_of_two_changes_of_agents_in_a_row_the_newer_alone_is_repeated() -> None:

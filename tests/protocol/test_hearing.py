@@ -184,7 +184,7 @@ def test_a_bridge_that_lies_can_invent_nothing() -> None:
         node.hears(europe.fact("n6", refuted("n6")))
         assert node.is_alive(lone)
         assert death.frame not in node.carries()
-        assert death.frame not in node.node.gossip.frames()
+        assert death.frame not in node.node.gossip.facts.frames()
 
 
 def refuted(name: str) -> Alive:
@@ -438,9 +438,9 @@ def test_a_flood_of_news_of_itself_by_one_key_is_cut_short_and_counted(news: Cal
     first = host.node.membership.incarnation + 1
     flood = [europe.fact(host.name, news(host, first + number)) for number in range(most + 100)]
     assert node.hears(*flood[:most], *flood[:most]) == [], "what is said again is no news"
-    stood = node.node.gossip.frames()
+    stood = node.node.gossip.facts.frames()
     node.hears(*flood[most:])
-    assert node.node.gossip.frames() == stood
+    assert node.node.gossip.facts.frames() == stood
     assert _counted(node, "too_often") == 100
     assert node.hears(europe.fact(europe.bridges[1], news(europe.hosts[europe.bridges[1]], first))) == []
 

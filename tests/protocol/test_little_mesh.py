@@ -37,7 +37,7 @@ def test_a_joiner_knows_everything_after_one_exchange() -> None:
     mesh.run(0.1).start("late").run(0.05)
     late, first = mesh.hosts["late"], mesh.hosts["n00"]
     assert len(late.membership.alive()) == 21
-    assert late.gossip.hashes() == first.gossip.hashes()
+    assert late.gossip.facts.hashes() == first.gossip.facts.hashes()
     assert all("late" in seen for seen in mesh.alive().values())
 
 
@@ -226,7 +226,7 @@ def test_a_joiner_is_told_of_the_dead_without_seeing_them_alive() -> None:
 def test_a_liar_with_a_valid_key_kills_nobody() -> None:
     mesh = settled(*names(5))
     victim = mesh.hosts["n03"]
-    alive = next(frame for frame in mesh.hosts["n00"].gossip.frames() if frame.startswith(b"n03."))
+    alive = next(frame for frame in mesh.hosts["n00"].gossip.facts.frames() if frame.startswith(b"n03."))
     for incarnation in (0, 1, 5, 1 << 19, 1 << 40):
         mesh.say("n04", Dead("n03", victim.me.life, incarnation, "timeout", (), alive))
         mesh.run(7.0)
@@ -242,7 +242,7 @@ def test_what_a_node_can_do_is_known_again_after_it_was_buried_by_mistake() -> N
     mesh.run(12.0)
     mesh.resume("n03")
     mesh.run(4.0)
-    facts = [mesh._sealed[frame] for frame in mesh.hosts["n00"].gossip.frames()]
+    facts = [mesh._sealed[frame] for frame in mesh.hosts["n00"].gossip.facts.frames()]
     assert [fact.src for fact in facts if isinstance(fact.body, Capabilities)] == ["n03"]
 
 
@@ -256,7 +256,9 @@ def test_facts_reach_everybody_however_many_frames_are_lost(seed: int, count: in
     mesh.run(20.0)
     mesh.loss = 0.0
     assert mesh.run(40.0).agrees()
-    assert sum(isinstance(mesh._sealed[frame].body, Alive) for frame in mesh.hosts["n00"].gossip.frames()) == count
+    assert (
+        sum(isinstance(mesh._sealed[frame].body, Alive) for frame in mesh.hosts["n00"].gossip.facts.frames()) == count
+    )
 
 
 STEPS = st.lists(

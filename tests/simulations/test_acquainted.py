@@ -30,7 +30,7 @@ def test_nodes_that_know_each_other_see_the_same_before_anything_is_said() -> No
     assert verdict.violations == ()
     assert "Delta" not in verdict.sent
     nodes = [host.node for host in world.hosts.values()]
-    assert {node.gossip.hashes() for node in nodes} == {nodes[0].gossip.hashes()}
+    assert {node.gossip.facts.hashes() for node in nodes} == {nodes[0].gossip.facts.hashes()}
     assert all(len(node.membership.alive()) == 12 for node in nodes)
     assert all(
         len(node.catalogue.offered("work@1", host.now())) == 12

@@ -11,7 +11,6 @@ from itertools import islice
 from msgspec import Struct
 
 from protocol import limits
-from protocol import suspicion as doubt
 from protocol.effects import Carry, Effect, Emit
 from protocol.events import PeerUnreachable
 from protocol.presets import MembershipSettings
@@ -19,7 +18,7 @@ from protocol.primitives import NS_PER_S, Instant, Mono, NodeId
 from protocol.prober import ASKS
 from protocol.replica import Heard, standing
 from protocol.roster import Member, Roster
-from protocol.suspicion import Accusation, Suspicion
+from protocol.suspicion import Accusation, Suspicion, accusers_needed, proof, wait_s
 from protocol.timers import Timers
 from protocol.wire.gossip import Carried, Confirm, Dead, Suspect
 
@@ -57,7 +56,7 @@ def spans_of(settings: MembershipSettings) -> Spans:
     )
 
 
-class Doubts:
+class Suspects:
     """The suspects of one view, and what it takes to declare them dead."""
 
     def __init__(self, *, me: NodeId, roster: Roster, spans: Spans) -> None:
@@ -81,7 +80,7 @@ class Doubts:
         last, self._heard = max(self._heard, self._answered), now.mono_ns
         if now.since_s(last) < self._spans.deaf_s:
             return
-        for member, suspicion in self._roster.doubted():
+        for member, suspicion in self._roster.under_suspicion():
             if suspicion.since > last and next(iter(suspicion.accusers)) == self._me:
                 suspicion.since, suspicion.in_vain = now.mono_ns, None
                 self.arm(member, suspicion, now)
@@ -89,13 +88,13 @@ class Doubts:
     def hold_until(self, at: Mono) -> None:
         """Nobody is declared dead before that, nor by what we asked until now: we may have been cut off ourselves."""
         self._not_before = max(self._not_before, at)
-        for _, suspicion in self._roster.doubted():
+        for _, suspicion in self._roster.under_suspicion():
             suspicion.in_vain = None
 
     def look(self, now: Instant, *, is_doubtful: bool) -> list[Effect]:
         """More than half of the view suspect, ourselves counted: it may be us, so nobody is declared dead."""
         expected, self._expected = self._expected, self._confirmers()
-        for member, suspicion in self._roster.doubted() if expected != self._expected else ():
+        for member, suspicion in self._roster.under_suspicion() if expected != self._expected else ():
             self.arm(member, suspicion, now)
         is_held = 2 * self._roster.suspected > len(self._roster.living) + 1 or is_doubtful
         was_held, self.is_held = self.is_held, is_held
@@ -133,7 +132,7 @@ class Doubts:
             if self._roster.regions.is_far(member.id):
                 expected = min(expected, limits.BRIDGES - 1)  # when its region is cut off, the other bridges alone
             confirmations = suspicion.confirmations
-            seconds = doubt.wait_s(confirmations=confirmations, expected=expected, min_s=spans.min_s, max_s=spans.max_s)
+            seconds = wait_s(confirmations=confirmations, expected=expected, min_s=spans.min_s, max_s=spans.max_s)
         due = suspicion.since + int(seconds * NS_PER_S)
         if suspicion.in_vain is not None:
             due = max(due, suspicion.in_vain)
@@ -157,11 +156,11 @@ class Doubts:
     def needed(self, member: Member) -> int:
         """How many must accuse it before it is dead."""
         unsuspected = len(self._roster.living) - self._roster.suspected
-        return doubt.accusers_needed(1 + unsuspected - self._roster.is_alive(member.id), most=self._spans.accusers)
+        return accusers_needed(1 + unsuspected - self._roster.is_alive(member.id), most=self._spans.accusers)
 
     def proven(self, member: Member, heard: Heard, body: Dead, carried: Sequence[Heard]) -> dict[NodeId, Accusation]:
         """Who says that it died this death: whose words come along, and who says here what they say."""
-        said, suspicion = doubt.proof(heard, body, carried), member.suspicion
+        said, suspicion = proof(heard, body, carried), member.suspicion
         if suspicion is None or (member.life, suspicion.incarnation) != (body.life, body.incarnation):
             return said
         return {**suspicion.accusers, **said}
@@ -175,7 +174,7 @@ class Doubts:
 
     def own(self) -> list[Member]:
         """Those whom we accuse ourselves."""
-        return [member for member, suspicion in self._roster.doubted() if self._me in suspicion.accusers]
+        return [member for member, suspicion in self._roster.under_suspicion() if self._me in suspicion.accusers]
 
     def has_buried(self, body: Dead) -> bool:
         """Is it this very death that stands in the view?"""
@@ -235,7 +234,7 @@ class Doubts:
         """Time in which we could not hear anybody does not count."""
         self._heard, self._answered = self._heard + by_ns, self._answered + by_ns
         self._timers.postpone(by_ns)
-        for member, suspicion in self._roster.doubted():
+        for member, suspicion in self._roster.under_suspicion():
             suspicion.since += by_ns
             if suspicion.in_vain is not None and suspicion.in_vain > now.mono_ns - by_ns:
                 suspicion.in_vain = None  # the answer may have come meanwhile
@@ -243,5 +242,5 @@ class Doubts:
 
 
 def _verdict(member: Member, suspicion: Suspicion) -> Dead:
-    proof = tuple(each.frame for each in suspicion.accusers.values() if each.frame)[: limits.ACCUSATIONS_MAX]
-    return Dead(member.id, member.life, suspicion.incarnation, suspicion.evidence, proof, member.frame)
+    frames = tuple(each.frame for each in suspicion.accusers.values() if each.frame)[: limits.ACCUSATIONS_MAX]
+    return Dead(member.id, member.life, suspicion.incarnation, suspicion.evidence, frames, member.frame)
