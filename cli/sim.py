@@ -51,10 +51,9 @@ def _done(ctx: click.Context, words: Sequence[str]) -> int:
     from simulations.command import main
 
     session = ctx.find_object(Session)
-    is_command = bool(words) and not words[0].startswith("-")
-    if is_command and session is not None and session.output != OF_PEOPLE:
+    if words and session is not None and session.output != OF_PEOPLE:
         # After what the words name and before their options: what is said there again, counts.
-        first = next((place for place, word in enumerate(words) if _is_option(word)), len(words))
+        first = next((place for place, word in enumerate(words) if place and _is_option(word)), len(words))
         words = (*words[:first], "-o", session.output, *words[first:])
     return main(words or ["--help"], program="meshctl sim", also=ALSO)
 

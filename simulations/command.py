@@ -92,7 +92,7 @@ def _asked(arguments: Sequence[str], program: str, also: str) -> argparse.Namesp
     if rest and (not rest[0].startswith("-") or rest[0][1:].isdecimal()) and getattr(asked, "event", "") is None:
         asked.event = rest.pop(0)  # argparse takes a word that may be missing for missing once an option has come
     if rest:
-        raise Misuse(f"{rest[0]!r} is not known here", f"{program} {asked.command}")
+        asked.words.refuse(rest[0])
     asked.program = program
     return asked
 
@@ -133,7 +133,7 @@ def _parser(program: str, also: str) -> argparse.ArgumentParser:
 
     def command(name: str, do: Do, about: str) -> argparse.ArgumentParser:
         made = commands.add_parser(name, help=about, description=about)
-        made.set_defaults(do=do)
+        made.set_defaults(do=do, words=made)
         return made
 
     stocked = command("list", _list, "every scenario of the stock")

@@ -10,7 +10,7 @@ import re
 import sys
 from collections.abc import Sequence
 from difflib import get_close_matches
-from typing import NoReturn
+from typing import Any, NoReturn
 
 from simulations.scenario import ScenarioError
 from simulations.visible import visible
@@ -23,7 +23,15 @@ _MISSING = "the following arguments are required: "
 
 
 class Words(argparse.ArgumentParser):
-    """A parser whose refusals read as all others do."""
+    """A parser whose refusals read as all others do, and to which the beginning of an option is none."""
+
+    def __init__(self, **how: Any) -> None:
+        super().__init__(**how, allow_abbrev=False)
+
+    def refuse(self, word: str) -> NoReturn:
+        """A word that is left over. Raises Misuse."""
+        near = get_close_matches(word.partition("=")[0], self._option_string_actions, n=1)
+        raise Misuse(f"{word!r} is not known here{f'; did you mean {near[0]}?' if near else ''}", self.prog)
 
     def error(self, message: str) -> NoReturn:
         """Raises Misuse."""

@@ -126,7 +126,9 @@ def _run(command: list[str], copy: Path) -> subprocess.CompletedProcess[str]:
 def main(arguments: list[str]) -> int:
     """0 when all were caught, 1 when some survived, 2 when one of them is none."""
     known = {mutant.name: mutant for mutant in mutants()}
-    parser = argparse.ArgumentParser(prog="tests/mutate.py", description="Break the core a line at a time.")
+    parser = argparse.ArgumentParser(
+        prog="tests/mutate.py", allow_abbrev=False, description="Break the core a line at a time."
+    )
     parser.add_argument("name", nargs="*", help="only these")
     parser.add_argument("--jobs", type=int, default=1, help="how many at once (default 1)")
     parser.add_argument("--seeds", type=int, default=3, help="of each scenario that is likely to tell (default 3)")

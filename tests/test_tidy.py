@@ -189,6 +189,16 @@ def test_background_tasks_are_made_by_the_supervisor_alone() -> None:
     assert {place.partition(":")[0] for place in made} <= {"meshd/supervise.py"}, made
 
 
+def test_no_option_is_taken_by_its_beginning_alone() -> None:
+    assert not [
+        _at(path, node.lineno)
+        for path in _python_files(*PACKAGES, "tests")
+        for node in ast.walk(_tree(path))
+        if isinstance(node, ast.Call) and ast.unparse(node.func) == "argparse.ArgumentParser"
+        if not any(given.arg == "allow_abbrev" for given in node.keywords)
+    ]
+
+
 def test_only_commands_reports_and_the_demo_print() -> None:
     allowed = ("cli/", "simulations/", "meshd/demo/")
     wrong = [_at(path, line) for path in _python_files(*PACKAGES) for line, name in _calls(path) if name == "print"]

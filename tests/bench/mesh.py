@@ -92,7 +92,7 @@ def _count(text: str) -> int:
 
 def parser() -> argparse.ArgumentParser:
     """What can be asked."""
-    made = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
+    made = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0], allow_abbrev=False)
     made.add_argument("--nodes", type=_count, default=40)
     made.add_argument("--only", type=_names, default=(), metavar="A,B", help=", ".join(TRIALS))
     made.add_argument("--preset", action="append", choices=("lan", "local", "wan"), help="lan and local unless told")

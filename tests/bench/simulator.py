@@ -266,7 +266,7 @@ def keep(measured: dict[str, tuple[str, ...]], path: Path = tables.README) -> No
 
 def main() -> None:
     """Rows, as they are measured."""
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = argparse.ArgumentParser(description=__doc__, allow_abbrev=False)
     parser.add_argument("rows", nargs="*", metavar="ROW", help=", ".join(row.name for row in ROWS))
     parser.add_argument("--times", type=int, default=3)
     parser.add_argument("--all", action="store_true", help="also what takes many minutes")

@@ -62,6 +62,17 @@ def test_what_has_no_json_says_so_instead_of_printing_something_else(meshctl: Me
     assert json.loads(said.err)["error"]["message"] == "'-o' is not known here"
 
 
+@pytest.mark.parametrize("words", [("--seed", "3"), ("--bogus",), ("-n1", "run", "split")])
+def test_an_option_without_a_command_is_refused_in_json_where_that_is_asked_for(
+    meshctl: Meshctl, words: tuple[str, ...]
+) -> None:
+    said = meshctl("-o", "json", "sim", *words)
+    assert (said.code, said.out) == (2, "")
+    error = json.loads(said.err)["error"]
+    assert error["message"].startswith(f"{words[0]!r} stands before the command: name the command first")
+    assert error["hint"] == "meshctl sim --help"
+
+
 @pytest.mark.parametrize("words", [("--help",), ("-h",), ("show", "--help"), ()])
 def test_its_help_is_for_people_whatever_answers_are_printed_as(meshctl: Meshctl, words: tuple[str, ...]) -> None:
     said = meshctl("-o", "json", "sim", *words)

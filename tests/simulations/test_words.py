@@ -20,6 +20,8 @@ from simulations.running import BAD_SCENARIO
         (["replay"], "trace is missing", "replay --help"),
         (["diff", "one"], "other is missing", "diff --help"),
         (["run", "split", "--bogus"], "'--bogus' is not known here", "run --help"),
+        (["show", "split", "--outp", "json"], "'--outp' is not known here; did you mean --output?", "show --help"),
+        (["sweep", "calm", "--seed=1:1"], "'--seed=1:1' is not known here; did you mean --seeds?", "sweep --help"),
         (["-o", "table", "list"], "'-o' stands before the command: name the command first, then its options", "--help"),
         (["sweep", "split", "--jobs", "0"], "--jobs: '0' is no number from 1 to 1000", "sweep --help"),
         (["replay", "x", "--until", "soon"], "--until: 'soon' is no time, for example 34.2s", "replay --help"),
