@@ -2,47 +2,12 @@
 
 Invariant: does what the daemon's engine and performer do, in their order: inputs before due
 timers, writes one at a time a key, a late wake-up told as `Lagged`. Decides nothing.
-Neighbours: `broker`, `store` and `agents` carry out; `faults` crash, pause and unlink.
+Neighbours: `intake` is what it reads, `performer` does what it decides; `havoc` crashes, pauses and unlinks.
 """
 
-from collections.abc import Callable
-from typing import TypeAlias, assert_never
-
-from protocol.effects import (
-    Announce,
-    Carry,
-    Effect,
-    Emit,
-    List,
-    Listen,
-    Read,
-    Reply,
-    RunAgent,
-    Send,
-    Spread,
-    StopAgent,
-    Tune,
-    Write,
-)
+from protocol.effects import Effect, Emit, Spread
 from protocol.envelope import Sealer
-from protocol.inputs import (
-    Advertise,
-    AgentFailed,
-    AgentFinished,
-    AgentStopped,
-    Drain,
-    Entry,
-    Found,
-    Input,
-    Lagged,
-    Leave,
-    LinkChanged,
-    Listed,
-    Lost,
-    Received,
-    Tick,
-    Written,
-)
+from protocol.inputs import Advertise, Drain, Entry, Found, Input, Lagged, Leave, LinkChanged, Received, Tick
 from protocol.node import Node
 from protocol.primitives import NS_PER_MS, Instant, NodeId, WallMs
 from protocol.replica import Me
@@ -53,9 +18,9 @@ from simulations.agents import Agents
 from simulations.disk import Disk
 from simulations.hostclock import EPOCH_MS, HostClock
 from simulations.intake import Intake
-from simulations.lanes import Lanes
+from simulations.performer import Performer
 from simulations.placed import OTHERS_S, placed_at
-from simulations.seen import Answered, Broke, Handled, Happened, Routine, Sight, Unmoved, is_routine, where
+from simulations.seen import Broke, Handled, Happened, Routine, Sight, Unmoved, is_routine, where
 from simulations.surroundings import Surroundings
 from simulations.timeline import ns
 
@@ -66,9 +31,6 @@ GOODBYE_S = 0.2  # from the goodbye to the end: what was said is flushed
 WAKES_PER_INSTANT_MAX = 50  # more at one instant is a node that spins
 START_AGAIN_S = 0.5  # from a start that failed to the next
 RECORD_S = 1.0  # between two tries to open the record, by a node that came up without
-
-Outcome: TypeAlias = Written | Lost | Found | Listed
-_BY_WIRE = (Send, Spread, Carry, Tune, Write, Read, List)
 
 
 class Host:
@@ -93,7 +55,6 @@ class Host:
             handle=self._handle,
             overrun=lambda: around.see(Sight(name, "overrun")),
         )
-        self._outbox: list[tuple[Effect, int]] | None = None  # while blocked: what is not sent, each with its cause
         self.disk = Disk()
         self._armed_ns: int | None = None
         self._wakes = (0, 0)  # the instant of the last wake-up, and how many there were at it
@@ -107,7 +68,7 @@ class Host:
         self.is_outlived = False  # has a newer life with its key begun, another's or its own?
         self._newest: WallMs = 0  # of its lives
         self._disturbed_ns = 0
-        self.agents, self._lanes = self._new_agents(), self._new_lanes()
+        self._performer = Performer(name, around, is_living=self._is_living, tell=self.receive)
 
     # --- what is known of it
 
@@ -124,7 +85,7 @@ class Host:
     @property
     def is_ailing(self) -> bool:
         """Does something keep it from hearing and speaking as it should?"""
-        return self.is_paused or self.intake.is_ailing or self._outbox is not None or self.is_outlived
+        return self.is_paused or self.intake.is_ailing or self._performer.is_held or self.is_outlived
 
     @property
     def well_since_ns(self) -> int:
@@ -143,6 +104,11 @@ class Host:
         """How many times slower its agents are than is usual here."""
         return self._around.agents.of(self.name).slower
 
+    @property
+    def agents(self) -> Agents:
+        """Those of its life; of the last one when it has none."""
+        return self._performer.agents
+
     def now(self) -> Instant:
         """What its two clocks say."""
         return self.clock.now()
@@ -150,6 +116,9 @@ class Host:
     def running(self) -> list[str]:
         """Tasks that its agents are at."""
         return self.agents.running()
+
+    def _is_living(self, life: WallMs) -> bool:
+        return self._node is not None and self.life == life
 
     # --- life and death
 
@@ -178,10 +147,10 @@ class Host:
         self._disturbed_ns = self._timeline.now_ns
         self.is_leaving = self.is_paused = False
         self.is_outlived, self._newest = self.life < self._newest, max(self.life, self._newest)
-        self.agents, self._lanes = self._new_agents(), self._new_lanes()
+        self._performer.begin(self.life)
         first = node.start(now)
         if self._is_kept_off:
-            self._perform(first)
+            self._performer.perform(first)
             self.receive(LinkChanged(up=False), self.life)
         else:
             self._connect(first)
@@ -212,16 +181,16 @@ class Host:
 
     def start_unheard(self, early_ns: int) -> None:
         """A new life began that long ago with its agents ready, and nobody heard its first words."""
-        self.clock.early_ns, self._outbox = early_ns, []
+        self.clock.early_ns = early_ns
+        self._performer.hold()
         self.start()
         if self._node is not None:
             self._advertise(self.life)
         while self._node is not None and (deadline := self._node.next_deadline() or ALL) <= self.clock.origin_ns:
             self.clock.early_ns = self.clock.origin_ns - deadline
             self._handle(Tick())
-        held, self._outbox, self.clock.early_ns = self._outbox or [], None, 0
-        for effect, self._timeline.cause in held:
-            self._perform([] if isinstance(effect, Spread) else [effect])
+        self.clock.early_ns = 0
+        self._performer.release(unheard=(Spread,))
 
     def recall(self, input: Input) -> None:
         """What it knew before the world began: nothing but what it sees changes."""
@@ -283,10 +252,9 @@ class Host:
 
     def _end(self) -> None:
         self._disturb()
-        self.agents.lose_all()
+        self._performer.end()
         self._node = None
         self.intake.clear()
-        self._outbox = None
         self._armed_ns = None
         self.is_linked = False
 
@@ -310,7 +278,7 @@ class Host:
         self.is_paused = False
         self.agents.go_on()
         self._lag()
-        if self._outbox is None:  # or it is blocked, too, and reads when it is no more
+        if not self._performer.is_held:  # or it is blocked, too, and reads when it is no more
             self.intake.take_all()
         self._handle(Tick())
 
@@ -333,15 +301,13 @@ class Host:
     def block(self) -> None:
         """It neither reads nor sends, as when its first send does not return; its timers run."""
         self._disturb()
-        self._outbox = [] if self._outbox is None else self._outbox
+        self._performer.hold()
         self.intake.hold()
 
     def unblock(self, per_s: float) -> None:
         """What it did not send goes out, and so many of those that wait are read in a second."""
         self._disturb()
-        held, self._outbox = self._outbox or [], None
-        for effect, self._timeline.cause in held:
-            self._perform([effect])
+        self._performer.release()
         if not self.is_paused:
             self.intake.release(per_s=per_s)
 
@@ -368,7 +334,7 @@ class Host:
         """A daemon is connected before its engine runs, so its first words are heard."""
         self.is_linked = True
         self._around.broker.connect(self.name, self, node=self.id, life=self.life)
-        self._perform(first)
+        self._performer.perform(first)
         self.receive(LinkChanged(up=True), self.life)
 
     def _disturb(self) -> None:
@@ -399,7 +365,7 @@ class Host:
             seen = Routine if numbers == self._numbers and is_routine(input, effects) else Handled
             self._numbers = numbers
             self._around.see(seen(self.name, self.life, kind, numbers[1], input, effects))
-            self._perform(effects)
+            self._performer.perform(effects)
         self._arm()
         if node.link.outdone_by or node.refusals.is_outlived:
             self._give_way(node)
@@ -437,63 +403,3 @@ class Host:
         if self.intake.cost_ns:
             self._lag()
         self._handle(Tick())
-
-    # --- out
-
-    def _perform(self, effects: list[Effect]) -> None:
-        around, life, cause = self._around, self.life, self._timeline.cause
-        for effect in effects:
-            self._timeline.cause = cause  # each effect has the input for its cause, not the effect before it
-            if self._outbox is not None and isinstance(effect, _BY_WIRE):
-                self._outbox.append((effect, cause))
-                continue
-            match effect:
-                case Send():
-                    around.broker.send(self.name, effect)
-                case Spread():
-                    around.broker.spread(self.name, effect)
-                case Carry():
-                    around.broker.carry(self.name, effect, around.places.within(self.region))
-                case Tune():
-                    around.broker.tune(self.name, effect.on)
-                case Announce() | Listen():
-                    pass  # its agents publish nothing
-                case Write():
-                    self._lanes.put(effect)
-                case Read():
-                    around.store.read(self.name, effect.key, self._answer(life), self._lives(life))
-                case List():
-                    around.store.list(self.name, effect.partitions, self._answer(life), self._lives(life))
-                case RunAgent():
-                    around.trace.note(self._timeline.now_ns, self.name, "run", f"{effect.task} epoch {effect.epoch}")
-                    self.agents.run(effect)
-                case StopAgent():
-                    around.trace.note(self._timeline.now_ns, self.name, "stop", f"{effect.task} epoch {effect.epoch}")
-                    self.agents.stop(effect)
-                case Reply():
-                    around.see(Answered(self.name, effect))
-                case Emit():
-                    around.see(Happened(self.name, life, effect.event))
-                case _:
-                    assert_never(effect)
-
-    def _lives(self, life: WallMs) -> Callable[[], bool]:
-        return lambda: self._node is not None and self.life == life
-
-    def _answer(self, life: WallMs) -> Callable[[Outcome], None]:
-        return lambda outcome: self.receive(outcome, life)
-
-    def _new_lanes(self) -> Lanes:
-        store, is_wanted = self._around.store, self._lives(self.life)
-        return Lanes(
-            begin=lambda write, answer: store.write(self.name, write, answer, is_wanted), tell=self._answer(self.life)
-        )
-
-    def _new_agents(self) -> Agents:
-        around = self._around
-        life = self.life
-
-        def report(said: AgentFinished | AgentFailed | AgentStopped) -> None:
-            self.receive(said, life)
-
-        return Agents(host=self.name, timeline=self._timeline, chance=around.chance, model=around.agents, report=report)
