@@ -1,7 +1,7 @@
 """Every rule that must hold at every step, by the name under which a scenario or a report knows it.
 
 Invariant: all of them are on unless a scenario names some. Neighbours: `checks_members`,
-`checks_tasks`, `checks_bounds` and `checks_frames` are the rules; `world` tells them what happens;
+`checks_news`, `checks_tasks`, `checks_bounds` and `checks_frames` are the rules; `world` tells them what happens;
 `ends` says what must hold in the end, `sights` what must happen at least once.
 """
 
@@ -11,16 +11,14 @@ from simulations.checks_bounds import Bounded, Calm, Honest, NoException, Quiet
 from simulations.checks_frames import Rehearsed
 from simulations.checks_members import (
     CutOffJudgesNobody,
-    DeadAreFound,
-    GoodbyesHeard,
     KnownAgents,
     NoFalseDeath,
     NoHastyDeath,
     OwnWord,
     ProvenDeath,
-    RefutedSoon,
     RisingNumbers,
 )
+from simulations.checks_news import DeadAreFound, GoodbyesHeard, RefutedSoon
 from simulations.checks_tasks import (
     EndsAbsorb,
     LawfulRecords,

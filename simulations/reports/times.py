@@ -12,7 +12,7 @@ from msgspec import Struct
 
 from protocol.events import Event, PeerAlive, PeerDamped, PeerDead, PeerLeft, PeerSuspect
 from protocol.primitives import NS_PER_S, NodeId
-from simulations.checks_members import FOUND_S
+from simulations.checks_news import FOUND_S
 from simulations.host import Host
 from simulations.reports.shapes import Distribution, Judged
 from simulations.reports.tally import Tally
