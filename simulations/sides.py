@@ -77,7 +77,8 @@ def told(kind: str, sides: Sides) -> str:
 
 def left_out(faults: int) -> str:
     """Of how many faults the sides are not told, as a sentence; nothing where it is none."""
-    return f"Of {faults:,} faults it is left out who was cut off from whom." if faults else ""
+    counted = "one fault" if faults == 1 else f"{faults:,} faults"
+    return f"Of {counted} it is left out who was cut off from whom." if faults else ""
 
 
 def _banks(fault: Partition, names: tuple[str, ...]) -> tuple[list[str], list[str]]:

@@ -104,7 +104,7 @@ def _seeds(report: SweepReport) -> list[str]:
     sized = ["*B per node and s"] * is_sized
     heads = ["Seed", "Verdict", "*At", "*Nodes", "*msg per node and s", *sized, "*One view after", "In what way"]
     unsized = "" if is_sized or not report.rows else tag("p", words(UNSIZED), class_="note")
-    more = f" {report.rows_left_out:,} more runs passed and are not listed." if report.rows_left_out else ""
+    more = f" Not listed: {report.rows_left_out:,} more that passed." if report.rows_left_out else ""
     parts = [
         tag("h2", "Seeds"),
         tag(

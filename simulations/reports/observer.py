@@ -23,7 +23,7 @@ from simulations.setting import Check, Setting, Wanted
 COLUMNS_MAX = 150  # of a curve over time
 WIDTHS_S = (0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 20.0, 30.0, 60.0, 120.0, 300.0, 600.0)
 SPANS_MAX = 2_000  # more faults are counted, and not drawn
-SIDES_MAX = 50_000  # names and spans in all sides, some 400 KB; the sides of later faults are counted
+SIDES_MAX = 50_000  # names and spans in all sides, some 400 KB; faults whose sides have no room are counted
 
 
 class Observer:
@@ -45,7 +45,7 @@ class Observer:
         self.spans: list[FaultSpan] = []
         self._open: dict[int, int] = {}  # faults under way, by their numbers: their places in `spans`
         self.spans_left_out = 0
-        self._sided = 0  # names and spans in the sides of all faults so far
+        self._sided = 0  # names and spans in the sides that are kept
         self.sides_left_out = 0
         self.struck_s = 0.0  # when the last fault began or ended
 
@@ -139,8 +139,9 @@ class Observer:
         self._restless += seen.nodes  # the deed follows the word
         if seen.is_on and len(self.spans) < SPANS_MAX:
             self._open[seen.number] = len(self.spans)
-            self._sided += sum(len(side) for side in seen.sides)
-            sides = seen.sides if self._sided <= SIDES_MAX else ()
+            size = sum(len(side) for side in seen.sides)
+            sides = seen.sides if self._sided + size <= SIDES_MAX else ()
+            self._sided += size if sides else 0
             self.sides_left_out += sides != seen.sides
             self.spans.append(FaultSpan(seen.fault, seen.nodes, round(now_s, 3), None, seen.shape, sides))
         elif seen.is_on:

@@ -168,9 +168,9 @@ def _findings(report: RunReport) -> list[str]:
         drawn.append(tag("div", sentence, *(chain if each.ancestors else []), class_="finding"))
     if report.space_time is not None and report.space_time.steps:
         count = len(report.space_time.steps)
-        left_out = f"{report.space_time.left_out:,}"
+        between = f"{report.space_time.left_out:,}"
         said = (
-            f"The last {count} steps before it that tell something, downwards in their order; {left_out} lines of the "
+            f"The last {count} steps before it that tell something, downwards in their order; {between} lines of the "
             "trace between them are left out. Shaded and in the accent: what led to the break. ● event, ■ write of the "
             "record, ▲ run or reply, ◆ a life begins, ○ anything else; an arrow is a message."
         )
@@ -282,7 +282,7 @@ def _over_time(report: RunReport) -> list[str]:
     traffic = report.traffic
     faults = tag("p", "Nothing was done to the mesh.", class_="note")
     if report.faults:
-        more = f"{report.faults_left_out:,} more are not drawn." if report.faults_left_out else ""
+        more = f"Not drawn: {report.faults_left_out:,} more." if report.faults_left_out else ""
         key = "Each bar lasts as long as its fault; a dashed one lasted to the end. Shaded below."
         said = " ".join(each for each in (key, more, left_out(report.sides_left_out)) if each)
         faults = tag("p", words(said), class_="note") + _wide(pictures.ribbon(report))

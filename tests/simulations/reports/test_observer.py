@@ -96,3 +96,18 @@ def test_the_sides_of_many_large_partitions_are_bounded_and_those_left_out_are_c
     assert set(kept) == {sides}
     assert sum(len(side) for groups in kept for side in groups) <= SIDES_MAX
     assert len(kept) + observer.sides_left_out == SPANS_MAX
+
+
+def test_sides_that_have_no_room_take_none_from_smaller_ones_after_them() -> None:
+    observer = Observer(small())
+    observer.begin(World(small(), seed=1))
+
+    def strike(number: int, size: int) -> None:
+        sides = (("n1",), tuple(f"n{each}" for each in range(2, size + 1)))
+        observer.on(Span("partition", (), is_on=True, number=number, sides=sides))
+
+    strike(0, SIDES_MAX - 10)
+    strike(1, 1_000)
+    strike(2, 5)
+    assert [bool(span.groups) for span in observer.spans] == [True, False, True]
+    assert observer.sides_left_out == 1

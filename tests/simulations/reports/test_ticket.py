@@ -69,4 +69,7 @@ def test_ticket_and_page_say_of_how_many_faults_the_sides_are_left_out(passing: 
     said = "Of 1,024 faults it is left out who was cut off from whom."
     for shown in (ticket, page):
         assert said in shown(structs.replace(passing, sides_left_out=1_024))
+        assert "Of one fault it is left out who was cut off from whom." in shown(
+            structs.replace(passing, sides_left_out=1)
+        )
         assert "left out" not in shown(passing)
