@@ -260,7 +260,7 @@ def _manifest(file: Path) -> str:
     if file.suffix == ".py":
         return _of_module(file)
     try:
-        if file.exists() and not file.is_file():  # a pipe would be waited for
+        if file.exists() and not file.is_file():  # an agent runs where its manifest is, which for a pipe is nowhere
             raise MeshError("manifest", path=file, problem="is no regular file")
         content = content_of(file, FILE_BYTES_MAX + 1)
     except OSError as failure:

@@ -158,7 +158,7 @@ def card(manifest: Manifest) -> Card:
 def load(path: Path) -> Manifest:
     """Read and check one file. Raises MeshError("manifest") naming file, key and rule."""
     path = path.absolute()
-    if path.exists() and not (path.is_file() or path.is_dir()):  # a pipe would be waited for
+    if path.exists() and not (path.is_file() or path.is_dir()):  # the writer of a pipe may be silent
         raise MeshError("manifest", path=path, problem="is no regular file")
     return parsed(_read(path), path)
 

@@ -71,7 +71,7 @@ def headers(folder: Path, token_file: str, headers_file: str) -> dict[str, str]:
 
 
 def _text(path: Path, key: str) -> str:
-    if path.exists() and not path.is_file():  # a pipe would be waited for
+    if path.exists() and not path.is_file():  # the writer of a pipe may be silent
         raise ValueError(f"{key}: {path} is no regular file")
     try:
         if path.stat().st_mode & 0o077:
