@@ -41,7 +41,8 @@ def replayed(
 ) -> Verdict | Parting:
     """The world of a trace once more, held against it line by line; `heed` gets every line up to a difference.
 
-    `watch` is told what the rules are told. Raises ScenarioError where a line of the trace is none.
+    Of a part nothing is said to be broken, for what is promised of the end is not due by then. `watch` is told what
+    the rules are told. Raises ScenarioError where a line of the trace is none.
     """
     scenario = trace.scenario
     if until_s is not None:
@@ -59,11 +60,13 @@ def replayed(
         verdict = World(scenario, seed=trace.header.seed, write=compare, watch=watch).run()
     except _Parted as parted:
         return parted.parting
-    rest = next(kept, None)
-    if until_s is not None and (rest is None or isinstance(rest, End) or rest.t > ns(until_s)):
+    rest, end = next(kept, None), End(verdict.digest, verdict.violations)
+    if rest == end:
         return verdict
-    end = End(verdict.digest, verdict.violations)
-    return verdict if rest == end else Parting(rest, end)
+    is_part = until_s is not None and until_s < trace.scenario.run_s
+    if is_part and (rest is None or isinstance(rest, End) or rest.t > ns(scenario.run_s)):
+        return structs.replace(verdict, violations=())
+    return Parting(rest, end)
 
 
 def parting(one: Recorded, other: Recorded) -> Parting | None:

@@ -211,6 +211,29 @@ def test_what_broke_a_run_is_explained_without_naming_an_event(
     assert main(["explain", str(trace)]) == BAD_SCENARIO, "nothing is broken there"
 
 
+PROMISE, FIGURE = "expect.eventually={tasks-done=0}", "expect.figures={messages-node-s=0.1}"
+
+
+@pytest.mark.parametrize(
+    ("change", "until", "code"),
+    [
+        (PROMISE, "6", VIOLATED),
+        (FIGURE, "6", VIOLATED),
+        (FIGURE, "60", VIOLATED),
+        (FIGURE, "5.99", PASSED),
+        (PROMISE, "2", PASSED),
+    ],
+)
+def test_what_is_broken_is_told_by_a_replay_to_the_very_end_and_of_a_part_nothing_that_is_not_due(
+    trace: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], change: str, until: str, code: int
+) -> None:
+    path = tmp_path / "broken.trace"
+    main(["run", str(trace.with_suffix(".toml")), "--seed", "3", "--once", "--set", change, "--trace", str(path)])
+    capsys.readouterr()
+    assert main(["replay", str(path), "--until", until]) == code
+    assert ("VIOLATED" in capsys.readouterr().out) is (code == VIOLATED)
+
+
 def test_two_traces_part_where_the_runs_did_with_what_led_there(
     trace: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
