@@ -30,6 +30,7 @@ class Figures:
         self._setting = setting
         self.times = Times(setting)
         self.messages = self.bytes = 0
+        self._is_struck = False  # has anybody fallen silent?
         self._lives: dict[str, tuple[int, int]] = {}  # of each node: its life, and when it was first heard of
         self._worst: dict[str, tuple[float, int]] = {}  # by what is counted: the most, and the line that told it
 
@@ -41,6 +42,7 @@ class Figures:
                 self.bytes += size
             case Span(fault=fault, nodes=nodes, is_on=is_on):
                 self.times.strike(fault, nodes, is_on=is_on)
+                self._is_struck |= bool(self.times.struck)
             case Happened(node=node, life=life, event=event):
                 if self._lives.get(node, (0, 0))[0] != life:
                     self._lives[node] = life, self._setting.timeline.now_ns
@@ -90,6 +92,16 @@ class Figures:
             return ""
         more = f", and {pairs - 1} more such pairs" if pairs > 1 else ""
         return f"; after {longest.waited_s:.6g} s {longest.observer} had not found out about {longest.subject}{more}"
+
+    def lacking(self, name: str, most: float) -> str:
+        """Why this figure has no number."""
+        if name.partition("-")[0] not in _OF:
+            why = "nothing was sent"
+        elif not self._is_struck:
+            why = "nobody fell silent"
+        else:
+            why = f"who fell silent was found out by nobody, and nobody had to find out for longer than {most:g} s"
+        return f"not measured, for {why}"
 
     def a_node_and_second(self, count: int) -> float | None:
         """So many, over all nodes and the whole run; nothing was measured where there are none."""

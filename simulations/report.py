@@ -10,11 +10,12 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from protocol.primitives import NS_PER_S
+from simulations.figures import FIGURES
 from simulations.lineage import told
 from simulations.scenario import Scenario
 from simulations.trace import Line
 from simulations.visible import visible
-from simulations.world import Verdict, Violation
+from simulations.world import MEASURED, Verdict, Violation
 
 PROGRAM = "python -m simulations"
 LINES_SHOWN = 25
@@ -92,12 +93,19 @@ def unseen(name: str, scenario: Scenario, verdicts: list[Verdict]) -> list[str]:
 
 def _story(lines: tuple[Line, ...], violation: Violation) -> list[str]:
     """The last lines before a violation that tell something: of faults, and of the nodes and tasks it names."""
+    if is_of_the_whole(violation):
+        return []
     until_ns = int(violation.at_s * NS_PER_S) + 1
     named = frozenset(_NAMED.findall(violation.what))
     telling = [line for line in lines if line.at_ns <= until_ns and is_telling(line)]
     if named:
         telling = [line for line in telling if line.kind == "fault" or {line.node, *_NAMED.findall(line.what)} & named]
     return [str(line) for line in telling[-LINES_SHOWN:]]
+
+
+def is_of_the_whole(violation: Violation) -> bool:
+    """Is this one of a whole run, such as a figure that was not measured, so that no line of it led there?"""
+    return not violation.ancestry and (violation.rule == MEASURED or violation.rule in FIGURES)
 
 
 def is_telling(line: Line) -> bool:

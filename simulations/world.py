@@ -331,7 +331,7 @@ class World:
         for name, most in self._scenario.expect.figures.items():
             value = FIGURES[name](self._figures, most)
             if value is None:
-                self._break(MEASURED, f"{name}: nothing happened that it could be measured of")
+                self._break(MEASURED, f"{name}: {self._figures.lacking(name, most)}")
                 continue
             self._measured[name] = value
             if value > most:

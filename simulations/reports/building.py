@@ -14,7 +14,7 @@ from msgspec import Struct, structs
 from protocol.primitives import NS_PER_S, NodeId
 from simulations.checks import CHECKS
 from simulations.ends import ENDS
-from simulations.report import is_telling
+from simulations.report import is_of_the_whole, is_telling
 from simulations.reports.observer import Observer
 from simulations.reports.shapes import (
     Broken,
@@ -170,10 +170,10 @@ def _named(line: Line, names: Mapping[NodeId, str]) -> Step:
 
 
 def _space_time(verdict: Verdict, ancestors: Sequence[Line], names: Mapping[NodeId, str]) -> SpaceTime | None:
-    """The last lines before the first break that tell something, and its ancestors that are not older."""
-    if not verdict.violations:
+    """The last lines before the first break that lines led to which tell something, and its ancestors among them."""
+    violation = next((each for each in verdict.violations if not is_of_the_whole(each)), None)
+    if violation is None:
         return None
-    violation = verdict.violations[0]
     until_ns = int(violation.at_s * NS_PER_S) + 1
     ancestry = frozenset(violation.ancestry)
     seen = {line.seq: line for line in (*ancestors, *verdict.lines) if line.at_ns <= until_ns}

@@ -7,12 +7,14 @@ from msgspec import structs
 
 from simulations.command import main
 from simulations.figures import FIGURES
+from simulations.report import failed
 from simulations.running import PASSED, VIOLATED
 from simulations.scenario import Scenario, ScenarioError, parsed
 from simulations.shrink import shrunk
 from simulations.trace import Line
 from simulations.world import MEASURED, Verdict, World
 from simulations.written import written
+from tests.simulations.reports.conftest import reported
 
 HEAD = 'about = "one dies"\nnodes = 6\nrun_s = 20\nstart = "known"\nexpect.always = ["no-exception"]\n'
 DEATH = '[[fault]]\nkind = "crash"\nnode = "n2"\nat_s = 5\nnoticed_s = 60\n'
@@ -88,6 +90,31 @@ def test_a_pause_ends_with_the_life_that_was_stopped() -> None:
 def test_what_was_not_measured_meets_no_bound() -> None:
     (broken,) = _run({"detection-p99-s": 19}, then="").violations
     assert (broken.rule, broken.what[:17]) == (MEASURED, "detection-p99-s: ")
+
+
+@pytest.mark.parametrize(
+    ("then", "why"),
+    [
+        ("", "nobody fell silent"),
+        (
+            _node("pause", at_s=5, for_s=0.3),
+            "who fell silent was found out by nobody, and nobody had to find out for longer than 19 s",
+        ),
+    ],
+)
+def test_what_was_not_measured_says_why_and_shows_no_lines_for_none_of_them_led_there(then: str, why: str) -> None:
+    verdict = _run({"detection-p99-s": 19}, then=then)
+    (broken,) = verdict.violations
+    assert broken.what == f"detection-p99-s: not measured, for {why}"
+    assert "what happened before it" not in failed("one", verdict)
+    assert reported(_scenario({"detection-p99-s": 19}, then=then)).space_time is None
+
+
+def test_what_counts_over_the_whole_run_shows_no_lines_and_what_else_is_broken_its_own() -> None:
+    assert reported(_scenario({"messages-node-s": 0})).space_time is None
+    both = reported(_scenario({"messages-node-s": 0, "detection-max-s": 0})).space_time
+    assert both is not None
+    assert both.ancestry
 
 
 def test_an_unknown_figure_and_one_below_nothing_are_refused_with_their_key() -> None:
