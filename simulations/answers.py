@@ -1,6 +1,7 @@
 """What `show`, `explain` and `diff` answer a program: JSON on one line.
 
-Invariant: says what people are told, as values; lines of a trace are those of reports. Neighbours: `command` prints.
+Invariant: says what people are told, as values; lines of a trace are those of reports. Neighbours: `command` and
+`postmortem` print.
 """
 
 from collections.abc import Sequence

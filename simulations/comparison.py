@@ -1,7 +1,7 @@
 """Two traces, or a trace and the same world run again: where they first part.
 
 Invariant: everything is compared, the content of messages by check sum. Neighbours: `recorded`
-opens, `lineage` says what led to a difference; `command` prints.
+opens, `lineage` says what led to a difference; `postmortem` prints.
 """
 
 from collections.abc import Callable, Iterator, Sequence

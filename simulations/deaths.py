@@ -1,7 +1,7 @@
 """Why a node was declared dead: what was done to it, who accused it, and what each of them had heard of it.
 
 Invariant: told from the trace alone, in one reading; what a trace does not say is said to be missing.
-Neighbours: `accusations` notes who accuses whom, `recorded` opens traces, `command` prints.
+Neighbours: `accusations` notes who accuses whom, `recorded` opens traces, `postmortem` prints.
 """
 
 import ast

@@ -1,7 +1,7 @@
 """Traces that a command is given, opened: whole, believed without being run again, or no further than they go.
 
 Invariant: what nothing vouches for is said to be so, on stderr; what was changed is refused. Neighbours: `recorded`
-reads the lines, `command` asks.
+reads the lines, `postmortem` asks.
 """
 
 import sys

@@ -68,6 +68,11 @@ def failed(
     return visible("\n".join(lines))
 
 
+def violated(violation: Violation) -> str:
+    """A broken rule, on one line."""
+    return visible(f"{violation.rule} at {violation.at_s:.6f} s: {violation.what}").replace("\n", r"\u000a")
+
+
 def further(name: str, seed: int, *, options: Sequence[str] = (), program: str = PROGRAM) -> list[str]:
     """The commands that look into a failure and make it small."""
     trace = shlex.quote(f"{Path(name).stem}-{seed}.trace")

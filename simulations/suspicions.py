@@ -1,7 +1,7 @@
 """What became of the suspicions of a node: who accused it first, on what evidence, and when nobody did any more.
 
 Invariant: told from the trace alone, in one reading. Neighbours: `accusations` notes who accuses whom,
-`deaths` tells of those that ended badly, `command` prints.
+`deaths` tells of those that ended badly, `postmortem` prints.
 """
 
 from collections.abc import Iterator

@@ -5,21 +5,20 @@ everything is as it is shipped. Neighbours: `protocol.presets` and `protocol.gos
 """
 
 import argparse
-from collections.abc import Callable, Mapping, Sequence
-from typing import ClassVar, TypeAlias
+from collections.abc import Mapping, Sequence
+from typing import ClassVar
 
 from msgspec import Struct
 
 from protocol.gossip import GossipSettings
 from protocol.presets import PRESETS, MembershipSettings
 from protocol.replica import BUCKETS
+from simulations.options import Adding
 from simulations.running import PASSED, VIOLATED
 from simulations.scenario import NODES_MAX, RUN_S_MAX, Expectation, Scenario
 from simulations.seen import Said, Seen
 from simulations.setting import Setting, Wanted
 from simulations.world import World
-
-Adding: TypeAlias = Callable[[str, Callable[[argparse.Namespace], int], str], argparse.ArgumentParser]
 
 SETTLED_S = 15.0  # by then all know all, and what each said at its start is repeated
 COUNTED_S_MIN = 30.0  # several of all periods but that of the beacons, which grows with the mesh

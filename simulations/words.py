@@ -1,7 +1,7 @@
 """The words of a command line, read strictly: what is wrong with one is one sentence and what to try, exit code 2.
 
-Invariant: says no more than the two lines, or the JSON object, of every other refusal. Neighbours: `command`
-and `grids.command` say what words there are.
+Invariant: says no more than the two lines, or the JSON object, of every other refusal. Neighbours: `command`,
+`postmortem` and `grids.command` say what words there are.
 """
 
 import argparse

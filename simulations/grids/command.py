@@ -8,7 +8,6 @@ import argparse
 from collections.abc import Callable, Mapping, Sequence
 from fnmatch import fnmatchcase
 from pathlib import Path
-from typing import TypeAlias
 
 from msgspec import structs
 
@@ -18,12 +17,11 @@ from simulations.grids.measures import Sample
 from simulations.grids.samples import Cell, code, measured
 from simulations.grids.study import Study
 from simulations.grids.tables import README, Table, find_place, kept, markdown, merged
+from simulations.options import Adding
 from simulations.progress import Progress
 from simulations.running import PASSED
 from simulations.scenario import ScenarioError
 from simulations.written import written
-
-Adding: TypeAlias = Callable[[str, Callable[[argparse.Namespace], int], str], argparse.ArgumentParser]
 
 STUDIES: Mapping[str, Study] = {study.name: study for study in (kinship.STUDY, swim.STUDY, lifeguard.STUDY)}
 QUICK_SEEDS = 5

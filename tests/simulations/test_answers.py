@@ -7,7 +7,7 @@ from unittest.mock import Mock
 
 import pytest
 
-from simulations import command
+from simulations import postmortem
 from simulations.command import main
 from simulations.deaths import deaths
 from simulations.running import BAD_SCENARIO, NOT_DETERMINISTIC, PASSED, VIOLATED
@@ -91,7 +91,7 @@ def test_the_event_may_stand_behind_options(
 
 def test_for_people_the_deaths_of_a_node_are_read_once(trace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     read = Mock(wraps=deaths)
-    monkeypatch.setattr(command, "deaths", read)
+    monkeypatch.setattr(postmortem, "deaths", read)
     assert main(["explain", str(trace), "n2"]) == PASSED
     assert read.call_count == 1
 
