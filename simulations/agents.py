@@ -1,7 +1,7 @@
 """Agents of one host: work that takes a drawn time and ends in a result or a failure.
 
 Invariant: what a host loses when it crashes never reports, and what was stopped says no more than that it has.
-Neighbour: `host` runs and stops them; they go on while their daemon is paused, as processes do, but for those at
+Neighbour: `performer` runs and stops them; they go on while their daemon is paused, as processes do, but for those at
 exclusive work: these end within the lease.
 """
 

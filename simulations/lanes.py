@@ -1,7 +1,7 @@
 """The writes of one life on their way to the record: one at a time a key, as the daemon's performer sends them.
 
 Invariant: of each key only the first is under way; the next follows when its outcome is in. What belongs to a
-life that has ended is forgotten. Neighbours: `host` queues, `store` carries out.
+life that has ended is forgotten. Neighbours: `performer` queues, `store` carries out.
 """
 
 from collections import deque
