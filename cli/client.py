@@ -53,6 +53,7 @@ class Address(Struct, frozen=True):
     is_secure: bool = False
     token: str = ""
     cure: str = "start one with: meshd start"
+    option: str = ""  # that chose it, to stand behind a command
 
 
 class _ApiFile(Struct, frozen=True):
@@ -240,13 +241,18 @@ class Client:
         return of(MeshError("unreachable", where=where), hint="check the address; DIR/api.json holds the right one")
 
     def _unreachable(self, reason: str) -> Refusal:
-        cure = _patience(self._address.directory) or self._address.cure
+        cure = _patience(self._address.directory, self._address.option) or self._address.cure
         return of(MeshError("unreachable", where=f"{self.where} ({reason})"), hint=cure)
 
     def _failed(self, failure: Exception, seconds: float) -> Refusal:
         if isinstance(failure, TimeoutError):
             return self._unanswered(f"{seconds:g}")
-        return of(MeshError("cut_off", where=self.where, cure="look how it is with: meshctl status"))
+        return self.gone()
+
+    def gone(self) -> Refusal:
+        """It went away before it had answered."""
+        cure = f"look how it is with: meshctl status{self._address.option}"
+        return of(MeshError("cut_off", where=self.where, cure=cure))
 
     def _unanswered(self, seconds: str) -> Refusal:
         """It was connected to, and said nothing: the system took the connection, whatever the daemon is at."""
@@ -272,27 +278,28 @@ def _path(parts: tuple[str, ...], query: Mapping[str, object]) -> str:
 def _at_dir(session: Session) -> Address:
     """The daemon of a state directory, found by what it wrote there."""
     path = state_dir(session.dir)
-    cure = "start one with: meshd start" + (f" --dir {shlex.quote(str(path))}" if session.dir else "")
+    option = f" --dir {shlex.quote(str(path))}" if session.dir else ""
+    cure = f"start one with: meshd start{option}"
     file = path / "api.json"
     try:
         found = msgspec.json.decode(file.read_bytes(), type=_ApiFile)
     except FileNotFoundError:
-        hint = _patience(path) or _elsewhere(session) or cure
+        hint = _patience(path, option) or _elsewhere(session) or cure
         raise of(MeshError("unreachable", where=str(path)), hint=hint) from None
     except OSError as failure:
         reason = f"{file} ({failure.strerror})"
         raise of(MeshError("unreachable", where=reason), hint="run this as the user that runs the daemon") from None
     except ValueError:
         raise of(MeshError("unreachable", where=f"{file} (which is not what a daemon writes)"), hint=cure) from None
-    return Address(shown=str(path), socket=found.socket, directory=path, cure=cure)
+    return Address(shown=str(path), socket=found.socket, directory=path, cure=cure, option=option)
 
 
-def _patience(directory: Path | None) -> str:
+def _patience(directory: Path | None, option: str) -> str:
     """What to do about a daemon that is there and has no API at this moment."""
     pid = silent(directory) if directory is not None else 0
     if not pid:
         return ""
-    return f"process {pid} starts, stops or begins anew there; wait for it with: meshctl status --wait 30"
+    return f"process {pid} starts, stops or begins anew there; wait for it with: meshctl status --wait 30{option}"
 
 
 def _elsewhere(session: Session) -> str:
@@ -333,7 +340,13 @@ def _at_url(session: Session, environ: Mapping[str, str]) -> Address:
         raise of(refused, hint=URL_CURE)
     token = environ.get("MESHD_TOKEN", "") or _token_of(url.rstrip("/"), session.dir or default_dir(environ))
     return Address(
-        shown=url, host=parts.hostname, port=port, is_secure=parts.scheme == "https", token=token, cure="check --node"
+        shown=url,
+        host=parts.hostname,
+        port=port,
+        is_secure=parts.scheme == "https",
+        token=token,
+        cure="check --node",
+        option=f" --node {shlex.quote(url)}",
     )
 
 

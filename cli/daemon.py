@@ -11,6 +11,7 @@ import signal
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from shlex import quote
 from typing import Any
 
 import click
@@ -126,9 +127,14 @@ def stop(dir_: Path | None, timeout_s: float) -> None:
         click.echo(stop_daemon(path, within_s=timeout_s))
     except MeshError as failure:
         others = [str(each) for each in announced() if lock_holder(each)]
-        if failure.code != "unreachable" or dir_ is not None or os.environ.get("MESHD_DIR") or not others:
+        if failure.code != "unreachable":
             raise
-        _say(failure, hint=f"choose a daemon with --dir or MESHD_DIR; on this host run: {', '.join(others)}")
+        if dir_ is not None:
+            _say(failure, hint=f"{failure.hint} --dir {quote(str(dir_))}")
+        elif os.environ.get("MESHD_DIR") or not others:
+            raise
+        else:
+            _say(failure, hint=f"choose a daemon with --dir or MESHD_DIR; on this host run: {', '.join(others)}")
         sys.exit(failure.exit)
     except TimeoutError:
         click.echo(f"error[timed_out]: the daemon in {path} is still there after {timeout_s:g} s", err=True)

@@ -10,12 +10,11 @@ import time
 import msgspec
 
 from cli.client import Client
-from cli.exits import Refusal, of
+from cli.exits import Refusal
 from cli.output import Item, note, painted, write
 from cli.session import Session
 from cli.waiting import Deadline
 from meshd.observe.text import shown
-from protocol.errors import MeshError
 
 AWAY_S = 60.0  # a daemon that is started again is back by then
 GONE = ("unreachable", "cut_off")
@@ -65,7 +64,7 @@ def follow(session: Session, id_: str) -> None:
             away = Deadline(AWAY_S)
             note(session, f"the daemon at {client.where} went away; it is waited for, {AWAY_S:g} s at most")
         if is_over and not away.pause():
-            raise of(MeshError("cut_off", where=client.where, cure="look how it is with: meshctl status"))
+            raise client.gone()
 
 
 def _missed(line: bytes) -> str:

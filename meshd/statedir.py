@@ -167,7 +167,7 @@ class StateDir:
     def admission(self) -> bytes:
         """The proof that this node may take part, as it goes into its alive facts."""
         mesh, proof = self.mesh(), self.read(ADMISSION)
-        cure = "join again with a new invitation: meshd start --join TOKEN"
+        cure = f"join again with a new invitation: meshd start --dir {quote(str(self.path))} --join TOKEN"
         if mesh is None or proof is None:
             raise _refused(self.path / ADMISSION, "is missing", cure)
         if admitted_key(root_key=mesh.root_key, proof=proof) != self.identity().public_key:

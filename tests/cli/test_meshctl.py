@@ -95,7 +95,8 @@ def test_a_daemon_that_has_no_api_at_this_moment_is_waited_for(
     monkeypatch.setattr("cli.client.silent", lambda directory: 4711)
     said = meshctl("peers", "--dir", str(tmp_path))
     assert said.code == 3
-    assert "try: process 4711 starts, stops or begins anew there; wait for it with: meshctl status --wait" in said.err
+    cure = f"wait for it with: meshctl status --wait 30 --dir {tmp_path}\n"
+    assert said.err.endswith(f"try: process 4711 starts, stops or begins anew there; {cure}")
 
 
 def test_a_daemon_that_was_killed_is_exit_3(meshctl: Meshctl, tmp_path: Path) -> None:
@@ -140,6 +141,7 @@ def test_a_daemon_that_goes_away_mid_answer_is_exit_3(meshctl: Meshctl, tmp_path
     said = against(meshctl, tmp_path, b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\n{")
     assert said.code == 3
     assert "error[cut_off]" in said.err
+    assert said.err.endswith(f"try: look how it is with: meshctl status --dir {tmp_path}\n")
 
 
 @pytest.mark.parametrize(

@@ -278,8 +278,9 @@ def test_a_credential_may_have_a_mark_and_who_saved_it_as_utf_16_is_told_so(home
 
 def test_an_admission_of_another_mesh_is_refused(home: StateDir) -> None:
     home.keep_mesh(Mesh(ROOT.public_key, "m", "f"))
-    with pytest.raises(MeshError, match="admission: is missing"):
+    with pytest.raises(MeshError, match="admission: is missing") as caught:
         home.admission()
+    assert f"meshd start --dir {home.path} --join TOKEN" in caught.value.hint
     home.write("identity.key", b"k" * 32)
     home.write("admission", b"\x93\xc4\x00\x90\xc4\x00")
     with pytest.raises(MeshError, match="does not admit this node to the mesh"):
