@@ -26,6 +26,7 @@ from simulations.reports.observer import Observer
 from simulations.reports.shapes import Commands
 from simulations.running import NOT_DETERMINISTIC, PASSED, VIOLATED, print_paths, wanted_of
 from simulations.scenario import ScenarioError
+from simulations.signing import by_name
 from simulations.suspicions import SHOWN, suspicions
 from simulations.suspicions import told as doubt
 from simulations.trace import Line
@@ -82,7 +83,7 @@ def _replayed(asked: argparse.Namespace, tell: files.Tell | None, stdout: TextIO
 
     def heed(line: Line) -> None:
         if line.node == asked.node:
-            print(line)
+            print(by_name(str(line), trace.scenario.names))
 
     observer = Observer(trace.scenario) if asked.report or tell else None
     course = Course(asked.until or trace.scenario.run_s)
@@ -91,7 +92,8 @@ def _replayed(asked: argparse.Namespace, tell: files.Tell | None, stdout: TextIO
     course.clear()
     if isinstance(found, Parting):
         print(f"{asked.trace}: NOT DETERMINISTIC: the run is not what the trace says")
-        print("\n".join(f"  {line}" for line in shown(found, trace, None, names=("trace", "run"))))
+        text = "\n".join(f"  {line}" for line in shown(found, trace, None, names=("trace", "run")))
+        print(by_name(text, trace.scenario.names))
         if tell:
             print(answers.as_json(answers.parted(found, trace)), file=stdout)
         return NOT_DETERMINISTIC
@@ -115,7 +117,7 @@ def _explain(asked: argparse.Namespace) -> int:
             found = answers.deaths_of(asked.event, deaths(trace, asked.event), suspicions(trace, asked.event))
             print(answers.as_json(found))
         else:
-            print("\n".join(_died(trace, asked)))
+            print(by_name("\n".join(_died(trace, asked)), trace.scenario.names))
         return PASSED
     if asked.event is not None:
         if not asked.event.removeprefix("-").isdecimal():
@@ -124,7 +126,7 @@ def _explain(asked: argparse.Namespace) -> int:
         if is_json:
             print(answers.as_json(answers.chain_of(led, *died_in(trace, led))))
         else:
-            print("\n".join([*told(led), *_why(trace, led)]))
+            print(_chain(trace, led))
         return PASSED
     end = next((record for record in trace.records() if isinstance(record, End)), None)
     if end is None or not end.broken:
@@ -135,7 +137,7 @@ def _explain(asked: argparse.Namespace) -> int:
     for violation in end.broken:
         print(f"VIOLATED {violated(violation)}")
         led = collected(trace, violation.ancestry)
-        print("\n".join([*told(led), *_why(trace, led)]))
+        print(_chain(trace, led))
     return PASSED
 
 
@@ -156,10 +158,11 @@ def _died(trace: Recorded, asked: argparse.Namespace) -> list[str]:
     return [visible(line) for line in lines] + [f"what led to one of these lines: {again} {found[-1].line.seq}"]
 
 
-def _why(trace: Recorded, led: Sequence[Line]) -> list[str]:
-    """Who accused the node whose death a chain ends in, and why; nothing when it ends in something else."""
+def _chain(trace: Recorded, led: Sequence[Line]) -> str:
+    """What led to a line; and who accused the node whose death it ends in, and why, where it does."""
     node, found = died_in(trace, led)
-    return ["", *(visible(line) for death in found for line in why(death, node))] if found else []
+    accused = ["", *(visible(line) for death in found for line in why(death, node))] if found else []
+    return by_name("\n".join([*told(led), *accused]), trace.scenario.names)
 
 
 def _diff(asked: argparse.Namespace) -> int:
@@ -176,5 +179,6 @@ def _diff(asked: argparse.Namespace) -> int:
     if found is None:
         print("the same from beginning to end")
         return PASSED
-    print("\n".join(shown(found, one, other, names=(str(asked.one), str(asked.other)))))
+    text = "\n".join(shown(found, one, other, names=(str(asked.one), str(asked.other))))
+    print(by_name(text, max(one.scenario.names, other.scenario.names, key=len)))
     return VIOLATED

@@ -20,6 +20,7 @@ from simulations.reports.building import Occasion, run_report
 from simulations.reports.observer import Observer
 from simulations.reports.shapes import Commands
 from simulations.scenario import Scenario, ScenarioError, named
+from simulations.signing import by_name
 from simulations.swarm import drawn
 from simulations.trace import Line
 from simulations.wording import trouble_of
@@ -90,7 +91,8 @@ def run(
         said = Occasion(choice.name, commands_of(choice, verdict, program=program), is_repeatable, drawn=drawn)
         files.save(run_report(said, scenario, verdict, observer, ancestors=ancestors), reports, tell)
     if verdict.violations:
-        print(report.failed(choice.name, verdict, ancestors=ancestors, options=choice.options, program=program))
+        story = report.failed(choice.name, verdict, ancestors=ancestors, options=choice.options, program=program)
+        print(by_name(story, scenario.names))
         print_paths(reports)
         return worst([*codes, VIOLATED])
     if NOT_DETERMINISTIC not in codes:

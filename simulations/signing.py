@@ -4,6 +4,9 @@ Invariant: keys and admissions are real in both, so only the signature of each f
 for. Neighbour: `protocol.envelope` takes a `Signer` and a `Verify`.
 """
 
+import re
+from collections.abc import Mapping
+from functools import lru_cache
 from hashlib import blake2b
 from typing import Literal, TypeAlias
 
@@ -13,6 +16,7 @@ from protocol.primitives import NodeId
 
 Wire: TypeAlias = Literal["none", "mac", "ed25519"]
 
+_ID = re.compile(r"\b[a-z2-7]{32}\b")  # of a node
 WARRANT_END_MS = 1 << 62  # the root of the world never tires
 
 
@@ -66,3 +70,13 @@ class Keys:
 def identity_of(name: str) -> Identity:
     """A real key, made from a name."""
     return Identity(blake2b(b"simulations/" + name.encode(), digest_size=32).digest())
+
+
+def by_name(text: str, names: tuple[str, ...]) -> str:
+    """The same with these names of nodes in the place of their ids."""
+    return _ID.sub(lambda found: _names_of(names).get(found[0], found[0]), text)
+
+
+@lru_cache(maxsize=2)
+def _names_of(names: tuple[str, ...]) -> Mapping[str, str]:
+    return {identity_of(name).id: name for name in names}

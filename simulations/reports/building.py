@@ -11,7 +11,7 @@ from typing import Any
 import msgspec
 from msgspec import Struct, structs
 
-from protocol.primitives import NS_PER_S, NodeId
+from protocol.primitives import NS_PER_S
 from simulations.checks import CHECKS
 from simulations.ends import ENDS
 from simulations.report import is_of_the_whole, is_telling
@@ -26,7 +26,7 @@ from simulations.reports.shapes import (
     Step,
 )
 from simulations.scenario import Scenario
-from simulations.signing import identity_of
+from simulations.signing import by_name
 from simulations.trace import Line
 from simulations.world import HAPPEN, MEASURED, Verdict
 from simulations.written import written
@@ -40,7 +40,6 @@ _UNASKED = {
     MEASURED: "what has a bound can be measured",
 }
 _SENDER = re.compile(r"\bfrom (\S+)$")
-_ID = re.compile(r"\b[a-z2-7]{32}\b")  # of a node
 
 
 class Occasion(Struct, frozen=True):
@@ -58,7 +57,6 @@ def run_report(
 ) -> RunReport:
     """One run. `ancestors` are the lines that led to what is broken."""
     ended_s = observer.end()
-    names = {identity_of(name).id: name for name in scenario.names} if verdict.violations else {}
     return RunReport(
         name=occasion.name,
         about=scenario.about,
@@ -73,7 +71,7 @@ def run_report(
         messages=sum(verdict.sent.values()),
         commands=occasion.commands,
         rules=rules(scenario, verdict),
-        broken=_broken(verdict, ancestors, names),
+        broken=_broken(verdict, ancestors, scenario.names),
         faults=tuple(observer.spans),
         faults_left_out=observer.spans_left_out,
         sides_left_out=observer.sides_left_out,
@@ -84,7 +82,7 @@ def run_report(
         judged=observer.times.judged,
         traffic=observer.messages.shown(),
         work=observer.tasks.shown(),
-        space_time=_space_time(verdict, ancestors, names),
+        space_time=_space_time(verdict, ancestors, scenario.names),
         shrunk_from=occasion.shrunk_from,
         drawn=occasion.drawn,
         scenario=written(scenario),
@@ -146,7 +144,7 @@ def _rounded(at_s: float | None) -> float | None:
 # --- what led to a break
 
 
-def _broken(verdict: Verdict, ancestors: Sequence[Line], names: Mapping[NodeId, str]) -> tuple[Broken, ...]:
+def _broken(verdict: Verdict, ancestors: Sequence[Line], names: tuple[str, ...]) -> tuple[Broken, ...]:
     return tuple(
         Broken(
             violation.rule,
@@ -163,13 +161,13 @@ def step_of(line: Line) -> Step:
     return Step(line.seq, round(line.at_ns / NS_PER_S, 9), line.node, line.kind, line.what, line.cause)
 
 
-def _named(line: Line, names: Mapping[NodeId, str]) -> Step:
+def _named(line: Line, names: tuple[str, ...]) -> Step:
     """A line with the names of nodes in the place of their ids."""
     step = step_of(line)
-    return structs.replace(step, what=_ID.sub(lambda found: names.get(found[0], found[0]), step.what))
+    return structs.replace(step, what=by_name(step.what, names))
 
 
-def _space_time(verdict: Verdict, ancestors: Sequence[Line], names: Mapping[NodeId, str]) -> SpaceTime | None:
+def _space_time(verdict: Verdict, ancestors: Sequence[Line], names: tuple[str, ...]) -> SpaceTime | None:
     """The last lines before the first break that lines led to which tell something, and its ancestors among them."""
     violation = next((each for each in verdict.violations if not is_of_the_whole(each)), None)
     if violation is None:

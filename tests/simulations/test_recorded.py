@@ -12,6 +12,7 @@ import pytest
 from simulations.command import main
 from simulations.recorded import Record, Recorded
 from simulations.running import BAD_SCENARIO, NOT_DETERMINISTIC, PASSED, VIOLATED
+from simulations.signing import identity_of
 
 TINY = """
 about = "three nodes, one crash"
@@ -209,6 +210,28 @@ def test_what_broke_a_run_is_explained_without_naming_an_event(
     assert "VIOLATED tasks-done" in capsys.readouterr().out
     assert main(["replay", str(path)]) == VIOLATED
     assert main(["explain", str(trace)]) == BAD_SCENARIO, "nothing is broken there"
+
+
+ID_OF_N2 = identity_of("n2").id
+
+
+def test_people_read_the_names_of_nodes_and_programs_their_ids(
+    trace: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "broken.trace"
+    never = ["--set", 'expect.never=["peer-suspect"]', "--once"]
+    assert main(["run", str(trace.with_suffix(".toml")), "--seed", "3", *never, "--trace", str(path)]) == VIOLATED
+    for words in (["explain", str(path)], ["replay", str(path), "--node", "n1"], ["diff", str(path), str(trace)]):
+        told = capsys.readouterr().out
+        assert "peer='n2'" in told
+        assert ID_OF_N2 not in told
+        main(words)
+    last = _records(path)[-1].seq
+    capsys.readouterr()
+    assert main(["explain", str(path), str(last)]) == PASSED
+    assert "peer='n2'" in capsys.readouterr().out
+    assert main(["explain", str(path), "-o", "json"]) == PASSED
+    assert ID_OF_N2 in capsys.readouterr().out
 
 
 PROMISE, FIGURE = "expect.eventually={tasks-done=0}", "expect.figures={messages-node-s=0.1}"
