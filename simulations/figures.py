@@ -99,6 +99,8 @@ class Figures:
             why = "nothing was sent"
         elif not self._is_struck:
             why = "nobody fell silent"
+        elif name.startswith(SPREAD):
+            why = f"nobody learned of a death after the first who did, and nobody had to for longer than {most:g} s"
         else:
             why = f"who fell silent was found out by nobody, and nobody had to find out for longer than {most:g} s"
         return f"not measured, for {why}"

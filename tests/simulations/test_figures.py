@@ -110,6 +110,13 @@ def test_what_was_not_measured_says_why_and_shows_no_lines_for_none_of_them_led_
     assert reported(_scenario({"detection-p99-s": 19}, then=then)).space_time is None
 
 
+def test_where_the_only_other_finds_a_death_there_is_nobody_left_to_learn_of_it() -> None:
+    two = structs.replace(_scenario({"detection-p99-s": 19, "spread-p99-s": 19}), nodes=2)
+    (broken,) = World(two, seed=1).run().violations
+    why = "nobody learned of a death after the first who did, and nobody had to for longer than 19 s"
+    assert broken.what == f"spread-p99-s: not measured, for {why}"
+
+
 def test_what_counts_over_the_whole_run_shows_no_lines_and_what_else_is_broken_its_own() -> None:
     assert reported(_scenario({"messages-node-s": 0})).space_time is None
     both = reported(_scenario({"messages-node-s": 0, "detection-max-s": 0})).space_time
