@@ -25,7 +25,7 @@ from simulations.reports.building import Occasion, run_report
 from simulations.reports.observer import Observer
 from simulations.reports.shapes import Commands
 from simulations.running import NOT_DETERMINISTIC, PASSED, VIOLATED, print_paths, wanted_of
-from simulations.scenario import ScenarioError
+from simulations.scenario import RUN_S_MAX, ScenarioError
 from simulations.signing import by_name
 from simulations.suspicions import SHOWN, suspicions
 from simulations.suspicions import told as doubt
@@ -33,7 +33,6 @@ from simulations.trace import Line
 from simulations.visible import visible
 from simulations.words import count_of
 
-SECONDS_MAX = 86_400
 COUNT = 25  # lines of a chain, unless told otherwise
 
 
@@ -63,8 +62,8 @@ def _seconds(text: str) -> float:
         seconds = float(text.removesuffix("s"))
     except ValueError:
         seconds = 0
-    if not 0 < seconds <= SECONDS_MAX:
-        raise argparse.ArgumentTypeError(f"{text!r} is no time, for example 34.2s")
+    if not 0 < seconds <= RUN_S_MAX:
+        raise argparse.ArgumentTypeError(f"{text!r} is no time up to {RUN_S_MAX:,} s, for example 34.2s")
     return seconds
 
 

@@ -7,6 +7,7 @@ import pytest
 from cli.sim import sim
 from simulations.command import EXAMPLE, main
 from simulations.running import BAD_SCENARIO
+from simulations.scenario import RUN_S_MAX
 
 
 @pytest.mark.parametrize(
@@ -24,7 +25,8 @@ from simulations.running import BAD_SCENARIO
         (["sweep", "calm", "--seed=1:1"], "'--seed=1:1' is not known here; did you mean --seeds?", "sweep --help"),
         (["-o", "table", "list"], "'-o' stands before the command: name the command first, then its options", "--help"),
         (["sweep", "split", "--jobs", "0"], "--jobs: '0' is no number from 1 to 1000", "sweep --help"),
-        (["replay", "x", "--until", "soon"], "--until: 'soon' is no time, for example 34.2s", "replay --help"),
+        (["replay", "x", "--until", "soon"], "--until: 'soon' is no time up to 172,800 s", "replay --help"),
+        (["replay", "x", "--until", "1e9"], "--until: '1e9' is no time up to 172,800 s", "replay --help"),
         (["grid", "kinshp"], "STUDY: there is no 'kinshp'; did you mean kinship?", "grid --help"),
         (["traffic", "0"], "nodes: '0' is no number of nodes, from 1 to 2,048", "traffic --help"),
         (["traffic", "--seconds", "x"], "--seconds: 'x' is no time above 15", "traffic --help"),
@@ -41,6 +43,11 @@ def test_a_misuse_is_two_lines(words: list[str], said: str, step: str, capsys: p
     assert problem.startswith(f"error[bad_input]: {said}")
     assert hint == f"try: python -m simulations {step}"
     assert (caught.out, "\x1b" in caught.err) == ("", False)
+
+
+def test_a_replay_goes_as_far_as_the_longest_run(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["replay", "nope", "--until", str(RUN_S_MAX)]) == BAD_SCENARIO
+    assert capsys.readouterr().err.startswith("error[bad_scenario]: nope cannot be read")
 
 
 def test_meshctl_sim_says_the_same_in_its_own_name(capsys: pytest.CaptureFixture[str]) -> None:
