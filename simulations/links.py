@@ -16,6 +16,7 @@ from protocol.primitives import NS_PER_S
 from protocol.wire.kinds import KINDS
 from simulations.chance import Chance, Delay
 from simulations.crowds import members
+from simulations.wording import meant
 
 BODIES = frozenset(kind.body.__name__ for kind in KINDS.values())
 BYTES_PER_KB = 1_000
@@ -56,7 +57,7 @@ class Manner(Struct, frozen=True, forbid_unknown_fields=True):
             raise ValueError("kinds: there is none in it; name some, or leave it out for all")
         for kind in self.kinds or ():
             if kind not in BODIES:
-                raise ValueError(f"kinds: there is no message {kind!r}; there are {', '.join(sorted(BODIES))}")
+                raise ValueError(f"kinds: there is no message {kind!r}; {meant(kind, sorted(BODIES))}")
 
     def misfit(self) -> str:
         """What in it cannot be at once, with the key."""

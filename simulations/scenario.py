@@ -6,7 +6,7 @@ Neighbours: `scenarios/*.toml` are the stock; `world` runs one with a seed.
 
 import runpy
 import tomllib
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Mapping
 from importlib import resources
 from pathlib import Path
 from traceback import walk_tb
@@ -34,7 +34,7 @@ from simulations.links import LinkModel, clash
 from simulations.sights import SIGHTS
 from simulations.signing import Wire
 from simulations.store import StoreModel
-from simulations.wording import reading, trouble_of, worded
+from simulations.wording import meant, reading, trouble_of, worded
 from simulations.work import WorkModel
 
 TRACE = b'{"trace":'  # how every file of `recorded` begins
@@ -133,7 +133,7 @@ def _problem(scenario: Scenario) -> str:
     """What the types cannot say."""
     known = set(scenario.names)
     if scenario.preset not in PRESETS:
-        return f"preset: there is no {scenario.preset!r}; there are {', '.join(PRESETS)}"
+        return f"preset: there is no {scenario.preset!r}; {meant(scenario.preset, PRESETS)}"
     try:
         scenario.settings()
     except msgspec.ValidationError as error:
@@ -145,7 +145,7 @@ def _problem(scenario: Scenario) -> str:
             if name not in known:
                 return f"work.placed[{number}]: there is no node {name!r}"
     if scenario.routing not in POLICIES:
-        return f"routing: there is no {scenario.routing!r}; there are {', '.join(POLICIES)}"
+        return f"routing: there is no {scenario.routing!r}; {meant(scenario.routing, POLICIES)}"
     stand: dict[str, str] = {}
     for region, texts in scenario.regions.items():
         if not is_token(region):
@@ -182,7 +182,7 @@ def _problem(scenario: Scenario) -> str:
     for field, table in tables:
         for name in getattr(scenario.expect, field):
             if name not in table:
-                return f"expect.{field}: there is no {name!r}; there are {', '.join(table)}"
+                return f"expect.{field}: there is no {name!r}; {meant(name, table)}"
     if problem := _vain(scenario):
         return problem
     latest_s = max(scenario.expect.eventually.values(), default=0.0) + _quiet_s(scenario)
@@ -248,7 +248,7 @@ def named(name: str) -> Scenario:
         raise ScenarioError(f"{name} cannot be read: {why}") from None
 
 
-def _no_scenario(name: str, known: Iterable[str]) -> str:
+def _no_scenario(name: str, known: Collection[str]) -> str:
     """What a name is that is neither of the stock nor of a scenario's file."""
     if not name:
         return f"the name of a scenario is empty; there are: {', '.join(known)}; or name a .toml file, or a .py file"
@@ -259,7 +259,7 @@ def _no_scenario(name: str, known: Iterable[str]) -> str:
         with reading(path) as file:
             is_trace = file.read(len(TRACE)) == TRACE
     except OSError:  # not there, or nothing that can be read: then it was meant as a name
-        return f"there is no scenario {str(path)!r}; there are: {', '.join(known)}; or name a .toml file, or a .py file"
+        return f"there is no scenario {str(path)!r}, and the file of one ends in .toml or .py; {meant(name, known)}"
     if is_trace:
         return f"{path} is a trace, not a scenario; replay runs it again"
     return f"{path} is no .toml file, and no .py file"

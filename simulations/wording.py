@@ -6,7 +6,7 @@ Neighbours: `scenario` says with it what msgspec found wrong.
 
 import errno
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from difflib import get_close_matches
 from pathlib import Path
 from typing import BinaryIO, TypeAlias
@@ -18,6 +18,12 @@ _STEP = re.compile(r"\.([A-Za-z0-9_-]+)|\[(\d+|\.\.\.)\]")
 _UNNAMED = "..."  # what msgspec calls every key of a table of the writer's own
 
 Step: TypeAlias = str | int  # a key, or a place in a list
+
+
+def meant(word: str, known: Collection[str]) -> str:
+    """Of a word that is none of these, which may be meant, or else what there is."""
+    near = get_close_matches(word, known, n=1)
+    return f"did you mean {near[0]}?" if near else f"there are {', '.join(known)}"
 
 
 def trouble_of(error: OSError) -> str:
@@ -55,12 +61,11 @@ def _known_there(struct: type, said: str, steps: list[Step], values: object) -> 
     if unknown := re.match(r"Object contains unknown field (\S+)", said):
         refused = unknown.group(1)
         keys = sorted({field.encode_name for each in there for field in _fields(each)} - {refused})
-        near = get_close_matches(refused, keys, n=1)
-        return f"; did you mean {near[0]}?" if near else f"; there are {', '.join(keys)}" if keys else ""
+        return f"; {meant(refused, keys)}" if keys else ""
     known = sorted({value for each in there for value in _values(each)})
     if said.startswith("Invalid value") and not known and steps:  # the key that tells a union's kinds apart
         known = sorted({tag for each in _at(struct, steps[:-1], values) for tag in _tags(each, steps[-1])})
-    return f"; there are {', '.join(known)}" if known else ""
+    return f"; {meant(str(_value(values, steps)), known)}" if known else ""
 
 
 def _refused_key(struct: type, problem: str, values: object, steps: list[Step]) -> str:

@@ -14,6 +14,7 @@ from typing import Any, NoReturn
 
 from simulations.scenario import ScenarioError
 from simulations.visible import visible
+from simulations.wording import meant
 
 SEED_MAX = 1 << 63
 COUNT_MAX = 1_000  # processes, lines
@@ -66,13 +67,6 @@ def wants_json(words: Sequence[str]) -> bool:
     return last in ("json", "jsonl")
 
 
-def unknown(word: str, known: Sequence[str]) -> str:
-    """A word that is none of those there are, and which may be meant."""
-    near = get_close_matches(word, known, n=1)
-    meant = f"did you mean {near[0]}?" if near else f"there are {', '.join(known)}"
-    return f"there is no {word!r}; {meant}"
-
-
 def seed_of(text: str) -> int:
     """A seed. Raises ArgumentTypeError."""
     number = int(text) if re.fullmatch(r"[0-9]{1,19}", text, re.ASCII) else -1
@@ -105,7 +99,7 @@ def _said(message: str) -> str:
     if found := _CHOICE.fullmatch(message):
         where, word, listed = found.groups()
         known = [each.strip(" '") for each in listed.split(",")]
-        return f"{where}: {unknown(word, known)}"
+        return f"{where}: there is no {word!r}; {meant(word, known)}"
     if message.startswith(_MISSING):
         return f"{message.removeprefix(_MISSING)} is missing"
     found = _VALUE.fullmatch(message)

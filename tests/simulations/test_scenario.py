@@ -140,6 +140,12 @@ WRONG = {
     ),
     "share above one": ("[link]\nloss = 1.5\n", "link.loss"),
     "unknown predicate": ('[expect]\nalways = ["peace"]\n', "expect.always: there is no 'peace'"),
+    "mistyped predicate": ('[expect]\nalways = ["one-reslt"]\n', "there is no 'one-reslt'; did you mean one-result?"),
+    "mistyped fault": (
+        '[[fault]]\nkind = "crsh"\nnode = "n1"\nat_s = 1\n',
+        "Invalid value 'crsh' - at $.fault[0].kind; did you mean crash?",
+    ),
+    "mistyped message": ('[link]\nkinds = ["Pong"]\n', "link.kinds: there is no message 'Pong'; did you mean Ping?"),
     "unknown promise": ("[expect]\neventually = { peace = 3 }\n", "expect.eventually: there is no 'peace'"),
     "unknown sight": ('[expect]\nsometimes = ["ufo"]\n', "expect.sometimes: there is no 'ufo'"),
     "promise after the end": ("[expect]\neventually = { one-view = 60 }\n", "run_s"),

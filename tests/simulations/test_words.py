@@ -58,7 +58,18 @@ def test_meshctl_sim_says_the_same_in_its_own_name(capsys: pytest.CaptureFixture
 @pytest.mark.parametrize(
     ("words", "code", "said", "step"),
     [
-        (["run", "nope"], "bad_scenario", "there is no scenario 'nope'; there are: ", "list"),
+        (
+            ["run", "nope"],
+            "bad_scenario",
+            "there is no scenario 'nope', and the file of one ends in .toml or .py; there are bidder-killed, ",
+            "list",
+        ),
+        (
+            ["run", "spilt"],
+            "bad_scenario",
+            "there is no scenario 'spilt', and the file of one ends in .toml or .py; did you mean split?",
+            "list",
+        ),
         (["run", "\x1b[2Jx.toml"], "bad_scenario", "\x1b[2Jx.toml cannot be read: there is no such file", "list"),
         (
             ["replay", "nope"],
