@@ -58,7 +58,7 @@ def shrunk(scenario: Scenario, *, seed: int, runs_max: int = RUNS_MAX, progress:
                 break
     except KeyboardInterrupt:
         was_stopped = True
-    return Shrunk(search.best, search.violation, search.runs + 1, was_stopped)
+    return Shrunk(search.best, search.violation, search.runs, was_stopped)
 
 
 class _Search:
@@ -70,7 +70,7 @@ class _Search:
         self.rule = violation.rule
         self.violation = violation
         self.best = scenario
-        self.runs = 0
+        self.runs = 1  # the one that is made small
         self._seed = seed
         self._run_s = scenario.run_s
         self._runs_max = runs_max

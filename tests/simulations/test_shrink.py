@@ -145,6 +145,7 @@ def test_a_promise_that_is_not_kept_is_made_small_as_well() -> None:
     head += "agents = { runs_s = [3, 4] }\n"
     plan = parsed(f"{head}{cut}{stall}[expect]\neventually = {{ tasks-done = 0 }}\n", origin="x")
     small = shrunk(plan, seed=2, runs_max=20)
+    assert small.runs <= 20
     assert small.violation.rule == "tasks-done"
     assert len(small.scenario.fault) <= 1
     assert small.scenario.nodes == 2
