@@ -145,11 +145,17 @@ def test_a_promise_that_is_not_kept_is_made_small_as_well() -> None:
     head += "agents = { runs_s = [3, 4] }\n"
     plan = parsed(f"{head}{cut}{stall}[expect]\neventually = {{ tasks-done = 0 }}\n", origin="x")
     small = shrunk(plan, seed=2, runs_max=20)
-    assert small.runs <= 20
     assert small.violation.rule == "tasks-done"
     assert len(small.scenario.fault) <= 1
     assert small.scenario.nodes == 2
     assert small.scenario.expect.eventually == {"tasks-done": 0}
+
+
+@pytest.mark.parametrize("most", [1, 3])
+def test_no_more_runs_are_taken_than_are_allowed_and_the_first_is_one_of_them(most: int) -> None:
+    head = 'about = "x"\nnodes = 4\nrun_s = 5\nexpect.never = ["fault-began"]\n'
+    plan = parsed(head + '[[fault]]\nkind = "pause"\nnode = "n2"\nat_s = 2\nfor_s = 1\n', origin="x")
+    assert shrunk(plan, seed=1, runs_max=most).runs == most
 
 
 def test_single_keys_go_back_to_what_is_usual_and_gaps_in_time_are_closed() -> None:
