@@ -6,6 +6,7 @@ the exit codes are.
 """
 
 import argparse
+import os
 import shlex
 import sys
 from collections.abc import Sequence
@@ -97,7 +98,7 @@ def _next_step(problem: str, asked: argparse.Namespace) -> str:
         return f"{asked.program} replay {shlex.quote(name)}"
     if asked.command in _OF_TRACES:
         return f"{asked.program} run {EXAMPLE} --trace FILE, which writes a trace"
-    if Path(name).suffix in _SCENARIOS and Path(name).exists():
+    if Path(name).suffix in _SCENARIOS and os.path.exists(name):
         return f"{asked.program} show {EXAMPLE}, to see how a scenario is written"
     return f"{asked.program} list"
 

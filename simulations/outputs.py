@@ -58,9 +58,12 @@ def _place(path: Path) -> str:
 
 def _folder(path: Path) -> str:
     """What is wrong with where it is to stand."""
-    if path.is_dir():
-        return "that is a folder"
-    return "" if path.parent.is_dir() else "there is no such folder"
+    try:
+        if path.is_dir():
+            return "that is a folder"
+        return "" if path.parent.is_dir() else "there is no such folder"
+    except OSError as error:  # a name that no file can have
+        return trouble_of(error)
 
 
 def _lost(option: str, path: Path) -> str:

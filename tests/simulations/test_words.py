@@ -9,6 +9,8 @@ from simulations.command import EXAMPLE, main
 from simulations.running import BAD_SCENARIO
 from simulations.scenario import RUN_S_MAX
 
+LONG = f"{'x' * 300}.toml"
+
 
 @pytest.mark.parametrize(
     ("words", "said", "step"),
@@ -70,6 +72,8 @@ def test_meshctl_sim_says_the_same_in_its_own_name(capsys: pytest.CaptureFixture
             "there is no scenario 'spilt', and the file of one ends in .toml or .py; did you mean split?",
             "list",
         ),
+        (["run", LONG], "bad_scenario", f"{LONG} cannot be read: file name too long", "list"),
+        (["run", "split", "--trace", LONG], "bad_scenario", f"--trace {LONG}: file name too long", "run --help"),
         (["run", "\x1b[2Jx.toml"], "bad_scenario", "\x1b[2Jx.toml cannot be read: there is no such file", "list"),
         (
             ["replay", "nope"],
