@@ -47,7 +47,7 @@ class Hearing:
         self._opener = opener
         self._refusals = refusals
         self._regions = regions
-        self._gossip = gossip
+        self._gossip, self._facts = gossip, gossip.facts
         self._membership = membership
         self._catalogue = catalogue
         self._ledger = ledger
@@ -76,7 +76,7 @@ class Hearing:
         """
         if isinstance(heard.body, Alive) and self._bridging.is_from_afar(heard):
             return None
-        is_newer = self._gossip.facts.renewed(heard, now)
+        is_newer = self._facts.renewed(heard, now)
         if is_newer is None:
             return None
         return self._membership.on_fact(heard, now) if is_newer else []
@@ -113,10 +113,10 @@ class Hearing:
                 yield from self.refuse(opened, now)
                 continue
             heard = heard_of(opened, is_relayed=True)
-            if self._gossip.facts.renewed(heard, now) is None:
-                is_news = self._gossip.facts.is_news(heard)
+            if self._facts.renewed(heard, now) is None:
+                is_news = self._facts.is_news(heard)
                 yield from self._on_far(heard, now) if is_far else self._take(heard, now)
-                self._gossip.repaired += is_news and not self._gossip.facts.is_news(heard)
+                self._gossip.repaired += is_news and not self._facts.is_news(heard)
 
     def _on_carried(self, src: NodeId, body: Carried, now: Instant) -> Said:
         """A bridge of our region passes on what others say; who is a bridge each node sees for itself.
@@ -135,7 +135,7 @@ class Hearing:
                 yield from self.refuse(opened, now)
                 continue
             heard = heard_of(opened, is_relayed=True)
-            if self._gossip.facts.renewed(heard, now) is None:
+            if self._facts.renewed(heard, now) is None:
                 yield from self._take(heard, now)
             if is_bridge and self._is_believed(heard):
                 self._bridging.on_carried(heard)
@@ -148,7 +148,7 @@ class Hearing:
         return effects
 
     def _on_far(self, heard: Heard, now: Instant) -> Said:
-        is_news = isinstance(heard.body, Suspect | Confirm) or self._gossip.facts.is_news(heard)
+        is_news = isinstance(heard.body, Suspect | Confirm) or self._facts.is_news(heard)
         is_taken = yield from self._take(heard, now)
         if is_taken and is_news and self._is_believed(heard):
             self._bridging.on_news(heard, now)
@@ -159,12 +159,12 @@ class Hearing:
         """Is it part of what this node holds to be true? Else it goes no further from here."""
         if isinstance(heard.body, Suspect | Confirm | Dead):
             return self._membership.believes(heard)
-        return not self._gossip.facts.is_news(heard)
+        return not self._facts.is_news(heard)
 
     def _take(self, heard: Heard, now: Instant) -> Generator[_Step, None, bool]:
         """Whether it was news, or a sign of life, once all has followed from it that does."""
         is_taken, has_led_on = yield from self._learn(heard, now)
-        if not has_led_on and self._gossip.facts.is_about_nobody(heard):
+        if not has_led_on and self._facts.is_about_nobody(heard):
             yield from self.refuse(Refusal("not_known", heard.src, heard.subject), now)
         return is_taken
 
@@ -179,7 +179,7 @@ class Hearing:
             return None
         if isinstance(heard.body, Suspect | Confirm | Dead):
             return self._accusing
-        return self._telling if self._gossip.facts.is_news(heard) else None
+        return self._telling if self._facts.is_news(heard) else None
 
     def _learn(self, heard: Heard, now: Instant) -> Generator[_Step, None, tuple[bool, bool]]:
         """Whether it was taken, and whether anything followed."""
@@ -205,7 +205,7 @@ class Hearing:
             case Dead():
                 opened = [self._opener.open_relayed(frame) for frame in sealed_inside(body)]
                 forged = next((each for each in opened if isinstance(each, Refusal) and each.code != "echo"), None)
-                if forged is not None and not self._gossip.facts.is_about_nobody(heard):
+                if forged is not None and not self._facts.is_about_nobody(heard):
                     yield "gossip", self._refusals.told(forged, now)  # it is no more than its source's own word
                 proof = tuple(heard_of(each, is_relayed=True) for each in opened if isinstance(each, Envelope))
                 effects = self._membership.on_fact(heard, now, proof)

@@ -1,6 +1,6 @@
 """Options that several commands take, and what their words come to.
 
-Invariant: an option has one name, one help and one meaning wherever it is taken. Neighbours: `command` and
+Invariant: an option of these has one name, one help and one meaning. Neighbours: `command` and
 `postmortem` say which commands take them.
 """
 
